@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* calendar: time spans and weekly windows in the notation of systemd.time(7). Pure. */
+#pragma once
+
+#include <time.h>
+
+#include "util.h"
+
+#define CALENDAR_MINUTES_PER_DAY  (24 * 60)
+#define CALENDAR_MINUTES_PER_WEEK (7 * CALENDAR_MINUTES_PER_DAY)
+
+/* "15min", "1h 30min", "500ms", "2 days"; a bare number is seconds. Units from ms to w.
+ * -EINVAL, or -ERANGE beyond 10 years. */
+int calendar_parse_span(const char *s, uint64_t *ret_ms) warn_unused;
+
+/* "Mon..Fri 02:00-04:00", "Sat,Sun 22:00-06:00", "03:00-05:00": local time; an end before the start
+ * is on the next day. */
+struct window {
+	unsigned char weekdays; /* bit 0: Monday */
+	unsigned short start;   /* minute of the day */
+	unsigned short end;     /* minute of the day, not included; start == end: the whole day */
+};
+
+int calendar_parse_window(const char *s, struct window *ret) warn_unused;
+bool calendar_in_window(const struct window *w, const struct tm *local);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* credential: who we are to a registry, read from a file in the form of docker's config.json
+ * ("auths": {HOST: {"auth": base64 of user:password} or username/password or identitytoken}). */
+#pragma once
+
+#include "error.h"
+
+struct credential {
+	char *username; /* NULL with an identity token */
+	char *password;
+	char *identity_token; /* an OAuth2 refresh token; NULL otherwise */
+};
+
+/* Looks up host ("docker.io" is also found under https://index.docker.io/v1/; keys may carry a
+ * scheme and a path). path NULL: no credentials. *ret stays empty when the file knows no such host.
+ * A file others may write to, or that is unreadable or broken, is an error. */
+int credential_load(const char *path, const char *host, struct credential *ret,
+		    struct error *ret_error) warn_unused;
+/* Wipes before it frees. */
+void credential_free(struct credential *c);
+
+static inline bool credential_is_set(const struct credential *c)
+{
+	return c->username || c->identity_token;
+}
+
+/* The value of X-Registry-Auth: base64url with padding of the JSON of the Engine API; NULL when c
+ * is empty. host as the engine names the registry. Caller frees. */
+char *credential_engine_header(const struct credential *c, const char *host);
+
+/* The value of "Authorization: " for Basic. NULL without a user name. Caller frees. */
+char *credential_basic(const struct credential *c);

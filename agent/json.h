@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* json: jansson with a leash. Documents are bounded, duplicates refused, memory budgeted (4 MiB of
+ * "{},"s would otherwise take 317 MB); streams are cut into objects, one a line. */
+#pragma once
+
+#include <jansson.h>
+
+#include "error.h"
+
+#define JSON_LINE_MAX ((size_t)64 * 1024)
+
+/* From here on jansson gets at most bytes of memory at any moment in this process; beyond that its
+ * allocations fail and parsing ends with an error. Call once, before any other use. */
+void json_budget(size_t bytes);
+
+/* Parses one whole document of n bytes. -EBADMSG with jansson's position and complaint; what names
+ * the document in the message. The caller owns ret (json_decref). */
+int json_parse(const char *data, size_t n, const char *what, json_t **ret, struct error *ret_error)
+	warn_unused;
+
+/* Cuts a byte stream into lines and parses each as one object; blank lines are skipped. */
+struct json_stream {
+	char *buf;
+	size_t len;
+};
+
+/* Takes n more bytes and calls on_object for each object that is complete; its negative result ends
+ * the call and is returned. -EBADMSG for a line that is no JSON object, -EFBIG for one longer than
+ * JSON_LINE_MAX. */
+int json_stream_push(struct json_stream *s, const char *data, size_t n,
+		     int (*on_object)(void *userdata, json_t *object), void *userdata,
+		     struct error *ret_error) warn_unused;
+/* The stream ended: whatever stands behind the last newline is taken as a line too. */
+int json_stream_end(struct json_stream *s, int (*on_object)(void *userdata, json_t *object),
+		    void *userdata, struct error *ret_error) warn_unused;
+void json_stream_free(struct json_stream *s);
+
+/* The string under key of object, or NULL (also when object is NULL or the value is no string).
+ * Borrowed. */
+const char *json_get_string(const json_t *object, const char *key);
+
+/* Walks keys from object ("State", "Health", "Status", NULL); NULL where one is missing. Borrowed. */
+json_t *json_get_path(const json_t *object, ...) __attribute__((sentinel));
+
+static inline void cleanup_json_p(json_t **j)
+{
+	json_decref(*j);
+}
+#define _cleanup_json_ _cleanup_(cleanup_json_p)

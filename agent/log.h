@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* log: lines on standard error. Under systemd they carry the journal's <level> prefix.
+ * Log once, where you give up, with the fact and its consequence; layers below `pass` and the
+ * programs never log above debug. */
+#pragma once
+
+#include "util.h"
+
+enum log_level {
+	LOG_LEVEL_ERROR = 3, /* numbers of syslog(3) */
+	LOG_LEVEL_WARNING = 4,
+	LOG_LEVEL_INFO = 6,
+	LOG_LEVEL_DEBUG = 7,
+};
+
+void log_set_level(enum log_level level);
+void log_write(enum log_level level, const char *fmt, ...) format_printf(2, 3);
+
+#define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_info(...)    log_write(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...)   log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* oci: manifests and indexes of the OCI image-spec and of Docker's schema 2, and the choice of a
+ * platform. Pure; every byte comes from a stranger. */
+#pragma once
+
+#include "digest.h"
+#include "error.h"
+
+#define OCI_DOCUMENT_MAX ((size_t)4 * 1024 * 1024) /* what registries accept (distribution-spec) */
+#define OCI_INDEX_ENTRIES_MAX 256
+#define OCI_LAYERS_MAX	      512
+
+/* The value of Accept: all four media types. */
+extern const char oci_accept[];
+
+struct oci_platform {
+	char os[32];
+	char architecture[32];
+	char variant[16];
+};
+
+struct oci_entry {
+	struct digest digest;
+	uint64_t size;
+	struct oci_platform platform; /* empty os: none given */
+};
+
+struct oci_document {
+	bool is_index;
+	/* index */
+	struct oci_entry *entries;
+	size_t n_entries;
+	/* manifest */
+	struct digest config;
+	uint64_t layer_bytes; /* sum over the layers, checked for overflow */
+	size_t n_layers;
+};
+
+/* data must hash to expected (-EBADMSG otherwise: "the registry sent something else"); its mediaType
+ * must agree with content_type (parameters after ';' ignored; content_type may be NULL); a document
+ * that is both index and manifest is refused (CVE-2021-41190), as is schema 1. */
+int oci_parse(const char *data, size_t n, const char *content_type, const struct digest *expected,
+	      struct oci_document *ret, struct error *ret_error) warn_unused;
+void oci_document_free(struct oci_document *d);
+
+/* Whether a host runs images of platform p, and how well: 0 no, higher is better. Follows
+ * containerd's platforms.Only: arm64 also runs arm v8..v5, arm vN runs vN and older, amd64 also 386;
+ * a missing arm variant means v7, a missing arm64 variant v8. */
+unsigned int oci_platform_rank(const struct oci_platform *host, const struct oci_platform *p);
+
+/* The entry the host runs best; first wins among equals; NULL if none. */
+const struct oci_entry *oci_choose(const struct oci_document *index, const struct oci_platform *host);
+
+/* "linux/arm/v7" into buf of n bytes; returns buf. */
+const char *oci_platform_text(const struct oci_platform *p, char *buf, size_t n);

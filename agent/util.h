@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* util: what every module may lean on: cleanup, checked allocation, files, clocks.
+ * Small allocations of our own abort on failure: a supervised program whose every crash is an
+ * ordinary, tested case may do that. Anything sized by a stranger is bounded before it gets here. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define warn_unused    __attribute__((warn_unused_result))
+#define format_printf(fmt, args) __attribute__((format(printf, fmt, args)))
+#define ARRAY_SIZE(a)  (sizeof(a) / sizeof((a)[0]))
+
+static inline void cleanup_free_p(void *p)
+{
+	free(*(void **)p);
+}
+
+static inline void cleanup_close_p(const int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+#define _cleanup_(f)    __attribute__((cleanup(f)))
+#define _cleanup_free_  _cleanup_(cleanup_free_p)
+#define _cleanup_close_ _cleanup_(cleanup_close_p)
+
+/* Hands a value out of a cleanup variable and leaves nothing to clean up behind. */
+#define steal(p)                                                                                   \
+	({                                                                                         \
+		__typeof__(p) *steal_from = &(p);                                                  \
+		__typeof__(p) steal_value = *steal_from;                                           \
+		*steal_from = NULL;                                                                \
+		steal_value;                                                                       \
+	})
+
+static inline int steal_fd(int *fd)
+{
+	int r = *fd;
+
+	*fd = -1;
+	return r;
+}
+
+static inline bool streq(const char *a, const char *b)
+{
+	return strcmp(a, b) == 0;
+}
+
+/* Like streq, and NULL equals only NULL. */
+static inline bool streq_null(const char *a, const char *b)
+{
+	return a && b ? streq(a, b) : a == b;
+}
+
+/* The rest of s behind prefix, or NULL. */
+const char *after_prefix(const char *s, const char *prefix);
+bool has_suffix(const char *s, const char *suffix);
+
+/* These abort when memory is short; the caller owns the result. */
+void *xmalloc(size_t n);
+void *xcalloc(size_t n, size_t size);
+void *xrealloc(void *p, size_t n);
+char *xstrdup(const char *s);
+char *xstrndup(const char *s, size_t n);
+char *xasprintf(const char *fmt, ...) format_printf(1, 2);
+
+/* Replaces *p by a copy of s (NULL allowed). */
+void replace_string(char **p, const char *s);
+
+/* Reads a regular file of at most max bytes and terminates it by NUL; ret_len may be NULL.
+ * -EFBIG when it is larger, -EISDIR or -EINVAL when it is not a file. Caller frees. */
+int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len) warn_unused;
+
+/* Writes name in dirfd so that after any crash or power cut either the old or the new content is
+ * there, whole: temporary file, fsync, rename, fsync of the directory. */
+int write_file_atomic_at(int dirfd, const char *name, const char *data, size_t len) warn_unused;
+
+/* Writes all of it, whatever signals and short writes say. */
+int write_all(int fd, const void *data, size_t len) warn_unused;
+
+/* Milliseconds of CLOCK_BOOTTIME: goes on during suspend, knows nothing of wall time. */
+uint64_t now_ms(void);
