@@ -17,8 +17,8 @@ int calendar_parse_span(const char *s, uint64_t *ret_ms) warn_unused;
  * is on the next day. */
 struct window {
 	unsigned char weekdays; /* bit 0: Monday */
-	unsigned short start;   /* minute of the day */
-	unsigned short end;     /* minute of the day, not included; start == end: the whole day */
+	unsigned short start;	/* minute of the day */
+	unsigned short end;	/* minute of the day, not included; start == end: the whole day */
 };
 
 int calendar_parse_window(const char *s, struct window *ret) warn_unused;

@@ -7,7 +7,7 @@
 #include "calendar.h"
 #include "error.h"
 
-#define CONFIG_PATH_DEFAULT      "/etc/pullet/pullet.conf"
+#define CONFIG_PATH_DEFAULT	 "/etc/pullet/pullet.conf"
 #define CONFIG_STATE_DIR_DEFAULT "/var/lib/pullet"
 
 enum health_kind {
@@ -21,7 +21,7 @@ struct registry_config {
 	char *host; /* as in image references: "registry.example:5000", "docker.io" */
 	bool insecure;
 	bool insecure_set; /* the key stands in the file */
-	char *ca;          /* path of a PEM file, or NULL */
+	char *ca;	   /* path of a PEM file, or NULL */
 	char *credentials; /* path of a file in the form of docker's config.json, or NULL */
 };
 
@@ -31,8 +31,8 @@ struct container_config {
 	enum health_kind health;
 	uint64_t health_period_ms;
 	int stop_timeout_s; /* -1: what the container itself says */
-	char *create;       /* path of a create body, or NULL */
-	char **keys;        /* NULL-terminated paths, or NULL */
+	char *create;	    /* path of a create body, or NULL */
+	char **keys;	    /* NULL-terminated paths, or NULL */
 	struct window *windows;
 	size_t n_windows; /* 0: any time */
 	bool hold;
@@ -41,7 +41,7 @@ struct container_config {
 struct config {
 	uint64_t interval_ms;
 	unsigned int jitter_percent; /* 0 to 100 */
-	char *engine;                /* path of a unix socket */
+	char *engine;		     /* path of a unix socket */
 	struct registry_config *registries;
 	size_t n_registries;
 	struct container_config *containers;

@@ -26,16 +26,13 @@ int error_set(struct error *e, int code, const char *fmt, ...)
 
 int error_prefix(struct error *e, const char *fmt, ...)
 {
-	char old[sizeof(e->text)];
+	_cleanup_free_ char *rest = xstrdup(e->text);
+	_cleanup_free_ char *prefix = NULL;
 	va_list ap;
-	int n;
 
-	memcpy(old, e->text, sizeof(old));
 	va_start(ap, fmt);
-	n = vsnprintf(e->text, sizeof(e->text), fmt, ap);
+	if (vasprintf(&prefix, fmt, ap) < 0)
+		abort();
 	va_end(ap);
-	if (n >= 0 && (size_t)n < sizeof(e->text))
-		(void)snprintf(e->text + n, sizeof(e->text) - (size_t)n, ": %s", old);
-	make_printable(e->text);
-	return e->code;
+	return error_set(e, e->code, "%s: %s", prefix, rest);
 }

@@ -15,20 +15,20 @@ struct http;
 
 struct http_options {
 	const char *unix_socket; /* path; NULL: TCP. No proxy is used on a unix socket */
-	const char *ca_file;     /* PEM; NULL: the system's trust store */
-	bool allow_plain;        /* http:// is allowed, else only https:// (unix socket: always) */
+	const char *ca_file;	 /* PEM; NULL: the system's trust store */
+	bool allow_plain;	 /* http:// is allowed, else only https:// (unix socket: always) */
 	/* Set by a signal handler: running requests end with -ECANCELED. May be NULL. */
 	const volatile sig_atomic_t *cancel;
 };
 
 struct http_request {
-	const char *method;         /* "GET", "HEAD", "POST", "DELETE" */
-	const char *url;            /* absolute; on a unix socket "http://engine/v1.41/..." */
+	const char *method;	    /* "GET", "HEAD", "POST", "DELETE" */
+	const char *url;	    /* absolute; on a unix socket "http://engine/v1.41/..." */
 	const char *const *headers; /* "Name: value" lines, NULL-terminated; NULL: none */
-	const char *body;           /* sent as application/json when not NULL */
-	size_t body_max;            /* most bytes of a collected answer; more is -EFBIG */
+	const char *body;	    /* sent as application/json when not NULL */
+	size_t body_max;	    /* most bytes of a collected answer; more is -EFBIG */
 	unsigned int timeout_ms;    /* for the whole request; 0: none */
-	unsigned int stall_ms;      /* ends it when not a byte came for that long; 0: never */
+	unsigned int stall_ms;	    /* ends it when not a byte came for that long; 0: never */
 	/* Streams the answer of a 2xx instead of collecting it; a negative errno ends the request
 	 * and is returned. body_max does not apply. */
 	int (*on_data)(void *userdata, const char *data, size_t n);
@@ -42,8 +42,8 @@ struct http_response {
 	char *headers; /* of the final answer, lines ended by '\n' */
 };
 
-int http_new(const struct http_options *options, struct http **ret, struct error *ret_error)
-	warn_unused;
+int http_new(const struct http_options *options, struct http **ret,
+	     struct error *ret_error) warn_unused;
 void http_free(struct http *h);
 
 /* Any HTTP status is success here: 0 means an answer came whole. Failures: -ETIMEDOUT, -EFBIG,
@@ -61,5 +61,5 @@ static inline void cleanup_http_p(struct http **h)
 {
 	http_free(*h);
 }
-#define _cleanup_http_          _cleanup_(cleanup_http_p)
+#define _cleanup_http_		_cleanup_(cleanup_http_p)
 #define _cleanup_http_response_ _cleanup_(http_response_free)

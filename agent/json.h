@@ -15,8 +15,8 @@ void json_budget(size_t bytes);
 
 /* Parses one whole document of n bytes. -EBADMSG with jansson's position and complaint; what names
  * the document in the message. The caller owns ret (json_decref). */
-int json_parse(const char *data, size_t n, const char *what, json_t **ret, struct error *ret_error)
-	warn_unused;
+int json_parse(const char *data, size_t n, const char *what, json_t **ret,
+	       struct error *ret_error) warn_unused;
 
 /* Cuts a byte stream into lines and parses each as one object; blank lines are skipped. */
 struct json_stream {

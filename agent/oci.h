@@ -6,7 +6,7 @@
 #include "digest.h"
 #include "error.h"
 
-#define OCI_DOCUMENT_MAX ((size_t)4 * 1024 * 1024) /* what registries accept (distribution-spec) */
+#define OCI_DOCUMENT_MAX      ((size_t)4 * 1024 * 1024) /* what registries accept (distribution-spec) */
 #define OCI_INDEX_ENTRIES_MAX 256
 #define OCI_LAYERS_MAX	      512
 
@@ -49,7 +49,8 @@ void oci_document_free(struct oci_document *d);
 unsigned int oci_platform_rank(const struct oci_platform *host, const struct oci_platform *p);
 
 /* The entry the host runs best; first wins among equals; NULL if none. */
-const struct oci_entry *oci_choose(const struct oci_document *index, const struct oci_platform *host);
+const struct oci_entry *oci_choose(const struct oci_document *index,
+				   const struct oci_platform *host);
 
 /* "linux/arm/v7" into buf of n bytes; returns buf. */
 const char *oci_platform_text(const struct oci_platform *p, char *buf, size_t n);

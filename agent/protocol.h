@@ -12,10 +12,10 @@
 
 /* What the network half is asked. */
 struct fetch_request {
-	const char *image;        /* as in the configuration */
-	const char *os;           /* of the engine: "linux" */
+	const char *image;	  /* as in the configuration */
+	const char *os;		  /* of the engine: "linux" */
 	const char *architecture; /* GOARCH: "arm", "arm64", "amd64" */
-	const char *variant;      /* "v6", "v7", "v8" or "" */
+	const char *variant;	  /* "v6", "v7", "v8" or "" */
 	/* Digests, of an index or a manifest, that need no details: the current and the rejected. */
 	const struct digest *known;
 	size_t n_known;
@@ -23,12 +23,12 @@ struct fetch_request {
 
 /* What it answers: where the tag points now. */
 struct fetch_reply {
-	struct digest digest;   /* of what the tag (or the pinned reference) resolves to */
-	bool known;             /* digest itself is in known[]; nothing below is set */
+	struct digest digest;	/* of what the tag (or the pinned reference) resolves to */
+	bool known;		/* digest itself is in known[]; nothing below is set */
 	struct digest manifest; /* of this platform's manifest; equals digest without an index */
-	bool manifest_known;    /* manifest is in known[]; nothing below is set */
-	struct digest config;   /* the image's config, its Id on a graph driver */
-	uint64_t layer_bytes;   /* compressed, all layers */
+	bool manifest_known;	/* manifest is in known[]; nothing below is set */
+	struct digest config;	/* the image's config, its Id on a graph driver */
+	uint64_t layer_bytes;	/* compressed, all layers */
 	unsigned int retry_after_s; /* with an error: what a 429 or 503 asked for, 0 if nothing */
 };
 
@@ -38,15 +38,15 @@ json_t *protocol_reply_to_json(const struct fetch_reply *r);
 json_t *protocol_error_to_json(const struct error *e, unsigned int retry_after_s);
 
 /* A parsed request borrows from j, but for known, which the caller frees. -EBADMSG. */
-int protocol_request_from_json(const json_t *j, struct fetch_request *ret, struct error *ret_error)
-	warn_unused;
+int protocol_request_from_json(const json_t *j, struct fetch_request *ret,
+			       struct error *ret_error) warn_unused;
 /* Returns the code the other side put into its error object when it sent one. */
-int protocol_reply_from_json(const json_t *j, struct fetch_reply *ret, struct error *ret_error)
-	warn_unused;
+int protocol_reply_from_json(const json_t *j, struct fetch_reply *ret,
+			     struct error *ret_error) warn_unused;
 
 /* Writes one line. -errno. */
 int protocol_write(int fd, const json_t *j) warn_unused;
 /* Reads one line, waiting timeout_ms at most in all. -EPIPE when the other side closed before a
  * line was whole, -ETIMEDOUT, -EFBIG, -EBADMSG. */
-int protocol_read(int fd, unsigned int timeout_ms, json_t **ret, struct error *ret_error)
-	warn_unused;
+int protocol_read(int fd, unsigned int timeout_ms, json_t **ret,
+		  struct error *ret_error) warn_unused;

@@ -6,10 +6,10 @@
 #include "digest.h"
 
 struct ref {
-	char *text;           /* as it was written, for people */
-	char *host;           /* "docker.io", "registry.example:5000", "[::1]:5000" */
-	char *path;           /* "library/hello-world", without the host */
-	char *tag;            /* NULL only when there is a digest and no tag; "latest" is filled in */
+	char *text; /* as it was written, for people */
+	char *host; /* "docker.io", "registry.example:5000", "[::1]:5000" */
+	char *path; /* "library/hello-world", without the host */
+	char *tag;  /* NULL only when there is a digest and no tag; "latest" is filled in */
 	struct digest digest; /* empty unless the reference pins one */
 };
 

@@ -14,7 +14,8 @@ struct registry_options {
 	 * "HTTP request to an HTTPS server" is asked again over https) */
 	bool insecure;
 	bool insecure_set;
-	const char *ca_file; /* from the configuration; else /etc/docker/certs.d/HOST; else system */
+	const char
+		*ca_file; /* from the configuration; else /etc/docker/certs.d/HOST; else system */
 	const struct credential *credential;
 	const volatile sig_atomic_t *cancel;
 };

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define warn_unused    __attribute__((warn_unused_result))
+#define warn_unused		 __attribute__((warn_unused_result))
 #define format_printf(fmt, args) __attribute__((format(printf, fmt, args)))
-#define ARRAY_SIZE(a)  (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_SIZE(a)		 (sizeof(a) / sizeof((a)[0]))
 
 static inline void cleanup_free_p(void *p)
 {
@@ -26,17 +26,17 @@ static inline void cleanup_close_p(const int *fd)
 		close(*fd);
 }
 
-#define _cleanup_(f)    __attribute__((cleanup(f)))
-#define _cleanup_free_  _cleanup_(cleanup_free_p)
+#define _cleanup_(f)	__attribute__((cleanup(f)))
+#define _cleanup_free_	_cleanup_(cleanup_free_p)
 #define _cleanup_close_ _cleanup_(cleanup_close_p)
 
 /* Hands a value out of a cleanup variable and leaves nothing to clean up behind. */
-#define steal(p)                                                                                   \
-	({                                                                                         \
-		__typeof__(p) *steal_from = &(p);                                                  \
-		__typeof__(p) steal_value = *steal_from;                                           \
-		*steal_from = NULL;                                                                \
-		steal_value;                                                                       \
+#define steal(p)                                         \
+	({                                               \
+		__typeof__(p) *steal_from = &(p);        \
+		__typeof__(p) steal_value = *steal_from; \
+		*steal_from = NULL;                      \
+		steal_value;                             \
 	})
 
 static inline int steal_fd(int *fd)

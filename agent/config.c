@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "ref.h"
+
+#define CONFIG_FILE_MAX ((size_t)256 * 1024)
+#define CONFIG_LINE_MAX 4096
+#define CONFIG_LIST_MAX 1024
+
+/* Where the parser stands: for messages, relative paths and the section that keys go to. */
+struct parser {
+	struct config *config;
+	const char *path;
+	unsigned int line;
+	struct error *error;
+	enum { SECTION_NONE, SECTION_AGENT, SECTION_REGISTRY, SECTION_CONTAINER } section;
+	struct registry_config *registry;
+	struct container_config *container;
+};
+
+static int complain(struct parser *p, const char *fmt, ...) format_printf(2, 3);
+
+static int complain(struct parser *p, const char *fmt, ...)
+{
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return error_set(p->error, -EINVAL, "%s:%u: %s", p->path, p->line, text);
+}
+
+/* A path in the file is relative to the file. Caller frees. */
+static char *resolve_path(const struct parser *p, const char *value)
+{
+	const char *slash = strrchr(p->path, '/');
+
+	if (value[0] == '/' || !slash)
+		return xstrdup(value);
+	return xasprintf("%.*s/%s", (int)(slash - p->path), p->path, value);
+}
+
+static int set_span(struct parser *p, const char *key, const char *value, uint64_t *ret)
+{
+	if (calendar_parse_span(value, ret) < 0 || *ret == 0)
+		return complain(p, "%s: '%s' is not a time span (15min, 1h 30min, 45s)", key,
+				value);
+	return 0;
+}
+
+static int set_bool(struct parser *p, const char *key, const char *value, bool *ret)
+{
+	static const char *const yes[] = {"yes", "true", "on", "1"};
+	static const char *const no[] = {"no", "false", "off", "0"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
+		if (streq(value, yes[i]) || streq(value, no[i])) {
+			*ret = streq(value, yes[i]);
+			return 0;
+		}
+	}
+	return complain(p, "%s: '%s' is neither yes nor no", key, value);
+}
+
+static int set_path(struct parser *p, char **ret, const char *value)
+{
+	free(*ret);
+	*ret = resolve_path(p, value);
+	return 0;
+}
+
+/* A bare name is a systemd credential where there is one (systemd.exec(5), LoadCredential=). */
+static int set_credentials(struct parser *p, char **ret, const char *value)
+{
+	const char *dir = getenv("CREDENTIALS_DIRECTORY");
+
+	if (dir && !strchr(value, '/')) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", dir, value);
+
+		if (access(path, F_OK) == 0) {
+			free(*ret);
+			*ret = steal(path);
+			return 0;
+		}
+	}
+	return set_path(p, ret, value);
+}
+
+static int set_agent_key(struct parser *p, const char *key, const char *value)
+{
+	struct config *c = p->config;
+
+	if (streq(key, "interval"))
+		return set_span(p, key, value, &c->interval_ms);
+	if (streq(key, "jitter")) {
+		char *end;
+		unsigned long n = strtoul(value, &end, 10);
+
+		if (!isdigit((unsigned char)*value) || !streq(end, "%") || n > 100)
+			return complain(p, "jitter: '%s' is not a percentage from 0%% to 100%%",
+					value);
+		c->jitter_percent = (unsigned int)n;
+		return 0;
+	}
+	if (streq(key, "engine")) {
+		if (!config_engine_path(value))
+			return complain(p, "engine: '%s' is not of the form unix:///PATH", value);
+		replace_string(&c->engine, config_engine_path(value));
+		return 0;
+	}
+	return complain(p, "unknown key '%s' in [agent]", key);
+}
+
+static int set_registry_key(struct parser *p, const char *key, const char *value)
+{
+	struct registry_config *r = p->registry;
+
+	if (streq(key, "insecure")) {
+		r->insecure_set = true;
+		return set_bool(p, key, value, &r->insecure);
+	}
+	if (streq(key, "ca"))
+		return set_path(p, &r->ca, value);
+	if (streq(key, "credentials"))
+		return set_credentials(p, &r->credentials, value);
+	return complain(p, "unknown key '%s' in [registry %s]", key, r->host);
+}
+
+static int set_health(struct parser *p, const char *value)
+{
+	static const char *const names[] = {
+		[HEALTH_AUTO] = "auto",
+		[HEALTH_HEALTHCHECK] = "healthcheck",
+		[HEALTH_RUNNING] = "running",
+		[HEALTH_EXIT] = "exit",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (streq(value, names[i])) {
+			p->container->health = (enum health_kind)i;
+			return 0;
+		}
+	}
+	return complain(p, "health: '%s' is none of auto, healthcheck, running, exit", value);
+}
+
+static int add_key(struct parser *p, const char *value)
+{
+	struct container_config *c = p->container;
+	size_t n = 0;
+
+	while (c->keys && c->keys[n])
+		n++;
+	if (n >= CONFIG_LIST_MAX)
+		return complain(p, "key: more than %d of them", CONFIG_LIST_MAX);
+	c->keys = xrealloc(c->keys, (n + 2) * sizeof(*c->keys));
+	c->keys[n] = NULL;
+	c->keys[n + 1] = NULL;
+	/* Keys live in keys/ beside the configuration: /etc/pullet/keys/prod.pub. */
+	if (!strchr(value, '/')) {
+		_cleanup_free_ char *in_keys = xasprintf("keys/%s", value);
+
+		return set_path(p, &c->keys[n], in_keys);
+	}
+	return set_path(p, &c->keys[n], value);
+}
+
+static int add_window(struct parser *p, const char *value)
+{
+	struct container_config *c = p->container;
+	struct window w;
+
+	if (calendar_parse_window(value, &w) < 0)
+		return complain(p, "window: '%s' is not of the form Mon..Fri 02:00-04:00", value);
+	if (c->n_windows >= CONFIG_LIST_MAX)
+		return complain(p, "window: more than %d of them", CONFIG_LIST_MAX);
+	c->windows = xrealloc(c->windows, (c->n_windows + 1) * sizeof(*c->windows));
+	c->windows[c->n_windows++] = w;
+	return 0;
+}
+
+static int set_container_key(struct parser *p, const char *key, const char *value)
+{
+	struct container_config *c = p->container;
+
+	if (streq(key, "image")) {
+		struct ref ref = {0};
+		const char *why;
+
+		if (ref_parse(value, &ref, &why) < 0)
+			return complain(p, "image: '%s': %s", value, why);
+		ref_free(&ref);
+		replace_string(&c->image, value);
+		return 0;
+	}
+	if (streq(key, "health"))
+		return set_health(p, value);
+	if (streq(key, "health-period"))
+		return set_span(p, key, value, &c->health_period_ms);
+	if (streq(key, "stop-timeout")) {
+		uint64_t ms;
+		int r = set_span(p, key, value, &ms);
+
+		if (r == 0 && ms > (uint64_t)3600 * 1000)
+			return complain(p, "stop-timeout: '%s' is more than an hour", value);
+		if (r == 0)
+			c->stop_timeout_s = (int)((ms + 999) / 1000);
+		return r;
+	}
+	if (streq(key, "create"))
+		return set_path(p, &c->create, value);
+	if (streq(key, "key"))
+		return add_key(p, value);
+	if (streq(key, "window"))
+		return add_window(p, value);
+	if (streq(key, "hold"))
+		return set_bool(p, key, value, &c->hold);
+	return complain(p, "unknown key '%s' in [container %s]", key, c->name);
+}
+
+static int set_key(struct parser *p, const char *key, const char *value)
+{
+	switch (p->section) {
+	case SECTION_NONE:
+		return complain(p, "key '%s' stands before any [section]", key);
+	case SECTION_AGENT:
+		return set_agent_key(p, key, value);
+	case SECTION_REGISTRY:
+		return set_registry_key(p, key, value);
+	case SECTION_CONTAINER:
+		return set_container_key(p, key, value);
+	}
+	return -EINVAL;
+}
+
+/* The engine's own rule for names, and short enough for the names we derive. */
+static bool container_name_is_valid(const char *s)
+{
+	size_t n = strlen(s);
+
+	if (n < 2 || n > 120 || !isalnum((unsigned char)s[0]))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (!isalnum((unsigned char)s[i]) && !strchr("_.-", s[i]))
+			return false;
+	}
+	return true;
+}
+
+static int open_registry(struct parser *p, const char *host)
+{
+	struct config *c = p->config;
+
+	p->section = SECTION_REGISTRY;
+	if (!*host || strpbrk(host, " \t/@"))
+		return complain(p, "[registry %s]: a host is wanted, registry.example:5000", host);
+	for (size_t i = 0; i < c->n_registries; i++) {
+		p->registry = &c->registries[i];
+		if (streq(p->registry->host, host))
+			return 0;
+	}
+	if (c->n_registries >= CONFIG_LIST_MAX)
+		return complain(p, "more than %d registries", CONFIG_LIST_MAX);
+	c->registries = xrealloc(c->registries, (c->n_registries + 1) * sizeof(*c->registries));
+	p->registry = &c->registries[c->n_registries++];
+	*p->registry = (struct registry_config){.host = xstrdup(host)};
+	return 0;
+}
+
+static int open_container(struct parser *p, const char *name)
+{
+	struct config *c = p->config;
+
+	p->section = SECTION_CONTAINER;
+	if (!container_name_is_valid(name))
+		return complain(p, "[container %s]: not a name the engine takes", name);
+	if (has_suffix(name, ".next") || has_suffix(name, ".prev"))
+		return complain(p, "[container %s]: names ending in .next and .prev are ours",
+				name);
+	for (size_t i = 0; i < c->n_containers; i++) {
+		p->container = &c->containers[i];
+		if (streq(p->container->name, name))
+			return 0;
+	}
+	if (c->n_containers >= CONFIG_LIST_MAX)
+		return complain(p, "more than %d containers", CONFIG_LIST_MAX);
+	c->containers = xrealloc(c->containers, (c->n_containers + 1) * sizeof(*c->containers));
+	p->container = &c->containers[c->n_containers++];
+	*p->container = (struct container_config){
+		.name = xstrdup(name),
+		.health_period_ms = 30000,
+		.stop_timeout_s = -1,
+	};
+	return 0;
+}
+
+static char *trim(char *s)
+{
+	size_t n;
+
+	s += strspn(s, " \t");
+	n = strlen(s);
+	while (n > 0 && isspace((unsigned char)s[n - 1]))
+		s[--n] = '\0';
+	return s;
+}
+
+static int open_section(struct parser *p, char *line)
+{
+	size_t n = strlen(line);
+	char *name, *argument;
+
+	if (line[n - 1] != ']')
+		return complain(p, "'%s': a section ends with ']'", line);
+	line[n - 1] = '\0';
+	name = trim(line + 1);
+	argument = name + strcspn(name, " \t");
+	if (*argument)
+		*argument++ = '\0';
+	argument = trim(argument);
+	if (streq(name, "agent") && !*argument) {
+		p->section = SECTION_AGENT;
+		return 0;
+	}
+	if (streq(name, "registry"))
+		return open_registry(p, argument);
+	if (streq(name, "container"))
+		return open_container(p, argument);
+	return complain(p, "unknown section [%s%s%s]", name, *argument ? " " : "", argument);
+}
+
+static int parse_line(struct parser *p, char *line)
+{
+	char *equals, *key, *value;
+
+	if (strlen(line) > CONFIG_LINE_MAX)
+		return complain(p, "line of more than %d bytes", CONFIG_LINE_MAX);
+	line = trim(line);
+	if (!*line || *line == '#' || *line == ';')
+		return 0;
+	if (*line == '[')
+		return open_section(p, line);
+	equals = strchr(line, '=');
+	if (!equals)
+		return complain(p, "'%s': neither [section] nor key = value", line);
+	*equals = '\0';
+	key = trim(line);
+	value = trim(equals + 1);
+	if (!*value)
+		return complain(p, "%s: no value", key);
+	return set_key(p, key, value);
+}
+
+static int parse_file(struct config *config, const char *path, struct error *ret_error)
+{
+	struct parser p = {.config = config, .path = path, .error = ret_error};
+	_cleanup_free_ char *text = NULL;
+	struct stat st;
+	char *line;
+	size_t len;
+	int r;
+
+	r = read_file_at(AT_FDCWD, path, CONFIG_FILE_MAX, &text, &len);
+	if (r < 0)
+		return error_set(ret_error, r, "%s: %s", path, strerror(-r));
+	if (stat(path, &st) == 0 && (st.st_mode & S_IWOTH))
+		return error_set(ret_error, -EPERM,
+				 "%s: anybody may write to it (mode %03o): chmod o-w", path,
+				 (unsigned int)st.st_mode & 0777);
+	if (strlen(text) != len) {
+		p.line = 1;
+		return complain(&p, "not a text file: it has a NUL byte");
+	}
+	for (char *next = text; next;) {
+		line = strsep(&next, "\n");
+		p.line++;
+		r = parse_line(&p, line);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int is_drop_in(const struct dirent *d)
+{
+	return d->d_name[0] != '.' && has_suffix(d->d_name, ".conf");
+}
+
+static int parse_drop_ins(struct config *config, const char *path, struct error *ret_error)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *dir =
+		slash ? xasprintf("%.*s/conf.d", (int)(slash - path), path) : xstrdup("conf.d");
+	struct dirent **entries = NULL;
+	int n = scandir(dir, &entries, is_drop_in, alphasort), r = 0;
+
+	if (n < 0)
+		return errno == ENOENT
+			       ? 0
+			       : error_set(ret_error, -errno, "%s: %s", dir, strerror(errno));
+	for (int i = 0; i < n; i++) {
+		_cleanup_free_ char *file = xasprintf("%s/%s", dir, entries[i]->d_name);
+
+		if (r == 0)
+			r = parse_file(config, file, ret_error);
+		free(entries[i]);
+	}
+	free(entries);
+	return r;
+}
+
+static int check_whole(const struct config *c, const char *path, struct error *ret_error)
+{
+	for (size_t i = 0; i < c->n_containers; i++) {
+		if (!c->containers[i].image)
+			return error_set(ret_error, -EINVAL,
+					 "%s: [container %s] has no image = ", path,
+					 c->containers[i].name);
+	}
+	return 0;
+}
+
+int config_load(const char *path, struct config **ret, struct error *ret_error)
+{
+	struct config *c = xcalloc(1, sizeof(*c));
+	int r;
+
+	c->interval_ms = (uint64_t)15 * 60 * 1000;
+	c->jitter_percent = 10;
+	c->engine = xstrdup("/run/docker.sock");
+	r = parse_file(c, path, ret_error);
+	if (r == 0)
+		r = parse_drop_ins(c, path, ret_error);
+	if (r == 0)
+		r = check_whole(c, path, ret_error);
+	if (r < 0) {
+		config_free(c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+void config_free(struct config *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->n_registries; i++) {
+		free(c->registries[i].host);
+		free(c->registries[i].ca);
+		free(c->registries[i].credentials);
+	}
+	for (size_t i = 0; i < c->n_containers; i++) {
+		struct container_config *k = &c->containers[i];
+
+		for (char **key = k->keys; key && *key; key++)
+			free(*key);
+		free(k->keys);
+		free(k->windows);
+		free(k->name);
+		free(k->image);
+		free(k->create);
+	}
+	free(c->registries);
+	free(c->containers);
+	free(c->engine);
+	free(c);
+}
+
+const struct container_config *config_container(const struct config *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_containers; i++) {
+		if (streq(c->containers[i].name, name))
+			return &c->containers[i];
+	}
+	return NULL;
+}
+
+const struct registry_config *config_registry(const struct config *c, const char *host)
+{
+	for (size_t i = 0; i < c->n_registries; i++) {
+		if (streq(c->registries[i].host, host))
+			return &c->registries[i];
+	}
+	return NULL;
+}
+
+const char *config_engine_path(const char *url)
+{
+	const char *path = after_prefix(url, "unix://");
+
+	return path && path[0] == '/' ? path : NULL;
+}
