@@ -4,10 +4,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* Plain ASCII: these texts end in journals, terminals and JSON, cut at any byte. */
 static void make_printable(char *s)
 {
 	for (; *s; s++) {
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+		if ((unsigned char)*s < 0x20 || (unsigned char)*s >= 0x7f)
 			*s = '?';
 	}
 }

@@ -15,7 +15,7 @@ struct error {
 	char text[512];
 };
 
-/* Sets e and returns code. Control characters of foreign text are replaced by '?'. */
+/* Sets e and returns code. Whatever is not printable ASCII becomes '?'. */
 int error_set(struct error *e, int code, const char *fmt, ...) format_printf(3, 4);
 
 /* Puts "text: " in front of what e says; returns e's code. */

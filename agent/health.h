@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* health: does the new container do its work? Pure: time is an argument. */
+#pragma once
+
+#include "config.h"
+#include "world.h"
+
+enum verdict {
+	VERDICT_PENDING, /* cannot say yet */
+	VERDICT_GOOD,
+	VERDICT_BAD,
+};
+
+struct health_rule {
+	enum health_kind kind;
+	uint64_t period_ms;
+};
+
+/* up_ms: how long v is known to be up without a break, by our own clock. final_policy: the restart
+ * policy it will have; a container that is meant to be restarted must not end. reason: set with
+ * VERDICT_BAD, size RECORD_TEXT_MAX. */
+enum verdict health_judge(const struct health_rule *rule, const struct container_view *v,
+			  const char *final_policy, uint64_t up_ms, char *reason);
+
+/* A one-shot that did its work and ended: it need not run again. */
+bool health_is_finished(const struct health_rule *rule, const struct container_view *v,
+			const char *final_policy);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/* plan: the head. From what was decided (record) and what is there (world) it tells the one next
+ * action. Pure, and a table: see plan.c. */
+#pragma once
+
+#include "health.h"
+
+#define PLAN_STARTS_MAX 3
+
+enum action {
+	ACT_NOTHING, /* idle: there is nothing to do */
+	ACT_WAIT,    /* the gate is shut: go on in a later pass */
+	ACT_REFUSE,  /* somebody else's container stands in a name that we need */
+
+	/* on the engine */
+	ACT_FETCH,	 /* bring target's image in, whole and synced */
+	ACT_DROP_TARGET, /* take target's image away again; only ever one that we brought */
+	ACT_CREATE,	 /* make NAME.next from the old container and target's image */
+	ACT_RESTORE_TAG, /* point the local tag back at the old container's image */
+	ACT_PARK_OLD,	 /* restart policy no */
+	ACT_PARK_NEW,	 /* restart policy no */
+	ACT_RENAME_OLD_PREV,
+	ACT_RENAME_NEW, /* to NAME */
+	ACT_RENAME_OLD, /* back to NAME */
+	ACT_STOP_OLD,
+	ACT_STOP_NEW,
+	ACT_START_NEW,
+	ACT_START_OLD,
+	ACT_POLICY_OLD, /* give it its own restart policy back */
+	ACT_POLICY_NEW, /* give it its final restart policy */
+	ACT_PROBE,	/* wait until something happens to it, or time is up */
+	ACT_KEEP_OLD,	/* tag the old image as the one to go back to */
+	ACT_MOVE_TAG,	/* point the local tag at target's image */
+	ACT_REMOVE_OLD,
+	ACT_REMOVE_NEW,
+	ACT_DROP_OLDER, /* take away the image that was kept until now */
+
+	/* on the record: decisions, each written down before the next action */
+	ACT_DECIDE_FETCH,  /* whatever is there of target's image from now on may be torn */
+	ACT_DECIDE_SYNCED, /* target's image is in the engine and on the disk */
+	ACT_DECIDE_TRIAL,
+	ACT_DECIDE_START, /* count a start that is about to be made */
+	ACT_DECIDE_COMMIT,
+	ACT_DECIDE_REVERT,
+	ACT_DECIDE_IDLE,
+};
+
+/* What this pass remembers beside the record. All false after a crash, and that is always safe. */
+struct memory {
+	bool fetched;	  /* the image was pulled and synced by this pass */
+	bool created;	  /* NAME.next is of this pass: made from what the old one is now */
+	bool counted;	  /* a start of the new one is written down and not made yet */
+	bool started_new; /* whatever it is now, it ran under our eyes */
+	bool started_old;
+	bool drop_tried;  /* target's image: removed, or in use by somebody else */
+	bool older_tried; /* the older image, likewise */
+	bool gate_open;	  /* window and hold allow the swap now */
+	enum verdict verdict;
+	char reason[RECORD_TEXT_MAX]; /* of a bad verdict, or of the last failed start */
+};
+
+enum action plan_next(const struct record *r, const struct world *w, const struct health_rule *h,
+		      const struct memory *m);
+
+/* Carries a decision out on the record, which the caller then saves before anything else. */
+void plan_decide(struct record *r, struct memory *m, enum action decision, const struct world *w);
+
+/* Begins an update: idle or prepare becomes prepare for this target. */
+void plan_begin(struct record *r, const struct release *target, const char *boot_id);
+
+/* The record is lost: names and labels tell what was under way. Sets phase and what it needs. */
+void plan_recover(struct record *r, const struct container_view slots[SLOTS]);
+
+bool action_is_decision(enum action a);
+const char *action_name(enum action a);
+
+/* The table itself, for tests that compare it with its descriptions. */
+struct plan_row {
+	enum phase phase;
+	const char *unless; /* the condition, as agent/README.md words it */
+	enum action action;
+};
+size_t plan_rows(const struct plan_row **ret);
