@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+#include "act.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "recreate.h"
+#include "ref.h"
+
+#define CREATE_FILE_MAX ((size_t)256 * 1024)
+
+static bool has_repo_digest(const json_t *image, const struct digest *d)
+{
+	const json_t *list = json_object_get(image, "RepoDigests"), *v;
+	size_t i;
+
+	json_array_foreach (list, i, v) {
+		const char *s = json_string_value(v);
+
+		if (s && has_suffix(s, d->text))
+			return true;
+	}
+	return false;
+}
+
+/* What came in must be what was asked for, and something this machine can run. */
+static int check_image(const struct hands *h, const json_t *image, const struct record *r,
+		       const struct world *w, struct error *ret_error)
+{
+	const char *id = json_get_string(image, "Id");
+	const struct oci_platform *host = engine_platform(h->sight.engine);
+	const char *arch = json_get_string(image, "Architecture"),
+		   *os = json_get_string(image, "Os");
+	const char *variant = json_get_string(image, "Variant");
+	struct oci_platform p = {0};
+	_cleanup_json_ json_t *old = NULL;
+	struct error ignored;
+	char a[80], b[80];
+
+	if (!has_repo_digest(image, &r->target.digest))
+		return error_set(ret_error, -EKEYREJECTED,
+				 "the engine does not list %s among the "
+				 "image's RepoDigests",
+				 r->target.digest.text);
+	/* A graph driver names images by their config, containerd by index or manifest. */
+	if (h->image_config && digest_is_set(h->image_config) && id &&
+	    !streq(id, h->image_config->text) && !streq(id, r->target.digest.text) &&
+	    !streq(id, r->target.manifest.text))
+		return error_set(ret_error, -EKEYREJECTED,
+				 "the engine took another platform's image: %s", id);
+	(void)snprintf(p.os, sizeof(p.os), "%s", os ? os : "");
+	(void)snprintf(p.architecture, sizeof(p.architecture), "%s", arch ? arch : "");
+	(void)snprintf(p.variant, sizeof(p.variant), "%s", variant ? variant : "");
+	if (!p.os[0] || !p.architecture[0] || oci_platform_rank(host, &p) > 0)
+		return 0;
+	/* Emulated on purpose (binfmt): the one that runs now is of that kind too. */
+	if (view_exists(&w->old) &&
+	    engine_inspect_image(h->sight.engine, w->old.image, &old, &ignored) == 0 &&
+	    streq_null(json_get_string(old, "Architecture"), arch))
+		return 0;
+	return error_set(ret_error, -EKEYREJECTED, "the image is for %s, this machine is %s",
+			 oci_platform_text(&p, a, sizeof(a)),
+			 oci_platform_text(host, b, sizeof(b)));
+}
+
+static int act_fetch(const struct hands *h, const struct record *r, const struct world *w,
+		     struct memory *m, struct error *ret_error)
+{
+	_cleanup_free_ char *pinned = ref_pinned(h->sight.ref, &r->target.digest);
+	_cleanup_json_ json_t *image = NULL;
+	int q = 0;
+
+	/* Present means whole as long as the machine stayed up; only the disk may lag behind. */
+	if (w->image[0])
+		sync();
+	else if (!h->verified)
+		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
+				 pinned);
+	else
+		q = engine_pull(h->sight.engine, h->sight.ref, h->verified, h->auth, h->progress,
+				h->userdata, ret_error);
+	if (q == 0)
+		q = engine_inspect_image(h->sight.engine, pinned, &image, ret_error);
+	if (q == 0)
+		q = check_image(h, image, r, w, ret_error);
+	if (q == 0)
+		m->fetched = true;
+	return q;
+}
+
+/* Ids in NetworkMode=container:ID and its kin to names, which survive recreation. Caller frees. */
+static json_t *look_up_names(const struct hands *h, const json_t *container)
+{
+	_cleanup_json_ json_t *ids = recreate_references(container);
+	json_t *names = json_object();
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach (ids, i, v) {
+		_cleanup_json_ json_t *other = NULL;
+		const char *id = json_string_value(v), *name;
+		struct error ignored;
+
+		if (!id || engine_inspect_container(h->sight.engine, id, &other, &ignored) < 0)
+			continue;
+		name = json_get_string(other, "Name");
+		if (name)
+			json_object_set_new(names, id, json_string(name + (name[0] == '/')));
+	}
+	return names;
+}
+
+static int refuse_copied_files(const struct hands *h, const json_t *container,
+			       struct error *ret_error)
+{
+	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
+	_cleanup_json_ json_t *changes = NULL;
+	int r;
+
+	if (!json_get_string(labels, "com.docker.compose.project"))
+		return 0;
+	r = engine_changes(h->sight.engine, json_get_string(container, "Id"), &changes, ret_error);
+	if (r < 0)
+		return r;
+	if (recreate_copied_files(changes))
+		return error_set(ret_error, -EKEYREJECTED,
+				 "compose put configs or secrets into the container's file system, "
+				 "which cannot be taken over: use files or bind mounts for them");
+	return 0;
+}
+
+/* image: the new one's inspect answer. */
+static int plan_successor(const struct hands *h, const struct container_view *old,
+			  const json_t *image, const char *reference, const char *target,
+			  struct recreate_plan *ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *container = NULL, *old_image = NULL, *names = NULL;
+	struct recreate_input in = {
+		.new_image = image,
+		.image = reference,
+		.target = target,
+		.api_minor = engine_api_minor(h->sight.engine),
+	};
+	int r = engine_inspect_container(h->sight.engine, old->id, &container, ret_error);
+
+	if (r == 0)
+		r = refuse_copied_files(h, container, ret_error);
+	if (r < 0)
+		return r;
+	r = engine_inspect_image(h->sight.engine, old->image, &old_image, ret_error);
+	if (r == -ENOENT)
+		return error_set(
+			ret_error, -EKEYREJECTED,
+			"the running container's image %.19s is no longer in the engine, so what "
+			"was set by hand cannot be told from its defaults",
+			old->image);
+	if (r < 0)
+		return r;
+	names = look_up_names(h, container);
+	in.container = container;
+	in.old_image = old_image;
+	in.new_image = image ? image : old_image;
+	in.names = names;
+	return recreate_spec(&in, ret, ret_error);
+}
+
+int act_check(const struct hands *h, const struct container_view *old, const char *target,
+	      struct error *ret_error)
+{
+	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+
+	return plan_successor(h, old, NULL, h->config->image, target, &plan, ret_error);
+}
+
+static int plan_first(const struct hands *h, const char *reference, const char *target,
+		      struct recreate_plan *ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *body = NULL;
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	if (!h->config->create)
+		return error_set(ret_error, -ENOENT,
+				 "there is no container of that name, and no create = "
+				 "to make one from");
+	r = read_file_at(AT_FDCWD, h->config->create, CREATE_FILE_MAX, &text, &len);
+	if (r < 0)
+		return error_set(ret_error, r, "%s: %s", h->config->create, strerror(-r));
+	r = json_parse(text, len, h->config->create, &body, ret_error);
+	if (r < 0)
+		return r;
+	r = recreate_first(body, reference, target, engine_api_minor(h->sight.engine), ret,
+			   ret_error);
+	return r < 0 ? error_prefix(ret_error, "%s", h->config->create) : 0;
+}
+
+static int create_and_connect(const struct hands *h, const struct recreate_plan *plan,
+			      struct error *ret_error)
+{
+	_cleanup_free_ char *name = world_slot_name(h->sight.name, SLOT_NEXT);
+	_cleanup_free_ char *id = NULL;
+	const json_t *v;
+	size_t i;
+	int r = engine_create(h->sight.engine, name, plan->body, &id, ret_error);
+
+	if (r < 0)
+		return r;
+	json_array_foreach (plan->connect, i, v) {
+		struct error ignored;
+
+		r = engine_connect(h->sight.engine, json_get_string(v, "Network"), id,
+				   json_object_get(v, "Body"), ret_error);
+		if (r == 0)
+			continue;
+		/* Half connected it must not stay. */
+		(void)!engine_remove(h->sight.engine, id, &ignored);
+		return r;
+	}
+	return 0;
+}
+
+/* Puts the local tag where it was; image empty: it did not exist. */
+static int put_tag(const struct hands *h, const char *image, struct error *ret_error)
+{
+	_cleanup_free_ char *repository = ref_repository(h->sight.ref);
+	_cleanup_free_ char *tagged = ref_tagged(h->sight.ref);
+	int r;
+
+	if (image[0])
+		return engine_tag(h->sight.engine, image, repository, h->sight.ref->tag, ret_error);
+	r = engine_remove_image(h->sight.engine, tagged, ret_error);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* The container shall say the operator's tag as its image, as `docker ps` and compose know it, yet be
+ * made from target: so the tag is on target just while the engine reads it. */
+static int act_create(const struct hands *h, const struct record *r, const struct world *w,
+		      struct memory *m, struct error *ret_error)
+{
+	_cleanup_free_ char *tagged = ref_tagged(h->sight.ref);
+	_cleanup_free_ char *pinned = ref_pinned(h->sight.ref, &r->target.digest);
+	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+	_cleanup_json_ json_t *image = NULL;
+	bool move = tagged && !streq(w->tag, w->image);
+	struct error tag_error;
+	int q, t = 0;
+
+	q = engine_inspect_image(h->sight.engine, pinned, &image, ret_error);
+	if (q == 0 && view_exists(&w->old))
+		q = plan_successor(h, &w->old, image, tagged ? tagged : pinned,
+				   r->target.digest.text, &plan, ret_error);
+	else if (q == 0)
+		q = plan_first(h, tagged ? tagged : pinned, r->target.digest.text, &plan,
+			       ret_error);
+	if (q == 0 && move)
+		q = put_tag(h, w->image, ret_error);
+	if (q < 0)
+		return q;
+	q = create_and_connect(h, &plan, ret_error);
+	if (move)
+		t = put_tag(h, w->tag, &tag_error);
+	if (q == 0 && t < 0) {
+		*ret_error = tag_error;
+		q = t;
+	}
+	if (q == 0)
+		m->created = true;
+	return q;
+}
+
+static int set_policy(const struct hands *h, const struct container_view *v, const char *text,
+		      struct error *ret_error)
+{
+	_cleanup_json_ json_t *policy = recreate_policy_json(text);
+
+	return engine_set_policy(h->sight.engine, v->id, policy, ret_error);
+}
+
+static int rename_to(const struct hands *h, const struct container_view *v, enum slot slot,
+		     struct error *ret_error)
+{
+	_cleanup_free_ char *name = world_slot_name(h->sight.name, slot);
+
+	return engine_rename(h->sight.engine, v->id, name, ret_error);
+}
+
+/* A failed start is no fault of the pass: it is counted, and the third ends the trial. */
+static int act_start_new(const struct hands *h, const struct world *w, struct memory *m,
+			 struct error *ret_error)
+{
+	int r = engine_start(h->sight.engine, w->new.id, ret_error);
+
+	m->counted = false;
+	if (r == 0)
+		m->started_new = true;
+	else
+		(void)snprintf(m->reason, sizeof(m->reason), "%.250s", ret_error->text);
+	return r == -EINVAL || r == -EIO || r == -EEXIST || r == -ENOENT ? 0 : r;
+}
+
+static int act_start_old(const struct hands *h, const struct world *w, struct memory *m,
+			 struct error *ret_error)
+{
+	int r = engine_start(h->sight.engine, w->old.id, ret_error);
+
+	if (r == 0)
+		m->started_old = true;
+	return r;
+}
+
+/* Taking away what we brought is never worth failing for: in use by others it stays. */
+static int drop_image(const struct hands *h, const struct release *release, bool *ret_tried)
+{
+	_cleanup_free_ char *pinned = ref_pinned(h->sight.ref, &release->digest);
+	struct error ignored;
+
+	*ret_tried = true;
+	(void)!engine_remove_image(h->sight.engine, pinned, &ignored);
+	return 0;
+}
+
+static int act_keep_old(const struct hands *h, const struct world *w, struct error *ret_error)
+{
+	return engine_tag(h->sight.engine, w->old.image, WORLD_KEEP_REPOSITORY, h->sight.name,
+			  ret_error);
+}
+
+int act_do(const struct hands *h, enum action action, const struct record *r, const struct world *w,
+	   struct memory *m, struct error *ret_error)
+{
+	struct engine *e = h->sight.engine;
+
+	switch (action) {
+	case ACT_FETCH:
+		return act_fetch(h, r, w, m, ret_error);
+	case ACT_DROP_TARGET:
+		return drop_image(h, &r->target, &m->drop_tried);
+	case ACT_CREATE:
+		return act_create(h, r, w, m, ret_error);
+	case ACT_RESTORE_TAG:
+		return put_tag(h, w->old.image, ret_error);
+	case ACT_PARK_OLD:
+		return set_policy(h, &w->old, "no", ret_error);
+	case ACT_PARK_NEW:
+		return set_policy(h, &w->new, "no", ret_error);
+	case ACT_RENAME_OLD_PREV:
+		return rename_to(h, &w->old, SLOT_PREV, ret_error);
+	case ACT_RENAME_NEW:
+		return rename_to(h, &w->new, SLOT_MAIN, ret_error);
+	case ACT_RENAME_OLD:
+		return rename_to(h, &w->old, SLOT_MAIN, ret_error);
+	case ACT_STOP_OLD:
+		return engine_stop(e, w->old.id, h->config->stop_timeout_s, ret_error);
+	case ACT_STOP_NEW:
+		return engine_stop(e, w->new.id, h->config->stop_timeout_s, ret_error);
+	case ACT_START_NEW:
+		return act_start_new(h, w, m, ret_error);
+	case ACT_START_OLD:
+		return act_start_old(h, w, m, ret_error);
+	case ACT_POLICY_OLD:
+		return set_policy(h, &w->old, r->policy, ret_error);
+	case ACT_POLICY_NEW:
+		return set_policy(h, &w->new, r->policy, ret_error);
+	case ACT_KEEP_OLD:
+		return act_keep_old(h, w, ret_error);
+	case ACT_MOVE_TAG:
+		return put_tag(h, w->new.image, ret_error);
+	case ACT_REMOVE_OLD:
+		return engine_remove(e, w->old.id, ret_error);
+	case ACT_REMOVE_NEW:
+		return engine_remove(e, w->new.id, ret_error);
+	case ACT_DROP_OLDER:
+		return drop_image(h, &r->previous, &m->older_tried);
+	case ACT_NOTHING:
+	case ACT_WAIT:
+	case ACT_REFUSE:
+	case ACT_PROBE: /* the pass waits: it holds the clock */
+	case ACT_DECIDE_FETCH:
+	case ACT_DECIDE_SYNCED:
+	case ACT_DECIDE_TRIAL:
+	case ACT_DECIDE_START:
+	case ACT_DECIDE_COMMIT:
+	case ACT_DECIDE_REVERT:
+	case ACT_DECIDE_IDLE:
+		break;
+	}
+	return error_set(ret_error, -EINVAL, "%s is nothing to do on the engine",
+			 action_name(action));
+}

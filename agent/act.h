@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* act: the hands. Each action of the plan, done once on the engine; whether it worked is seen by
+ * looking again. */
+#pragma once
+
+#include "engine.h"
+#include "plan.h"
+
+struct hands {
+	struct sight sight;
+	const struct container_config *config;
+	const struct verified *verified;   /* of the target; needed for ACT_FETCH */
+	const struct digest *image_config; /* digest of the target's config; may be NULL */
+	const char *auth;		   /* X-Registry-Auth, or NULL */
+	engine_progress_fn *progress;
+	void *userdata;
+};
+
+/* Does an action that is no decision. Codes of engine.h; -EKEYREJECTED: the image or the container is
+ * refused, with the reason. Notes in m what this pass must remember. */
+int act_do(const struct hands *h, enum action action, const struct record *r, const struct world *w,
+	   struct memory *m, struct error *ret_error) warn_unused;
+
+/* Whether the old container can be made again faithfully: asked before anything is fetched. */
+int act_check(const struct hands *h, const struct container_view *old, const char *target,
+	      struct error *ret_error) warn_unused;

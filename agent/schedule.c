@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include "schedule.h"
+
+#define BACKOFF_FIRST_MS   5000
+#define BACKOFF_MOST_TIMES 4
+
+/* splitmix64: spreads neighbouring numbers over the whole range. */
+static uint64_t mix(uint64_t x)
+{
+	x += 0x9e3779b97f4a7c15;
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+	return x ^ (x >> 31);
+}
+
+uint64_t schedule_next_poll(uint64_t now_ms, uint64_t interval_ms, unsigned int jitter_percent,
+			    uint64_t device)
+{
+	uint64_t slot = mix(device) % interval_ms;
+	uint64_t spread = interval_ms * jitter_percent / 100;
+
+	for (uint64_t n = now_ms / interval_ms;; n++) {
+		uint64_t offset = spread ? mix(device ^ mix(n)) % spread : 0;
+		uint64_t due = n * interval_ms + slot + offset;
+
+		/* Half the spread early, half late. */
+		due = due > spread / 2 ? due - spread / 2 : 0;
+		if (due > now_ms)
+			return due;
+	}
+}
+
+uint64_t schedule_backoff(unsigned int failures, bool under_way, uint64_t interval_ms)
+{
+	uint64_t wait = BACKOFF_FIRST_MS;
+
+	if (!under_way)
+		return interval_ms *
+		       (failures < BACKOFF_MOST_TIMES ? failures : BACKOFF_MOST_TIMES);
+	for (unsigned int i = 1; i < failures && wait < interval_ms; i++)
+		wait *= 2;
+	return wait < interval_ms ? wait : interval_ms;
+}
+
+bool schedule_gate(const struct container_config *c, const struct tm *local,
+		   const char **ret_reason)
+{
+	if (c->hold) {
+		*ret_reason = "hold = yes";
+		return false;
+	}
+	for (size_t i = 0; i < c->n_windows; i++) {
+		if (calendar_in_window(&c->windows[i], local))
+			return true;
+	}
+	if (c->n_windows > 0)
+		*ret_reason = "outside its window";
+	return c->n_windows == 0;
+}
