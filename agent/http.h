@@ -25,10 +25,12 @@ struct http_request {
 	const char *method;	    /* "GET", "HEAD", "POST", "DELETE" */
 	const char *url;	    /* absolute; on a unix socket "http://engine/v1.41/..." */
 	const char *const *headers; /* "Name: value" lines, NULL-terminated; NULL: none */
-	const char *body;	    /* sent as application/json when not NULL */
+	const char *body;	    /* NULL: none */
+	const char *content_type;   /* of body; NULL: application/json */
 	size_t body_max;	    /* most bytes of a collected answer; more is -EFBIG */
 	unsigned int timeout_ms;    /* for the whole request; 0: none */
 	unsigned int stall_ms;	    /* ends it when not a byte came for that long; 0: never */
+	unsigned int stall_rate;    /* fewer bytes a second than this count as none; 0: 1 */
 	/* Streams the answer of a 2xx instead of collecting it; a negative errno ends the request
 	 * and is returned. body_max does not apply. */
 	int (*on_data)(void *userdata, const char *data, size_t n);

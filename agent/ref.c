@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+#include "ref.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+
+#define NAME_MAX_LEN 255 /* host/path, as in distribution/reference */
+#define TAG_MAX_LEN  128
+#define TEXT_MAX_LEN (NAME_MAX_LEN + 1 + TAG_MAX_LEN + 1 + DIGEST_TEXT_LEN)
+
+#define LOWER  "abcdefghijklmnopqrstuvwxyz"
+#define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS "0123456789"
+
+static bool all_of(const char *s, size_t n, const char *set)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!s[i] || !strchr(set, s[i]))
+			return false;
+	}
+	return n > 0;
+}
+
+static bool port_is_valid(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n <= 5 && all_of(s, n, DIGITS) && atoi(s) >= 1 && atoi(s) <= 65535;
+}
+
+/* Labels of letters, digits and inner hyphens, parted by single dots. */
+static bool domain_is_valid(const char *s, size_t n)
+{
+	size_t start = 0;
+
+	if (!all_of(s, n, LOWER UPPER DIGITS ".-"))
+		return false;
+	for (size_t i = 0; i <= n; i++) {
+		if (i < n && s[i] != '.')
+			continue;
+		if (i == start || s[start] == '-' || s[i - 1] == '-')
+			return false;
+		start = i + 1;
+	}
+	return true;
+}
+
+static bool ipv6_is_valid(const char *s, size_t n)
+{
+	struct in6_addr addr;
+	char buf[INET6_ADDRSTRLEN];
+
+	if (n >= sizeof(buf))
+		return false;
+	memcpy(buf, s, n);
+	buf[n] = '\0';
+	return inet_pton(AF_INET6, buf, &addr) == 1;
+}
+
+static const char *check_host(const char *host)
+{
+	const char *colon, *end;
+
+	if (host[0] == '[') {
+		end = strchr(host, ']');
+		if (!end || !ipv6_is_valid(host + 1, (size_t)(end - host - 1)))
+			return "the registry's IPv6 address is not valid";
+		if (end[1] == '\0')
+			return NULL;
+		if (end[1] != ':' || !port_is_valid(end + 2))
+			return "the registry's port is not a number from 1 to 65535";
+		return NULL;
+	}
+	colon = strchr(host, ':');
+	if (!domain_is_valid(host, colon ? (size_t)(colon - host) : strlen(host)))
+		return "the registry's host name is not valid";
+	if (colon && !port_is_valid(colon + 1))
+		return "the registry's port is not a number from 1 to 65535";
+	return NULL;
+}
+
+/* alphanumeric runs parted by one '.', one or two '_', or any number of '-' */
+static bool component_is_valid(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n) {
+		size_t run = strspn(s + i, LOWER DIGITS), sep;
+
+		if (run == 0)
+			return false;
+		i += run;
+		if (i >= n)
+			return i == n;
+		if (s[i] == '.')
+			sep = 1;
+		else if (s[i] == '_')
+			sep = s[i + 1] == '_' ? 2 : 1;
+		else
+			sep = strspn(s + i, "-");
+		if (sep == 0)
+			return false;
+		i += sep;
+	}
+	return false; /* empty, or ended by a separator */
+}
+
+static const char *check_path(const char *path)
+{
+	const char *p = path;
+
+	if (!*p)
+		return "the repository name is missing";
+	if (strpbrk(p, UPPER))
+		return "the repository name must be lower case";
+	for (;;) {
+		size_t n = strcspn(p, "/");
+
+		if (n == 0)
+			return "the repository name has an empty component";
+		if (!component_is_valid(p, n))
+			return "the repository name may hold a-z, 0-9 and single separators . _ __ "
+			       "- "
+			       "only";
+		if (!p[n])
+			return NULL;
+		p += n + 1;
+	}
+}
+
+static const char *check_tag(const char *tag)
+{
+	size_t n = strlen(tag);
+
+	if (n == 0)
+		return "the tag is empty";
+	if (n > TAG_MAX_LEN)
+		return "the tag is longer than 128 characters";
+	if (!all_of(tag, n, LOWER UPPER DIGITS "_.-") || tag[0] == '.' || tag[0] == '-')
+		return "the tag may hold letters, digits and _ . - only, and starts with none of . "
+		       "-";
+	return NULL;
+}
+
+/* Cuts "[host/]path" into its two halves as Docker does. */
+static void split_name(const char *name, char **ret_host, char **ret_path)
+{
+	const char *slash = strchr(name, '/');
+	size_t n = slash ? (size_t)(slash - name) : 0;
+	_cleanup_free_ char *first = xstrndup(name, n);
+
+	if (slash && (strpbrk(first, ".:") || streq(first, "localhost"))) {
+		*ret_host = xstrdup(streq(first, "index.docker.io") ? "docker.io" : first);
+		*ret_path = xstrdup(slash + 1);
+	} else {
+		*ret_host = xstrdup("docker.io");
+		*ret_path = xstrdup(name);
+	}
+	if (streq(*ret_host, "docker.io") && **ret_path && !strchr(*ret_path, '/')) {
+		char *official = xasprintf("library/%s", *ret_path);
+
+		free(*ret_path);
+		*ret_path = official;
+	}
+}
+
+static const char *parse(const char *s, struct ref *ref)
+{
+	_cleanup_free_ char *name = NULL;
+	const char *why;
+	char *at, *slash, *colon;
+
+	if (!*s)
+		return "the image reference is empty";
+	if (strlen(s) > TEXT_MAX_LEN)
+		return "the image reference is too long";
+	ref->text = xstrdup(s);
+	name = xstrdup(s);
+	at = strchr(name, '@');
+	if (at) {
+		*at = '\0';
+		if (digest_parse(at + 1, &ref->digest) < 0)
+			return "the digest is not \"sha256:\" and 64 lower-case hex digits";
+	}
+	slash = strrchr(name, '/');
+	colon = strchr(slash ? slash : name, ':');
+	if (colon) {
+		*colon = '\0';
+		ref->tag = xstrdup(colon + 1);
+	} else if (!at) {
+		ref->tag = xstrdup("latest");
+	}
+	/* Docker takes such a thing for an image Id, and so would whoever reads it. */
+	if (strlen(name) == 64 && strspn(name, "0123456789abcdef") == 64)
+		return "the repository name looks like an image Id";
+	split_name(name, &ref->host, &ref->path);
+	why = check_host(ref->host);
+	if (!why)
+		why = check_path(ref->path);
+	if (!why && strlen(ref->host) + 1 + strlen(ref->path) > NAME_MAX_LEN)
+		why = "the repository name is longer than 255 characters";
+	if (!why && ref->tag)
+		why = check_tag(ref->tag);
+	return why;
+}
+
+int ref_parse(const char *s, struct ref *ret, const char **ret_why)
+{
+	struct ref ref = {0};
+	const char *why = parse(s, &ref);
+
+	if (why) {
+		ref_free(&ref);
+		*ret_why = why;
+		return -EINVAL;
+	}
+	*ret = ref;
+	return 0;
+}
+
+void ref_free(struct ref *r)
+{
+	free(r->text);
+	free(r->host);
+	free(r->path);
+	free(r->tag);
+	*r = (struct ref){0};
+}
+
+char *ref_repository(const struct ref *r)
+{
+	return xasprintf("%s/%s", r->host, r->path);
+}
+
+char *ref_tagged(const struct ref *r)
+{
+	const char *official;
+
+	if (!r->tag)
+		return NULL;
+	if (!streq(r->host, "docker.io"))
+		return xasprintf("%s/%s:%s", r->host, r->path, r->tag);
+	official = after_prefix(r->path, "library/");
+	if (official && !strchr(official, '/'))
+		return xasprintf("%s:%s", official, r->tag);
+	return xasprintf("%s:%s", r->path, r->tag);
+}
+
+char *ref_pinned(const struct ref *r, const struct digest *d)
+{
+	return xasprintf("%s/%s@%s", r->host, r->path, d->text);
+}
+
+const char *ref_connect_host(const struct ref *r)
+{
+	return streq(r->host, "docker.io") ? "registry-1.docker.io" : r->host;
+}
+
+bool ref_host_is_loopback(const char *host)
+{
+	_cleanup_free_ char *name = NULL;
+	struct in_addr v4;
+	struct in6_addr v6;
+
+	if (host[0] == '[') {
+		name = xstrndup(host + 1, strcspn(host + 1, "]"));
+		return inet_pton(AF_INET6, name, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+	}
+	name = xstrndup(host, strcspn(host, ":"));
+	if (strcasecmp(name, "localhost") == 0)
+		return true;
+	return inet_pton(AF_INET, name, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
+}
