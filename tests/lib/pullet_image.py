@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: MIT
+"""Images made and pushed in pure Python: no engine, no other tool but gcc for the program.
+
+Image is what one platform runs; RegistryClient puts images behind a tag and says the digests.
+"""
+
+import base64
+import gzip
+import hashlib
+import http.client
+import io
+import json
+import os
+import pathlib
+import platform
+import ssl
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass, field
+
+PROGRAMS = pathlib.Path(__file__).resolve().parent / "programs"
+MEDIA = {
+    "oci": {
+        "index": "application/vnd.oci.image.index.v1+json",
+        "manifest": "application/vnd.oci.image.manifest.v1+json",
+        "config": "application/vnd.oci.image.config.v1+json",
+        "layer": "application/vnd.oci.image.layer.v1.tar+gzip",
+    },
+    "docker": {
+        "index": "application/vnd.docker.distribution.manifest.list.v2+json",
+        "manifest": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": "application/vnd.docker.container.image.v1+json",
+        "layer": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    },
+}
+MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64", "armv7l": "linux/arm/v7",
+            "armv6l": "linux/arm/v6"}
+USER_AGENT = "pullet-tests"
+
+
+def host_platform():
+    """As in an index: "linux/amd64"."""
+    return MACHINES[platform.machine()]
+
+
+def digest_of(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def to_json(value):
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+_programs = {}
+
+
+def program(name="actor"):
+    """The static program programs/NAME.c as bytes; built once a run."""
+    if name not in _programs:
+        with tempfile.TemporaryDirectory(prefix="pullet-program-") as directory:
+            out = os.path.join(directory, name)
+            subprocess.run(
+                ["gcc", "-static", "-nostdlib", "-ffreestanding", "-Os", "-fno-stack-protector",
+                 "-fno-asynchronous-unwind-tables", "-fno-pie", "-no-pie", "-s",
+                 "-Wl,--build-id=none", "-Wl,-z,norelro", "-o", out, str(PROGRAMS / (name + ".c"))],
+                check=True)
+            _programs[name] = pathlib.Path(out).read_bytes()
+    return _programs[name]
+
+
+@dataclass
+class Image:
+    """What one platform runs. files: path -> bytes (mode 0755) or (bytes, mode); the other
+    settings are those of the image configuration (Cmd, Env, Labels, Healthcheck, ...)."""
+    files: dict = field(default_factory=dict)
+    config: dict = field(default_factory=dict)
+    platform: str = field(default_factory=host_platform)
+
+    def layer(self):
+        raw = io.BytesIO()
+        with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for path, content in sorted(self.files.items()):
+                data, mode = content if isinstance(content, tuple) else (content, 0o755)
+                entry = tarfile.TarInfo(path.lstrip("/"))
+                entry.size, entry.mode = len(data), mode
+                tar.addfile(entry, io.BytesIO(data))
+        return raw.getvalue()
+
+    def platform_object(self):
+        os_name, architecture, *variant = self.platform.split("/")
+        out = {"architecture": architecture, "os": os_name}
+        if variant:
+            out["variant"] = variant[0]
+        return out
+
+
+def actor(*script, files=None, platform=None, **config):
+    """An image whose command is the actor playing script ("say", "v1", "wait")."""
+    content = {"actor": program("actor")}
+    content.update(files or {})
+    settings = {"Cmd": ["/actor", *[str(word) for word in script]]}
+    settings.update(config)
+    return Image(content, settings, platform or host_platform())
+
+
+@dataclass
+class Published:
+    repository: str
+    tag: str
+    digest: str  # of what the tag points to
+    body: bytes
+    media_type: str
+    manifests: dict  # platform -> digest
+    configs: dict  # platform -> digest, the image's Id on a graph driver
+    manifest_bodies: list
+
+
+class RegistryClient:
+    """The push side of the distribution specification, as far as the tests need it."""
+
+    def __init__(self, address, user=None, ca=None, authorization=None):
+        self.address = address
+        self.ca = ca
+        self.authorization = authorization  # callable(scope) -> header value
+        if user:
+            value = "Basic " + base64.b64encode(":".join(user).encode()).decode()
+            self.authorization = lambda scope: value
+
+    def request(self, method, path, body=None, headers=None, scope=None):
+        """-> (status, headers, body)"""
+        headers = {"User-Agent": USER_AGENT, **(headers or {})}
+        if self.authorization:
+            headers["Authorization"] = self.authorization(scope)
+        if self.ca:
+            context = ssl.create_default_context(cafile=self.ca)
+            connection = http.client.HTTPSConnection(self.address, timeout=30, context=context)
+        else:
+            connection = http.client.HTTPConnection(self.address, timeout=30)
+        try:
+            connection.request(method, path, body=body, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+        finally:
+            connection.close()
+
+    def _ask(self, want, repository, method, path, **arguments):
+        status, headers, body = self.request(
+            method, path, scope=f"repository:{repository}:pull,push", **arguments)
+        if status not in want:
+            raise RuntimeError(f"{method} {path}: {status} {body[:300]!r}")
+        return status, headers
+
+    def push_blob(self, repository, data):
+        digest = digest_of(data)
+        status, _ = self._ask((200, 404), repository, "HEAD", f"/v2/{repository}/blobs/{digest}")
+        if status == 404:
+            _, headers = self._ask((202,), repository, "POST", f"/v2/{repository}/blobs/uploads/")
+            location = headers["Location"]
+            if "://" in location:
+                location = "/" + location.split("://", 1)[1].split("/", 1)[1]
+            location += ("&" if "?" in location else "?") + "digest=" + digest
+            self._ask((201,), repository, "PUT", location, body=data,
+                      headers={"Content-Type": "application/octet-stream"})
+        return digest
+
+    def push_manifest(self, repository, reference, body, media_type):
+        self._ask((201,), repository, "PUT", f"/v2/{repository}/manifests/{reference}", body=body,
+                  headers={"Content-Type": media_type})
+        return digest_of(body)
+
+    def _push_image(self, repository, image, media):
+        layer = image.layer()
+        packed = gzip.compress(layer, 9, mtime=0)
+        settings = {"created": "2020-01-01T00:00:00Z", **image.platform_object(),
+                    "config": image.config,
+                    "rootfs": {"type": "layers", "diff_ids": [digest_of(layer)]},
+                    "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "tests"}]}
+        config = to_json(settings)
+        body = to_json({
+            "schemaVersion": 2, "mediaType": media["manifest"],
+            "config": {"mediaType": media["config"], "size": len(config),
+                       "digest": self.push_blob(repository, config)},
+            "layers": [{"mediaType": media["layer"], "size": len(packed),
+                        "digest": self.push_blob(repository, packed)}]})
+        return body, digest_of(config)
+
+    def publish(self, repository, tag, images, media="oci", index=None):
+        """Pushes one image or a list of them (one a platform) and lets the tag point to them:
+        directly for a single one, through an index for several or with index=True."""
+        images = images if isinstance(images, (list, tuple)) else [images]
+        index = len(images) > 1 if index is None else index
+        media = MEDIA[media]
+        entries, manifests, configs, bodies = [], {}, {}, []
+        for image in images:
+            body, config = self._push_image(repository, image, media)
+            digest = digest_of(body)
+            manifests[image.platform] = digest
+            configs[image.platform] = config
+            bodies.append(body)
+            entries.append({"mediaType": media["manifest"], "size": len(body), "digest": digest,
+                            "platform": image.platform_object()})
+            if index:
+                self.push_manifest(repository, digest, body, media["manifest"])
+        kind = media["manifest"]
+        if index:
+            kind = media["index"]
+            body = to_json({"schemaVersion": 2, "mediaType": kind, "manifests": entries})
+        self.push_manifest(repository, tag, body, kind)
+        return Published(repository, tag, digest_of(body), body, kind, manifests, configs, bodies)
+
+    def point(self, published, tag=None):
+        """Lets the tag point to something published before."""
+        self.push_manifest(published.repository, tag or published.tag, published.body,
+                           published.media_type)
+        return published
+
+    def publish_layout(self, repository, tag, directory):
+        """Pushes an OCI image layout (index.json and blobs/) as the payload's build makes it."""
+        directory = pathlib.Path(directory)
+
+        def read(digest):
+            return (directory / "blobs" / digest.replace(":", "/")).read_bytes()
+
+        body = (directory / "index.json").read_bytes()
+        index = json.loads(body)
+        # A layout may wrap the image's own index in its outer one.
+        while len(index["manifests"]) == 1 and "index" in index["manifests"][0]["mediaType"]:
+            body = read(index["manifests"][0]["digest"])
+            index = json.loads(body)
+        manifests, configs, bodies = {}, {}, []
+        for entry in index["manifests"]:
+            manifest_body = read(entry["digest"])
+            manifest = json.loads(manifest_body)
+            for blob in (manifest["config"], *manifest["layers"]):
+                self.push_blob(repository, read(blob["digest"]))
+            self.push_manifest(repository, entry["digest"], manifest_body, entry["mediaType"])
+            where = entry.get("platform", {})
+            name = "/".join(filter(None, [where.get("os"), where.get("architecture"),
+                                          where.get("variant")]))
+            manifests[name] = entry["digest"]
+            configs[name] = manifest["config"]["digest"]
+            bodies.append(manifest_body)
+        kind = index.get("mediaType", MEDIA["oci"]["index"])
+        self.push_manifest(repository, tag, body, kind)
+        return Published(repository, tag, digest_of(body), body, kind, manifests, configs, bodies)
