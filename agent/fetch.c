@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#include "fetch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "program.h"
+
+#define FETCH_FD	 3
+#define FETCH_TIMEOUT_MS (5u * 60 * 1000) /* its own limits are shorter */
+
+static int connect_to(const char *path, struct error *ret_error)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return error_set(ret_error, -ENAMETOOLONG, "%s: path too long for a socket", path);
+	memcpy(address.sun_path, path, strlen(path));
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return error_set(ret_error, -errno, "cannot connect to %s: %s", path,
+				 strerror(errno));
+	return steal_fd(&fd);
+}
+
+static int start_child(const char *config, pid_t *ret_pid, struct error *ret_error)
+{
+	const char *argv[] = {"pullet-fetch", "--config", config, "--fd", "3", NULL};
+	int pair[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_set(ret_error, -errno, "socketpair: %s", strerror(errno));
+	/* dup2 onto itself would leave close-on-exec set. */
+	if (pair[1] == FETCH_FD) {
+		int swap = pair[0];
+
+		pair[0] = pair[1];
+		pair[1] = swap;
+	}
+	r = program_spawn("pullet-fetch", argv, pair[1], FETCH_FD, ret_pid, ret_error);
+	close(pair[1]);
+	if (r < 0) {
+		close(pair[0]);
+		return r;
+	}
+	return pair[0];
+}
+
+static int exchange(int fd, const struct fetch_request *request, struct fetch_reply *ret,
+		    struct error *ret_error)
+{
+	_cleanup_json_ json_t *question = protocol_request_to_json(request), *answer = NULL;
+	int r = protocol_write(fd, question);
+
+	if (r < 0)
+		return error_set(ret_error, r, "pullet-fetch: %s", strerror(-r));
+	r = protocol_read(fd, FETCH_TIMEOUT_MS, &answer, ret_error);
+	if (r < 0)
+		return error_prefix(ret_error, "pullet-fetch");
+	return protocol_reply_from_json(answer, ret, ret_error);
+}
+
+int fetch_ask(const struct fetch_options *o, const struct fetch_request *request,
+	      struct fetch_reply *ret, struct error *ret_error)
+{
+	pid_t pid = -1;
+	int fd = o->socket ? connect_to(o->socket, ret_error)
+			   : start_child(o->config, &pid, ret_error);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = exchange(fd, request, ret, ret_error);
+	close(fd);
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	return r;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#include "result.h"
+
+static const char *const outcome_names[] = {
+	[OUTCOME_NONE] = "none",	 [OUTCOME_UP_TO_DATE] = "up-to-date",
+	[OUTCOME_UPDATED] = "updated",	 [OUTCOME_ROLLED_BACK] = "rolled-back",
+	[OUTCOME_DEFERRED] = "deferred", [OUTCOME_REFUSED] = "refused",
+	[OUTCOME_FAILED] = "failed",
+};
+
+static json_t *text_or_null(const char *s)
+{
+	return s[0] ? json_string(s) : json_null();
+}
+
+json_t *result_to_json(const struct result *r)
+{
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "container", r->container, "image",
+			 r->image, "result", outcome_names[r->outcome], "from",
+			 text_or_null(r->from.text), "to", text_or_null(r->to.text), "reason",
+			 text_or_null(r->reason), "downtime_ms",
+			 r->downtime_ms < 0 ? json_null() : json_integer(r->downtime_ms));
+}
+
+char *result_text(const json_t *result)
+{
+	const char *name = json_get_string(result, "container");
+	const char *what = json_get_string(result, "result");
+	const char *from = json_get_string(result, "from"), *to = json_get_string(result, "to");
+	const char *reason = json_get_string(result, "reason");
+	const json_t *downtime = json_object_get(result, "downtime_ms");
+	_cleanup_free_ char *digests = NULL, *down = NULL;
+
+	if (!name || !what)
+		return xstrdup("?: no result");
+	if (from && to && !streq(from, to))
+		digests = xasprintf(" %.19s -> %.19s", from, to);
+	else if (to || from)
+		digests = xasprintf(" %.19s", to ? to : from);
+	if (json_is_integer(downtime))
+		down = xasprintf(" (down %lld ms)", (long long)json_integer_value(downtime));
+	return xasprintf("%s: %s%s%s%s%s", name, what, digests ? digests : "", down ? down : "",
+			 reason ? ": " : "", reason ? reason : "");
+}
+
+bool result_is_bad(const json_t *result)
+{
+	const char *what = json_get_string(result, "result");
+
+	return !what || streq(what, "failed") || streq(what, "refused") ||
+	       streq(what, "rolled-back");
+}

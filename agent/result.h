@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* result: what one pass came to, as scripts and people read it. */
+#pragma once
+
+#include "digest.h"
+#include "json.h"
+
+enum outcome {
+	OUTCOME_NONE, /* nothing to tell: there was nothing to finish */
+	OUTCOME_UP_TO_DATE,
+	OUTCOME_UPDATED,
+	OUTCOME_ROLLED_BACK,
+	OUTCOME_DEFERRED,
+	OUTCOME_REFUSED,
+	OUTCOME_FAILED,
+};
+
+struct result {
+	const char *container;
+	const char *image;
+	enum outcome outcome;
+	struct digest from;
+	struct digest to;
+	char reason[512];    /* empty: none */
+	int64_t downtime_ms; /* -1: none */
+};
+
+/* The contract's object. Caller owns it. */
+json_t *result_to_json(const struct result *r);
+
+/* "hello: updated sha256:0123456789ab -> sha256:..." for a result object. Caller frees. */
+char *result_text(const json_t *result);
+
+/* Whether it counts as failure in exit statuses: failed, refused, rolled-back, or not a result. */
+bool result_is_bad(const json_t *result);
