@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+#include "recreate-internal.h"
+
+#include <errno.h>
+
+#define COMPOSE_PREFIX "com.docker.compose."
+#define COMPOSE_IMAGE  "com.docker.compose.image"
+
+bool recreate_is_empty(const json_t *j)
+{
+	switch (json_typeof(j ? j : json_null())) {
+	case JSON_NULL:
+		return true;
+	case JSON_STRING:
+		return json_string_length(j) == 0;
+	case JSON_ARRAY:
+		return json_array_size(j) == 0;
+	case JSON_OBJECT:
+		return json_object_size(j) == 0;
+	case JSON_INTEGER:
+		return json_integer_value(j) == 0;
+	case JSON_REAL:
+	case JSON_TRUE:
+	case JSON_FALSE:
+		return false;
+	}
+	return false;
+}
+
+bool recreate_same(const json_t *a, const json_t *b)
+{
+	if (recreate_is_empty(a) || recreate_is_empty(b))
+		return recreate_is_empty(a) && recreate_is_empty(b);
+	return json_equal(a, b);
+}
+
+bool recreate_is_short_id(const json_t *container, const char *text)
+{
+	const char *id = json_get_string(container, "Id");
+
+	return id && strlen(text) == 12 && strncmp(id, text, 12) == 0;
+}
+
+static bool array_has(const json_t *array, const json_t *value)
+{
+	for (size_t i = 0; i < json_array_size(array); i++)
+		if (json_equal(json_array_get(array, i), value))
+			return true;
+	return false;
+}
+
+static void subtract_array(json_t *config, const json_t *defaults, const char *key)
+{
+	json_t *array = json_object_get(config, key);
+	const json_t *old = json_object_get(defaults, key);
+
+	for (size_t i = json_array_size(array); i-- > 0;)
+		if (array_has(old, json_array_get(array, i)))
+			json_array_remove(array, i);
+}
+
+static void subtract_keys(json_t *config, const json_t *defaults, const char *key)
+{
+	json_t *object = json_object_get(config, key);
+	const char *name;
+	json_t *value;
+
+	json_object_foreach (json_object_get(defaults, key), name, value)
+		(void)json_object_del(object, name);
+}
+
+static void subtract_same(json_t *config, const json_t *defaults, const char *key)
+{
+	if (recreate_same(json_object_get(config, key), json_object_get(defaults, key)))
+		(void)json_object_del(config, key);
+}
+
+/* An ENTRYPOINT [""] means none. */
+static bool is_no_command(const json_t *j)
+{
+	return recreate_is_empty(j) ||
+	       (json_array_size(j) == 1 && recreate_is_empty(json_array_get(j, 0)));
+}
+
+/* The engine takes Cmd from the image only when neither Entrypoint nor Cmd is given (moby,
+ * daemon/commit.go, merge), and it stores a reset [""] as null; so null under an image that has an
+ * entrypoint is a reset. */
+static void subtract_command(json_t *config, const json_t *defaults)
+{
+	const json_t *old_entry = json_object_get(defaults, "Entrypoint");
+	json_t *entry = json_object_get(config, "Entrypoint");
+	bool cmd_same =
+		recreate_same(json_object_get(config, "Cmd"), json_object_get(defaults, "Cmd"));
+	bool cmd_empty = recreate_is_empty(json_object_get(config, "Cmd"));
+
+	if (recreate_is_empty(entry) && !is_no_command(old_entry)) {
+		if (!json_is_array(entry)) {
+			put(config, "Entrypoint", need(json_pack("[s]", "")));
+			return;
+		}
+		if (cmd_same)
+			(void)json_object_del(config, "Cmd");
+	} else if (recreate_is_empty(entry)) {
+		/* An explicit []; where the image's own is left out of the answer (API 1.52) it
+		 * cannot be told from the image's. */
+		if (!(json_is_array(entry) && json_is_null(old_entry)))
+			(void)json_object_del(config, "Entrypoint");
+		if (cmd_same)
+			(void)json_object_del(config, "Cmd");
+	} else if (!json_equal(entry, old_entry)) {
+		if (cmd_empty)
+			(void)json_object_del(config, "Cmd");
+	} else if (cmd_same) {
+		(void)json_object_del(config, "Entrypoint");
+		(void)json_object_del(config, "Cmd");
+	} else if (cmd_empty) {
+		/* Entrypoint written out by the operator, which is why the image's Cmd is gone. */
+		(void)json_object_del(config, "Cmd");
+	} else {
+		(void)json_object_del(config, "Entrypoint");
+	}
+}
+
+/* Field by field, as the engine merges it; a zero field means "as in the image". */
+static void subtract_healthcheck(json_t *config, const json_t *defaults)
+{
+	json_t *check = json_object_get(config, "Healthcheck");
+	const json_t *old = json_object_get(defaults, "Healthcheck");
+	const char *key;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe (check, next, key, value)
+		if (recreate_is_empty(value) || recreate_same(value, json_object_get(old, key)))
+			(void)json_object_del(check, key);
+}
+
+/* Images that compose built carry compose's project and service labels too; the container needs
+ * them whatever its image says, or compose no longer knows it. */
+static int carry_labels(const struct recreate_input *in, json_t *config, const json_t *defaults,
+			struct error *ret_error)
+{
+	json_t *labels = json_object_get(config, "Labels");
+	const json_t *old = json_object_get(defaults, "Labels");
+	const char *key;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe (labels, next, key, value)
+		if (!after_prefix(key, COMPOSE_PREFIX) &&
+		    json_equal(value, json_object_get(old, key)))
+			(void)json_object_del(labels, key);
+	(void)json_object_del(labels, RECREATE_LABEL_TARGET);
+	(void)json_object_del(labels, RECREATE_LABEL_POLICY);
+
+	if (json_object_get(labels, COMPOSE_IMAGE)) {
+		const char *id = json_get_string(in->new_image, "Id");
+
+		if (!id)
+			return error_set(ret_error, -EKEYREJECTED,
+					 "the new image's id is not known, which compose asks for");
+		put(labels, COMPOSE_IMAGE, json_string(id));
+	}
+	return 0;
+}
+
+/* A published port is an exposed one. Ports without a number ("/tcp") are refused by the engine. */
+static void carry_ports(json_t *config, const json_t *defaults, const json_t *host,
+			const char *mode)
+{
+	json_t *ports = json_object_get(config, "ExposedPorts");
+	const char *key;
+	json_t *value;
+	void *next;
+
+	if (after_prefix(mode, "container:")) {
+		(void)json_object_del(config, "ExposedPorts");
+		return;
+	}
+	subtract_keys(config, defaults, "ExposedPorts");
+	if (!json_is_object(ports)) {
+		ports = need(json_object());
+		put(config, "ExposedPorts", ports);
+	}
+	json_object_foreach (json_object_get(host, "PortBindings"), key, value)
+		put(ports, key, json_object());
+	json_object_foreach_safe (ports, next, key, value)
+		if (key[0] == '/' || key[0] == '\0')
+			(void)json_object_del(ports, key);
+}
+
+/* The engine fills these in, and refuses them together with a foreign network or UTS namespace. */
+static void carry_host_name(const struct recreate_input *in, json_t *config, const json_t *host,
+			    const char *mode)
+{
+	const char *name = json_get_string(config, "Hostname");
+
+	if (after_prefix(mode, "container:") ||
+	    !recreate_is_empty(json_object_get(host, "UTSMode"))) {
+		(void)json_object_del(config, "Hostname");
+		(void)json_object_del(config, "Domainname");
+	} else if (name && (recreate_is_short_id(in->container, name) ||
+			    (streq(mode, "host") && streq_null(name, in->host_name)))) {
+		(void)json_object_del(config, "Hostname");
+	}
+}
+
+static void drop_empty(json_t *config)
+{
+	const char *key;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe (config, next, key, value) {
+		if (streq(key, "Entrypoint") && json_is_array(value))
+			continue; /* a reset */
+		if (recreate_is_empty(value) && !json_is_integer(value))
+			(void)json_object_del(config, key);
+	}
+}
+
+int recreate_config(const struct recreate_input *in, json_t **ret, struct error *ret_error)
+{
+	static const char *const inherited[] = {"User",	 "WorkingDir", "StopSignal", "StopTimeout",
+						"Shell", "OnBuild",    "ArgsEscaped"};
+	_cleanup_json_ json_t *config =
+		need(json_deep_copy(need(json_object_get(in->container, "Config"))));
+	const json_t *defaults = json_object_get(in->old_image, "Config");
+	const json_t *host = json_object_get(in->container, "HostConfig");
+	const char *mode = recreate_network_mode(host);
+	int r;
+
+	subtract_array(config, defaults, "Env");
+	subtract_command(config, defaults);
+	subtract_healthcheck(config, defaults);
+	subtract_keys(config, defaults, "Volumes");
+	for (size_t i = 0; i < ARRAY_SIZE(inherited); i++)
+		subtract_same(config, defaults, inherited[i]);
+	carry_ports(config, defaults, host, mode);
+	carry_host_name(in, config, host, mode);
+	r = carry_labels(in, config, defaults, ret_error);
+	if (r < 0)
+		return r;
+
+	/* Image is set from our configuration, MacAddress by recreate_networks(). */
+	(void)json_object_del(config, "Image");
+	(void)json_object_del(config, "MacAddress");
+	drop_empty(config);
+	*ret = steal(config);
+	return 0;
+}

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+#include "recreate-internal.h"
+
+#include <errno.h>
+
+const char *recreate_network_mode(const json_t *host)
+{
+	const char *mode = json_get_string(host, "NetworkMode");
+
+	return !mode || mode[0] == '\0' || streq(mode, "default") ? "bridge" : mode;
+}
+
+/* Containers that outlive the one they refer to keep its dead id; a name goes on to its successor. */
+static int refer(const struct recreate_input *in, const char *what, const char *container,
+		 const char **ret, struct error *ret_error)
+{
+	const char *name = json_get_string(in->names, container);
+
+	if (!name || streq(name, "") || streq(name, "/"))
+		return error_set(ret_error, -EKEYREJECTED,
+				 "%s refers to container %s, which is gone", what, container);
+	*ret = name[0] == '/' ? name + 1 : name;
+	return 0;
+}
+
+static int rewrite_modes(const struct recreate_input *in, json_t *host, struct error *ret_error)
+{
+	static const char *const modes[] = {"NetworkMode", "PidMode", "IpcMode"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		const char *text = json_get_string(host, modes[i]);
+		const char *id = text ? after_prefix(text, "container:") : NULL;
+		_cleanup_free_ char *mode = NULL;
+		const char *name;
+		int r;
+
+		if (!id)
+			continue;
+		r = refer(in, modes[i], id, &name, ret_error);
+		if (r < 0)
+			return r;
+		mode = xasprintf("container:%s", name);
+		put(host, modes[i], json_string(mode));
+	}
+	return 0;
+}
+
+static int rewrite_volumes_from(const struct recreate_input *in, json_t *host,
+				struct error *ret_error)
+{
+	json_t *from = json_object_get(host, "VolumesFrom");
+
+	for (size_t i = 0; i < json_array_size(from); i++) {
+		const char *text = json_string_value(json_array_get(from, i));
+		const char *options = text ? strchrnul(text, ':') : NULL;
+		_cleanup_free_ char *container = NULL, *entry = NULL;
+		const char *name;
+		int r;
+
+		if (!text)
+			continue;
+		container = xstrndup(text, (size_t)(options - text));
+		r = refer(in, "VolumesFrom", container, &name, ret_error);
+		if (r < 0)
+			return r;
+		entry = xasprintf("%s%s", name, options);
+		if (json_array_set_new(from, i, need(json_string(entry))) < 0)
+			abort();
+	}
+	return 0;
+}
+
+/* "/other:/me/alias" of the link index is "other:alias" of the request. */
+static void rewrite_links(json_t *host)
+{
+	json_t *links = json_object_get(host, "Links");
+
+	for (size_t i = 0; i < json_array_size(links); i++) {
+		const char *text = json_string_value(json_array_get(links, i));
+		const char *colon = text ? strchr(text, ':') : NULL;
+		_cleanup_free_ char *link = NULL;
+		const char *alias;
+
+		if (!colon || text[0] != '/')
+			continue;
+		alias = strrchr(colon, '/');
+		link = xasprintf("%.*s:%s", (int)(colon - text - 1), text + 1,
+				 alias ? alias + 1 : colon + 1);
+		if (json_array_set_new(links, i, need(json_string(link))) < 0)
+			abort();
+	}
+}
+
+static bool is_among(const char *path, const char *const *list)
+{
+	for (; *list; list++)
+		if (streq(*list, path))
+			return true;
+	return false;
+}
+
+/* Lists the engine filled in itself: all of base, which is what 20.10 has, and perhaps what later
+ * ones added (moby, oci/defaults.go). A copy would freeze them for ever; a list that lacks one or has
+ * another is somebody's own. */
+static bool is_default_paths(const json_t *list, const char *const *base, const char *const *later)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *path = json_string_value(json_array_get(list, i));
+
+		if (!path)
+			return false;
+		if (is_among(path, base))
+			found++;
+		else if (!is_among(path, later) &&
+			 !(after_prefix(path, "/sys/devices/system/cpu/cpu") &&
+			   has_suffix(path, "/thermal_throttle")))
+			return false;
+	}
+	for (; *base && found > 0; base++)
+		found--;
+	return !*base && found == 0;
+}
+
+static void drop_default_paths(json_t *host)
+{
+	static const char *const masked[] = {"/proc/asound",
+					     "/proc/acpi",
+					     "/proc/kcore",
+					     "/proc/keys",
+					     "/proc/latency_stats",
+					     "/proc/timer_list",
+					     "/proc/timer_stats",
+					     "/proc/sched_debug",
+					     "/proc/scsi",
+					     "/sys/firmware",
+					     NULL};
+	static const char *const masked_later[] = {"/proc/interrupts",
+						   "/sys/devices/virtual/powercap", NULL};
+	static const char *const readonly[] = {
+		"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL};
+	static const char *const none[] = {NULL};
+
+	if (json_is_true(json_object_get(host, "Privileged")))
+		return;
+	if (is_default_paths(json_object_get(host, "MaskedPaths"), masked, masked_later))
+		(void)json_object_del(host, "MaskedPaths");
+	if (is_default_paths(json_object_get(host, "ReadonlyPaths"), readonly, none))
+		(void)json_object_del(host, "ReadonlyPaths");
+}
+
+/* No binding in the list means one at a port of the engine's choice, until a later API takes it for
+ * none at all (moby, api/docs/CHANGELOG.md, 1.52): said in full. */
+static void complete_ports(json_t *host)
+{
+	json_t *bindings = json_object_get(host, "PortBindings");
+	const char *port;
+	json_t *list;
+	void *next;
+
+	json_object_foreach_safe (bindings, next, port, list) {
+		if (port[0] == '/' || port[0] == '\0')
+			(void)json_object_del(bindings, port);
+		else if (recreate_is_empty(list))
+			put(bindings, port, json_pack("[{s:s,s:s}]", "HostIp", "", "HostPort", ""));
+	}
+}
+
+static void complete_devices(json_t *host)
+{
+	json_t *devices = json_object_get(host, "Devices");
+
+	for (size_t i = 0; i < json_array_size(devices); i++) {
+		json_t *device = json_array_get(devices, i);
+
+		if (json_is_object(device) &&
+		    recreate_is_empty(json_object_get(device, "CgroupPermissions")))
+			put(device, "CgroupPermissions", json_string("rwm"));
+	}
+}
+
+/* Options of one type on a mount of another were ignored before API 1.42 and are errors since. */
+static void clean_mounts(json_t *host)
+{
+	static const struct {
+		const char *key, *type;
+	} options[] = {
+		{"BindOptions", "bind"},   {"VolumeOptions", "volume"},	  {"TmpfsOptions", "tmpfs"},
+		{"ImageOptions", "image"}, {"ClusterOptions", "cluster"},
+	};
+	json_t *mounts = json_object_get(host, "Mounts");
+
+	for (size_t i = 0; i < json_array_size(mounts); i++) {
+		json_t *mount = json_array_get(mounts, i);
+		const char *type = json_get_string(mount, "Type");
+
+		for (size_t k = 0; type && k < ARRAY_SIZE(options); k++)
+			if (!streq(type, options[k].type))
+				(void)json_object_del(mount, options[k].key);
+	}
+}
+
+static bool same_path(const char *a, size_t a_len, const char *b)
+{
+	size_t b_len = strlen(b);
+
+	while (a_len > 1 && a[a_len - 1] == '/')
+		a_len--;
+	while (b_len > 1 && b[b_len - 1] == '/')
+		b_len--;
+	return a_len == b_len && strncmp(a, b, a_len) == 0;
+}
+
+/* Whether a bind names its source for this volume; a bind that is the bare destination (an
+ * anonymous volume) is taken out, since the caller attaches the volume by name. */
+static bool bind_covers(json_t *host, const char *name, const char *destination)
+{
+	json_t *binds = json_object_get(host, "Binds");
+
+	for (size_t i = 0; i < json_array_size(binds); i++) {
+		const char *bind = json_string_value(json_array_get(binds, i));
+		const char *colon = bind ? strchr(bind, ':') : NULL;
+
+		if (!bind)
+			continue;
+		if (!colon) {
+			if (!same_path(bind, strlen(bind), destination))
+				continue;
+			json_array_remove(binds, i);
+			return false;
+		}
+		if (strncmp(bind, name, (size_t)(colon - bind)) == 0 && name[colon - bind] == '\0')
+			return true;
+		if (same_path(colon + 1, strcspn(colon + 1, ":"), destination))
+			return true;
+	}
+	return false;
+}
+
+/* Whether a mount stands for this volume; one without source gets its name. */
+static bool mount_covers(json_t *host, const char *name, const char *destination)
+{
+	json_t *mounts = json_object_get(host, "Mounts");
+
+	for (size_t i = 0; i < json_array_size(mounts); i++) {
+		json_t *mount = json_array_get(mounts, i);
+		const char *source = json_get_string(mount, "Source");
+		const char *target = json_get_string(mount, "Target");
+
+		if (target && same_path(target, strlen(target), destination)) {
+			if (!source || source[0] == '\0')
+				put(mount, "Source", json_string(name));
+			return true;
+		}
+		if (streq_null(source, name))
+			return true;
+	}
+	return false;
+}
+
+/* Volumes inherited from another container come again through VolumesFrom, unless this container
+ * asks for a volume of its own at the same place. */
+static bool is_inherited(const struct recreate_input *in, const char *destination)
+{
+	const json_t *own = json_get_path(in->container, "Config", "Volumes", NULL);
+	const json_t *from = json_get_path(in->container, "HostConfig", "VolumesFrom", NULL);
+	const char *path;
+	json_t *value;
+
+	if (recreate_is_empty(from))
+		return false;
+	json_object_foreach ((json_t *)own, path, value)
+		if (same_path(path, strlen(path), destination))
+			return false;
+	return true;
+}
+
+/* Volumes without a name of their own are only in the list of what is mounted: without this the
+ * successor would get new, empty ones. */
+static void attach_volumes(const struct recreate_input *in, json_t *host)
+{
+	const json_t *seen = json_object_get(in->container, "Mounts");
+
+	for (size_t i = 0; i < json_array_size(seen); i++) {
+		const json_t *point = json_array_get(seen, i);
+		const char *type = json_get_string(point, "Type");
+		const char *name = json_get_string(point, "Name");
+		const char *driver = json_get_string(point, "Driver");
+		const char *destination = json_get_string(point, "Destination");
+		json_t *mount;
+
+		if (!type || !streq(type, "volume") || !name || name[0] == '\0' || !destination)
+			continue;
+		if (bind_covers(host, name, destination) || mount_covers(host, name, destination) ||
+		    is_inherited(in, destination))
+			continue;
+
+		mount = need(json_pack("{s:s,s:s,s:s}", "Type", "volume", "Source", name, "Target",
+				       destination));
+		if (json_is_false(json_object_get(point, "RW")))
+			put(mount, "ReadOnly", json_true());
+		if (driver && driver[0] != '\0' && !streq(driver, "local"))
+			put(mount, "VolumeOptions",
+			    json_pack("{s:{s:s}}", "DriverConfig", "Name", driver));
+		if (!json_is_array(json_object_get(host, "Mounts")))
+			put(host, "Mounts", json_array());
+		append(json_object_get(host, "Mounts"), mount);
+	}
+}
+
+/* All of these conflict with somebody else's network namespace. */
+static void drop_network_conflicts(json_t *host)
+{
+	static const char *const conflicts[] = {"Links", "Dns", "ExtraHosts", "PortBindings",
+						"PublishAllPorts"};
+	const char *mode = recreate_network_mode(host);
+
+	if (streq(mode, "host"))
+		(void)json_object_del(host, "Links");
+	for (size_t i = 0; after_prefix(mode, "container:") && i < ARRAY_SIZE(conflicts); i++)
+		(void)json_object_del(host, conflicts[i]);
+}
+
+static void drop_obsolete(json_t *host)
+{
+	static const char *const limits[] = {"KernelMemory", "KernelMemoryTCP"};
+
+	(void)json_object_del(host, "ConsoleSize"); /* of the terminal it was created from */
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		if (recreate_is_empty(json_object_get(host, limits[i])))
+			(void)json_object_del(host, limits[i]);
+}
+
+int recreate_host_config(const struct recreate_input *in, json_t **ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *host =
+		need(json_deep_copy(need(json_object_get(in->container, "HostConfig"))));
+	int r;
+
+	r = rewrite_modes(in, host, ret_error);
+	if (r >= 0)
+		r = rewrite_volumes_from(in, host, ret_error);
+	if (r < 0)
+		return r;
+	rewrite_links(host);
+	drop_network_conflicts(host);
+	drop_default_paths(host);
+	drop_obsolete(host);
+	complete_ports(host);
+	complete_devices(host);
+	clean_mounts(host);
+	attach_volumes(in, host);
+	put(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));
+	*ret = steal(host);
+	return 0;
+}

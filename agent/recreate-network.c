@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#include "recreate-internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+
+#define ENDPOINT_SYSCTLS "com.docker.network.endpoint.sysctls"
+
+/* What the engine made up itself before 28: 02:42 and the four octets of the address. From a random
+ * one (28 and later) a configured one cannot be told; that one is kept. */
+static bool is_made_up_mac(const char *mac, const json_t *seen)
+{
+	const char *address = json_get_string(seen, "IPAddress");
+	struct in_addr in;
+	const unsigned char *o = (const unsigned char *)&in.s_addr;
+	char text[sizeof("02:42:ff:ff:ff:ff")];
+
+	if (!address || inet_pton(AF_INET, address, &in) != 1)
+		return false;
+	(void)snprintf(text, sizeof(text), "02:42:%02x:%02x:%02x:%02x", o[0], o[1], o[2], o[3]);
+	return strcasecmp(text, mac) == 0;
+}
+
+/* The address that was asked for, or NULL. Config.MacAddress is it, on the main network, in every
+ * answer below API 1.52. */
+static const char *configured_mac(const struct recreate_input *in, const json_t *seen, bool is_main)
+{
+	const char *mac = json_get_string(seen, "MacAddress");
+
+	if (is_main) {
+		const char *config =
+			json_get_string(json_object_get(in->container, "Config"), "MacAddress");
+
+		if (config && config[0] != '\0')
+			return config;
+		if (in->api_minor < 52)
+			return NULL;
+	}
+	if (in->api_minor < 44 || !mac || mac[0] == '\0' || is_made_up_mac(mac, seen))
+		return NULL;
+	return mac;
+}
+
+static json_t *copy_aliases(const struct recreate_input *in, const json_t *seen)
+{
+	json_t *aliases = need(json_array());
+	size_t i;
+	json_t *alias;
+
+	json_array_foreach (json_object_get(seen, "Aliases"), i, alias)
+		if (json_is_string(alias) &&
+		    !recreate_is_short_id(in->container, json_string_value(alias)))
+			append(aliases, json_incref(alias));
+	return aliases;
+}
+
+static void put_filled(json_t *object, const char *key, json_t *value)
+{
+	if (recreate_is_empty(value))
+		json_decref(value);
+	else
+		put(object, key, value);
+}
+
+/* Only what is configuration; the rest of an endpoint is state (moby, api/types/network). */
+static json_t *copy_endpoint(const struct recreate_input *in, const char *network,
+			     const json_t *seen, bool is_main)
+{
+	json_t *endpoint = need(json_object()), *ipam;
+	const char *mac = configured_mac(in, seen, is_main);
+	const char *key;
+	json_t *value;
+	void *next;
+
+	ipam = need(json_is_object(json_object_get(seen, "IPAMConfig"))
+			    ? json_deep_copy(json_object_get(seen, "IPAMConfig"))
+			    : json_object());
+	json_object_foreach_safe (ipam, next, key, value)
+		if (recreate_is_empty(value))
+			(void)json_object_del(ipam, key);
+	put_filled(endpoint, "IPAMConfig", ipam);
+	put_filled(endpoint, "Links", json_deep_copy(json_object_get(seen, "Links")));
+	/* Engines from 25 on refuse aliases on the default bridge. */
+	if (!streq(network, "bridge"))
+		put_filled(endpoint, "Aliases", copy_aliases(in, seen));
+	put_filled(endpoint, "DriverOpts", json_deep_copy(json_object_get(seen, "DriverOpts")));
+	if (in->api_minor >= 48)
+		put_filled(endpoint, "GwPriority",
+			   json_deep_copy(json_object_get(seen, "GwPriority")));
+	if (mac)
+		put(endpoint, "MacAddress", json_string(mac));
+	return endpoint;
+}
+
+static bool is_id_of(const char *text, const json_t *seen)
+{
+	const char *id = json_get_string(seen, "NetworkID");
+
+	return id && strlen(text) >= 12 && strncmp(id, text, strlen(text)) == 0;
+}
+
+/* The network whose key stands for NetworkMode. Both must be the same word, or the endpoint's
+ * settings are lost (moby/moby#47441); a container that was taken off its first network has another
+ * one as main. */
+static const char *main_network(const json_t *networks, const char *mode)
+{
+	const char *name, *first = NULL;
+	json_t *seen;
+
+	if (recreate_is_empty(networks) || json_object_get(networks, mode))
+		return mode;
+	json_object_foreach ((json_t *)networks, name, seen) {
+		if (is_id_of(mode, seen))
+			return name;
+		if (!first || strcmp(name, first) < 0)
+			first = name;
+	}
+	return first;
+}
+
+/* net.X.Y.ethN.Z: engines speaking 1.48 and later want these at the endpoint, under a name of their
+ * own for the interface (moby, container_routes.go, handleSysctlBC). */
+static int move_sysctls(json_t *host, json_t *endpoint, struct error *ret_error)
+{
+	json_t *sysctls = json_object_get(host, "Sysctls"), *options;
+	_cleanup_free_ char *moved = NULL;
+	const char *key, *already;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe (sysctls, next, key, value) {
+		char family[16], part[16];
+		const char *text = json_string_value(value);
+		_cleanup_free_ char *rest = NULL;
+		int n = 0;
+
+		if (sscanf(key, "net.%15[^.].%15[^.].eth%n", family, part, &n) != 2 || n == 0)
+			continue;
+		if (!endpoint || !text || strchr(text, ',') || !after_prefix(key + n, "0."))
+			return error_set(ret_error, -EKEYREJECTED,
+					 "sysctl %s names an interface that cannot be told", key);
+		rest = steal(moved);
+		moved = xasprintf("%s%snet.%s.%s.IFNAME.%s=%s", rest ? rest : "", rest ? "," : "",
+				  family, part, key + n + 2, text);
+		(void)json_object_del(sysctls, key);
+	}
+	if (!moved)
+		return 0;
+
+	options = json_object_get(endpoint, "DriverOpts");
+	if (!options) {
+		options = need(json_object());
+		put(endpoint, "DriverOpts", options);
+	}
+	already = json_get_string(options, ENDPOINT_SYSCTLS);
+	put(options, ENDPOINT_SYSCTLS,
+	    already ? json_sprintf("%s,%s", moved, already) : json_string(moved));
+	return 0;
+}
+
+int recreate_place_endpoints(json_t *body, json_t *endpoints, const char *main, int api_minor,
+			     json_t *connect, struct error *ret_error)
+{
+	_cleanup_json_ json_t *all = endpoints;
+	const char *name;
+	json_t *endpoint;
+	void *next;
+
+	if (api_minor < 44) {
+		json_object_foreach_safe (all, next, name, endpoint) {
+			const char *mac = json_get_string(endpoint, "MacAddress");
+
+			if (mac && !streq(name, main))
+				return error_set(ret_error, -EKEYREJECTED,
+						 "a MAC address on network %s needs API 1.44",
+						 name);
+			if (mac)
+				put(body, "MacAddress", json_string(mac));
+			(void)json_object_del(endpoint, "MacAddress");
+			if (streq(name, main))
+				continue;
+			append(connect, json_pack("{s:s,s:{s:O}}", "Network", name, "Body",
+						  "EndpointConfig", endpoint));
+			(void)json_object_del(all, name);
+		}
+	}
+	/* The main network alone, without settings, is what NetworkMode says already. */
+	if (json_object_size(all) == 0 ||
+	    (json_object_size(all) == 1 && recreate_is_empty(json_object_get(all, main))))
+		(void)json_object_del(body, "NetworkingConfig");
+	else
+		put(body, "NetworkingConfig", json_pack("{s:O}", "EndpointsConfig", all));
+	return 0;
+}
+
+int recreate_networks(const struct recreate_input *in, json_t *body, json_t *host, json_t *connect,
+		      struct error *ret_error)
+{
+	const json_t *networks = json_get_path(in->container, "NetworkSettings", "Networks", NULL);
+	/* A copy: what host has is replaced below. */
+	_cleanup_free_ char *mode = xstrdup(recreate_network_mode(host));
+	const char *main = NULL, *name;
+	_cleanup_json_ json_t *endpoints = need(json_object());
+	json_t *seen;
+	int r;
+
+	if (recreate_mode_has_endpoints(mode)) {
+		main = main_network(networks, mode);
+		json_object_foreach ((json_t *)networks, name, seen)
+			put(endpoints, name, copy_endpoint(in, name, seen, streq(name, main)));
+		if (!json_object_get(endpoints, main))
+			put(endpoints, main, json_object());
+		put(host, "NetworkMode", json_string(main));
+	}
+	/* Host and container: modes share somebody else's interfaces: nothing to move. */
+	if (in->api_minor >= 48 && (main || streq(mode, "none"))) {
+		r = move_sysctls(host, main ? json_object_get(endpoints, main) : NULL, ret_error);
+		if (r < 0)
+			return r;
+	}
+	if (!main)
+		return 0;
+	return recreate_place_endpoints(body, steal(endpoints), main, in->api_minor, connect,
+					ret_error);
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+#include "recreate-internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+
+char *recreate_policy_text(const json_t *restart_policy)
+{
+	const char *name = json_get_string(restart_policy, "Name");
+	json_int_t count = json_integer_value(json_object_get(restart_policy, "MaximumRetryCount"));
+
+	if (recreate_is_empty(restart_policy) ||
+	    recreate_is_empty(json_object_get(restart_policy, "Name")))
+		return xstrdup("no");
+	if (!name)
+		return NULL;
+	if (streq(name, "no") || streq(name, "always") || streq(name, "unless-stopped"))
+		return xstrdup(name);
+	if (!streq(name, "on-failure") || count < 0 || count > INT_MAX)
+		return NULL;
+	return count > 0 ? xasprintf("on-failure:%d", (int)count) : xstrdup("on-failure");
+}
+
+json_t *recreate_policy_json(const char *text)
+{
+	const char *count = after_prefix(text, "on-failure:");
+	char *end;
+	long n;
+
+	if (streq(text, "no") || streq(text, "always") || streq(text, "unless-stopped") ||
+	    streq(text, "on-failure"))
+		return need(json_pack("{s:s}", "Name", text));
+	if (!count || count[0] < '1' || count[0] > '9')
+		return NULL;
+	errno = 0;
+	n = strtol(count, &end, 10);
+	if (errno != 0 || *end != '\0' || n > INT_MAX)
+		return NULL;
+	return need(json_pack("{s:s,s:i}", "Name", "on-failure", "MaximumRetryCount", (int)n));
+}
+
+static void add_reference(json_t *array, const char *text, size_t len)
+{
+	_cleanup_json_ json_t *item = need(json_stringn(text, len));
+
+	for (size_t i = 0; i < json_array_size(array); i++)
+		if (json_equal(json_array_get(array, i), item))
+			return;
+	if (len > 0)
+		append(array, steal(item));
+}
+
+json_t *recreate_references(const json_t *container)
+{
+	static const char *const modes[] = {"NetworkMode", "PidMode", "IpcMode"};
+	const json_t *host = json_object_get(container, "HostConfig");
+	json_t *array = need(json_array()), *entry;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+		const char *mode = json_get_string(host, modes[i]);
+		const char *id = mode ? after_prefix(mode, "container:") : NULL;
+
+		if (id)
+			add_reference(array, id, strlen(id));
+	}
+	json_array_foreach (json_object_get(host, "VolumesFrom"), i, entry) {
+		const char *text = json_string_value(entry);
+
+		if (text)
+			add_reference(array, text, strcspn(text, ":"));
+	}
+	return array;
+}
+
+/* a is b or a directory above it. */
+static bool is_above(const char *a, const char *b)
+{
+	const char *rest = after_prefix(b, a);
+
+	return rest && (rest[0] == '\0' || rest[0] == '/');
+}
+
+/* Mount points show up among the changes, and so does what leads to them. */
+static bool is_mount_point(const json_t *container, const char *path)
+{
+	size_t i;
+	json_t *mount, *value;
+	const char *target;
+	void *next;
+
+	json_array_foreach (json_object_get(container, "Mounts"), i, mount) {
+		target = json_get_string(mount, "Destination");
+		if (target && (is_above(path, target) || is_above(target, path)))
+			return true;
+	}
+	json_object_foreach_safe (json_get_path(container, "HostConfig", "Tmpfs", NULL), next,
+				  target, value)
+		if (is_above(path, target) || is_above(target, path))
+			return true;
+	return false;
+}
+
+static bool has_entries(const json_t *changes, const char *path)
+{
+	size_t i;
+	json_t *change;
+
+	json_array_foreach (changes, i, change) {
+		const char *other = json_get_string(change, "Path");
+
+		if (other && !streq(other, path) && is_above(path, other))
+			return true;
+	}
+	return false;
+}
+
+const char *recreate_copied_files(const json_t *container, const json_t *changes)
+{
+	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
+	size_t i;
+	json_t *change;
+
+	if (!json_object_get(labels, "com.docker.compose.project"))
+		return NULL;
+	json_array_foreach (changes, i, change) {
+		const char *path = json_get_string(change, "Path");
+		json_int_t kind = json_integer_value(json_object_get(change, "Kind"));
+		bool secret, at_root;
+
+		if (!path || path[0] != '/' || kind == 2 || is_mount_point(container, path))
+			continue;
+		secret = after_prefix(path, "/run/secrets/") != NULL;
+		/* A config without a target lands at /NAME. */
+		at_root = kind == 1 && !strchr(path + 1, '/') && !streq(path, "/run") &&
+			  !has_entries(changes, path);
+		if (secret || at_root)
+			return path;
+	}
+	return NULL;
+}
+
+/* What no create body can carry over. */
+static int check_container(const struct recreate_input *in, struct error *ret_error)
+{
+	const json_t *config = json_object_get(in->container, "Config");
+	const json_t *host = json_object_get(in->container, "HostConfig");
+	const json_t *labels = json_object_get(config, "Labels");
+	const json_t *defaults = json_object_get(in->old_image, "Config");
+
+	if (!json_is_object(config) || !json_is_object(host))
+		return error_set(ret_error, -EKEYREJECTED,
+				 "the engine does not say how it is configured");
+	if (!json_get_string(in->old_image, "Id") ||
+	    (defaults && !json_is_object(defaults) && !json_is_null(defaults)))
+		return error_set(ret_error, -EKEYREJECTED,
+				 "its image is no longer readable, so what came from the image "
+				 "cannot be told from what was asked for");
+	if (json_object_get(labels, "com.docker.swarm.service.id") ||
+	    json_object_get(labels, "com.docker.swarm.task.id"))
+		return error_set(ret_error, -EKEYREJECTED, "it belongs to a swarm service");
+	if (json_is_true(json_object_get(host, "AutoRemove")))
+		return error_set(ret_error, -EKEYREJECTED,
+				 "it was created with --rm: stopped, it would be gone, and nothing "
+				 "left to go back to");
+	return 0;
+}
+
+/* The part that successor and first container have in common. Labels win over the image's. */
+static void sign(json_t *body, json_t *host, const char *image, const char *target,
+		 const char *policy)
+{
+	json_t *labels = json_object_get(body, "Labels");
+
+	if (!json_is_object(labels)) {
+		labels = need(json_object());
+		put(body, "Labels", labels);
+	}
+	put(labels, RECREATE_LABEL_TARGET, json_string(target));
+	put(labels, RECREATE_LABEL_POLICY, json_string(policy));
+	put(body, "Image", json_string(image));
+	put(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));
+}
+
+static int read_policy(const json_t *host, char **ret, struct error *ret_error)
+{
+	char *policy = recreate_policy_text(json_object_get(host, "RestartPolicy"));
+
+	if (!policy)
+		return error_set(ret_error, -EKEYREJECTED, "its restart policy is not a known one");
+	*ret = policy;
+	return 0;
+}
+
+int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
+		  struct error *ret_error)
+{
+	_cleanup_json_ json_t *body = NULL, *host = NULL, *connect = need(json_array());
+	_cleanup_free_ char *policy = NULL;
+	int r;
+
+	r = check_container(in, ret_error);
+	if (r >= 0)
+		r = read_policy(json_object_get(in->container, "HostConfig"), &policy, ret_error);
+	if (r >= 0)
+		r = recreate_config(in, &body, ret_error);
+	if (r >= 0)
+		r = recreate_host_config(in, &host, ret_error);
+	if (r >= 0)
+		r = recreate_networks(in, body, host, connect, ret_error);
+	if (r < 0)
+		return r;
+
+	sign(body, host, in->image, in->target, policy);
+	put(body, "HostConfig", steal(host));
+	*ret = (struct recreate_plan){
+		.body = steal(body), .connect = steal(connect), .policy = steal(policy)};
+	return 0;
+}
+
+/* The engine reads keys in any case; ours beside such a one would leave it to chance which wins. */
+static int check_spelling(const json_t *object, const char *const *keys, size_t n,
+			  struct error *ret_error)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach ((json_t *)object, key, value)
+		for (size_t i = 0; i < n; i++)
+			if (strcasecmp(key, keys[i]) == 0 && !streq(key, keys[i]))
+				return error_set(ret_error, -EKEYREJECTED,
+						 "key %s must be written %s", key, keys[i]);
+	return 0;
+}
+
+static int check_object(const json_t *object, const char *key, struct error *ret_error)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (value && !json_is_object(value) && !json_is_null(value))
+		return error_set(ret_error, -EKEYREJECTED, "%s must be an object", key);
+	return 0;
+}
+
+static int check_first(const json_t *body, struct error *ret_error)
+{
+	static const char *const top[] = {"Image", "Labels", "HostConfig", "NetworkingConfig",
+					  "MacAddress"};
+	static const char *const host[] = {"RestartPolicy", "AutoRemove", "NetworkMode"};
+	static const char *const networking[] = {"EndpointsConfig"};
+	const json_t *host_config = json_object_get(body, "HostConfig");
+	const json_t *networking_config = json_object_get(body, "NetworkingConfig");
+	int r;
+
+	if (!json_is_object(body))
+		return error_set(ret_error, -EKEYREJECTED, "the create body must be an object");
+	r = check_spelling(body, top, ARRAY_SIZE(top), ret_error);
+	if (r >= 0)
+		r = check_spelling(host_config, host, ARRAY_SIZE(host), ret_error);
+	if (r >= 0)
+		r = check_spelling(networking_config, networking, ARRAY_SIZE(networking),
+				   ret_error);
+	if (r >= 0)
+		r = check_object(body, "Labels", ret_error);
+	if (r >= 0)
+		r = check_object(body, "HostConfig", ret_error);
+	if (r >= 0)
+		r = check_object(body, "NetworkingConfig", ret_error);
+	if (r >= 0)
+		r = check_object(networking_config, "EndpointsConfig", ret_error);
+	if (r >= 0)
+		r = check_object(host_config, "RestartPolicy", ret_error);
+	if (r >= 0 && json_is_true(json_object_get(host_config, "AutoRemove")))
+		r = error_set(
+			ret_error, -EKEYREJECTED,
+			"AutoRemove: stopped, it would be gone, and nothing left to go back to");
+	return r;
+}
+
+/* Networks as the operator wrote them, put where this API version wants them. */
+static int place_first_networks(json_t *body, const json_t *host, int api_minor, json_t *connect,
+				struct error *ret_error)
+{
+	const char *main = recreate_network_mode(host);
+	json_t *written = json_get_path(body, "NetworkingConfig", "EndpointsConfig", NULL);
+	_cleanup_json_ json_t *endpoints =
+		need(json_is_object(written) ? json_incref(written) : json_object());
+	_cleanup_json_ json_t *mac = json_incref(json_object_get(body, "MacAddress"));
+
+	if (!recreate_mode_has_endpoints(main))
+		return 0;
+	/* Below 1.44 the engine takes a single endpoint, whatever NetworkMode says. */
+	if (json_object_size(endpoints) == 1 && !json_object_get(endpoints, main))
+		main = json_object_iter_key(json_object_iter(endpoints));
+	if (api_minor >= 44 && !recreate_is_empty(mac)) {
+		json_t *endpoint = json_object_get(endpoints, main);
+
+		if (!json_is_object(endpoint)) {
+			endpoint = need(json_object());
+			put(endpoints, main, endpoint);
+		}
+		if (!json_object_get(endpoint, "MacAddress"))
+			put(endpoint, "MacAddress", json_incref(mac));
+		(void)json_object_del(body, "MacAddress");
+	}
+	return recreate_place_endpoints(body, steal(endpoints), main, api_minor, connect,
+					ret_error);
+}
+
+int recreate_first(const json_t *written, const char *image, const char *target, int api_minor,
+		   struct recreate_plan *ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *body = NULL, *connect = need(json_array());
+	_cleanup_free_ char *policy = NULL;
+	json_t *host;
+	int r;
+
+	r = check_first(written, ret_error);
+	if (r < 0)
+		return r;
+	body = need(json_deep_copy(written));
+	host = json_object_get(body, "HostConfig");
+	if (!json_is_object(host)) {
+		host = need(json_object());
+		put(body, "HostConfig", host);
+	}
+	r = read_policy(host, &policy, ret_error);
+	if (r >= 0)
+		r = place_first_networks(body, host, api_minor, connect, ret_error);
+	if (r < 0)
+		return r;
+
+	sign(body, host, image, target, policy);
+	*ret = (struct recreate_plan){
+		.body = steal(body), .connect = steal(connect), .policy = steal(policy)};
+	return 0;
+}
+
+void recreate_plan_done(struct recreate_plan *plan)
+{
+	json_decref(plan->body);
+	json_decref(plan->connect);
+	free(plan->policy);
+	*plan = (struct recreate_plan){0};
+}

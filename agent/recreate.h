@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* recreate: the create body of a successor, from what the engine says about the old container and
+ * both images; or a refusal before anything is touched. Pure. Inspect mixes what the operator asked
+ * for, what the old image added and run-time state; only the first goes into the body, so that the
+ * new image's defaults apply. */
+#pragma once
+
+#include <jansson.h>
+
+#include "error.h"
+
+#define RECREATE_LABEL_TARGET "pullet.target"
+#define RECREATE_LABEL_POLICY "pullet.policy"
+
+struct recreate_input {
+	const json_t *container; /* GET /containers/ID/json of the old one */
+	const json_t *old_image; /* GET /images/<container.Image>/json; NULL: unreadable, refused */
+	const json_t *new_image; /* GET /images/REF/json of what comes */
+	const char *image;	 /* goes into Image */
+	const char *target;	 /* digest, goes into label pullet.target */
+	const char *host_name; /* of this machine; NULL: unknown. Only used to tell a host name that
+				  * the engine filled in (host network) from one that was asked for */
+	int api_minor;	       /* API version spoken: 41 is 1.41; the answers must be of the same */
+	const json_t *names;   /* object: each of recreate_references() -> that container's name */
+};
+
+struct recreate_plan {
+	json_t *body;	 /* of POST /containers/create; its RestartPolicy is always `no` */
+	json_t *connect; /* [{"Network":NAME,"Body":{"EndpointConfig":{...}}}]: after create and before
+			  * start, POST Body plus "Container" to /networks/NAME/connect. Empty from API 1.44 on */
+	char *policy; /* the real restart policy, as in label pullet.policy: "always", "on-failure:3" */
+};
+
+/* -EKEYREJECTED with the reason when no faithful successor can be made. */
+int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
+		  struct error *ret_error) warn_unused;
+
+/* The first container of a name, from a create body that the operator wrote: the same plan. */
+int recreate_first(const json_t *body, const char *image, const char *target, int api_minor,
+		   struct recreate_plan *ret, struct error *ret_error) warn_unused;
+
+void recreate_plan_done(struct recreate_plan *plan);
+
+/* Array of the other containers (ids, id prefixes or names, as the container says it) whose name or
+ * volumes the container uses. The caller looks each up and leaves out of `names` those it does not
+ * find. Caller owns it. */
+json_t *recreate_references(const json_t *container);
+
+/* The path of a file that compose put into the old container's own file system (content of a
+ * secret or a config), where a successor would not have it; NULL: none seen. changes is the answer
+ * of GET /containers/ID/changes. Borrowed from changes. A config with a target below a directory
+ * cannot be told from what the program itself wrote, and is not seen. */
+const char *recreate_copied_files(const json_t *container, const json_t *changes);
+
+/* HostConfig.RestartPolicy as text and back: no, always, unless-stopped, on-failure, on-failure:N.
+ * NULL for what is none of them (the text); an absent or empty policy is "no". Caller owns both. */
+char *recreate_policy_text(const json_t *restart_policy);
+json_t *recreate_policy_json(const char *text);
