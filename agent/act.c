@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "recreate.h"
@@ -116,6 +117,7 @@ static int refuse_copied_files(const struct hands *h, const json_t *container,
 {
 	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
 	_cleanup_json_ json_t *changes = NULL;
+	const char *file;
 	int r;
 
 	if (!json_get_string(labels, "com.docker.compose.project"))
@@ -123,10 +125,12 @@ static int refuse_copied_files(const struct hands *h, const json_t *container,
 	r = engine_changes(h->sight.engine, json_get_string(container, "Id"), &changes, ret_error);
 	if (r < 0)
 		return r;
-	if (recreate_copied_files(changes))
+	file = recreate_copied_files(container, changes);
+	if (file)
 		return error_set(ret_error, -EKEYREJECTED,
-				 "compose put configs or secrets into the container's file system, "
-				 "which cannot be taken over: use files or bind mounts for them");
+				 "compose put %s into the container's file system, which cannot be "
+				 "taken over: use a file or a bind mount for it",
+				 file);
 	return 0;
 }
 
@@ -136,14 +140,16 @@ static int plan_successor(const struct hands *h, const struct container_view *ol
 			  struct recreate_plan *ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *container = NULL, *old_image = NULL, *names = NULL;
+	char host_name[HOST_NAME_MAX + 1] = "";
 	struct recreate_input in = {
-		.new_image = image,
+		.host_name = host_name,
 		.image = reference,
 		.target = target,
 		.api_minor = engine_api_minor(h->sight.engine),
 	};
 	int r = engine_inspect_container(h->sight.engine, old->id, &container, ret_error);
 
+	(void)gethostname(host_name, sizeof(host_name) - 1);
 	if (r == 0)
 		r = refuse_copied_files(h, container, ret_error);
 	if (r < 0)
@@ -168,7 +174,7 @@ static int plan_successor(const struct hands *h, const struct container_view *ol
 int act_check(const struct hands *h, const struct container_view *old, const char *target,
 	      struct error *ret_error)
 {
-	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+	_cleanup_(recreate_plan_done) struct recreate_plan plan = {0};
 
 	return plan_successor(h, old, NULL, h->config->image, target, &plan, ret_error);
 }
@@ -241,7 +247,7 @@ static int act_create(const struct hands *h, const struct record *r, const struc
 {
 	_cleanup_free_ char *tagged = ref_tagged(h->sight.ref);
 	_cleanup_free_ char *pinned = ref_pinned(h->sight.ref, &r->target.digest);
-	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+	_cleanup_(recreate_plan_done) struct recreate_plan plan = {0};
 	_cleanup_json_ json_t *image = NULL;
 	bool move = tagged && !streq(w->tag, w->image);
 	struct error tag_error;

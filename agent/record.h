@@ -39,7 +39,7 @@ struct record {
 	/* Of the update under way; meaningless in PHASE_IDLE. */
 	struct release target;
 	bool synced;		      /* target is on disk, whole */
-	char boot_id[40];	      /* of the boot in which target was pulled */
+	char boot_id[BOOT_ID_SIZE];   /* of the boot in which target was pulled */
 	char old_id[72];	      /* the container that is replaced; empty: there is none */
 	char new_id[72];	      /* the container that replaces it */
 	char policy[POLICY_TEXT_MAX]; /* restart policy that the survivor gets */

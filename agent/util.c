@@ -158,6 +158,15 @@ int write_file_atomic_at(int dirfd, const char *name, const char *data, size_t l
 	return fsync(dirfd) < 0 ? -errno : 0;
 }
 
+void boot_id(char ret[BOOT_ID_SIZE])
+{
+	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, ret, BOOT_ID_SIZE - 1);
+
+	ret[n > 0 ? n : 0] = '\0';
+	ret[strcspn(ret, "\n")] = '\0';
+}
+
 uint64_t now_ms(void)
 {
 	struct timespec ts;

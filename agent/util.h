@@ -84,5 +84,9 @@ int write_file_atomic_at(int dirfd, const char *name, const char *data, size_t l
 /* Writes all of it, whatever signals and short writes say. */
 int write_all(int fd, const void *data, size_t len) warn_unused;
 
+/* The kernel's id of this boot, empty when it cannot be read. */
+#define BOOT_ID_SIZE 40
+void boot_id(char ret[BOOT_ID_SIZE]);
+
 /* Milliseconds of CLOCK_BOOTTIME: goes on during suspend, knows nothing of wall time. */
 uint64_t now_ms(void);

@@ -2,7 +2,6 @@
 #include "world.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -265,15 +264,6 @@ static int look_at_images(const struct sight *s, const struct record *r, struct 
 	return 0;
 }
 
-static void read_boot_id(char *ret, size_t size)
-{
-	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, ret, size - 1);
-
-	ret[n > 0 ? n : 0] = '\0';
-	ret[strcspn(ret, "\n")] = '\0';
-}
-
 int world_look(const struct sight *s, const struct record *r, struct world *ret,
 	       struct error *ret_error)
 {
@@ -284,7 +274,7 @@ int world_look(const struct sight *s, const struct record *r, struct world *ret,
 	if (q < 0)
 		return q;
 	world_assign(r, slots, &w);
-	read_boot_id(w.boot_id, sizeof(w.boot_id));
+	boot_id(w.boot_id);
 	q = look_by_id(s, r, &w, ret_error);
 	if (q == 0)
 		q = look_at_images(s, r, &w, ret_error);

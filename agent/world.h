@@ -54,7 +54,7 @@ struct world {
 	char tag[80];			/* Id that the local tag points to; empty: nothing */
 	char kept[80];			/* Id of the image kept to go back to; empty: none */
 	bool older_present;		/* the image before the previous one, which we brought */
-	char boot_id[40];
+	char boot_id[BOOT_ID_SIZE];
 };
 
 static inline bool view_exists(const struct container_view *v)
