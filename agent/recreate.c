@@ -116,14 +116,11 @@ static bool has_entries(const json_t *changes, const char *path)
 	return false;
 }
 
-const char *recreate_copied_files(const json_t *container, const json_t *changes)
+static const char *first_copied(const json_t *container, const json_t *changes)
 {
-	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
 	size_t i;
 	json_t *change;
 
-	if (!json_object_get(labels, "com.docker.compose.project"))
-		return NULL;
 	json_array_foreach (changes, i, change) {
 		const char *path = json_get_string(change, "Path");
 		json_int_t kind = json_integer_value(json_object_get(change, "Kind"));
@@ -139,6 +136,20 @@ const char *recreate_copied_files(const json_t *container, const json_t *changes
 			return path;
 	}
 	return NULL;
+}
+
+const char *recreate_copied_path(const json_t *container, const json_t *changes)
+{
+	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
+
+	if (!json_object_get(labels, "com.docker.compose.project"))
+		return NULL;
+	return first_copied(container, changes);
+}
+
+bool recreate_copied_files(const json_t *changes)
+{
+	return first_copied(NULL, changes) != NULL;
 }
 
 /* What no create body can carry over. */
@@ -337,7 +348,7 @@ int recreate_first(const json_t *written, const char *image, const char *target,
 	return 0;
 }
 
-void recreate_plan_done(struct recreate_plan *plan)
+void recreate_plan_free(struct recreate_plan *plan)
 {
 	json_decref(plan->body);
 	json_decref(plan->connect);

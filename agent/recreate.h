@@ -39,7 +39,7 @@ int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 int recreate_first(const json_t *body, const char *image, const char *target, int api_minor,
 		   struct recreate_plan *ret, struct error *ret_error) warn_unused;
 
-void recreate_plan_done(struct recreate_plan *plan);
+void recreate_plan_free(struct recreate_plan *plan);
 
 /* Array of the other containers (ids, id prefixes or names, as the container says it) whose name or
  * volumes the container uses. The caller looks each up and leaves out of `names` those it does not
@@ -47,10 +47,12 @@ void recreate_plan_done(struct recreate_plan *plan);
 json_t *recreate_references(const json_t *container);
 
 /* The path of a file that compose put into the old container's own file system (content of a
- * secret or a config), where a successor would not have it; NULL: none seen. changes is the answer
- * of GET /containers/ID/changes. Borrowed from changes. A config with a target below a directory
- * cannot be told from what the program itself wrote, and is not seen. */
-const char *recreate_copied_files(const json_t *container, const json_t *changes);
+ * secret or a config), where a successor would not have it; NULL: none seen, or not of compose.
+ * changes is the answer of GET /containers/ID/changes. Borrowed from changes. A config with a target
+ * below a directory cannot be told from what the program itself wrote, and is not seen. */
+const char *recreate_copied_path(const json_t *container, const json_t *changes);
+/* The same without the container: mount points count as copied files. */
+bool recreate_copied_files(const json_t *changes);
 
 /* HostConfig.RestartPolicy as text and back: no, always, unless-stopped, on-failure, on-failure:N.
  * NULL for what is none of them (the text); an absent or empty policy is "no". Caller owns both. */
