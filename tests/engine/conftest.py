@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""Black-box tests of the contract: the built programs against a real engine and a real registry,
+both started privately here. PULLET_BUILD names the build directory, PULLET_SKIP_ENGINE=1 skips
+(exit status 77); a machine that cannot run an engine fails loudly."""
+
+import itertools
+import os
+import pathlib
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+
+from pullet_lab import Engine, Lab, LabError, Pullet, Registry, actor, handle_signals  # noqa: E402
+
+UP = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}}
+ONE_SHOT = {"HostConfig": {"NetworkMode": "none"}}
+
+
+def pytest_configure(config):
+    if os.environ.get("PULLET_SKIP_ENGINE") == "1":
+        pytest.exit("skipped: PULLET_SKIP_ENGINE=1", returncode=77)
+    handle_signals()
+
+
+@pytest.fixture(scope="session")
+def lab():
+    with Lab() as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def engine(lab):
+    try:
+        return Engine(lab)
+    except LabError as error:
+        pytest.exit(f"no engine can be started here: {error}\n"
+                    "(PULLET_SKIP_ENGINE=1 skips these tests)", returncode=1)
+
+
+@pytest.fixture(scope="session")
+def registry(lab):
+    try:
+        return Registry(lab)
+    except LabError as error:
+        pytest.exit(f"no registry can be started here: {error}", returncode=1)
+
+
+_numbers = itertools.count(1)
+
+
+class House:
+    """One test's world: a repository and a configuration of its own, the container "app"."""
+
+    def __init__(self, lab, engine, registry):
+        self.lab, self.engine, self.registry = lab, engine, registry
+        self.number = next(_numbers)
+        self.repository = f"t{self.number}/app"
+        self.pullet = Pullet(lab, engine, f"pullet-{self.number}")
+        self.versions = itertools.count(1)
+        self.settings = {}
+
+    @property
+    def image(self):
+        return self.registry.ref(self.repository + ":stable")
+
+    def publish(self, *script, images=None, repository=None, **options):
+        """A new digest behind the tag; without a script one that runs until it is stopped."""
+        version = str(next(self.versions))
+        config = options.pop("config", {})
+        config = {**config, "Labels": {"version": version, **config.get("Labels", {})}}
+        if images is None:
+            images = actor("say", "version " + version, *(script or ("wait",)), **config)
+        return self.registry.publish(repository or self.repository, "stable", images, **options)
+
+    def configure(self, agent=None, registries=None, more="", **settings):
+        """The container "app", with these keys (health_period for health-period)."""
+        self.settings = {"image": self.image,
+                         **{key.replace("_", "-"): value for key, value in settings.items()}}
+        self.pullet.configure({"app": self.settings}, agent=agent, registries=registries, more=more)
+
+    def once(self, want, reason=None, **options):
+        """One pass; the result word must be want. -> the object of "app"."""
+        result = self.pullet.once(**options)
+        entry = result.results.get("app") if result.stdout.startswith("{") else None
+        assert entry and entry["result"] == want, f"wanted {want}:\n{result}"
+        bad = want in ("failed", "refused", "rolled-back")
+        assert result.status == (1 if bad else 0), result
+        if reason:
+            assert reason in (entry["reason"] or ""), result
+        return entry
+
+    def up(self, create=UP, **settings):
+        """First container from a first version, by the agent itself. -> (published, inspect)"""
+        published = self.publish()
+        self.configure(create=create, **settings)
+        self.once("updated")
+        return published, self.check(published)
+
+    def adopt(self, published=None, name="app", **body):
+        """A container that an operator made by hand from the tag."""
+        published = published or self.publish()
+        self.engine.pull(self.image)
+        self.engine.run(name, self.image, **body)
+        return published, self.engine.inspect(name)
+
+    def is_image(self, inspect, published):
+        """A graph driver names an image by its config, containerd by index or manifest."""
+        return inspect["Image"] in {published.digest, *published.configs.values(),
+                                    *published.manifests.values()}
+
+    def check(self, published, name="app", state="running", policy=None):
+        """The container is there, alone under its names, of that version and in that state."""
+        inspect = self.engine.inspect(name)
+        assert inspect, f"no container {name}: {self.engine.containers()}"
+        left = [other for other in self.engine.containers() if other.startswith(name + ".")]
+        assert not left, left
+        assert self.is_image(inspect, published), (inspect["Image"], published)
+        assert inspect["State"]["Status"] == state, inspect["State"]
+        if policy:
+            assert inspect["HostConfig"]["RestartPolicy"]["Name"] == policy
+        return inspect
+
+    def untouched(self, before):
+        """The very same container, never stopped in between."""
+        after = self.engine.inspect("app")
+        assert after, f"no container app: {self.engine.containers()}"
+        assert after["Id"] == before["Id"]
+        for key in ("Status", "StartedAt", "FinishedAt", "Pid"):
+            assert after["State"][key] == before["State"][key]
+        assert after["HostConfig"]["RestartPolicy"] == before["HostConfig"]["RestartPolicy"]
+        left = [name for name in self.engine.containers() if name.startswith("app.")]
+        assert not left, left
+
+    def most_running(self, since, name="app"):
+        """The most containers of this name (and .next, .prev) that ever ran at once."""
+        alive, most = {entry["Id"] for entry in self.engine.call("GET", "/containers/json")}, 0
+        now = set(alive)
+        history = []
+        for event in self.engine.events(since):
+            if event["Actor"]["Attributes"]["name"].split(".")[0] == name:
+                history.append((event["Action"], event["Actor"]["ID"]))
+        ours = {identity for _, identity in history}
+        now &= ours
+        most = len(now)
+        for action, identity in reversed(history):  # from now back in time
+            if action == "start":
+                now.discard(identity)
+            elif action == "die":
+                now.add(identity)
+            most = max(most, len(now))
+        return most
+
+
+@pytest.fixture
+def house(lab, engine, registry):
+    house = House(lab, engine, registry)
+    house.start = time.time()
+    yield house
+    if engine.process.poll() is not None:
+        engine.start()
+    if registry.process.poll() is not None:
+        registry.start()
+    engine.clear()

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""Things that break, at any moment: never without the container, never two of them."""
+
+import contextlib
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from conftest import ONE_SHOT, UP
+from pullet_lab import wait_for
+
+KILLS = int(os.environ.get("PULLET_KILLS", "30"))
+
+
+def test_registry_gone_and_back(house):
+    _, before = house.up()
+    second = house.publish()
+    house.registry.stop()
+    house.once("failed", reason=str(house.registry.port))
+    snapshot = house.pullet.state_snapshot()
+    house.once("failed")
+    assert house.pullet.state_snapshot() == snapshot  # a long outage does not wear the card
+    house.untouched(before)
+    house.registry.start()
+    house.once("updated")
+    house.check(second)
+
+
+def test_image_gone_from_the_registry(house):
+    _, before = house.up()
+    house.pullet.configure({"app": {"image": house.registry.ref("no/such:image")}})
+    house.once("failed", reason="no/such")
+    house.untouched(before)
+
+
+def test_engine_gone_and_back(house):
+    house.up()
+    second = house.publish()
+    house.engine.stop_daemon()
+    house.once("failed", reason=house.engine.socket)
+    house.engine.start()
+    house.once("updated")
+    house.check(second, policy="always")
+
+
+def test_engine_killed_in_the_middle_of_an_update(house):
+    house.up(health_period="3s")
+    second = house.publish()
+    process = house.pullet.spawn("--once", "--json")
+    with contextlib.ExitStack() as stack:
+        stack.callback(house.pullet.kill9, process)
+        wait_for("the swap", lambda: "app.prev" in house.engine.containers())
+        house.engine.kill9()
+        assert process.wait(60) in (0, 1)
+    house.engine.start()
+    result = house.pullet.once()
+    assert result.results["app"]["result"] in ("updated", "up-to-date"), result
+    house.check(second, policy="always")
+
+
+def test_broken_record_is_set_aside(house):
+    _, before = house.up()
+    path = house.pullet.state / "app.json"
+    whole = path.read_bytes()
+    for broken in (b"", whole[:-10], b"\x00" * len(whole), b"[]", b'{"version": 99}'):
+        path.write_bytes(broken)
+        aside = house.pullet.state / "app.json.broken"
+        aside.unlink(missing_ok=True)
+        house.once("up-to-date")
+        assert aside.read_bytes() == broken
+        house.untouched(before)
+    assert house.pullet.record("app")["version"]
+    second = house.publish()
+    house.once("updated")
+    house.check(second, policy="always")
+
+
+def test_lost_state_directory(house):
+    _, before = house.up()
+    for path in house.pullet.state.rglob("*"):
+        path.unlink()
+    house.pullet.state.rmdir()
+    house.once("up-to-date")
+    house.untouched(before)
+
+
+def test_record_lost_in_the_middle_of_an_update(house):
+    house.up(health_period="20s")
+    second = house.publish()
+    process = house.pullet.spawn("--once", "--json")
+    wait_for("the swap", lambda: house.engine.containers().get("app.prev") == "exited")
+    house.pullet.kill9(process)
+    (house.pullet.state / "app.json").unlink()
+    house.configure(create=UP, health_period="1s")
+    assert house.pullet.once().results["app"]["result"] in ("updated", "rolled-back", "up-to-date")
+    house.pullet.once()
+    house.check(second, policy="always")
+
+
+def test_sigterm_in_the_middle_leaves_a_running_container(house):
+    house.up(health_period="1s")
+    house.configure(create=UP, health_period="30s")
+    second = house.publish()
+    process = house.pullet.spawn("--once", "--json")
+    try:
+        wait_for("the swap", lambda: "app.prev" in house.engine.containers())
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    finally:
+        house.pullet.kill9(process)
+    assert len(house.engine.running()) == 1
+    house.configure(create=UP, health_period="1s")
+    house.once("updated")
+    house.check(second, policy="always")
+
+
+def pick_moments(house, seconds, count):
+    seed = int(os.environ.get("PULLET_SEED", time.time_ns() % 10**9))
+    print(f"PULLET_SEED={seed}, an update takes {seconds:.2f} s")
+    dice = random.Random(seed)
+    return [dice.uniform(0, 1.1 * seconds) for _ in range(count)]
+
+
+@pytest.mark.parametrize("policy", ["always", "unless-stopped", "no"])
+def test_kill_9_at_random_moments(house, policy):
+    """Of the whole process group; one more pass must bring everything in order."""
+    house.adopt(HostConfig={"RestartPolicy": {"Name": policy}})
+    house.configure(health_period="500ms")
+    house.publish()
+    start = time.monotonic()
+    house.once("updated")
+    moments = pick_moments(house, time.monotonic() - start, KILLS // 3)
+    for number, moment in enumerate(moments):
+        since = time.time()
+        published = house.publish()
+        process = house.pullet.spawn("--once", "--json")
+        time.sleep(moment)  # the one sleep that is meant: a random moment
+        house.pullet.kill9(process)
+        told = f"kill {number} at {moment:.3f} s"
+        assert len(house.engine.running()) <= 1, told
+        result = house.pullet.once()
+        assert result.status == 0, f"{told}: {result}"
+        assert result.results["app"]["result"] in ("updated", "up-to-date"), f"{told}: {result}"
+        house.check(published, policy=policy)
+        assert house.engine.running() == ["app"], told
+        assert house.most_running(since) == 1, told
+        assert house.pullet.record("app")["phase"] == "idle"
+    house.once("up-to-date")
+
+
+def test_kill_9_during_a_rollback(house):
+    first, _ = house.up(health_period="500ms")
+    since = time.time()
+    start = time.monotonic()
+    house.publish("sleep", 300, "exit", 1)
+    house.once("rolled-back")
+    for number, moment in enumerate(pick_moments(house, time.monotonic() - start, KILLS // 3)):
+        house.publish("sleep", 300, "exit", 1)
+        process = house.pullet.spawn("--once", "--json")
+        time.sleep(moment)
+        house.pullet.kill9(process)
+        told = f"kill {number} at {moment:.3f} s"
+        result = house.pullet.once()
+        assert result.results["app"]["result"] in ("rolled-back", "refused"), f"{told}: {result}"
+        house.check(first, policy="always")
+        assert house.engine.running() == ["app"], told
+    assert house.most_running(since) == 1
+
+
+def test_kill_9_while_the_first_container_is_made(house):
+    house.publish("exit", 0)
+    house.configure(create=ONE_SHOT)
+    start = time.monotonic()
+    house.once("updated")
+    for number, moment in enumerate(pick_moments(house, time.monotonic() - start, KILLS // 3)):
+        house.engine.remove_container("app")
+        (house.pullet.state / "app.json").unlink()
+        published = house.publish("exit", 0)
+        process = house.pullet.spawn("--once", "--json")
+        time.sleep(moment)
+        house.pullet.kill9(process)
+        result = house.pullet.once()
+        assert result.status == 0, f"kill {number} at {moment:.3f} s: {result}"
+        house.check(published, state="exited")
+        assert house.engine.logs("app").endswith(" ".join(["version", str(number + 2)]) + "\n")
+
+
+def test_two_passes_at_once(house):
+    house.up()
+    second = house.publish()
+    since = time.time()
+    processes = [house.pullet.spawn("--once", "--json") for _ in range(3)]
+    try:
+        assert [p.wait(60) for p in processes] == [0, 0, 0]
+    finally:
+        for process in processes:
+            house.pullet.kill9(process)
+    house.check(second)
+    assert house.most_running(since) == 1

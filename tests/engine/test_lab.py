@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""The laboratory itself: what the other tests stand on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from pullet_lab import TOP, Lab, Relay, actor, processes_of, wait_for
+
+
+def test_images_pull_run_and_stop(engine, registry):
+    since, mark = time.time(), registry.mark()
+    published = registry.publish("lab", "one", [actor("say", "hi", "wait"),
+                                                actor("wait", platform="linux/s390x")])
+    engine.pull(registry.ref("lab@" + published.digest))
+    assert {r.method for r in registry.requests(mark) if r.by_engine} >= {"GET"}
+    engine.run("lab", registry.ref("lab@" + published.digest))
+    engine.call("POST", "/containers/lab/stop?t=20")
+    assert engine.inspect("lab")["State"]["ExitCode"] == 0
+    assert engine.logs("lab") == "hi\n"
+    actions = [event["Action"] for event in engine.events(since)]
+    assert actions == ["create", "start", "kill", "die", "stop"], actions
+    engine.clear()
+    assert engine.containers() == {} and engine.call("GET", "/images/json?all=1") == []
+
+
+def test_relay_counts(lab, engine, registry):
+    relay = Relay(lab, registry.address)
+    registry.publish("relayed", "one", actor("exit", 0))
+    engine.pull(f"{relay.address}/relayed:one")
+    relay.settle()
+    assert relay.connections >= 1 and relay.up > 300 and relay.down > 800
+    engine.clear()
+
+
+def test_nothing_is_left_after_a_kill_9():
+    """The guard takes down what a killed test cannot."""
+    script = ("import sys, time; sys.path.insert(0, sys.argv[1]); from pullet_lab import *\n"
+              "lab = Lab(); engine = Engine(lab); registry = Registry(lab)\n"
+              "registry.publish('x', 'y', actor('stubborn')); engine.pull(registry.ref('x:y'))\n"
+              "engine.run('xx', registry.ref('x:y')); print(lab.directory, flush=True)\n"
+              "time.sleep(60)\n")
+    process = subprocess.Popen([sys.executable, "-c", script, str(TOP / "tests/lib")],
+                               stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        directory = process.stdout.readline().strip()
+        assert len(processes_of(directory)) >= 5  # engine, containerd, registry, shim, container
+        os.kill(process.pid, signal.SIGKILL)
+        wait_for("the guard", lambda: not os.path.exists(directory), 20)
+        assert not processes_of(directory)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_closing_ends_everything():
+    with Lab() as lab:
+        directory = lab.directory
+        lab.spawn(["sleep", "600"])
+    assert not directory.exists() and not processes_of(directory)
