@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+#include "credential.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <sys/stat.h>
+
+#include "json.h"
+
+#define FILE_MAX   ((size_t)256 * 1024)
+#define SECRET_MAX ((size_t)16 * 1024) /* identity tokens of clouds are a few KiB */
+
+static void wipe_free(char *s)
+{
+	if (s)
+		explicit_bzero(s, strlen(s));
+	free(s);
+}
+
+/* Strict: no white space, whole groups of four. Caller wipes and frees; NULL when it is not base64. */
+static char *base64_decode(const char *s, size_t *ret_len)
+{
+	size_t n = strlen(s), pad = 0;
+	char *out;
+	int len;
+
+	while (pad < 2 && pad < n && s[n - 1 - pad] == '=')
+		pad++;
+	if (n == 0 || n % 4 != 0 || n > SECRET_MAX ||
+	    strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") !=
+		    n - pad)
+		return NULL;
+	out = xmalloc(n / 4 * 3 + 1);
+	len = EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)s, (int)n);
+	if (len < (int)pad) {
+		free(out);
+		return NULL;
+	}
+	*ret_len = (size_t)len - pad;
+	out[*ret_len] = '\0';
+	return out;
+}
+
+static char *base64_encode(const char *data, size_t n)
+{
+	char *out = xmalloc((n + 2) / 3 * 4 + 1);
+
+	(void)EVP_EncodeBlock((unsigned char *)out, (const unsigned char *)data, (int)n);
+	return out;
+}
+
+static bool is_hub(const char *host)
+{
+	return streq(host, "docker.io") || streq(host, "index.docker.io") ||
+	       streq(host, "registry-1.docker.io");
+}
+
+/* "https://index.docker.io/v1/" and "registry.example:5000/team" name their hosts. */
+static bool key_names_host(const char *key, const char *host)
+{
+	_cleanup_free_ char *name = NULL;
+	const char *rest = after_prefix(key, "https://");
+
+	if (!rest)
+		rest = after_prefix(key, "http://");
+	if (!rest)
+		rest = key;
+	name = xstrndup(rest, strcspn(rest, "/"));
+	return strcasecmp(name, host) == 0 || (is_hub(name) && is_hub(host));
+}
+
+static json_t *find_entry(const json_t *auths, const char *host)
+{
+	json_t *entry = json_object_get(auths, host), *value;
+	const char *key;
+
+	if (entry)
+		return entry;
+	json_object_foreach ((json_t *)auths, key, value) {
+		if (key_names_host(key, host))
+			return value;
+	}
+	return NULL;
+}
+
+static int split_auth(const char *auth, struct credential *c, struct error *ret_error)
+{
+	size_t len = 0;
+	char *plain = base64_decode(auth, &len), *colon;
+
+	if (!plain)
+		return error_set(ret_error, -EBADMSG, "\"auth\" is not base64");
+	colon = strchr(plain, ':');
+	if (!colon || colon == plain || strlen(plain) != len) {
+		explicit_bzero(plain, len);
+		free(plain);
+		return error_set(ret_error, -EBADMSG, "\"auth\" is not USER:PASSWORD");
+	}
+	c->username = xstrndup(plain, (size_t)(colon - plain));
+	c->password = xstrdup(colon + 1);
+	explicit_bzero(plain, len);
+	free(plain);
+	return 0;
+}
+
+static int take_entry(const json_t *entry, struct credential *c, struct error *ret_error)
+{
+	const char *auth = json_get_string(entry, "auth");
+	const char *username = json_get_string(entry, "username");
+	const char *password = json_get_string(entry, "password");
+	const char *token = json_get_string(entry, "identitytoken");
+
+	if ((token && strlen(token) > SECRET_MAX) || (username && strlen(username) > SECRET_MAX) ||
+	    (password && strlen(password) > SECRET_MAX))
+		return error_set(ret_error, -EFBIG, "a secret is over %zu bytes", SECRET_MAX);
+	if (token && *token) {
+		c->identity_token = xstrdup(token);
+		return 0;
+	}
+	if (auth && *auth)
+		return split_auth(auth, c, ret_error);
+	if (!username || !*username || !password)
+		return error_set(ret_error, -EBADMSG,
+				 "no \"auth\" (credential helpers are not asked)");
+	if (strchr(username, ':'))
+		return error_set(ret_error, -EBADMSG, "\"username\" holds a colon");
+	c->username = xstrdup(username);
+	c->password = xstrdup(password);
+	return 0;
+}
+
+static int take_file(const char *data, size_t n, const char *host, struct credential *c,
+		     struct error *ret_error)
+{
+	_cleanup_json_ json_t *j = NULL;
+	const json_t *auths, *entry;
+	int r = json_parse(data, n, "credentials", &j, ret_error);
+
+	/* What the parser found there may be part of a secret. */
+	if (r < 0)
+		return error_set(ret_error, r, "not the JSON of docker's config.json");
+	auths = json_object_get(j, "auths");
+	if (!json_is_object(auths))
+		return error_set(ret_error, -EBADMSG, "no \"auths\" in it");
+	entry = find_entry(auths, host);
+	if (!entry)
+		return 0;
+	r = take_entry(entry, c, ret_error);
+	return r < 0 ? error_prefix(ret_error, "%s", host) : 0;
+}
+
+static int read_private(const char *path, char **ret, size_t *ret_len, struct error *ret_error)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	_cleanup_free_ char *buf = NULL;
+	size_t len = 0;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_set(ret_error, -errno, "%s", strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return error_set(ret_error, -EINVAL, "not a file");
+	if (st.st_mode & (S_IWGRP | S_IWOTH))
+		return error_set(ret_error, -EPERM, "others may write to it");
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		return error_set(ret_error, -EPERM, "it belongs to another user");
+	buf = xmalloc(FILE_MAX + 1);
+	for (;;) {
+		ssize_t n = read(fd, buf + len, FILE_MAX + 1 - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_set(ret_error, -errno, "%s", strerror(errno));
+		if (n == 0)
+			break;
+		len += (size_t)n;
+		if (len > FILE_MAX)
+			return error_set(ret_error, -EFBIG, "over %zu bytes", FILE_MAX);
+	}
+	*ret = steal(buf);
+	*ret_len = len;
+	return 0;
+}
+
+int credential_load(const char *path, const char *host, struct credential *ret,
+		    struct error *ret_error)
+{
+	struct credential c = {0};
+	char *data = NULL;
+	size_t n = 0;
+	int r;
+
+	if (!path) {
+		*ret = c;
+		return 0;
+	}
+	r = read_private(path, &data, &n, ret_error);
+	if (r == 0)
+		r = take_file(data, n, host, &c, ret_error);
+	if (data)
+		explicit_bzero(data, n);
+	free(data);
+	if (r < 0) {
+		(void)error_prefix(ret_error, "credentials %s", path);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+void credential_free(struct credential *c)
+{
+	wipe_free(c->username);
+	wipe_free(c->password);
+	wipe_free(c->identity_token);
+	*c = (struct credential){0};
+}
+
+char *credential_engine_header(const struct credential *c, const char *host)
+{
+	_cleanup_json_ json_t *j = json_object();
+	const char *server = is_hub(host) ? "https://index.docker.io/v1/" : host;
+	char *text, *header;
+	size_t n;
+	int r = 0;
+
+	if (!credential_is_set(c))
+		return NULL;
+	if (c->identity_token) {
+		r |= json_object_set_new(j, "identitytoken", json_string(c->identity_token));
+	} else {
+		r |= json_object_set_new(j, "username", json_string(c->username));
+		r |= json_object_set_new(j, "password", json_string(c->password));
+	}
+	r |= json_object_set_new(j, "serveraddress", json_string(server));
+	/* Not UTF-8: the engine would ignore what it cannot read, so say nothing. */
+	if (r < 0)
+		return NULL;
+	n = json_dumpb(j, NULL, 0, JSON_COMPACT);
+	text = xmalloc(n + 1);
+	(void)json_dumpb(j, text, n, JSON_COMPACT);
+	header = base64_encode(text, n);
+	explicit_bzero(text, n);
+	free(text);
+	for (char *p = header; *p; p++)
+		*p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
+	return header;
+}
+
+char *credential_basic(const struct credential *c)
+{
+	_cleanup_free_ char *encoded = NULL;
+	char *plain, *value;
+
+	if (!c->username)
+		return NULL;
+	plain = xasprintf("%s:%s", c->username, c->password);
+	encoded = base64_encode(plain, strlen(plain));
+	wipe_free(plain);
+	value = xasprintf("Basic %s", encoded);
+	explicit_bzero(encoded, strlen(encoded));
+	return value;
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+#include "oci.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "hash.h"
+#include "json.h"
+
+#define OCI_INDEX	"application/vnd.oci.image.index.v1+json"
+#define OCI_MANIFEST	"application/vnd.oci.image.manifest.v1+json"
+#define DOCKER_LIST	"application/vnd.docker.distribution.manifest.list.v2+json"
+#define DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
+
+#define RANK_NATIVE 100
+
+const char oci_accept[] = OCI_INDEX ", " OCI_MANIFEST ", " DOCKER_LIST ", " DOCKER_MANIFEST;
+
+enum kind {
+	KIND_OTHER,
+	KIND_INDEX,
+	KIND_MANIFEST,
+};
+
+static enum kind kind_of_type(const char *type)
+{
+	if (streq(type, OCI_INDEX) || streq(type, DOCKER_LIST))
+		return KIND_INDEX;
+	if (streq(type, OCI_MANIFEST) || streq(type, DOCKER_MANIFEST))
+		return KIND_MANIFEST;
+	return KIND_OTHER;
+}
+
+/* Without parameters, in lower case as media types compare. Caller frees. */
+static char *bare_type(const char *s)
+{
+	size_t n = strcspn(s, ";");
+	char *type;
+
+	while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == '\t'))
+		n--;
+	type = xstrndup(s, n);
+	for (char *p = type; *p; p++) {
+		if (*p >= 'A' && *p <= 'Z')
+			*p = (char)(*p - 'A' + 'a');
+	}
+	return type;
+}
+
+/* What it is, by its type first and by its form second; the two must agree, or one reader would see
+ * an index where another sees a manifest (CVE-2021-41190). */
+static int find_kind(const json_t *j, const char *content_type, enum kind *ret,
+		     struct error *ret_error)
+{
+	_cleanup_free_ char *sent = content_type ? bare_type(content_type) : NULL;
+	const char *type = json_get_string(j, "mediaType");
+	bool index = json_object_get(j, "manifests");
+	bool manifest = json_object_get(j, "config") || json_object_get(j, "layers");
+	enum kind kind;
+
+	if (json_integer_value(json_object_get(j, "schemaVersion")) == 1 ||
+	    json_object_get(j, "fsLayers"))
+		return error_set(ret_error, -EBADMSG,
+				 "a manifest of Docker's old schema 1 is not taken");
+	if (json_integer_value(json_object_get(j, "schemaVersion")) != 2)
+		return error_set(ret_error, -EBADMSG, "\"schemaVersion\" is not 2");
+	if (!type && json_object_get(j, "mediaType"))
+		return error_set(ret_error, -EBADMSG, "\"mediaType\" is not text");
+	if (type && sent && !streq(type, sent))
+		return error_set(ret_error, -EBADMSG,
+				 "the document says it is %.100s, the registry says %.100s", type,
+				 sent);
+	if (index && manifest)
+		return error_set(ret_error, -EBADMSG,
+				 "the document is both an index and a manifest");
+	type = type ? type : sent;
+	kind = type ? kind_of_type(type) : index ? KIND_INDEX : KIND_MANIFEST;
+	if (kind == KIND_OTHER)
+		return error_set(ret_error, -EBADMSG, "%.100s is not the type of an image", type);
+	if (kind == KIND_INDEX ? !index : !manifest)
+		return error_set(ret_error, -EBADMSG, "the document is not what its type says");
+	*ret = kind;
+	return 0;
+}
+
+static int parse_descriptor(const json_t *j, struct digest *ret_digest, uint64_t *ret_size,
+			    struct error *ret_error)
+{
+	const char *digest = json_get_string(j, "digest");
+	const json_t *size = json_object_get(j, "size");
+
+	if (!digest || digest_parse(digest, ret_digest) < 0)
+		return error_set(ret_error, -EBADMSG,
+				 "a descriptor's digest is not \"sha256:\" and 64 lower-case hex "
+				 "digits");
+	if (!json_is_integer(size) || json_integer_value(size) < 0)
+		return error_set(ret_error, -EBADMSG, "a descriptor's size is not a size");
+	*ret_size = (uint64_t)json_integer_value(size);
+	return 0;
+}
+
+static int copy_word(const json_t *j, const char *key, char *buf, size_t n, struct error *ret_error)
+{
+	const json_t *value = json_object_get(j, key);
+	const char *s = value ? json_string_value(value) : "";
+
+	if (!s || strlen(s) >= n)
+		return error_set(ret_error, -EBADMSG, "a platform's \"%s\" is not a word", key);
+	memcpy(buf, s, strlen(s) + 1);
+	return 0;
+}
+
+static int parse_platform(const json_t *j, struct oci_platform *p, struct error *ret_error)
+{
+	int r;
+
+	if (!j)
+		return 0;
+	r = copy_word(j, "os", p->os, sizeof(p->os), ret_error);
+	if (r == 0)
+		r = copy_word(j, "architecture", p->architecture, sizeof(p->architecture),
+			      ret_error);
+	if (r == 0)
+		r = copy_word(j, "variant", p->variant, sizeof(p->variant), ret_error);
+	return r;
+}
+
+static int parse_index(const json_t *j, struct oci_document *d, struct error *ret_error)
+{
+	const json_t *list = json_object_get(j, "manifests");
+	size_t n = json_array_size(list);
+
+	if (!json_is_array(list) || n > OCI_INDEX_ENTRIES_MAX)
+		return error_set(ret_error, -EBADMSG,
+				 "the index is not a list of at most %d manifests",
+				 OCI_INDEX_ENTRIES_MAX);
+	d->is_index = true;
+	d->entries = xcalloc(n, sizeof(*d->entries));
+	for (size_t i = 0; i < n; i++) {
+		const json_t *item = json_array_get(list, i);
+		const char *type = json_get_string(item, "mediaType");
+		struct oci_entry *e = &d->entries[d->n_entries];
+		int r;
+
+		/* Other things may be listed too; an image runs from a manifest only. */
+		if (type && kind_of_type(type) != KIND_MANIFEST)
+			continue;
+		r = parse_descriptor(item, &e->digest, &e->size, ret_error);
+		if (r == 0)
+			r = parse_platform(json_object_get(item, "platform"), &e->platform,
+					   ret_error);
+		if (r < 0)
+			return r;
+		d->n_entries++;
+	}
+	return 0;
+}
+
+static int parse_manifest(const json_t *j, struct oci_document *d, struct error *ret_error)
+{
+	const json_t *layers = json_object_get(j, "layers");
+	struct digest digest;
+	uint64_t size;
+	int r;
+
+	if (!json_is_array(layers) || json_array_size(layers) > OCI_LAYERS_MAX)
+		return error_set(ret_error, -EBADMSG,
+				 "the manifest has no list of at most %d layers", OCI_LAYERS_MAX);
+	r = parse_descriptor(json_object_get(j, "config"), &d->config, &size, ret_error);
+	for (size_t i = 0; r == 0 && i < json_array_size(layers); i++) {
+		r = parse_descriptor(json_array_get(layers, i), &digest, &size, ret_error);
+		if (r == 0 && __builtin_add_overflow(d->layer_bytes, size, &d->layer_bytes))
+			r = error_set(ret_error, -EBADMSG, "the layers' sizes overflow");
+		d->n_layers++;
+	}
+	/* Goes over the wire as a signed number. */
+	if (r == 0 && d->layer_bytes > INT64_MAX)
+		r = error_set(ret_error, -EBADMSG, "the layers' sizes overflow");
+	return r;
+}
+
+int oci_parse(const char *data, size_t n, const char *content_type, const struct digest *expected,
+	      struct oci_document *ret, struct error *ret_error)
+{
+	struct oci_document d = {0};
+	_cleanup_json_ json_t *j = NULL;
+	struct digest actual = hash_bytes(data, n);
+	enum kind kind = KIND_OTHER;
+	int r;
+
+	/* Before anything looks into it. */
+	if (!digest_eq(expected, &actual))
+		return error_set(ret_error, -EBADMSG,
+				 "the registry sent something else: wanted %s, got %s",
+				 expected->text, actual.text);
+	r = json_parse(data, n, "manifest", &j, ret_error);
+	if (r < 0)
+		return r;
+	if (!json_is_object(j))
+		return error_set(ret_error, -EBADMSG, "the manifest is not a JSON object");
+	r = find_kind(j, content_type, &kind, ret_error);
+	if (r < 0)
+		return r;
+	if (kind == KIND_INDEX)
+		r = parse_index(j, &d, ret_error);
+	else
+		r = parse_manifest(j, &d, ret_error);
+	if (r < 0) {
+		oci_document_free(&d);
+		return r;
+	}
+	*ret = d;
+	return 0;
+}
+
+void oci_document_free(struct oci_document *d)
+{
+	free(d->entries);
+	*d = (struct oci_document){0};
+}
+
+/* containerd's platforms.normalizeArch */
+static const char *normal_architecture(const char *s)
+{
+	static const char *const aliases[][2] = {
+		{"aarch64", "arm64"}, {"x86_64", "amd64"}, {"x86-64", "amd64"},
+		{"i386", "386"},      {"armhf", "arm"},	   {"armel", "arm"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(aliases); i++) {
+		if (strcasecmp(s, aliases[i][0]) == 0)
+			return aliases[i][1];
+	}
+	return s;
+}
+
+/* "v7" and "7" are 7; missing is missing; -1 for anything else. */
+static int variant_number(const char *s, int missing)
+{
+	if (!*s)
+		return missing;
+	if (*s == 'v')
+		s++;
+	return *s >= '1' && *s <= '9' && !s[1] ? *s - '0' : -1;
+}
+
+static int variant_of(const struct oci_platform *p, const char *architecture)
+{
+	if (streq(architecture, "arm"))
+		return variant_number(p->variant,
+				      strcasecmp(p->architecture, "armel") == 0 ? 6 : 7);
+	if (streq(architecture, "arm64"))
+		return variant_number(p->variant, 8);
+	return variant_number(p->variant, 1);
+}
+
+unsigned int oci_platform_rank(const struct oci_platform *host, const struct oci_platform *p)
+{
+	const char *ha = normal_architecture(host->architecture);
+	const char *pa = normal_architecture(p->architecture);
+	int hv = variant_of(host, ha), pv = variant_of(p, pa);
+
+	if (!p->os[0] || !pa[0] || strcasecmp(host->os, p->os) != 0)
+		return 0;
+	if (streq(ha, "arm64") && streq(pa, "arm"))
+		return hv > 0 && pv >= 5 && pv <= 8 ? (unsigned int)pv : 0;
+	if (streq(ha, "amd64") && streq(pa, "386"))
+		return 1;
+	if (strcasecmp(ha, pa) != 0)
+		return 0;
+	if (!streq(ha, "arm") && !streq(ha, "arm64") && !streq(ha, "amd64"))
+		return streq(host->variant, p->variant) || !p->variant[0] ? RANK_NATIVE : 0;
+	if (pv < 0 || hv < pv || (streq(ha, "arm") && pv < 5))
+		return 0;
+	return RANK_NATIVE + (unsigned int)pv;
+}
+
+const struct oci_entry *oci_choose(const struct oci_document *index,
+				   const struct oci_platform *host)
+{
+	const struct oci_entry *best = NULL;
+	unsigned int best_rank = 0;
+
+	for (size_t i = 0; i < index->n_entries; i++) {
+		unsigned int rank = oci_platform_rank(host, &index->entries[i].platform);
+
+		if (rank > best_rank) {
+			best = &index->entries[i];
+			best_rank = rank;
+		}
+	}
+	return best;
+}
+
+const char *oci_platform_text(const struct oci_platform *p, char *buf, size_t n)
+{
+	(void)snprintf(buf, n, "%s/%s%s%s", p->os, p->architecture, p->variant[0] ? "/" : "",
+		       p->variant);
+	return buf;
+}
