@@ -1,0 +1,640 @@
+/* SPDX-License-Identifier: MIT */
+#include "sim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "engine.h"
+#include "fetch.h"
+#include "pass.h"
+#include "recreate.h"
+#include "record.h"
+#include "ref.h"
+
+#define IMAGE_OLD "sha256:0000000000000000000000000000000000000000000000000000000000000001"
+#define IMAGE_NEW "sha256:0000000000000000000000000000000000000000000000000000000000000002"
+#define TAG	  "reg.example/app:stable"
+#define REPO	  "reg.example/app"
+
+struct box { /* a container */
+	char id[8], name[32], policy[24], target[80], final_policy[24];
+	bool exists, running, started, stopped_by_hand;
+	int image; /* 0 old, 1 new */
+	int exit_code, health;
+	int64_t started_at, finished_at;
+};
+
+static struct {
+	struct sim_setup setup;
+	struct box boxes[8];
+	unsigned int n_boxes;
+	bool present[2], torn[2], synced[2];
+	int tag, kept; /* image or -1 */
+	uint64_t clock_ms;
+	unsigned int boot, changes, at, saves, host_kills;
+	bool after, struck;
+	enum sim_fault fault;
+	char broken[160], dir[64];
+	int dirfd;
+	jmp_buf out;
+} sim = {.dirfd = -1};
+
+static const char *const image_ids[2] = {IMAGE_OLD, IMAGE_NEW};
+static const enum sim_nature *nature(int image)
+{
+	return image ? &sim.setup.new_nature : &sim.setup.old_nature;
+}
+
+static struct box *find(const char *name_or_id)
+{
+	for (unsigned int i = 0; i < sim.n_boxes; i++) {
+		struct box *b = &sim.boxes[i];
+
+		if (b->exists && (streq(b->name, name_or_id) || streq(b->id, name_or_id)))
+			return b;
+	}
+	return NULL;
+}
+
+static void check_promises(void)
+{
+	unsigned int running = 0, startable = 0, there = 0;
+
+	for (unsigned int i = 0; i < sim.n_boxes; i++) {
+		running += sim.boxes[i].exists && sim.boxes[i].running;
+		startable += sim.boxes[i].exists && !sim.torn[sim.boxes[i].image];
+		there += sim.boxes[i].exists;
+	}
+	if (running > 1 && !sim.broken[0])
+		(void)snprintf(sim.broken, sizeof(sim.broken), "two copies run");
+	if (!sim.setup.first && startable == 0 && !sim.broken[0])
+		(void)snprintf(sim.broken, sizeof(sim.broken), "no startable container of %u",
+			       there);
+}
+
+static void run_box(struct box *b)
+{
+	enum sim_nature n = *nature(b->image);
+
+	b->started = b->running = true;
+	b->started_at = (int64_t)++sim.clock_ms * 1000000;
+	b->exit_code = 0;
+	b->health = n == SIM_SICK || n == SIM_HEALTHY ? 1 : 0;
+	if (n == SIM_FINISHES || n == SIM_FAILS) {
+		b->running = false;
+		b->exit_code = n == SIM_FAILS ? 1 : 0;
+		b->finished_at = (int64_t)++sim.clock_ms * 1000000;
+	}
+}
+
+static void power_cut(void)
+{
+	sim.boot++;
+	for (unsigned int i = 0; i < 2; i++) {
+		if (sim.present[i] && !sim.synced[i])
+			sim.torn[i] = true;
+	}
+	for (unsigned int i = 0; i < sim.n_boxes; i++) {
+		struct box *b = &sim.boxes[i];
+		bool was = b->running;
+
+		if (was) {
+			b->running = false;
+			b->exit_code = 255;
+		}
+		/* What dockerd does at boot. */
+		if (b->exists && b->started && !sim.torn[b->image] &&
+		    (streq(b->policy, "always") ||
+		     (streq(b->policy, "unless-stopped") && !b->stopped_by_hand) ||
+		     (was && after_prefix(b->policy, "on-failure"))))
+			run_box(b);
+	}
+	check_promises();
+}
+
+static void strike(void)
+{
+	char path[96];
+
+	sim.struck = true;
+	sim.at = 0;
+	if (sim.fault == SIM_POWER_CUT)
+		power_cut();
+	if (sim.fault == SIM_LOSE_RECORD) {
+		(void)snprintf(path, sizeof(path), "%s/app.json", sim.dir);
+		(void)unlink(path);
+	}
+	longjmp(sim.out, 1);
+}
+
+/* Every change of the world is a point where something can go wrong, on either side of it. */
+static void before_change(void)
+{
+	sim.changes++;
+	if (sim.at == sim.changes && !sim.after)
+		strike();
+}
+
+static void after_change(void)
+{
+	sim.clock_ms += 3;
+	check_promises();
+	if (sim.at == sim.changes && sim.after)
+		strike();
+}
+
+/* engine.h */
+
+struct engine {
+	struct oci_platform platform;
+};
+
+int engine_open(const char *socket, const volatile sig_atomic_t *cancel, struct engine **ret,
+		struct error *ret_error)
+{
+	(void)socket, (void)cancel, (void)ret_error;
+	*ret = xcalloc(1, sizeof(**ret));
+	(*ret)->platform = (struct oci_platform){"linux", "amd64", ""};
+	return 0;
+}
+
+void engine_close(struct engine *e)
+{
+	free(e);
+}
+
+int engine_api_minor(const struct engine *e)
+{
+	(void)e;
+	return 41;
+}
+
+const struct oci_platform *engine_platform(const struct engine *e)
+{
+	return &e->platform;
+}
+
+static int missing(struct error *e, const char *what)
+{
+	return error_set(e, -ENOENT, "no such %s", what);
+}
+
+static json_t *time_text(int64_t ns)
+{
+	struct tm tm;
+	time_t t = (time_t)(ns / 1000000000);
+	char date[32], text[64];
+
+	if (ns == 0)
+		return json_string("0001-01-01T00:00:00Z");
+	(void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", gmtime_r(&t, &tm));
+	(void)snprintf(text, sizeof(text), "%s.%09lldZ", date, (long long)(ns % 1000000000));
+	return json_string(text);
+}
+
+static json_t *healthcheck(const struct box *b)
+{
+	static const char *const status[] = {"none", "starting", "healthy", "unhealthy"};
+
+	return b->health ? json_pack("{s:s}", "Status", status[b->health]) : json_null();
+}
+
+int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **ret,
+			     struct error *ret_error)
+{
+	const struct box *b = find(name_or_id);
+	json_t *labels, *state, *config;
+
+	(void)e;
+	if (!b)
+		return missing(ret_error, "container");
+	labels = json_object();
+	if (b->target[0]) {
+		json_object_set_new(labels, "pullet.target", json_string(b->target));
+		json_object_set_new(labels, "pullet.policy", json_string(b->final_policy));
+	}
+	state = json_pack("{s:s, s:b, s:b, s:b, s:i, s:s, s:o, s:o, s:o}", "Status",
+			  b->running   ? "running"
+			  : b->started ? "exited"
+				       : "created",
+			  "Running", b->running, "Restarting", 0, "Paused", 0, "ExitCode",
+			  b->exit_code, "Error", "", "StartedAt", time_text(b->started_at),
+			  "FinishedAt", time_text(b->finished_at), "Health", healthcheck(b));
+	config = json_pack("{s:s, s:o, s:s}", "Image", TAG, "Labels", labels, "Hostname", "h");
+	*ret = json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:{s:s, s:i}, s:s}, s:{s:{}}, s:[]}", "Id",
+			 b->id, "Name", b->name, "Image", image_ids[b->image], "State", state,
+			 "Config", config, "HostConfig", "RestartPolicy", "Name", b->policy,
+			 "MaximumRetryCount", 0, "NetworkMode", "none", "NetworkSettings",
+			 "Networks", "Mounts");
+	return 0;
+}
+
+static int image_of(const char *reference)
+{
+	for (int i = 0; i < 2; i++) {
+		if (sim.present[i] && strstr(reference, image_ids[i]))
+			return i;
+	}
+	if (streq(reference, TAG))
+		return sim.tag;
+	if (after_prefix(reference, "localhost/pullet/previous"))
+		return sim.kept;
+	return -1;
+}
+
+int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
+			 struct error *ret_error)
+{
+	int i = image_of(reference);
+	_cleanup_free_ char *pinned = NULL;
+
+	(void)e;
+	if (i < 0)
+		return missing(ret_error, "image");
+	pinned = xasprintf(REPO "@%s", image_ids[i]);
+	*ret = json_pack("{s:s, s:[s], s:s, s:s, s:{}}", "Id", image_ids[i], "RepoDigests", pinned,
+			 "Os", "linux", "Architecture", "amd64", "Config");
+	return 0;
+}
+
+int engine_changes(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
+{
+	(void)e, (void)id, (void)ret_error;
+	*ret = json_array();
+	return 0;
+}
+
+int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v, const char *auth,
+		engine_progress_fn *progress, void *userdata, struct error *ret_error)
+{
+	(void)e, (void)ref, (void)v, (void)auth, (void)progress, (void)userdata, (void)ret_error;
+	before_change();
+	sim.present[1] = true; /* a torn one stays torn: "Image is up to date" */
+	after_change();
+	before_change();
+	sim.synced[1] = true;
+	after_change();
+	return 0;
+}
+
+int engine_tag(struct engine *e, const char *image, const char *repository, const char *tag,
+	       struct error *ret_error)
+{
+	int i = image_of(image);
+
+	(void)e, (void)tag;
+	if (i < 0)
+		return missing(ret_error, "image");
+	before_change();
+	if (streq(repository, REPO))
+		sim.tag = i;
+	else
+		sim.kept = i;
+	after_change();
+	return 0;
+}
+
+int engine_remove_image(struct engine *e, const char *reference, struct error *ret_error)
+{
+	int i = image_of(reference);
+
+	(void)e;
+	if (i < 0)
+		return missing(ret_error, "image");
+	before_change();
+	if (streq(reference, TAG)) {
+		sim.tag = -1;
+	} else {
+		for (unsigned int b = 0; b < sim.n_boxes; b++) {
+			if (sim.boxes[b].exists && sim.boxes[b].image == i)
+				return error_set(ret_error, -EEXIST, "image is in use");
+		}
+		sim.present[i] = sim.torn[i] = sim.synced[i] = false;
+		sim.tag = sim.tag == i ? -1 : sim.tag;
+		sim.kept = sim.kept == i ? -1 : sim.kept;
+	}
+	after_change();
+	return 0;
+}
+
+int engine_create(struct engine *e, const char *name, const json_t *body, char **ret_id,
+		  struct error *ret_error)
+{
+	const json_t *labels = json_object_get(body, "Labels");
+	const json_t *policy = json_get_path(body, "HostConfig", "RestartPolicy", NULL);
+	_cleanup_free_ char *text = recreate_policy_text(policy);
+	int i = image_of(json_get_string(body, "Image"));
+	struct box *b;
+
+	(void)e;
+	if (i < 0)
+		return missing(ret_error, "image");
+	if (find(name) || sim.n_boxes == ARRAY_SIZE(sim.boxes))
+		return error_set(ret_error, -EEXIST, "name in use");
+	before_change();
+	b = &sim.boxes[sim.n_boxes];
+	*b = (struct box){.exists = true, .image = i};
+	(void)snprintf(b->id, sizeof(b->id), "c%u", sim.n_boxes++);
+	(void)snprintf(b->name, sizeof(b->name), "%s", name);
+	(void)snprintf(b->policy, sizeof(b->policy), "%s", text);
+	(void)snprintf(b->target, sizeof(b->target), "%s",
+		       json_get_string(labels, "pullet.target"));
+	(void)snprintf(b->final_policy, sizeof(b->final_policy), "%s",
+		       json_get_string(labels, "pullet.policy"));
+	*ret_id = NULL;
+	if (!streq(b->policy, "no") && !sim.broken[0])
+		(void)snprintf(sim.broken, sizeof(sim.broken), "created with policy %s", b->policy);
+	after_change();
+	*ret_id = xstrdup(b->id);
+	return 0;
+}
+
+int engine_connect(struct engine *e, const char *network, const char *id, const json_t *body,
+		   struct error *ret_error)
+{
+	(void)e, (void)network, (void)id, (void)body, (void)ret_error;
+	return 0;
+}
+
+int engine_start(struct engine *e, const char *id, struct error *ret_error)
+{
+	struct box *b = find(id);
+
+	(void)e;
+	if (!b)
+		return missing(ret_error, "container");
+	before_change();
+	b->stopped_by_hand = false;
+	if (sim.torn[b->image] || *nature(b->image) == SIM_WONT_START) {
+		b->exit_code = 127;
+		after_change();
+		return error_set(ret_error, -EINVAL, "exec format error");
+	}
+	run_box(b);
+	if (*nature(b->image) == SIM_KILLS_HOST && ++sim.host_kills < 20) {
+		sim.fault = SIM_POWER_CUT;
+		strike();
+	}
+	after_change();
+	return 0;
+}
+
+int engine_stop(struct engine *e, const char *id, int timeout_s, struct error *ret_error)
+{
+	struct box *b = find(id);
+
+	(void)e, (void)timeout_s;
+	if (!b)
+		return missing(ret_error, "container");
+	before_change();
+	b->running = false;
+	b->stopped_by_hand = true;
+	b->exit_code = 0;
+	b->finished_at = (int64_t)++sim.clock_ms * 1000000;
+	after_change();
+	return 0;
+}
+
+int engine_rename(struct engine *e, const char *id, const char *name, struct error *ret_error)
+{
+	struct box *b = find(id);
+
+	(void)e;
+	if (!b)
+		return missing(ret_error, "container");
+	if (find(name))
+		return error_set(ret_error, -EEXIST, "name in use");
+	before_change();
+	(void)snprintf(b->name, sizeof(b->name), "%s", name);
+	after_change();
+	return 0;
+}
+
+int engine_set_policy(struct engine *e, const char *id, const json_t *policy,
+		      struct error *ret_error)
+{
+	_cleanup_free_ char *text = recreate_policy_text(policy);
+	struct box *b = find(id);
+
+	(void)e;
+	if (!b)
+		return missing(ret_error, "container");
+	before_change();
+	(void)snprintf(b->policy, sizeof(b->policy), "%s", text);
+	after_change();
+	return 0;
+}
+
+int engine_remove(struct engine *e, const char *id, struct error *ret_error)
+{
+	struct box *b = find(id);
+
+	(void)e;
+	if (!b)
+		return missing(ret_error, "container");
+	if (b->running)
+		return error_set(ret_error, -EEXIST, "container is running");
+	before_change();
+	b->exists = false;
+	after_change();
+	return 0;
+}
+
+/* Time flies to the next thing that happens. */
+int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,
+		      struct error *ret_error)
+{
+	struct box *b = find(id);
+
+	(void)e, (void)since_ns, (void)ret_error;
+	before_change();
+	if (b && b->health == 1) {
+		b->health = *nature(b->image) == SIM_SICK ? 3 : 2;
+		sim.clock_ms += timeout_ms / 2;
+	} else {
+		sim.clock_ms += timeout_ms;
+	}
+	after_change();
+	return 0;
+}
+
+/* fetch.h */
+
+int fetch_ask(const struct fetch_options *o, const struct fetch_request *request,
+	      struct fetch_reply *ret, struct error *ret_error)
+{
+	(void)o, (void)ret_error;
+	*ret = (struct fetch_reply){0};
+	if (digest_parse(IMAGE_NEW, &ret->digest) < 0)
+		abort();
+	for (size_t i = 0; i < request->n_known; i++)
+		ret->known |= digest_eq(&request->known[i], &ret->digest);
+	if (!ret->known)
+		ret->manifest = ret->config = ret->digest;
+	return 0;
+}
+
+/* Wrapped by the linker: the durable write, the clock, the boot. */
+
+int __real_record_save(int dir, const char *name, const struct record *r, struct error *ret_error);
+int __wrap_record_save(int dir, const char *name, const struct record *r, struct error *ret_error);
+uint64_t __wrap_now_ms(void);
+void __wrap_boot_id(char ret[BOOT_ID_SIZE]);
+
+int __wrap_record_save(int dir, const char *name, const struct record *r, struct error *ret_error)
+{
+	int q;
+
+	before_change();
+	sim.saves++;
+	q = __real_record_save(dir, name, r, ret_error);
+	after_change();
+	return q;
+}
+
+uint64_t __wrap_now_ms(void)
+{
+	return sim.clock_ms;
+}
+
+void __wrap_boot_id(char ret[BOOT_ID_SIZE])
+{
+	(void)snprintf(ret, BOOT_ID_SIZE, "boot-%u", sim.boot);
+}
+
+/* The scenario. */
+
+static void remove_record(void)
+{
+	(void)unlinkat(sim.dirfd, "app.json", 0);
+	(void)unlinkat(sim.dirfd, ".app.json.new", 0);
+	(void)unlinkat(sim.dirfd, "app.json.broken", 0);
+}
+
+void sim_reset(const struct sim_setup *setup)
+{
+	struct box *b = &sim.boxes[0];
+
+	if (sim.dirfd < 0) {
+		(void)snprintf(sim.dir, sizeof(sim.dir), "/dev/shm/pullet-sim.XXXXXX");
+		if (!mkdtemp(sim.dir))
+			abort();
+		sim.dirfd = open(sim.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	remove_record();
+	sim.setup = *setup;
+	sim.n_boxes = 0;
+	sim.clock_ms = (uint64_t)1700000000 * 1000;
+	sim.boot = 1;
+	sim.changes = sim.at = sim.saves = sim.host_kills = 0;
+	sim.struck = false;
+	sim.broken[0] = '\0';
+	sim.present[0] = sim.synced[0] = !setup->first;
+	sim.present[1] = sim.synced[1] = sim.torn[0] = sim.torn[1] = false;
+	sim.tag = setup->first ? -1 : 0;
+	sim.kept = -1;
+	if (setup->first)
+		return;
+	*b = (struct box){.exists = true, .id = "c0", .name = "app"};
+	sim.n_boxes = 1;
+	(void)snprintf(b->policy, sizeof(b->policy), "%s", setup->policy);
+	run_box(b);
+}
+
+void sim_plant(unsigned int at, bool after, enum sim_fault fault)
+{
+	sim.changes = 0;
+	sim.at = at;
+	sim.after = after;
+	sim.fault = fault;
+	sim.struck = false;
+}
+
+unsigned int sim_changes(void)
+{
+	return sim.changes;
+}
+
+bool sim_struck(void)
+{
+	return sim.struck;
+}
+
+unsigned int sim_saves(void)
+{
+	unsigned int n = sim.saves;
+
+	sim.saves = 0;
+	return n;
+}
+
+static void ignore_event(json_t *event)
+{
+	(void)event;
+}
+
+bool sim_pass(struct result *ret)
+{
+	static const volatile sig_atomic_t never;
+	static struct config config = {.engine = (char *)"sim"};
+	static struct container_config container = {
+		.name = (char *)"app",
+		.image = (char *)TAG,
+		.health_period_ms = 30000,
+		.stop_timeout_s = -1,
+	};
+	struct pass_options o = {
+		.config = &config,
+		.container = &container,
+		.state_dir = sim.dirfd,
+		.cancel = &never,
+		.on_event = ignore_event,
+	};
+
+	container.create = sim.setup.first ? (char *)SIM_CREATE_FILE : NULL;
+	if (setjmp(sim.out) != 0)
+		return false;
+	pass_run(&o, ret);
+	return true;
+}
+
+const char *sim_broken_promise(void)
+{
+	return sim.broken[0] ? sim.broken : NULL;
+}
+
+bool sim_serves(void)
+{
+	const struct box *b = find("app");
+
+	return b &&
+	       (b->running || *nature(b->image) == SIM_FINISHES || *nature(b->image) == SIM_FAILS);
+}
+
+const char *sim_verify_end(bool expect_new)
+{
+	const struct box *b = find("app");
+	const char *policy = sim.setup.first ? "always" : sim.setup.policy;
+
+	if (sim.setup.first && !expect_new)
+		return b || find("app.next") || find("app.prev") ? "something is left over" : NULL;
+	if (!b)
+		return "no container has the name";
+	if (find("app.next") || find("app.prev"))
+		return "NAME.next or NAME.prev is left over";
+	if (b->image != (expect_new ? 1 : 0))
+		return expect_new ? "the old image runs" : "the new image runs";
+	if (!streq(b->policy, policy))
+		return "wrong restart policy";
+	if (!sim_serves())
+		return "the container does not run";
+	if (sim.tag != b->image)
+		return "the local tag is on the wrong image";
+	if (expect_new && !sim.setup.first && sim.kept != 0)
+		return "the previous image is not kept";
+	if (!expect_new && sim.present[1])
+		return "the rejected image is still there";
+	return NULL;
+}
