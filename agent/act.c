@@ -125,7 +125,7 @@ static int refuse_copied_files(const struct hands *h, const json_t *container,
 	r = engine_changes(h->sight.engine, json_get_string(container, "Id"), &changes, ret_error);
 	if (r < 0)
 		return r;
-	file = recreate_copied_files(container, changes);
+	file = recreate_copied_path(container, changes);
 	if (file)
 		return error_set(ret_error, -EKEYREJECTED,
 				 "compose put %s into the container's file system, which cannot be "
@@ -174,7 +174,7 @@ static int plan_successor(const struct hands *h, const struct container_view *ol
 int act_check(const struct hands *h, const struct container_view *old, const char *target,
 	      struct error *ret_error)
 {
-	_cleanup_(recreate_plan_done) struct recreate_plan plan = {0};
+	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
 
 	return plan_successor(h, old, NULL, h->config->image, target, &plan, ret_error);
 }
@@ -247,7 +247,7 @@ static int act_create(const struct hands *h, const struct record *r, const struc
 {
 	_cleanup_free_ char *tagged = ref_tagged(h->sight.ref);
 	_cleanup_free_ char *pinned = ref_pinned(h->sight.ref, &r->target.digest);
-	_cleanup_(recreate_plan_done) struct recreate_plan plan = {0};
+	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
 	_cleanup_json_ json_t *image = NULL;
 	bool move = tagged && !streq(w->tag, w->image);
 	struct error tag_error;
