@@ -60,16 +60,22 @@ static json_t *record_to_json(const struct record *r)
 		phase_name(r->phase), "current", release_to_json(&r->current), "previous",
 		release_to_json(&r->previous), "rejected", rejected_to_json(r), "last_error",
 		string_or_null(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms);
-	json_t *update;
+	json_t *u;
 
 	if (r->phase == PHASE_IDLE)
 		return j;
-	update = json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:i, s:b, s:o}", "target",
-			   release_to_json(&r->target), "synced", r->synced, "boot_id",
-			   string_or_null(r->boot_id), "old_id", string_or_null(r->old_id),
-			   "policy", string_or_null(r->policy), "serving", r->serving, "starts",
-			   (int)r->starts, "blame", r->blame, "reason", string_or_null(r->reason));
-	json_object_set_new(j, "update", update);
+	u = json_object();
+	json_object_set_new(u, "target", release_to_json(&r->target));
+	json_object_set_new(u, "synced", json_boolean(r->synced));
+	json_object_set_new(u, "boot_id", string_or_null(r->boot_id));
+	json_object_set_new(u, "old_id", string_or_null(r->old_id));
+	json_object_set_new(u, "new_id", string_or_null(r->new_id));
+	json_object_set_new(u, "policy", string_or_null(r->policy));
+	json_object_set_new(u, "serving", json_boolean(r->serving));
+	json_object_set_new(u, "starts", json_integer(r->starts));
+	json_object_set_new(u, "blame", json_boolean(r->blame));
+	json_object_set_new(u, "reason", string_or_null(r->reason));
+	json_object_set_new(j, "update", u);
 	return j;
 }
 
