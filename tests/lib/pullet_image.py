@@ -113,7 +113,7 @@ class Published:
     media_type: str
     manifests: dict  # platform -> digest
     configs: dict  # platform -> digest, the image's Id on a graph driver
-    manifest_bodies: list
+    bodies: dict  # platform -> (manifest, its media type)
 
 
 class RegistryClient:
@@ -191,13 +191,13 @@ class RegistryClient:
         images = images if isinstance(images, (list, tuple)) else [images]
         index = len(images) > 1 if index is None else index
         media = MEDIA[media]
-        entries, manifests, configs, bodies = [], {}, {}, []
+        entries, manifests, configs, bodies = [], {}, {}, {}
         for image in images:
             body, config = self._push_image(repository, image, media)
             digest = digest_of(body)
             manifests[image.platform] = digest
             configs[image.platform] = config
-            bodies.append(body)
+            bodies[image.platform] = (body, media["manifest"])
             entries.append({"mediaType": media["manifest"], "size": len(body), "digest": digest,
                             "platform": image.platform_object()})
             if index:
@@ -215,6 +215,15 @@ class RegistryClient:
                            published.media_type)
         return published
 
+    def single_out(self, published, platform, tag):
+        """Another tag, for one platform's manifest alone."""
+        body, kind = published.bodies[platform]
+        self.push_manifest(published.repository, tag, body, kind)
+        return Published(published.repository, tag, published.manifests[platform], body, kind,
+                         {platform: published.manifests[platform]},
+                         {platform: published.configs[platform]},
+                         {platform: (body, kind)})
+
     def publish_layout(self, repository, tag, directory):
         """Pushes an OCI image layout (index.json and blobs/) as the payload's build makes it."""
         directory = pathlib.Path(directory)
@@ -228,7 +237,7 @@ class RegistryClient:
         while len(index["manifests"]) == 1 and "index" in index["manifests"][0]["mediaType"]:
             body = read(index["manifests"][0]["digest"])
             index = json.loads(body)
-        manifests, configs, bodies = {}, {}, []
+        manifests, configs, bodies = {}, {}, {}
         for entry in index["manifests"]:
             manifest_body = read(entry["digest"])
             manifest = json.loads(manifest_body)
@@ -240,7 +249,7 @@ class RegistryClient:
                                           where.get("variant")]))
             manifests[name] = entry["digest"]
             configs[name] = manifest["config"]["digest"]
-            bodies.append(manifest_body)
+            bodies[name] = (manifest_body, entry["mediaType"])
         kind = index.get("mediaType", MEDIA["oci"]["index"])
         self.push_manifest(repository, tag, body, kind)
         return Published(repository, tag, digest_of(body), body, kind, manifests, configs, bodies)

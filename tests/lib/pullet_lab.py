@@ -883,5 +883,56 @@ class Pullet:
         return out
 
 
+class Watcher:
+    """Looks at a process and its descendants often, and keeps each program's peak memory (kB)."""
+
+    def __init__(self, pid):
+        self.pid, self.peaks = pid, {}
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._end.set()
+        self._thread.join()
+
+    def _family(self):
+        family, new = [], [self.pid]
+        while new:
+            family += new
+            found = []
+            for pid in new:
+                with contextlib.suppress(OSError):
+                    found += map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+                                 .read_text().split())
+            new = found
+        return family
+
+    def _watch(self):
+        while not self._end.wait(0.003):
+            for pid in self._family():
+                with contextlib.suppress(OSError, AttributeError):
+                    name = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+                    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+                    peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+                    # Between fork and exec it still is its parent.
+                    if self.peaks.get(name, 0) < peak:
+                        self.peaks[name] = peak
+
+
+def private_memory(pid):
+    """What would be free without this process: USS, in kB."""
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(map(int, re.findall(r"^Private_(?:Clean|Dirty|Hugetlb):\s+(\d+)", text, re.M)))
+
+
+def resident_memory(pid):
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.search(r"^Rss:\s+(\d+)", text, re.M)[1])
+
+
 if __name__ == "__main__" and sys.argv[1:2] == ["guard"]:
     _guard(sys.argv[2])
