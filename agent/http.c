@@ -289,6 +289,29 @@ static void set_request(struct transfer *t, const struct curl_slist *headers)
 	}
 }
 
+/* The value of the first header of that name from *line on, which moves behind it. */
+static char *next_header(const char **line, const char *name)
+{
+	size_t n = strlen(name);
+
+	while (**line) {
+		const char *here = *line;
+		size_t len = strcspn(here, "\n");
+
+		*line += len + (here[len] == '\n');
+		if (len > n && here[n] == ':' && strncasecmp(here, name, n) == 0) {
+			const char *value = here + n + 1, *end = here + len;
+
+			while (value < end && (*value == ' ' || *value == '\t'))
+				value++;
+			while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+				end--;
+			return xstrndup(value, (size_t)(end - value));
+		}
+	}
+	return NULL;
+}
+
 int http_new(const struct http_options *options, struct http **ret, struct error *ret_error)
 {
 	static bool initialised; /* libcurl's own state is global, too */
@@ -363,20 +386,21 @@ void http_response_free(struct http_response *r)
 char *http_header(const struct http_response *r, const char *name)
 {
 	const char *line = r->headers;
-	size_t n = strlen(name);
 
-	while (line && *line) {
-		size_t len = strcspn(line, "\n");
+	return next_header(&line, name);
+}
 
-		if (len > n && line[n] == ':' && strncasecmp(line, name, n) == 0) {
-			const char *value = line + n + 1, *end = line + len;
+char *http_header_all(const struct http_response *r, const char *name)
+{
+	const char *line = r->headers;
+	char *all = next_header(&line, name), *more;
 
-			value += strspn(value, " \t");
-			while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
-				end--;
-			return xstrndup(value, end > value ? (size_t)(end - value) : 0);
-		}
-		line += len + (line[len] == '\n');
+	while (all && (more = next_header(&line, name))) {
+		char *joined = xasprintf("%s, %s", all, more);
+
+		free(all);
+		free(more);
+		all = joined;
 	}
-	return NULL;
+	return all;
 }

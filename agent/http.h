@@ -58,6 +58,8 @@ void http_response_free(struct http_response *r);
 
 /* The value of a header (case-insensitive name, the first if several), or NULL. Caller frees. */
 char *http_header(const struct http_response *r, const char *name);
+/* The same, all of them joined by ", " (RFC 9110 5.3). */
+char *http_header_all(const struct http_response *r, const char *name);
 
 static inline void cleanup_http_p(struct http **h)
 {
