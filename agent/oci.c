@@ -182,7 +182,7 @@ static int parse_manifest(const json_t *j, struct oci_document *d, struct error 
 int oci_parse(const char *data, size_t n, const char *content_type, const struct digest *expected,
 	      struct oci_document *ret, struct error *ret_error)
 {
-	struct oci_document d = {0};
+	struct oci_document d = {.size = n};
 	_cleanup_json_ json_t *j = NULL;
 	struct digest actual = hash_bytes(data, n);
 	enum kind kind = KIND_OTHER;

@@ -26,6 +26,7 @@ struct oci_entry {
 };
 
 struct oci_document {
+	size_t size; /* of the document itself, in bytes */
 	bool is_index;
 	/* index */
 	struct oci_entry *entries;

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/* pullet-fetch: the network half. Answers one question on a socket and ends. Holds no Docker socket;
+ * every byte of a registry is parsed here. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+
+#include "log.h"
+#include "protocol.h"
+#include "registry.h"
+
+#define REQUEST_TIMEOUT_MS 10000u
+/* With libcurl's 12 MB and a document it stays under the 16 MB that a helper may take. */
+#define JSON_BUDGET ((size_t)2 * 1024 * 1024)
+
+static volatile sig_atomic_t cancel;
+
+static const char usage[] =
+	"usage: pullet-fetch [--config FILE] [--fd N]\n"
+	"Reads one request from a socket (descriptor N, default 0), asks the registry, writes\n"
+	"one reply. Started by systemd or by pullet-update; not meant for people.\n"
+	"  --config FILE  default " CONFIG_PATH_DEFAULT "\n"
+	"  --fd N         the socket, inherited from a parent; ends when the parent ends\n"
+	"  --help, --version\n";
+
+struct options {
+	const char *config;
+	int fd;
+};
+
+static void on_signal(int signal)
+{
+	(void)signal;
+	cancel = 1;
+}
+
+static void catch_signals(void)
+{
+	struct sigaction end = {.sa_handler = on_signal}; /* no SA_RESTART: waiting must stop */
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+	(void)sigaction(SIGTERM, &end, NULL);
+	(void)sigaction(SIGINT, &end, NULL);
+	(void)sigaction(SIGIO, &end, NULL);
+	(void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
+/* Whoever asked says nothing more: all that can come from there now is its end, and then the answer
+ * is wanted by nobody. */
+static void cancel_on_hangup(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	(void)fcntl(fd, F_SETOWN, getpid());
+	(void)fcntl(fd, F_SETFL, O_ASYNC);
+	if (poll(&p, 1, 0) > 0)
+		cancel = 1;
+}
+
+static bool is_known(const struct fetch_request *request, const struct digest *d)
+{
+	for (size_t i = 0; i < request->n_known; i++) {
+		if (digest_eq(&request->known[i], d))
+			return true;
+	}
+	return false;
+}
+
+static int set_platform(const struct fetch_request *request, struct oci_platform *ret,
+			struct error *ret_error)
+{
+	if (strlen(request->os) >= sizeof(ret->os) ||
+	    strlen(request->architecture) >= sizeof(ret->architecture) ||
+	    strlen(request->variant) >= sizeof(ret->variant))
+		return error_set(ret_error, -EBADMSG, "the request names no platform");
+	strcpy(ret->os, request->os);
+	strcpy(ret->architecture, request->architecture);
+	strcpy(ret->variant, request->variant);
+	return 0;
+}
+
+static int refuse_platform(const struct oci_document *index, const struct oci_platform *host,
+			   struct error *ret_error)
+{
+	char has[256] = "", mine[96], other[96];
+	size_t len = 0;
+
+	for (size_t i = 0; i < index->n_entries && len < sizeof(has); i++) {
+		if (!index->entries[i].platform.os[0])
+			continue;
+		len += (size_t)snprintf(
+			has + len, sizeof(has) - len, "%s%s", len ? ", " : "",
+			oci_platform_text(&index->entries[i].platform, other, sizeof(other)));
+	}
+	return error_set(ret_error, -EKEYREJECTED,
+			 "the image has no manifest for %s (it has: %s%s)",
+			 oci_platform_text(host, mine, sizeof(mine)), len ? has : "none",
+			 len >= sizeof(has) ? "..." : "");
+}
+
+/* From an index to this platform's manifest; reply->manifest is set. *ret is empty when that one is
+ * known already. */
+static int choose(struct registry *registry, const struct fetch_request *request,
+		  const struct oci_document *index, struct fetch_reply *reply,
+		  struct oci_document *ret, struct error *ret_error)
+{
+	const struct oci_entry *entry;
+	struct oci_platform host;
+	int r = set_platform(request, &host, ret_error);
+
+	if (r < 0)
+		return r;
+	entry = oci_choose(index, &host);
+	if (!entry)
+		return refuse_platform(index, &host, ret_error);
+	reply->manifest = entry->digest;
+	reply->manifest_known = is_known(request, &entry->digest);
+	if (reply->manifest_known)
+		return 0;
+	r = registry_document(registry, &entry->digest, ret, ret_error);
+	if (r < 0)
+		return r;
+	if (ret->is_index)
+		return error_set(ret_error, -EBADMSG, "the index lists an index as a manifest");
+	if (ret->size != entry->size)
+		return error_set(ret_error, -EBADMSG,
+				 "the index says the manifest has %ju bytes, it has %zu",
+				 (uintmax_t)entry->size, ret->size);
+	return 0;
+}
+
+static int ask_registry(struct registry *registry, const struct fetch_request *request,
+			struct fetch_reply *ret, struct error *ret_error)
+{
+	_cleanup_(oci_document_free) struct oci_document top = {0}, chosen = {0};
+	const struct oci_document *manifest = &top;
+	int r = registry_resolve(registry, &ret->digest, ret_error);
+
+	if (r < 0)
+		return r;
+	ret->known = is_known(request, &ret->digest);
+	if (ret->known)
+		return 0;
+	r = registry_document(registry, &ret->digest, &top, ret_error);
+	if (r < 0)
+		return r;
+	ret->manifest = ret->digest;
+	if (top.is_index) {
+		r = choose(registry, request, &top, ret, &chosen, ret_error);
+		if (r < 0 || ret->manifest_known)
+			return r;
+		manifest = &chosen;
+	}
+	ret->config = manifest->config;
+	ret->layer_bytes = manifest->layer_bytes;
+	return 0;
+}
+
+static int fetch(const struct config *config, const struct fetch_request *request,
+		 struct fetch_reply *ret, struct error *ret_error)
+{
+	_cleanup_(credential_free) struct credential credential = {0};
+	_cleanup_(ref_free) struct ref ref = {0};
+	struct registry_options options = {.credential = &credential, .cancel = &cancel};
+	const struct registry_config *rc;
+	struct registry *registry;
+	const char *why = "";
+	int r = ref_parse(request->image, &ref, &why);
+
+	if (r < 0)
+		return error_set(ret_error, r, "%s: %s", request->image, why);
+	rc = config_registry(config, ref.host);
+	r = credential_load(rc ? rc->credentials : NULL, ref.host, &credential, ret_error);
+	if (r < 0)
+		return r;
+	if (rc) {
+		options.insecure = rc->insecure;
+		options.insecure_set = rc->insecure_set;
+		options.ca_file = rc->ca;
+	}
+	r = registry_open(&ref, &options, &registry, ret_error);
+	if (r < 0)
+		return r;
+	r = ask_registry(registry, request, ret, ret_error);
+	ret->retry_after_s = registry_retry_after(registry);
+	registry_close(registry);
+	return r;
+}
+
+static int answer(const char *path, int fd, struct fetch_reply *reply, struct error *ret_error)
+{
+	_cleanup_json_ json_t *question = NULL;
+	struct fetch_request request = {0};
+	struct config *config;
+	int r = protocol_read(fd, REQUEST_TIMEOUT_MS, &question, ret_error);
+
+	if (r < 0)
+		return r;
+	cancel_on_hangup(fd);
+	r = protocol_request_from_json(question, &request, ret_error);
+	if (r < 0)
+		return r;
+	r = config_load(path, &config, ret_error);
+	if (r == 0) {
+		r = fetch(config, &request, reply, ret_error);
+		config_free(config);
+	}
+	free((void *)request.known);
+	return r;
+}
+
+/* -1: go on; else the exit status. */
+static int parse_options(int argc, char **argv, struct options *ret)
+{
+	static const struct option longs[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"fd", required_argument, NULL, 'f'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},
+		{NULL, 0, NULL, 0},
+	};
+	char *end;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) >= 0) {
+		switch (c) {
+		case 'c':
+			ret->config = optarg;
+			break;
+		case 'f':
+			ret->fd = (int)strtoul(optarg, &end, 10);
+			if (!*optarg || *end || fcntl(ret->fd, F_GETFD) < 0) {
+				log_error("--fd %s: not an open descriptor", optarg);
+				return 2;
+			}
+			(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+			break;
+		case 'h':
+			(void)fputs(usage, stdout);
+			return 0;
+		case 'v':
+			(void)puts("pullet-fetch " PULLET_VERSION);
+			return 0;
+		default:
+			(void)fputs(usage, stderr);
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		(void)fputs(usage, stderr);
+		return 2;
+	}
+	return -1;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = {.config = CONFIG_PATH_DEFAULT};
+	struct fetch_reply reply = {0};
+	_cleanup_json_ json_t *line = NULL;
+	struct error error = {0};
+	int r;
+
+	r = parse_options(argc, argv, &options);
+	if (r >= 0)
+		return r;
+	catch_signals();
+	json_budget(JSON_BUDGET);
+	r = answer(options.config, options.fd, &reply, &error);
+	line = r < 0 ? protocol_error_to_json(&error, reply.retry_after_s)
+		     : protocol_reply_to_json(&reply);
+	r = protocol_write(options.fd, line);
+	/* Nobody there any more is no news after a cancelled request. */
+	if (r < 0 && !cancel)
+		log_error("the answer could not be sent: %s", strerror(-r));
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
