@@ -544,9 +544,10 @@ def bcrypt(password):
 
 
 class TokenServer:
-    """Hands out Bearer tokens as Docker Hub does, to anybody or to one user."""
+    """Hands out Bearer tokens as Docker Hub does, to anybody or to one user; with an authority
+    over TLS. What it is asked goes through a relay, so that its bytes can be counted."""
 
-    def __init__(self, lab, service, user=None):
+    def __init__(self, lab, service, user=None, authority=None):
         self.directory = lab.path("token-" + uuid.uuid4().hex[:8])
         self.directory.mkdir()
         self.service, self.user, self.requests = service, user, []
@@ -566,7 +567,15 @@ class TokenServer:
                 pass
 
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.realm = f"http://127.0.0.1:{self.http.server_address[1]}/token"
+        scheme = "http"
+        if authority:
+            scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*map(str, authority.issue("token")))
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True,
+                                                   do_handshake_on_connect=False)
+        self.relay = Relay(lab, "127.0.0.1:%d" % self.http.server_address[1])
+        self.realm = f"{scheme}://{self.relay.address}/token"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
         lab.add(self)
 
@@ -627,7 +636,7 @@ class Registry(RegistryClient):
                         "delete": {"enabled": True}},
             "http": {"addr": f"127.0.0.1:{self.port}", "secret": "tests"},
         }
-        certificate = None
+        authority = certificate = None
         if tls:
             authority = Authority(self.directory / "ca")
             certificate = authority.certificate
@@ -638,7 +647,8 @@ class Registry(RegistryClient):
             config["auth"] = {"htpasswd": {"realm": "tests",
                                            "path": str(self.directory / "htpasswd")}}
         if bearer:
-            self.tokens = TokenServer(lab, "tests", bearer if isinstance(bearer, tuple) else None)
+            self.tokens = TokenServer(lab, "tests", bearer if isinstance(bearer, tuple) else None,
+                                      authority)
             config["auth"] = {"token": {"realm": self.tokens.realm, "service": "tests",
                                         "issuer": "tests",
                                         "rootcertbundle": str(self.tokens.certificate)}}
