@@ -23,6 +23,7 @@ static const char *skip_blanks(const char *s)
 	return s + strspn(s, " \t");
 }
 
+/* Stops growing where no span or time could be right any more. */
 static bool take_number(const char **s, uint64_t *ret)
 {
 	const char *p = *s;
@@ -31,9 +32,8 @@ static bool take_number(const char **s, uint64_t *ret)
 	if (!isdigit((unsigned char)*p))
 		return false;
 	for (; isdigit((unsigned char)*p); p++) {
-		if (v > UINT64_MAX / 100)
-			return false;
-		v = v * 10 + (uint64_t)(*p - '0');
+		if (v <= SPAN_MAX_MS)
+			v = v * 10 + (uint64_t)(*p - '0');
 	}
 	*s = p;
 	*ret = v;
