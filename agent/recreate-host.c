@@ -319,7 +319,8 @@ static void drop_network_conflicts(json_t *host)
 	if (streq(mode, "host"))
 		(void)json_object_del(host, "Links");
 	for (size_t i = 0; after_prefix(mode, "container:") && i < ARRAY_SIZE(conflicts); i++)
-		(void)json_object_del(host, conflicts[i]);
+		if (!recreate_is_empty(json_object_get(host, conflicts[i])))
+			(void)json_object_del(host, conflicts[i]);
 }
 
 static void drop_obsolete(json_t *host)
