@@ -85,8 +85,10 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 		q = engine_inspect_image(h->sight.engine, pinned, &image, ret_error);
 	if (q == 0)
 		q = check_image(h, image, r, w, ret_error);
-	if (q == 0)
+	if (q == 0) {
 		m->fetched = true;
+		m->drop_tried = false;
+	}
 	return q;
 }
 
@@ -171,14 +173,6 @@ static int plan_successor(const struct hands *h, const struct container_view *ol
 	return recreate_spec(&in, ret, ret_error);
 }
 
-int act_check(const struct hands *h, const struct container_view *old, const char *target,
-	      struct error *ret_error)
-{
-	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-
-	return plan_successor(h, old, NULL, h->config->image, target, &plan, ret_error);
-}
-
 static int plan_first(const struct hands *h, const char *reference, const char *target,
 		      struct recreate_plan *ret, struct error *ret_error)
 {
@@ -200,6 +194,16 @@ static int plan_first(const struct hands *h, const char *reference, const char *
 	r = recreate_first(body, reference, target, engine_api_minor(h->sight.engine), ret,
 			   ret_error);
 	return r < 0 ? error_prefix(ret_error, "%s", h->config->create) : 0;
+}
+
+int act_check(const struct hands *h, const struct container_view *old, const char *target,
+	      struct error *ret_error)
+{
+	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+
+	if (!view_exists(old))
+		return plan_first(h, h->config->image, target, &plan, ret_error);
+	return plan_successor(h, old, NULL, h->config->image, target, &plan, ret_error);
 }
 
 static int create_and_connect(const struct hands *h, const struct recreate_plan *plan,

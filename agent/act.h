@@ -21,6 +21,7 @@ struct hands {
 int act_do(const struct hands *h, enum action action, const struct record *r, const struct world *w,
 	   struct memory *m, struct error *ret_error) warn_unused;
 
-/* Whether the old container can be made again faithfully: asked before anything is fetched. */
+/* Whether the old container can be made again faithfully, or the first one from its file: asked
+ * before anything is fetched. */
 int act_check(const struct hands *h, const struct container_view *old, const char *target,
 	      struct error *ret_error) warn_unused;

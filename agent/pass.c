@@ -29,6 +29,8 @@ struct pass {
 	struct fetch_reply reply;
 	uint64_t up_since_ms; /* since when the new one is known to be up; 0: not */
 	uint64_t progress_ms; /* of the last progress event */
+	bool recovered;	      /* the record was lost, and made anew from the engine */
+	bool told_before;     /* the result says nothing that the record does not say already */
 };
 
 /* Ends the pass with an outcome; the text is for people. */
@@ -90,7 +92,7 @@ static void save_last_error(struct pass *p)
 	struct error e;
 	bool bad = p->result->outcome == OUTCOME_FAILED || p->result->outcome == OUTCOME_REFUSED;
 
-	if (!bad && p->result->outcome != OUTCOME_UP_TO_DATE)
+	if (p->told_before || (!bad && p->result->outcome != OUTCOME_UP_TO_DATE))
 		return;
 	(void)snprintf(text, sizeof(text), "%.250s", bad ? p->result->reason : "");
 	if (streq(text, p->record.last_error))
@@ -256,9 +258,12 @@ static int load_record(struct pass *p, struct error *ret_error)
 		log_error("%s: %s; going by the names and labels in the engine", p->c->name,
 			  why.text);
 	r = world_look_at_names(&p->hands.sight, slots, ret_error);
-	if (r == 0)
-		plan_recover(&p->record, slots);
-	return r;
+	if (r < 0)
+		return r;
+	plan_recover(&p->record, slots);
+	p->recovered = true;
+	/* Written down first: what is seen now may look different after the next power cut. */
+	return p->record.phase == PHASE_IDLE ? 0 : save(p, ret_error);
 }
 
 /* Whether current says what this container runs. */
@@ -417,6 +422,7 @@ static int refuse_rejected(struct pass *p, const struct rejected *x, struct erro
 	if (r < 0)
 		return r;
 	p->result->to = target.digest;
+	p->told_before = true;
 	return error_set(ret_error, -EKEYREJECTED, "this digest was rejected before: %s", reason);
 }
 
@@ -519,6 +525,9 @@ static int run(struct pass *p, struct error *ret_error)
 			p->result->from = p->record.current.digest;
 			announce_phase(p);
 			r = work(p, ret_error);
+			/* Putting a lost record right is no update. */
+			if (r == 0 && p->recovered)
+				p->result->outcome = OUTCOME_NONE;
 		}
 		if (r != 0 || p->result->outcome != OUTCOME_NONE || p->o->finish_only)
 			break;

@@ -366,8 +366,8 @@ void plan_recover(struct record *r, const struct container_view slots[SLOTS])
 	} else if (view_exists(main) && is_ours(next)) {
 		old = main;
 		new = next;
-	} else if (is_ours(main) && !streq(main->policy, main->final_policy)) {
-		new = main;
+	} else if (is_ours(main)) {
+		new = main; /* alone, so it had won; whether all behind it was done is seen by looking */
 	}
 	if (!old && !new)
 		return;
@@ -386,7 +386,8 @@ void plan_recover(struct record *r, const struct container_view slots[SLOTS])
 	if (old) {
 		(void)snprintf(r->old_id, sizeof(r->old_id), "%s", old->id);
 		/* Parked and down: whether it served cannot be known; once too often is better. */
-		r->serving = view_is_up(old) || old->slot == SLOT_PREV;
+		r->serving = view_is_up(old) || old->slot == SLOT_PREV ||
+			     (new && !streq(old->policy, new->final_policy));
 	}
 }
 
