@@ -17,9 +17,14 @@ char *world_slot_name(const char *name, enum slot slot)
 	return slot < SLOTS ? xasprintf("%s%s", name, suffixes[slot]) : NULL;
 }
 
+/* Cuts what is too long. */
 static void copy_text(char *ret, size_t size, const char *s)
 {
-	(void)snprintf(ret, size, "%s", s ? s : "");
+	size_t n = s ? strnlen(s, size - 1) : 0;
+
+	if (n > 0)
+		memcpy(ret, s, n);
+	ret[n] = '\0';
 }
 
 /* RFC 3339 with nanoseconds, as Go writes it, to nanoseconds of Unix time; 0 for "never". */
