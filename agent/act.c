@@ -269,7 +269,8 @@ static int act_create(const struct hands *h, const struct record *r, const struc
 	if (q < 0)
 		return q;
 	q = create_and_connect(h, &plan, ret_error);
-	if (move)
+	/* Without a place to go back to it stays: the engine takes no name from an image in use. */
+	if (move && w->tag[0])
 		t = put_tag(h, w->tag, &tag_error);
 	if (q == 0 && t < 0) {
 		*ret_error = tag_error;

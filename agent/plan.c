@@ -75,16 +75,17 @@ static bool new_is_gone(const struct situation *s)
 	return !new_exists(s);
 }
 
-/* Making NAME.next moves the local tag for a moment; a crash in it leaves the tag behind. */
-static bool tag_is_not_ahead(const struct situation *s)
-{
-	return !s->r->target.brought || !image_is_here(s) || !streq(s->w->tag, s->w->image) ||
-	       streq(s->w->old.image, s->w->image);
-}
-
 static bool old_is_gone(const struct situation *s)
 {
 	return !view_exists(&s->w->old);
+}
+
+/* Making NAME.next moves the local tag for a moment; a crash in it leaves the tag behind. The tag of
+ * a first container had no other place, and goes with it if it fails. */
+static bool tag_is_not_ahead(const struct situation *s)
+{
+	return !s->r->target.brought || !image_is_here(s) || !streq(s->w->tag, s->w->image) ||
+	       streq(s->w->old.image, s->w->image) || (old_is_gone(s) && new_exists(s));
 }
 
 static bool old_is_parked(const struct situation *s)

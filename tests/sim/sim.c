@@ -303,14 +303,14 @@ int engine_remove_image(struct engine *e, const char *reference, struct error *r
 	(void)e;
 	if (i < 0)
 		return missing(ret_error, "image");
+	for (unsigned int b = 0; b < sim.n_boxes; b++) {
+		if (sim.boxes[b].exists && sim.boxes[b].image == i)
+			return error_set(ret_error, -EEXIST, "image is in use");
+	}
 	before_change();
 	if (streq(reference, TAG)) {
 		sim.tag = -1;
 	} else {
-		for (unsigned int b = 0; b < sim.n_boxes; b++) {
-			if (sim.boxes[b].exists && sim.boxes[b].image == i)
-				return error_set(ret_error, -EEXIST, "image is in use");
-		}
 		sim.present[i] = sim.torn[i] = sim.synced[i] = false;
 		sim.tag = sim.tag == i ? -1 : sim.tag;
 		sim.kept = sim.kept == i ? -1 : sim.kept;
