@@ -18,8 +18,10 @@ uint64_t schedule_next_poll(uint64_t now_ms, uint64_t interval_ms, unsigned int 
 {
 	uint64_t slot = mix(device) % interval_ms;
 	uint64_t spread = interval_ms * jitter_percent / 100;
+	uint64_t n = now_ms / interval_ms;
 
-	for (uint64_t n = now_ms / interval_ms;; n++) {
+	/* The poll of the interval before may be late enough to be still ahead. */
+	for (n -= n > 0;; n++) {
 		uint64_t offset = spread ? mix(device ^ mix(n)) % spread : 0;
 		uint64_t due = n * interval_ms + slot + offset;
 
