@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "schedule.h"
+
+#define DEVICES	  1000
+#define INTERVALS 10
+#define INTERVAL  ((uint64_t)15 * 60 * 1000)
+
+static const unsigned int jitters[] = {0, 1, 10, 33, 50, 99, 100};
+static const uint64_t intervals[] = {1, 2, 7, 1000, INTERVAL, (uint64_t)10 * 365 * 86400 * 1000};
+static const uint64_t devices[] = {0, 1, 2, 0x8000000000000000, UINT64_MAX};
+
+/* Small, and the same everywhere. */
+static uint64_t next_random(uint64_t *state)
+{
+	*state = *state * 6364136223846793005u + 1442695040888963407u;
+	return *state >> 16;
+}
+
+/* Polls follow each other at most an interval and its jitter apart, strictly upwards. */
+static void test_bounds(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(intervals); i++) {
+		for (size_t j = 0; j < ARRAY_SIZE(jitters); j++) {
+			for (size_t d = 0; d < ARRAY_SIZE(devices); d++) {
+				uint64_t spread = intervals[i] * jitters[j] / 100, now = 0;
+
+				for (int n = 0; n < 200; n++) {
+					uint64_t due = schedule_next_poll(now, intervals[i],
+									  jitters[j], devices[d]);
+
+					assert_true(due > now);
+					assert_true(due - now <= intervals[i] + spread + 1);
+					/* The first may come at once, wherever the device stands. */
+					if (n > 0)
+						assert_true(due - now + spread + 1 >= intervals[i]);
+					now = due;
+				}
+			}
+		}
+	}
+}
+
+/* Whoever asks again before the poll is due (a reload, a poll by hand) is told the same. */
+static void test_asked_again(void **state)
+{
+	uint64_t random = 1;
+
+	(void)state;
+	for (size_t j = 0; j < ARRAY_SIZE(jitters); j++) {
+		for (uint64_t device = 0; device < 200; device++) {
+			uint64_t now = next_random(&random) % (20 * INTERVAL);
+			uint64_t due = schedule_next_poll(now, INTERVAL, jitters[j], device);
+
+			for (int n = 0; n < 20; n++) {
+				uint64_t again = now + next_random(&random) % (due - now);
+
+				assert_true(schedule_next_poll(again, INTERVAL, jitters[j],
+							       device) == due);
+			}
+			assert_true(schedule_next_poll(due - 1, INTERVAL, jitters[j], device) ==
+				    due);
+			assert_true(schedule_next_poll(due, INTERVAL, jitters[j], device) > due);
+		}
+	}
+}
+
+/* Without jitter each poll is an interval behind the one before; with it, most are not. */
+static void test_jitter_moves(void **state)
+{
+	(void)state;
+	for (size_t j = 0; j < ARRAY_SIZE(jitters); j++) {
+		uint64_t spread = INTERVAL * jitters[j] / 100, at = 5 * INTERVAL;
+		uint64_t least = UINT64_MAX, most = 0;
+
+		at = schedule_next_poll(at, INTERVAL, jitters[j], 77);
+		for (int n = 0; n < 1000; n++) {
+			uint64_t due = schedule_next_poll(at, INTERVAL, jitters[j], 77);
+
+			least = due - at < least ? due - at : least;
+			most = due - at > most ? due - at : most;
+			at = due;
+		}
+		assert_true(most - least >= spread && most - least <= 2 * spread);
+	}
+}
+
+static int compare(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* A town that boots in one moment: over ten intervals no tenth of an interval, wherever it begins,
+ * sees more than 1.5 times the mean; and nobody is forgotten. */
+static void fleet(uint64_t boot, unsigned int jitter, uint64_t first_device, uint64_t step)
+{
+	static uint64_t polls[DEVICES * (INTERVALS + 2)];
+	size_t n = 0, left = 0;
+
+	for (uint64_t i = 0; i < DEVICES; i++) {
+		uint64_t at = boot, device = first_device + i * step;
+		size_t before = n;
+
+		for (;;) {
+			at = schedule_next_poll(at, INTERVAL, jitter, device);
+			if (at >= boot + INTERVALS * INTERVAL)
+				break;
+			assert_true(n < ARRAY_SIZE(polls));
+			polls[n++] = at;
+		}
+		assert_in_range(n - before, INTERVALS - 1, INTERVALS + 1);
+	}
+	qsort(polls, n, sizeof(polls[0]), compare);
+	for (size_t right = 0; right < n; right++) {
+		while (polls[right] - polls[left] >= INTERVAL / 10)
+			left++;
+		assert_in_range(right - left + 1, 1, DEVICES / 10 * 3 / 2);
+	}
+}
+
+static void test_fleet(void **state)
+{
+	static const uint64_t boots[] = {0, 30000, INTERVAL / 2, INTERVAL, 123456789};
+
+	(void)state;
+	for (size_t b = 0; b < ARRAY_SIZE(boots); b++) {
+		for (size_t j = 0; j < ARRAY_SIZE(jitters); j++) {
+			fleet(boots[b], jitters[j], 0, 1); /* neighbouring numbers */
+			fleet(boots[b], jitters[j], 0xfeedface, 0x9e3779b97f4a7c15);
+			fleet(boots[b], jitters[j], 0,
+			      INTERVAL); /* all alike modulo the interval */
+		}
+	}
+}
+
+static void test_backoff(void **state)
+{
+	static const struct {
+		unsigned int failures;
+		bool under_way;
+		uint64_t interval, wait;
+	} rows[] = {
+		{1, false, 60000, 60000},  {2, false, 60000, 120000},
+		{3, false, 60000, 180000}, {4, false, 60000, 240000},
+		{5, false, 60000, 240000}, {UINT32_MAX, false, 60000, 240000},
+		{1, true, 60000, 5000},	   {2, true, 60000, 10000},
+		{3, true, 60000, 20000},   {4, true, 60000, 40000},
+		{5, true, 60000, 60000},   {6, true, 60000, 60000},
+		{1, true, 3000, 3000},	   {UINT32_MAX, true, 60000, 60000},
+		{2, true, 10000, 10000},   {UINT32_MAX, true, 315360000000, 315360000000},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_int_equal(
+			schedule_backoff(rows[i].failures, rows[i].under_way, rows[i].interval),
+			rows[i].wait);
+}
+
+static void test_gate(void **state)
+{
+	static struct window windows[] = {{0x01, 120, 240}, {0x7f, 300, 360}};
+	static const struct {
+		bool hold;
+		size_t windows;
+		int hour;
+		bool open;
+		const char *reason;
+	} rows[] = {
+		{false, 0, 12, true, NULL},	   {true, 0, 12, false, "hold = yes"},
+		{false, 1, 3, true, NULL},	   {false, 1, 5, false, "outside its window"},
+		{false, 2, 5, true, NULL},	   {false, 2, 3, true, NULL},
+		{true, 2, 3, false, "hold = yes"}, {false, 2, 4, false, "outside its window"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct container_config c = {
+			.windows = windows, .n_windows = rows[i].windows, .hold = rows[i].hold};
+		struct tm monday = {.tm_wday = 1, .tm_hour = rows[i].hour};
+		const char *reason = NULL;
+
+		assert_int_equal(schedule_gate(&c, &monday, &reason), rows[i].open);
+		assert_true(streq_null(reason, rows[i].reason));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bounds),	     cmocka_unit_test(test_asked_again),
+		cmocka_unit_test(test_jitter_moves), cmocka_unit_test(test_fleet),
+		cmocka_unit_test(test_backoff),	     cmocka_unit_test(test_gate),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
