@@ -297,6 +297,7 @@ static int open_container(struct parser *p, const char *name)
 	p->container = &c->containers[c->n_containers++];
 	*p->container = (struct container_config){
 		.name = xstrdup(name),
+		.origin = xasprintf("%s:%u", p->path, p->line),
 		.health_period_ms = 30000,
 		.stop_timeout_s = -1,
 	};
@@ -418,13 +419,14 @@ static int parse_drop_ins(struct config *config, const char *path, struct error 
 	return r;
 }
 
-static int check_whole(const struct config *c, const char *path, struct error *ret_error)
+static int check_whole(const struct config *c, struct error *ret_error)
 {
 	for (size_t i = 0; i < c->n_containers; i++) {
-		if (!c->containers[i].image)
+		const struct container_config *k = &c->containers[i];
+
+		if (!k->image)
 			return error_set(ret_error, -EINVAL,
-					 "%s: [container %s] has no image = ", path,
-					 c->containers[i].name);
+					 "%s: [container %s] has no image =", k->origin, k->name);
 	}
 	return 0;
 }
@@ -441,7 +443,7 @@ int config_load(const char *path, struct config **ret, struct error *ret_error)
 	if (r == 0)
 		r = parse_drop_ins(c, path, ret_error);
 	if (r == 0)
-		r = check_whole(c, path, ret_error);
+		r = check_whole(c, ret_error);
 	if (r < 0) {
 		config_free(c);
 		return r;
@@ -467,6 +469,7 @@ void config_free(struct config *c)
 		free(k->keys);
 		free(k->windows);
 		free(k->name);
+		free(k->origin);
 		free(k->image);
 		free(k->create);
 	}

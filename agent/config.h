@@ -27,6 +27,7 @@ struct registry_config {
 
 struct container_config {
 	char *name;
+	char *origin; /* "FILE:LINE" of its section */
 	char *image;
 	enum health_kind health;
 	uint64_t health_period_ms;

@@ -545,3 +545,34 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 	*ret_error = transport;
 	return error_prefix(ret_error, "engine: events");
 }
+
+/* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */
+static const char *skip_stream_header(const char *p, size_t n)
+{
+	return n > 8 && (p[0] == 1 || p[0] == 2) && p[1] == 0 ? p + 8 : p;
+}
+
+int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
+{
+	_cleanup_free_ char *url =
+		xasprintf("http://engine/v1.%d/containers/%s/logs?stdout=1&stderr=1&tail=1",
+			  e->api_minor, id);
+	_cleanup_http_response_ struct http_response answer = {0};
+	struct http_request request = {
+		.method = "GET",
+		.url = url,
+		.body_max = ANSWER_MAX,
+		.timeout_ms = SHORT_CALL_MS,
+	};
+	struct error text;
+	int r = http_perform(e->http, &request, &answer, &text);
+
+	if (r < 0 || answer.status != 200)
+		return r < 0 ? r : -EIO;
+	/* Makes it printable, too. */
+	(void)error_set(&text, 0, "%.*s",
+			(int)strcspn(skip_stream_header(answer.body, answer.body_len), "\r\n"),
+			skip_stream_header(answer.body, answer.body_len));
+	(void)snprintf(ret, size, "%.*s", (int)size - 1, text.text);
+	return 0;
+}

@@ -70,6 +70,9 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error) war
 int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,
 		      struct error *ret_error) warn_unused;
 
+/* The last line that the container wrote, printable, cut to size; empty when there is none. */
+int engine_last_log(struct engine *e, const char *id, char *ret, size_t size) warn_unused;
+
 static inline void cleanup_engine_p(struct engine **e)
 {
 	engine_close(*e);

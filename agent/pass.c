@@ -15,6 +15,7 @@
 #define PASS_ACTIONS_MAX 300 /* far more than any way through the table needs */
 #define PASS_MISSES_MAX	 3   /* times the world may change between look and act */
 #define PASS_ROUNDS_MAX	 2
+#define SETTLE_MS	 300
 
 struct pass {
 	const struct pass_options *o;
@@ -126,6 +127,17 @@ static void update_memory(struct pass *p)
 					  up ? now_ms() - p->up_since_ms : 0, m->reason);
 }
 
+/* What it said last is what people need: one line of its log, in the reason. */
+static void add_last_words(struct pass *p)
+{
+	char line[120], *reason = p->memory.reason;
+	size_t n = strlen(reason);
+
+	if (engine_last_log(p->hands.sight.engine, p->world.new.id, line, sizeof(line)) == 0 &&
+	    line[0])
+		(void)snprintf(reason + n, RECORD_TEXT_MAX - n, "; its last words: %s", line);
+}
+
 static int64_t wall_ns(void)
 {
 	struct timespec ts;
@@ -148,6 +160,8 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 	enum phase before = p->record.phase;
 	int r;
 
+	if (decision == ACT_DECIDE_REVERT && p->memory.verdict == VERDICT_BAD)
+		add_last_words(p);
 	plan_decide(&p->record, &p->memory, decision, &p->world);
 	r = save(p, ret_error);
 	if (r < 0)
@@ -184,6 +198,15 @@ static int take_action(struct pass *p, enum action action, int64_t looked_ns,
 	return act_do(&p->hands, action, &p->record, &p->world, &p->memory, ret_error);
 }
 
+static void settle(struct pass *p, int64_t looked_ns)
+{
+	const char *id = view_exists(&p->world.old) ? p->world.old.id : p->world.new.id;
+	struct error ignored;
+
+	if (id[0])
+		(void)!engine_wait_event(p->hands.sight.engine, id, looked_ns, SETTLE_MS, &ignored);
+}
+
 /* The loop: look, decide, do, until there is nothing to do. 0 at idle; 1 when the pass ended for a
  * reason that is in the result. */
 static int work(struct pass *p, struct error *ret_error)
@@ -212,10 +235,12 @@ static int work(struct pass *p, struct error *ret_error)
 		if (*p->o->cancel && may_rest(p))
 			return error_set(ret_error, -ECANCELED, "stopped");
 		r = take_action(p, action, looked_ns, ret_error);
-		/* Somebody was faster: look again, it may well be as we wanted it. */
+		/* Somebody was faster, or it was between two lives: look again when it has settled. */
 		if ((r == -ENOENT || r == -EEXIST) && action != ACT_FETCH &&
-		    ++misses <= PASS_MISSES_MAX)
+		    ++misses <= PASS_MISSES_MAX) {
+			settle(p, looked_ns);
 			continue;
+		}
 		if (r < 0)
 			return r;
 	}

@@ -98,6 +98,12 @@ static bool old_is_aside(const struct situation *s)
 	return old_is_gone(s) || s->w->old.slot == SLOT_PREV;
 }
 
+/* The engine cannot rename what is just between two lives; it serves nobody anyway. */
+static bool old_is_no_crash_loop(const struct situation *s)
+{
+	return old_is_gone(s) || s->w->old.state != STATE_RESTARTING;
+}
+
 static bool new_has_name(const struct situation *s)
 {
 	return s->w->new.slot == SLOT_MAIN;
@@ -218,6 +224,7 @@ static const struct row table[] = {
 
 	{{PHASE_TRIAL, "new exists", ACT_DECIDE_REVERT}, new_exists},
 	{{PHASE_TRIAL, "old has restart policy no", ACT_PARK_OLD}, old_is_parked},
+	{{PHASE_TRIAL, "old is not in a crash loop", ACT_STOP_OLD}, old_is_no_crash_loop},
 	{{PHASE_TRIAL, "old is named NAME.prev", ACT_RENAME_OLD_PREV}, old_is_aside},
 	{{PHASE_TRIAL, "new is named NAME", ACT_RENAME_NEW}, new_has_name},
 	{{PHASE_TRIAL, "new ran, or a start is left", ACT_DECIDE_REVERT}, starts_are_left},

@@ -460,6 +460,13 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 	return 0;
 }
 
+int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
+{
+	(void)e, (void)id, (void)size;
+	ret[0] = '\0';
+	return 0;
+}
+
 /* fetch.h */
 
 int fetch_ask(const struct fetch_options *o, const struct fetch_request *request,
