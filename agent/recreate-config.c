@@ -221,7 +221,8 @@ static void drop_empty(json_t *config)
 
 int recreate_config(const struct recreate_input *in, json_t **ret, struct error *ret_error)
 {
-	static const char *const inherited[] = {"User",	 "WorkingDir", "StopSignal", "StopTimeout",
+	/* Not StopTimeout: no image sets it, and 0 is a value. */
+	static const char *const inherited[] = {"User",	 "WorkingDir", "StopSignal",
 						"Shell", "OnBuild",    "ArgsEscaped"};
 	_cleanup_json_ json_t *config =
 		need(json_deep_copy(need(json_object_get(in->container, "Config"))));

@@ -63,6 +63,15 @@ static void put_filled(json_t *object, const char *key, json_t *value)
 		put(object, key, value);
 }
 
+/* What is of another type is not something we could hand on. */
+static void copy_filled(json_t *object, const char *key, const json_t *seen, json_type type)
+{
+	const json_t *value = json_object_get(seen, key);
+
+	if (value && json_typeof(value) == type)
+		put_filled(object, key, need(json_deep_copy(value)));
+}
+
 /* Only what is configuration; the rest of an endpoint is state (moby, api/types/network). */
 static json_t *copy_endpoint(const struct recreate_input *in, const char *network,
 			     const json_t *seen, bool is_main)
@@ -73,21 +82,20 @@ static json_t *copy_endpoint(const struct recreate_input *in, const char *networ
 	json_t *value;
 	void *next;
 
-	ipam = need(json_is_object(json_object_get(seen, "IPAMConfig"))
-			    ? json_deep_copy(json_object_get(seen, "IPAMConfig"))
-			    : json_object());
+	copy_filled(endpoint, "IPAMConfig", seen, JSON_OBJECT);
+	ipam = json_object_get(endpoint, "IPAMConfig");
 	json_object_foreach_safe (ipam, next, key, value)
 		if (recreate_is_empty(value))
 			(void)json_object_del(ipam, key);
-	put_filled(endpoint, "IPAMConfig", ipam);
-	put_filled(endpoint, "Links", json_deep_copy(json_object_get(seen, "Links")));
+	if (recreate_is_empty(ipam))
+		(void)json_object_del(endpoint, "IPAMConfig");
+	copy_filled(endpoint, "Links", seen, JSON_ARRAY);
 	/* Engines from 25 on refuse aliases on the default bridge. */
 	if (!streq(network, "bridge"))
 		put_filled(endpoint, "Aliases", copy_aliases(in, seen));
-	put_filled(endpoint, "DriverOpts", json_deep_copy(json_object_get(seen, "DriverOpts")));
+	copy_filled(endpoint, "DriverOpts", seen, JSON_OBJECT);
 	if (in->api_minor >= 48)
-		put_filled(endpoint, "GwPriority",
-			   json_deep_copy(json_object_get(seen, "GwPriority")));
+		copy_filled(endpoint, "GwPriority", seen, JSON_INTEGER);
 	if (mac)
 		put(endpoint, "MacAddress", json_string(mac));
 	return endpoint;
@@ -108,7 +116,7 @@ static const char *main_network(const json_t *networks, const char *mode)
 	const char *name, *first = NULL;
 	json_t *seen;
 
-	if (recreate_is_empty(networks) || json_object_get(networks, mode))
+	if (json_object_size(networks) == 0 || json_object_get(networks, mode))
 		return mode;
 	json_object_foreach ((json_t *)networks, name, seen) {
 		if (is_id_of(mode, seen))

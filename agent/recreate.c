@@ -10,8 +10,9 @@ char *recreate_policy_text(const json_t *restart_policy)
 	const char *name = json_get_string(restart_policy, "Name");
 	json_int_t count = json_integer_value(json_object_get(restart_policy, "MaximumRetryCount"));
 
-	if (recreate_is_empty(restart_policy) ||
-	    recreate_is_empty(json_object_get(restart_policy, "Name")))
+	if (restart_policy && !json_is_object(restart_policy) && !json_is_null(restart_policy))
+		return NULL;
+	if (recreate_is_empty(json_object_get(restart_policy, "Name")))
 		return xstrdup("no");
 	if (!name)
 		return NULL;
