@@ -68,8 +68,8 @@ static bool check_case(const char *name, const json_t *c)
 		print_error("%s: refused: %s\n", name, e.text);
 		good = false;
 	} else {
-		good = same(name, "body", plan.body, json_object_get(c, "expect")) &
-		       same(name, "connect", plan.connect, connect ? connect : none);
+		good = same(name, "body", plan.body, json_object_get(c, "expect"));
+		good &= same(name, "connect", plan.connect, connect ? connect : none);
 		if (!streq(plan.policy, policy ? policy : "no")) {
 			print_error("%s: policy %s\n", name, plan.policy);
 			good = false;
