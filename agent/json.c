@@ -8,62 +8,86 @@
 /* jansson itself stops at 2048; nothing we read is deeper than a dozen. */
 #define DEPTH_MAX 64
 
+/* What jansson 2.14 takes on a 64-bit machine at most, allocator's overhead included. */
+#define COST_OBJECT  256
+#define COST_ARRAY   160
+#define COST_ELEMENT 64 /* place in its container, and a number */
+#define COST_STRING  144
+
 /* jansson's allocator has no place for a context, so these are per process. */
 static size_t budget = SIZE_MAX;
-static size_t budget_used;
+static size_t in_use;
 
-static void *budget_malloc(size_t n)
+/* Counts and never fails: jansson 2.14 goes on when its buffer for a string cannot grow, and then
+ * reads and writes behind it (SIGSEGV with a string of 1 MB). */
+static void *counting_malloc(size_t n)
 {
-	void *p;
-	size_t size;
+	void *p = malloc(n);
 
-	if (n > budget - budget_used)
-		return NULL;
-	p = malloc(n);
-	if (!p)
-		return NULL;
-	size = malloc_usable_size(p);
-	if (size > budget - budget_used) {
-		free(p);
-		return NULL;
-	}
-	budget_used += size;
+	in_use += malloc_usable_size(p);
 	return p;
 }
 
-static void budget_free(void *p)
+static void counting_free(void *p)
 {
 	/* NULL counts 0. A block from before json_budget was never counted. */
 	size_t size = malloc_usable_size(p);
 
-	budget_used -= size < budget_used ? size : budget_used;
+	in_use -= size < in_use ? size : in_use;
 	free(p);
 }
 
-/* Before jansson recurses: how deep do brackets outside of strings go? */
-static bool too_deep(const char *data, size_t n)
+/* What parsing would take. */
+struct survey {
+	uint64_t cost;
+	size_t longest; /* word or string: collected in a buffer that doubles */
+	size_t deepest;
+};
+
+/* A string's length, data behind its opening quote; n if it is not closed. */
+static size_t string_length(const char *data, size_t n)
 {
-	bool in_string = false;
-	size_t depth = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (data[i] == '\\')
+			i++;
+		else if (data[i] == '"')
+			return i;
+	}
+	return n;
+}
+
+/* One look at the bytes before jansson recurses and allocates; of what is no JSON the answer is
+ * about as wrong as jansson's own way through it is short. */
+static struct survey survey_document(const char *data, size_t n)
+{
+	struct survey s = {0};
+	size_t depth = 0, word = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		char c = data[i];
 
-		if (in_string) {
-			if (c == '\\')
-				i++;
-			else if (c == '"')
-				in_string = false;
+		if (c == '{' || c == '[') {
+			s.cost += (c == '{' ? COST_OBJECT : COST_ARRAY) + COST_ELEMENT;
+			s.deepest = ++depth > s.deepest ? depth : s.deepest;
+		} else if (c == '}' || c == ']') {
+			depth -= depth > 0;
+		} else if (c == ',') {
+			s.cost += COST_ELEMENT;
 		} else if (c == '"') {
-			in_string = true;
-		} else if (c == '{' || c == '[') {
-			if (++depth > DEPTH_MAX)
-				return true;
-		} else if ((c == '}' || c == ']') && depth > 0) {
-			depth--;
+			size_t length = string_length(data + i + 1, n - i - 1);
+
+			s.cost += COST_STRING + length;
+			s.longest = length > s.longest ? length : s.longest;
+			i += length + 1;
+		} else if (c != ':' && c != ' ' && c != '\t' && c != '\n' && c != '\r') {
+			word++;
+			s.longest = word > s.longest ? word : s.longest;
+			continue;
 		}
+		word = 0;
 	}
-	return false;
+	s.cost += 4 * (uint64_t)s.longest + 256;
+	return s;
 }
 
 static bool is_blank(const char *s, size_t n)
@@ -95,20 +119,21 @@ static int take_line(const char *line, size_t n, int (*on_object)(void *userdata
 void json_budget(size_t bytes)
 {
 	budget = bytes;
-	budget_used = 0;
-	json_set_alloc_funcs(budget_malloc, budget_free);
+	in_use = 0;
+	json_set_alloc_funcs(counting_malloc, counting_free);
 }
 
 int json_parse(const char *data, size_t n, const char *what, json_t **ret, struct error *ret_error)
 {
+	struct survey s = survey_document(data, n);
 	json_error_t e = {0};
 	json_t *j;
 
-	if (too_deep(data, n))
+	if (s.deepest > DEPTH_MAX)
 		return error_set(ret_error, -EBADMSG, "%s: nested deeper than %d", what, DEPTH_MAX);
-	j = json_loadb(data, n, JSON_REJECT_DUPLICATES, &e);
-	if (!j && !e.text[0]) /* jansson is silent when its allocator fails */
+	if (in_use > budget || s.cost > budget - in_use)
 		return error_set(ret_error, -EBADMSG, "%s: takes more memory than it may", what);
+	j = json_loadb(data, n, JSON_REJECT_DUPLICATES, &e);
 	if (!j)
 		return error_set(ret_error, -EBADMSG, "%s: line %d, column %d: %s", what, e.line,
 				 e.column, e.text);

@@ -9,8 +9,8 @@
 
 #define JSON_LINE_MAX ((size_t)64 * 1024)
 
-/* From here on jansson gets at most bytes of memory at any moment in this process; beyond that its
- * allocations fail and parsing ends with an error. Call once, before any other use. */
+/* From here on a document is refused unparsed when, with all that jansson holds in this process, it
+ * could take more than that many bytes. Call once, before any other use. */
 void json_budget(size_t bytes);
 
 /* Parses one whole document of n bytes. -EBADMSG with jansson's position and complaint; what names

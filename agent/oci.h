@@ -6,7 +6,8 @@
 #include "digest.h"
 #include "error.h"
 
-#define OCI_DOCUMENT_MAX      ((size_t)4 * 1024 * 1024) /* what registries accept (distribution-spec) */
+/* Registries accept 4 MiB (distribution-spec); a helper may take 16 MB of memory in all. */
+#define OCI_DOCUMENT_MAX      ((size_t)1024 * 1024)
 #define OCI_INDEX_ENTRIES_MAX 256
 #define OCI_LAYERS_MAX	      512
 

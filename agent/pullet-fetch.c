@@ -15,7 +15,7 @@
 
 #define REQUEST_TIMEOUT_MS 10000u
 /* With libcurl's 12 MB and a document it stays under the 16 MB that a helper may take. */
-#define JSON_BUDGET ((size_t)2 * 1024 * 1024)
+#define JSON_BUDGET ((size_t)1536 * 1024)
 
 static volatile sig_atomic_t cancel;
 
