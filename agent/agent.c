@@ -382,7 +382,7 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	(void)s, (void)si;
 	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_ms() * 1000);
 	if (config_load(a->o->config_path, &fresh, &e) < 0) {
-		log_error("%s; going on with the old configuration", e.text);
+		log_error("%s; no update is made until that is mended", e.text);
 	} else {
 		config_free(a->config);
 		a->config = fresh;

@@ -9,6 +9,7 @@
 #include "act.h"
 #include "credential.h"
 #include "log.h"
+#include "news.h"
 #include "ref.h"
 #include "schedule.h"
 
@@ -291,110 +292,17 @@ static int load_record(struct pass *p, struct error *ret_error)
 	return p->record.phase == PHASE_IDLE ? 0 : save(p, ret_error);
 }
 
-/* Whether current says what this container runs. */
-static bool current_is_true(const struct pass *p)
-{
-	return p->record.current.image[0] && view_exists(&p->world.old) &&
-	       streq(p->record.current.image, p->world.old.image);
-}
-
-static size_t list_known(const struct pass *p, struct digest known[2 * RECORD_REJECTED_MAX + 2])
-{
-	const struct record *r = &p->record;
-	size_t n = 0;
-
-	if (current_is_true(p)) {
-		known[n++] = r->current.digest;
-		if (digest_is_set(&r->current.manifest))
-			known[n++] = r->current.manifest;
-	}
-	for (size_t i = 0; i < r->n_rejected; i++) {
-		known[n++] = r->rejected[i].digest;
-		if (digest_is_set(&r->rejected[i].manifest))
-			known[n++] = r->rejected[i].manifest;
-	}
-	return n;
-}
-
-static int ask_registry(struct pass *p, struct error *ret_error)
-{
-	const struct oci_platform *platform = engine_platform(p->hands.sight.engine);
-	struct digest known[2 * RECORD_REJECTED_MAX + 2];
-	struct fetch_request request = {
-		.image = p->c->image,
-		.os = platform->os,
-		.architecture = platform->architecture,
-		.variant = platform->variant,
-		.known = known,
-		.n_known = list_known(p, known),
-	};
-
-	p->reply = (struct fetch_reply){0};
-	return fetch_ask(&p->o->fetch, &request, &p->reply, ret_error);
-}
-
-/* The container may run that image already without our knowing: it was pulled by hand, or only the
- * index around this platform's manifest changed. */
-static bool runs_already(const struct pass *p)
-{
-	const struct fetch_reply *reply = &p->reply;
-	const char *image = p->world.old.image;
-	_cleanup_json_ json_t *j = NULL;
-	struct error ignored;
-	const json_t *v;
-	size_t i;
-
-	if (!view_exists(&p->world.old))
-		return false;
-	if (current_is_true(p) && (digest_eq(&reply->digest, &p->record.current.digest) ||
-				   digest_eq(&reply->manifest, &p->record.current.manifest)))
-		return true;
-	if (streq(image, reply->digest.text) || streq(image, reply->config.text) ||
-	    streq(image, reply->manifest.text))
-		return true;
-	if (engine_inspect_image(p->hands.sight.engine, image, &j, &ignored) < 0)
-		return false;
-	json_array_foreach (json_object_get(j, "RepoDigests"), i, v) {
-		if (json_is_string(v) && has_suffix(json_string_value(v), reply->digest.text))
-			return true;
-	}
-	return false;
-}
-
 static int note_current(struct pass *p, struct error *ret_error)
 {
 	struct release *current = &p->record.current;
 	struct release now = {.digest = p->reply.digest, .manifest = p->reply.manifest};
 
-	if (current_is_true(p) && digest_eq(&current->digest, &now.digest))
+	if (news_current_is_true(&p->record, &p->world) && digest_eq(&current->digest, &now.digest))
 		return 0;
 	(void)snprintf(now.image, sizeof(now.image), "%s", p->world.old.image);
-	now.brought = current_is_true(p) && current->brought;
-	/* Our pull is listed under the digest it was made by: the image has one name of ours only. */
-	if (now.brought) {
-		struct digest pulled = current->digest;
-
-		*current = now;
-		current->digest = p->reply.digest;
-		log_debug("%s: only the index around %s changed", p->c->name, pulled.text);
-	} else {
-		*current = now;
-	}
+	now.brought = news_current_is_true(&p->record, &p->world) && current->brought;
+	*current = now;
 	return save(p, ret_error);
-}
-
-/* Left alone: what an operator stopped or paused, or made and never started. */
-static const char *not_eligible(const struct container_view *v)
-{
-	if (!view_exists(v) || v->state == STATE_RUNNING || v->state == STATE_RESTARTING)
-		return NULL;
-	if (v->state == STATE_PAUSED)
-		return "somebody paused the container";
-	if (v->state == STATE_CREATED)
-		return "the container was never started";
-	if (streq(v->policy, "always") || streq(v->policy, "unless-stopped"))
-		return "somebody stopped the container";
-	return NULL;
 }
 
 static int image_is_present(struct pass *p, const struct digest *d, bool *ret,
@@ -451,19 +359,13 @@ static int refuse_rejected(struct pass *p, const struct rejected *x, struct erro
 	return error_set(ret_error, -EKEYREJECTED, "this digest was rejected before: %s", reason);
 }
 
-static const struct rejected *find_rejected(const struct pass *p)
-{
-	const struct rejected *x = record_rejected(&p->record, &p->reply.digest);
-
-	return x ? x : record_rejected(&p->record, &p->reply.manifest);
-}
-
 /* Is there news, and may it be taken? 0: an update is prepared; 1: the result says why not. */
 static int check(struct pass *p, struct error *ret_error)
 {
 	const struct rejected *rejected;
 	const char *why;
-	int r = ask_registry(p, ret_error);
+	int r = news_ask(&p->o->fetch, &p->hands.sight, p->c->image, &p->record, &p->world,
+			 &p->reply, ret_error);
 
 	/* What is here already needs no registry. */
 	if (r < 0 && r != -EKEYREJECTED && r != -ENOENT && p->record.phase == PHASE_PREPARE &&
@@ -474,7 +376,7 @@ static int check(struct pass *p, struct error *ret_error)
 	}
 	if (r < 0)
 		return r;
-	if (runs_already(p)) {
+	if (news_runs_already(p->hands.sight.engine, &p->record, &p->world, &p->reply)) {
 		r = abandon(p, ret_error);
 		if (r == 0)
 			r = note_current(p, ret_error);
@@ -482,11 +384,11 @@ static int check(struct pass *p, struct error *ret_error)
 		p->result->outcome = OUTCOME_UP_TO_DATE;
 		return r < 0 ? r : 1;
 	}
-	rejected = find_rejected(p);
+	rejected = news_rejected(&p->record, &p->reply);
 	if (rejected)
 		return refuse_rejected(p, rejected, ret_error);
 	p->result->to = p->reply.digest;
-	why = not_eligible(&p->world.old);
+	why = news_left_alone(&p->world.old);
 	if (why) {
 		finish(p, OUTCOME_DEFERRED, "%s", why);
 		return 1;
@@ -518,7 +420,8 @@ static int look_for_news(struct pass *p, struct error *ret_error)
 	r = world_look(&p->hands.sight, &p->record, &p->world, ret_error);
 	if (r < 0)
 		return r;
-	p->result->from = current_is_true(p) ? p->record.current.digest : (struct digest){0};
+	p->result->from = news_current_is_true(&p->record, &p->world) ? p->record.current.digest
+								      : (struct digest){0};
 	if (!view_exists(&p->world.old) && !p->c->create)
 		return error_set(
 			ret_error, -ENOENT,

@@ -16,6 +16,9 @@
 #define REDIRECTS_MAX	   3
 
 struct registry {
+	/* Sent along from the first request, which saves a 401 at each poll of a registry with Basic
+	 * authentication; one that wants Bearer answers 401 either way. */
+	char *basic;
 	const struct ref *ref;
 	const struct credential *credential;
 	const volatile sig_atomic_t *cancel;
@@ -97,7 +100,8 @@ static int request_url(struct registry *r, const char *method, const struct url 
 	};
 	bool foreign = !url_same_origin(url, &r->origin);
 	_cleanup_free_ char *text = url_text(url), *accept = xasprintf("Accept: %s", oci_accept);
-	const char *headers[] = {accept, foreign ? NULL : r->token.authorization, NULL};
+	const char *let_in = r->token.authorization ? r->token.authorization : r->basic;
+	const char *headers[] = {accept, foreign ? NULL : let_in, NULL};
 	struct http_request request = {
 		.method = method,
 		.url = text,
@@ -188,6 +192,8 @@ static int authorize(struct registry *r, const struct http_response *response,
 
 	if (q < 0)
 		return q;
+	free(r->basic);
+	r->basic = NULL;
 	challenge_parse(value ? value : "", &challenge);
 	return token_get(&options, &challenge, &r->token, &r->retry_after, ret_error);
 }
@@ -314,6 +320,7 @@ int registry_open(const struct ref *ref, const struct registry_options *options,
 		  struct registry **ret, struct error *ret_error)
 {
 	struct registry *r = xcalloc(1, sizeof(*r));
+	_cleanup_free_ char *basic = NULL;
 	bool plain;
 	int q;
 
@@ -329,6 +336,9 @@ int registry_open(const struct ref *ref, const struct registry_options *options,
 		registry_close(r);
 		return q;
 	}
+	basic = credential_basic(r->credential);
+	if (basic)
+		r->basic = xasprintf("Authorization: %s", basic);
 	*ret = r;
 	return 0;
 }
@@ -340,6 +350,7 @@ void registry_close(struct registry *r)
 	http_free(r->session);
 	http_response_free(&r->kept);
 	token_free(&r->token);
+	free(r->basic);
 	url_free(&r->origin);
 	free(r->ca_file);
 	free(r);

@@ -54,7 +54,8 @@ def test_survives_an_engine_restart(house):
 
 
 def test_finishes_first_what_was_interrupted(house):
-    house.up(agent=OFTEN, health_period="20s")
+    house.up(health_period="1s")
+    house.configure(create=UP, health_period="20s")
     published = house.publish()
     process = house.pullet.spawn("--once")
     wait_for("the swap", lambda: "app.prev" in house.engine.containers())
@@ -66,7 +67,6 @@ def test_finishes_first_what_was_interrupted(house):
 
 
 def test_sighup_reads_the_configuration_again(house):
-    first = house.publish()
     house.up(agent=OFTEN, health_period="500ms")
     with house.pullet.resident() as process:
         second = house.publish(repository=house.repository + "2")
@@ -75,13 +75,16 @@ def test_sighup_reads_the_configuration_again(house):
         house.pullet.configure({"app": house.settings, "more": more}, agent=OFTEN)
         process.send_signal(signal.SIGHUP)
         wait_until_it_runs(house, process, second, "more")
-        # A broken one is told and not taken.
+        # A broken one is told, ends nothing, and touches nothing; mended, all goes on.
+        whole = house.pullet.config.read_text()
         house.pullet.config.write_text("[nonsense]\n")
         process.send_signal(signal.SIGHUP)
         wait_for("a complaint", lambda: "nonsense" in process.log.read_text(), 10)
+        assert "app" in house.engine.running()
         third = house.publish()
+        house.pullet.config.write_text(whole)
+        process.send_signal(signal.SIGHUP)
         wait_until_it_runs(house, process, third)
-    assert first.digest
 
 
 def test_killed_with_its_helpers_and_started_again(house):

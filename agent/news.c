@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+#include "news.h"
+
+#include "engine.h"
+
+#define KNOWN_MAX (2 * RECORD_REJECTED_MAX + 2)
+
+bool news_current_is_true(const struct record *r, const struct world *w)
+{
+	return r->current.image[0] && view_exists(&w->old) && streq(r->current.image, w->old.image);
+}
+
+static size_t list_known(const struct record *r, const struct world *w,
+			 struct digest known[KNOWN_MAX])
+{
+	size_t n = 0;
+
+	if (news_current_is_true(r, w)) {
+		known[n++] = r->current.digest;
+		if (digest_is_set(&r->current.manifest))
+			known[n++] = r->current.manifest;
+	}
+	for (size_t i = 0; i < r->n_rejected; i++) {
+		known[n++] = r->rejected[i].digest;
+		if (digest_is_set(&r->rejected[i].manifest))
+			known[n++] = r->rejected[i].manifest;
+	}
+	return n;
+}
+
+int news_ask(const struct fetch_options *o, const struct sight *s, const char *image,
+	     const struct record *r, const struct world *w, struct fetch_reply *ret,
+	     struct error *ret_error)
+{
+	const struct oci_platform *platform = engine_platform(s->engine);
+	struct digest known[KNOWN_MAX];
+	struct fetch_request request = {
+		.image = image,
+		.os = platform->os,
+		.architecture = platform->architecture,
+		.variant = platform->variant,
+		.known = known,
+		.n_known = list_known(r, w, known),
+	};
+
+	*ret = (struct fetch_reply){0};
+	return fetch_ask(o, &request, ret, ret_error);
+}
+
+static bool is_listed(struct engine *e, const char *image, const struct digest *d)
+{
+	_cleanup_json_ json_t *j = NULL;
+	struct error ignored;
+	const json_t *v;
+	size_t i;
+
+	if (engine_inspect_image(e, image, &j, &ignored) < 0)
+		return false;
+	json_array_foreach (json_object_get(j, "RepoDigests"), i, v) {
+		if (json_is_string(v) && has_suffix(json_string_value(v), d->text))
+			return true;
+	}
+	return false;
+}
+
+bool news_runs_already(struct engine *e, const struct record *r, const struct world *w,
+		       const struct fetch_reply *reply)
+{
+	const char *image = w->old.image;
+
+	if (!view_exists(&w->old))
+		return false;
+	if (news_current_is_true(r, w) && (digest_eq(&reply->digest, &r->current.digest) ||
+					   digest_eq(&reply->manifest, &r->current.manifest)))
+		return true;
+	return streq(image, reply->digest.text) || streq(image, reply->config.text) ||
+	       streq(image, reply->manifest.text) || is_listed(e, image, &reply->digest);
+}
+
+const struct rejected *news_rejected(const struct record *r, const struct fetch_reply *reply)
+{
+	const struct rejected *x = record_rejected(r, &reply->digest);
+
+	return x ? x : record_rejected(r, &reply->manifest);
+}
+
+const char *news_left_alone(const struct container_view *v)
+{
+	if (!view_exists(v) || v->state == STATE_RUNNING || v->state == STATE_RESTARTING)
+		return NULL;
+	if (v->state == STATE_PAUSED)
+		return "somebody paused the container";
+	if (v->state == STATE_CREATED)
+		return "the container was never started";
+	if (streq(v->policy, "always") || streq(v->policy, "unless-stopped"))
+		return "somebody stopped the container";
+	return NULL;
+}

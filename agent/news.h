@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* news: what the registry says, held against what is here. */
+#pragma once
+
+#include "fetch.h"
+#include "world.h"
+
+/* Whether r->current says what the container runs (an operator may have replaced it). */
+bool news_current_is_true(const struct record *r, const struct world *w);
+
+/* Asks where the tag points. Of what we run or rejected no details are wanted: one request. */
+int news_ask(const struct fetch_options *o, const struct sight *s, const char *image,
+	     const struct record *r, const struct world *w, struct fetch_reply *ret,
+	     struct error *ret_error) warn_unused;
+
+/* The container may run that image already without our knowing: it was pulled by hand, or only the
+ * index around this platform's manifest changed. */
+bool news_runs_already(struct engine *e, const struct record *r, const struct world *w,
+		       const struct fetch_reply *reply);
+
+/* The entry that forbids it, by digest or by manifest; NULL if none. */
+const struct rejected *news_rejected(const struct record *r, const struct fetch_reply *reply);
+
+/* Why the container is left alone (static text): an operator stopped or paused it, or made and never
+ * started it; NULL when it may be updated. */
+const char *news_left_alone(const struct container_view *v);
