@@ -150,7 +150,18 @@ class Demo:
 
     # -- what the agent does
 
-    def agent_line(self, line):
+    def prompt(self, *arguments, comment=""):
+        """The command, without the directories."""
+        command = " ".join(self.pullet.command(*arguments))
+        for directory in (self.pullet.build, self.pullet.directory):
+            command = command.replace(f"{directory}/", "")
+        print("  " + paint("1", "$ " + command) + paint("2", comment), flush=True)
+
+    @staticmethod
+    def agent_line(line):
+        if re.match(r"pulletd: \S+: \S+ sha256", line):  # a change of phase
+            print("  " + paint("2", line), flush=True)
+            return
         for word, code in WORDS.items():
             line = re.sub(rf"(?<=: ){word}\b", paint(code, word), line, count=1)
         print("  " + line, flush=True)
@@ -160,10 +171,7 @@ class Demo:
         self.relay.settle()
         self.relay.reset()
         mark = self.registry.mark()
-        command = self.pullet.command("--once")
-        short = " ".join(command).replace(str(self.pullet.build) + "/", "").replace(
-            str(self.pullet.directory) + "/", "")
-        print("  " + paint("1", "$ " + short), flush=True)
+        self.prompt("--once")
         start = time.monotonic()
         process = self.pullet.spawn("--once", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                     text=True)
@@ -219,8 +227,11 @@ class Demo:
         self.publish("v1")
         self.adopt_arm()
         self.configure()
+        note("pullet.conf:")
         for line in self.pullet.config.read_text().splitlines():
             note(paint("2", "  " + line))
+        for path in sorted(self.pullet.directory.glob("*.create.json")):
+            note(f"{path.name}: " + paint("2", path.read_text()))
         self.update("first containers (v1)")
         self.show()
         self.expect("Hello Docker World!", "hello")
@@ -250,9 +261,7 @@ class Demo:
         self.summary()
 
     def serve(self):
-        command = " ".join(self.pullet.command()).replace(str(self.pullet.build) + "/", "").replace(
-            str(self.pullet.directory) + "/", "")
-        print("  " + paint("1", f"$ {command} &") + paint("2", "     # interval = 1s"), flush=True)
+        self.prompt("&", comment="     # interval = 1s")
         with self.pullet.resident() as process:
             time.sleep(1.5)
             self.publish("v4")

@@ -88,7 +88,8 @@ def test_lost_state_directory(house):
 
 
 def test_record_lost_in_the_middle_of_an_update(house):
-    house.up(health_period="20s")
+    house.up(health_period="1s")
+    house.configure(create=UP, health_period="20s")
     second = house.publish()
     process = house.pullet.spawn("--once", "--json")
     wait_for("the swap", lambda: house.engine.containers().get("app.prev") == "exited")
@@ -119,7 +120,7 @@ def test_sigterm_in_the_middle_leaves_a_running_container(house):
 
 def pick_moments(house, seconds, count):
     seed = int(os.environ.get("PULLET_SEED", time.time_ns() % 10**9))
-    print(f"PULLET_SEED={seed}, an update takes {seconds:.2f} s")
+    print(f"PULLET_SEED={seed}: an update takes {seconds:.2f} s")
     dice = random.Random(seed)
     return [dice.uniform(0, 1.1 * seconds) for _ in range(count)]
 

@@ -924,13 +924,12 @@ class Watcher:
     def _watch(self):
         while not self._end.wait(0.003):
             for pid in self._family():
-                with contextlib.suppress(OSError, AttributeError):
+                with contextlib.suppress(OSError):
                     name = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
                     status = pathlib.Path(f"/proc/{pid}/status").read_text()
-                    peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1])
-                    # Between fork and exec it still is its parent.
-                    if self.peaks.get(name, 0) < peak:
-                        self.peaks[name] = peak
+                    found = re.search(r"VmHWM:\s+(\d+)", status)
+                    if found:  # not so when it has just ended
+                        self.peaks[name] = max(int(found[1]), self.peaks.get(name, 0))
 
 
 def private_memory(pid):
