@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""gates.py format|layers|sizes: the rules of agent/README.md that a machine can check."""
+"""gates.py format|layers|plan|sizes: the rules of agent/README.md that a machine can check."""
 import pathlib
 import re
 import subprocess
@@ -42,13 +42,26 @@ def check_layers():
         for include in re.findall(r'^#include "([a-z-]+)\.h"', f.read_text(), re.M):
             if layers.get(include, 9) > layers[f.stem]:
                 faults.append(f"{f.name} (layer {layers[f.stem]}) includes {include}.h upwards")
-    for header, owners in {"curl/curl.h": {"http"}, "openssl/": {"hash", "verify"},
+    for header, owners in {"curl/curl.h": {"http"}, "openssl/": {"hash", "credential", "verify"},
                            "systemd/sd-event.h": {"agent"}}.items():
         for f in c_files("agent"):
             if f"#include <{header}" in f.read_text() and f.stem not in owners:
                 faults.append(f"{f.name}: only {', '.join(sorted(owners))} may see <{header}>")
     stale = set(layers) - {f.stem for f in c_files("agent")}
     return faults + [f"agent/README.md names {m}, which is not there" for m in sorted(stale)]
+
+
+def check_plan():
+    """The table in agent/README.md is the one in plan.c, row by row."""
+    code = (AGENT / "plan.c").read_text()
+    names = dict(re.findall(r'\[ACT_(\w+)\] = "([^"]*)"', code))
+    rows = [f"| {phase.lower()} | {unless} | {names[action]} |" for phase, unless, action in
+            re.findall(r'\{\{PHASE_(\w+),\s*"([^"]*)",\s*ACT_(\w+)\}', code)]
+    page = [line for line in (AGENT / "README.md").read_text().splitlines()
+            if re.match(r"\| (idle|prepare|trial|commit|revert) \|", line)]
+    if rows == page and rows:
+        return []
+    return [f"plan.c and agent/README.md differ: {r}" for r in set(rows) ^ set(page)] or ["order differs"]
 
 
 def check_sizes():
@@ -71,6 +84,6 @@ def check_sizes():
 
 
 if __name__ == "__main__":
-    problems = {"format": check_format, "layers": check_layers, "sizes": check_sizes}[sys.argv[1]]()
+    problems = {"format": check_format, "layers": check_layers, "plan": check_plan, "sizes": check_sizes}[sys.argv[1]]()
     print("\n".join(problems))
     sys.exit(1 if problems else 0)
