@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "plan.h"
+
+#define TARGET "sha256:1111111111111111111111111111111111111111111111111111111111111111"
+#define OTHER  "sha256:2222222222222222222222222222222222222222222222222222222222222222"
+
+/* All that plan_next looks at. */
+struct scene {
+	struct record r;
+	struct world w;
+	struct memory m;
+	struct health_rule h;
+};
+
+#define SET(field, text) ((void)strcpy(field, text))
+
+static struct container_view old_one(enum slot slot, enum container_state state, const char *policy)
+{
+	struct container_view v = {.id = "old", .image = "image-old", .slot = slot, .state = state};
+
+	SET(v.policy, policy);
+	v.started_ns = 1;
+	return v;
+}
+
+static struct container_view new_one(enum slot slot, enum container_state state, const char *policy)
+{
+	struct container_view v = {.id = "new",
+				   .image = "image-new",
+				   .slot = slot,
+				   .state = state,
+				   .target = {TARGET},
+				   .final_policy = "always"};
+
+	SET(v.policy, policy);
+	return v;
+}
+
+/* In each phase the scene in which all is done: every condition holds. */
+static void all_done(struct scene *s, enum phase phase)
+{
+	*s = (struct scene){
+		.r = {.phase = phase,
+		      .target = {.digest = {TARGET}, .brought = true},
+		      .synced = true,
+		      .boot_id = "boot",
+		      .old_id = "old",
+		      .new_id = "new",
+		      .policy = "always",
+		      .serving = true,
+		      .starts = 1},
+		.w = {.image = "image-new", .tag = "image-old", .boot_id = "boot"},
+		.m = {.created = true, .gate_open = true},
+		.h = {.period_ms = 1000},
+	};
+	switch (phase) {
+	case PHASE_IDLE:
+		return;
+	case PHASE_PREPARE:
+		s->w.old = old_one(SLOT_MAIN, STATE_RUNNING, "always");
+		s->w.new = new_one(SLOT_NEXT, STATE_CREATED, "no");
+		s->r.starts = 0;
+		return;
+	case PHASE_TRIAL:
+		s->w.old = old_one(SLOT_PREV, STATE_EXITED, "no");
+		s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "no");
+		s->m.verdict = VERDICT_GOOD;
+		return;
+	case PHASE_COMMIT:
+		s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "always");
+		SET(s->w.tag, "image-new");
+		return;
+	case PHASE_REVERT:
+		s->w.old = old_one(SLOT_MAIN, STATE_RUNNING, "always");
+		s->w.image[0] = '\0';
+		return;
+	}
+}
+
+#define ARRANGE(name, ...)                \
+	static void name(struct scene *s) \
+	{                                 \
+		__VA_ARGS__;              \
+	}
+
+/* One for each row: what breaks its condition, whatever else is broken below it. */
+ARRANGE(obstacle, SET(s->w.obstacle.id, "stranger"))
+ARRANGE(torso, s->r.synced = s->m.fetched = s->m.drop_tried = false; SET(s->w.image, "image-new");
+	SET(s->r.boot_id, "boot before"))
+ARRANGE(fetch_not_written, s->w.image[0] = '\0'; s->r.synced = true)
+ARRANGE(not_fetched, s->w.image[0] = '\0'; s->r.synced = s->m.fetched = false;
+	SET(s->r.boot_id, "boot"))
+ARRANGE(sync_not_written, s->r.synced = false; s->m.fetched = true)
+ARRANGE(gate_shut, s->m.gate_open = false)
+ARRANGE(next_is_stale, s->w.new = new_one(SLOT_NEXT, STATE_CREATED, "no"); s->m.created = false)
+ARRANGE(no_new, s->w.new.id[0] = '\0')
+ARRANGE(tag_ahead, SET(s->w.image, "image-new"); SET(s->w.tag, "image-new"))
+ARRANGE(nothing_broken, (void)s)
+ARRANGE(old_not_parked, SET(s->w.old.policy, "unless-stopped"))
+ARRANGE(old_crash_loops, s->w.old.state = STATE_RESTARTING)
+ARRANGE(old_not_aside, s->w.old.slot = SLOT_MAIN)
+ARRANGE(new_without_name, s->w.new.slot = SLOT_NEXT)
+ARRANGE(starts_used_up, s->w.new.state = STATE_EXITED; s->m.counted = s->m.started_new = false;
+	s->r.starts = PLAN_STARTS_MAX)
+ARRANGE(start_not_counted, s->w.new.state = STATE_CREATED; s->m.counted = s->m.started_new = false;
+	s->r.starts = PLAN_STARTS_MAX - 1)
+ARRANGE(old_up, SET(s->w.old.id, "old"); s->w.old.state = STATE_RUNNING)
+ARRANGE(new_down, s->w.new.state = STATE_EXITED; s->w.new.exit_code = 1; s->m.counted = true)
+ARRANGE(verdict_pending, s->m.verdict = VERDICT_PENDING)
+ARRANGE(verdict_bad, s->m.verdict = VERDICT_BAD)
+ARRANGE(new_policy_no, SET(s->w.new.policy, "no"))
+ARRANGE(old_not_kept, s->w.old = old_one(SLOT_PREV, STATE_EXITED, "no");
+	SET(s->w.kept, "image-older"))
+ARRANGE(tag_behind, SET(s->w.tag, "image-old"))
+ARRANGE(old_still_here, s->w.old = old_one(SLOT_PREV, STATE_EXITED, "no");
+	SET(s->w.kept, "image-old"))
+ARRANGE(older_here, s->w.older_present = true)
+ARRANGE(no_way_back, s->w.old.id[0] = '\0'; s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "no"))
+ARRANGE(new_not_parked, s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "always"))
+ARRANGE(new_up, s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "no"))
+ARRANGE(old_policy_no, SET(s->w.old.policy, "no"))
+ARRANGE(old_down, s->w.old.state = STATE_EXITED; s->m.started_old = false)
+ARRANGE(new_here, s->w.new = new_one(SLOT_MAIN, STATE_EXITED, "no"))
+ARRANGE(old_without_name, s->w.old.slot = SLOT_PREV)
+ARRANGE(target_image_here, SET(s->w.image, "image-new"))
+
+/* In the order of plan.c's table. */
+static const struct {
+	enum phase phase;
+	void (*break_it)(struct scene *);
+	enum action action;
+} rows[] = {
+	{PHASE_IDLE, nothing_broken, ACT_NOTHING},
+
+	{PHASE_PREPARE, obstacle, ACT_REFUSE},
+	{PHASE_PREPARE, torso, ACT_DROP_TARGET},
+	{PHASE_PREPARE, fetch_not_written, ACT_DECIDE_FETCH},
+	{PHASE_PREPARE, not_fetched, ACT_FETCH},
+	{PHASE_PREPARE, sync_not_written, ACT_DECIDE_SYNCED},
+	{PHASE_PREPARE, gate_shut, ACT_WAIT},
+	{PHASE_PREPARE, next_is_stale, ACT_REMOVE_NEW},
+	{PHASE_PREPARE, no_new, ACT_CREATE},
+	{PHASE_PREPARE, tag_ahead, ACT_RESTORE_TAG},
+	{PHASE_PREPARE, nothing_broken, ACT_DECIDE_TRIAL},
+
+	{PHASE_TRIAL, no_new, ACT_DECIDE_REVERT},
+	{PHASE_TRIAL, old_not_parked, ACT_PARK_OLD},
+	{PHASE_TRIAL, old_crash_loops, ACT_STOP_OLD},
+	{PHASE_TRIAL, old_not_aside, ACT_RENAME_OLD_PREV},
+	{PHASE_TRIAL, new_without_name, ACT_RENAME_NEW},
+	{PHASE_TRIAL, starts_used_up, ACT_DECIDE_REVERT},
+	{PHASE_TRIAL, start_not_counted, ACT_DECIDE_START},
+	{PHASE_TRIAL, old_up, ACT_STOP_OLD},
+	{PHASE_TRIAL, new_down, ACT_START_NEW},
+	{PHASE_TRIAL, verdict_pending, ACT_PROBE},
+	{PHASE_TRIAL, verdict_bad, ACT_DECIDE_REVERT},
+	{PHASE_TRIAL, nothing_broken, ACT_DECIDE_COMMIT},
+
+	{PHASE_COMMIT, no_new, ACT_DECIDE_REVERT},
+	{PHASE_COMMIT, new_without_name, ACT_RENAME_NEW},
+	{PHASE_COMMIT, new_policy_no, ACT_POLICY_NEW},
+	{PHASE_COMMIT, old_up, ACT_STOP_OLD},
+	{PHASE_COMMIT, new_down, ACT_START_NEW},
+	{PHASE_COMMIT, old_not_kept, ACT_KEEP_OLD},
+	{PHASE_COMMIT, tag_behind, ACT_MOVE_TAG},
+	{PHASE_COMMIT, old_still_here, ACT_REMOVE_OLD},
+	{PHASE_COMMIT, older_here, ACT_DROP_OLDER},
+	{PHASE_COMMIT, nothing_broken, ACT_DECIDE_IDLE},
+
+	{PHASE_REVERT, no_way_back, ACT_DECIDE_COMMIT},
+	{PHASE_REVERT, new_not_parked, ACT_PARK_NEW},
+	{PHASE_REVERT, new_up, ACT_STOP_NEW},
+	{PHASE_REVERT, old_policy_no, ACT_POLICY_OLD},
+	{PHASE_REVERT, old_down, ACT_START_OLD},
+	{PHASE_REVERT, new_here, ACT_REMOVE_NEW},
+	{PHASE_REVERT, old_without_name, ACT_RENAME_OLD},
+	{PHASE_REVERT, tag_ahead, ACT_RESTORE_TAG},
+	{PHASE_REVERT, target_image_here, ACT_DROP_TARGET},
+	{PHASE_REVERT, nothing_broken, ACT_DECIDE_IDLE},
+};
+
+static void expect_next(const struct scene *s, enum action action, const char *a, const char *b)
+{
+	enum action next = plan_next(&s->r, &s->w, &s->h, &s->m);
+
+	if (next != action)
+		fail_msg("%s: unless %s (and %s): '%s' instead of '%s'", phase_name(s->r.phase), a,
+			 b, action_name(next), action_name(action));
+}
+
+static void test_every_row(void **state)
+{
+	const struct plan_row *table;
+
+	(void)state;
+	assert_int_equal(plan_rows(&table), ARRAY_SIZE(rows));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct scene s;
+
+		assert_int_equal(table[i].phase, rows[i].phase);
+		assert_int_equal(table[i].action, rows[i].action);
+		all_done(&s, rows[i].phase);
+		rows[i].break_it(&s);
+		expect_next(&s, rows[i].action, table[i].unless, "-");
+	}
+}
+
+/* Two conditions do not hold: the upper row speaks. So no row can stand in another's place. */
+static void test_order_of_rows(void **state)
+{
+	const struct plan_row *table;
+
+	(void)state;
+	(void)plan_rows(&table);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		for (size_t j = i + 1; j < ARRAY_SIZE(rows); j++) {
+			struct scene s;
+
+			if (rows[i].phase != rows[j].phase || rows[i].break_it == nothing_broken)
+				continue;
+			all_done(&s, rows[i].phase);
+			rows[j].break_it(&s);
+			rows[i].break_it(&s);
+			expect_next(&s, rows[i].action, table[i].unless, table[j].unless);
+		}
+	}
+}
+
+/* What the rows do not say. */
+ARRANGE(not_synced_in_this_pass, s->r.synced = false)
+ARRANGE(torso_of_others, torso(s); s->r.target.brought = false)
+ARRANGE(torso_in_use, torso(s); s->m.drop_tried = true)
+ARRANGE(image_removed_in_other_boot, not_fetched(s); SET(s->r.boot_id, "boot before"))
+ARRANGE(first_ever, s->w.old = (struct container_view){0}; s->r.old_id[0] = '\0';
+	s->r.serving = false)
+ARRANGE(first_ever_tagged, first_ever(s); tag_ahead(s))
+ARRANGE(tag_of_others, tag_ahead(s); s->r.target.brought = false)
+ARRANGE(same_image, tag_ahead(s); SET(s->w.old.image, "image-new"))
+ARRANGE(third_start_counted, starts_used_up(s); s->m.counted = true)
+ARRANGE(third_start_runs, s->r.starts = PLAN_STARTS_MAX; verdict_pending(s))
+ARRANGE(ran_and_fell, new_down(s); s->m.counted = false; s->m.started_new = true;
+	verdict_pending(s))
+ARRANGE(new_paused, s->w.new.state = STATE_PAUSED; verdict_pending(s))
+ARRANGE(one_shot, s->w.new.state = STATE_EXITED; SET(s->r.policy, "on-failure:3");
+	SET(s->w.new.policy, "on-failure:3"))
+ARRANGE(ended_but_is_to_stay, s->w.new.state = STATE_EXITED)
+ARRANGE(new_renamed_by_others, s->w.new.slot = SLOT_OTHER)
+ARRANGE(older_in_use, older_here(s); s->m.older_tried = true)
+ARRANGE(same_image_in_commit, old_not_kept(s); SET(s->w.old.image, "image-new"))
+ARRANGE(first_ever_failed, first_ever(s); new_here(s))
+ARRANGE(both_are_gone, s->w.old.id[0] = '\0')
+ARRANGE(did_not_serve, old_down(s); s->r.serving = false)
+ARRANGE(old_fell_again, old_down(s); s->m.started_old = true)
+ARRANGE(target_in_use, target_image_here(s); s->m.drop_tried = true)
+ARRANGE(target_of_others, target_image_here(s); s->r.target.brought = false)
+
+static void test_situations(void **state)
+{
+	static const struct {
+		enum phase phase;
+		void (*arrange)(struct scene *);
+		enum action action;
+	} situations[] = {
+		{PHASE_PREPARE, not_synced_in_this_pass, ACT_FETCH},
+		{PHASE_PREPARE, torso_of_others, ACT_FETCH},
+		{PHASE_PREPARE, torso_in_use, ACT_FETCH},
+		{PHASE_PREPARE, image_removed_in_other_boot, ACT_DECIDE_FETCH},
+		{PHASE_PREPARE, first_ever, ACT_DECIDE_TRIAL},
+		{PHASE_PREPARE, first_ever_tagged, ACT_DECIDE_TRIAL},
+		{PHASE_PREPARE, tag_of_others, ACT_DECIDE_TRIAL},
+		{PHASE_PREPARE, same_image, ACT_DECIDE_TRIAL},
+		{PHASE_TRIAL, first_ever, ACT_DECIDE_COMMIT},
+		{PHASE_TRIAL, third_start_counted, ACT_START_NEW},
+		{PHASE_TRIAL, third_start_runs, ACT_PROBE},
+		{PHASE_TRIAL, ran_and_fell, ACT_PROBE},
+		{PHASE_TRIAL, new_paused, ACT_PROBE},
+		{PHASE_TRIAL, one_shot, ACT_DECIDE_COMMIT},
+		{PHASE_TRIAL, ended_but_is_to_stay, ACT_DECIDE_START},
+		{PHASE_TRIAL, new_renamed_by_others, ACT_RENAME_NEW},
+		{PHASE_COMMIT, new_renamed_by_others, ACT_RENAME_NEW},
+		{PHASE_COMMIT, one_shot, ACT_DECIDE_IDLE},
+		{PHASE_COMMIT, ended_but_is_to_stay, ACT_START_NEW},
+		{PHASE_COMMIT, older_in_use, ACT_DECIDE_IDLE},
+		{PHASE_COMMIT, same_image_in_commit, ACT_REMOVE_OLD},
+		{PHASE_REVERT, first_ever, ACT_DECIDE_IDLE},
+		{PHASE_REVERT, first_ever_failed, ACT_REMOVE_NEW},
+		{PHASE_REVERT, first_ever_tagged, ACT_RESTORE_TAG},
+		{PHASE_REVERT, both_are_gone, ACT_DECIDE_IDLE},
+		{PHASE_REVERT, did_not_serve, ACT_DECIDE_IDLE},
+		{PHASE_REVERT, old_fell_again, ACT_DECIDE_IDLE},
+		{PHASE_REVERT, target_in_use, ACT_DECIDE_IDLE},
+		{PHASE_REVERT, target_of_others, ACT_DECIDE_IDLE},
+		{PHASE_REVERT, same_image, ACT_DECIDE_IDLE},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(situations); i++) {
+		_cleanup_free_ char *number = xasprintf("situation %zu", i);
+		struct scene s;
+
+		all_done(&s, situations[i].phase);
+		situations[i].arrange(&s);
+		expect_next(&s, situations[i].action, number, "-");
+	}
+}
+
+static void test_decide_on_the_way(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	all_done(&s, PHASE_PREPARE);
+	SET(s.r.boot_id, "boot before");
+	plan_decide(&s.r, &s.m, ACT_DECIDE_FETCH, &s.w);
+	assert_false(s.r.synced);
+	assert_string_equal(s.r.boot_id, "boot");
+	plan_decide(&s.r, &s.m, ACT_DECIDE_SYNCED, &s.w);
+	assert_true(s.r.synced && s.r.phase == PHASE_PREPARE);
+
+	s.r.starts = 2;
+	s.r.old_id[0] = s.r.new_id[0] = s.r.policy[0] = '\0';
+	s.r.serving = false;
+	s.r.downtime_ms = 5;
+	plan_decide(&s.r, &s.m, ACT_DECIDE_TRIAL, &s.w);
+	assert_true(s.r.phase == PHASE_TRIAL && s.r.starts == 0 && s.r.downtime_ms == -1);
+	assert_string_equal(s.r.old_id, "old");
+	assert_string_equal(s.r.new_id, "new");
+	assert_string_equal(s.r.policy, "always");
+	assert_true(s.r.serving);
+
+	for (unsigned int n = 1; n <= PLAN_STARTS_MAX; n++) {
+		s.m.counted = false;
+		plan_decide(&s.r, &s.m, ACT_DECIDE_START, &s.w);
+		assert_true(s.m.counted && s.r.starts == n && s.r.phase == PHASE_TRIAL);
+	}
+	s.w.old.finished_ns = 5000000000;
+	s.w.new.started_ns = 5123999999;
+	plan_decide(&s.r, &s.m, ACT_DECIDE_COMMIT, &s.w);
+	assert_true(s.r.phase == PHASE_COMMIT && s.r.downtime_ms == 123);
+	assert_string_equal(s.r.target.image, "image-new");
+
+	/* Commit over: what was current can be gone back to, and old complaints are settled. */
+	SET(s.r.current.digest.text, OTHER);
+	SET(s.r.last_error, "the link was down");
+	plan_decide(&s.r, &s.m, ACT_DECIDE_IDLE, &s.w);
+	assert_true(s.r.phase == PHASE_IDLE && s.r.n_rejected == 0 && !s.r.last_error[0]);
+	assert_string_equal(s.r.current.digest.text, TARGET);
+	assert_string_equal(s.r.current.image, "image-new");
+	assert_string_equal(s.r.previous.digest.text, OTHER);
+	s.r.phase = PHASE_COMMIT; /* the same again: the way back stays what it was */
+	plan_decide(&s.r, &s.m, ACT_DECIDE_IDLE, &s.w);
+	assert_string_equal(s.r.previous.digest.text, OTHER);
+}
+
+static void test_decide_trial_without_service(void **state)
+{
+	static const enum container_state states[] = {STATE_CREATED, STATE_EXITED};
+
+	(void)state;
+	for (size_t i = 0; i <= ARRAY_SIZE(states); i++) {
+		struct scene s;
+
+		all_done(&s, PHASE_PREPARE);
+		if (i < ARRAY_SIZE(states))
+			s.w.old.state = states[i];
+		else
+			s.w.old = (struct container_view){.state = STATE_RUNNING};
+		plan_decide(&s.r, &s.m, ACT_DECIDE_TRIAL, &s.w);
+		assert_false(s.r.serving);
+		assert_string_equal(s.r.old_id, i < ARRAY_SIZE(states) ? "old" : "");
+		plan_decide(&s.r, &s.m, ACT_DECIDE_COMMIT, &s.w);
+		assert_int_equal(s.r.downtime_ms, -1);
+	}
+}
+
+static void test_decide_revert(void **state)
+{
+	static const struct {
+		bool new_is_gone;
+		enum verdict verdict;
+		const char *said, *reason;
+		bool blame;
+	} reverts[] = {
+		{true, VERDICT_PENDING, "", "somebody removed the new container", false},
+		{false, VERDICT_BAD, "it exited with status 3", "it exited with status 3", true},
+		{false, VERDICT_PENDING, "", "it did not stay up in 3 starts", true},
+		{false, VERDICT_PENDING, "no such file",
+		 "it did not stay up in 3 starts: no such file", true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(reverts); i++) {
+		struct scene s;
+
+		all_done(&s, PHASE_TRIAL);
+		s.w.new.id[0] = reverts[i].new_is_gone ? '\0' : 'n';
+		s.m.verdict = reverts[i].verdict;
+		SET(s.m.reason, reverts[i].said);
+		plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
+		assert_int_equal(s.r.phase, PHASE_REVERT);
+		assert_string_equal(s.r.reason, reverts[i].reason);
+		assert_int_equal(s.r.blame, reverts[i].blame);
+		s.w.old.finished_ns = 1000000;
+		s.w.old.started_ns = 8000000;
+		SET(s.r.current.digest.text, OTHER);
+		plan_decide(&s.r, &s.m, ACT_DECIDE_IDLE, &s.w);
+		assert_int_equal(s.r.phase, PHASE_IDLE);
+		assert_string_equal(s.r.current.digest.text, OTHER);
+		assert_false(digest_is_set(&s.r.previous.digest));
+		assert_string_equal(s.r.last_error, reverts[i].reason);
+		assert_int_equal(s.r.n_rejected, reverts[i].blame);
+		assert_int_equal(record_rejected(&s.r, &s.r.target.digest) != NULL,
+				 reverts[i].blame);
+		assert_int_equal(s.r.downtime_ms, 7);
+	}
+}
+
+static void test_begin(void **state)
+{
+	const struct release target = {.digest = {OTHER}, .brought = true};
+	struct scene s;
+
+	(void)state;
+	all_done(&s, PHASE_REVERT);
+	SET(s.r.reason, "why");
+	s.r.blame = true;
+	record_reject(&s.r, &s.r.target, "bad");
+	plan_begin(&s.r, &target, "this boot");
+	assert_int_equal(s.r.phase, PHASE_PREPARE);
+	assert_memory_equal(&s.r.target, &target, sizeof(target));
+	assert_string_equal(s.r.boot_id, "this boot");
+	assert_false(s.r.synced || s.r.serving || s.r.blame || s.r.starts);
+	assert_false(s.r.old_id[0] || s.r.new_id[0] || s.r.policy[0] || s.r.reason[0]);
+	assert_int_equal(s.r.n_rejected, 1); /* what failed stays known */
+}
+
+/* A container in a word: whose (- none, o old, n ours), up or down, and its restart policy. */
+static struct container_view view_of(const char *text, enum slot slot)
+{
+	enum container_state up = text[0] != '-' && text[1] == '+' ? STATE_RUNNING : STATE_EXITED;
+
+	if (text[0] == '-')
+		return (struct container_view){0};
+	return text[0] == 'n' ? new_one(slot, up, text + 2) : old_one(slot, up, text + 2);
+}
+
+static void test_recover(void **state)
+{
+	static const struct {
+		const char *main, *next, *prev;
+		enum phase phase;
+		const char *old_id, *new_id, *policy;
+		bool serving;
+		enum action next_action;
+	} worlds[] = {
+		{"-", "-", "-", PHASE_IDLE, "", "", "", false, ACT_NOTHING},
+		{"o+no", "-", "-", PHASE_IDLE, "", "", "", false, ACT_NOTHING},
+		{"o+always", "o-no", "-", PHASE_IDLE, "", "", "", false, ACT_NOTHING},
+		{"-", "n-no", "-", PHASE_IDLE, "", "", "", false, ACT_NOTHING},
+		/* made, not swapped */
+		{"o+always", "n-no", "-", PHASE_REVERT, "old", "new", "always", true,
+		 ACT_REMOVE_NEW},
+		{"o+no", "n-no", "-", PHASE_REVERT, "old", "new", "always", true, ACT_POLICY_OLD},
+		{"o-no", "n-no", "-", PHASE_REVERT, "old", "new", "always", true, ACT_POLICY_OLD},
+		{"o-always", "n-no", "-", PHASE_REVERT, "old", "new", "always", false,
+		 ACT_REMOVE_NEW},
+		/* amid the swap */
+		{"-", "n-no", "o+no", PHASE_REVERT, "old", "new", "always", true, ACT_POLICY_OLD},
+		{"n-no", "-", "o-no", PHASE_REVERT, "old", "new", "always", true, ACT_POLICY_OLD},
+		{"n+no", "-", "o-no", PHASE_REVERT, "old", "new", "always", true, ACT_STOP_NEW},
+		{"n+always", "-", "o-no", PHASE_REVERT, "old", "new", "always", true, ACT_PARK_NEW},
+		{"-", "-", "o-no", PHASE_REVERT, "old", "", "no", true, ACT_START_OLD},
+		{"o+no", "-", "o-always", PHASE_REVERT, "old", "", "always", true, ACT_START_OLD},
+		/* swapped */
+		{"n+no", "-", "-", PHASE_COMMIT, "", "new", "always", false, ACT_POLICY_NEW},
+		{"n+always", "-", "-", PHASE_COMMIT, "", "new", "always", false, ACT_MOVE_TAG},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(worlds); i++) {
+		const struct container_view slots[SLOTS] = {view_of(worlds[i].main, SLOT_MAIN),
+							    view_of(worlds[i].next, SLOT_NEXT),
+							    view_of(worlds[i].prev, SLOT_PREV)};
+		struct scene s = {0};
+
+		record_init(&s.r);
+		plan_recover(&s.r, slots);
+		assert_int_equal(s.r.phase, worlds[i].phase);
+		assert_string_equal(s.r.old_id, worlds[i].old_id);
+		assert_string_equal(s.r.new_id, worlds[i].new_id);
+		assert_string_equal(s.r.policy, worlds[i].policy);
+		assert_int_equal(s.r.serving, worlds[i].serving);
+		assert_false(s.r.blame || s.r.target.brought);
+		assert_string_equal(s.r.target.digest.text, worlds[i].new_id[0] ? TARGET : "");
+		world_assign(&s.r, slots, &s.w);
+		SET(s.w.tag, "image-old");
+		expect_next(&s, worlds[i].next_action, "recovered", worlds[i].main);
+	}
+}
+
+static void test_names(void **state)
+{
+	(void)state;
+	for (enum action a = ACT_NOTHING; a <= ACT_DECIDE_IDLE; a++) {
+		bool writes = after_prefix(action_name(a), "write ") != NULL;
+
+		assert_int_equal(action_is_decision(a), writes);
+		for (enum action b = ACT_NOTHING; b < a; b++)
+			assert_string_not_equal(action_name(a), action_name(b));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_row),
+		cmocka_unit_test(test_order_of_rows),
+		cmocka_unit_test(test_situations),
+		cmocka_unit_test(test_decide_on_the_way),
+		cmocka_unit_test(test_decide_trial_without_service),
+		cmocka_unit_test(test_decide_revert),
+		cmocka_unit_test(test_begin),
+		cmocka_unit_test(test_recover),
+		cmocka_unit_test(test_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
