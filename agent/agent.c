@@ -14,6 +14,7 @@
 #include <systemd/sd-journal.h>
 
 #include "log.h"
+#include "memory.h"
 #include "program.h"
 #include "result.h"
 #include "schedule.h"
@@ -333,6 +334,7 @@ static void arm_timer(struct agent *a)
 		log_error("cannot arm the timer: %s", strerror(-r));
 	(void)sd_notifyf(0, "STATUS=%zu containers, next look in %" PRIu64 " s", c->n_containers,
 			 (due - now) / 1000);
+	memory_rest();
 }
 
 /* The queue is the only state: what stands first is running, or starts now. */
