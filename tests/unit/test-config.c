@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "config.h"
+
+static char dir[] = "/tmp/test-config-XXXXXX";
+
+/* PATH below dir, which outlives the call. */
+static const char *in_dir(const char *path)
+{
+	static char text[200];
+
+	(void)snprintf(text, sizeof(text), "%s/%s", dir, path);
+	return text;
+}
+
+static int make_dir(void **state)
+{
+	(void)state;
+	unsetenv("CREDENTIALS_DIRECTORY");
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int empty_dir(void **state)
+{
+	static const char *const names[] = {"main.conf",
+					    "conf.d/10-a.conf",
+					    "conf.d/9-b.conf",
+					    "conf.d/a.conf",
+					    "conf.d/b.txt",
+					    "conf.d/.c.conf",
+					    "conf.d/d.conf.bak",
+					    "conf.d/z.conf",
+					    "conf.d/dir.conf",
+					    "registry-auth",
+					    "conf.d"};
+
+	(void)state;
+	unsetenv("CREDENTIALS_DIRECTORY");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		(void)remove(in_dir(names[i]));
+	return 0;
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	return rmdir(dir);
+}
+
+static void put_bytes(const char *name, const char *data, size_t n)
+{
+	int fd = open(in_dir(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write_all(fd, data, n), 0);
+	close(fd);
+}
+
+static void put(const char *name, const char *text)
+{
+	put_bytes(name, text, strlen(text));
+}
+
+static struct config *load(void)
+{
+	struct config *c = NULL;
+	struct error e = {0};
+
+	if (config_load(in_dir("main.conf"), &c, &e) < 0)
+		fail_msg("%s", e.text);
+	return c;
+}
+
+/* text: behind DIR/. */
+static void expect_refusal(int code, const char *text)
+{
+	struct config *c = (struct config *)dir, *const before = c;
+	struct error e = {0};
+	int r = config_load(in_dir("main.conf"), &c, &e);
+
+	if (r != code || e.code != code || c != before || !after_prefix(e.text, in_dir(text)) ||
+	    strlen(e.text) != strlen(in_dir(text)))
+		fail_msg("%d '%s' instead of '%s'", r, e.text, text);
+}
+
+static void test_defaults(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	put("main.conf", "");
+	c = load();
+	assert_true(c->interval_ms == 900000 && c->jitter_percent == 10);
+	assert_string_equal(c->engine, "/run/docker.sock");
+	assert_true(c->n_registries == 0 && c->n_containers == 0);
+	assert_null(config_container(c, "hello"));
+	assert_null(config_registry(c, "docker.io"));
+	config_free(c);
+	config_free(NULL);
+
+	put("main.conf", "[registry a]\n[container hello]\nimage=a/b:c");
+	c = load();
+	assert_true(c->n_registries == 1 && c->n_containers == 1);
+	assert_false(c->registries[0].insecure || c->registries[0].insecure_set);
+	assert_null(c->registries[0].ca);
+	assert_null(c->registries[0].credentials);
+	assert_string_equal(c->containers[0].image, "a/b:c");
+	assert_true(c->containers[0].health == HEALTH_AUTO);
+	assert_true(c->containers[0].health_period_ms == 30000);
+	assert_true(c->containers[0].stop_timeout_s == -1 && !c->containers[0].hold);
+	assert_true(!c->containers[0].create && !c->containers[0].keys);
+	assert_int_equal(c->containers[0].n_windows, 0);
+	config_free(c);
+}
+
+static const char everything[] = "# comment\n"
+				 "; another\n"
+				 "\n"
+				 "  [ agent ]  \r\n"
+				 "interval = 1h 30min\r\n"
+				 "jitter=0%\n"
+				 "\tengine\t=\tunix:///run/podman/podman.sock\t\n"
+				 "[registry registry.example:5000]\n"
+				 "insecure = yes\n"
+				 "ca = sub/ca.pem\n"
+				 "credentials = registry-auth\n"
+				 "[registry [::1]:5000]\n"
+				 "insecure = off\n"
+				 "ca = /abs ; no comment # none\n"
+				 "[container hello]\n"
+				 "image = registry.example:5000/hello:stable\n"
+				 "health = exit\n"
+				 "health-period = 45s\n"
+				 "stop-timeout = 1500ms\n"
+				 "create = he=llo.json\n"
+				 "key = prod.pub\n"
+				 "key = ./own.pub\n"
+				 "key = /abs.pub\n"
+				 "window = Mon..Fri 02:00-04:00\n"
+				 "window = Sun 22:00-06:00\n"
+				 "hold = on\n"
+				 "[container\tw.o_r-ld]\n"
+				 "image = hello\n"
+				 "health = healthcheck\n"
+				 "[agent]\n"
+				 "jitter = 100%\n"
+				 "[container hello]\n"
+				 "health = running";
+
+static void expect_path(const char *path, const char *expected)
+{
+	assert_string_equal(path, in_dir(expected));
+}
+
+static void test_everything(void **state)
+{
+	const struct container_config *hello, *world;
+	const struct registry_config *v4, *v6;
+	struct config *c;
+
+	(void)state;
+	put("main.conf", everything);
+	c = load();
+	assert_true(c->interval_ms == 5400000 && c->jitter_percent == 100);
+	assert_string_equal(c->engine, "/run/podman/podman.sock");
+	assert_true(c->n_registries == 2 && c->n_containers == 2);
+	v4 = config_registry(c, "registry.example:5000");
+	v6 = config_registry(c, "[::1]:5000");
+	assert_true(v4 && v4->insecure && v4->insecure_set);
+	expect_path(v4->ca, "sub/ca.pem");
+	expect_path(v4->credentials, "registry-auth");
+	assert_true(v6 && !v6->insecure && v6->insecure_set);
+	assert_string_equal(v6->ca, "/abs ; no comment # none");
+	hello = config_container(c, "hello");
+	world = config_container(c, "w.o_r-ld");
+	assert_true(hello && hello->health == HEALTH_RUNNING && hello->hold);
+	assert_string_equal(hello->image, "registry.example:5000/hello:stable");
+	expect_path(hello->origin, "main.conf:15");
+	assert_true(hello->health_period_ms == 45000 && hello->stop_timeout_s == 2);
+	expect_path(hello->create, "he=llo.json");
+	expect_path(hello->keys[0], "keys/prod.pub");
+	expect_path(hello->keys[1], "./own.pub");
+	assert_string_equal(hello->keys[2], "/abs.pub");
+	assert_null(hello->keys[3]);
+	assert_int_equal(hello->n_windows, 2);
+	assert_true(hello->windows[0].weekdays == 0x1f && hello->windows[1].weekdays == 0x40);
+	assert_true(world && world->health == HEALTH_HEALTHCHECK && !world->hold);
+	config_free(c);
+}
+
+#define NAME_120                                                       \
+	"a123456789b123456789c123456789d123456789e123456789f123456789" \
+	"a123456789b123456789c123456789d123456789e123456789f123456789"
+
+/* Each refusal: the file, and what is said of it. */
+static const struct {
+	const char *file, *text;
+} refusals[] = {
+	{"interval = 5min", "1: key 'interval' stands before any [section]"},
+	{"\n\n# x\n[agent]\nfoo = 1", "5: unknown key 'foo' in [agent]"},
+	{"[agent]\nInterval = 1h", "2: unknown key 'Interval' in [agent]"},
+	{"[agent]\nimage = a", "2: unknown key 'image' in [agent]"},
+	{"[agent]\n = 1h", "2: unknown key '' in [agent]"},
+	{"[registry a]\nfoo = 1", "2: unknown key 'foo' in [registry a]"},
+	{"[container ab]\nfoo = 1", "2: unknown key 'foo' in [container ab]"},
+	{"[agents]", "1: unknown section [agents]"},
+	{"[Agent]", "1: unknown section [Agent]"},
+	{"[agent x]", "1: unknown section [agent x]"},
+	{"[]", "1: unknown section []"},
+	{"[ ]", "1: unknown section []"},
+	{"[container:ab]", "1: unknown section [container:ab]"},
+	{"[agent", "1: '[agent': a section ends with ']'"},
+	{"[", "1: '[': a section ends with ']'"},
+	{"[agent] # comment", "1: '[agent] # comment': a section ends with ']'"},
+	{"[agent]\ninterval", "2: 'interval': neither [section] nor key = value"},
+	{"[agent]\ninterval =", "2: interval: no value"},
+	{"[agent]\ninterval = \t", "2: interval: no value"},
+	{"[agent]\ninterval = soon",
+	 "2: interval: 'soon' is not a time span (15min, 1h 30min, 45s)"},
+	{"[agent]\ninterval = 0", "2: interval: '0' is not a time span (15min, 1h 30min, 45s)"},
+	{"[agent]\ninterval = 15min # daily",
+	 "2: interval: '15min # daily' is not a time span (15min, 1h 30min, 45s)"},
+	{"[agent]\ninterval = 11w 99999d",
+	 "2: interval: '11w 99999d' is not a time span (15min, 1h 30min, 45s)"},
+	{"[agent]\njitter = 101%", "2: jitter: '101%' is not a percentage from 0% to 100%"},
+	{"[agent]\njitter = 10", "2: jitter: '10' is not a percentage from 0% to 100%"},
+	{"[agent]\njitter = -1%", "2: jitter: '-1%' is not a percentage from 0% to 100%"},
+	{"[agent]\njitter = %", "2: jitter: '%' is not a percentage from 0% to 100%"},
+	{"[agent]\njitter = 99999999999999999999%",
+	 "2: jitter: '99999999999999999999%' is not a percentage from 0% to 100%"},
+	{"[agent]\nengine = /run/docker.sock",
+	 "2: engine: '/run/docker.sock' is not of the form unix:///PATH"},
+	{"[agent]\nengine = unix://run", "2: engine: 'unix://run' is not of the form unix:///PATH"},
+	{"[agent]\nengine = tcp://h:1", "2: engine: 'tcp://h:1' is not of the form unix:///PATH"},
+	{"[registry]", "1: [registry ]: a host is wanted, registry.example:5000"},
+	{"[registry a/b]", "1: [registry a/b]: a host is wanted, registry.example:5000"},
+	{"[registry a b]", "1: [registry a b]: a host is wanted, registry.example:5000"},
+	{"[registry u@a]", "1: [registry u@a]: a host is wanted, registry.example:5000"},
+	{"[registry a]\ninsecure = maybe", "2: insecure: 'maybe' is neither yes nor no"},
+	{"[registry a]\ninsecure = Yes", "2: insecure: 'Yes' is neither yes nor no"},
+	{"[registry a]\ninsecure = yes ; lab", "2: insecure: 'yes ; lab' is neither yes nor no"},
+	{"[container]", "1: [container ]: not a name the engine takes"},
+	{"[container a]", "1: [container a]: not a name the engine takes"},
+	{"[container -ab]", "1: [container -ab]: not a name the engine takes"},
+	{"[container ../ab]", "1: [container ../ab]: not a name the engine takes"},
+	{"[container a b]", "1: [container a b]: not a name the engine takes"},
+	{"[container h\303\251]", "1: [container h??]: not a name the engine takes"},
+	{"[container " NAME_120 "x]", "1: [container " NAME_120 "x]: not a name the engine takes"},
+	{"[container ab.next]", "1: [container ab.next]: names ending in .next and .prev are ours"},
+	{"[container ab.prev]", "1: [container ab.prev]: names ending in .next and .prev are ours"},
+	{"\n[container ab]\nhold = no", "2: [container ab] has no image ="},
+	{"[container ab]\nhold = 2", "2: hold: '2' is neither yes nor no"},
+	{"[container ab]\nhealth = none",
+	 "2: health: 'none' is none of auto, healthcheck, running, exit"},
+	{"[container ab]\nhealth-period = 0s",
+	 "2: health-period: '0s' is not a time span (15min, 1h 30min, 45s)"},
+	{"[container ab]\nstop-timeout = x",
+	 "2: stop-timeout: 'x' is not a time span (15min, 1h 30min, 45s)"},
+	{"[container ab]\nstop-timeout = 3601s", "2: stop-timeout: '3601s' is more than an hour"},
+	{"[container ab]\nimage = Ab", "2: image: 'Ab': the repository name must be lower case"},
+	{"[container ab]\nwindow = 25:00-26:00",
+	 "2: window: '25:00-26:00' is not of the form Mon..Fri 02:00-04:00"},
+	{"[container ab]\nwindow = 02:00-04:00, 05:00-06:00",
+	 "2: window: '02:00-04:00, 05:00-06:00' is not of the form Mon..Fri 02:00-04:00"},
+	{"\357\273\277[agent]\n", "1: '???[agent]': neither [section] nor key = value"},
+};
+
+static void test_refusals(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+		_cleanup_free_ char *text = xasprintf("main.conf:%s", refusals[i].text);
+
+		put("main.conf", refusals[i].file);
+		expect_refusal(-EINVAL, text);
+	}
+}
+
+/* Longest names and lines are taken whole, one byte more is refused, and nothing is ever cut. */
+static void test_lengths(void **state)
+{
+	static const size_t lengths[] = {100, 1023, 1024, 4095, 4096, 4097, 5000, 100000};
+	static char text[300 * 1024];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		struct config *c;
+		size_t n = (size_t)snprintf(text, sizeof(text), "[registry a]\nca = /");
+
+		memset(text + n, 'x', lengths[i] - 6);
+		memcpy(text + n + lengths[i] - 6, "\n", 2);
+		put("main.conf", text);
+		if (lengths[i] > 4096) {
+			expect_refusal(-EINVAL, "main.conf:2: line of more than 4096 bytes");
+			continue;
+		}
+		c = load();
+		assert_int_equal(strlen(c->registries[0].ca), lengths[i] - 5);
+		config_free(c);
+	}
+	memset(text, '#', 4097); /* a comment is a line too */
+	text[4097] = '\0';
+	put("main.conf", text);
+	expect_refusal(-EINVAL, "main.conf:1: line of more than 4096 bytes");
+	memset(text, '\n', sizeof(text));
+	put_bytes("main.conf", text, (size_t)256 * 1024);
+	config_free(load());
+	put_bytes("main.conf", text, (size_t)256 * 1024 + 1);
+	expect_refusal(-EFBIG, "main.conf: File too large");
+	put("main.conf", "[container " NAME_120 "]\nimage = a");
+	config_free(load());
+	put_bytes("main.conf", "[agent]\n\0jitter = 3%", 20);
+	expect_refusal(-EINVAL, "main.conf:1: not a text file: it has a NUL byte");
+}
+
+static void test_files(void **state)
+{
+	(void)state;
+	expect_refusal(-ENOENT, "main.conf: No such file or directory");
+	put("main.conf", "");
+	assert_int_equal(chmod(in_dir("main.conf"), 0666), 0);
+	expect_refusal(-EPERM, "main.conf: anybody may write to it (mode 666): chmod o-w");
+	assert_int_equal(chmod(in_dir("main.conf"), 0664), 0);
+	config_free(load());
+	put("conf.d", "no directory");
+	expect_refusal(-ENOTDIR, "conf.d: Not a directory");
+	(void)remove(in_dir("conf.d"));
+	assert_int_equal(mkdir(in_dir("conf.d"), 0755), 0);
+	assert_int_equal(mkdir(in_dir("conf.d/dir.conf"), 0755), 0);
+	expect_refusal(-EISDIR, "conf.d/dir.conf: Is a directory");
+	(void)remove(in_dir("conf.d/dir.conf"));
+	put("conf.d/a.conf", "");
+	assert_int_equal(chmod(in_dir("conf.d/a.conf"), 0602), 0);
+	expect_refusal(-EPERM, "conf.d/a.conf: anybody may write to it (mode 602): chmod o-w");
+}
+
+/* After the main file, by name, each beginning outside of any section; other names are not read. */
+static void test_drop_ins(void **state)
+{
+	const struct container_config *k;
+	struct config *c;
+
+	(void)state;
+	assert_int_equal(mkdir(in_dir("conf.d"), 0755), 0);
+	put("main.conf", "[agent]\njitter = 1%\ninterval = 1s\n"
+			 "[container ab]\nimage = a:main\nwindow = 01:00-02:00\ncreate = c.json\n");
+	put("conf.d/9-b.conf", "[agent]\njitter = 9%\n[container ab]\nimage = a:nine\n");
+	put("conf.d/10-a.conf", "[agent]\njitter = 10%\n[container ab]\nimage = a:ten\n");
+	put("conf.d/a.conf", "[container ab]\nwindow = 03:00-04:00\ncreate = c.json\n"
+			     "[container cd]\nimage = b\n");
+	put("conf.d/b.txt", "nonsense");
+	put("conf.d/.c.conf", "nonsense");
+	put("conf.d/d.conf.bak", "nonsense");
+	c = load();
+	assert_true(c->jitter_percent == 9 && c->interval_ms == 1000);
+	assert_int_equal(c->n_containers, 2);
+	k = config_container(c, "ab");
+	assert_string_equal(k->image, "a:nine");
+	expect_path(k->origin, "main.conf:4");
+	expect_path(k->create, "conf.d/c.json"); /* relative to the file that says it */
+	assert_int_equal(k->n_windows, 2);
+	assert_int_equal(k->windows[1].start, 180);
+	expect_path(config_container(c, "cd")->origin, "conf.d/a.conf:4");
+	config_free(c);
+	put("conf.d/z.conf", "\njitter = 3%");
+	expect_refusal(-EINVAL, "conf.d/z.conf:2: key 'jitter' stands before any [section]");
+	put("conf.d/z.conf", "[container ef]");
+	expect_refusal(-EINVAL, "conf.d/z.conf:1: [container ef] has no image =");
+	put("main.conf", "[agent]\njitter = x"); /* the first fault is told */
+	expect_refusal(-EINVAL, "main.conf:2: jitter: 'x' is not a percentage from 0% to 100%");
+}
+
+static void test_credentials(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	put("main.conf", "[registry a]\ncredentials = registry-auth\n"
+			 "[registry b]\ncredentials = ./registry-auth\n"
+			 "[registry c]\ncredentials = none\n");
+	put("registry-auth", "{}");
+	assert_int_equal(mkdir(in_dir("conf.d"), 0755), 0);
+	put("conf.d/b.txt", "{}");
+	setenv("CREDENTIALS_DIRECTORY", dir, 1);
+	c = load();
+	expect_path(c->registries[0].credentials, "registry-auth");
+	expect_path(c->registries[1].credentials, "./registry-auth");
+	expect_path(c->registries[2].credentials, "none");
+	config_free(c);
+	setenv("CREDENTIALS_DIRECTORY", in_dir("conf.d"), 1);
+	put("main.conf", "[registry a]\ncredentials = x\ncredentials = b.txt\n");
+	c = load();
+	expect_path(c->registries[0].credentials, "conf.d/b.txt");
+	config_free(c);
+}
+
+/* More than 1024 of anything is no configuration. */
+static void test_lists(void **state)
+{
+	static const struct {
+		const char *head, *each, *text;
+	} lists[] = {
+		{"", "[registry r%d]\n", "main.conf:1025: more than 1024 registries"},
+		{"", "[container c%d]\n", "main.conf:1025: more than 1024 containers"},
+		{"[container ab]\n", "key=k%d\n", "main.conf:1026: key: more than 1024 of them"},
+		{"[container ab]\n", "window=1:0-%d:0\n",
+		 "main.conf:1026: window: more than 1024 of them"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		_cleanup_free_ char *text = xstrdup(lists[i].head);
+
+		for (int n = 0; n < 1025; n++) {
+			const char *percent = strstr(lists[i].each, "%d");
+			char *more = xasprintf("%s%.*s%d%s", text, (int)(percent - lists[i].each),
+					       lists[i].each, i == 3 ? n % 24 : n, percent + 2);
+
+			free(text);
+			text = more;
+		}
+		put("main.conf", text);
+		expect_refusal(-EINVAL, lists[i].text);
+	}
+}
+
+static void test_engine_path(void **state)
+{
+	(void)state;
+	assert_string_equal(config_engine_path("unix:///run/x"), "/run/x");
+	assert_null(config_engine_path("unix://"));
+	assert_null(config_engine_path("unix:/run/x"));
+	assert_null(config_engine_path("/run/x"));
+	assert_null(config_engine_path(""));
+}
+
+#define in_empty_dir(test) cmocka_unit_test_teardown(test, empty_dir)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		in_empty_dir(test_defaults),	    in_empty_dir(test_everything),
+		in_empty_dir(test_refusals),	    in_empty_dir(test_lengths),
+		in_empty_dir(test_files),	    in_empty_dir(test_drop_ins),
+		in_empty_dir(test_credentials),	    in_empty_dir(test_lists),
+		cmocka_unit_test(test_engine_path),
+	};
+
+	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
