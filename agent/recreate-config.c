@@ -107,17 +107,13 @@ static void subtract_command(json_t *config, const json_t *defaults)
 			(void)json_object_del(config, "Entrypoint");
 		if (cmd_same)
 			(void)json_object_del(config, "Cmd");
-	} else if (!json_equal(entry, old_entry)) {
-		if (cmd_empty)
+	} else if (json_equal(entry, old_entry)) {
+		/* Without a command where the image has one, the operator wrote the entrypoint out,
+		 * and that must stay: it is why the image's command is not taken. */
+		if (cmd_same || !cmd_empty)
+			(void)json_object_del(config, "Entrypoint");
+		if (cmd_same)
 			(void)json_object_del(config, "Cmd");
-	} else if (cmd_same) {
-		(void)json_object_del(config, "Entrypoint");
-		(void)json_object_del(config, "Cmd");
-	} else if (cmd_empty) {
-		/* Entrypoint written out by the operator, which is why the image's Cmd is gone. */
-		(void)json_object_del(config, "Cmd");
-	} else {
-		(void)json_object_del(config, "Entrypoint");
 	}
 }
 
@@ -150,8 +146,6 @@ static int carry_labels(const struct recreate_input *in, json_t *config, const j
 		if (!after_prefix(key, COMPOSE_PREFIX) &&
 		    json_equal(value, json_object_get(old, key)))
 			(void)json_object_del(labels, key);
-	(void)json_object_del(labels, RECREATE_LABEL_TARGET);
-	(void)json_object_del(labels, RECREATE_LABEL_POLICY);
 
 	if (json_object_get(labels, COMPOSE_IMAGE)) {
 		const char *id = json_get_string(in->new_image, "Id");
@@ -243,8 +237,7 @@ int recreate_config(const struct recreate_input *in, json_t **ret, struct error 
 	if (r < 0)
 		return r;
 
-	/* Image is set from our configuration, MacAddress by recreate_networks(). */
-	(void)json_object_del(config, "Image");
+	/* Set again by recreate_networks(), where it was asked for. */
 	(void)json_object_del(config, "MacAddress");
 	drop_empty(config);
 	*ret = steal(config);

@@ -352,7 +352,6 @@ int recreate_host_config(const struct recreate_input *in, json_t **ret, struct e
 	complete_devices(host);
 	clean_mounts(host);
 	attach_volumes(in, host);
-	put(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));
 	*ret = steal(host);
 	return 0;
 }

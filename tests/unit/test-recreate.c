@@ -269,7 +269,8 @@ static void test_copied(void **state)
 {
 	static const char compose[] =
 		"{\"Config\":{\"Labels\":{\"com.docker.compose.project\":\"p\"}},"
-		"\"HostConfig\":{\"Tmpfs\":{\"/scratch\":\"\"}},\"Mounts\":["
+		"\"HostConfig\":{\"Tmpfs\":{\"/scratch\":\"\",\"/run/secrets/"
+		"t\":\"\"}},\"Mounts\":["
 		"{\"Destination\":\"/run/secrets/mounted\"},{\"Destination\":\"/data/deep\"},"
 		"{\"Destination\":\"/mounted.conf\"}]}";
 	static const struct {
@@ -286,6 +287,7 @@ static void test_copied(void **state)
 		{"[{\"Path\":\"/data\",\"Kind\":1},{\"Path\":\"/scratch\",\"Kind\":1},"
 		 "{\"Path\":\"/mounted.conf\",\"Kind\":1}]",
 		 NULL},
+		{"[{\"Path\":\"/run/secrets/t/key\",\"Kind\":1}]", NULL},
 		{"[{\"Path\":\"/app.conf\",\"Kind\":1}]", "/app.conf"},
 		{"[{\"Path\":\"/app.conf\",\"Kind\":0}]", NULL},
 		{"[{\"Path\":\"/made\",\"Kind\":1},{\"Path\":\"/made/later\",\"Kind\":1}]", NULL},
