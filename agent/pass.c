@@ -213,15 +213,22 @@ static void settle(struct pass *p, int64_t looked_ns)
 static int work(struct pass *p, struct error *ret_error)
 {
 	struct health_rule rule = rule_of(p->c);
+	enum action action = ACT_NOTHING;
+	enum phase looked = PHASE_IDLE;
+	int64_t looked_ns = 0;
 	int misses = 0, r;
 
 	for (int i = 0; i < PASS_ACTIONS_MAX; i++) {
-		int64_t looked_ns = wall_ns();
-		enum action action;
+		enum phase phase = p->record.phase;
 
-		r = world_look(&p->hands.sight, &p->record, &p->world, ret_error);
-		if (r < 0)
-			return r;
+		/* A decision changes nothing in the engine; only another phase looks further. */
+		if (!action_is_decision(action) || phase != looked) {
+			looked_ns = wall_ns();
+			looked = phase;
+			r = world_look(&p->hands.sight, &p->record, &p->world, ret_error);
+			if (r < 0)
+				return r;
+		}
 		update_memory(p);
 		action = plan_next(&p->record, &p->world, &rule, &p->memory);
 		if (action == ACT_NOTHING)

@@ -113,20 +113,33 @@ int world_read_container(const json_t *inspect, struct container_view *ret, stru
 	return 0;
 }
 
-static int look_at(const struct sight *s, const char *name_or_id, enum slot slot,
-		   struct container_view *ret, struct error *ret_error)
+static enum slot slot_of(const struct sight *s, const char *name)
+{
+	for (enum slot slot = SLOT_MAIN; slot < SLOTS; slot++) {
+		_cleanup_free_ char *ours = world_slot_name(s->name, slot);
+
+		if (name && streq(name + (name[0] == '/'), ours))
+			return slot;
+	}
+	return SLOT_OTHER;
+}
+
+static int look_at(const struct sight *s, const char *name_or_id, struct container_view *ret,
+		   struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
-	int r = engine_inspect_container(s->engine, name_or_id, &j, ret_error);
+	int r;
 
-	if (r == -ENOENT) {
-		*ret = (struct container_view){0};
+	*ret = (struct container_view){0};
+	if (!name_or_id[0])
 		return 0;
-	}
+	r = engine_inspect_container(s->engine, name_or_id, &j, ret_error);
+	if (r == -ENOENT)
+		return 0;
 	if (r == 0)
 		r = world_read_container(j, ret, ret_error);
 	if (r == 0)
-		ret->slot = slot;
+		ret->slot = slot_of(s, json_get_string(j, "Name"));
 	return r;
 }
 
@@ -135,7 +148,7 @@ int world_look_at_names(const struct sight *s, struct container_view ret[SLOTS],
 {
 	for (enum slot slot = SLOT_MAIN; slot < SLOTS; slot++) {
 		_cleanup_free_ char *name = world_slot_name(s->name, slot);
-		int r = look_at(s, name, slot, &ret[slot], ret_error);
+		int r = look_at(s, name, &ret[slot], ret_error);
 
 		if (r < 0)
 			return r;
@@ -143,40 +156,33 @@ int world_look_at_names(const struct sight *s, struct container_view ret[SLOTS],
 	return 0;
 }
 
-static bool has_id(const struct container_view *v, const char *id)
+/* Before the trial names tell who is who, for nothing was decided about any of them. */
+void world_assign(const struct container_view slots[SLOTS], struct world *ret)
 {
-	return id[0] && streq(v->id, id);
+	ret->old = slots[SLOT_MAIN];
+	if (digest_is_set(&slots[SLOT_NEXT].target))
+		ret->new = slots[SLOT_NEXT];
+	else
+		ret->obstacle = slots[SLOT_NEXT];
+	if (view_exists(&slots[SLOT_PREV]))
+		ret->obstacle = slots[SLOT_PREV];
 }
 
-void world_assign(const struct record *r, const struct container_view slots[SLOTS],
-		  struct world *ret)
+/* From then on their ids tell, whatever anybody renames them to. */
+static int look_at_containers(const struct sight *s, const struct record *r, struct world *ret,
+			      struct error *ret_error)
 {
-	const struct container_view *next = &slots[SLOT_NEXT], *prev = &slots[SLOT_PREV];
+	struct container_view slots[SLOTS];
+	int q;
 
-	switch (r->phase) {
-	case PHASE_IDLE:
-	case PHASE_PREPARE:
-		ret->old = slots[SLOT_MAIN];
-		if (digest_is_set(&next->target))
-			ret->new = *next;
-		else
-			ret->obstacle = *next;
-		if (view_exists(prev))
-			ret->obstacle = *prev;
-		return;
-	case PHASE_TRIAL:
-	case PHASE_COMMIT:
-	case PHASE_REVERT:
-		for (enum slot slot = SLOT_MAIN; slot < SLOTS; slot++) {
-			if (has_id(&slots[slot], r->old_id))
-				ret->old = slots[slot];
-			else if (has_id(&slots[slot], r->new_id))
-				ret->new = slots[slot];
-			else if (view_exists(&slots[slot]))
-				ret->obstacle = slots[slot];
-		}
-		return;
+	if (r->phase == PHASE_IDLE || r->phase == PHASE_PREPARE) {
+		q = world_look_at_names(s, slots, ret_error);
+		if (q == 0)
+			world_assign(slots, ret);
+		return q;
 	}
+	q = look_at(s, r->old_id, &ret->old, ret_error);
+	return q < 0 ? q : look_at(s, r->new_id, &ret->new, ret_error);
 }
 
 /* The Id behind an image reference; empty when there is none. */
@@ -203,21 +209,6 @@ static int look_at_pinned(const struct sight *s, const struct release *release, 
 		return 0;
 	pinned = ref_pinned(s->ref, &release->digest);
 	return look_at_image(s, pinned, ret, size, ret_error);
-}
-
-/* Somebody may have renamed them: then their ids still tell. */
-static int look_by_id(const struct sight *s, const struct record *r, struct world *ret,
-		      struct error *ret_error)
-{
-	int q = 0;
-
-	if (r->phase != PHASE_TRIAL && r->phase != PHASE_COMMIT && r->phase != PHASE_REVERT)
-		return 0;
-	if (!view_exists(&ret->old) && r->old_id[0])
-		q = look_at(s, r->old_id, SLOT_OTHER, &ret->old, ret_error);
-	if (q == 0 && !view_exists(&ret->new) && r->new_id[0])
-		q = look_at(s, r->new_id, SLOT_OTHER, &ret->new, ret_error);
-	return q;
 }
 
 static int look_at_tag(const struct sight *s, char *ret, size_t size, struct error *ret_error)
@@ -272,15 +263,10 @@ static int look_at_images(const struct sight *s, const struct record *r, struct 
 int world_look(const struct sight *s, const struct record *r, struct world *ret,
 	       struct error *ret_error)
 {
-	struct container_view slots[SLOTS];
 	struct world w = {0};
-	int q = world_look_at_names(s, slots, ret_error);
+	int q = look_at_containers(s, r, &w, ret_error);
 
-	if (q < 0)
-		return q;
-	world_assign(r, slots, &w);
 	boot_id(w.boot_id);
-	q = look_by_id(s, r, &w, ret_error);
 	if (q == 0)
 		q = look_at_images(s, r, &w, ret_error);
 	if (q == 0)

@@ -92,6 +92,5 @@ char *world_slot_name(const char *name, enum slot slot);
 /* For tests: an inspect answer to a view. Pure. */
 int world_read_container(const json_t *inspect, struct container_view *ret,
 			 struct error *ret_error) warn_unused;
-/* Who is who among the three names, given the record. Pure. */
-void world_assign(const struct record *r, const struct container_view slots[SLOTS],
-		  struct world *ret);
+/* Who is who among the three names, before a trial. Pure. */
+void world_assign(const struct container_view slots[SLOTS], struct world *ret);

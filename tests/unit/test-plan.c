@@ -499,7 +499,12 @@ static void test_recover(void **state)
 		assert_int_equal(s.r.serving, worlds[i].serving);
 		assert_false(s.r.blame || s.r.target.brought);
 		assert_string_equal(s.r.target.digest.text, worlds[i].new_id[0] ? TARGET : "");
-		world_assign(&s.r, slots, &s.w);
+		for (enum slot slot = SLOT_MAIN; slot < SLOTS; slot++) {
+			if (s.r.old_id[0] && streq(slots[slot].id, s.r.old_id))
+				s.w.old = slots[slot];
+			if (s.r.new_id[0] && streq(slots[slot].id, s.r.new_id))
+				s.w.new = slots[slot];
+		}
 		SET(s.w.tag, "image-old");
 		expect_next(&s, worlds[i].next_action, "recovered", worlds[i].main);
 	}
