@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "protocol.h"
+
+#define A "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define B "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+static int pair[2];
+
+static int open_pair(void **state)
+{
+	(void)state;
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair);
+}
+
+static int close_pair(void **state)
+{
+	(void)state;
+	close(pair[0]);
+	close(pair[1]);
+	return 0;
+}
+
+/* Over the wire and back. */
+static json_t *carry(json_t *j)
+{
+	struct error e = {0};
+	json_t *back = NULL;
+
+	assert_int_equal(protocol_write(pair[0], j), 0);
+	json_decref(j);
+	if (protocol_read(pair[1], 1000, &back, &e) < 0)
+		fail_msg("%s", e.text);
+	return back;
+}
+
+static void test_request(void **state)
+{
+	struct digest known[2];
+	struct fetch_request q = {.image = "r.io/app:1",
+				  .os = "linux",
+				  .architecture = "arm",
+				  .variant = "v7",
+				  .known = known,
+				  .n_known = 2};
+	struct fetch_request back = {0};
+	_cleanup_json_ json_t *j = NULL;
+	struct error e = {0};
+
+	(void)state;
+	assert_int_equal(digest_parse(A, &known[0]), 0);
+	assert_int_equal(digest_parse(B, &known[1]), 0);
+	j = carry(protocol_request_to_json(&q));
+	assert_int_equal(protocol_request_from_json(j, &back, &e), 0);
+	assert_string_equal(back.image, q.image);
+	assert_string_equal(back.os, q.os);
+	assert_string_equal(back.architecture, q.architecture);
+	assert_string_equal(back.variant, q.variant);
+	assert_int_equal(back.n_known, 2);
+	assert_string_equal(back.known[1].text, B);
+	free((void *)back.known);
+}
+
+static void assert_reply(const struct fetch_reply *a)
+{
+	_cleanup_json_ json_t *j = carry(protocol_reply_to_json(a));
+	struct fetch_reply back = {0};
+	struct error e = {0};
+
+	assert_int_equal(protocol_reply_from_json(j, &back, &e), 0);
+	assert_memory_equal(&back.digest, &a->digest, sizeof(back.digest));
+	assert_int_equal(back.known, a->known);
+	assert_memory_equal(&back.manifest, &a->manifest, sizeof(back.manifest));
+	assert_int_equal(back.manifest_known, a->manifest_known);
+	assert_memory_equal(&back.config, &a->config, sizeof(back.config));
+	assert_true(back.layer_bytes == a->layer_bytes);
+}
+
+static void test_replies(void **state)
+{
+	struct fetch_reply known = {.digest = {A}, .known = true};
+	struct fetch_reply manifest = {.digest = {A}, .manifest = {B}, .manifest_known = true};
+	struct fetch_reply full = {
+		.digest = {A}, .manifest = {B}, .config = {A}, .layer_bytes = INT64_MAX};
+
+	(void)state;
+	assert_reply(&known);
+	assert_reply(&manifest);
+	assert_reply(&full);
+}
+
+static void test_errors(void **state)
+{
+	static const int codes[] = {-EKEYREJECTED, -ENOENT,	  -ECANCELED,	 -ETIMEDOUT,
+				    -EACCES,	   -EBUSY,	  -EREMOTEIO,	 -EPROTO,
+				    -EBADMSG,	   -ECONNREFUSED, -EHOSTUNREACH, -ECONNRESET,
+				    -EFBIG,	   -EINVAL,	  -EIO};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
+		struct error e = {0}, back = {0};
+		struct fetch_reply reply = {.known = true};
+		_cleanup_json_ json_t *j = NULL;
+
+		(void)error_set(&e, codes[i], "no \"%zu\"", i);
+		j = carry(protocol_error_to_json(&e, (unsigned int)i));
+		assert_int_equal(protocol_reply_from_json(j, &reply, &back), codes[i]);
+		assert_int_equal(back.code, codes[i]);
+		assert_string_equal(back.text, e.text);
+		assert_int_equal(reply.retry_after_s, i);
+		assert_false(reply.known);
+	}
+}
+
+static json_t *from_text(const char *text)
+{
+	struct error e;
+	json_t *j = NULL;
+
+	assert_int_equal(json_parse(text, strlen(text), "test", &j, &e), 0);
+	return j;
+}
+
+static void test_error_of_a_stranger(void **state)
+{
+	static const struct {
+		const char *text;
+		int code;
+		unsigned int retry_after;
+	} cases[] = {
+		{"{\"error\":{\"code\":\"EWHATEVER\",\"text\":\"x\"}}", -EIO, 0},
+		{"{\"error\":{\"code\":2}}", -EIO, 0},
+		{"{\"error\":{}}", -EIO, 0},
+		{"{\"error\":null}", -EIO, 0},
+		{"{\"error\":7,\"digest\":\"" A "\",\"known\":true}", -EIO, 0},
+		{"{\"error\":{\"code\":\"0\"}}", -EIO, 0},
+		{"{\"error\":{\"code\":\"EBUSY\",\"retry-after\":-1}}", -EBUSY, 0},
+		{"{\"error\":{\"code\":\"EBUSY\",\"retry-after\":9223372036854775807}}", -EBUSY,
+		 86400},
+		{"{\"error\":{\"code\":\"EBUSY\",\"retry-after\":\"5\"}}", -EBUSY, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_json_ json_t *j = from_text(cases[i].text);
+		struct fetch_reply reply = {0};
+		struct error e = {0};
+
+		if (protocol_reply_from_json(j, &reply, &e) != cases[i].code)
+			fail_msg("%s: %d", cases[i].text, e.code);
+		assert_int_equal(reply.retry_after_s, cases[i].retry_after);
+		assert_string_not_equal(e.text, "");
+	}
+}
+
+static void test_text_cut_inside_a_character(void **state)
+{
+	struct error e = {.code = -EIO, .text = "gr\303"}, back = {0};
+	struct fetch_reply reply;
+	_cleanup_json_ json_t *j = carry(protocol_error_to_json(&e, 0));
+
+	(void)state;
+	assert_int_equal(protocol_reply_from_json(j, &reply, &back), -EIO);
+	assert_string_equal(back.text, "gr?");
+}
+
+static void test_bad_replies(void **state)
+{
+	static const char *const cases[] = {
+		"{}",
+		"[]",
+		"{\"digest\":7}",
+		"{\"digest\":\"sha256:abc\",\"known\":true}",
+		"{\"digest\":\"" A "\"}",
+		"{\"digest\":\"" A "\",\"known\":1}",
+		"{\"digest\":\"" A "\",\"manifest\":\"" B "\"}",
+		"{\"digest\":\"" A "\",\"manifest\":\"" B "\",\"config\":\"" A "\"}",
+		"{\"digest\":\"" A "\",\"manifest\":\"" B "\",\"config\":\"" A
+		"\",\"layer-bytes\":-1}",
+		"{\"digest\":\"" A "\",\"manifest\":\"" B "\",\"config\":\"" A
+		"\",\"layer-bytes\":\"1\"}",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_json_ json_t *j = from_text(cases[i]);
+		struct fetch_reply reply = {.layer_bytes = 4711};
+		struct error e = {0};
+
+		if (protocol_reply_from_json(j, &reply, &e) != -EBADMSG)
+			fail_msg("%s was taken", cases[i]);
+		assert_true(reply.layer_bytes == 4711);
+	}
+}
+
+#define REQUEST(known) \
+	"{\"image\":\"x\",\"os\":\"linux\",\"architecture\":\"arm\",\"known\":" known "}"
+
+static void test_bad_requests(void **state)
+{
+	static const char *const cases[] = {
+		"{}",
+		"[]",
+		"{\"image\":\"x\",\"os\":\"linux\"}",
+		"{\"image\":7,\"os\":\"linux\",\"architecture\":\"arm\"}",
+		REQUEST("7"),
+		REQUEST("[7]"),
+		REQUEST("[\"sha256:abc\"]"),
+		REQUEST("[\"" A "\",\"\"]"),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_json_ json_t *j = from_text(cases[i]);
+		struct fetch_request request = {.image = "untouched"};
+		struct error e = {0};
+
+		if (protocol_request_from_json(j, &request, &e) != -EBADMSG)
+			fail_msg("%s was taken", cases[i]);
+		assert_string_equal(request.image, "untouched");
+	}
+}
+
+static int read_text(const char *text, size_t n, bool shut, struct error *e)
+{
+	json_t *j = NULL;
+	int r;
+
+	assert_int_equal(write_all(pair[0], text, n), 0);
+	if (shut)
+		assert_int_equal(shutdown(pair[0], SHUT_WR), 0);
+	r = protocol_read(pair[1], 100, &j, e);
+	json_decref(j);
+	return r;
+}
+
+static void test_read_timeout(void **state)
+{
+	struct error e = {0};
+	uint64_t start = now_ms();
+
+	(void)state;
+	assert_int_equal(read_text("{}", 2, false, &e), -ETIMEDOUT);
+	assert_in_range(now_ms() - start, 90, 2000);
+}
+
+static void test_read_cut(void **state)
+{
+	struct error e = {0};
+
+	(void)state;
+	assert_int_equal(read_text("{}", 2, true, &e), -EPIPE);
+}
+
+static void test_read_nothing(void **state)
+{
+	struct error e = {0};
+
+	(void)state;
+	assert_int_equal(read_text("", 0, true, &e), -EPIPE);
+}
+
+static void test_read_garbage(void **state)
+{
+	struct error e = {0};
+
+	(void)state;
+	assert_int_equal(read_text("nonsense\n", 9, false, &e), -EBADMSG);
+	assert_int_equal(read_text("[]\n", 3, false, &e), -EBADMSG);
+	assert_int_equal(read_text("\n", 1, false, &e), -EBADMSG);
+	assert_int_equal(read_text("{}\n{}\n", 6, false, &e), -EBADMSG);
+	assert_int_equal(read_text("{}\n", 3, false, &e), 0);
+}
+
+static void test_read_too_much(void **state)
+{
+	_cleanup_free_ char *big = xcalloc(PROTOCOL_LINE_MAX, 1);
+	int size = 1024 * 1024;
+	struct error e = {0};
+
+	(void)state;
+	memset(big, ' ', PROTOCOL_LINE_MAX);
+	assert_int_equal(
+		setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) == 0 ||
+			setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0,
+		1);
+	assert_int_equal(read_text(big, PROTOCOL_LINE_MAX, false, &e), -EFBIG);
+}
+
+static void test_write_too_much(void **state)
+{
+	_cleanup_free_ char *big = xcalloc(PROTOCOL_LINE_MAX + 1, 1);
+	_cleanup_json_ json_t *j = NULL;
+
+	(void)state;
+	memset(big, 'x', PROTOCOL_LINE_MAX);
+	j = json_pack("{ss}", "a", big);
+	assert_int_equal(protocol_write(pair[0], j), -EFBIG);
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+static void test_read_interrupted(void **state)
+{
+	struct sigaction action = {.sa_handler = on_alarm}, old;
+	struct itimerval soon = {.it_value = {.tv_usec = 50000}};
+	struct error e = {0};
+	json_t *j = NULL;
+
+	(void)state;
+	assert_int_equal(sigaction(SIGALRM, &action, &old), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+	assert_int_equal(protocol_read(pair[1], 10000, &j, &e), -ECANCELED);
+	assert_int_equal(sigaction(SIGALRM, &old, NULL), 0);
+}
+
+#define test(f) cmocka_unit_test_setup_teardown(f, open_pair, close_pair)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		test(test_request),
+		test(test_replies),
+		test(test_errors),
+		test(test_error_of_a_stranger),
+		test(test_text_cut_inside_a_character),
+		test(test_bad_replies),
+		test(test_bad_requests),
+		test(test_read_timeout),
+		test(test_read_cut),
+		test(test_read_nothing),
+		test(test_read_garbage),
+		test(test_read_too_much),
+		test(test_write_too_much),
+		test(test_read_interrupted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

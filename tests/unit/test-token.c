@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <time.h>
+
+#include "token.h"
+
+static bool trusted(const char *image, const char *registry, const char *realm)
+{
+	const char *why;
+	struct url a, b;
+	struct ref ref;
+	bool r;
+
+	assert_int_equal(ref_parse(image, &ref, &why), 0);
+	assert_int_equal(url_parse(registry, &a), 0);
+	assert_int_equal(url_parse(realm, &b), 0);
+	r = token_host_is_trusted(&ref, &a, &b);
+	ref_free(&ref);
+	url_free(&a);
+	url_free(&b);
+	return r;
+}
+
+static void test_who_may_see_credentials(void **state)
+{
+	static const struct {
+		const char *registry, *realm;
+		bool trusted;
+	} cases[] = {
+		{"https://r.io", "https://r.io/token", true},
+		{"https://r.io:5000", "https://r.io:5001/token", true},
+		{"https://r.io", "http://r.io/token", false},
+		{"http://r.io:5000", "http://r.io:5001/token", true},
+		{"http://r.io:5000", "https://r.io/token", true},
+		{"https://registry.gitlab.com", "https://gitlab.com/jwt/auth", true},
+		{"https://a.b.gitlab.com", "https://gitlab.com/jwt/auth", true},
+		{"https://gitlab.com", "https://registry.gitlab.com/", false},
+		{"https://registry.gitlab.com", "https://auth.gitlab.com/", false},
+		{"https://registry.gitlab.com", "https://com/", false},
+		{"https://registry.gitlab.com", "https://lab.com/", false},
+		{"https://registry.gitlab.com", "https://gitlab.com.evil/", false},
+		{"https://r.io", "https://evil/", false},
+		{"https://r.io", "https://auth.docker.io/token", false},
+		{"https://10.0.0.1", "https://0.0.1/", false},
+		{"https://10.0.0.1", "https://10.0.0.1/", true},
+		{"https://[::1]", "https://[::1]:80/", true},
+		{"https://[::1]", "https://[::2]/", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (trusted("r.io/app", cases[i].registry, cases[i].realm) != cases[i].trusted)
+			fail_msg("%s -> %s", cases[i].registry, cases[i].realm);
+	}
+	assert_true(trusted("app", "https://registry-1.docker.io", "https://auth.docker.io/token"));
+	assert_false(trusted("app", "https://registry-1.docker.io", "http://auth.docker.io/token"));
+	assert_false(trusted("app", "https://registry-1.docker.io", "https://docker.io/"));
+	assert_false(trusted("app", "https://registry-1.docker.io", "https://evil.docker.io/"));
+}
+
+static void test_retry_after(void **state)
+{
+	static const struct {
+		const char *headers;
+		unsigned int seconds;
+	} cases[] = {
+		{"HTTP/1.1 429\n", 0},
+		{"HTTP/1.1 429\nRetry-After: 5\n", 5},
+		{"HTTP/1.1 429\nretry-after:\t 5 \n", 5},
+		{"HTTP/1.1 429\nRetry-After: 86401\n", 86400},
+		{"HTTP/1.1 429\nRetry-After: 99999999999999999999999999\n", 86400},
+		{"HTTP/1.1 429\nRetry-After: -1\n", 0},
+		{"HTTP/1.1 429\nRetry-After: 1.5\n", 0},
+		{"HTTP/1.1 429\nRetry-After:\n", 0},
+		{"HTTP/1.1 429\nRetry-After: Fri, 31 Dec 2010 23:59:59 GMT\n", 0},
+		{"HTTP/1.1 429\nRetry-After: Fri, 31 Dec 9999 23:59:59 GMT\n", 86400},
+		{"HTTP/1.1 429\nRetry-After: Fri, 31 Dec 9999 23:59:59 GMT+1\n", 0},
+		{"HTTP/1.1 429\nX-Retry-After: 5\n", 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct http_response r = {.headers = (char *)cases[i].headers};
+
+		if (token_retry_after(&r) != cases[i].seconds)
+			fail_msg("%s: %u", cases[i].headers, token_retry_after(&r));
+	}
+}
+
+static void test_message(void **state)
+{
+	static const struct {
+		const char *body, *message;
+	} cases[] = {
+		{"{\"errors\":[{\"code\":\"X\",\"message\":\"no\"},{\"message\":\"b\"}]}", "no"},
+		{"{\"message\":\"no\"}", "no"},
+		{"{\"details\":\"no\"}", "no"},
+		{"{\"errors\":[]}", NULL},
+		{"{\"errors\":[7],\"message\":7}", NULL},
+		{"{\"errors\":[{\"message\":\"\"}]}", NULL},
+		{"<html>", NULL},
+		{"", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct http_response r = {.body = (char *)cases[i].body,
+					  .body_len = strlen(cases[i].body)};
+		_cleanup_free_ char *message = token_error_message(&r);
+
+		if (!streq_null(message, cases[i].message))
+			fail_msg("%s: %s", cases[i].body, message);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_who_may_see_credentials),
+		cmocka_unit_test(test_retry_after),
+		cmocka_unit_test(test_message),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
