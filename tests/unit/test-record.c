@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "json.h"
+#include "record.h"
+
+#define HEX_60	  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab"
+#define DIGEST(x) ((struct digest){.text = "sha256:" HEX_60 x})
+
+static char dir_path[] = "/tmp/test-record-XXXXXX";
+static int dir = -1;
+
+static int open_dir(void **state)
+{
+	(void)state;
+	if (!mkdtemp(dir_path))
+		return -1;
+	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return dir < 0 ? -1 : 0;
+}
+
+static int empty_dir(void **state)
+{
+	(void)state;
+	(void)unlinkat(dir, "hello.json", 0);
+	(void)unlinkat(dir, "hello.json", AT_REMOVEDIR);
+	(void)unlinkat(dir, "hello.json.broken", 0);
+	(void)unlinkat(dir, "hello.json.broken", AT_REMOVEDIR);
+	return 0;
+}
+
+static int close_dir(void **state)
+{
+	(void)state;
+	close(dir);
+	return rmdir(dir_path);
+}
+
+static bool is_there(const char *name)
+{
+	return faccessat(dir, name, F_OK, 0) == 0;
+}
+
+static char *read_back(const char *name)
+{
+	char *text = NULL;
+
+	assert_int_equal(read_file_at(dir, name, (size_t)1 << 20, &text, NULL), 0);
+	return text;
+}
+
+/* Every field in use, at its full length where it has one. Equal records are equal bytes. */
+static void fill(struct record *r, enum phase phase)
+{
+	memset(r, 0, sizeof(*r));
+	record_init(r);
+	r->current.digest = DIGEST("0001");
+	r->current.manifest = DIGEST("0002");
+	(void)strcpy(r->current.image, DIGEST("0003").text);
+	r->previous.digest = DIGEST("0004");
+	r->previous.brought = true;
+	r->downtime_ms = 123456789012;
+	memset(r->last_error, 'e', sizeof(r->last_error) - 1);
+	for (size_t i = 0; i < RECORD_REJECTED_MAX; i++) {
+		struct release x = {.digest = DIGEST("ff00"), .manifest = DIGEST("fe00")};
+
+		x.digest.text[70] = x.manifest.text[70] = "0123456789abcdef"[i];
+		if (i == 3)
+			x.manifest = (struct digest){0};
+		record_reject(r, &x, i ? "it exited with \"3\"" : "");
+	}
+	r->phase = phase;
+	if (phase == PHASE_IDLE)
+		return;
+	r->target.digest = DIGEST("0005");
+	r->target.manifest = DIGEST("0006");
+	r->target.brought = true;
+	memset(r->target.image, 'i', sizeof(r->target.image) - 1);
+	r->synced = r->serving = r->blame = true;
+	memset(r->boot_id, 'b', sizeof(r->boot_id) - 1);
+	memset(r->old_id, 'o', sizeof(r->old_id) - 1);
+	memset(r->new_id, 'n', sizeof(r->new_id) - 1);
+	memset(r->policy, 'p', sizeof(r->policy) - 1);
+	memset(r->reason, 'r', sizeof(r->reason) - 1);
+	r->starts = 3;
+}
+
+static void save(const struct record *r)
+{
+	struct error e = {0};
+
+	if (record_save(dir, "hello", r, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+static void expect_round_trip(const struct record *r)
+{
+	struct error e = {0};
+	struct record back;
+
+	save(r);
+	memset(&back, 0xaa, sizeof(back));
+	if (record_load(dir, "hello", &back, &e) < 0)
+		fail_msg("%s", e.text);
+	assert_memory_equal(&back, r, sizeof(back));
+}
+
+static void test_round_trips(void **state)
+{
+	static const char *const names[] = {"idle", "prepare", "trial", "commit", "revert"};
+	struct record r;
+
+	(void)state;
+	for (enum phase phase = PHASE_IDLE; phase <= PHASE_REVERT; phase++) {
+		_cleanup_free_ char *text = NULL, *expected = NULL;
+
+		fill(&r, phase);
+		expect_round_trip(&r);
+		text = read_back("hello.json");
+		expected = xasprintf("{\n \"version\": 1,\n \"phase\": \"%s\",\n", names[phase]);
+		assert_non_null(after_prefix(text, expected));
+		assert_string_equal(phase_name(phase), names[phase]);
+		assert_true(has_suffix(text, "}\n"));
+		/* The same again with everything that may be empty empty. */
+		memset(&r, 0, sizeof(r));
+		record_init(&r);
+		expect_round_trip(&r);
+		r.phase = phase;
+		if (phase != PHASE_IDLE && phase != PHASE_REVERT)
+			r.target.digest = DIGEST("0005");
+		expect_round_trip(&r);
+	}
+	assert_false(is_there("hello.json.broken"));
+}
+
+/* A new file each time, alone: the disk need not be waited for. */
+static void put(const char *text, size_t len)
+{
+	_cleanup_close_ int fd = -1;
+
+	(void)empty_dir(NULL);
+	fd = openat(dir, "hello.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write_all(fd, text, len), 0);
+}
+
+/* Puts text in the record's place: it must be set aside, whole, and ret stay as it was. */
+static void expect_broken(const char *text, size_t len, const char *what)
+{
+	_cleanup_free_ char *aside = NULL, *prefix = NULL;
+	struct error e = {0};
+	struct record r, untouched;
+	int q;
+
+	memset(&r, 0xaa, sizeof(r));
+	untouched = r;
+	put(text, len);
+	q = record_load(dir, "hello", &r, &e);
+	if (q != -EBADMSG || e.code != q || is_there("hello.json"))
+		fail_msg("%s: %d %s", what, q, e.text);
+	assert_non_null(after_prefix(e.text, "hello.json.broken set aside: record: "));
+	if (!strstr(e.text, what))
+		fail_msg("'%s' does not say %s", e.text, what);
+	assert_memory_equal(&r, &untouched, sizeof(r));
+	aside = read_back("hello.json.broken");
+	assert_memory_equal(aside, text, len);
+	assert_int_equal(record_load(dir, "hello", &r, &e), -ENOENT);
+}
+
+static void expect_broken_json(const json_t *j, const char *what)
+{
+	_cleanup_free_ char *text = json_dumps(j, 0);
+
+	expect_broken(text, strlen(text), what);
+}
+
+static void expect_whole_json(const json_t *j)
+{
+	_cleanup_free_ char *text = json_dumps(j, 0);
+	struct error e = {0};
+	struct record r;
+
+	put(text, strlen(text));
+	if (record_load(dir, "hello", &r, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
+/* Of a full record. Caller owns it. */
+static json_t *load_json(enum phase phase)
+{
+	_cleanup_free_ char *text = NULL;
+	struct record r;
+
+	fill(&r, phase);
+	save(&r);
+	text = read_back("hello.json");
+	return json_loads(text, 0, NULL);
+}
+
+/* The object that the key at the end of path stands in; of a list its first item. */
+static json_t *find(json_t *j, const char *const path[], const char **ret_key)
+{
+	for (; path[1]; path++) {
+		j = json_object_get(j, *path);
+		if (json_is_array(j))
+			j = json_array_get(j, 0);
+	}
+	assert_non_null(json_object_get(j, *path));
+	*ret_key = *path;
+	return j;
+}
+
+/* Each key taken away, and replaced by a value of each type but those that fit: [s]tring, [i]nteger,
+ * [f]loat, [b]oolean, [o]bject, [a]rray, [n]ull. */
+static const struct {
+	const char *path[4];
+	const char *fits;
+} keys[] = {
+	{{"version"}, ""},
+	{{"phase"}, ""},
+	{{"current"}, "n"},
+	{{"current", "digest"}, ""},
+	{{"current", "manifest"}, "n"},
+	{{"current", "image"}, "sn"},
+	{{"current", "brought"}, "b"},
+	{{"previous"}, "n"},
+	{{"previous", "digest"}, ""},
+	{{"rejected"}, "a"},
+	{{"rejected", "digest"}, ""},
+	{{"rejected", "manifest"}, "n"},
+	{{"rejected", "reason"}, "sn"},
+	{{"last_error"}, "sn"},
+	{{"downtime_ms"}, "i"},
+	/* Not in idle. */
+	{{"update", "target"}, ""},
+	{{"update", "target", "digest"}, ""},
+	{{"update", "target", "manifest"}, "n"},
+	{{"update", "target", "image"}, "sn"},
+	{{"update", "target", "brought"}, "b"},
+	{{"update", "synced"}, "b"},
+	{{"update", "boot_id"}, "sn"},
+	{{"update", "old_id"}, "sn"},
+	{{"update", "new_id"}, "sn"},
+	{{"update", "policy"}, "sn"},
+	{{"update", "serving"}, "b"},
+	{{"update", "starts"}, ""}, /* -1 is none */
+	{{"update", "blame"}, "b"},
+	{{"update", "reason"}, "sn"},
+};
+
+static void test_keys(void **state)
+{
+	_cleanup_json_ json_t *others = json_pack("{s:s, s:i, s:f, s:b, s:{}, s:[], s:n}", "s",
+						  "text", "i", -1, "f", 1.5, "b", 1, "o", "a", "n");
+
+	(void)state;
+	for (enum phase phase = PHASE_IDLE; phase <= PHASE_REVERT; phase++) {
+		_cleanup_json_ json_t *whole = load_json(phase);
+
+		for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+			_cleanup_json_ json_t *j = json_deep_copy(whole);
+			const char *key, *type;
+			json_t *object, *other;
+
+			if (phase == PHASE_IDLE && streq(keys[i].path[0], "update"))
+				continue;
+			object = find(j, keys[i].path, &key);
+			json_object_del(object, key);
+			expect_broken_json(j, key);
+			json_object_foreach (others, type, other) {
+				bool fits = strstr(keys[i].fits, type) ||
+					    (*type == 'n' && phase == PHASE_REVERT &&
+					     streq(key, "target")); /* lost with the record */
+
+				json_object_set(object, key, other);
+				if (fits)
+					expect_whole_json(j);
+				else
+					expect_broken_json(j, "record: ");
+			}
+		}
+	}
+}
+
+/* Values of the right type that no record of ours has. */
+static void test_values(void **state)
+{
+	static const struct {
+		const char *path[4];
+		const char *value;
+	} rows[] = {
+		{{"version"}, "2"},
+		{{"version"}, "0"},
+		{{"phase"}, "\"Idle\""},
+		{{"phase"}, "\"\""},
+		{{"current", "digest"}, "\"\""},
+		{{"current", "digest"}, "\"sha256:" HEX_60 "000\""},
+		{{"current", "digest"}, "\"sha256:" HEX_60 "00000\""},
+		{{"current", "digest"}, "\"sha256:" HEX_60 "000A\""},
+		{{"current", "manifest"}, "\"sha512:" HEX_60 "0000\""},
+		{{"update", "starts"}, "1001"},
+		{{"update", "starts"}, "-1"},
+		{{"update", "starts"}, "9223372036854775807"},
+		{{"update", "policy"}, "\"" HEX_60 "\""},
+		{{"update", "old_id"}, "\"" HEX_60 HEX_60 "\""},
+		{{"update", "boot_id"}, "\"0123456789012345678901234567890123456789\""},
+		{{"update", "target", "image"}, "\"" HEX_60 "01234567890123456789\""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_json_ json_t *j = load_json(PHASE_TRIAL);
+		const char *key;
+		json_t *object = find(j, rows[i].path, &key);
+
+		json_object_set_new(object, key, json_loads(rows[i].value, JSON_DECODE_ANY, NULL));
+		expect_broken_json(j, key);
+	}
+}
+
+static void test_rejected_too_many(void **state)
+{
+	_cleanup_json_ json_t *j = load_json(PHASE_IDLE);
+	json_t *list = json_object_get(j, "rejected");
+
+	(void)state;
+	assert_int_equal(json_array_size(list), RECORD_REJECTED_MAX);
+	json_array_append(list, json_array_get(list, 0));
+	expect_broken_json(j, "rejected");
+}
+
+static void test_texts(void **state)
+{
+	static char big[65 * 1024];
+	static const char *const texts[] = {
+		"",
+		"\n",
+		"{",
+		"{}",
+		"[]",
+		"null",
+		"1",
+		"{\"version\":1}",
+		"{\"version\":1}x",
+		"{\"version\":1,\"version\":1}",
+		"\377\376",
+		"{\"version\":1,\"phase\":\"idle\"}",
+	};
+	_cleanup_free_ char *text = NULL;
+	struct record r;
+	size_t len;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		expect_broken(texts[i], strlen(texts[i]), "record: ");
+	fill(&r, PHASE_TRIAL);
+	save(&r);
+	text = read_back("hello.json");
+	len = strlen(text);
+	expect_broken(text, len - 3, "record: ");
+	memset(big, ' ', sizeof(big));
+	memcpy(big, text, len);
+	expect_broken(big, sizeof(big), "File too large");
+	memset(big, 0, sizeof(big)); /* what some file systems leave of a file after a power cut */
+	expect_broken(big, len, "record: ");
+}
+
+/* Each byte to each neighbour by one bit, and the file cut at each byte: read or set aside, and
+ * what was read can be written and read again. */
+static void test_mutations(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	struct record r;
+	struct error e;
+	size_t len, read = 0;
+
+	(void)state;
+	memset(&r, 0, sizeof(r));
+	fill(&r, PHASE_TRIAL);
+	r.n_rejected = 1;
+	memset(r.reason + 10, 0, sizeof(r.reason) - 10);
+	memset(r.last_error + 10, 0, sizeof(r.last_error) - 10);
+	save(&r);
+	text = read_back("hello.json");
+	len = strlen(text);
+	for (size_t i = 0; i < len * 9; i++) {
+		char saved = text[i / 9];
+		int q;
+
+		text[i / 9] = (char)(saved ^ (i % 9 < 8 ? 1 << i % 9 : 0));
+		put(text, i % 9 < 8 ? len : i / 9);
+		text[i / 9] = saved;
+		q = record_load(dir, "hello", &r, &e);
+		assert_true(q == 0 || q == -EBADMSG);
+		assert_true(is_there("hello.json") == (q == 0));
+		if (q < 0 || read++ % 1000)
+			continue;
+		expect_round_trip(&r);
+	}
+	assert_in_range(read, 1, len * 9 - 1);
+}
+
+/* Not broken but not to be had now: it stays in its place. */
+static void test_unreadable(void **state)
+{
+	struct record r;
+	struct error e = {0};
+
+	(void)state;
+	assert_int_equal(record_load(dir, "hello", &r, &e), -ENOENT);
+	assert_int_equal(e.code, -ENOENT);
+	assert_int_equal(mkdirat(dir, "hello.json", 0700), 0);
+	assert_int_equal(record_load(dir, "hello", &r, &e), -EBADMSG);
+	assert_true(is_there("hello.json.broken") && !is_there("hello.json"));
+	/* The way aside is barred: say so, rather than begin anew over it. */
+	assert_int_equal(mkfifoat(dir, "hello.json", 0600), 0);
+	assert_int_equal(record_load(dir, "hello", &r, &e), -EISDIR);
+	assert_true(is_there("hello.json"));
+	fill(&r, PHASE_IDLE);
+	assert_true(record_save(-1, "hello", &r, &e) < 0);
+	assert_true(e.code == -EBADF && after_prefix(e.text, "hello.json: cannot write: "));
+}
+
+static void test_rejections(void **state)
+{
+	struct release a = {.digest = DIGEST("000a"), .manifest = DIGEST("00a0")};
+	struct release none = {0};
+	char reason[1000];
+	struct record r;
+
+	(void)state;
+	record_init(&r);
+	assert_true(r.phase == PHASE_IDLE && r.downtime_ms == -1 && r.n_rejected == 0);
+	assert_null(record_rejected(&r, &none.digest));
+	record_reject(&r, &a, "first");
+	record_reject(&r, &(struct release){.digest = DIGEST("000b")}, "b");
+	memset(reason, 'x', sizeof(reason) - 1);
+	reason[sizeof(reason) - 1] = '\0';
+	record_reject(&r, &a, reason);
+	assert_int_equal(r.n_rejected, 2);
+	assert_string_equal(r.rejected[0].reason, "b");
+	assert_ptr_equal(record_rejected(&r, &a.digest), &r.rejected[1]);
+	assert_ptr_equal(record_rejected(&r, &a.manifest), &r.rejected[1]);
+	assert_int_equal(strlen(r.rejected[1].reason), RECORD_TEXT_MAX - 1);
+	assert_null(
+		record_rejected(&r, &none.digest)); /* b has no manifest: that matches nothing */
+	assert_null(record_rejected(&r, &DIGEST("000c")));
+	fill(&r, PHASE_IDLE);
+	assert_non_null(record_rejected(&r, &DIGEST("ff00")));
+	record_reject(&r, &a, "one too many");
+	assert_int_equal(r.n_rejected, RECORD_REJECTED_MAX);
+	assert_null(record_rejected(&r, &DIGEST("ff00")));
+	assert_non_null(record_rejected(&r, &DIGEST("ff01")));
+	assert_ptr_equal(record_rejected(&r, &a.digest), &r.rejected[RECORD_REJECTED_MAX - 1]);
+}
+
+#define in_empty_dir(test) cmocka_unit_test_teardown(test, empty_dir)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		in_empty_dir(test_round_trips), in_empty_dir(test_keys),
+		in_empty_dir(test_values),	in_empty_dir(test_rejected_too_many),
+		in_empty_dir(test_texts),	in_empty_dir(test_mutations),
+		in_empty_dir(test_unreadable),	cmocka_unit_test(test_rejections),
+	};
+
+	return cmocka_run_group_tests(tests, open_dir, close_dir);
+}
