@@ -316,7 +316,7 @@ def test_bearer_with_credentials(fetch, registry):
     assert token.path == "/token?x=1&service=reg&scope=repository%3Aapp%3Apull%2Cpush"
     assert token.authorization == basic()
     assert [s.authorization for s in registry.seen if s is not token] == \
-        [None, "Bearer tok", "Bearer tok"]
+        [basic(), "Bearer tok", "Bearer tok"]
 
 
 def test_identity_token(fetch, registry):
@@ -445,7 +445,7 @@ def test_basic(fetch, registry):
     fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
     registry.seen.clear()
     assert fetch.ask(f"{registry.host}/app")["digest"] == digest
-    assert [s.authorization for s in registry.seen] == [None, basic(), basic()]
+    assert [s.authorization for s in registry.seen] == [basic(), basic()]
 
 
 def test_basic_with_wrong_password(fetch, registry):
