@@ -154,7 +154,7 @@ static void explore(size_t setup, unsigned int step)
 
 int main(int argc, char **argv)
 {
-	unsigned int step = argc > 1 && streq(argv[1], "--all") ? 1 : 97;
+	unsigned int step = argc > 1 && streq(argv[1], "--all") ? 1 : 199;
 
 	for (size_t i = 0; i < ARRAY_SIZE(setups); i++)
 		explore(i, step);
