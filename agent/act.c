@@ -196,14 +196,50 @@ static int plan_first(const struct hands *h, const char *reference, const char *
 	return r < 0 ? error_prefix(ret_error, "%s", h->config->create) : 0;
 }
 
+/* They would be left with a network or a process space that is gone. */
+static int refuse_dependents(const struct hands *h, const struct container_view *old,
+			     struct error *ret_error)
+{
+	static const char *const modes[] = {"NetworkMode", "PidMode", "IpcMode"};
+	_cleanup_json_ json_t *list = NULL;
+	const json_t *v;
+	size_t i;
+	int r = engine_list(h->sight.engine, &list, ret_error);
+
+	if (r < 0)
+		return r;
+	json_array_foreach (list, i, v) {
+		const char *id = json_get_string(v, "Id");
+		_cleanup_json_ json_t *other = NULL;
+		struct error gone;
+
+		if (!id || streq(id, old->id) ||
+		    engine_inspect_container(h->sight.engine, id, &other, &gone) < 0)
+			continue;
+		for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
+			const char *mode = json_string_value(
+				json_get_path(other, "HostConfig", modes[m], NULL));
+			const char *whose = mode ? after_prefix(mode, "container:") : NULL;
+
+			if (whose && (streq(whose, old->id) || streq(whose, h->sight.name)))
+				return error_set(ret_error, -EKEYREJECTED,
+						 "container %s shares its %s, and would be cut off",
+						 json_get_string(other, "Name") + 1, modes[m]);
+		}
+	}
+	return 0;
+}
+
 int act_check(const struct hands *h, const struct container_view *old, const char *target,
 	      struct error *ret_error)
 {
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+	int r;
 
 	if (!view_exists(old))
 		return plan_first(h, h->config->image, target, &plan, ret_error);
-	return plan_successor(h, old, NULL, h->config->image, target, &plan, ret_error);
+	r = refuse_dependents(h, old, ret_error);
+	return r < 0 ? r : plan_successor(h, old, NULL, h->config->image, target, &plan, ret_error);
 }
 
 static int create_and_connect(const struct hands *h, const struct recreate_plan *plan,

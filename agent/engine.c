@@ -242,6 +242,15 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 	return 0;
 }
 
+int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
+{
+	return call(e,
+		    &(struct call){.method = "GET",
+				   .path = "/containers/json?all=1",
+				   .what = "list containers"},
+		    ret, ret_error);
+}
+
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 			 struct error *ret_error)
 {

@@ -28,6 +28,8 @@ const struct oci_platform *engine_platform(const struct engine *e);
  * that begins like it is not taken for it. */
 int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **ret,
 			     struct error *ret_error) warn_unused;
+/* All containers, stopped ones too, as the list gives them: an array. */
+int engine_list(struct engine *e, json_t **ret, struct error *ret_error) warn_unused;
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 			 struct error *ret_error) warn_unused;
 int engine_changes(struct engine *e, const char *id, json_t **ret,

@@ -283,3 +283,13 @@ def test_state_directory_is_made(house):
     house.up()
     assert (house.pullet.state / "app.json").is_file()
     assert next(iter(house.pullet.record("app"))) == "version"
+
+
+def test_container_that_others_share_a_network_with_is_refused(house):
+    house.up()
+    house.engine.run("sidecar", house.registry.ref(house.repository + ":stable"),
+                     HostConfig={"NetworkMode": "container:app"})
+    house.publish()
+    entry = house.once("refused", "sidecar")
+    assert "NetworkMode" in entry["reason"]
+    assert sorted(house.engine.running()) == ["app", "sidecar"]
