@@ -143,16 +143,28 @@ static const char *check_tag(const char *tag)
 	return NULL;
 }
 
+/* Whether Docker takes what stands before the first slash for a host. */
+static bool names_a_host(const char *name)
+{
+	size_t n = strcspn(name, "/");
+
+	return name[n] && (strcspn(name, ".:") < n || strncmp(name, "localhost/", 10) == 0);
+}
+
+static bool looks_like_id(const char *name)
+{
+	return strlen(name) == 64 && strspn(name, "0123456789abcdef") == 64;
+}
+
 /* Cuts "[host/]path" into its two halves as Docker does. */
 static void split_name(const char *name, char **ret_host, char **ret_path)
 {
-	const char *slash = strchr(name, '/');
-	size_t n = slash ? (size_t)(slash - name) : 0;
+	size_t n = strcspn(name, "/");
 	_cleanup_free_ char *first = xstrndup(name, n);
 
-	if (slash && (strpbrk(first, ".:") || streq(first, "localhost"))) {
+	if (names_a_host(name)) {
 		*ret_host = xstrdup(streq(first, "index.docker.io") ? "docker.io" : first);
-		*ret_path = xstrdup(slash + 1);
+		*ret_path = xstrdup(name + n + 1);
 	} else {
 		*ret_host = xstrdup("docker.io");
 		*ret_path = xstrdup(name);
@@ -192,7 +204,7 @@ static const char *parse(const char *s, struct ref *ref)
 		ref->tag = xstrdup("latest");
 	}
 	/* Docker takes such a thing for an image Id, and so would whoever reads it. */
-	if (strlen(name) == 64 && strspn(name, "0123456789abcdef") == 64)
+	if (looks_like_id(name))
 		return "the repository name looks like an image Id";
 	split_name(name, &ref->host, &ref->path);
 	why = check_host(ref->host);
@@ -235,16 +247,16 @@ char *ref_repository(const struct ref *r)
 
 char *ref_tagged(const struct ref *r)
 {
-	const char *official;
+	const char *name = r->path, *official = after_prefix(r->path, "library/");
 
 	if (!r->tag)
 		return NULL;
-	if (!streq(r->host, "docker.io"))
-		return xasprintf("%s/%s:%s", r->host, r->path, r->tag);
-	official = after_prefix(r->path, "library/");
 	if (official && !strchr(official, '/'))
-		return xasprintf("%s:%s", official, r->tag);
-	return xasprintf("%s:%s", r->path, r->tag);
+		name = official;
+	/* The short form only where it means the same again. */
+	if (!streq(r->host, "docker.io") || names_a_host(name) || looks_like_id(name))
+		return xasprintf("%s/%s:%s", r->host, r->path, r->tag);
+	return xasprintf("%s:%s", name, r->tag);
 }
 
 char *ref_pinned(const struct ref *r, const struct digest *d)

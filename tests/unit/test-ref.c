@@ -175,6 +175,15 @@ static void test_names(void **state)
 		{"docker.io/team/app:1", "docker.io/team/app", "team/app:1",
 		 "registry-1.docker.io"},
 		{"r.io/library/app:1", "r.io/library/app", "r.io/library/app:1", "r.io"},
+		/* short, they would name other images */
+		{"docker.io/a.b/app", "docker.io/a.b/app", "docker.io/a.b/app:latest",
+		 "registry-1.docker.io"},
+		{"docker.io/localhost/app", "docker.io/localhost/app",
+		 "docker.io/localhost/app:latest", "registry-1.docker.io"},
+		{"docker.io/" HEX64, "docker.io/library/" HEX64,
+		 "docker.io/library/" HEX64 ":latest", "registry-1.docker.io"},
+		{"docker.io/localhost", "docker.io/library/localhost", "localhost:latest",
+		 "registry-1.docker.io"},
 		{"library/a/b", "docker.io/library/a/b", "library/a/b:latest",
 		 "registry-1.docker.io"},
 	};
