@@ -77,7 +77,7 @@ class House:
 
     def configure(self, agent=None, registries=None, more="", **settings):
         """The container "app", with these keys (health_period for health-period)."""
-        self.settings = {"image": self.image,
+        self.settings = {"image": self.image, "health-period": "700ms",
                          **{key.replace("_", "-"): value for key, value in settings.items()}}
         self.pullet.configure({"app": self.settings}, agent=agent, registries=registries, more=more)
 

@@ -20,7 +20,7 @@ BAD = {
     "exits after 1 s": dict(script=("sleep", 1000, "exit", 4), reason="4"),
     "unhealthy": dict(script=("wait",), config={"Healthcheck": SICK}, reason="health"),
     "never healthy": dict(script=("wait",), config={"Healthcheck": SLOW}, reason="health"),
-    "no program": dict(images=garbage(), reason="status"),
+    "no program": dict(images=garbage(), reason="status"),  # no engine says more
     "no such command": dict(images=Image({"actor": program()}, {"Cmd": ["/nothing"]}),
                             reason="/nothing"),
 }
@@ -29,6 +29,8 @@ BAD = {
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_version(house, kind):
     first, _ = house.up()
+    if "after" in kind:
+        house.configure(create=UP, health_period="2s")
     case = dict(BAD[kind])
     reason, script = case.pop("reason"), case.pop("script", ())
     second = house.publish(*script, **case)
