@@ -44,7 +44,7 @@ static int64_t parse_time(const char *s)
 	}
 	t = timegm(&tm);
 	if ((*p == '+' || *p == '-') && sscanf(p + 1, "%2d:%2d", &hours, &minutes) == 2)
-		t -= (*p == '+' ? 1 : -1) * (hours * 3600 + minutes * 60);
+		t -= (time_t)(*p == '+' ? 1 : -1) * (hours * 3600 + minutes * 60);
 	return (int64_t)t * 1000000000 + ns;
 }
 
