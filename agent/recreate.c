@@ -117,11 +117,14 @@ static bool has_entries(const json_t *changes, const char *path)
 	return false;
 }
 
-static const char *first_copied(const json_t *container, const json_t *changes)
+const char *recreate_copied_path(const json_t *container, const json_t *changes)
 {
+	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
 	size_t i;
 	json_t *change;
 
+	if (!json_object_get(labels, "com.docker.compose.project"))
+		return NULL;
 	json_array_foreach (changes, i, change) {
 		const char *path = json_get_string(change, "Path");
 		json_int_t kind = json_integer_value(json_object_get(change, "Kind"));
@@ -137,20 +140,6 @@ static const char *first_copied(const json_t *container, const json_t *changes)
 			return path;
 	}
 	return NULL;
-}
-
-const char *recreate_copied_path(const json_t *container, const json_t *changes)
-{
-	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
-
-	if (!json_object_get(labels, "com.docker.compose.project"))
-		return NULL;
-	return first_copied(container, changes);
-}
-
-bool recreate_copied_files(const json_t *changes)
-{
-	return first_copied(NULL, changes) != NULL;
 }
 
 /* What no create body can carry over. */

@@ -51,8 +51,6 @@ json_t *recreate_references(const json_t *container);
  * changes is the answer of GET /containers/ID/changes. Borrowed from changes. A config with a target
  * below a directory cannot be told from what the program itself wrote, and is not seen. */
 const char *recreate_copied_path(const json_t *container, const json_t *changes);
-/* The same without the container: mount points count as copied files. */
-bool recreate_copied_files(const json_t *changes);
 
 /* HostConfig.RestartPolicy as text and back: no, always, unless-stopped, on-failure, on-failure:N.
  * NULL for what is none of them (the text); an absent or empty policy is "no". Caller owns both. */

@@ -304,10 +304,6 @@ static void test_copied(void **state)
 			fail_msg("%s", cases[i].changes);
 		assert_null(recreate_copied_path(other, changes));
 	}
-	_cleanup_json_ json_t *secret = parse("[{\"Path\":\"/run/secrets/x\",\"Kind\":1}]");
-	_cleanup_json_ json_t *quiet = parse("[{\"Path\":\"/etc\",\"Kind\":0}]");
-	assert_true(recreate_copied_files(secret));
-	assert_false(recreate_copied_files(quiet));
 }
 
 int main(void)
