@@ -156,7 +156,7 @@ static void put(const char *text, size_t len)
 /* Puts text in the record's place: it must be set aside, whole, and ret stay as it was. */
 static void expect_broken(const char *text, size_t len, const char *what)
 {
-	_cleanup_free_ char *aside = NULL, *prefix = NULL;
+	_cleanup_free_ char *aside = NULL;
 	struct error e = {0};
 	struct record r, untouched;
 	int q;
