@@ -3,13 +3,14 @@
  * every byte of a registry is parsed here. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 
 #include "log.h"
+#include "options.h"
 #include "protocol.h"
 #include "registry.h"
 
@@ -26,11 +27,6 @@ static const char usage[] =
 	"  --config FILE  default " CONFIG_PATH_DEFAULT "\n"
 	"  --fd N         the socket, inherited from a parent; ends when the parent ends\n"
 	"  --help, --version\n";
-
-struct options {
-	const char *config;
-	int fd;
-};
 
 static void on_signal(int signal)
 {
@@ -213,67 +209,44 @@ static int answer(const char *path, int fd, struct fetch_reply *reply, struct er
 	return r;
 }
 
-/* -1: go on; else the exit status. */
-static int parse_options(int argc, char **argv, struct options *ret)
+/* The descriptor that a parent handed down; without that parent nobody wants the answer. */
+static int take_fd(const char *text, int *ret)
 {
-	static const struct option longs[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"fd", required_argument, NULL, 'f'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'v'},
-		{NULL, 0, NULL, 0},
-	};
 	char *end;
-	int c;
+	long fd = strtol(text, &end, 10);
 
-	while ((c = getopt_long(argc, argv, "", longs, NULL)) >= 0) {
-		switch (c) {
-		case 'c':
-			ret->config = optarg;
-			break;
-		case 'f':
-			ret->fd = (int)strtoul(optarg, &end, 10);
-			if (!*optarg || *end || fcntl(ret->fd, F_GETFD) < 0) {
-				log_error("--fd %s: not an open descriptor", optarg);
-				return 2;
-			}
-			(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-			break;
-		case 'h':
-			(void)fputs(usage, stdout);
-			return 0;
-		case 'v':
-			(void)puts("pullet-fetch " PULLET_VERSION);
-			return 0;
-		default:
-			(void)fputs(usage, stderr);
-			return 2;
-		}
+	if (!*text || *end || fd < 0 || fd > INT_MAX || fcntl((int)fd, F_GETFD) < 0) {
+		log_error("--fd %s: not an open descriptor", text);
+		return -EBADF;
 	}
-	if (optind < argc) {
-		(void)fputs(usage, stderr);
-		return 2;
-	}
-	return -1;
+	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+	*ret = (int)fd;
+	return 0;
 }
 
 int main(int argc, char **argv)
 {
-	struct options options = {.config = CONFIG_PATH_DEFAULT};
+	const char *config = CONFIG_PATH_DEFAULT, *fd_text = NULL;
+	const struct option_row rows[] = {{"config", &config, NULL}, {"fd", &fd_text, NULL}, {0}};
+	int first = options_parse(argc, argv, rows, usage), fd = STDIN_FILENO, r;
 	struct fetch_reply reply = {0};
 	_cleanup_json_ json_t *line = NULL;
 	struct error error = {0};
-	int r;
 
-	r = parse_options(argc, argv, &options);
-	if (r >= 0)
-		return r;
+	if (first < 0)
+		return -1 - first;
+	if (first != argc) {
+		(void)fputs(usage, stderr);
+		return 2;
+	}
+	if (fd_text && take_fd(fd_text, &fd) < 0)
+		return 2;
 	catch_signals();
 	json_budget(JSON_BUDGET);
-	r = answer(options.config, options.fd, &reply, &error);
+	r = answer(config, fd, &reply, &error);
 	line = r < 0 ? protocol_error_to_json(&error, reply.retry_after_s)
 		     : protocol_reply_to_json(&reply);
-	r = protocol_write(options.fd, line);
+	r = protocol_write(fd, line);
 	/* Nobody there any more is no news after a cancelled request. */
 	if (r < 0 && !cancel)
 		log_error("the answer could not be sent: %s", strerror(-r));

@@ -3,13 +3,13 @@
  * output, one JSON object a line. Started by pulletd; reaches Docker, never the network. */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "log.h"
+#include "options.h"
 #include "pass.h"
 
 #define JSON_BUDGET ((size_t)6 * 1024 * 1024)
@@ -39,20 +39,15 @@ static void print_event(json_t *event)
 	(void)!protocol_write(STDOUT_FILENO, event);
 }
 
-static int usage(FILE *f, int status)
-{
-	fputs("Usage: pullet-update [OPTION]... NAME\n"
-	      "One update pass for the container NAME; pulletd starts it.\n\n"
-	      "  --config FILE        configuration (" CONFIG_PATH_DEFAULT ")\n"
-	      "  --state-dir DIR      records (" CONFIG_STATE_DIR_DEFAULT ")\n"
-	      "  --engine URL         Docker socket, unix:///PATH\n"
-	      "  --fetch-socket PATH  ask the pullet-fetch that listens there\n"
-	      "  --finish             only finish an update that is under way\n"
-	      "  --debug              tell each action\n"
-	      "  --help, --version\n",
-	      f);
-	return status;
-}
+static const char usage[] = "Usage: pullet-update [OPTION]... NAME\n"
+			    "One update pass for the container NAME; pulletd starts it.\n\n"
+			    "  --config FILE        configuration (" CONFIG_PATH_DEFAULT ")\n"
+			    "  --state-dir DIR      records (" CONFIG_STATE_DIR_DEFAULT ")\n"
+			    "  --engine URL         Docker socket, unix:///PATH\n"
+			    "  --fetch-socket PATH  ask the pullet-fetch that listens there\n"
+			    "  --finish             only finish an update that is under way\n"
+			    "  --debug              tell each action\n"
+			    "  --help, --version\n";
 
 /* Opens, makes if need be, and locks the state directory: one pass at a time on a device. */
 static int open_state_dir(const char *path, struct error *ret_error)
@@ -75,52 +70,8 @@ static int open_state_dir(const char *path, struct error *ret_error)
 
 struct arguments {
 	const char *config, *state_dir, *engine, *fetch_socket, *name;
-	bool finish;
+	bool finish, debug;
 };
-
-/* 0, or -1 with the exit status in *ret_status. */
-static int parse_arguments(int argc, char **argv, struct arguments *ret, int *ret_status)
-{
-	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"state-dir", required_argument, NULL, 's'},
-		{"engine", required_argument, NULL, 'e'},
-		{"fetch-socket", required_argument, NULL, 'f'},
-		{"finish", no_argument, NULL, 'F'},
-		{"debug", no_argument, NULL, 'd'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'v'},
-		{0},
-	};
-	int c;
-
-	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
-		if (c == 'c')
-			ret->config = optarg;
-		else if (c == 's')
-			ret->state_dir = optarg;
-		else if (c == 'e')
-			ret->engine = optarg;
-		else if (c == 'f')
-			ret->fetch_socket = optarg;
-		else if (c == 'F')
-			ret->finish = true;
-		else if (c == 'd')
-			log_set_level(LOG_LEVEL_DEBUG);
-		else if (c == 'v')
-			puts("pullet-update " PULLET_VERSION);
-		if (c == 'h' || c == 'v' || c == '?') {
-			*ret_status = c == 'h' ? usage(stdout, 0) : c == 'v' ? 0 : usage(stderr, 2);
-			return -1;
-		}
-	}
-	if (optind + 1 != argc) {
-		*ret_status = usage(stderr, 2);
-		return -1;
-	}
-	ret->name = argv[optind];
-	return 0;
-}
 
 static int run(const struct arguments *a, struct config *config)
 {
@@ -171,10 +122,26 @@ int main(int argc, char **argv)
 	struct arguments a = {.config = CONFIG_PATH_DEFAULT, .state_dir = CONFIG_STATE_DIR_DEFAULT};
 	struct config *config;
 	struct error e;
-	int status = 2;
+	const struct option_row rows[] = {
+		{"config", &a.config, NULL},
+		{"state-dir", &a.state_dir, NULL},
+		{"engine", &a.engine, NULL},
+		{"fetch-socket", &a.fetch_socket, NULL},
+		{"finish", NULL, &a.finish},
+		{"debug", NULL, &a.debug},
+		{0},
+	};
+	int first = options_parse(argc, argv, rows, usage), status;
 
-	if (parse_arguments(argc, argv, &a, &status) < 0)
-		return status;
+	if (first < 0)
+		return -1 - first;
+	if (first + 1 != argc) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	a.name = argv[first];
+	if (a.debug)
+		log_set_level(LOG_LEVEL_DEBUG);
 	json_budget(JSON_BUDGET);
 	watch_signals();
 	if (config_load(a.config, &config, &e) < 0) {

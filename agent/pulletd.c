@@ -1,79 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /* pulletd: arguments, configuration, and off. */
-#include <getopt.h>
-#include <stdio.h>
-
 #include "agent.h"
 #include "log.h"
+#include "options.h"
 
-static int usage(FILE *f, int status)
+static const char usage[] =
+	"Usage: pulletd [OPTION]...              run as the service\n"
+	"       pulletd --once [OPTION]... [NAME]...  one pass, then end\n\n"
+	"Keeps containers at the newest image behind their tag, and never without one.\n\n"
+	"  --once            one pass in the foreground for each NAME, or for all\n"
+	"  --json            with --once: print one JSON object a container\n"
+	"  --config FILE     configuration (" CONFIG_PATH_DEFAULT ")\n"
+	"  --state-dir DIR   records (" CONFIG_STATE_DIR_DEFAULT ")\n"
+	"  --engine URL      Docker socket, unix:///PATH (the configuration's)\n"
+	"  --fetch-socket PATH  use the pullet-fetch that listens there\n"
+	"  --debug           tell each action\n"
+	"  --help, --version\n\n"
+	"Exit status: 0 all well (updated, up-to-date, deferred); 1 something failed, was\n"
+	"refused or rolled back; 2 usage or configuration.\n";
+
+/* 0, or the exit status for what cannot be. */
+static int check_arguments(const struct agent_options *o)
 {
-	fputs("Usage: pulletd [OPTION]...              run as the service\n"
-	      "       pulletd --once [OPTION]... [NAME]...  one pass, then end\n\n"
-	      "Keeps containers at the newest image behind their tag, and never without one.\n\n"
-	      "  --once            one pass in the foreground for each NAME, or for all\n"
-	      "  --json            with --once: print one JSON object a container\n"
-	      "  --config FILE     configuration (" CONFIG_PATH_DEFAULT ")\n"
-	      "  --state-dir DIR   records (" CONFIG_STATE_DIR_DEFAULT ")\n"
-	      "  --engine URL      Docker socket, unix:///PATH (the configuration's)\n"
-	      "  --fetch-socket PATH  use the pullet-fetch that listens there\n"
-	      "  --debug           tell each action\n"
-	      "  --help, --version\n\n"
-	      "Exit status: 0 all well (updated, up-to-date, deferred); 1 something failed, was\n"
-	      "refused or rolled back; 2 usage or configuration.\n",
-	      f);
-	return status;
-}
-
-/* 0, or -1 with the exit status in *ret_status. */
-static int parse_arguments(int argc, char **argv, struct agent_options *ret, int *ret_status)
-{
-	static const struct option options[] = {
-		{"once", no_argument, NULL, 'o'},
-		{"json", no_argument, NULL, 'j'},
-		{"config", required_argument, NULL, 'c'},
-		{"state-dir", required_argument, NULL, 's'},
-		{"engine", required_argument, NULL, 'e'},
-		{"fetch-socket", required_argument, NULL, 'f'},
-		{"debug", no_argument, NULL, 'd'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'v'},
-		{0},
-	};
-	int c;
-
-	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
-		if (c == 'o')
-			ret->once = true;
-		else if (c == 'j')
-			ret->json = true;
-		else if (c == 'c')
-			ret->config_path = optarg;
-		else if (c == 's')
-			ret->state_dir = optarg;
-		else if (c == 'e')
-			ret->engine = optarg;
-		else if (c == 'f')
-			ret->fetch_socket = optarg;
-		else if (c == 'd')
-			ret->debug = true;
-		else if (c == 'v')
-			puts("pulletd " PULLET_VERSION);
-		if (c == 'h' || c == 'v' || c == '?') {
-			*ret_status = c == 'h' ? usage(stdout, 0) : c == 'v' ? 0 : usage(stderr, 2);
-			return -1;
-		}
+	if (!o->once && (o->names[0] || o->json)) {
+		log_error("%s is for --once", o->json ? "--json" : "a container's NAME");
+		return 2;
 	}
-	ret->names = (const char *const *)(argv + optind);
-	if (!ret->once && (ret->names[0] || ret->json)) {
-		log_error("%s is for --once", ret->json ? "--json" : "a container's NAME");
-		*ret_status = usage(stderr, 2);
-		return -1;
-	}
-	if (ret->engine && !config_engine_path(ret->engine)) {
-		log_error("--engine: '%s' is not of the form unix:///PATH", ret->engine);
-		*ret_status = 2;
-		return -1;
+	if (o->engine && !config_engine_path(o->engine)) {
+		log_error("--engine: '%s' is not of the form unix:///PATH", o->engine);
+		return 2;
 	}
 	return 0;
 }
@@ -86,10 +41,23 @@ int main(int argc, char **argv)
 	};
 	struct config *config;
 	struct error e;
-	int status = 2;
+	const struct option_row rows[] = {
+		{"once", NULL, &o.once},
+		{"json", NULL, &o.json},
+		{"debug", NULL, &o.debug},
+		{"config", &o.config_path, NULL},
+		{"state-dir", &o.state_dir, NULL},
+		{"engine", &o.engine, NULL},
+		{"fetch-socket", &o.fetch_socket, NULL},
+		{0},
+	};
+	int first = options_parse(argc, argv, rows, usage);
 
-	if (parse_arguments(argc, argv, &o, &status) < 0)
-		return status;
+	if (first < 0)
+		return -1 - first;
+	o.names = (const char *const *)(argv + first);
+	if (check_arguments(&o) != 0)
+		return 2;
 	if (o.debug)
 		log_set_level(LOG_LEVEL_DEBUG);
 	if (config_load(o.config_path, &config, &e) < 0) {
