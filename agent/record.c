@@ -228,7 +228,8 @@ int record_load(int state_dir, const char *name, struct record *ret, struct erro
 	size_t len = 0;
 	int r = read_file_at(state_dir, file, RECORD_FILE_MAX, &text, &len);
 
-	if (r == -ENOENT || r == -EACCES || r == -EIO)
+	/* Only what was read and is no record is broken; want of memory or of files passes. */
+	if (r < 0 && r != -EFBIG && r != -EISDIR && r != -EINVAL)
 		return error_set(ret_error, r, "%s: %s", file, strerror(-r));
 	record_init(&fresh);
 	if (r < 0)
