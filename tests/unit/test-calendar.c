@@ -130,6 +130,7 @@ static void test_no_windows(void **state)
 		"02:00 - 04:00",
 		"02:00..04:00",
 		"02-04",
+		"02.00-04.00",
 		"0200-0400",
 		"02:-04:00",
 		":00-04:00",
@@ -163,6 +164,8 @@ static const struct {
 } moments[] = {
 	{"Mon..Fri 02:00-04:00", "0 02:00", true},
 	{"Mon..Fri 02:00-04:00", "0 01:59", false},
+	{"Mon..Fri 02:00-04:00", "0 02:30", true},
+	{"Mon..Fri 02:00-04:00", "0 04:30", false},
 	{"Mon..Fri 02:00-04:00", "4 03:59", true},
 	{"Mon..Fri 02:00-04:00", "4 04:00", false},
 	{"Mon..Fri 02:00-04:00", "5 03:00", false},
@@ -221,7 +224,8 @@ static void test_week(void **state)
 		int minutes;
 	} rows[] = {{"02:00-04:00", 7 * 120},	   {"Mon..Fri 22:00-06:00", 5 * 480},
 		    {"Sat,Sun 00:00-24:00", 2880}, {"12:00-12:00", CALENDAR_MINUTES_PER_WEEK},
-		    {"Sun 23:59-00:01", 2},	   {"Tue 00:01-00:00", 1439}};
+		    {"Sun 23:59-00:01", 2},	   {"Tue 03:05-03:06", 1},
+		    {"Tue 00:01-00:00", 1439}};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

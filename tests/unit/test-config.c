@@ -135,6 +135,10 @@ static const char everything[] = "# comment\n"
 				 "ca = sub/ca.pem\n"
 				 "credentials = registry-auth\n"
 				 "[registry [::1]:5000]\n"
+				 "insecure = no\n"
+				 "[registry registry.example:5000]\n"
+				 "insecure = true\n"
+				 "[registry   [::1]:5000]\n"
 				 "insecure = off\n"
 				 "ca = /abs ; no comment # none\n"
 				 "[container hello]\n"
@@ -185,7 +189,7 @@ static void test_everything(void **state)
 	world = config_container(c, "w.o_r-ld");
 	assert_true(hello && hello->health == HEALTH_RUNNING && hello->hold);
 	assert_string_equal(hello->image, "registry.example:5000/hello:stable");
-	expect_path(hello->origin, "main.conf:15");
+	expect_path(hello->origin, "main.conf:19");
 	assert_true(hello->health_period_ms == 45000 && hello->stop_timeout_s == 2);
 	expect_path(hello->create, "he=llo.json");
 	expect_path(hello->keys[0], "keys/prod.pub");
@@ -398,9 +402,11 @@ static void test_credentials(void **state)
 	expect_path(c->registries[2].credentials, "none");
 	config_free(c);
 	setenv("CREDENTIALS_DIRECTORY", in_dir("conf.d"), 1);
-	put("main.conf", "[registry a]\ncredentials = x\ncredentials = b.txt\n");
+	put("main.conf", "[registry a]\ncredentials = x\ncredentials = b.txt\n"
+			 "[registry b]\ncredentials = ./b.txt\n");
 	c = load();
 	expect_path(c->registries[0].credentials, "conf.d/b.txt");
+	expect_path(c->registries[1].credentials, "./b.txt"); /* a path is no name */
 	config_free(c);
 }
 
@@ -434,6 +440,48 @@ static void test_lists(void **state)
 	}
 }
 
+/* Words and their meaning, in [container ab]. */
+static void test_words(void **state)
+{
+	static const struct {
+		const char *line;
+		enum health_kind health;
+		int stop_timeout_s;
+		bool hold;
+	} rows[] = {
+		{"health = auto", HEALTH_AUTO, -1, false},
+		{"health = healthcheck", HEALTH_HEALTHCHECK, -1, false},
+		{"health = running", HEALTH_RUNNING, -1, false},
+		{"health = exit", HEALTH_EXIT, -1, false},
+		{"stop-timeout = 1ms", HEALTH_AUTO, 1, false},
+		{"stop-timeout = 1s", HEALTH_AUTO, 1, false},
+		{"stop-timeout = 1001ms", HEALTH_AUTO, 2, false},
+		{"stop-timeout = 1h", HEALTH_AUTO, 3600, false},
+		{"hold = yes", HEALTH_AUTO, -1, true},
+		{"hold = true", HEALTH_AUTO, -1, true},
+		{"hold = on", HEALTH_AUTO, -1, true},
+		{"hold = 1", HEALTH_AUTO, -1, true},
+		{"hold = 1\nhold = no", HEALTH_AUTO, -1, false},
+		{"hold = 1\nhold = false", HEALTH_AUTO, -1, false},
+		{"hold = 1\nhold = off", HEALTH_AUTO, -1, false},
+		{"hold = 1\nhold = 0", HEALTH_AUTO, -1, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *text =
+			xasprintf("[container ab]\nimage = a\n%s\n", rows[i].line);
+		struct config *c;
+
+		put("main.conf", text);
+		c = load();
+		assert_int_equal(c->containers[0].health, rows[i].health);
+		assert_int_equal(c->containers[0].stop_timeout_s, rows[i].stop_timeout_s);
+		assert_int_equal(c->containers[0].hold, rows[i].hold);
+		config_free(c);
+	}
+}
+
 static void test_engine_path(void **state)
 {
 	(void)state;
@@ -449,11 +497,11 @@ static void test_engine_path(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_empty_dir(test_defaults),	    in_empty_dir(test_everything),
-		in_empty_dir(test_refusals),	    in_empty_dir(test_lengths),
-		in_empty_dir(test_files),	    in_empty_dir(test_drop_ins),
-		in_empty_dir(test_credentials),	    in_empty_dir(test_lists),
-		cmocka_unit_test(test_engine_path),
+		in_empty_dir(test_defaults),	in_empty_dir(test_everything),
+		in_empty_dir(test_refusals),	in_empty_dir(test_lengths),
+		in_empty_dir(test_files),	in_empty_dir(test_drop_ins),
+		in_empty_dir(test_credentials), in_empty_dir(test_lists),
+		in_empty_dir(test_words),	cmocka_unit_test(test_engine_path),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

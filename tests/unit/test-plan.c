@@ -422,6 +422,31 @@ static void test_decide_revert(void **state)
 	}
 }
 
+/* Clocks jump; and what never ran was never down. */
+static void test_downtime(void **state)
+{
+	static const struct {
+		int64_t down_ns, up_ns, ms;
+	} times[] = {
+		{5000000000, 5123999999, 123},
+		{5000000000, 5000000000, 0},
+		{5000000000, 4000000000, 0},
+		{0, 1714557600000000000, 0},
+		{1000000, 0, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
+		struct scene s;
+
+		all_done(&s, PHASE_TRIAL);
+		s.w.old.finished_ns = times[i].down_ns;
+		s.w.new.started_ns = times[i].up_ns;
+		plan_decide(&s.r, &s.m, ACT_DECIDE_COMMIT, &s.w);
+		assert_int_equal(s.r.downtime_ms, times[i].ms);
+	}
+}
+
 static void test_begin(void **state)
 {
 	const struct release target = {.digest = {OTHER}, .brought = true};
@@ -531,6 +556,7 @@ int main(void)
 		cmocka_unit_test(test_decide_on_the_way),
 		cmocka_unit_test(test_decide_trial_without_service),
 		cmocka_unit_test(test_decide_revert),
+		cmocka_unit_test(test_downtime),
 		cmocka_unit_test(test_begin),
 		cmocka_unit_test(test_recover),
 		cmocka_unit_test(test_names),

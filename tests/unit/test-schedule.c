@@ -83,7 +83,10 @@ static void test_jitter_moves(void **state)
 		at = schedule_next_poll(at, INTERVAL, jitters[j], 77);
 		for (int n = 0; n < 1000; n++) {
 			uint64_t due = schedule_next_poll(at, INTERVAL, jitters[j], 77);
+			/* Half of it early, half of it late, about the place it has without. */
+			uint64_t place = schedule_next_poll(due - spread / 2 - 1, INTERVAL, 0, 77);
 
+			assert_true(place <= due + spread / 2 + 1);
 			least = due - at < least ? due - at : least;
 			most = due - at > most ? due - at : most;
 			at = due;

@@ -202,6 +202,7 @@ static void test_healths(void **state)
 		 "'State':{'Health':{'Status':'healthy'}}}",
 		 CONTAINER_HEALTH_HEALTHY},
 		{"{'Config':{'Healthcheck':{'Test':['NONE']}}}", CONTAINER_HEALTH_NONE},
+		{"{'Config':{'Healthcheck':{'Test':['NONE','CMD']}}}", CONTAINER_HEALTH_NONE},
 		{"{'Config':{'Healthcheck':{'Test':[]}}}", CONTAINER_HEALTH_NONE},
 		{"{'Config':{'Healthcheck':{'Test':null}}}", CONTAINER_HEALTH_NONE},
 		{"{'Config':{'Healthcheck':{'Test':[1]}}}", CONTAINER_HEALTH_NONE},
@@ -347,7 +348,7 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 
 #define PREVIOUS "sha256:4444444444444444444444444444444444444444444444444444444444444444"
 
-static const struct record record = {
+static struct record record = {
 	.target = {.digest = {TARGET}},
 	.previous = {.digest = {PREVIOUS}, .brought = true},
 	.old_id = "old-id",
@@ -493,7 +494,20 @@ static void test_images(void **state)
 		assert_int_equal(w.older_present, rows[i].older);
 		assert_int_equal(engine.asked, rows[i].asked);
 	}
-	engine.images[3].id = "new-image"; /* it is in use again */
+	for (int i = 0; i < 3; i++) {
+		const struct record saved = record;
+		struct world w;
+
+		record.previous.brought = i != 0; /* not ours, wanted now, or running */
+		if (i == 1)
+			record.target = record.previous;
+		if (i == 2)
+			record.current = record.previous;
+		assert_int_equal(look(PHASE_COMMIT, "reg.x/a:b", &w), 0);
+		assert_false(w.older_present);
+		record = saved;
+	}
+	engine.images[3].id = "new-image"; /* it is in use again, and then gone */
 	for (int i = 0; i < 2; i++) {
 		struct world w;
 
