@@ -314,7 +314,7 @@ def main():
     except LabError as error:
         print(paint("31", f"demo: {error}"), file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         print("\ndemo: interrupted; everything is taken down", file=sys.stderr)
         return 130
     note(f"done in {time.monotonic() - start:.0f} s; nothing is left running")

@@ -20,7 +20,7 @@ BAD = {
     "exits after 1 s": dict(script=("sleep", 1000, "exit", 4), reason="4"),
     "unhealthy": dict(script=("wait",), config={"Healthcheck": SICK}, reason="health"),
     "never healthy": dict(script=("wait",), config={"Healthcheck": SLOW}, reason="health"),
-    "no program": dict(images=garbage(), reason="status"),  # no engine says more
+    "no program": dict(images=garbage(), reason="exec format error"),
     "no such command": dict(images=Image({"actor": program()}, {"Cmd": ["/nothing"]}),
                             reason="/nothing"),
 }
