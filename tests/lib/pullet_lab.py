@@ -932,10 +932,10 @@ class Watcher:
                         self.peaks[name] = max(int(found[1]), self.peaks.get(name, 0))
 
 
-def private_memory(pid):
+def private_memory(pid, kinds="Clean|Dirty|Hugetlb"):
     """What would be free without this process: USS, in kB."""
     text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(map(int, re.findall(r"^Private_(?:Clean|Dirty|Hugetlb):\s+(\d+)", text, re.M)))
+    return sum(map(int, re.findall(rf"^Private_(?:{kinds}):\s+(\d+)", text, re.M)))
 
 
 def resident_memory(pid):
