@@ -46,13 +46,18 @@ static json_t *rejected_to_json(const struct record *r)
 	for (size_t i = 0; i < r->n_rejected; i++) {
 		const struct rejected *x = &r->rejected[i];
 
-		json_array_append_new(list, json_pack("{s:s, s:o, s:s}", "digest", x->digest.text,
-						      "manifest", string_or_null(x->manifest.text),
-						      "reason", x->reason));
+		json_t *entry = json_pack("{s:s, s:o, s:s}", "digest", x->digest.text, "manifest",
+					  string_or_null(x->manifest.text), "reason", x->reason);
+
+		if (json_array_append_new(list, entry) < 0) {
+			json_decref(list);
+			return NULL;
+		}
 	}
 	return list;
 }
 
+/* NULL when a text is not UTF-8: what could not be read back must not be written. */
 static json_t *record_to_json(const struct record *r)
 {
 	json_t *j = json_pack(
@@ -64,18 +69,16 @@ static json_t *record_to_json(const struct record *r)
 
 	if (r->phase == PHASE_IDLE)
 		return j;
-	u = json_object();
-	json_object_set_new(u, "target", release_to_json(&r->target));
-	json_object_set_new(u, "synced", json_boolean(r->synced));
-	json_object_set_new(u, "boot_id", string_or_null(r->boot_id));
-	json_object_set_new(u, "old_id", string_or_null(r->old_id));
-	json_object_set_new(u, "new_id", string_or_null(r->new_id));
-	json_object_set_new(u, "policy", string_or_null(r->policy));
-	json_object_set_new(u, "serving", json_boolean(r->serving));
-	json_object_set_new(u, "starts", json_integer(r->starts));
-	json_object_set_new(u, "blame", json_boolean(r->blame));
-	json_object_set_new(u, "reason", string_or_null(r->reason));
-	json_object_set_new(j, "update", u);
+	u = json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:i, s:b, s:o}", "target",
+		      release_to_json(&r->target), "synced", r->synced, "boot_id",
+		      string_or_null(r->boot_id), "old_id", string_or_null(r->old_id), "new_id",
+		      string_or_null(r->new_id), "policy", string_or_null(r->policy), "serving",
+		      r->serving, "starts", (int)r->starts, "blame", r->blame, "reason",
+		      string_or_null(r->reason));
+	if (json_object_set_new(j, "update", u) < 0) {
+		json_decref(j);
+		return NULL;
+	}
 	return j;
 }
 
@@ -256,7 +259,8 @@ int record_save(int state_dir, const char *name, const struct record *r, struct 
 	int q;
 
 	if (!text)
-		return error_set(ret_error, -ENOMEM, "%s: no memory", file);
+		return error_set(ret_error, -EINVAL, "%s: a text in it is not UTF-8, or no memory",
+				 file);
 	lines = xasprintf("%s\n", text);
 	q = write_file_atomic_at(state_dir, file, lines, strlen(lines));
 	return q < 0 ? error_set(ret_error, q, "%s: cannot write: %s", file, strerror(-q)) : 0;
