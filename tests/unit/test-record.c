@@ -467,6 +467,30 @@ static void test_unreadable(void **state)
 	assert_true(e.code == -EBADF && after_prefix(e.text, "hello.json: cannot write: "));
 }
 
+/* Cut in the midst of a character: not written, rather than written and not read back. */
+static void test_not_utf8(void **state)
+{
+	_cleanup_free_ char *before = NULL, *after = NULL;
+	struct record r;
+	char *const texts[] = {r.current.image, r.last_error, r.rejected[3].reason,
+			       r.target.image,	r.boot_id,    r.old_id,
+			       r.new_id,	r.policy,     r.reason};
+	struct error e = {0};
+
+	(void)state;
+	fill(&r, PHASE_TRIAL);
+	save(&r);
+	before = read_back("hello.json");
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		fill(&r, PHASE_TRIAL);
+		(void)strcpy(texts[i], "caf\303");
+		assert_int_equal(record_save(dir, "hello", &r, &e), -EINVAL);
+		assert_string_equal(e.text, "hello.json: a text in it is not UTF-8, or no memory");
+	}
+	after = read_back("hello.json");
+	assert_string_equal(after, before);
+}
+
 static void test_rejections(void **state)
 {
 	struct release a = {.digest = DIGEST("000a"), .manifest = DIGEST("00a0")};
@@ -505,11 +529,11 @@ static void test_rejections(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_empty_dir(test_round_trips),	   in_empty_dir(test_keys),
-		in_empty_dir(test_values),	   in_empty_dir(test_rejected_too_many),
-		in_empty_dir(test_texts),	   in_empty_dir(test_mutations),
-		in_empty_dir(test_not_now),	   in_empty_dir(test_unreadable),
-		cmocka_unit_test(test_rejections),
+		in_empty_dir(test_round_trips), in_empty_dir(test_keys),
+		in_empty_dir(test_values),	in_empty_dir(test_rejected_too_many),
+		in_empty_dir(test_texts),	in_empty_dir(test_mutations),
+		in_empty_dir(test_not_now),	in_empty_dir(test_unreadable),
+		in_empty_dir(test_not_utf8),	cmocka_unit_test(test_rejections),
 	};
 
 	return cmocka_run_group_tests(tests, open_dir, close_dir);
