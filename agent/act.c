@@ -343,7 +343,7 @@ static int act_start_new(const struct hands *h, const struct world *w, struct me
 	if (r == 0)
 		m->started_new = true;
 	else
-		(void)snprintf(m->reason, sizeof(m->reason), "%.250s", ret_error->text);
+		(void)snprintf(m->reason, sizeof(m->reason), "%.500s", ret_error->text);
 	return r == -EINVAL || r == -EIO || r == -EEXIST || r == -ENOENT ? 0 : r;
 }
 

@@ -69,7 +69,7 @@ static int refusal(const struct http_response *r, const char *what, struct error
 	if (!message)
 		message = r->body[0] ? r->body : "no reason given";
 	return error_set(ret_error, status_to_errno(r->status),
-			 "%s: the engine says: %.300s (HTTP %ld)", what, message, r->status);
+			 "%s: the engine says: %.450s (HTTP %ld)", what, message, r->status);
 }
 
 struct call {
@@ -319,7 +319,7 @@ static int on_pull_object(void *userdata, json_t *object)
 	if (!message)
 		message = json_get_string(object, "error");
 	if (message)
-		return error_set(p->error, -EIO, "the engine says: %.300s", message);
+		return error_set(p->error, -EIO, "the engine says: %.450s", message);
 	if (!status)
 		return 0;
 	if (streq(status, "Pull complete"))

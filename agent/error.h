@@ -12,7 +12,7 @@
 
 struct error {
 	int code; /* negative errno; 0: no error */
-	char text[512];
+	char text[768];
 };
 
 /* Sets e and returns code. Whatever is not printable ASCII becomes '?'. */

@@ -43,7 +43,7 @@ static enum verdict bad(char *reason, const char *why)
 static enum verdict judge_ended(const struct container_view *v, char *reason)
 {
 	if (v->error[0])
-		(void)snprintf(reason, RECORD_TEXT_MAX, "it did not start: %.200s", v->error);
+		(void)snprintf(reason, RECORD_TEXT_MAX, "it did not start: %.400s", v->error);
 	else
 		(void)snprintf(reason, RECORD_TEXT_MAX, "it exited with status %d", v->exit_code);
 	return VERDICT_BAD;

@@ -96,7 +96,7 @@ static void save_last_error(struct pass *p)
 
 	if (p->told_before || (!bad && p->result->outcome != OUTCOME_UP_TO_DATE))
 		return;
-	(void)snprintf(text, sizeof(text), "%.250s", bad ? p->result->reason : "");
+	(void)snprintf(text, sizeof(text), "%.500s", bad ? p->result->reason : "");
 	if (streq(text, p->record.last_error))
 		return;
 	memcpy(p->record.last_error, text, sizeof(text));

@@ -304,7 +304,7 @@ static void decide_revert(struct record *r, const struct memory *m, const struct
 		(void)snprintf(r->reason, sizeof(r->reason), "%s", m->reason);
 	else
 		(void)snprintf(r->reason, sizeof(r->reason),
-			       "it did not stay up in %d starts%s%.200s", PLAN_STARTS_MAX,
+			       "it did not stay up in %d starts%s%.400s", PLAN_STARTS_MAX,
 			       m->reason[0] ? ": " : "", m->reason);
 }
 

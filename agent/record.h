@@ -7,7 +7,7 @@
 #include "error.h"
 
 #define RECORD_REJECTED_MAX 16
-#define RECORD_TEXT_MAX	    256
+#define RECORD_TEXT_MAX	    512
 #define POLICY_TEXT_MAX	    32
 
 enum phase {

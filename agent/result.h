@@ -21,7 +21,7 @@ struct result {
 	enum outcome outcome;
 	struct digest from;
 	struct digest to;
-	char reason[512];    /* empty: none */
+	char reason[768];    /* empty: none */
 	int64_t downtime_ms; /* -1: none */
 };
 
