@@ -11,13 +11,6 @@
 #define FILE_MAX   ((size_t)256 * 1024)
 #define SECRET_MAX ((size_t)16 * 1024) /* identity tokens of clouds are a few KiB */
 
-static void wipe_free(char *s)
-{
-	if (s)
-		explicit_bzero(s, strlen(s));
-	free(s);
-}
-
 /* Strict: no white space, whole groups of four. Caller wipes and frees; NULL when it is not base64. */
 static char *base64_decode(const char *s, size_t *ret_len)
 {
@@ -210,11 +203,18 @@ int credential_load(const char *path, const char *host, struct credential *ret,
 	return 0;
 }
 
+void credential_wipe(char *s)
+{
+	if (s)
+		explicit_bzero(s, strlen(s));
+	free(s);
+}
+
 void credential_free(struct credential *c)
 {
-	wipe_free(c->username);
-	wipe_free(c->password);
-	wipe_free(c->identity_token);
+	credential_wipe(c->username);
+	credential_wipe(c->password);
+	credential_wipe(c->identity_token);
 	*c = (struct credential){0};
 }
 
@@ -258,7 +258,7 @@ char *credential_basic(const struct credential *c)
 		return NULL;
 	plain = xasprintf("%s:%s", c->username, c->password);
 	encoded = base64_encode(plain, strlen(plain));
-	wipe_free(plain);
+	credential_wipe(plain);
 	value = xasprintf("Basic %s", encoded);
 	explicit_bzero(encoded, strlen(encoded));
 	return value;

@@ -18,6 +18,8 @@ int credential_load(const char *path, const char *host, struct credential *ret,
 		    struct error *ret_error) warn_unused;
 /* Wipes before it frees. */
 void credential_free(struct credential *c);
+/* The same for one text with a secret in it; NULL is allowed. */
+void credential_wipe(char *s);
 
 static inline bool credential_is_set(const struct credential *c)
 {

@@ -175,6 +175,7 @@ static int follow(struct registry *r, const char *method, const char *what, stru
 	}
 }
 
+/* 0: ask again; 1: what it wants it was given already. */
 static int authorize(struct registry *r, const struct http_response *response,
 		     struct error *ret_error)
 {
@@ -192,9 +193,10 @@ static int authorize(struct registry *r, const struct http_response *response,
 
 	if (q < 0)
 		return q;
-	free(r->basic);
-	r->basic = NULL;
 	challenge_parse(value ? value : "", &challenge);
+	if (r->basic && challenge.basic && !challenge.realm)
+		return 1;
+	credential_wipe(steal(r->basic));
 	return token_get(&options, &challenge, &r->token, &r->retry_after, ret_error);
 }
 
@@ -220,6 +222,8 @@ static int request(struct registry *r, const char *method, const char *what, str
 		} else if (ret->response.status == 401 && !ret->foreign &&
 			   !r->token.authorization) {
 			q = authorize(r, &ret->response, ret_error);
+			if (q > 0)
+				return 0;
 		} else {
 			return 0;
 		}
@@ -320,7 +324,7 @@ int registry_open(const struct ref *ref, const struct registry_options *options,
 		  struct registry **ret, struct error *ret_error)
 {
 	struct registry *r = xcalloc(1, sizeof(*r));
-	_cleanup_free_ char *basic = NULL;
+	char *basic;
 	bool plain;
 	int q;
 
@@ -339,6 +343,7 @@ int registry_open(const struct ref *ref, const struct registry_options *options,
 	basic = credential_basic(r->credential);
 	if (basic)
 		r->basic = xasprintf("Authorization: %s", basic);
+	credential_wipe(basic);
 	*ret = r;
 	return 0;
 }
@@ -350,7 +355,7 @@ void registry_close(struct registry *r)
 	http_free(r->session);
 	http_response_free(&r->kept);
 	token_free(&r->token);
-	free(r->basic);
+	credential_wipe(r->basic);
 	url_free(&r->origin);
 	free(r->ca_file);
 	free(r);

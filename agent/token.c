@@ -13,13 +13,6 @@
 #define STALL_MS	20000
 #define STALL_RATE	100
 
-static void wipe_free(char *s)
-{
-	if (s)
-		explicit_bzero(s, strlen(s));
-	free(s);
-}
-
 /* "service=..&scope=.." Caller frees. */
 static char *make_query(const struct token_options *o, const struct challenge *c)
 {
@@ -99,7 +92,7 @@ static int ask(const struct token_options *o, const struct url *realm, const str
 
 		body = xasprintf("grant_type=refresh_token&client_id=pullet&%s&refresh_token=%s",
 				 query, secret);
-		wipe_free(secret);
+		credential_wipe(secret);
 		request.method = "POST";
 		request.url = base;
 		request.body = body;
@@ -109,9 +102,9 @@ static int ask(const struct token_options *o, const struct url *realm, const str
 		request.url = url;
 	}
 	r = http_perform(session, &request, ret, ret_error);
-	wipe_free(basic);
-	wipe_free(line);
-	wipe_free(body);
+	credential_wipe(basic);
+	credential_wipe(line);
+	credential_wipe(body);
 	return r;
 }
 
@@ -185,13 +178,13 @@ int token_get(const struct token_options *o, const struct challenge *c, struct t
 				 "the registry asks for a user name and a password (see "
 				 "credentials=)");
 	ret->authorization = xasprintf("Authorization: %s", basic);
-	wipe_free(basic);
+	credential_wipe(basic);
 	return 0;
 }
 
 void token_free(struct token *t)
 {
-	wipe_free(t->authorization);
+	credential_wipe(t->authorization);
 	free(t->withheld);
 	*t = (struct token){0};
 }

@@ -452,7 +452,7 @@ def test_basic_with_wrong_password(fetch, registry):
     registry.hooks.append(on(answer=Answer(401, {"WWW-Authenticate": 'Basic realm="registry"'})))
     fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
     fetch.fails(f"{registry.host}/app", "EACCES", "(401)", "see credentials=")
-    assert len(registry.seen) == 2
+    assert [s.authorization for s in registry.seen] == [basic()]  # no second try: accounts lock
 
 
 def test_unknown_challenge(fetch, registry):
@@ -883,6 +883,14 @@ def test_proxy_is_used_but_not_for_loopback(fetch, registry, monkeypatch):
         fetch.configure("registry.invalid:5000", insecure="yes")
         fetch.fails("registry.invalid:5000/app", "ENOENT")
         assert proxy.seen[0].path == "http://registry.invalid:5000/v2/app/manifests/latest"
+
+
+def test_other_hosts_are_never_asked_in_plain(fetch, monkeypatch):
+    """The proxy would see it, and here nobody could resolve the name without it."""
+    with Registry("127.0.0.2") as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        fetch.fails("registry.invalid:5000/app", "EHOSTUNREACH")
+        assert proxy.seen == []
 
 
 # Time, signals and the socket

@@ -280,6 +280,7 @@ static void test_read_garbage(void **state)
 	assert_int_equal(read_text("[]\n", 3, false, &e), -EBADMSG);
 	assert_int_equal(read_text("\n", 1, false, &e), -EBADMSG);
 	assert_int_equal(read_text("{}\n{}\n", 6, false, &e), -EBADMSG);
+	assert_int_equal(read_text("{}\n \n", 5, false, &e), -EBADMSG);
 	assert_int_equal(read_text("{}\n", 3, false, &e), 0);
 }
 

@@ -114,6 +114,7 @@ static void test_bad(void **state)
 		{"r.io/a@sha256:../" HEX64, "digest"},
 		{"r.io:0/a", "port"},
 		{"r.io:65536/a", "port"},
+		{"r.io:4294967376/a", "port"}, /* 80 in 32 bits */
 		{"r.io:/a", "port"},
 		{"r.io:5x/a", "port"},
 		{"[::1]5000/a:b", "port"},
