@@ -29,6 +29,20 @@ def test_registry_gone_and_back(house):
     house.check(second)
 
 
+def test_registry_that_says_nothing(house):
+    """It takes the connection and is silent, like a link that died: bounded, and nothing touched."""
+    _, before = house.up()
+    second = house.publish()
+    house.registry.pause()
+    try:
+        house.once("failed", timeout=100)
+    finally:
+        house.registry.resume()
+    house.untouched(before)
+    house.once("updated")
+    house.check(second)
+
+
 def test_image_gone_from_the_registry(house):
     _, before = house.up()
     house.pullet.configure({"app": {"image": house.registry.ref("no/such:image")}})
