@@ -14,6 +14,7 @@
 #define CONFIG_FILE_MAX ((size_t)256 * 1024)
 #define CONFIG_LINE_MAX 4096
 #define CONFIG_LIST_MAX 1024
+#define INTERVAL_MIN_MS 1000
 
 /* Where the parser stands: for messages, relative paths and the section that keys go to. */
 struct parser {
@@ -49,12 +50,13 @@ static char *resolve_path(const struct parser *p, const char *value)
 	return xasprintf("%.*s/%s", (int)(slash - p->path), p->path, value);
 }
 
-static int set_span(struct parser *p, const char *key, const char *value, uint64_t *ret)
+static int set_span(struct parser *p, const char *key, const char *value, uint64_t min_ms,
+		    uint64_t *ret)
 {
-	if (calendar_parse_span(value, ret) < 0 || *ret == 0)
+	if (calendar_parse_span(value, ret) < 0)
 		return complain(p, "%s: '%s' is not a time span (15min, 1h 30min, 45s)", key,
 				value);
-	return 0;
+	return *ret < min_ms ? complain(p, "%s: '%s' is too short", key, value) : 0;
 }
 
 static int set_bool(struct parser *p, const char *key, const char *value, bool *ret)
@@ -100,7 +102,7 @@ static int set_agent_key(struct parser *p, const char *key, const char *value)
 	struct config *c = p->config;
 
 	if (streq(key, "interval"))
-		return set_span(p, key, value, &c->interval_ms);
+		return set_span(p, key, value, INTERVAL_MIN_MS, &c->interval_ms);
 	if (streq(key, "jitter")) {
 		char *end;
 		unsigned long n = strtoul(value, &end, 10);
@@ -205,10 +207,10 @@ static int set_container_key(struct parser *p, const char *key, const char *valu
 	if (streq(key, "health"))
 		return set_health(p, value);
 	if (streq(key, "health-period"))
-		return set_span(p, key, value, &c->health_period_ms);
+		return set_span(p, key, value, 1, &c->health_period_ms);
 	if (streq(key, "stop-timeout")) {
 		uint64_t ms;
-		int r = set_span(p, key, value, &ms);
+		int r = set_span(p, key, value, 0, &ms);
 
 		if (r == 0 && ms > (uint64_t)3600 * 1000)
 			return complain(p, "stop-timeout: '%s' is more than an hour", value);

@@ -36,7 +36,8 @@ static int64_t parse_time(const char *s)
 	int hours, minutes;
 	time_t t;
 
-	if (!p || tm.tm_year < 70)
+	/* Nanoseconds of Unix time end in 2262. */
+	if (!p || tm.tm_year < 70 || tm.tm_year > 300)
 		return 0;
 	if (*p == '.') {
 		for (p++; *p >= '0' && *p <= '9'; p++, scale /= 10)
@@ -78,12 +79,22 @@ static enum container_health read_health(const json_t *inspect)
 	return first && !streq(first, "NONE") ? CONTAINER_HEALTH_STARTING : CONTAINER_HEALTH_NONE;
 }
 
+/* Both, and both as we write them; anything else is not of our making. */
+static void read_our_labels(const json_t *labels, struct container_view *v)
+{
+	const char *target = json_get_string(labels, RECREATE_LABEL_TARGET);
+	const char *policy = json_get_string(labels, RECREATE_LABEL_POLICY);
+	_cleanup_json_ json_t *parsed = policy ? recreate_policy_json(policy) : NULL;
+
+	if (parsed && target && digest_parse(target, &v->target) == 0)
+		copy_text(v->final_policy, sizeof(v->final_policy), policy);
+}
+
 int world_read_container(const json_t *inspect, struct container_view *ret, struct error *ret_error)
 {
 	const json_t *state = json_object_get(inspect, "State");
 	const json_t *labels = json_get_path(inspect, "Config", "Labels", NULL);
 	const char *id = json_get_string(inspect, "Id"), *image = json_get_string(inspect, "Image");
-	const char *target = json_get_string(labels, "pullet.target");
 	_cleanup_free_ char *policy = NULL;
 	struct container_view v = {0};
 	struct error text;
@@ -106,9 +117,7 @@ int world_read_container(const json_t *inspect, struct container_view *ret, stru
 	v.finished_ns = parse_time(json_get_string(state, "FinishedAt"));
 	if (v.state == STATE_EXITED && v.started_ns == 0)
 		v.state = STATE_CREATED;
-	if (target && digest_parse(target, &v.target) == 0)
-		copy_text(v.final_policy, sizeof(v.final_policy),
-			  json_get_string(labels, "pullet.policy"));
+	read_our_labels(labels, &v);
 	*ret = v;
 	return 0;
 }
@@ -143,8 +152,30 @@ static int look_at(const struct sight *s, const char *name_or_id, struct contain
 	return r;
 }
 
-int world_look_at_names(const struct sight *s, struct container_view ret[SLOTS],
-			struct error *ret_error)
+/* An image can carry labels too, and the engine gives them to its containers. It cannot carry its own
+ * digest: a label that the image has as well did not come from us. */
+static int distrust_labels(const struct sight *s, struct container_view *v, struct error *ret_error)
+{
+	_cleanup_json_ json_t *image = NULL;
+	const char *label;
+	int r;
+
+	if (!digest_is_set(&v->target))
+		return 0;
+	r = engine_inspect_image(s->engine, v->image, &image, ret_error);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	label = json_get_string(json_get_path(image, "Config", "Labels", NULL),
+				RECREATE_LABEL_TARGET);
+	if (label && streq(label, v->target.text)) {
+		v->target = (struct digest){0};
+		v->final_policy[0] = '\0';
+	}
+	return 0;
+}
+
+static int look_at_names(const struct sight *s, struct container_view ret[SLOTS],
+			 struct error *ret_error)
 {
 	for (enum slot slot = SLOT_MAIN; slot < SLOTS; slot++) {
 		_cleanup_free_ char *name = world_slot_name(s->name, slot);
@@ -153,7 +184,15 @@ int world_look_at_names(const struct sight *s, struct container_view ret[SLOTS],
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return distrust_labels(s, &ret[SLOT_NEXT], ret_error);
+}
+
+int world_look_at_names(const struct sight *s, struct container_view ret[SLOTS],
+			struct error *ret_error)
+{
+	int r = look_at_names(s, ret, ret_error);
+
+	return r < 0 ? r : distrust_labels(s, &ret[SLOT_MAIN], ret_error);
 }
 
 /* Before the trial names tell who is who, for nothing was decided about any of them. */
@@ -176,7 +215,7 @@ static int look_at_containers(const struct sight *s, const struct record *r, str
 	int q;
 
 	if (r->phase == PHASE_IDLE || r->phase == PHASE_PREPARE) {
-		q = world_look_at_names(s, slots, ret_error);
+		q = look_at_names(s, slots, ret_error);
 		if (q == 0)
 			world_assign(slots, ret);
 		return q;

@@ -293,3 +293,17 @@ def test_container_that_others_share_a_network_with_is_refused(house):
     entry = house.once("refused", "sidecar")
     assert "NetworkMode" in entry["reason"]
     assert sorted(house.engine.running()) == ["app", "sidecar"]
+
+
+def test_our_labels_on_an_image_are_not_ours(house):
+    """An image can carry any label; neither phase nor restart policy may come from there."""
+    labels = {"pullet.target": "sha256:" + "0" * 64, "pullet.policy": "always"}
+    house.adopt(house.publish(config={"Labels": labels}),
+                HostConfig={"NetworkMode": "none", "RestartPolicy": {"Name": "unless-stopped"}})
+    house.configure()
+    house.once("up-to-date")
+    inspect = house.engine.inspect("app")
+    assert inspect["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    published = house.publish()
+    house.once("updated")
+    house.check(published, policy="unless-stopped")

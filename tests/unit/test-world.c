@@ -235,6 +235,9 @@ static void test_times(void **state)
 		{"1970-01-01T00:00:01Z", SECOND}, /* no clock yet, as a Pi boots */
 		{"0001-01-01T00:00:00Z", 0},
 		{"1969-12-31T23:59:59Z", 0},
+		{"2200-12-31T23:59:59Z", 7289654399 * SECOND},
+		{"2262-04-11T23:47:17Z", 0},
+		{"9999-12-31T23:59:59Z", 0},
 		{"", 0},
 		{"yesterday", 0},
 		{"2024-05-01", 0},
@@ -299,7 +302,7 @@ static struct {
 		bool labelled;
 	} containers[4];
 	struct {
-		const char *reference, *id;
+		const char *reference, *id, *label;
 	} images[4];
 	const char *broken; /* what cannot be asked for now */
 	unsigned int asked;
@@ -316,7 +319,7 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 	for (size_t i = 0; i < ARRAY_SIZE(engine.containers) && engine.containers[i].id; i++) {
 		_cleanup_free_ char *patch = xasprintf(
 			"{'Id':'%s','Name':'%s%s','Image':'%s','Config':{'Labels':{'%s':'" TARGET
-			"'}}}",
+			"','pullet.policy':'always'}}}",
 			engine.containers[i].id, i % 2 ? "/" : "", engine.containers[i].name,
 			engine.containers[i].image ? engine.containers[i].image : IMAGE,
 			engine.containers[i].labelled ? "pullet.target" : "other");
@@ -339,7 +342,8 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 		return error_set(ret_error, -ECONNREFUSED, "it is broken");
 	for (size_t i = 0; i < ARRAY_SIZE(engine.images) && engine.images[i].id; i++) {
 		if (streq(engine.images[i].reference, reference)) {
-			*ret = json_pack("{s:s}", "Id", engine.images[i].id);
+			*ret = json_pack("{s:s, s:{s:{s:s*}}}", "Id", engine.images[i].id, "Config",
+					 "Labels", "pullet.target", engine.images[i].label);
 			return 0;
 		}
 	}
@@ -379,7 +383,7 @@ static char slot_of(const struct container_view *v)
 }
 
 /* Who stands under NAME, NAME.next, NAME.prev and elsewhere: - nobody, o the record's old, n its new,
- * l labelled with a target but of no record, x a stranger. Expected: under which name the old, the
+ * l labelled with a target but of no record, m labelled by its own image, x a stranger. Expected: under which name the old, the
  * new and the one in the way are found. */
 static void test_who_is_who(void **state)
 {
@@ -399,6 +403,8 @@ static void test_who_is_who(void **state)
 		{"ip", "l---", "0--"},
 		{"ip", "ox--", "0-1"},
 		{"ip", "-x--", "--1"},
+		{"ip", "om--", "0-1"},
+		{"ip", "m---", "0--"},
 		{"ip", "o-x-", "0-2"},
 		{"ip", "o-l-", "0-2"},
 		{"ip", "olx-", "012"},
@@ -432,8 +438,11 @@ static void test_who_is_who(void **state)
 						  : who == 'n' ? "new-id"
 							       : others[k];
 			engine.containers[n].name = names[k];
-			engine.containers[n++].labelled = who == 'n' || who == 'l';
+			engine.containers[n].image = who == 'm' ? "its-own" : NULL;
+			engine.containers[n++].labelled = strchr("nlm", who) != NULL;
 		}
+		engine.images[0].reference = engine.images[0].id = "its-own";
+		engine.images[0].label = TARGET;
 		for (const char *p = rows[i].phases; *p; p++) {
 			struct world w;
 			char got[4] = "";
