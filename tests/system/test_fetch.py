@@ -635,6 +635,15 @@ def test_trailer_is_no_header(fetch, registry):
     assert fetch.ask(f"{registry.host}/app")["digest"] == sha256(data)
 
 
+def test_interim_answer_is_no_answer(fetch, registry):
+    digest = registry.put("app", "latest", manifest())
+    evil = "sha256:" + "e" * 64
+    registry.hooks.append(on("HEAD", answer=raw(
+        f"HTTP/1.1 103 Early Hints\r\nDocker-Content-Digest: {evil}\r\n\r\n"
+        f"HTTP/1.1 200 OK\r\nDocker-Content-Digest: {digest}\r\n\r\n".encode())))
+    assert fetch.ask(f"{registry.host}/app")["digest"] == digest
+
+
 def test_not_http(fetch, registry):
     registry.hooks.append(on(answer=raw(b"SSH-2.0-OpenSSH_9.2\r\n")))
     assert fetch.ask(f"{registry.host}/app")["error"]["code"] in ("EPROTO", "ECONNRESET")
