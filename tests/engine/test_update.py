@@ -74,7 +74,7 @@ def test_crash_looping_container_gets_its_fix(house):
 
 def test_healthy_container_passes_by_its_own_check(house):
     check = {"Test": ["CMD", "/actor", "exit", "0"], "Interval": 10**8, "Timeout": 10**9,
-             "Retries": 3}
+             "Retries": 100}
     house.up(health_period="1s")
     house.configure(create=UP, health_period="60s")
     second = house.publish("wait", config={"Healthcheck": check})
