@@ -213,19 +213,22 @@ static void settle(struct pass *p, int64_t looked_ns)
 static int work(struct pass *p, struct error *ret_error)
 {
 	struct health_rule rule = rule_of(p->c);
-	enum action action = ACT_NOTHING;
+	enum action action;
 	enum phase looked = PHASE_IDLE;
+	unsigned int parts = WORLD_WHOLE;
 	int64_t looked_ns = 0;
 	int misses = 0, r;
 
 	for (int i = 0; i < PASS_ACTIONS_MAX; i++) {
 		enum phase phase = p->record.phase;
 
-		/* A decision changes nothing in the engine; only another phase looks further. */
-		if (!action_is_decision(action) || phase != looked) {
+		/* Another phase looks further, or its first look is this one. */
+		if (phase != looked)
+			parts = WORLD_WHOLE;
+		if (parts) {
 			looked_ns = wall_ns();
 			looked = phase;
-			r = world_look(&p->hands.sight, &p->record, &p->world, ret_error);
+			r = world_look(&p->hands.sight, &p->record, parts, &p->world, ret_error);
 			if (r < 0)
 				return r;
 		}
@@ -247,10 +250,12 @@ static int work(struct pass *p, struct error *ret_error)
 		if ((r == -ENOENT || r == -EEXIST) && action != ACT_FETCH &&
 		    ++misses <= PASS_MISSES_MAX) {
 			settle(p, looked_ns);
+			parts = WORLD_WHOLE;
 			continue;
 		}
 		if (r < 0)
 			return r;
+		parts = action_touches(action);
 	}
 	return error_set(ret_error, -ELOOP, "no end after %d actions in phase %s", PASS_ACTIONS_MAX,
 			 phase_name(p->record.phase));
@@ -424,7 +429,7 @@ static int look_for_news(struct pass *p, struct error *ret_error)
 	int r;
 
 	p->memory = (struct memory){0};
-	r = world_look(&p->hands.sight, &p->record, &p->world, ret_error);
+	r = world_look(&p->hands.sight, &p->record, WORLD_WHOLE, &p->world, ret_error);
 	if (r < 0)
 		return r;
 	p->result->from = news_current_is_true(&p->record, &p->world) ? p->record.current.digest

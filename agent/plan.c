@@ -438,6 +438,21 @@ bool action_is_decision(enum action a)
 	return a >= ACT_DECIDE_FETCH;
 }
 
+unsigned int action_touches(enum action a)
+{
+	static const unsigned char images[] = {
+		[ACT_FETCH] = 1,       [ACT_DROP_TARGET] = 1, [ACT_RESTORE_TAG] = 1,
+		[ACT_KEEP_OLD] = 1,    [ACT_MOVE_TAG] = 1,    [ACT_DROP_OLDER] = 1,
+		[ACT_DECIDE_IDLE] = 0,
+	};
+
+	if (action_is_decision(a))
+		return 0;
+	if (a == ACT_CREATE)
+		return WORLD_WHOLE;
+	return images[a] ? WORLD_IMAGES : WORLD_CONTAINERS;
+}
+
 const char *action_name(enum action a)
 {
 	return names[a];

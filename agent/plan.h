@@ -72,6 +72,8 @@ void plan_begin(struct record *r, const struct release *target, const char *boot
 void plan_recover(struct record *r, const struct container_view slots[SLOTS]);
 
 bool action_is_decision(enum action a);
+/* The parts of the world (WORLD_...) that it may have changed. */
+unsigned int action_touches(enum action a);
 const char *action_name(enum action a);
 
 /* The table itself, for tests that compare it with its descriptions. */

@@ -299,16 +299,28 @@ static int look_at_images(const struct sight *s, const struct record *r, struct 
 	return 0;
 }
 
-int world_look(const struct sight *s, const struct record *r, struct world *ret,
+int world_look(const struct sight *s, const struct record *r, unsigned int parts, struct world *w,
 	       struct error *ret_error)
 {
-	struct world w = {0};
-	int q = look_at_containers(s, r, &w, ret_error);
+	struct world fresh = {0};
+	int q = 0;
 
-	boot_id(w.boot_id);
+	if (parts == WORLD_IMAGES) {
+		fresh.old = w->old;
+		fresh.new = w->new;
+		fresh.obstacle = w->obstacle;
+	} else if (parts == WORLD_CONTAINERS) {
+		memcpy(fresh.image, w->image, sizeof(fresh.image));
+		memcpy(fresh.tag, w->tag, sizeof(fresh.tag));
+		memcpy(fresh.kept, w->kept, sizeof(fresh.kept));
+		fresh.older_present = w->older_present;
+	}
+	if (parts & WORLD_CONTAINERS)
+		q = look_at_containers(s, r, &fresh, ret_error);
+	if (q == 0 && (parts & WORLD_IMAGES))
+		q = look_at_images(s, r, &fresh, ret_error);
+	boot_id(fresh.boot_id);
 	if (q == 0)
-		q = look_at_images(s, r, &w, ret_error);
-	if (q == 0)
-		*ret = w;
+		*w = fresh;
 	return q;
 }

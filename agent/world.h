@@ -75,8 +75,14 @@ struct sight {
 	const struct ref *ref;
 };
 
-/* Looks as far as r's phase needs. What is not there is empty, not an error. */
-int world_look(const struct sight *s, const struct record *r, struct world *ret,
+/* Parts of a look. */
+#define WORLD_CONTAINERS 1u
+#define WORLD_IMAGES	 2u
+#define WORLD_WHOLE	 (WORLD_CONTAINERS | WORLD_IMAGES)
+
+/* Looks again at those parts, as far as r's phase needs them; the others stay as they are in *w. What
+ * is not there is empty, not an error. On failure *w is as before. */
+int world_look(const struct sight *s, const struct record *r, unsigned int parts, struct world *w,
 	       struct error *ret_error) warn_unused;
 
 /* The three names alone, for a record that is lost (plan_recover). */

@@ -542,6 +542,10 @@ static void test_names(void **state)
 		bool writes = after_prefix(action_name(a), "write ") != NULL;
 
 		assert_int_equal(action_is_decision(a), writes);
+		assert_true(!writes || action_touches(a) == 0);
+		assert_int_equal((action_touches(a) & WORLD_IMAGES) != 0,
+				 strstr(action_name(a), "image") || strstr(action_name(a), "tag") ||
+					 a == ACT_FETCH || a == ACT_CREATE);
 		for (enum action b = ACT_NOTHING; b < a; b++)
 			assert_string_not_equal(action_name(a), action_name(b));
 	}

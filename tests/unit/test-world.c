@@ -371,7 +371,7 @@ static int look(enum phase phase, const char *reference, struct world *ret)
 	r.phase = phase;
 	assert_int_equal(ref_parse(reference, &ref, &why), 0);
 	engine.asked = 0;
-	q = world_look(&s, &r, ret, &e);
+	q = world_look(&s, &r, WORLD_WHOLE, ret, &e);
 	assert_int_equal(e.code, q < 0 ? q : e.code);
 	ref_free(&ref);
 	return q;
@@ -571,15 +571,44 @@ static void test_slot_names(void **state)
 	assert_null(world_slot_name("a", SLOT_OTHER));
 }
 
+/* A part that is not asked for stays as it was, and costs no request. */
+static void test_parts(void **state)
+{
+	struct record r = record;
+	struct error e = {0};
+	struct ref ref = {0};
+	struct sight s = {.name = "ab", .ref = &ref};
+	struct world w = {.image = "kept", .old = {.id = "kept"}};
+	const char *why;
+
+	(void)state;
+	memset(&engine, 0, sizeof(engine));
+	engine.containers[0].id = "old-id";
+	engine.containers[0].name = "ab";
+	r.phase = PHASE_REVERT;
+	assert_int_equal(ref_parse("reg/a:b", &ref, &why), 0);
+	assert_int_equal(world_look(&s, &r, WORLD_IMAGES, &w, &e), 0);
+	assert_string_equal(w.old.id, "kept");
+	assert_string_equal(w.image, "");
+	(void)snprintf(w.image, sizeof(w.image), "kept");
+	assert_int_equal(world_look(&s, &r, WORLD_CONTAINERS, &w, &e), 0);
+	assert_string_equal(w.old.id, "old-id");
+	assert_string_equal(w.image, "kept");
+	engine.broken = "old-id";
+	assert_int_equal(world_look(&s, &r, WORLD_WHOLE, &w, &e), -ECONNREFUSED);
+	assert_string_equal(w.image, "kept");
+	ref_free(&ref);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whole),	   cmocka_unit_test(test_states),
-		cmocka_unit_test(test_details),	   cmocka_unit_test(test_policies),
-		cmocka_unit_test(test_healths),	   cmocka_unit_test(test_times),
-		cmocka_unit_test(test_strangers),  cmocka_unit_test(test_who_is_who),
-		cmocka_unit_test(test_images),	   cmocka_unit_test(test_engine_fails),
-		cmocka_unit_test(test_slot_names),
+		cmocka_unit_test(test_whole),	     cmocka_unit_test(test_states),
+		cmocka_unit_test(test_details),	     cmocka_unit_test(test_policies),
+		cmocka_unit_test(test_healths),	     cmocka_unit_test(test_times),
+		cmocka_unit_test(test_strangers),    cmocka_unit_test(test_who_is_who),
+		cmocka_unit_test(test_images),	     cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_engine_fails), cmocka_unit_test(test_slot_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
