@@ -334,7 +334,6 @@ static void arm_timer(struct agent *a)
 		log_error("cannot arm the timer: %s", strerror(-r));
 	(void)sd_notifyf(0, "STATUS=%zu containers, next look in %" PRIu64 " s", c->n_containers,
 			 (due - now) / 1000);
-	memory_rest();
 }
 
 /* The queue is the only state: what stands first is running, or starts now. */
@@ -433,6 +432,27 @@ static int set_up(struct agent *a)
 	return r;
 }
 
+/* sd_event_loop(), and a rest before each sleep with nothing under way. */
+static int loop(struct agent *a)
+{
+	int r, code;
+
+	while (sd_event_get_state(a->event) != SD_EVENT_FINISHED) {
+		r = sd_event_prepare(a->event);
+		if (r == 0) {
+			if (!a->queue)
+				memory_rest();
+			r = sd_event_wait(a->event, UINT64_MAX);
+		}
+		if (r > 0)
+			r = sd_event_dispatch(a->event);
+		if (r < 0)
+			return r;
+	}
+	r = sd_event_get_exit_code(a->event, &code);
+	return r < 0 ? r : code;
+}
+
 int agent_run(const struct agent_options *o, struct config *config)
 {
 	struct agent a = {.o = o, .config = config, .device = device_number()};
@@ -449,7 +469,7 @@ int agent_run(const struct agent_options *o, struct config *config)
 			queue_all(&a, !o->once);
 		(void)sd_notify(0, "READY=1");
 		start_next(&a);
-		r = sd_event_loop(a.event);
+		r = loop(&a);
 		a.status = r < 0 ? 1 : r;
 	}
 	while (a.queue)

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Only executable segments: what is merely read-only may hold relocations, which the file lacks. */
+/* Only segments that cannot be written to: relocations, which the file lacks, stand in the others. */
 static int drop_text(struct dl_phdr_info *info, size_t size, void *userdata)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -18,7 +18,7 @@ static int drop_text(struct dl_phdr_info *info, size_t size, void *userdata)
 		size_t start = (info->dlpi_addr + p->p_vaddr) & ~(page - 1);
 		size_t end = (info->dlpi_addr + p->p_vaddr + p->p_memsz + page - 1) & ~(page - 1);
 
-		if (p->p_type == PT_LOAD && (p->p_flags & (PF_X | PF_W)) == PF_X)
+		if (p->p_type == PT_LOAD && !(p->p_flags & PF_W))
 			(void)madvise((void *)start, end - start, MADV_DONTNEED);
 	}
 	return 0;
