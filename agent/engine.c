@@ -105,6 +105,15 @@ static int call(struct engine *e, const struct call *c, json_t **ret, struct err
 	return ret ? json_parse(answer.body, answer.body_len, c->what, ret, ret_error) : 0;
 }
 
+static int call_delete(struct engine *e, const char *path, const char *what,
+		       struct error *ret_error)
+{
+	struct call c = {
+		.method = "DELETE", .path = path, .timeout_ms = REMOVE_CALL_MS, .what = what};
+
+	return call(e, &c, NULL, ret_error);
+}
+
 static int version_minor(const char *version)
 {
 	const char *minor = version ? after_prefix(version, "1.") : NULL;
@@ -396,12 +405,7 @@ int engine_remove_image(struct engine *e, const char *reference, struct error *r
 	_cleanup_free_ char *escaped = escape(reference), *path = xasprintf("/images/%s", escaped);
 	_cleanup_free_ char *what = xasprintf("remove image %s", reference);
 
-	return call(e,
-		    &(struct call){.method = "DELETE",
-				   .path = path,
-				   .timeout_ms = REMOVE_CALL_MS,
-				   .what = what},
-		    NULL, ret_error);
+	return call_delete(e, path, what, ret_error);
 }
 
 int engine_create(struct engine *e, const char *name, const json_t *body, char **ret_id,
@@ -491,12 +495,7 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error)
 	_cleanup_free_ char *path = xasprintf("/containers/%s?v=0", id);
 	_cleanup_free_ char *what = xasprintf("remove container %.12s", id);
 
-	return call(e,
-		    &(struct call){.method = "DELETE",
-				   .path = path,
-				   .timeout_ms = REMOVE_CALL_MS,
-				   .what = what},
-		    NULL, ret_error);
+	return call_delete(e, path, what, ret_error);
 }
 
 struct event_wait {

@@ -308,11 +308,12 @@ static int note_current(struct pass *p, struct error *ret_error)
 {
 	struct release *current = &p->record.current;
 	struct release now = {.digest = p->reply.digest, .manifest = p->reply.manifest};
+	bool known = news_current_is_true(&p->record, &p->world);
 
-	if (news_current_is_true(&p->record, &p->world) && digest_eq(&current->digest, &now.digest))
+	if (known && digest_eq(&current->digest, &now.digest))
 		return 0;
 	(void)snprintf(now.image, sizeof(now.image), "%s", p->world.old.image);
-	now.brought = news_current_is_true(&p->record, &p->world) && current->brought;
+	now.brought = known && current->brought;
 	*current = now;
 	return save(p, ret_error);
 }
@@ -412,7 +413,7 @@ static int check(struct pass *p, struct error *ret_error)
 	return r < 0 ? r : begin(p, ret_error);
 }
 
-static int open_gate(struct pass *p)
+static void open_gate(struct pass *p)
 {
 	const char *why = NULL;
 	time_t now = time(NULL);
@@ -421,7 +422,6 @@ static int open_gate(struct pass *p)
 	p->memory.gate_open = schedule_gate(p->c, localtime_r(&now, &local), &why);
 	if (!p->memory.gate_open)
 		finish(p, OUTCOME_DEFERRED, "%s", why);
-	return 0;
 }
 
 static int look_for_news(struct pass *p, struct error *ret_error)
