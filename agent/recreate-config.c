@@ -49,14 +49,44 @@ static bool array_has(const json_t *array, const json_t *value)
 	return false;
 }
 
-static void subtract_array(json_t *config, const json_t *defaults, const char *key)
+/* The engine puts what the image has behind what was asked for, in the image's order (moby,
+ * daemon/commit.go, merge): where the last variables are the image's, the first of them; what stands
+ * before was asked for, even where the value is the image's. */
+static size_t first_of_image(const json_t *env, const json_t *defaults)
 {
-	json_t *array = json_object_get(config, key);
-	const json_t *old = json_object_get(defaults, key);
+	_cleanup_json_ json_t *order = need(json_object());
+	size_t first = json_array_size(env);
+	json_int_t next = (json_int_t)json_array_size(defaults);
 
-	for (size_t i = json_array_size(array); i-- > 0;)
-		if (array_has(old, json_array_get(array, i)))
-			json_array_remove(array, i);
+	for (size_t i = json_array_size(defaults); i-- > 0;) {
+		const char *text = json_string_value(json_array_get(defaults, i));
+
+		if (text)
+			put(order, text, json_integer((json_int_t)i));
+	}
+	for (; first > 0; first--) {
+		const char *text = json_string_value(json_array_get(env, first - 1));
+		const json_t *at = text ? json_object_get(order, text) : NULL;
+
+		if (!at || json_integer_value(at) >= next)
+			break;
+		next = json_integer_value(at);
+	}
+	return first;
+}
+
+static void subtract_env(json_t *config, const json_t *defaults)
+{
+	json_t *env = json_object_get(config, "Env");
+	const json_t *old = json_object_get(defaults, "Env");
+	size_t first = recreate_same(env, old) ? 0 : first_of_image(env, old);
+
+	/* All of it was asked for, by a tool that copies: taken for what it copied. */
+	if (first == json_array_size(env))
+		first = 0;
+	for (size_t i = json_array_size(env); i-- > first;)
+		if (array_has(old, json_array_get(env, i)))
+			json_array_remove(env, i);
 }
 
 static void subtract_keys(json_t *config, const json_t *defaults, const char *key)
@@ -75,8 +105,7 @@ static void subtract_same(json_t *config, const json_t *defaults, const char *ke
 		(void)json_object_del(config, key);
 }
 
-/* An ENTRYPOINT [""] means none. */
-static bool is_no_command(const json_t *j)
+bool recreate_is_no_command(const json_t *j)
 {
 	return recreate_is_empty(j) ||
 	       (json_array_size(j) == 1 && recreate_is_empty(json_array_get(j, 0)));
@@ -93,7 +122,7 @@ static void subtract_command(json_t *config, const json_t *defaults)
 		recreate_same(json_object_get(config, "Cmd"), json_object_get(defaults, "Cmd"));
 	bool cmd_empty = recreate_is_empty(json_object_get(config, "Cmd"));
 
-	if (recreate_is_empty(entry) && !is_no_command(old_entry)) {
+	if (recreate_is_empty(entry) && !recreate_is_no_command(old_entry)) {
 		if (!json_is_array(entry)) {
 			put(config, "Entrypoint", need(json_pack("[s]", "")));
 			return;
@@ -215,17 +244,16 @@ static void drop_empty(json_t *config)
 
 int recreate_config(const struct recreate_input *in, json_t **ret, struct error *ret_error)
 {
-	/* Not StopTimeout: no image sets it, and 0 is a value. */
-	static const char *const inherited[] = {"User",	 "WorkingDir", "StopSignal",
-						"Shell", "OnBuild",    "ArgsEscaped"};
+	/* No image sets StopTimeout, and its Shell and OnBuild are for builds. */
+	static const char *const inherited[] = {"User", "WorkingDir", "StopSignal", "ArgsEscaped"};
 	_cleanup_json_ json_t *config =
 		need(json_deep_copy(need(json_object_get(in->container, "Config"))));
-	const json_t *defaults = json_object_get(in->old_image, "Config");
+	_cleanup_json_ json_t *defaults = recreate_defaults(in->container, in->old_image);
 	const json_t *host = json_object_get(in->container, "HostConfig");
 	const char *mode = recreate_network_mode(host);
 	int r;
 
-	subtract_array(config, defaults, "Env");
+	subtract_env(config, defaults);
 	subtract_command(config, defaults);
 	subtract_healthcheck(config, defaults);
 	subtract_keys(config, defaults, "Volumes");

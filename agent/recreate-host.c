@@ -212,8 +212,7 @@ static bool same_path(const char *a, size_t a_len, const char *b)
 	return a_len == b_len && strncmp(a, b, a_len) == 0;
 }
 
-/* Whether a bind names its source for this volume; a bind that is the bare destination (an
- * anonymous volume) is taken out, since the caller attaches the volume by name. */
+/* Whether a bind stands for this volume; one that is the bare destination gets its name. */
 static bool bind_covers(json_t *host, const char *name, const char *destination)
 {
 	json_t *binds = json_object_get(host, "Binds");
@@ -227,8 +226,10 @@ static bool bind_covers(json_t *host, const char *name, const char *destination)
 		if (!colon) {
 			if (!same_path(bind, strlen(bind), destination))
 				continue;
-			json_array_remove(binds, i);
-			return false;
+			if (json_array_set_new(binds, i, need(json_sprintf("%s:%s", name, bind))) <
+			    0)
+				abort();
+			return true;
 		}
 		if (strncmp(bind, name, (size_t)(colon - bind)) == 0 && name[colon - bind] == '\0')
 			return true;
@@ -327,7 +328,6 @@ static void drop_obsolete(json_t *host)
 {
 	static const char *const limits[] = {"KernelMemory", "KernelMemoryTCP"};
 
-	(void)json_object_del(host, "ConsoleSize"); /* of the terminal it was created from */
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
 		if (recreate_is_empty(json_object_get(host, limits[i])))
 			(void)json_object_del(host, limits[i]);

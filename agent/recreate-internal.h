@@ -31,6 +31,8 @@ static inline void append(json_t *array, json_t *value)
 /* Absent, null, "", 0, [] and {} mean the same to the engine's merge. */
 bool recreate_is_empty(const json_t *j);
 bool recreate_same(const json_t *a, const json_t *b);
+/* Of Entrypoint and Cmd: [""] means none, too. */
+bool recreate_is_no_command(const json_t *j);
 bool recreate_is_short_id(const json_t *container, const char *text);
 
 /* HostConfig.NetworkMode with "" and "default" told as "bridge"; borrowed. */
@@ -39,6 +41,12 @@ static inline bool recreate_mode_has_endpoints(const char *mode)
 {
 	return !streq(mode, "host") && !streq(mode, "none") && !after_prefix(mode, "container:");
 }
+
+/* What the container has from this image's Config unless it has something else; without what the
+ * label tells to be the operator's. Caller owns it. */
+json_t *recreate_defaults(const json_t *container, const json_t *image);
+/* Writes that label into body, which has Labels: what it says itself though image says the same. */
+void recreate_note_own(json_t *body, const json_t *image);
 
 /* The part of the body that is Config, image defaults taken out. */
 int recreate_config(const struct recreate_input *in, json_t **ret,

@@ -42,60 +42,51 @@ static const char *configured_mac(const struct recreate_input *in, const json_t 
 	return mac;
 }
 
-static json_t *copy_aliases(const struct recreate_input *in, const json_t *seen)
+static void copy_aliases(const struct recreate_input *in, json_t *endpoint, const json_t *seen)
 {
-	json_t *aliases = need(json_array());
+	const json_t *aliases = json_object_get(seen, "Aliases");
+	json_t *kept = json_is_array(aliases) ? need(json_array()) : NULL;
 	size_t i;
 	json_t *alias;
 
-	json_array_foreach (json_object_get(seen, "Aliases"), i, alias)
+	json_array_foreach (aliases, i, alias)
 		if (json_is_string(alias) &&
 		    !recreate_is_short_id(in->container, json_string_value(alias)))
-			append(aliases, json_incref(alias));
-	return aliases;
-}
-
-static void put_filled(json_t *object, const char *key, json_t *value)
-{
-	if (recreate_is_empty(value))
-		json_decref(value);
-	else
-		put(object, key, value);
+			append(kept, json_incref(alias));
+	if (kept)
+		put(endpoint, "Aliases", kept);
 }
 
 /* What is of another type is not something we could hand on. */
-static void copy_filled(json_t *object, const char *key, const json_t *seen, json_type type)
+static void copy(json_t *object, const char *key, const json_t *seen, json_type type)
 {
 	const json_t *value = json_object_get(seen, key);
 
 	if (value && json_typeof(value) == type)
-		put_filled(object, key, need(json_deep_copy(value)));
+		put(object, key, json_deep_copy(value));
 }
 
 /* Only what is configuration; the rest of an endpoint is state (moby, api/types/network). */
 static json_t *copy_endpoint(const struct recreate_input *in, const char *network,
 			     const json_t *seen, bool is_main)
 {
-	json_t *endpoint = need(json_object()), *ipam;
+	json_t *endpoint = need(json_object());
 	const char *mac = configured_mac(in, seen, is_main);
 	const char *key;
 	json_t *value;
 	void *next;
 
-	copy_filled(endpoint, "IPAMConfig", seen, JSON_OBJECT);
-	ipam = json_object_get(endpoint, "IPAMConfig");
-	json_object_foreach_safe (ipam, next, key, value)
+	copy(endpoint, "IPAMConfig", seen, JSON_OBJECT);
+	json_object_foreach_safe (json_object_get(endpoint, "IPAMConfig"), next, key, value)
 		if (recreate_is_empty(value))
-			(void)json_object_del(ipam, key);
-	if (recreate_is_empty(ipam))
-		(void)json_object_del(endpoint, "IPAMConfig");
-	copy_filled(endpoint, "Links", seen, JSON_ARRAY);
+			(void)json_object_del(json_object_get(endpoint, "IPAMConfig"), key);
+	copy(endpoint, "Links", seen, JSON_ARRAY);
 	/* Engines from 25 on refuse aliases on the default bridge. */
 	if (!streq(network, "bridge"))
-		put_filled(endpoint, "Aliases", copy_aliases(in, seen));
-	copy_filled(endpoint, "DriverOpts", seen, JSON_OBJECT);
-	if (in->api_minor >= 48)
-		copy_filled(endpoint, "GwPriority", seen, JSON_INTEGER);
+		copy_aliases(in, endpoint, seen);
+	copy(endpoint, "DriverOpts", seen, JSON_OBJECT);
+	if (in->api_minor >= 48 && !recreate_is_empty(json_object_get(seen, "GwPriority")))
+		copy(endpoint, "GwPriority", seen, JSON_INTEGER);
 	if (mac)
 		put(endpoint, "MacAddress", json_string(mac));
 	return endpoint;
@@ -108,9 +99,7 @@ static bool is_id_of(const char *text, const json_t *seen)
 	return id && strlen(text) >= 12 && strncmp(id, text, strlen(text)) == 0;
 }
 
-/* The network whose key stands for NetworkMode. Both must be the same word, or the endpoint's
- * settings are lost (moby/moby#47441); a container that was taken off its first network has another
- * one as main. */
+/* The network that NetworkMode means. A container that was taken off it has another one as main. */
 static const char *main_network(const json_t *networks, const char *mode)
 {
 	const char *name, *first = NULL;
@@ -202,12 +191,26 @@ int recreate_place_endpoints(json_t *body, json_t *endpoints, const char *main, 
 	return 0;
 }
 
+/* NetworkMode as it was written, by name or id, while it still means that network. The key of the
+ * endpoint must be the same word, or its settings are lost (moby/moby#47441). */
+static const char *main_word(const json_t *host, const json_t *networks, const char *main)
+{
+	const char *word = json_get_string(host, "NetworkMode");
+
+	if (word && word[0] &&
+	    (streq(recreate_network_mode(host), main) ||
+	     is_id_of(word, json_object_get(networks, main))))
+		return word;
+	return main;
+}
+
 int recreate_networks(const struct recreate_input *in, json_t *body, json_t *host, json_t *connect,
 		      struct error *ret_error)
 {
 	const json_t *networks = json_get_path(in->container, "NetworkSettings", "Networks", NULL);
 	/* A copy: what host has is replaced below. */
 	_cleanup_free_ char *mode = xstrdup(recreate_network_mode(host));
+	_cleanup_free_ char *word = NULL;
 	const char *main = NULL, *name;
 	_cleanup_json_ json_t *endpoints = need(json_object());
 	json_t *seen;
@@ -215,20 +218,22 @@ int recreate_networks(const struct recreate_input *in, json_t *body, json_t *hos
 
 	if (recreate_mode_has_endpoints(mode)) {
 		main = main_network(networks, mode);
+		word = xstrdup(main_word(host, networks, main));
 		json_object_foreach ((json_t *)networks, name, seen)
-			put(endpoints, name, copy_endpoint(in, name, seen, streq(name, main)));
-		if (!json_object_get(endpoints, main))
-			put(endpoints, main, json_object());
-		put(host, "NetworkMode", json_string(main));
+			put(endpoints, streq(name, main) ? word : name,
+			    copy_endpoint(in, name, seen, streq(name, main)));
+		if (!json_object_get(endpoints, word))
+			put(endpoints, word, json_object());
+		put(host, "NetworkMode", json_string(word));
 	}
 	/* Host and container: modes share somebody else's interfaces: nothing to move. */
 	if (in->api_minor >= 48 && (main || streq(mode, "none"))) {
-		r = move_sysctls(host, main ? json_object_get(endpoints, main) : NULL, ret_error);
+		r = move_sysctls(host, main ? json_object_get(endpoints, word) : NULL, ret_error);
 		if (r < 0)
 			return r;
 	}
 	if (!main)
 		return 0;
-	return recreate_place_endpoints(body, steal(endpoints), main, in->api_minor, connect,
+	return recreate_place_endpoints(body, steal(endpoints), word, in->api_minor, connect,
 					ret_error);
 }

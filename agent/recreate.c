@@ -75,73 +75,6 @@ json_t *recreate_references(const json_t *container)
 	return array;
 }
 
-/* a is b or a directory above it. */
-static bool is_above(const char *a, const char *b)
-{
-	const char *rest = after_prefix(b, a);
-
-	return rest && (rest[0] == '\0' || rest[0] == '/');
-}
-
-/* Mount points show up among the changes, and so does what leads to them. */
-static bool is_mount_point(const json_t *container, const char *path)
-{
-	size_t i;
-	json_t *mount, *value;
-	const char *target;
-	void *next;
-
-	json_array_foreach (json_object_get(container, "Mounts"), i, mount) {
-		target = json_get_string(mount, "Destination");
-		if (target && (is_above(path, target) || is_above(target, path)))
-			return true;
-	}
-	json_object_foreach_safe (json_get_path(container, "HostConfig", "Tmpfs", NULL), next,
-				  target, value)
-		if (is_above(path, target) || is_above(target, path))
-			return true;
-	return false;
-}
-
-static bool has_entries(const json_t *changes, const char *path)
-{
-	size_t i;
-	json_t *change;
-
-	json_array_foreach (changes, i, change) {
-		const char *other = json_get_string(change, "Path");
-
-		if (other && !streq(other, path) && is_above(path, other))
-			return true;
-	}
-	return false;
-}
-
-const char *recreate_copied_path(const json_t *container, const json_t *changes)
-{
-	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
-	size_t i;
-	json_t *change;
-
-	if (!json_object_get(labels, "com.docker.compose.project"))
-		return NULL;
-	json_array_foreach (changes, i, change) {
-		const char *path = json_get_string(change, "Path");
-		json_int_t kind = json_integer_value(json_object_get(change, "Kind"));
-		bool secret, at_root;
-
-		if (!path || path[0] != '/' || kind == 2 || is_mount_point(container, path))
-			continue;
-		secret = after_prefix(path, "/run/secrets/") != NULL;
-		/* A config without a target lands at /NAME. */
-		at_root = kind == 1 && !strchr(path + 1, '/') && !streq(path, "/run") &&
-			  !has_entries(changes, path);
-		if (secret || at_root)
-			return path;
-	}
-	return NULL;
-}
-
 /* What no create body can carry over. */
 static int check_container(const struct recreate_input *in, struct error *ret_error)
 {
@@ -169,19 +102,23 @@ static int check_container(const struct recreate_input *in, struct error *ret_er
 }
 
 /* The part that successor and first container have in common. Labels win over the image's. */
-static void sign(json_t *body, json_t *host, const char *image, const char *target,
+static void sign(json_t *body, const json_t *new_image, const char *image, const char *target,
 		 const char *policy)
 {
+	json_t *host = json_object_get(body, "HostConfig");
 	json_t *labels = json_object_get(body, "Labels");
 
 	if (!json_is_object(labels)) {
 		labels = need(json_object());
 		put(body, "Labels", labels);
 	}
+	recreate_note_own(body, new_image);
 	put(labels, RECREATE_LABEL_TARGET, json_string(target));
 	put(labels, RECREATE_LABEL_POLICY, json_string(policy));
 	put(body, "Image", json_string(image));
-	put(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));
+	/* Unset is as good as no. */
+	if (!recreate_is_empty(json_object_get(json_object_get(host, "RestartPolicy"), "Name")))
+		put(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));
 }
 
 static int read_policy(const json_t *host, char **ret, struct error *ret_error)
@@ -213,8 +150,8 @@ int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 	if (r < 0)
 		return r;
 
-	sign(body, host, in->image, in->target, policy);
 	put(body, "HostConfig", steal(host));
+	sign(body, in->new_image, in->image, in->target, policy);
 	*ret = (struct recreate_plan){
 		.body = steal(body), .connect = steal(connect), .policy = steal(policy)};
 	return 0;
@@ -309,8 +246,9 @@ static int place_first_networks(json_t *body, const json_t *host, int api_minor,
 					ret_error);
 }
 
-int recreate_first(const json_t *written, const char *image, const char *target, int api_minor,
-		   struct recreate_plan *ret, struct error *ret_error)
+int recreate_first(const json_t *written, const json_t *new_image, const char *image,
+		   const char *target, int api_minor, struct recreate_plan *ret,
+		   struct error *ret_error)
 {
 	_cleanup_json_ json_t *body = NULL, *connect = need(json_array());
 	_cleanup_free_ char *policy = NULL;
@@ -332,7 +270,7 @@ int recreate_first(const json_t *written, const char *image, const char *target,
 	if (r < 0)
 		return r;
 
-	sign(body, host, image, target, policy);
+	sign(body, new_image, image, target, policy);
 	*ret = (struct recreate_plan){
 		.body = steal(body), .connect = steal(connect), .policy = steal(policy)};
 	return 0;

@@ -11,6 +11,7 @@
 
 #define RECREATE_LABEL_TARGET "pullet.target"
 #define RECREATE_LABEL_POLICY "pullet.policy"
+#define RECREATE_LABEL_OWN    "pullet.own"
 
 struct recreate_input {
 	const json_t *container; /* GET /containers/ID/json of the old one */
@@ -25,7 +26,7 @@ struct recreate_input {
 };
 
 struct recreate_plan {
-	json_t *body;	 /* of POST /containers/create; its RestartPolicy is always `no` */
+	json_t *body;	 /* of POST /containers/create; its RestartPolicy is always `no` or unset */
 	json_t *connect; /* [{"Network":NAME,"Body":{"EndpointConfig":{...}}}]: after create and before
 			  * start, POST Body plus "Container" to /networks/NAME/connect. Empty from API 1.44 on */
 	char *policy; /* the real restart policy, as in label pullet.policy: "always", "on-failure:3" */
@@ -35,9 +36,11 @@ struct recreate_plan {
 int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 		  struct error *ret_error) warn_unused;
 
-/* The first container of a name, from a create body that the operator wrote: the same plan. */
-int recreate_first(const json_t *body, const char *image, const char *target, int api_minor,
-		   struct recreate_plan *ret, struct error *ret_error) warn_unused;
+/* The first container of a name, from a create body that the operator wrote: the same plan. new_image
+ * is what GET /images/REF/json says; NULL: not here yet, for a mere check. */
+int recreate_first(const json_t *body, const json_t *new_image, const char *image,
+		   const char *target, int api_minor, struct recreate_plan *ret,
+		   struct error *ret_error) warn_unused;
 
 void recreate_plan_free(struct recreate_plan *plan);
 
@@ -45,12 +48,6 @@ void recreate_plan_free(struct recreate_plan *plan);
  * volumes the container uses. The caller looks each up and leaves out of `names` those it does not
  * find. Caller owns it. */
 json_t *recreate_references(const json_t *container);
-
-/* The path of a file that compose put into the old container's own file system (content of a
- * secret or a config), where a successor would not have it; NULL: none seen, or not of compose.
- * changes is the answer of GET /containers/ID/changes. Borrowed from changes. A config with a target
- * below a directory cannot be told from what the program itself wrote, and is not seen. */
-const char *recreate_copied_path(const json_t *container, const json_t *changes);
 
 /* HostConfig.RestartPolicy as text and back: no, always, unless-stopped, on-failure, on-failure:N.
  * NULL for what is none of them (the text); an absent or empty policy is "no". Caller owns both. */

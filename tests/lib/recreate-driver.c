@@ -4,9 +4,9 @@
  *
  *	{"container":..,"old_image":..,"new_image":..,"names":{..},"image":"..","target":"..",
  *	 "host_name":"..","api_minor":41}	or	{"first":..,"image":"..","target":"..","api_minor":41}
- *	-> {"body":..,"connect":[..],"policy":"..","references":[..]}	or	{"refused":".."}
- *	{"container":..,"changes":[..]}	->	{"copied":PATH or null} */
+ *	-> {"body":..,"connect":[..],"policy":"..","references":[..]}	or	{"refused":".."} */
 #include "json.h"
+#include "podman.h"
 #include "recreate.h"
 
 #include <stdio.h>
@@ -34,13 +34,11 @@ int main(void)
 		.names = json_object_get(in, "names"),
 	};
 	const json_t *first = json_object_get(in, "first");
-	const json_t *changes = json_object_get(in, "changes");
 
-	if (changes) {
-		out = json_pack("{s:s?}", "copied", recreate_copied_path(input.container, changes));
-		return !out || json_dumpf(out, stdout, 0) < 0;
-	}
-	r = first ? recreate_first(first, input.image, input.target, input.api_minor, &plan, &e)
+	if (json_is_true(json_object_get(in, "podman")))
+		podman_mend_config(json_object_get(in, "container"), input.old_image);
+	r = first ? recreate_first(first, input.new_image, input.image, input.target,
+				   input.api_minor, &plan, &e)
 		  : recreate_spec(&input, &plan, &e);
 	if (r < 0) {
 		out = json_pack("{s:s}", "refused", e.text);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "copied.h"
+
+#include <errno.h>
+
+#include "calendar.h"
+#include "engine.h"
+
+#define LOOKS_MAX	 1000
+#define SECOND_NS	 ((int64_t)1000000000)
+#define GO_FILE_TYPE	 0x8f280000 /* os.ModeType: all bits that are set in what is no plain file */
+#define API_ARCHIVE_SAFE 44	    /* Docker 25 */
+
+/* a is b or a directory above it. */
+static bool is_above(const char *a, const char *b)
+{
+	const char *rest = after_prefix(b, a);
+
+	return rest && (rest[0] == '\0' || rest[0] == '/');
+}
+
+/* Mount points show up among the changes, and so does what leads to them. */
+static bool is_mount_point(const json_t *container, const char *path)
+{
+	size_t i;
+	json_t *mount, *value;
+	const char *target;
+	void *next;
+
+	json_array_foreach (json_object_get(container, "Mounts"), i, mount) {
+		target = json_get_string(mount, "Destination");
+		if (target && (is_above(path, target) || is_above(target, path)))
+			return true;
+	}
+	json_object_foreach_safe (json_get_path(container, "HostConfig", "Tmpfs", NULL), next,
+				  target, value)
+		if (is_above(path, target) || is_above(target, path))
+			return true;
+	return false;
+}
+
+/* Older engines mount a container's volumes on the host for a look, and what the container shares with
+ * the host comes up in it, doubling with every look (seen with 20.10 and a bind of /). */
+static bool can_look(const struct engine *e, const json_t *container)
+{
+	size_t i;
+	json_t *mount;
+
+	if (engine_api_minor(e) >= API_ARCHIVE_SAFE)
+		return true;
+	json_array_foreach (json_object_get(container, "Mounts"), i, mount) {
+		const char *propagation = json_get_string(mount, "Propagation");
+
+		if (propagation && propagation[0] && !streq(propagation, "private") &&
+		    !streq(propagation, "rprivate"))
+			return false;
+	}
+	return true;
+}
+
+/* 1, 0, or a negative errno. */
+static int is_copied(struct engine *e, const json_t *container, const char *path,
+		     struct error *ret_error)
+{
+	int64_t created = calendar_parse_time(json_get_string(container, "Created")), mtime;
+	_cleanup_json_ json_t *stat = NULL;
+	int r = engine_stat(e, json_get_string(container, "Id"), path, &stat, ret_error);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (json_integer_value(json_object_get(stat, "mode")) & GO_FILE_TYPE)
+		return 0;
+	mtime = calendar_parse_time(json_get_string(stat, "mtime"));
+	/* Rounded, not cut: up to half a second early. */
+	return mtime % SECOND_NS == 0 && mtime > created - SECOND_NS;
+}
+
+static int refuse(const char *path, struct error *ret_error)
+{
+	return error_set(ret_error, -EKEYREJECTED,
+			 "%s was put into the container's file system, as compose does with the "
+			 "content of a config or secret, and cannot be taken over: use a file or a "
+			 "bind mount for it",
+			 path);
+}
+
+static int refuse_many(struct error *ret_error)
+{
+	return error_set(ret_error, -EKEYREJECTED,
+			 "over %d files changed in it, and whether compose put configs or secrets "
+			 "among them cannot be told: let compose make it anew (up -d "
+			 "--force-recreate), and it will be updated",
+			 LOOKS_MAX);
+}
+
+static int check_changes(struct engine *e, const json_t *container, const json_t *changes,
+			 struct error *ret_error)
+{
+	bool may_look = can_look(e, container);
+	size_t i, looks = 0;
+	json_t *change;
+
+	json_array_foreach (changes, i, change) {
+		const char *path = json_get_string(change, "Path");
+		json_int_t kind = json_integer_value(json_object_get(change, "Kind"));
+		int r;
+
+		if (!path || kind == 2 || is_mount_point(container, path))
+			continue;
+		if (may_look && ++looks > LOOKS_MAX)
+			return refuse_many(ret_error);
+		r = may_look ? is_copied(e, container, path, ret_error)
+			     : after_prefix(path, "/run/secrets/") != NULL;
+		if (r != 0)
+			return r < 0 ? r : refuse(path, ret_error);
+	}
+	return 0;
+}
+
+int copied_refuse(struct engine *e, const json_t *container, struct error *ret_error)
+{
+	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
+	const char *version = json_get_string(labels, "com.docker.compose.version");
+	_cleanup_json_ json_t *changes = NULL;
+	int r;
+
+	/* Version 1 mounts secrets, and knows no configs. */
+	if (!json_get_string(labels, "com.docker.compose.project") ||
+	    (version && after_prefix(version, "1.")))
+		return 0;
+	r = engine_changes(e, json_get_string(container, "Id"), &changes, ret_error);
+	if (r == -EFBIG)
+		return refuse_many(ret_error);
+	return r < 0 ? r : check_changes(e, container, changes, ret_error);
+}
