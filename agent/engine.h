@@ -20,12 +20,16 @@ int engine_open(const char *socket, const volatile sig_atomic_t *cancel, struct 
 		struct error *ret_error) warn_unused;
 void engine_close(struct engine *e);
 
+/* GET /info. The caller owns *ret. */
+int engine_info(struct engine *e, json_t **ret, struct error *ret_error) warn_unused;
+
+bool engine_is_podman(const struct engine *e);
 int engine_api_minor(const struct engine *e);
 /* What the engine's host runs; the variant of an arm comes from uname(2). Borrowed. */
 const struct oci_platform *engine_platform(const struct engine *e);
 
 /* Inspect answers as the engine gives them; the caller owns *ret. A name is looked up exactly: an id
- * that begins like it is not taken for it. */
+ * that begins like it is not taken for it, unless it is a short id (12 characters) at least. */
 int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **ret,
 			     struct error *ret_error) warn_unused;
 /* All containers, stopped ones too, as the list gives them: an array. */
@@ -34,6 +38,9 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 			 struct error *ret_error) warn_unused;
 int engine_changes(struct engine *e, const char *id, json_t **ret,
 		   struct error *ret_error) warn_unused;
+/* What one path in a container is, links not followed: {"mode":as Go has it,"mtime":..,"size":..}. */
+int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret,
+		struct error *ret_error) warn_unused;
 
 /* Bytes of all layers so far, and of all that are known; both may grow. */
 typedef void engine_progress_fn(void *userdata, uint64_t current, uint64_t total);

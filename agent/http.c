@@ -160,7 +160,26 @@ static char *url_host(const char *url)
 	return xstrndup(p, strcspn(p, "/?#"));
 }
 
-static int fail(const struct transfer *t, CURLcode c, struct error *ret_error)
+/* curl tells after how many milliseconds: without that the same failure is the same text, and need not
+ * be written down again. */
+static void drop_time(char *text)
+{
+	static const char *const units[] = {" milliseconds", " ms"};
+	char *p = strstr(text, " after ");
+	const char *rest = p ? p + strlen(" after ") : NULL;
+	size_t digits = rest ? strspn(rest, "0123456789") : 0;
+
+	for (size_t i = 0; digits > 0 && i < ARRAY_SIZE(units); i++) {
+		const char *end = after_prefix(rest + digits, units[i]);
+
+		if (end) {
+			memmove(p, end, strlen(end) + 1);
+			return;
+		}
+	}
+}
+
+static int fail(struct transfer *t, CURLcode c, struct error *ret_error)
 {
 	const struct http *h = t->http;
 	_cleanup_free_ char *host = url_host(t->req->url);
@@ -176,6 +195,7 @@ static int fail(const struct transfer *t, CURLcode c, struct error *ret_error)
 		return error_set(ret_error, -ECONNREFUSED, "cannot connect to %s: %s", where,
 				 strerror((int)e));
 	}
+	drop_time(t->text);
 	return error_set(ret_error, code_of_curl(h, c), "%s: %s", where,
 			 t->text[0] ? t->text : curl_easy_strerror(c));
 }

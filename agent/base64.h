@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* base64: RFC 4648, section 4, by libcrypto. Pure. */
+#pragma once
+
+#include "util.h"
+
+#define BASE64_MAX ((size_t)16 * 1024)
+
+/* Strict: no white space, whole groups of four, BASE64_MAX of them at most. NUL-terminated; NULL when
+ * it is not base64. The caller frees, and wipes where it is a secret. */
+char *base64_decode(const char *s, size_t *ret_len);
+char *base64_encode(const char *data, size_t n);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* engine-internal: what the files of engine share; nobody else includes it. */
+#pragma once
+
+#include "engine.h"
+#include "http.h"
+#include "version.h"
+
+#define ANSWER_MAX    ((size_t)4 * 1024 * 1024)
+#define SHORT_CALL_MS (60u * 1000)
+
+struct engine {
+	struct http *http;   /* calls */
+	struct http *events; /* a second connection: waiting must not block it */
+	struct http *pull;   /* cancellable */
+	struct version version;
+};
+
+/* Percent-encodes what may not stand in a path segment or query value. Caller frees. */
+char *engine_escape(const char *s);
+
+/* The engine's refusal in its own words. */
+int engine_refusal(const struct http_response *r, const char *what, struct error *ret_error);

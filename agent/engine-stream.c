@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+
+#include "engine-internal.h"
+#include "ref.h"
+
+#define PULL_STALL_MS	(15u * 60 * 1000) /* the engine itself waits up to 20 s between tries */
+#define PULL_LAYERS_MAX 512
+
+/* What a pull stream has told so far. */
+struct pull {
+	struct json_stream stream;
+	struct error *error;
+	bool finished;
+	struct {
+		char id[16];
+		uint64_t current, total;
+	} layers[PULL_LAYERS_MAX];
+	size_t n_layers;
+	engine_progress_fn *progress;
+	void *userdata;
+};
+
+static void note_progress(struct pull *p, const char *id, const json_t *detail)
+{
+	json_int_t current = json_integer_value(json_object_get(detail, "current"));
+	json_int_t total = json_integer_value(json_object_get(detail, "total"));
+	uint64_t all_current = 0, all_total = 0;
+	size_t i;
+
+	if (current <= 0 || total <= 0)
+		return;
+	for (i = 0; i < p->n_layers && !streq(p->layers[i].id, id); i++)
+		;
+	if (i == PULL_LAYERS_MAX)
+		return;
+	if (i == p->n_layers)
+		(void)snprintf(p->layers[p->n_layers++].id, sizeof(p->layers[i].id), "%.15s", id);
+	p->layers[i].current = (uint64_t)current;
+	p->layers[i].total = (uint64_t)total;
+	for (i = 0; i < p->n_layers; i++) {
+		all_current += p->layers[i].current;
+		all_total += p->layers[i].total;
+	}
+	if (p->progress)
+		p->progress(p->userdata, all_current, all_total);
+}
+
+/* moby, api/types/jsonmessage: errorDetail is the future, error the past; either ends the pull. */
+static int on_pull_object(void *userdata, json_t *object)
+{
+	struct pull *p = userdata;
+	const char *message = json_get_string(json_object_get(object, "errorDetail"), "message");
+	const char *status = json_get_string(object, "status");
+	const char *id = json_get_string(object, "id");
+
+	if (!message)
+		message = json_get_string(object, "error");
+	if (message)
+		return error_set(p->error, -EIO, "the engine says: %.450s", message);
+	if (!status)
+		return 0;
+	/* Docker's last word, and podman's. */
+	p->finished = after_prefix(status, "Status: ") || streq(status, "Download complete");
+	if (streq(status, "Pull complete"))
+		sync();
+	else if (id && streq(status, "Downloading"))
+		note_progress(p, id, json_object_get(object, "progressDetail"));
+	return 0;
+}
+
+static int on_pull_data(void *userdata, const char *data, size_t n)
+{
+	struct pull *p = userdata;
+
+	return json_stream_push(&p->stream, data, n, on_pull_object, p, p->error);
+}
+
+int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v, const char *auth,
+		engine_progress_fn *progress, void *userdata, struct error *ret_error)
+{
+	_cleanup_free_ char *repository = ref_repository(ref), *from = engine_escape(repository);
+	const char *digest = verified_digest(v)->text;
+	_cleanup_free_ char *url =
+		xasprintf("http://engine/v1.%d/images/create?fromImage=%s&tag=%s",
+			  e->version.api_minor, from, digest);
+	_cleanup_free_ char *header = auth ? xasprintf("X-Registry-Auth: %s", auth) : NULL;
+	_cleanup_http_response_ struct http_response answer = {0};
+	const char *const headers[] = {header, NULL};
+	_cleanup_free_ struct pull *p = xcalloc(1, sizeof(*p));
+	struct http_request request = {
+		.method = "POST",
+		.url = url,
+		.headers = headers,
+		.body_max = ANSWER_MAX,
+		.stall_ms = PULL_STALL_MS,
+		.on_data = on_pull_data,
+		.userdata = p,
+	};
+	struct error transport = {0};
+	int r;
+
+	*p = (struct pull){.error = ret_error, .progress = progress, .userdata = userdata};
+	ret_error->code = 0;
+	r = http_perform(e->pull, &request, &answer, &transport);
+	if (r < 0 && ret_error->code == 0)
+		*ret_error = transport;
+	if (r == 0 && (answer.status < 200 || answer.status > 299))
+		r = engine_refusal(&answer, "engine", ret_error);
+	else if (r == 0)
+		r = json_stream_end(&p->stream, on_pull_object, p, ret_error);
+	json_stream_free(&p->stream);
+	if (r == 0 && !p->finished)
+		r = error_set(ret_error, -ECONNRESET, "the engine's answer ended in the middle");
+	if (r < 0)
+		return error_prefix(ret_error, "pull %s@%s", repository, digest);
+	sync();
+	return 0;
+}
+
+struct event_wait {
+	struct json_stream stream;
+	struct error *error;
+	bool seen;
+};
+
+static int on_event_object(void *userdata, json_t *object)
+{
+	struct event_wait *w = userdata;
+
+	(void)object;
+	w->seen = true;
+	return 0;
+}
+
+static int on_event_data(void *userdata, const char *data, size_t n)
+{
+	struct event_wait *w = userdata;
+	int r = json_stream_push(&w->stream, data, n, on_event_object, w, w->error);
+
+	/* One is enough; what it means is read back from the world. */
+	return r == 0 && w->seen ? -EINTR : r;
+}
+
+int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,
+		      struct error *ret_error)
+{
+	/* podman's word for destroy is remove. */
+	_cleanup_json_ json_t *filters = json_pack(
+		"{s:[s], s:[s], s:[s,s,s,s,s,s,s]}", "container", id, "type", "container", "event",
+		"die", "health_status", "destroy", "remove", "pause", "rename", "start");
+	_cleanup_free_ char *text = json_dumps(filters, JSON_COMPACT),
+			    *escaped = engine_escape(text);
+	_cleanup_free_ char *url = xasprintf(
+		"http://engine/v1.%d/events?since=%lld.%09lld&filters=%s", e->version.api_minor,
+		(long long)since_ns / 1000000000, (long long)since_ns % 1000000000, escaped);
+	_cleanup_http_response_ struct http_response answer = {0};
+	struct error transport = {0};
+	struct event_wait w = {.error = &transport};
+	struct http_request request = {
+		.method = "GET",
+		.url = url,
+		.body_max = ANSWER_MAX,
+		.timeout_ms = timeout_ms,
+		.on_data = on_event_data,
+		.userdata = &w,
+	};
+	int r = http_perform(e->events, &request, &answer, &transport);
+
+	json_stream_free(&w.stream);
+	if (r == 0 && answer.status != 200)
+		return engine_refusal(&answer, "engine: events", ret_error);
+	if (w.seen || r == 0 || r == -ETIMEDOUT)
+		return 0;
+	*ret_error = transport;
+	return error_prefix(ret_error, "engine: events");
+}
+
+/* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */
+static const char *skip_stream_header(const char *p, size_t n)
+{
+	return n > 8 && (p[0] == 1 || p[0] == 2) && p[1] == 0 ? p + 8 : p;
+}
+
+int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
+{
+	_cleanup_free_ char *url =
+		xasprintf("http://engine/v1.%d/containers/%s/logs?stdout=1&stderr=1&tail=1",
+			  e->version.api_minor, id);
+	_cleanup_http_response_ struct http_response answer = {0};
+	struct http_request request = {
+		.method = "GET",
+		.url = url,
+		.body_max = ANSWER_MAX,
+		.timeout_ms = SHORT_CALL_MS,
+	};
+	struct error text;
+	int r = http_perform(e->http, &request, &answer, &text);
+
+	if (r < 0 || answer.status != 200)
+		return r < 0 ? r : -EIO;
+	/* Makes it printable, too. */
+	(void)error_set(&text, 0, "%.*s",
+			(int)strcspn(skip_stream_header(answer.body, answer.body_len), "\r\n"),
+			skip_stream_header(answer.body, answer.body_len));
+	(void)snprintf(ret, size, "%.*s", (int)size - 1, text.text);
+	return 0;
+}

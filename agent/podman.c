@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#include "podman.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "json.h"
+#include "util.h"
+
+static const json_t *policy_of(const json_t *container)
+{
+	return json_get_path(container, "HostConfig", "RestartPolicy", NULL);
+}
+
+/* podman(1), --restart: on-failure counts up to MaximumRetryCount, 0 is without end. */
+static bool would_restart(const json_t *container)
+{
+	const char *policy = json_get_string(policy_of(container), "Name");
+	const json_t *state = json_object_get(container, "State");
+	json_int_t most =
+		json_integer_value(json_object_get(policy_of(container), "MaximumRetryCount"));
+
+	if (!policy)
+		return false;
+	if (streq(policy, "always") || streq(policy, "unless-stopped"))
+		return true;
+	return streq(policy, "on-failure") &&
+	       json_integer_value(json_object_get(state, "ExitCode")) != 0 &&
+	       (most == 0 || json_integer_value(json_object_get(container, "RestartCount")) < most);
+}
+
+bool podman_needs_own_answer(const json_t *container)
+{
+	const char *status = json_get_string(json_object_get(container, "State"), "Status");
+
+	return status && (streq(status, "exited") || streq(status, "stopped")) &&
+	       would_restart(container);
+}
+
+void podman_mend_state(json_t *container, const json_t *own)
+{
+	json_t *state = json_object_get(container, "State");
+
+	if (!json_is_true(json_get_path(own, "State", "StoppedByUser", NULL)))
+		(void)json_object_set_new(state, "Restarting", json_true());
+}
+
+void podman_mend_image(json_t *image, const json_t *own)
+{
+	json_t *check = json_object_get(own, "Healthcheck");
+
+	if (check)
+		(void)json_object_set(json_object_get(image, "Config"), "Healthcheck", check);
+}
+
+static bool has_variable(const json_t *env, const char *name_and_equals)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach (env, i, v) {
+		const char *s = json_string_value(v);
+
+		if (s && after_prefix(s, name_and_equals))
+			return true;
+	}
+	return false;
+}
+
+/* HOME by the user database of the image, which cannot be read here: where podman finds no entry, it
+ * takes the working directory. */
+static bool is_usual_home(const char *home, const json_t *config)
+{
+	const char *directory = json_get_string(config, "WorkingDir");
+
+	return !home[0] || streq(home, "/") || streq(home, "/root") || streq_null(directory, home);
+}
+
+static bool is_filled_in(const char *variable, const json_t *config, const json_t *image_env)
+{
+	const char *host_name = json_get_string(config, "Hostname");
+	const char *value;
+
+	if (streq(variable, "container=podman") || streq(variable, "container=oci"))
+		return !has_variable(image_env, "container=");
+	if (streq(variable, "TERM=xterm"))
+		return json_is_true(json_object_get(config, "Tty")) &&
+		       !has_variable(image_env, "TERM=");
+	value = after_prefix(variable, "HOSTNAME=");
+	if (value)
+		return streq_null(host_name, value);
+	value = after_prefix(variable, "HOME=");
+	if (value)
+		return is_usual_home(value, config) && !has_variable(image_env, "HOME=");
+	return after_prefix(variable, "PATH=/usr/local/sbin:/usr/local/bin:") &&
+	       !has_variable(image_env, "PATH=");
+}
+
+/* Podman has them in no order; Docker has what came from the image last, in the image's order. */
+static void put_last(json_t *env, const json_t *image_env)
+{
+	const json_t *of_image;
+	size_t k;
+
+	json_array_foreach (image_env, k, of_image)
+		for (size_t i = json_array_size(env); i-- > 0;)
+			if (json_equal(json_array_get(env, i), of_image)) {
+				_cleanup_json_ json_t *variable =
+					json_incref(json_array_get(env, i));
+
+				json_array_remove(env, i);
+				json_array_append(env, variable);
+				break;
+			}
+}
+
+static void mend_environment(json_t *config, const json_t *image_config)
+{
+	json_t *env = json_object_get(config, "Env");
+	const json_t *image_env = json_object_get(image_config, "Env");
+
+	for (size_t i = json_array_size(env); i-- > 0;) {
+		const char *variable = json_string_value(json_array_get(env, i));
+
+		if (variable && is_filled_in(variable, config, image_env))
+			json_array_remove(env, i);
+	}
+	put_last(env, image_env);
+}
+
+/* "SIGTERM", "TERM" or "15" to 15; -1: none of them. */
+static int signal_number(const char *text)
+{
+	const char *name = after_prefix(text, "SIG");
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (end != text && *end == '\0')
+		return n > 0 && n < NSIG ? (int)n : -1;
+	for (int i = 1; i < NSIG; i++)
+		if (streq_null(sigabbrev_np(i), name ? name : text))
+			return i;
+	return -1;
+}
+
+/* podman gives its number, asked for or not. */
+static void mend_stop_signal(json_t *config, const json_t *image_config)
+{
+	const char *seen = json_get_string(config, "StopSignal");
+	const char *image = json_get_string(image_config, "StopSignal");
+
+	if (seen && signal_number(seen) == (image && image[0] ? signal_number(image) : SIGTERM))
+		(void)json_object_del(config, "StopSignal");
+}
+
+static void drop_value(json_t *object, const char *key, const char *value)
+{
+	if (streq_null(json_get_string(object, key), value))
+		(void)json_object_del(object, key);
+}
+
+static void mend_annotations(json_t *host)
+{
+	static const char *const own[] = {"io.container.manager", "io.podman.annotations.",
+					  "org.opencontainers.image.stopSignal",
+					  "org.systemd.property."};
+	json_t *annotations = json_object_get(host, "Annotations"), *value;
+	const char *key;
+	void *next;
+
+	json_object_foreach_safe (annotations, next, key, value)
+		for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+			if (after_prefix(key, own[i])) {
+				(void)json_object_del(annotations, key);
+				break;
+			}
+}
+
+/* On each network a container goes by its host name as well. */
+static void mend_aliases(json_t *container, const char *host_name)
+{
+	json_t *networks = json_get_path(container, "NetworkSettings", "Networks", NULL), *endpoint;
+	const char *network;
+
+	json_object_foreach (networks, network, endpoint) {
+		json_t *aliases = json_object_get(endpoint, "Aliases");
+
+		for (size_t i = json_array_size(aliases); host_name && i-- > 0;)
+			if (streq_null(json_string_value(json_array_get(aliases, i)), host_name))
+				json_array_remove(aliases, i);
+	}
+}
+
+/* What was asked for in one way is told in all, and refused when it is asked for so. */
+static void mend_conflicts(json_t *host)
+{
+	const char *ipc = json_get_string(host, "IpcMode");
+
+	if (json_integer_value(json_object_get(host, "CpuQuota")) != 0)
+		(void)json_object_del(host, "NanoCpus");
+	if (ipc && (streq(ipc, "host") || after_prefix(ipc, "container:")))
+		(void)json_object_del(host, "ShmSize");
+	if (json_integer_value(json_object_get(host, "MemorySwappiness")) == 0)
+		(void)json_object_del(host, "MemorySwappiness");
+}
+
+void podman_mend_config(json_t *container, const json_t *image)
+{
+	json_t *config = json_object_get(container, "Config");
+	json_t *host = json_object_get(container, "HostConfig");
+	const json_t *image_config = json_object_get(image, "Config");
+	const char *directory = json_get_string(image_config, "WorkingDir");
+
+	mend_environment(config, image_config);
+	mend_stop_signal(config, image_config);
+	if (!directory || !directory[0])
+		drop_value(config, "WorkingDir", "/");
+	if (json_array_size(json_object_get(config, "Entrypoint")) == 0)
+		(void)json_object_del(config, "Entrypoint");
+	mend_annotations(host);
+	mend_aliases(container, json_get_string(config, "Hostname"));
+	drop_value(host, "UTSMode", "private");
+	drop_value(host, "PidMode", "private");
+	drop_value(host, "Runtime", "oci");
+	mend_conflicts(host);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+#include "version.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/utsname.h>
+
+#define API_MINOR_MIN 41
+#define API_MINOR_MAX 51
+#define PODMAN_MIN    5
+
+static int version_minor(const char *version)
+{
+	const char *minor = version ? after_prefix(version, "1.") : NULL;
+
+	return minor && isdigit((unsigned char)*minor) ? atoi(minor) : -1;
+}
+
+static const char *arm_variant(void)
+{
+	struct utsname u;
+
+	if (uname(&u) < 0)
+		return "";
+	if (after_prefix(u.machine, "armv5"))
+		return "v5";
+	if (after_prefix(u.machine, "armv6"))
+		return "v6";
+	return "v7"; /* armv7l, armv8l, or a 32-bit engine on an aarch64 kernel */
+}
+
+static const json_t *find_component(const json_t *answer, const char *name)
+{
+	const json_t *component;
+	size_t i;
+
+	json_array_foreach (json_object_get(answer, "Components"), i, component)
+		if (streq_null(json_get_string(component, "Name"), name))
+			return component;
+	return NULL;
+}
+
+static int read_podman(const json_t *component, struct error *ret_error)
+{
+	const char *release = json_get_string(component, "Version");
+
+	/* Before, it does not tell who stopped a container, nor does it change restart policies. */
+	if (!release || atoi(release) < PODMAN_MIN)
+		return error_set(ret_error, -EPROTO,
+				 "engine: podman %.32s is too old, %d is the oldest known here",
+				 release ? release : "without a version", PODMAN_MIN);
+	return 0;
+}
+
+int version_read(const json_t *v, struct version *ret, struct error *ret_error)
+{
+	int max = version_minor(json_get_string(v, "ApiVersion"));
+	const char *min_text = json_get_string(v, "MinAPIVersion");
+	const char *arch = json_get_string(v, "Arch"), *os = json_get_string(v, "Os");
+	int min = min_text ? version_minor(min_text) : API_MINOR_MIN;
+	const json_t *podman = find_component(v, "Podman Engine");
+
+	if (max < 0 || !arch || !os)
+		return error_set(
+			ret_error, -EPROTO,
+			"engine: /version tells no ApiVersion, Os and Arch: is this Docker?");
+	if (max < API_MINOR_MIN)
+		return error_set(ret_error, -EPROTO,
+				 "engine: speaks API 1.%d at most, 1.%d is the oldest known here "
+				 "(Docker 20.10)",
+				 max, API_MINOR_MIN);
+	if (min > API_MINOR_MAX)
+		return error_set(ret_error, -EPROTO,
+				 "engine: wants API 1.%d at least, 1.%d is the newest known here",
+				 min, API_MINOR_MAX);
+	*ret = (struct version){.podman = podman};
+	ret->api_minor = max < API_MINOR_MAX ? max : API_MINOR_MAX;
+	(void)snprintf(ret->platform.os, sizeof(ret->platform.os), "%s", os);
+	(void)snprintf(ret->platform.architecture, sizeof(ret->platform.architecture), "%s", arch);
+	if (streq(arch, "arm"))
+		(void)snprintf(ret->platform.variant, sizeof(ret->platform.variant), "%s",
+			       arm_variant());
+	return podman ? read_podman(podman, ret_error) : 0;
+}
