@@ -6,10 +6,33 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "copied.h"
+#include "log.h"
+#include "podman.h"
 #include "recreate.h"
 #include "ref.h"
 
 #define CREATE_FILE_MAX ((size_t)256 * 1024)
+
+/* Whose container an action is about: ours (0) or a follower's. */
+struct party {
+	const char *name;
+	const struct container_view *old, *new;
+	const char *policy;
+	struct party_memory *did;
+};
+
+static struct party party_of(const struct hands *h, const struct record *r, const struct world *w,
+			     struct memory *m, size_t i)
+{
+	return (struct party){
+		.name = i ? r->followers[i - 1].name : h->sight.name,
+		.old = i ? &w->followers[i - 1].old : &w->old,
+		.new = i ? &w->followers[i - 1].new : &w->new,
+		.policy = i ? r->followers[i - 1].policy : r->policy,
+		.did = &m->party[i],
+	};
+}
 
 static bool has_repo_digest(const json_t *image, const struct digest *d)
 {
@@ -39,7 +62,9 @@ static int check_image(const struct hands *h, const json_t *image, const struct 
 	struct error ignored;
 	char a[80], b[80];
 
-	if (!has_repo_digest(image, &r->target.digest))
+	/* What ran here before is known by its Id. */
+	if (!has_repo_digest(image, &r->target.digest) &&
+	    !(r->target.image[0] && streq_null(id, r->target.image)))
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the engine does not list %s among the "
 				 "image's RepoDigests",
@@ -82,7 +107,8 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 		q = engine_pull(h->sight.engine, h->sight.ref, h->verified, h->auth, h->progress,
 				h->userdata, ret_error);
 	if (q == 0)
-		q = engine_inspect_image(h->sight.engine, pinned, &image, ret_error);
+		q = engine_inspect_image(h->sight.engine, w->image[0] ? w->image : pinned, &image,
+					 ret_error);
 	if (q == 0)
 		q = check_image(h, image, r, w, ret_error);
 	if (q == 0) {
@@ -92,8 +118,23 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 	return q;
 }
 
-/* Ids in NetworkMode=container:ID and its kin to names, which survive recreation. Caller frees. */
-static json_t *look_up_names(const struct hands *h, const json_t *container)
+/* The successor of a container that is replaced in this update; NULL: it is not. */
+static const char *successor_of(const struct world *w, const char *id)
+{
+	if (w && streq(id, w->old.id) && view_exists(&w->new))
+		return w->new.id;
+	for (size_t i = 0; w && i < FOLLOWERS_MAX; i++) {
+		const struct pair *f = &w->followers[i];
+
+		if (streq(id, f->old.id) && view_exists(&f->new))
+			return f->new.id;
+	}
+	return NULL;
+}
+
+/* Ids in NetworkMode=container:ID and its kin to names, which survive recreation, or to the id of what
+ * is being put in that one's place. w may be NULL. Caller frees. */
+static json_t *look_up_names(const struct hands *h, const struct world *w, const json_t *container)
 {
 	_cleanup_json_ json_t *ids = recreate_references(container);
 	json_t *names = json_object();
@@ -102,44 +143,25 @@ static json_t *look_up_names(const struct hands *h, const json_t *container)
 
 	json_array_foreach (ids, i, v) {
 		_cleanup_json_ json_t *other = NULL;
-		const char *id = json_string_value(v), *name;
+		const char *id = json_string_value(v), *name = id ? successor_of(w, id) : NULL;
 		struct error ignored;
 
+		if (name) {
+			json_object_set_new(names, id, json_string(name));
+			continue;
+		}
 		if (!id || engine_inspect_container(h->sight.engine, id, &other, &ignored) < 0)
 			continue;
-		name = json_get_string(other, "Name");
-		if (name)
-			json_object_set_new(names, id, json_string(name + (name[0] == '/')));
+		json_object_set_new(names, id, json_string(world_name_of(other)));
 	}
 	return names;
 }
 
-static int refuse_copied_files(const struct hands *h, const json_t *container,
-			       struct error *ret_error)
-{
-	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
-	_cleanup_json_ json_t *changes = NULL;
-	const char *file;
-	int r;
-
-	if (!json_get_string(labels, "com.docker.compose.project"))
-		return 0;
-	r = engine_changes(h->sight.engine, json_get_string(container, "Id"), &changes, ret_error);
-	if (r < 0)
-		return r;
-	file = recreate_copied_path(container, changes);
-	if (file)
-		return error_set(ret_error, -EKEYREJECTED,
-				 "compose put %s into the container's file system, which cannot be "
-				 "taken over: use a file or a bind mount for it",
-				 file);
-	return 0;
-}
-
-/* image: the new one's inspect answer. */
-static int plan_successor(const struct hands *h, const struct container_view *old,
-			  const json_t *image, const char *reference, const char *target,
-			  struct recreate_plan *ret, struct error *ret_error)
+/* image: the new one's inspect answer; NULL: the image stays. */
+static int plan_successor(const struct hands *h, const struct world *w,
+			  const struct container_view *old, const json_t *image,
+			  const char *reference, const char *target, struct recreate_plan *ret,
+			  struct error *ret_error)
 {
 	_cleanup_json_ json_t *container = NULL, *old_image = NULL, *names = NULL;
 	char host_name[HOST_NAME_MAX + 1] = "";
@@ -152,8 +174,9 @@ static int plan_successor(const struct hands *h, const struct container_view *ol
 	int r = engine_inspect_container(h->sight.engine, old->id, &container, ret_error);
 
 	(void)gethostname(host_name, sizeof(host_name) - 1);
-	if (r == 0)
-		r = refuse_copied_files(h, container, ret_error);
+	/* What we made has nothing copied into it. */
+	if (r == 0 && !digest_is_set(&old->target))
+		r = copied_refuse(h->sight.engine, container, ret_error);
 	if (r < 0)
 		return r;
 	r = engine_inspect_image(h->sight.engine, old->image, &old_image, ret_error);
@@ -165,7 +188,9 @@ static int plan_successor(const struct hands *h, const struct container_view *ol
 			old->image);
 	if (r < 0)
 		return r;
-	names = look_up_names(h, container);
+	if (engine_is_podman(h->sight.engine))
+		podman_mend_config(container, old_image);
+	names = look_up_names(h, w, container);
 	in.container = container;
 	in.old_image = old_image;
 	in.new_image = image ? image : old_image;
@@ -173,8 +198,8 @@ static int plan_successor(const struct hands *h, const struct container_view *ol
 	return recreate_spec(&in, ret, ret_error);
 }
 
-static int plan_first(const struct hands *h, const char *reference, const char *target,
-		      struct recreate_plan *ret, struct error *ret_error)
+static int plan_first(const struct hands *h, const json_t *image, const char *reference,
+		      const char *target, struct recreate_plan *ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *body = NULL;
 	_cleanup_free_ char *text = NULL;
@@ -191,61 +216,80 @@ static int plan_first(const struct hands *h, const char *reference, const char *
 	r = json_parse(text, len, h->config->create, &body, ret_error);
 	if (r < 0)
 		return r;
-	r = recreate_first(body, reference, target, engine_api_minor(h->sight.engine), ret,
+	r = recreate_first(body, image, reference, target, engine_api_minor(h->sight.engine), ret,
 			   ret_error);
 	return r < 0 ? error_prefix(ret_error, "%s", h->config->create) : 0;
 }
 
-/* They would be left with a network or a process space that is gone. */
-static int refuse_dependents(const struct hands *h, const struct container_view *old,
-			     struct error *ret_error)
+/* What a follower's successor is made from: the image that it has now, by the name that the operator
+ * gave it as long as that name means it. Caller frees. */
+static int follower_reference(const struct hands *h, const struct container_view *old, char **ret,
+			      struct error *ret_error)
 {
-	static const char *const modes[] = {"NetworkMode", "PidMode", "IpcMode"};
-	_cleanup_json_ json_t *list = NULL;
-	const json_t *v;
-	size_t i;
-	int r = engine_list(h->sight.engine, &list, ret_error);
+	_cleanup_json_ json_t *container = NULL, *image = NULL;
+	struct error ignored;
+	const char *name, *id = NULL;
+	int r = engine_inspect_container(h->sight.engine, old->id, &container, ret_error);
 
 	if (r < 0)
 		return r;
-	json_array_foreach (list, i, v) {
-		const char *id = json_get_string(v, "Id");
-		_cleanup_json_ json_t *other = NULL;
-		struct error gone;
-
-		if (!id || streq(id, old->id) ||
-		    engine_inspect_container(h->sight.engine, id, &other, &gone) < 0)
-			continue;
-		for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
-			const char *mode = json_string_value(
-				json_get_path(other, "HostConfig", modes[m], NULL));
-			const char *whose = mode ? after_prefix(mode, "container:") : NULL;
-
-			if (whose && (streq(whose, old->id) || streq(whose, h->sight.name)))
-				return error_set(ret_error, -EKEYREJECTED,
-						 "container %s shares its %s, and would be cut off",
-						 json_get_string(other, "Name") + 1, modes[m]);
-		}
-	}
+	name = json_get_string(json_object_get(container, "Config"), "Image");
+	if (name && engine_inspect_image(h->sight.engine, name, &image, &ignored) == 0)
+		id = json_get_string(image, "Id");
+	*ret = xstrdup(id && streq(id, old->image) ? name : old->image);
 	return 0;
 }
 
-int act_check(const struct hands *h, const struct container_view *old, const char *target,
-	      struct error *ret_error)
+/* w is NULL for a mere check. */
+static int plan_follower(const struct hands *h, const struct world *w,
+			 const struct container_view *old, const char *name, const char *target,
+			 struct recreate_plan *ret, struct error *ret_error)
 {
-	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-	int r;
+	_cleanup_free_ char *reference = NULL;
+	int r = follower_reference(h, old, &reference, ret_error);
 
-	if (!view_exists(old))
-		return plan_first(h, h->config->image, target, &plan, ret_error);
-	r = refuse_dependents(h, old, ret_error);
-	return r < 0 ? r : plan_successor(h, old, NULL, h->config->image, target, &plan, ret_error);
+	if (r == 0)
+		r = plan_successor(h, w, old, NULL, reference,
+				   digest_is_set(&old->target) ? old->target.text : target, ret,
+				   ret_error);
+	return r < 0 ? error_prefix(ret_error, "container %s, which shares its namespaces", name)
+		     : 0;
 }
 
-static int create_and_connect(const struct hands *h, const struct recreate_plan *plan,
-			      struct error *ret_error)
+static int check_follower(const struct hands *h, const struct follower *f, const char *target,
+			  struct error *ret_error)
 {
-	_cleanup_free_ char *name = world_slot_name(h->sight.name, SLOT_NEXT);
+	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+	_cleanup_json_ json_t *container = NULL;
+	struct container_view view = {0};
+	int r = engine_inspect_container(h->sight.engine, f->old_id, &container, ret_error);
+
+	if (r == 0)
+		r = world_read_container(container, &view, ret_error);
+	if (r == 0 && view.state == STATE_PAUSED)
+		return error_set(ret_error, -EKEYREJECTED,
+				 "container %s, which shares its namespaces, is paused", f->name);
+	return r < 0 ? r : plan_follower(h, NULL, &view, f->name, target, &plan, ret_error);
+}
+
+int act_check(const struct hands *h, const struct container_view *old, const struct record *r,
+	      const char *target, struct error *ret_error)
+{
+	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+	int q;
+
+	if (!view_exists(old))
+		return plan_first(h, NULL, h->config->image, target, &plan, ret_error);
+	q = plan_successor(h, NULL, old, NULL, h->config->image, target, &plan, ret_error);
+	for (size_t i = 0; q == 0 && i < r->n_followers; i++)
+		q = check_follower(h, &r->followers[i], target, ret_error);
+	return q;
+}
+
+static int create_and_connect(const struct hands *h, const char *base,
+			      const struct recreate_plan *plan, struct error *ret_error)
+{
+	_cleanup_free_ char *name = world_slot_name(base, SLOT_NEXT);
 	_cleanup_free_ char *id = NULL;
 	const json_t *v;
 	size_t i;
@@ -280,6 +324,12 @@ static int put_tag(const struct hands *h, const char *image, struct error *ret_e
 	return r == -ENOENT ? 0 : r;
 }
 
+static void note_created(struct party_memory *did, const struct container_view *old)
+{
+	did->created = true;
+	(void)snprintf(did->made_of, sizeof(did->made_of), "%s", old->id);
+}
+
 /* The container shall say the operator's tag as its image, as `docker ps` and compose know it, yet be
  * made from target: so the tag is on target just while the engine reads it. */
 static int act_create(const struct hands *h, const struct record *r, const struct world *w,
@@ -293,18 +343,18 @@ static int act_create(const struct hands *h, const struct record *r, const struc
 	struct error tag_error;
 	int q, t = 0;
 
-	q = engine_inspect_image(h->sight.engine, pinned, &image, ret_error);
+	q = engine_inspect_image(h->sight.engine, w->image, &image, ret_error);
 	if (q == 0 && view_exists(&w->old))
-		q = plan_successor(h, &w->old, image, tagged ? tagged : pinned,
+		q = plan_successor(h, w, &w->old, image, tagged ? tagged : pinned,
 				   r->target.digest.text, &plan, ret_error);
 	else if (q == 0)
-		q = plan_first(h, tagged ? tagged : pinned, r->target.digest.text, &plan,
+		q = plan_first(h, image, tagged ? tagged : pinned, r->target.digest.text, &plan,
 			       ret_error);
 	if (q == 0 && move)
 		q = put_tag(h, w->image, ret_error);
 	if (q < 0)
 		return q;
-	q = create_and_connect(h, &plan, ret_error);
+	q = create_and_connect(h, h->sight.name, &plan, ret_error);
 	/* Without a place to go back to it stays: the engine takes no name from an image in use. */
 	if (move && w->tag[0])
 		t = put_tag(h, w->tag, &tag_error);
@@ -313,7 +363,20 @@ static int act_create(const struct hands *h, const struct record *r, const struc
 		q = t;
 	}
 	if (q == 0)
-		m->created = true;
+		note_created(&m->party[0], &w->old);
+	return q;
+}
+
+static int act_create_follower(const struct hands *h, const struct party *p, const struct record *r,
+			       const struct world *w, struct error *ret_error)
+{
+	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+	int q = plan_follower(h, w, p->old, p->name, r->target.digest.text, &plan, ret_error);
+
+	if (q == 0)
+		q = create_and_connect(h, p->name, &plan, ret_error);
+	if (q == 0)
+		note_created(p->did, p->old);
 	return q;
 }
 
@@ -325,12 +388,18 @@ static int set_policy(const struct hands *h, const struct container_view *v, con
 	return engine_set_policy(h->sight.engine, v->id, policy, ret_error);
 }
 
-static int rename_to(const struct hands *h, const struct container_view *v, enum slot slot,
-		     struct error *ret_error)
+static int rename_to(const struct hands *h, const struct party *p, const struct container_view *v,
+		     enum slot slot, struct error *ret_error)
 {
-	_cleanup_free_ char *name = world_slot_name(h->sight.name, slot);
+	_cleanup_free_ char *name = world_slot_name(p->name, slot);
 
 	return engine_rename(h->sight.engine, v->id, name, ret_error);
+}
+
+/* The container's own fault, not the engine's or ours. */
+static bool is_refused_start(int r)
+{
+	return r == -EINVAL || r == -EIO || r == -EEXIST || r == -ENOENT;
 }
 
 /* A failed start is no fault of the pass: it is counted, and the third ends the trial. */
@@ -341,10 +410,28 @@ static int act_start_new(const struct hands *h, const struct world *w, struct me
 
 	m->counted = false;
 	if (r == 0)
-		m->started_new = true;
+		m->party[0].started_new = true;
 	else
 		(void)snprintf(m->reason, sizeof(m->reason), "%.500s", ret_error->text);
-	return r == -EINVAL || r == -EIO || r == -EEXIST || r == -ENOENT ? 0 : r;
+	return is_refused_start(r) ? 0 : r;
+}
+
+/* A follower gets one start a pass. That it does not come up speaks against the new image when it
+ * followed it, and is no reason to leave the way back half gone. */
+static int start_follower(const struct hands *h, const struct party *p,
+			  const struct container_view *v, bool *ret_started,
+			  struct error *ret_error)
+{
+	int r = engine_start(h->sight.engine, v->id, ret_error);
+
+	if (r < 0 && !is_refused_start(r))
+		return r;
+	if (r < 0)
+		log_warning(
+			"container %s, which shares the namespaces of %s, cannot be started: %s",
+			p->name, h->sight.name, ret_error->text);
+	*ret_started = true;
+	return 0;
 }
 
 static int act_start_old(const struct hands *h, const struct world *w, struct memory *m,
@@ -353,14 +440,14 @@ static int act_start_old(const struct hands *h, const struct world *w, struct me
 	int r = engine_start(h->sight.engine, w->old.id, ret_error);
 
 	if (r == 0)
-		m->started_old = true;
+		m->party[0].started_old = true;
 	return r;
 }
 
 /* Taking away what we brought is never worth failing for: in use by others it stays. */
 static int drop_image(const struct hands *h, const struct release *release, bool *ret_tried)
 {
-	_cleanup_free_ char *pinned = ref_pinned(h->sight.ref, &release->digest);
+	_cleanup_free_ char *pinned = ref_pinned(h->sight.ref, release_pulled(release));
 	struct error ignored;
 
 	*ret_tried = true;
@@ -374,50 +461,56 @@ static int act_keep_old(const struct hands *h, const struct world *w, struct err
 			  ret_error);
 }
 
-int act_do(const struct hands *h, enum action action, const struct record *r, const struct world *w,
+int act_do(const struct hands *h, struct step step, const struct record *r, const struct world *w,
 	   struct memory *m, struct error *ret_error)
 {
+	struct party p = party_of(h, r, w, m, step.party);
+	/* Ours by the configuration, a follower by what it says itself. */
+	int stop_timeout = step.party ? -1 : h->config->stop_timeout_s;
 	struct engine *e = h->sight.engine;
 
-	switch (action) {
+	switch (step.action) {
 	case ACT_FETCH:
 		return act_fetch(h, r, w, m, ret_error);
 	case ACT_DROP_TARGET:
 		return drop_image(h, &r->target, &m->drop_tried);
 	case ACT_CREATE:
-		return act_create(h, r, w, m, ret_error);
+		return step.party ? act_create_follower(h, &p, r, w, ret_error)
+				  : act_create(h, r, w, m, ret_error);
 	case ACT_RESTORE_TAG:
 		return put_tag(h, w->old.image, ret_error);
 	case ACT_PARK_OLD:
-		return set_policy(h, &w->old, "no", ret_error);
+		return set_policy(h, p.old, "no", ret_error);
 	case ACT_PARK_NEW:
-		return set_policy(h, &w->new, "no", ret_error);
+		return set_policy(h, p.new, "no", ret_error);
 	case ACT_RENAME_OLD_PREV:
-		return rename_to(h, &w->old, SLOT_PREV, ret_error);
+		return rename_to(h, &p, p.old, SLOT_PREV, ret_error);
 	case ACT_RENAME_NEW:
-		return rename_to(h, &w->new, SLOT_MAIN, ret_error);
+		return rename_to(h, &p, p.new, SLOT_MAIN, ret_error);
 	case ACT_RENAME_OLD:
-		return rename_to(h, &w->old, SLOT_MAIN, ret_error);
+		return rename_to(h, &p, p.old, SLOT_MAIN, ret_error);
 	case ACT_STOP_OLD:
-		return engine_stop(e, w->old.id, h->config->stop_timeout_s, ret_error);
+		return engine_stop(e, p.old->id, stop_timeout, ret_error);
 	case ACT_STOP_NEW:
-		return engine_stop(e, w->new.id, h->config->stop_timeout_s, ret_error);
+		return engine_stop(e, p.new->id, stop_timeout, ret_error);
 	case ACT_START_NEW:
-		return act_start_new(h, w, m, ret_error);
+		return step.party ? start_follower(h, &p, p.new, &p.did->started_new, ret_error)
+				  : act_start_new(h, w, m, ret_error);
 	case ACT_START_OLD:
-		return act_start_old(h, w, m, ret_error);
+		return step.party ? start_follower(h, &p, p.old, &p.did->started_old, ret_error)
+				  : act_start_old(h, w, m, ret_error);
 	case ACT_POLICY_OLD:
-		return set_policy(h, &w->old, r->policy, ret_error);
+		return set_policy(h, p.old, p.policy, ret_error);
 	case ACT_POLICY_NEW:
-		return set_policy(h, &w->new, r->policy, ret_error);
+		return set_policy(h, p.new, p.policy, ret_error);
 	case ACT_KEEP_OLD:
 		return act_keep_old(h, w, ret_error);
 	case ACT_MOVE_TAG:
 		return put_tag(h, w->new.image, ret_error);
 	case ACT_REMOVE_OLD:
-		return engine_remove(e, w->old.id, ret_error);
+		return engine_remove(e, p.old->id, ret_error);
 	case ACT_REMOVE_NEW:
-		return engine_remove(e, w->new.id, ret_error);
+		return engine_remove(e, p.new->id, ret_error);
 	case ACT_DROP_OLDER:
 		return drop_image(h, &r->previous, &m->older_tried);
 	case ACT_NOTHING:
@@ -434,5 +527,5 @@ int act_do(const struct hands *h, enum action action, const struct record *r, co
 		break;
 	}
 	return error_set(ret_error, -EINVAL, "%s is nothing to do on the engine",
-			 action_name(action));
+			 action_name(step.action));
 }

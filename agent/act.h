@@ -18,10 +18,10 @@ struct hands {
 
 /* Does an action that is no decision. Codes of engine.h; -EKEYREJECTED: the image or the container is
  * refused, with the reason. Notes in m what this pass must remember. */
-int act_do(const struct hands *h, enum action action, const struct record *r, const struct world *w,
+int act_do(const struct hands *h, struct step step, const struct record *r, const struct world *w,
 	   struct memory *m, struct error *ret_error) warn_unused;
 
-/* Whether the old container can be made again faithfully, or the first one from its file: asked
- * before anything is fetched. */
-int act_check(const struct hands *h, const struct container_view *old, const char *target,
-	      struct error *ret_error) warn_unused;
+/* Whether the old container and its followers can be made again faithfully, or the first one from its
+ * file: asked before anything is fetched. */
+int act_check(const struct hands *h, const struct container_view *old, const struct record *r,
+	      const char *target, struct error *ret_error) warn_unused;

@@ -5,7 +5,8 @@
 
 #include "health.h"
 
-#define PLAN_STARTS_MAX 3
+#define PLAN_STARTS_MAX	 3
+#define PLAN_ROLLED_BACK "rolled back by the operator"
 
 enum action {
 	ACT_NOTHING, /* idle: there is nothing to do */
@@ -45,13 +46,21 @@ enum action {
 	ACT_DECIDE_IDLE,
 };
 
+/* The container itself is party 0, its followers are the others. */
+#define PARTIES_MAX (1 + FOLLOWERS_MAX)
+
+struct party_memory {
+	bool created;	  /* NAME.next is of this pass, */
+	char made_of[72]; /* made from what this container is now; empty: there was none */
+	bool started_new; /* whatever it is now, it was started under our eyes */
+	bool started_old;
+};
+
 /* What this pass remembers beside the record. All false after a crash, and that is always safe. */
 struct memory {
+	struct party_memory party[PARTIES_MAX];
 	bool fetched;	  /* the image was pulled and synced by this pass */
-	bool created;	  /* NAME.next is of this pass: made from what the old one is now */
 	bool counted;	  /* a start of the new one is written down and not made yet */
-	bool started_new; /* whatever it is now, it ran under our eyes */
-	bool started_old;
 	bool drop_tried;  /* target's image: removed, or in use by somebody else */
 	bool older_tried; /* the older image, likewise */
 	bool gate_open;	  /* window and hold allow the swap now */
@@ -59,17 +68,28 @@ struct memory {
 	char reason[RECORD_TEXT_MAX]; /* of a bad verdict, or of the last failed start */
 };
 
-enum action plan_next(const struct record *r, const struct world *w, const struct health_rule *h,
+struct step {
+	enum action action;
+	size_t party; /* whose container it is about */
+};
+
+struct step plan_next(const struct record *r, const struct world *w, const struct health_rule *h,
 		      const struct memory *m);
 
 /* Carries a decision out on the record, which the caller then saves before anything else. */
 void plan_decide(struct record *r, struct memory *m, enum action decision, const struct world *w);
 
-/* Begins an update: idle or prepare becomes prepare for this target. */
+/* Begins an update: idle or prepare becomes prepare for this target; who follows is in r already. */
 void plan_begin(struct record *r, const struct release *target, const char *boot_id);
+
+/* The same for the version before, which is in the engine: what runs now goes to the rejected ones when
+ * it is done. */
+void plan_begin_rollback(struct record *r, const char *boot_id);
 
 /* The record is lost: names and labels tell what was under way. Sets phase and what it needs. */
 void plan_recover(struct record *r, const struct container_view slots[SLOTS]);
+/* The same for its ith follower, whose name is in the record already. */
+void plan_recover_follower(struct record *r, size_t i, const struct pair *pair);
 
 bool action_is_decision(enum action a);
 /* The parts of the world (WORLD_...) that it may have changed. */
@@ -81,5 +101,10 @@ struct plan_row {
 	enum phase phase;
 	const char *unless; /* the condition, as agent/README.md words it */
 	enum action action;
+	enum {
+		ONE,  /* of the container itself */
+		EACH, /* of it and then of each follower, which needs its namespaces to start */
+		EACH_BACK, /* of the last follower first */
+	} whom;
 };
 size_t plan_rows(const struct plan_row **ret);

@@ -34,9 +34,9 @@ static json_t *release_to_json(const struct release *r)
 {
 	if (!digest_is_set(&r->digest))
 		return json_null();
-	return json_pack("{s:s, s:o, s:o, s:b}", "digest", r->digest.text, "manifest",
+	return json_pack("{s:s, s:o, s:o, s:b, s:o}", "digest", r->digest.text, "manifest",
 			 string_or_null(r->manifest.text), "image", string_or_null(r->image),
-			 "brought", r->brought);
+			 "brought", r->brought, "pulled", string_or_null(r->pulled.text));
 }
 
 static json_t *rejected_to_json(const struct record *r)
@@ -57,24 +57,44 @@ static json_t *rejected_to_json(const struct record *r)
 	return list;
 }
 
+static json_t *followers_to_json(const struct record *r)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < r->n_followers; i++) {
+		const struct follower *f = &r->followers[i];
+		json_t *entry =
+			json_pack("{s:s, s:o, s:o, s:o, s:b}", "name", f->name, "old_id",
+				  string_or_null(f->old_id), "new_id", string_or_null(f->new_id),
+				  "policy", string_or_null(f->policy), "serving", f->serving);
+
+		if (json_array_append_new(list, entry) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
 /* NULL when a text is not UTF-8: what could not be read back must not be written. */
 static json_t *record_to_json(const struct record *r)
 {
-	json_t *j = json_pack(
-		"{s:i, s:s, s:o, s:o, s:o, s:o, s:I}", "version", RECORD_VERSION, "phase",
-		phase_name(r->phase), "current", release_to_json(&r->current), "previous",
-		release_to_json(&r->previous), "rejected", rejected_to_json(r), "last_error",
-		string_or_null(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms);
+	json_t *j =
+		json_pack("{s:i, s:s, s:o, s:o, s:o, s:b, s:o, s:I}", "version", RECORD_VERSION,
+			  "phase", phase_name(r->phase), "current", release_to_json(&r->current),
+			  "previous", release_to_json(&r->previous), "rejected",
+			  rejected_to_json(r), "held", r->held, "last_error",
+			  string_or_null(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms);
 	json_t *u;
 
 	if (r->phase == PHASE_IDLE)
 		return j;
-	u = json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:i, s:b, s:o}", "target",
-		      release_to_json(&r->target), "synced", r->synced, "boot_id",
-		      string_or_null(r->boot_id), "old_id", string_or_null(r->old_id), "new_id",
-		      string_or_null(r->new_id), "policy", string_or_null(r->policy), "serving",
-		      r->serving, "starts", (int)r->starts, "blame", r->blame, "reason",
-		      string_or_null(r->reason));
+	u = json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:b, s:o, s:i, s:b, s:o}", "target",
+		      release_to_json(&r->target), "rollback", r->rollback, "synced", r->synced,
+		      "boot_id", string_or_null(r->boot_id), "old_id", string_or_null(r->old_id),
+		      "new_id", string_or_null(r->new_id), "policy", string_or_null(r->policy),
+		      "serving", r->serving, "followers", followers_to_json(r), "starts",
+		      (int)r->starts, "blame", r->blame, "reason", string_or_null(r->reason));
 	if (json_object_set_new(j, "update", u) < 0) {
 		json_decref(j);
 		return NULL;
@@ -106,6 +126,12 @@ static bool read_bool(struct reader *rd, const json_t *o, const char *key)
 	if (!json_is_boolean(v))
 		rd->fault = rd->fault ? rd->fault : key;
 	return json_is_true(v);
+}
+
+/* Not in the records of earlier versions. */
+static bool read_flag(struct reader *rd, const json_t *o, const char *key)
+{
+	return json_object_get(o, key) ? read_bool(rd, o, key) : false;
 }
 
 static json_int_t read_int(struct reader *rd, const json_t *o, const char *key)
@@ -143,6 +169,7 @@ static void read_release(struct reader *rd, const json_t *o, const char *key, bo
 	read_digest(rd, v, "manifest", false, &ret->manifest);
 	read_text(rd, v, "image", ret->image, sizeof(ret->image));
 	ret->brought = read_bool(rd, v, "brought");
+	read_digest(rd, v, "pulled", false, &ret->pulled);
 }
 
 static void read_rejected(struct reader *rd, const json_t *o, struct record *ret)
@@ -176,6 +203,28 @@ static void read_phase(struct reader *rd, const json_t *o, enum phase *ret)
 	rd->fault = rd->fault ? rd->fault : "phase";
 }
 
+static void read_followers(struct reader *rd, const json_t *u, struct record *ret)
+{
+	const json_t *list = json_object_get(u, "followers"), *v;
+	size_t i;
+
+	if (!json_is_array(list) || json_array_size(list) > FOLLOWERS_MAX) {
+		rd->fault = rd->fault ? rd->fault : "followers";
+		return;
+	}
+	json_array_foreach (list, i, v) {
+		struct follower *f = &ret->followers[ret->n_followers++];
+
+		read_text(rd, v, "name", f->name, sizeof(f->name));
+		read_text(rd, v, "old_id", f->old_id, sizeof(f->old_id));
+		read_text(rd, v, "new_id", f->new_id, sizeof(f->new_id));
+		read_text(rd, v, "policy", f->policy, sizeof(f->policy));
+		f->serving = read_bool(rd, v, "serving");
+		if (!f->name[0])
+			rd->fault = rd->fault ? rd->fault : "name";
+	}
+}
+
 static void read_update(struct reader *rd, const json_t *o, struct record *ret)
 {
 	const json_t *u = json_object_get(o, "update");
@@ -184,12 +233,14 @@ static void read_update(struct reader *rd, const json_t *o, struct record *ret)
 	if (ret->phase == PHASE_IDLE)
 		return;
 	read_release(rd, u, "target", ret->phase != PHASE_REVERT, &ret->target);
+	ret->rollback = read_flag(rd, u, "rollback");
 	ret->synced = read_bool(rd, u, "synced");
 	read_text(rd, u, "boot_id", ret->boot_id, sizeof(ret->boot_id));
 	read_text(rd, u, "old_id", ret->old_id, sizeof(ret->old_id));
 	read_text(rd, u, "new_id", ret->new_id, sizeof(ret->new_id));
 	read_text(rd, u, "policy", ret->policy, sizeof(ret->policy));
 	ret->serving = read_bool(rd, u, "serving");
+	read_followers(rd, u, ret);
 	starts = read_int(rd, u, "starts");
 	ret->blame = read_bool(rd, u, "blame");
 	read_text(rd, u, "reason", ret->reason, sizeof(ret->reason));
@@ -213,6 +264,7 @@ static int parse(const char *text, size_t len, struct record *ret, struct error 
 	read_release(&rd, j, "current", false, &ret->current);
 	read_release(&rd, j, "previous", false, &ret->previous);
 	read_rejected(&rd, j, ret);
+	ret->held = read_flag(&rd, j, "held");
 	read_text(&rd, j, "last_error", ret->last_error, sizeof(ret->last_error));
 	ret->downtime_ms = read_int(&rd, j, "downtime_ms");
 	read_update(&rd, j, ret);
@@ -222,10 +274,9 @@ static int parse(const char *text, size_t len, struct record *ret, struct error 
 	return 0;
 }
 
-int record_load(int state_dir, const char *name, struct record *ret, struct error *ret_error)
+int record_read(int state_dir, const char *name, struct record *ret, struct error *ret_error)
 {
 	_cleanup_free_ char *file = xasprintf("%s.json", name);
-	_cleanup_free_ char *aside = xasprintf("%s.json.broken", name);
 	_cleanup_free_ char *text = NULL;
 	struct record fresh;
 	size_t len = 0;
@@ -239,14 +290,23 @@ int record_load(int state_dir, const char *name, struct record *ret, struct erro
 		(void)error_set(ret_error, r, "record: %s", strerror(-r));
 	else
 		r = parse(text, len, &fresh, ret_error);
-	if (r == 0) {
-		*ret = fresh;
-		return 0;
-	}
+	if (r < 0)
+		return ret_error->code = -EBADMSG;
+	*ret = fresh;
+	return 0;
+}
+
+int record_load(int state_dir, const char *name, struct record *ret, struct error *ret_error)
+{
+	_cleanup_free_ char *file = xasprintf("%s.json", name);
+	_cleanup_free_ char *aside = xasprintf("%s.json.broken", name);
+	int r = record_read(state_dir, name, ret, ret_error);
+
+	if (r != -EBADMSG)
+		return r;
 	if (renameat(state_dir, file, state_dir, aside) < 0)
 		return error_set(ret_error, -errno, "%s: cannot set it aside: %s", file,
 				 strerror(errno));
-	ret_error->code = -EBADMSG;
 	return error_prefix(ret_error, "%s set aside", aside);
 }
 

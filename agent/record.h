@@ -9,6 +9,8 @@
 #define RECORD_REJECTED_MAX 16
 #define RECORD_TEXT_MAX	    512
 #define POLICY_TEXT_MAX	    32
+#define FOLLOWERS_MAX	    8
+#define CONTAINER_NAME_MAX  128
 
 enum phase {
 	PHASE_IDLE,    /* nothing under way */
@@ -24,12 +26,28 @@ struct release {
 	struct digest manifest; /* of this platform; empty when not known */
 	char image[80];		/* the engine's Id of it; empty when not known */
 	bool brought;		/* we pulled it: it was not in the engine before */
+	struct digest pulled;	/* under which it was, if that is another; empty: digest */
 };
+
+/* Under which the engine lists it. */
+static inline const struct digest *release_pulled(const struct release *r)
+{
+	return digest_is_set(&r->pulled) ? &r->pulled : &r->digest;
+}
 
 struct rejected {
 	struct digest digest;
 	struct digest manifest;
 	char reason[RECORD_TEXT_MAX];
+};
+
+/* A container that shares a namespace of ours (network, pid, ipc): cut off when ours is replaced, so it is
+ * made anew with it, and comes back with it. */
+struct follower {
+	char name[CONTAINER_NAME_MAX];
+	char old_id[72], new_id[72];
+	char policy[POLICY_TEXT_MAX];
+	bool serving;
 };
 
 struct record {
@@ -45,12 +63,16 @@ struct record {
 	char policy[POLICY_TEXT_MAX]; /* restart policy that the survivor gets */
 	bool serving;	     /* the old one ran when it was stopped, so it must run again */
 	unsigned int starts; /* how often target was started */
-	bool blame;	     /* on revert: target goes to the rejected ones */
+	struct follower followers[FOLLOWERS_MAX]; /* in the order in which they start */
+	size_t n_followers;
+	bool rollback;		      /* target is the version before: an operator asked for it */
+	bool blame;		      /* on revert: target goes to the rejected ones */
 	char reason[RECORD_TEXT_MAX]; /* of a revert */
 	int64_t downtime_ms;	      /* of the last swap; -1: none */
 	/* Newest last. */
 	struct rejected rejected[RECORD_REJECTED_MAX];
 	size_t n_rejected;
+	bool held; /* by an operator, until released */
 	char last_error[RECORD_TEXT_MAX];
 };
 
@@ -58,6 +80,10 @@ const char *phase_name(enum phase phase);
 
 void record_init(struct record *r);
 
+/* For who only wants to know. 0; -ENOENT: there is none; -EBADMSG: what is there is no record; any other:
+ * it cannot be read now. */
+int record_read(int state_dir, const char *name, struct record *ret,
+		struct error *ret_error) warn_unused;
 /* 0; -ENOENT: there is none; -EBADMSG: it was unreadable and stands aside now as NAME.json.broken
  * (text says why); any other: it cannot be read now. */
 int record_load(int state_dir, const char *name, struct record *ret,

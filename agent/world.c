@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "calendar.h"
 #include "engine.h"
 #include "recreate.h"
 #include "ref.h"
@@ -15,38 +15,6 @@ char *world_slot_name(const char *name, enum slot slot)
 		[SLOT_MAIN] = "", [SLOT_NEXT] = ".next", [SLOT_PREV] = ".prev"};
 
 	return slot < SLOTS ? xasprintf("%s%s", name, suffixes[slot]) : NULL;
-}
-
-/* Cuts what is too long. */
-static void copy_text(char *ret, size_t size, const char *s)
-{
-	size_t n = s ? strnlen(s, size - 1) : 0;
-
-	if (n > 0)
-		memcpy(ret, s, n);
-	ret[n] = '\0';
-}
-
-/* RFC 3339 with nanoseconds, as Go writes it, to nanoseconds of Unix time; 0 for "never". */
-static int64_t parse_time(const char *s)
-{
-	struct tm tm = {0};
-	const char *p = s ? strptime(s, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
-	int64_t ns = 0, scale = 100000000;
-	int hours, minutes;
-	time_t t;
-
-	/* Nanoseconds of Unix time end in 2262. */
-	if (!p || tm.tm_year < 70 || tm.tm_year > 300)
-		return 0;
-	if (*p == '.') {
-		for (p++; *p >= '0' && *p <= '9'; p++, scale /= 10)
-			ns += (*p - '0') * scale;
-	}
-	t = timegm(&tm);
-	if ((*p == '+' || *p == '-') && sscanf(p + 1, "%2d:%2d", &hours, &minutes) == 2)
-		t -= (time_t)(*p == '+' ? 1 : -1) * (hours * 3600 + minutes * 60);
-	return (int64_t)t * 1000000000 + ns;
 }
 
 static enum container_state read_state(const json_t *state)
@@ -113,8 +81,8 @@ int world_read_container(const json_t *inspect, struct container_view *ret, stru
 	(void)error_set(&text, -EIO, "%s",
 			json_get_string(state, "Error") ? json_get_string(state, "Error") : "");
 	copy_text(v.error, sizeof(v.error), text.text);
-	v.started_ns = parse_time(json_get_string(state, "StartedAt"));
-	v.finished_ns = parse_time(json_get_string(state, "FinishedAt"));
+	v.started_ns = calendar_parse_time(json_get_string(state, "StartedAt"));
+	v.finished_ns = calendar_parse_time(json_get_string(state, "FinishedAt"));
 	if (v.state == STATE_EXITED && v.started_ns == 0)
 		v.state = STATE_CREATED;
 	read_our_labels(labels, &v);
@@ -122,19 +90,27 @@ int world_read_container(const json_t *inspect, struct container_view *ret, stru
 	return 0;
 }
 
-static enum slot slot_of(const struct sight *s, const char *name)
+const char *world_name_of(const json_t *inspect)
+{
+	const char *name = json_get_string(inspect, "Name");
+
+	return name ? name + (name[0] == '/') : "";
+}
+
+/* Of the names that the container called base has for us. */
+static enum slot slot_of(const char *base, const char *name)
 {
 	for (enum slot slot = SLOT_MAIN; slot < SLOTS; slot++) {
-		_cleanup_free_ char *ours = world_slot_name(s->name, slot);
+		_cleanup_free_ char *ours = world_slot_name(base, slot);
 
-		if (name && streq(name + (name[0] == '/'), ours))
+		if (streq(name, ours))
 			return slot;
 	}
 	return SLOT_OTHER;
 }
 
-static int look_at(const struct sight *s, const char *name_or_id, struct container_view *ret,
-		   struct error *ret_error)
+static int look_at(const struct sight *s, const char *base, const char *name_or_id,
+		   struct container_view *ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
 	int r;
@@ -148,7 +124,7 @@ static int look_at(const struct sight *s, const char *name_or_id, struct contain
 	if (r == 0)
 		r = world_read_container(j, ret, ret_error);
 	if (r == 0)
-		ret->slot = slot_of(s, json_get_string(j, "Name"));
+		ret->slot = slot_of(base, world_name_of(j));
 	return r;
 }
 
@@ -174,12 +150,12 @@ static int distrust_labels(const struct sight *s, struct container_view *v, stru
 	return 0;
 }
 
-static int look_at_names(const struct sight *s, struct container_view ret[SLOTS],
+static int look_at_names(const struct sight *s, const char *base, struct container_view ret[SLOTS],
 			 struct error *ret_error)
 {
 	for (enum slot slot = SLOT_MAIN; slot < SLOTS; slot++) {
-		_cleanup_free_ char *name = world_slot_name(s->name, slot);
-		int r = look_at(s, name, &ret[slot], ret_error);
+		_cleanup_free_ char *name = world_slot_name(base, slot);
+		int r = look_at(s, base, name, &ret[slot], ret_error);
 
 		if (r < 0)
 			return r;
@@ -190,38 +166,81 @@ static int look_at_names(const struct sight *s, struct container_view ret[SLOTS]
 int world_look_at_names(const struct sight *s, struct container_view ret[SLOTS],
 			struct error *ret_error)
 {
-	int r = look_at_names(s, ret, ret_error);
+	int r = look_at_names(s, s->name, ret, ret_error);
 
 	return r < 0 ? r : distrust_labels(s, &ret[SLOT_MAIN], ret_error);
 }
 
 /* Before the trial names tell who is who, for nothing was decided about any of them. */
-void world_assign(const struct container_view slots[SLOTS], struct world *ret)
+void world_assign(const struct container_view slots[SLOTS], struct pair *ret,
+		  struct container_view *ret_obstacle)
 {
 	ret->old = slots[SLOT_MAIN];
 	if (digest_is_set(&slots[SLOT_NEXT].target))
 		ret->new = slots[SLOT_NEXT];
 	else
-		ret->obstacle = slots[SLOT_NEXT];
+		*ret_obstacle = slots[SLOT_NEXT];
 	if (view_exists(&slots[SLOT_PREV]))
-		ret->obstacle = slots[SLOT_PREV];
+		*ret_obstacle = slots[SLOT_PREV];
+}
+
+static int look_at_pair_by_name(const struct sight *s, const char *base, struct pair *ret,
+				struct world *w, struct error *ret_error)
+{
+	struct container_view slots[SLOTS], obstacle = {0};
+	int q = look_at_names(s, base, slots, ret_error);
+
+	if (q < 0)
+		return q;
+	world_assign(slots, ret, &obstacle);
+	if (view_exists(&obstacle)) {
+		w->obstacle = obstacle;
+		(void)snprintf(w->obstacle_name, sizeof(w->obstacle_name), "%s%s", base,
+			       obstacle.slot == SLOT_PREV ? ".prev" : ".next");
+	}
+	return 0;
 }
 
 /* From then on their ids tell, whatever anybody renames them to. */
+static int look_at_pair_by_id(const struct sight *s, const char *base, const char *old_id,
+			      const char *new_id, struct pair *ret, struct error *ret_error)
+{
+	int q = look_at(s, base, old_id, &ret->old, ret_error);
+
+	return q < 0 ? q : look_at(s, base, new_id, &ret->new, ret_error);
+}
+
+/* Neither has the name now: has anybody else? */
+static int look_for_another(const struct sight *s, const struct pair *lead, struct world *ret,
+			    struct error *ret_error)
+{
+	if ((view_exists(&lead->old) && lead->old.slot == SLOT_MAIN) ||
+	    (view_exists(&lead->new) && lead->new.slot == SLOT_MAIN))
+		return 0;
+	(void)snprintf(ret->obstacle_name, sizeof(ret->obstacle_name), "%s", s->name);
+	return look_at(s, s->name, s->name, &ret->obstacle, ret_error);
+}
+
 static int look_at_containers(const struct sight *s, const struct record *r, struct world *ret,
 			      struct error *ret_error)
 {
-	struct container_view slots[SLOTS];
-	int q;
+	bool by_name = r->phase == PHASE_IDLE || r->phase == PHASE_PREPARE;
+	struct pair lead = {0};
+	int q = by_name ? look_at_pair_by_name(s, s->name, &lead, ret, ret_error)
+			: look_at_pair_by_id(s, s->name, r->old_id, r->new_id, &lead, ret_error);
 
-	if (r->phase == PHASE_IDLE || r->phase == PHASE_PREPARE) {
-		q = look_at_names(s, slots, ret_error);
-		if (q == 0)
-			world_assign(slots, ret);
-		return q;
+	if (q == 0 && !by_name)
+		q = look_for_another(s, &lead, ret, ret_error);
+	ret->old = lead.old;
+	ret->new = lead.new;
+	for (size_t i = 0; q == 0 && r->phase != PHASE_IDLE && i < r->n_followers; i++) {
+		const struct follower *f = &r->followers[i];
+		struct pair *pair = &ret->followers[i];
+
+		q = by_name ? look_at_pair_by_name(s, f->name, pair, ret, ret_error)
+			    : look_at_pair_by_id(s, f->name, f->old_id, f->new_id, pair, ret_error);
 	}
-	q = look_at(s, r->old_id, &ret->old, ret_error);
-	return q < 0 ? q : look_at(s, r->new_id, &ret->new, ret_error);
+	return q;
 }
 
 /* The Id behind an image reference; empty when there is none. */
@@ -246,8 +265,17 @@ static int look_at_pinned(const struct sight *s, const struct release *release, 
 	ret[0] = '\0';
 	if (!digest_is_set(&release->digest))
 		return 0;
-	pinned = ref_pinned(s->ref, &release->digest);
+	pinned = ref_pinned(s->ref, release_pulled(release));
 	return look_at_image(s, pinned, ret, size, ret_error);
+}
+
+/* One that ran here before is known by its Id, whatever became of its names. */
+static int look_at_target(const struct sight *s, const struct record *r, struct world *ret,
+			  struct error *ret_error)
+{
+	if (r->target.image[0])
+		return look_at_image(s, r->target.image, ret->image, sizeof(ret->image), ret_error);
+	return look_at_pinned(s, &r->target, ret->image, sizeof(ret->image), ret_error);
 }
 
 static int look_at_tag(const struct sight *s, char *ret, size_t size, struct error *ret_error)
@@ -285,7 +313,7 @@ static int look_at_images(const struct sight *s, const struct record *r, struct 
 		return 0;
 	case PHASE_PREPARE:
 	case PHASE_REVERT:
-		q = look_at_pinned(s, &r->target, ret->image, sizeof(ret->image), ret_error);
+		q = look_at_target(s, r, ret, ret_error);
 		return q < 0 ? q : look_at_tag(s, ret->tag, sizeof(ret->tag), ret_error);
 	case PHASE_COMMIT:
 		q = look_at_tag(s, ret->tag, sizeof(ret->tag), ret_error);
@@ -308,7 +336,9 @@ int world_look(const struct sight *s, const struct record *r, unsigned int parts
 	if (parts == WORLD_IMAGES) {
 		fresh.old = w->old;
 		fresh.new = w->new;
+		memcpy(fresh.followers, w->followers, sizeof(fresh.followers));
 		fresh.obstacle = w->obstacle;
+		memcpy(fresh.obstacle_name, w->obstacle_name, sizeof(fresh.obstacle_name));
 	} else if (parts == WORLD_CONTAINERS) {
 		memcpy(fresh.image, w->image, sizeof(fresh.image));
 		memcpy(fresh.tag, w->tag, sizeof(fresh.tag));

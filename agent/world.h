@@ -46,14 +46,20 @@ struct container_view {
 	int64_t finished_ns;
 };
 
+struct pair {
+	struct container_view old, new;
+};
+
 struct world {
-	struct container_view old;	/* what runs, or ran, before the update */
-	struct container_view new;	/* what we made to replace it */
-	struct container_view obstacle; /* somebody else's, under a name that we need */
-	char image[80];			/* Id of the target's image; empty: not in the engine */
-	char tag[80];			/* Id that the local tag points to; empty: nothing */
-	char kept[80];			/* Id of the image kept to go back to; empty: none */
-	bool older_present;		/* the image before the previous one, which we brought */
+	struct container_view old;	      /* what runs, or ran, before the update */
+	struct container_view new;	      /* what we made to replace it */
+	struct pair followers[FOLLOWERS_MAX]; /* as in the record */
+	struct container_view obstacle;	      /* somebody else's, under a name that we need */
+	char obstacle_name[CONTAINER_NAME_MAX + 8];
+	char image[80];	    /* Id of the target's image; empty: not in the engine */
+	char tag[80];	    /* Id that the local tag points to; empty: nothing */
+	char kept[80];	    /* Id of the image kept to go back to; empty: none */
+	bool older_present; /* the image before the previous one, which we brought */
 	char boot_id[BOOT_ID_SIZE];
 };
 
@@ -95,8 +101,12 @@ char *world_slot_name(const char *name, enum slot slot);
 /* The repository that keeps previous images, each under its container's name as tag. */
 #define WORLD_KEEP_REPOSITORY "localhost/pullet/previous"
 
+/* Name of an inspect answer, without the slash; never NULL. Borrowed. */
+const char *world_name_of(const json_t *inspect);
+
 /* For tests: an inspect answer to a view. Pure. */
 int world_read_container(const json_t *inspect, struct container_view *ret,
 			 struct error *ret_error) warn_unused;
 /* Who is who among the three names, before a trial. Pure. */
-void world_assign(const struct container_view slots[SLOTS], struct world *ret);
+void world_assign(const struct container_view slots[SLOTS], struct pair *ret,
+		  struct container_view *ret_obstacle);

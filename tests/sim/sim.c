@@ -20,6 +20,8 @@
 
 struct box { /* a container */
 	char id[8], name[32], policy[24], target[80], final_policy[24];
+	char shares[8];	   /* id of the container whose network it has */
+	int64_t joined_at; /* start of that one which it has joined */
 	bool exists, running, started, stopped_by_hand;
 	int image; /* 0 old, 1 new */
 	int exit_code, health;
@@ -28,13 +30,13 @@ struct box { /* a container */
 
 static struct {
 	struct sim_setup setup;
-	struct box boxes[8];
+	struct box boxes[24];
 	unsigned int n_boxes;
 	bool present[2], torn[2], synced[2];
 	int tag, kept; /* image or -1 */
 	uint64_t clock_ms;
 	unsigned int boot, changes, at, saves, host_kills;
-	bool after, struck, idle, excused;
+	bool after, struck, idle, excused, ordered;
 	enum sim_fault fault;
 	char broken[160], dir[64];
 	int dirfd;
@@ -58,20 +60,48 @@ static struct box *find(const char *name_or_id)
 	return NULL;
 }
 
-static void check_promises(void)
+static void check_copies(bool followers)
 {
 	unsigned int running = 0, startable = 0, there = 0;
 
 	for (unsigned int i = 0; i < sim.n_boxes; i++) {
-		running += sim.boxes[i].exists && sim.boxes[i].running;
-		startable += sim.boxes[i].exists && !sim.torn[sim.boxes[i].image];
-		there += sim.boxes[i].exists;
+		const struct box *b = &sim.boxes[i];
+
+		if (!b->exists || (b->shares[0] != '\0') != followers)
+			continue;
+		running += b->running;
+		startable += !sim.torn[b->image];
+		there++;
 	}
 	if (running > 1 && !sim.broken[0])
 		(void)snprintf(sim.broken, sizeof(sim.broken), "two copies run");
-	if (!sim.setup.first && startable == 0 && !sim.broken[0])
+	if (startable == 0 && !sim.broken[0])
 		(void)snprintf(sim.broken, sizeof(sim.broken), "no startable container of %u",
 			       there);
+}
+
+static void check_promises(void)
+{
+	if (!sim.setup.first)
+		check_copies(false);
+	if (sim.setup.follower)
+		check_copies(true);
+}
+
+/* Whose network it has; NULL: its own. */
+static const struct box *host_of(const struct box *b)
+{
+	return b->shares[0] ? find(b->shares) : NULL;
+}
+
+static bool can_run(const struct box *b)
+{
+	const struct box *host = host_of(b);
+
+	if (sim.torn[b->image] || (b->shares[0] && (!host || !host->running)))
+		return false;
+	return !b->shares[0] ? *nature(b->image) != SIM_WONT_START
+			     : !sim.setup.allergic || host->image == 0;
 }
 
 static void run_box(struct box *b)
@@ -80,7 +110,10 @@ static void run_box(struct box *b)
 
 	b->started = b->running = true;
 	b->started_at = (int64_t)++sim.clock_ms * 1000000;
+	b->joined_at = host_of(b) ? host_of(b)->started_at : 0;
 	b->exit_code = 0;
+	if (b->shares[0])
+		return;
 	b->health = n == SIM_SICK || n == SIM_HEALTHY ? 1 : 0;
 	if (n == SIM_FINISHES || n == SIM_FAILS) {
 		b->running = false;
@@ -107,7 +140,7 @@ static void power_cut(void)
 			b->exit_code = 255;
 		}
 		/* What dockerd does at boot. */
-		if (b->exists && b->started && !sim.torn[b->image] &&
+		if (b->exists && b->started && can_run(b) &&
 		    (streq(b->policy, "always") ||
 		     (streq(b->policy, "unless-stopped") && !b->stopped_by_hand) ||
 		     (was && after_prefix(b->policy, "on-failure"))))
@@ -167,6 +200,12 @@ void engine_close(struct engine *e)
 	free(e);
 }
 
+bool engine_is_podman(const struct engine *e)
+{
+	(void)e;
+	return false;
+}
+
 int engine_api_minor(const struct engine *e)
 {
 	(void)e;
@@ -207,6 +246,7 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 			     struct error *ret_error)
 {
 	const struct box *b = find(name_or_id);
+	_cleanup_free_ char *mode = NULL;
 	json_t *labels, *state, *config;
 
 	(void)e;
@@ -225,11 +265,12 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 			  b->exit_code, "Error", "", "StartedAt", time_text(b->started_at),
 			  "FinishedAt", time_text(b->finished_at), "Health", healthcheck(b));
 	config = json_pack("{s:s, s:o, s:s}", "Image", TAG, "Labels", labels, "Hostname", "h");
+	mode = b->shares[0] ? xasprintf("container:%s", b->shares) : xstrdup("none");
 	*ret = json_pack("{s:s, s:s, s:s, s:o, s:o, s:{s:{s:s, s:i}, s:s}, s:{s:{}}, s:[]}", "Id",
 			 b->id, "Name", b->name, "Image", image_ids[b->image], "State", state,
 			 "Config", config, "HostConfig", "RestartPolicy", "Name", b->policy,
-			 "MaximumRetryCount", 0, "NetworkMode", "none", "NetworkSettings",
-			 "Networks", "Mounts");
+			 "MaximumRetryCount", 0, "NetworkMode", mode, "NetworkSettings", "Networks",
+			 "Mounts");
 	return 0;
 }
 
@@ -266,6 +307,13 @@ int engine_changes(struct engine *e, const char *id, json_t **ret, struct error 
 	(void)e, (void)id, (void)ret_error;
 	*ret = json_array();
 	return 0;
+}
+
+int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret,
+		struct error *ret_error)
+{
+	(void)e, (void)id, (void)ret;
+	return missing(ret_error, path);
 }
 
 int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v, const char *auth,
@@ -323,8 +371,10 @@ int engine_create(struct engine *e, const char *name, const json_t *body, char *
 		  struct error *ret_error)
 {
 	const json_t *labels = json_object_get(body, "Labels");
-	const json_t *policy = json_get_path(body, "HostConfig", "RestartPolicy", NULL);
-	_cleanup_free_ char *text = recreate_policy_text(policy);
+	const json_t *host = json_object_get(body, "HostConfig");
+	const char *mode = json_get_string(host, "NetworkMode");
+	const char *shares = mode ? after_prefix(mode, "container:") : NULL;
+	_cleanup_free_ char *text = recreate_policy_text(json_object_get(host, "RestartPolicy"));
 	int i = image_of(json_get_string(body, "Image"));
 	struct box *b;
 
@@ -339,6 +389,8 @@ int engine_create(struct engine *e, const char *name, const json_t *body, char *
 	(void)snprintf(b->id, sizeof(b->id), "c%u", sim.n_boxes++);
 	(void)snprintf(b->name, sizeof(b->name), "%s", name);
 	(void)snprintf(b->policy, sizeof(b->policy), "%s", text);
+	if (shares && find(shares))
+		(void)snprintf(b->shares, sizeof(b->shares), "%s", find(shares)->id);
 	(void)snprintf(b->target, sizeof(b->target), "%s",
 		       json_get_string(labels, "pullet.target"));
 	(void)snprintf(b->final_policy, sizeof(b->final_policy), "%s",
@@ -367,13 +419,13 @@ int engine_start(struct engine *e, const char *id, struct error *ret_error)
 		return missing(ret_error, "container");
 	before_change();
 	b->stopped_by_hand = false;
-	if (sim.torn[b->image] || *nature(b->image) == SIM_WONT_START) {
+	if (!can_run(b)) {
 		b->exit_code = 127;
 		after_change();
 		return error_set(ret_error, -EINVAL, "exec format error");
 	}
 	run_box(b);
-	if (*nature(b->image) == SIM_KILLS_HOST && ++sim.host_kills < 20) {
+	if (!b->shares[0] && *nature(b->image) == SIM_KILLS_HOST && ++sim.host_kills < 20) {
 		sim.fault = SIM_POWER_CUT;
 		strike();
 	}
@@ -460,10 +512,21 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 	return 0;
 }
 
+int engine_info(struct engine *e, json_t **ret, struct error *ret_error)
+{
+	(void)e, (void)ret_error;
+	*ret = json_object();
+	return 0;
+}
+
 int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 {
 	(void)e, (void)ret_error;
 	*ret = json_array();
+	for (unsigned int i = 0; i < sim.n_boxes; i++) {
+		if (sim.boxes[i].exists)
+			json_array_append_new(*ret, json_pack("{s:s}", "Id", sim.boxes[i].id));
+	}
 	return 0;
 }
 
@@ -481,7 +544,8 @@ int fetch_ask(const struct fetch_options *o, const struct fetch_request *request
 {
 	(void)o, (void)ret_error;
 	*ret = (struct fetch_reply){0};
-	if (digest_parse(IMAGE_NEW, &ret->digest) < 0)
+	/* The tag stays on what is rolled back. */
+	if (digest_parse(image_ids[!sim.setup.rollback], &ret->digest) < 0)
 		abort();
 	for (size_t i = 0; i < request->n_known; i++)
 		ret->known |= digest_eq(&request->known[i], &ret->digest);
@@ -506,6 +570,7 @@ int __wrap_record_save(int dir, const char *name, const struct record *r, struct
 	sim.saves++;
 	q = __real_record_save(dir, name, r, ret_error);
 	sim.idle = r->phase == PHASE_IDLE || r->phase == PHASE_PREPARE;
+	sim.ordered |= r->rollback;
 	after_change();
 	return q;
 }
@@ -537,9 +602,27 @@ static void remove_record(void)
 	(void)unlinkat(sim.dirfd, "app.json.broken", 0);
 }
 
+/* An update was made before: image 1 ran, and now image 0 does. */
+static void make_past(void)
+{
+	struct record r;
+	struct error e;
+
+	record_init(&r);
+	r.current.brought = r.previous.brought = true;
+	(void)snprintf(r.current.image, sizeof(r.current.image), "%s", IMAGE_OLD);
+	(void)snprintf(r.previous.image, sizeof(r.previous.image), "%s", IMAGE_NEW);
+	if (digest_parse(IMAGE_OLD, &r.current.digest) < 0 ||
+	    digest_parse(IMAGE_NEW, &r.previous.digest) < 0 ||
+	    __real_record_save(sim.dirfd, "app", &r, &e) < 0)
+		abort();
+	sim.present[1] = sim.synced[1] = true;
+	sim.kept = 1;
+}
+
 void sim_reset(const struct sim_setup *setup)
 {
-	struct box *b = &sim.boxes[0];
+	struct box *b = &sim.boxes[0], *side = &sim.boxes[1];
 
 	if (sim.dirfd < 0) {
 		(void)snprintf(sim.dir, sizeof(sim.dir), "/dev/shm/pullet-sim.XXXXXX");
@@ -553,7 +636,7 @@ void sim_reset(const struct sim_setup *setup)
 	sim.clock_ms = (uint64_t)1700000000 * 1000;
 	sim.boot = 1;
 	sim.changes = sim.at = sim.saves = sim.host_kills = 0;
-	sim.struck = sim.excused = false;
+	sim.struck = sim.excused = sim.ordered = false;
 	sim.idle = true;
 	sim.broken[0] = '\0';
 	sim.present[0] = sim.synced[0] = !setup->first;
@@ -562,10 +645,19 @@ void sim_reset(const struct sim_setup *setup)
 	sim.kept = -1;
 	if (setup->first)
 		return;
+	if (setup->rollback)
+		make_past();
 	*b = (struct box){.exists = true, .id = "c0", .name = "app"};
 	sim.n_boxes = 1;
 	(void)snprintf(b->policy, sizeof(b->policy), "%s", setup->policy);
 	run_box(b);
+	if (!setup->follower)
+		return;
+	*side = *b;
+	(void)snprintf(side->id, sizeof(side->id), "c%u", sim.n_boxes++);
+	(void)snprintf(side->name, sizeof(side->name), "side");
+	(void)snprintf(side->shares, sizeof(side->shares), "%s", b->id);
+	run_box(side);
 }
 
 void sim_plant(unsigned int at, bool after, enum sim_fault fault)
@@ -618,6 +710,9 @@ bool sim_pass(struct result *ret)
 		.on_event = ignore_event,
 	};
 
+	/* Once it is written down, it is carried out whatever a pass is made for. */
+	if (sim.setup.rollback && !sim.ordered)
+		o.purpose = PURPOSE_ROLLBACK;
 	container.create = sim.setup.first ? (char *)SIM_CREATE_FILE : NULL;
 	if (setjmp(sim.out) != 0)
 		return false;
@@ -636,6 +731,25 @@ bool sim_serves(void)
 
 	return b && (b->running || sim.excused || *nature(b->image) == SIM_FINISHES ||
 		     *nature(b->image) == SIM_FAILS);
+}
+
+static const char *verify_follower(void)
+{
+	const struct box *b = find("side"), *app = find("app");
+
+	if (!b)
+		return "the follower is gone";
+	if (find("side.next") || find("side.prev"))
+		return "something of the follower is left over";
+	if (!streq(b->policy, sim.setup.policy))
+		return "wrong restart policy of the follower";
+	if (!streq(b->shares, app->id))
+		return "the follower shares the network of another container";
+	if (!b->running && !sim.excused)
+		return "the follower does not run";
+	/* Started before its host came up again, its network is that of the life before. */
+	return b->running && b->joined_at != app->started_at ? "the follower was left behind"
+							     : NULL;
 }
 
 const char *sim_verify_end(bool expect_new)
@@ -659,7 +773,9 @@ const char *sim_verify_end(bool expect_new)
 		return "the local tag is on the wrong image";
 	if (expect_new && !sim.setup.first && sim.kept != 0)
 		return "the previous image is not kept";
-	if (!expect_new && sim.present[1])
+	if (!expect_new && !sim.setup.rollback && sim.present[1])
 		return "the rejected image is still there";
-	return NULL;
+	if (!expect_new && sim.setup.rollback && sim.kept != 1)
+		return "the previous image is not kept";
+	return sim.setup.follower ? verify_follower() : NULL;
 }

@@ -27,7 +27,10 @@ enum sim_fault {
 struct sim_setup {
 	const char *policy; /* of the old container */
 	enum sim_nature old_nature, new_nature;
-	bool first; /* no old container: created from a file */
+	bool first;    /* no old container: created from a file */
+	bool follower; /* a second container shares its network */
+	bool allergic; /* which does not start beside the new image */
+	bool rollback; /* the new image is the version before, and an operator orders it back */
 };
 
 void sim_reset(const struct sim_setup *setup);

@@ -6,27 +6,54 @@
 #include "sim.h"
 
 static const struct sim_setup setups[] = {
-	{"always", SIM_SERVES, SIM_SERVES, false},
-	{"unless-stopped", SIM_SERVES, SIM_SERVES, false},
-	{"no", SIM_SERVES, SIM_SERVES, false},
-	{"on-failure", SIM_SERVES, SIM_SERVES, false},
-	{"always", SIM_SERVES, SIM_FAILS, false},
-	{"unless-stopped", SIM_SERVES, SIM_FAILS, false},
-	{"no", SIM_SERVES, SIM_FAILS, false},
-	{"always", SIM_SERVES, SIM_WONT_START, false},
-	{"unless-stopped", SIM_SERVES, SIM_WONT_START, false},
-	{"always", SIM_SERVES, SIM_SICK, false},
-	{"always", SIM_HEALTHY, SIM_HEALTHY, false},
-	{"unless-stopped", SIM_HEALTHY, SIM_SICK, false},
-	{"always", SIM_SERVES, SIM_KILLS_HOST, false},
-	{"unless-stopped", SIM_SERVES, SIM_KILLS_HOST, false},
-	{"no", SIM_FINISHES, SIM_FINISHES, false},
-	{"no", SIM_FINISHES, SIM_FAILS, false},
-	{"on-failure", SIM_FINISHES, SIM_FINISHES, false},
-	{"no", SIM_FINISHES, SIM_WONT_START, false},
-	{"always", SIM_SERVES, SIM_SERVES, true},
-	{"always", SIM_SERVES, SIM_FAILS, true},
-	{"always", SIM_SERVES, SIM_HEALTHY, true},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES},
+	{.policy = "unless-stopped", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES},
+	{.policy = "no", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES},
+	{.policy = "on-failure", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_FAILS},
+	{.policy = "unless-stopped", .old_nature = SIM_SERVES, .new_nature = SIM_FAILS},
+	{.policy = "no", .old_nature = SIM_SERVES, .new_nature = SIM_FAILS},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_WONT_START},
+	{.policy = "unless-stopped", .old_nature = SIM_SERVES, .new_nature = SIM_WONT_START},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_SICK},
+	{.policy = "always", .old_nature = SIM_HEALTHY, .new_nature = SIM_HEALTHY},
+	{.policy = "unless-stopped", .old_nature = SIM_HEALTHY, .new_nature = SIM_SICK},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_KILLS_HOST},
+	{.policy = "unless-stopped", .old_nature = SIM_SERVES, .new_nature = SIM_KILLS_HOST},
+	{.policy = "no", .old_nature = SIM_FINISHES, .new_nature = SIM_FINISHES},
+	{.policy = "no", .old_nature = SIM_FINISHES, .new_nature = SIM_FAILS},
+	{.policy = "on-failure", .old_nature = SIM_FINISHES, .new_nature = SIM_FINISHES},
+	{.policy = "no", .old_nature = SIM_FINISHES, .new_nature = SIM_WONT_START},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES, .first = true},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_FAILS, .first = true},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_HEALTHY, .first = true},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES, .follower = true},
+	{.policy = "no", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES, .follower = true},
+	{.policy = "unless-stopped",
+	 .old_nature = SIM_SERVES,
+	 .new_nature = SIM_FAILS,
+	 .follower = true},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_SICK, .follower = true},
+	{.policy = "always",
+	 .old_nature = SIM_SERVES,
+	 .new_nature = SIM_SERVES,
+	 .follower = true,
+	 .allergic = true},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES, .rollback = true},
+	{.policy = "no", .old_nature = SIM_FINISHES, .new_nature = SIM_FINISHES, .rollback = true},
+	{.policy = "unless-stopped",
+	 .old_nature = SIM_HEALTHY,
+	 .new_nature = SIM_SICK,
+	 .rollback = true},
+	{.policy = "always",
+	 .old_nature = SIM_SERVES,
+	 .new_nature = SIM_WONT_START,
+	 .rollback = true},
+	{.policy = "always",
+	 .old_nature = SIM_SERVES,
+	 .new_nature = SIM_SERVES,
+	 .follower = true,
+	 .rollback = true},
 };
 
 struct fault {
@@ -39,6 +66,8 @@ static unsigned long trials, failures;
 
 static bool is_good(const struct sim_setup *s)
 {
+	if (s->allergic)
+		return false;
 	switch (s->new_nature) {
 	case SIM_SERVES:
 	case SIM_FINISHES:
@@ -83,7 +112,7 @@ static void trial(size_t setup, const struct fault *f, size_t n)
 	const struct sim_setup *s = &setups[setup];
 	struct result result = {0};
 	const char *wrong;
-	bool lost = false, cut = false, done;
+	bool lost = false, cut = false, done, current = is_good(s) != s->rollback;
 
 	trials++;
 	sim_reset(s);
@@ -104,17 +133,20 @@ static void trial(size_t setup, const struct fault *f, size_t n)
 	if (!wrong && lost && !s->first && !sim_serves() && !(cut && streq(s->policy, "no")))
 		wrong = "nothing serves after the record was lost";
 	/* Without a record nobody knows that the image may be torn, and it is taken for a bad one. */
-	if (!wrong && lost && !cut && is_good(s))
+	if (!wrong && lost && !cut && is_good(s) && !s->rollback)
 		wrong = sim_verify_end(true);
 	if (!wrong && done) {
-		(void)sim_saves();
 		sim_plant(0, false, SIM_CRASH);
+		/* The error of a rollback is forgotten once all is well. */
+		if (s->rollback)
+			(void)sim_pass(&result);
+		(void)sim_saves();
 		(void)sim_pass(&result);
 		if (!lost && sim_saves() != 0)
 			wrong = "an idle pass writes";
-		else if (!lost && is_good(s) && result.outcome != OUTCOME_UP_TO_DATE)
+		else if (!lost && current && result.outcome != OUTCOME_UP_TO_DATE)
 			wrong = "not up-to-date at the end";
-		else if (!lost && !is_good(s) && result.outcome != OUTCOME_REFUSED)
+		else if (!lost && !current && result.outcome != OUTCOME_REFUSED)
 			wrong = "the bad digest was not refused";
 	}
 	if (wrong)

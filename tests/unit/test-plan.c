@@ -57,7 +57,7 @@ static void all_done(struct scene *s, enum phase phase)
 		      .serving = true,
 		      .starts = 1},
 		.w = {.image = "image-new", .tag = "image-old", .boot_id = "boot"},
-		.m = {.created = true, .gate_open = true},
+		.m = {.party[0] = {.created = true, .made_of = "old"}, .gate_open = true},
 		.h = {.period_ms = 1000},
 	};
 	switch (phase) {
@@ -92,6 +92,7 @@ static void all_done(struct scene *s, enum phase phase)
 
 /* One for each row: what breaks its condition, whatever else is broken below it. */
 ARRANGE(obstacle, SET(s->w.obstacle.id, "stranger"))
+ARRANGE(another, obstacle(s); s->w.obstacle.state = STATE_RUNNING)
 ARRANGE(torso, s->r.synced = s->m.fetched = s->m.drop_tried = false; SET(s->w.image, "image-new");
 	SET(s->r.boot_id, "boot before"))
 ARRANGE(fetch_not_written, s->w.image[0] = '\0'; s->r.synced = true)
@@ -99,7 +100,9 @@ ARRANGE(not_fetched, s->w.image[0] = '\0'; s->r.synced = s->m.fetched = false;
 	SET(s->r.boot_id, "boot"))
 ARRANGE(sync_not_written, s->r.synced = false; s->m.fetched = true)
 ARRANGE(gate_shut, s->m.gate_open = false)
-ARRANGE(next_is_stale, s->w.new = new_one(SLOT_NEXT, STATE_CREATED, "no"); s->m.created = false)
+ARRANGE(next_is_stale, s->w.new = new_one(SLOT_NEXT, STATE_CREATED, "no");
+	s->m.party[0].created = false)
+ARRANGE(stopped, s->w.new.id[0] = '\0'; s->w.old.state = STATE_EXITED)
 ARRANGE(no_new, s->w.new.id[0] = '\0')
 ARRANGE(tag_ahead, SET(s->w.image, "image-new"); SET(s->w.tag, "image-new"))
 ARRANGE(nothing_broken, (void)s)
@@ -107,10 +110,10 @@ ARRANGE(old_not_parked, SET(s->w.old.policy, "unless-stopped"))
 ARRANGE(old_crash_loops, s->w.old.state = STATE_RESTARTING)
 ARRANGE(old_not_aside, s->w.old.slot = SLOT_MAIN)
 ARRANGE(new_without_name, s->w.new.slot = SLOT_NEXT)
-ARRANGE(starts_used_up, s->w.new.state = STATE_EXITED; s->m.counted = s->m.started_new = false;
-	s->r.starts = PLAN_STARTS_MAX)
-ARRANGE(start_not_counted, s->w.new.state = STATE_CREATED; s->m.counted = s->m.started_new = false;
-	s->r.starts = PLAN_STARTS_MAX - 1)
+ARRANGE(starts_used_up, s->w.new.state = STATE_EXITED;
+	s->m.counted = s->m.party[0].started_new = false; s->r.starts = PLAN_STARTS_MAX)
+ARRANGE(start_not_counted, s->w.new.state = STATE_CREATED;
+	s->m.counted = s->m.party[0].started_new = false; s->r.starts = PLAN_STARTS_MAX - 1)
 ARRANGE(old_up, SET(s->w.old.id, "old"); s->w.old.state = STATE_RUNNING)
 ARRANGE(new_down, s->w.new.state = STATE_EXITED; s->w.new.exit_code = 1; s->m.counted = true)
 ARRANGE(verdict_pending, s->m.verdict = VERDICT_PENDING)
@@ -122,13 +125,19 @@ ARRANGE(tag_behind, SET(s->w.tag, "image-old"))
 ARRANGE(old_still_here, s->w.old = old_one(SLOT_PREV, STATE_EXITED, "no");
 	SET(s->w.kept, "image-old"))
 ARRANGE(older_here, s->w.older_present = true)
-ARRANGE(no_way_back, s->w.old.id[0] = '\0'; s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "no"))
+ARRANGE(no_way_back, s->w.obstacle.id[0] = '\0'; s->w.old.id[0] = '\0';
+	s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "no"))
 ARRANGE(new_not_parked, s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "always"))
 ARRANGE(new_up, s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "no"))
-ARRANGE(old_policy_no, SET(s->w.old.policy, "no"))
-ARRANGE(old_down, s->w.old.state = STATE_EXITED; s->m.started_old = false)
+ARRANGE(old_policy_no, s->w.obstacle.id[0] = '\0'; SET(s->w.old.policy, "no"))
+ARRANGE(old_down, s->w.obstacle.id[0] = '\0'; s->w.old.state = STATE_EXITED;
+	s->m.party[0].started_old = false)
 ARRANGE(new_here, s->w.new = new_one(SLOT_MAIN, STATE_EXITED, "no"))
 ARRANGE(old_without_name, s->w.old.slot = SLOT_PREV)
+ARRANGE(old_up_beside_another, another(s); s->w.old.slot = SLOT_PREV;
+	s->w.old.state = STATE_RUNNING)
+ARRANGE(old_beside_another, another(s); s->w.old.slot = SLOT_PREV; s->w.old.state = STATE_EXITED)
+ARRANGE(old_without_place, s->w.old.slot = SLOT_PREV; obstacle(s))
 ARRANGE(target_image_here, SET(s->w.image, "image-new"))
 
 /* In the order of plan.c's table. */
@@ -144,12 +153,14 @@ static const struct {
 	{PHASE_PREPARE, fetch_not_written, ACT_DECIDE_FETCH},
 	{PHASE_PREPARE, not_fetched, ACT_FETCH},
 	{PHASE_PREPARE, sync_not_written, ACT_DECIDE_SYNCED},
-	{PHASE_PREPARE, gate_shut, ACT_WAIT},
 	{PHASE_PREPARE, next_is_stale, ACT_REMOVE_NEW},
+	{PHASE_PREPARE, gate_shut, ACT_WAIT},
+	{PHASE_PREPARE, stopped, ACT_WAIT},
 	{PHASE_PREPARE, no_new, ACT_CREATE},
 	{PHASE_PREPARE, tag_ahead, ACT_RESTORE_TAG},
 	{PHASE_PREPARE, nothing_broken, ACT_DECIDE_TRIAL},
 
+	{PHASE_TRIAL, obstacle, ACT_DECIDE_REVERT},
 	{PHASE_TRIAL, no_new, ACT_DECIDE_REVERT},
 	{PHASE_TRIAL, old_not_parked, ACT_PARK_OLD},
 	{PHASE_TRIAL, old_crash_loops, ACT_STOP_OLD},
@@ -177,18 +188,33 @@ static const struct {
 	{PHASE_REVERT, no_way_back, ACT_DECIDE_COMMIT},
 	{PHASE_REVERT, new_not_parked, ACT_PARK_NEW},
 	{PHASE_REVERT, new_up, ACT_STOP_NEW},
+	{PHASE_REVERT, old_up_beside_another, ACT_STOP_OLD},
 	{PHASE_REVERT, old_policy_no, ACT_POLICY_OLD},
 	{PHASE_REVERT, old_down, ACT_START_OLD},
 	{PHASE_REVERT, new_here, ACT_REMOVE_NEW},
+	{PHASE_REVERT, old_beside_another, ACT_REMOVE_OLD},
+	{PHASE_REVERT, old_without_place, ACT_REFUSE},
 	{PHASE_REVERT, old_without_name, ACT_RENAME_OLD},
 	{PHASE_REVERT, tag_ahead, ACT_RESTORE_TAG},
 	{PHASE_REVERT, target_image_here, ACT_DROP_TARGET},
 	{PHASE_REVERT, nothing_broken, ACT_DECIDE_IDLE},
 };
 
+/* The same scene with two followers for which all is done too. */
+static void add_followers(struct scene *s)
+{
+	s->r.n_followers = 2;
+	for (size_t i = 0; i < 2; i++) {
+		s->w.followers[i] = (struct pair){s->w.old, s->w.new};
+		SET(s->r.followers[i].policy, s->r.policy);
+		s->r.followers[i].serving = s->r.serving;
+		s->m.party[i + 1] = s->m.party[0];
+	}
+}
+
 static void expect_next(const struct scene *s, enum action action, const char *a, const char *b)
 {
-	enum action next = plan_next(&s->r, &s->w, &s->h, &s->m);
+	enum action next = plan_next(&s->r, &s->w, &s->h, &s->m).action;
 
 	if (next != action)
 		fail_msg("%s: unless %s (and %s): '%s' instead of '%s'", phase_name(s->r.phase), a,
@@ -209,6 +235,46 @@ static void test_every_row(void **state)
 		all_done(&s, rows[i].phase);
 		rows[i].break_it(&s);
 		expect_next(&s, rows[i].action, table[i].unless, "-");
+	}
+}
+
+/* Each row that speaks of each speaks of the followers too, in its order; the others do not. */
+static void test_followers(void **state)
+{
+	const struct plan_row *table;
+
+	(void)state;
+	(void)plan_rows(&table);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct scene done, broken, s;
+		struct step step;
+
+		all_done(&done, rows[i].phase);
+		broken = done;
+		rows[i].break_it(&broken);
+		add_followers(&done);
+		add_followers(&broken);
+
+		/* All three at once: the first in the row's order. */
+		s = broken;
+		step = plan_next(&s.r, &s.w, &s.h, &s.m);
+		assert_int_equal(step.action, rows[i].action);
+		assert_int_equal(step.party, table[i].whom == EACH_BACK ? 2 : 0);
+		if (table[i].whom == ONE)
+			continue;
+		/* Only the second follower: it is its turn, and nobody else's. */
+		s = done;
+		s.w.followers[1] = broken.w.followers[1];
+		s.m.party[2] = broken.m.party[2];
+		step = plan_next(&s.r, &s.w, &s.h, &s.m);
+		if (step.action != rows[i].action || step.party != 2)
+			fail_msg("%s: unless %s: '%s' of party %zu", phase_name(rows[i].phase),
+				 table[i].unless, action_name(step.action), step.party);
+		/* Somebody took it away: no longer our business. */
+		s.w.followers[1] = (struct pair){0};
+		step = plan_next(&s.r, &s.w, &s.h, &s.m);
+		assert_int_equal(step.party, 0);
+		assert_int_not_equal(step.action, rows[i].action);
 	}
 }
 
@@ -239,13 +305,18 @@ ARRANGE(torso_of_others, torso(s); s->r.target.brought = false)
 ARRANGE(torso_in_use, torso(s); s->m.drop_tried = true)
 ARRANGE(image_removed_in_other_boot, not_fetched(s); SET(s->r.boot_id, "boot before"))
 ARRANGE(first_ever, s->w.old = (struct container_view){0}; s->r.old_id[0] = '\0';
-	s->r.serving = false)
+	s->m.party[0].made_of[0] = '\0'; s->r.serving = false)
 ARRANGE(first_ever_tagged, first_ever(s); tag_ahead(s))
+ARRANGE(next_is_of_another, SET(s->m.party[0].made_of, "older"))
+ARRANGE(next_is_of_none, s->m.party[0].made_of[0] = '\0')
+ARRANGE(next_is_of_a_stopped_one, s->w.old.state = STATE_EXITED)
+ARRANGE(paused, s->w.new.id[0] = '\0'; s->w.old.state = STATE_PAUSED)
+ARRANGE(old_was_removed, s->w.old = (struct container_view){0})
 ARRANGE(tag_of_others, tag_ahead(s); s->r.target.brought = false)
 ARRANGE(same_image, tag_ahead(s); SET(s->w.old.image, "image-new"))
 ARRANGE(third_start_counted, starts_used_up(s); s->m.counted = true)
 ARRANGE(third_start_runs, s->r.starts = PLAN_STARTS_MAX; verdict_pending(s))
-ARRANGE(ran_and_fell, new_down(s); s->m.counted = false; s->m.started_new = true;
+ARRANGE(ran_and_fell, new_down(s); s->m.counted = false; s->m.party[0].started_new = true;
 	verdict_pending(s))
 ARRANGE(new_paused, s->w.new.state = STATE_PAUSED; verdict_pending(s))
 ARRANGE(one_shot, s->w.new.state = STATE_EXITED; SET(s->r.policy, "on-failure:3");
@@ -257,7 +328,13 @@ ARRANGE(same_image_in_commit, old_not_kept(s); SET(s->w.old.image, "image-new"))
 ARRANGE(first_ever_failed, first_ever(s); new_here(s))
 ARRANGE(both_are_gone, s->w.old.id[0] = '\0')
 ARRANGE(did_not_serve, old_down(s); s->r.serving = false)
-ARRANGE(old_fell_again, old_down(s); s->m.started_old = true)
+ARRANGE(old_fell_again, old_down(s); s->m.party[0].started_old = true)
+ARRANGE(old_renamed_beside_another, another(s); s->w.old.slot = SLOT_OTHER)
+ARRANGE(old_renamed_and_parked, old_renamed_beside_another(s); SET(s->w.old.policy, "no"))
+ARRANGE(old_gone_beside_another, another(s); tag_ahead(s); s->w.old = (struct container_view){0};
+	s->r.target.brought = false)
+ARRANGE(new_beside_another, another(s); s->w.old = (struct container_view){0};
+	s->w.new = new_one(SLOT_OTHER, STATE_EXITED, "no"))
 ARRANGE(target_in_use, target_image_here(s); s->m.drop_tried = true)
 ARRANGE(target_of_others, target_image_here(s); s->r.target.brought = false)
 
@@ -274,6 +351,11 @@ static void test_situations(void **state)
 		{PHASE_PREPARE, image_removed_in_other_boot, ACT_DECIDE_FETCH},
 		{PHASE_PREPARE, first_ever, ACT_DECIDE_TRIAL},
 		{PHASE_PREPARE, first_ever_tagged, ACT_DECIDE_TRIAL},
+		{PHASE_PREPARE, next_is_of_another, ACT_REMOVE_NEW},
+		{PHASE_PREPARE, next_is_of_none, ACT_REMOVE_NEW},
+		{PHASE_PREPARE, next_is_of_a_stopped_one, ACT_REMOVE_NEW},
+		{PHASE_PREPARE, paused, ACT_WAIT},
+		{PHASE_PREPARE, old_was_removed, ACT_REMOVE_NEW},
 		{PHASE_PREPARE, tag_of_others, ACT_DECIDE_TRIAL},
 		{PHASE_PREPARE, same_image, ACT_DECIDE_TRIAL},
 		{PHASE_TRIAL, first_ever, ACT_DECIDE_COMMIT},
@@ -295,6 +377,12 @@ static void test_situations(void **state)
 		{PHASE_REVERT, both_are_gone, ACT_DECIDE_IDLE},
 		{PHASE_REVERT, did_not_serve, ACT_DECIDE_IDLE},
 		{PHASE_REVERT, old_fell_again, ACT_DECIDE_IDLE},
+		{PHASE_COMMIT, another, ACT_DECIDE_IDLE},
+		{PHASE_COMMIT, new_beside_another, ACT_POLICY_NEW},
+		{PHASE_REVERT, old_renamed_beside_another, ACT_DECIDE_IDLE},
+		{PHASE_REVERT, old_renamed_and_parked, ACT_POLICY_OLD},
+		{PHASE_REVERT, old_gone_beside_another, ACT_DECIDE_IDLE},
+		{PHASE_REVERT, new_beside_another, ACT_REMOVE_NEW},
 		{PHASE_REVERT, target_in_use, ACT_DECIDE_IDLE},
 		{PHASE_REVERT, target_of_others, ACT_DECIDE_IDLE},
 		{PHASE_REVERT, same_image, ACT_DECIDE_IDLE},
@@ -502,7 +590,8 @@ static void test_recover(void **state)
 		{"n+no", "-", "o-no", PHASE_REVERT, "old", "new", "always", true, ACT_STOP_NEW},
 		{"n+always", "-", "o-no", PHASE_REVERT, "old", "new", "always", true, ACT_PARK_NEW},
 		{"-", "-", "o-no", PHASE_REVERT, "old", "", "no", true, ACT_START_OLD},
-		{"o+no", "-", "o-always", PHASE_REVERT, "old", "", "always", true, ACT_START_OLD},
+		/* somebody else's are in our names */
+		{"o+no", "-", "o-always", PHASE_IDLE, "", "", "", false, ACT_NOTHING},
 		/* swapped */
 		{"n+no", "-", "-", PHASE_COMMIT, "", "new", "always", false, ACT_POLICY_NEW},
 		{"n+always", "-", "-", PHASE_COMMIT, "", "new", "always", false, ACT_MOVE_TAG},
@@ -555,6 +644,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_row),
+		cmocka_unit_test(test_followers),
 		cmocka_unit_test(test_order_of_rows),
 		cmocka_unit_test(test_situations),
 		cmocka_unit_test(test_decide_on_the_way),

@@ -416,9 +416,10 @@ static void test_who_is_who(void **state)
 		{"tcr", "o---", "0--"},
 		{"tcr", "--o-", "2--"},
 		{"tcr", "o-n-", "02-"},
-		{"tcr", "xlxo", "x--"},
+		{"tcr", "xlxo", "x-0"},
+		{"tcr", "x-on", "2x0"},
 		{"tcr", "o-xn", "0x-"},
-		{"tcr", "xlx-", "---"},
+		{"tcr", "xlx-", "--0"},
 	};
 	static const char *const names[] = {"ab", "ab.next", "ab.prev", "elsewhere"};
 	static const char *const others[] = {"id-0", "id-1", "id-2", "id-3"};

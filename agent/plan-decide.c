@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* What decisions do to the record, and how a lost one is made anew. */
+#include <stdio.h>
+
+#include "plan.h"
+
+static int64_t downtime_ms(int64_t down_ns, int64_t up_ns)
+{
+	return down_ns > 0 && up_ns > down_ns ? (up_ns - down_ns) / 1000000 : 0;
+}
+
+static void decide_trial(struct record *r, const struct world *w)
+{
+	r->phase = PHASE_TRIAL;
+	r->starts = 0;
+	r->downtime_ms = -1;
+	(void)snprintf(r->old_id, sizeof(r->old_id), "%s", w->old.id);
+	(void)snprintf(r->new_id, sizeof(r->new_id), "%s", w->new.id);
+	(void)snprintf(r->policy, sizeof(r->policy), "%s", w->new.final_policy);
+	r->serving = view_exists(&w->old) && view_is_up(&w->old);
+	for (size_t i = 0; i < r->n_followers; i++) {
+		const struct pair *pair = &w->followers[i];
+		struct follower *f = &r->followers[i];
+
+		(void)snprintf(f->old_id, sizeof(f->old_id), "%s", pair->old.id);
+		(void)snprintf(f->new_id, sizeof(f->new_id), "%s", pair->new.id);
+		(void)snprintf(f->policy, sizeof(f->policy), "%s", pair->new.final_policy);
+		f->serving = view_exists(&pair->old) && view_is_up(&pair->old);
+	}
+}
+
+static void decide_commit(struct record *r, const struct world *w)
+{
+	r->phase = PHASE_COMMIT;
+	(void)snprintf(r->target.image, sizeof(r->target.image), "%s", w->new.image);
+	if (r->serving)
+		r->downtime_ms = downtime_ms(w->old.finished_ns, w->new.started_ns);
+}
+
+static void decide_revert(struct record *r, const struct memory *m, const struct world *w)
+{
+	r->phase = PHASE_REVERT;
+	r->blame = view_exists(&w->new) && !view_exists(&w->obstacle);
+	if (view_exists(&w->obstacle))
+		(void)snprintf(r->reason, sizeof(r->reason), "somebody made another container %s",
+			       w->obstacle_name);
+	else if (!r->blame)
+		(void)snprintf(r->reason, sizeof(r->reason), "somebody removed the new container");
+	else if (m->verdict == VERDICT_BAD)
+		(void)snprintf(r->reason, sizeof(r->reason), "%s", m->reason);
+	else
+		(void)snprintf(r->reason, sizeof(r->reason),
+			       "it did not stay up in %d starts%s%.400s", PLAN_STARTS_MAX,
+			       m->reason[0] ? ": " : "", m->reason);
+}
+
+static void decide_idle(struct record *r, const struct world *w)
+{
+	if (r->phase == PHASE_COMMIT) {
+		if (!digest_eq(&r->current.digest, &r->target.digest))
+			r->previous = r->current;
+		r->current = r->target;
+		r->last_error[0] = '\0';
+		if (r->rollback)
+			record_reject(r, &r->previous, PLAN_ROLLED_BACK);
+	}
+	if (r->phase == PHASE_REVERT) {
+		if (r->blame)
+			record_reject(r, &r->target, r->reason);
+		(void)snprintf(r->last_error, sizeof(r->last_error), "%s", r->reason);
+		if (r->serving)
+			r->downtime_ms = downtime_ms(w->old.finished_ns, w->old.started_ns);
+	}
+	r->phase = PHASE_IDLE;
+}
+
+void plan_decide(struct record *r, struct memory *m, enum action decision, const struct world *w)
+{
+	if (decision == ACT_DECIDE_FETCH) {
+		r->synced = false;
+		(void)snprintf(r->boot_id, sizeof(r->boot_id), "%s", w->boot_id);
+	} else if (decision == ACT_DECIDE_SYNCED) {
+		r->synced = true;
+	} else if (decision == ACT_DECIDE_TRIAL) {
+		decide_trial(r, w);
+	} else if (decision == ACT_DECIDE_START) {
+		r->starts++;
+		m->counted = true;
+	} else if (decision == ACT_DECIDE_COMMIT) {
+		decide_commit(r, w);
+	} else if (decision == ACT_DECIDE_REVERT) {
+		decide_revert(r, m, w);
+	} else if (decision == ACT_DECIDE_IDLE) {
+		decide_idle(r, w);
+	}
+}
+
+void plan_begin(struct record *r, const struct release *target, const char *boot_id)
+{
+	r->phase = PHASE_PREPARE;
+	r->target = *target;
+	r->synced = false;
+	(void)snprintf(r->boot_id, sizeof(r->boot_id), "%s", boot_id);
+	r->old_id[0] = r->new_id[0] = r->policy[0] = r->reason[0] = '\0';
+	r->serving = r->blame = r->rollback = false;
+	r->starts = 0;
+}
+
+void plan_begin_rollback(struct record *r, const char *boot_id)
+{
+	struct release previous = r->previous;
+
+	plan_begin(r, &previous, boot_id);
+	r->rollback = true;
+	r->synced = true; /* it ran here */
+}
+
+static bool is_ours(const struct container_view *v)
+{
+	return view_exists(v) && digest_is_set(&v->target);
+}
+
+/* Parked and down: whether it served cannot be known; once too often is better. */
+static bool may_have_served(const struct container_view *old, const struct container_view *new)
+{
+	return view_is_up(old) || old->slot == SLOT_PREV ||
+	       (new && !streq(old->policy, new->final_policy));
+}
+
+void plan_recover(struct record *r, const struct container_view slots[SLOTS])
+{
+	const struct container_view *main = &slots[SLOT_MAIN], *next = &slots[SLOT_NEXT];
+	const struct container_view *prev = &slots[SLOT_PREV], *old = NULL, *new = NULL;
+
+	if (view_exists(prev) && (is_ours(main) || !view_exists(main))) {
+		old = prev;
+		new = is_ours(main) ? main : is_ours(next) ? next : NULL;
+	} else if (view_exists(main) && is_ours(next)) {
+		old = main;
+		new = next;
+	} else if (is_ours(main)) {
+		new = main; /* alone, so it had won; whether all behind it was done is seen by looking */
+	}
+	if (!old && !new)
+		return;
+	r->phase = old ? PHASE_REVERT : PHASE_COMMIT;
+	r->blame = false; /* nobody knows what went wrong, if anything did */
+	(void)snprintf(r->reason, sizeof(r->reason), "the record was lost");
+	if (new) {
+		r->target.digest = new->target;
+		(void)snprintf(r->target.image, sizeof(r->target.image), "%s", new->image);
+		(void)snprintf(r->new_id, sizeof(r->new_id), "%s", new->id);
+		(void)snprintf(r->policy, sizeof(r->policy), "%s", new->final_policy);
+	} else if (old) {
+		(void)snprintf(r->policy, sizeof(r->policy), "%s",
+			       old->final_policy[0] ? old->final_policy : old->policy);
+	}
+	if (old) {
+		(void)snprintf(r->old_id, sizeof(r->old_id), "%s", old->id);
+		r->serving = may_have_served(old, new);
+	}
+}
+
+void plan_recover_follower(struct record *r, size_t i, const struct pair *pair)
+{
+	const struct container_view *old = view_exists(&pair->old) ? &pair->old : NULL;
+	const struct container_view *new = is_ours(&pair->new) ? &pair->new : NULL;
+	struct follower *f = &r->followers[i];
+
+	(void)snprintf(f->old_id, sizeof(f->old_id), "%s", old ? old->id : "");
+	(void)snprintf(f->new_id, sizeof(f->new_id), "%s", new ? new->id : "");
+	(void)snprintf(f->policy, sizeof(f->policy), "%s",
+		       new			     ? new->final_policy
+		       : old && old->final_policy[0] ? old->final_policy
+		       : old			     ? old->policy
+						     : "");
+	f->serving = old ? may_have_served(old, new) : true;
+	/* An old one goes only when all is won. */
+	if (new && !old)
+		r->phase = PHASE_COMMIT;
+}
