@@ -2,6 +2,7 @@
 #include "news.h"
 
 #include "engine.h"
+#include "ref.h"
 
 #define KNOWN_MAX (2 * RECORD_REJECTED_MAX + 2)
 
@@ -45,6 +46,47 @@ int news_ask(const struct fetch_options *o, const struct sight *s, const char *i
 
 	*ret = (struct fetch_reply){0};
 	return fetch_ask(o, &request, ret, ret_error);
+}
+
+/* Ids of the layers (of what they unpack to) of an image, lowest first. */
+static size_t list_layers(struct engine *e, const char *image, struct digest layers[OCI_LAYERS_MAX])
+{
+	_cleanup_json_ json_t *j = NULL;
+	struct error ignored;
+	const json_t *v;
+	size_t i, n = 0;
+
+	if (!image[0] || engine_inspect_image(e, image, &j, &ignored) < 0)
+		return 0;
+	json_array_foreach (json_get_path(j, "RootFS", "Layers", NULL), i, v) {
+		if (n == OCI_LAYERS_MAX || !json_is_string(v) ||
+		    digest_parse(json_string_value(v), &layers[n]) < 0)
+			break;
+		n++;
+	}
+	return n;
+}
+
+int news_bytes_to_come(const struct fetch_options *o, const struct sight *s, const struct world *w,
+		       const struct digest *d, uint64_t *ret, struct error *ret_error)
+{
+	const struct oci_platform *platform = engine_platform(s->engine);
+	_cleanup_free_ char *pinned = ref_pinned(s->ref, d);
+	_cleanup_free_ struct digest *layers = xcalloc(OCI_LAYERS_MAX, sizeof(*layers));
+	struct fetch_request request = {
+		.image = pinned,
+		.os = platform->os,
+		.architecture = platform->architecture,
+		.variant = platform->variant,
+		.layers = layers,
+		.n_layers = list_layers(s->engine, w->old.image, layers),
+	};
+	struct fetch_reply reply;
+	int r = fetch_ask(o, &request, &reply, ret_error);
+
+	if (r == 0)
+		*ret = reply.layer_bytes;
+	return r;
 }
 
 static bool is_listed(struct engine *e, const char *image, const struct digest *d)

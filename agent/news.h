@@ -13,6 +13,11 @@ int news_ask(const struct fetch_options *o, const struct sight *s, const char *i
 	     const struct record *r, const struct world *w, struct fetch_reply *ret,
 	     struct error *ret_error) warn_unused;
 
+/* How many compressed bytes of layers are to come for d: those that it shares with the image that runs
+ * are here. Two or three requests, the image's config among them. */
+int news_bytes_to_come(const struct fetch_options *o, const struct sight *s, const struct world *w,
+		       const struct digest *d, uint64_t *ret, struct error *ret_error) warn_unused;
+
 /* The container may run that image already without our knowing: it was pulled by hand, or only the
  * index around this platform's manifest changed. */
 bool news_runs_already(struct engine *e, const struct record *r, const struct world *w,

@@ -167,8 +167,10 @@ static int parse_manifest(const json_t *j, struct oci_document *d, struct error 
 		return error_set(ret_error, -EBADMSG,
 				 "the manifest has no list of at most %d layers", OCI_LAYERS_MAX);
 	r = parse_descriptor(json_object_get(j, "config"), &d->config, &size, ret_error);
+	d->layers = xcalloc(json_array_size(layers), sizeof(*d->layers));
 	for (size_t i = 0; r == 0 && i < json_array_size(layers); i++) {
 		r = parse_descriptor(json_array_get(layers, i), &digest, &size, ret_error);
+		d->layers[i] = size;
 		if (r == 0 && __builtin_add_overflow(d->layer_bytes, size, &d->layer_bytes))
 			r = error_set(ret_error, -EBADMSG, "the layers' sizes overflow");
 		d->n_layers++;
@@ -179,21 +181,28 @@ static int parse_manifest(const json_t *j, struct oci_document *d, struct error 
 	return r;
 }
 
+/* Before anything looks into it. */
+static int check_hash(const char *data, size_t n, const struct digest *expected,
+		      struct error *ret_error)
+{
+	struct digest actual = hash_bytes(data, n);
+
+	if (digest_eq(expected, &actual))
+		return 0;
+	return error_set(ret_error, -EBADMSG, "the registry sent something else: wanted %s, got %s",
+			 expected->text, actual.text);
+}
+
 int oci_parse(const char *data, size_t n, const char *content_type, const struct digest *expected,
 	      struct oci_document *ret, struct error *ret_error)
 {
 	struct oci_document d = {.size = n};
 	_cleanup_json_ json_t *j = NULL;
-	struct digest actual = hash_bytes(data, n);
 	enum kind kind = KIND_OTHER;
-	int r;
+	int r = check_hash(data, n, expected, ret_error);
 
-	/* Before anything looks into it. */
-	if (!digest_eq(expected, &actual))
-		return error_set(ret_error, -EBADMSG,
-				 "the registry sent something else: wanted %s, got %s",
-				 expected->text, actual.text);
-	r = json_parse(data, n, "manifest", &j, ret_error);
+	if (r == 0)
+		r = json_parse(data, n, "manifest", &j, ret_error);
 	if (r < 0)
 		return r;
 	if (!json_is_object(j))
@@ -216,7 +225,32 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 void oci_document_free(struct oci_document *d)
 {
 	free(d->entries);
+	free(d->layers);
 	*d = (struct oci_document){0};
+}
+
+int oci_count_shared(const char *data, size_t n, const struct digest *expected,
+		     const struct digest *layers, size_t n_layers, size_t *ret,
+		     struct error *ret_error)
+{
+	_cleanup_json_ json_t *j = NULL;
+	const json_t *ids;
+	size_t shared = 0;
+	int r = check_hash(data, n, expected, ret_error);
+
+	if (r == 0)
+		r = json_parse(data, n, "image config", &j, ret_error);
+	if (r < 0)
+		return r;
+	ids = json_get_path(j, "rootfs", "diff_ids", NULL);
+	for (; shared < n_layers; shared++) {
+		const char *id = json_string_value(json_array_get(ids, shared));
+
+		if (!id || !streq(id, layers[shared].text))
+			break;
+	}
+	*ret = shared;
+	return 0;
 }
 
 /* containerd's platforms.normalizeArch */

@@ -35,6 +35,7 @@ struct oci_document {
 	/* manifest */
 	struct digest config;
 	uint64_t layer_bytes; /* sum over the layers, checked for overflow */
+	uint64_t *layers;     /* the size of each, lowest first */
 	size_t n_layers;
 };
 
@@ -44,6 +45,12 @@ struct oci_document {
 int oci_parse(const char *data, size_t n, const char *content_type, const struct digest *expected,
 	      struct oci_document *ret, struct error *ret_error) warn_unused;
 void oci_document_free(struct oci_document *d);
+
+/* How many of the lowest layers of an image are layers[], by its config of n bytes, which must hash to
+ * expected. A layer is only the same on top of the same ones. */
+int oci_count_shared(const char *data, size_t n, const struct digest *expected,
+		     const struct digest *layers, size_t n_layers, size_t *ret,
+		     struct error *ret_error) warn_unused;
 
 /* Whether a host runs images of platform p, and how well: 0 no, higher is better. Follows
  * containerd's platforms.Only: arm64 also runs arm v8..v5, arm vN runs vN and older, amd64 also 386;

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-#include "pass.h"
+#include "pass-internal.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
 
-#include "act.h"
 #include "credential.h"
+#include "followers.h"
 #include "log.h"
 #include "news.h"
-#include "ref.h"
 #include "schedule.h"
 
 #define PASS_ACTIONS_MAX 300 /* far more than any way through the table needs */
@@ -18,27 +17,7 @@
 #define PASS_ROUNDS_MAX	 2
 #define SETTLE_MS	 300
 
-struct pass {
-	const struct pass_options *o;
-	const struct container_config *c;
-	struct result *result;
-	struct record record;
-	struct memory memory;
-	struct world world;
-	struct hands hands;
-	struct ref ref;
-	struct verified *verified;
-	struct fetch_reply reply;
-	uint64_t up_since_ms; /* since when the new one is known to be up; 0: not */
-	uint64_t progress_ms; /* of the last progress event */
-	bool recovered;	      /* the record was lost, and made anew from the engine */
-	bool told_before;     /* the result says nothing that the record does not say already */
-};
-
-/* Ends the pass with an outcome; the text is for people. */
-static void finish(struct pass *p, enum outcome outcome, const char *fmt, ...) format_printf(3, 4);
-
-static void finish(struct pass *p, enum outcome outcome, const char *fmt, ...)
+void pass_finish(struct pass *p, enum outcome outcome, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -51,13 +30,13 @@ static void finish(struct pass *p, enum outcome outcome, const char *fmt, ...)
 static void finish_error(struct pass *p, const struct error *e)
 {
 	if (e->code == -ECANCELED)
-		finish(p, OUTCOME_DEFERRED, "stopped by a signal");
+		pass_finish(p, OUTCOME_DEFERRED, "stopped by a signal");
 	else
-		finish(p, e->code == -EKEYREJECTED ? OUTCOME_REFUSED : OUTCOME_FAILED, "%s",
-		       e->text);
+		pass_finish(p, e->code == -EKEYREJECTED ? OUTCOME_REFUSED : OUTCOME_FAILED, "%s",
+			    e->text);
 }
 
-static void announce_phase(struct pass *p)
+void pass_announce_phase(struct pass *p)
 {
 	json_t *event = json_pack("{s:s, s:s, s:s, s:s}", "event", "phase", "container", p->c->name,
 				  "phase", phase_name(p->record.phase), "digest",
@@ -82,7 +61,7 @@ static void on_progress(void *userdata, uint64_t current, uint64_t total)
 	json_decref(event);
 }
 
-static int save(struct pass *p, struct error *ret_error)
+int pass_save(struct pass *p, struct error *ret_error)
 {
 	return record_save(p->o->state_dir, p->c->name, &p->record, ret_error);
 }
@@ -100,13 +79,31 @@ static void save_last_error(struct pass *p)
 	if (streq(text, p->record.last_error))
 		return;
 	memcpy(p->record.last_error, text, sizeof(text));
-	if (save(p, &e) < 0)
+	if (pass_save(p, &e) < 0)
 		log_warning("%s: %s", p->c->name, e.text);
 }
 
 static struct health_rule rule_of(const struct container_config *c)
 {
 	return (struct health_rule){.kind = c->health, .period_ms = c->health_period_ms};
+}
+
+/* Who shared the old one's namespaces must live in the new one's too. */
+static void judge_followers(struct pass *p)
+{
+	for (size_t i = 0; i < p->record.n_followers; i++) {
+		const struct container_view *new = &p->world.followers[i].new;
+		const struct follower *f = &p->record.followers[i];
+
+		if (!f->serving || !view_exists(new) || view_is_up(new) ||
+		    (new->state == STATE_EXITED &&new->exit_code == 0))
+			continue;
+		p->memory.verdict = VERDICT_BAD;
+		(void)snprintf(p->memory.reason, sizeof(p->memory.reason),
+			       "container %s, which shares its namespaces, %s%.300s", f->name,
+			       new->error[0] ? "does not start: " : "did not stay up", new->error);
+		return;
+	}
 }
 
 /* What the plan cannot know by itself: time, and what it means for health. */
@@ -123,9 +120,11 @@ static void update_memory(struct pass *p)
 		p->up_since_ms = now_ms();
 	m->verdict = VERDICT_PENDING;
 	if (p->record.phase == PHASE_TRIAL && view_exists(new) &&
-	    (up || m->started_new || health_is_finished(&rule, new, p->record.policy)))
+	    (up || m->party[0].started_new || health_is_finished(&rule, new, p->record.policy)))
 		m->verdict = health_judge(&rule, new, p->record.policy,
 					  up ? now_ms() - p->up_since_ms : 0, m->reason);
+	if (m->verdict == VERDICT_GOOD)
+		judge_followers(p);
 }
 
 /* What it said last is what people need: one line of its log, in the reason. */
@@ -164,19 +163,19 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 	if (decision == ACT_DECIDE_REVERT && p->memory.verdict == VERDICT_BAD)
 		add_last_words(p);
 	plan_decide(&p->record, &p->memory, decision, &p->world);
-	r = save(p, ret_error);
+	r = pass_save(p, ret_error);
 	if (r < 0)
 		return r;
 	if (p->record.phase != before)
-		announce_phase(p);
+		pass_announce_phase(p);
 	if (decision != ACT_DECIDE_IDLE)
 		return 0;
 	p->result->downtime_ms = p->record.downtime_ms;
 	p->result->to = p->record.target.digest;
 	if (before == PHASE_COMMIT)
-		p->result->outcome = OUTCOME_UPDATED;
+		pass_finish(p, OUTCOME_UPDATED, "%s", p->record.rollback ? PLAN_ROLLED_BACK : "");
 	else if (p->record.blame)
-		finish(p, OUTCOME_ROLLED_BACK, "%s", p->record.reason);
+		pass_finish(p, OUTCOME_ROLLED_BACK, "%s", p->record.reason);
 	return 0;
 }
 
@@ -188,15 +187,21 @@ static bool may_rest(const struct pass *p)
 	return p->record.phase == PHASE_PREPARE;
 }
 
-static int take_action(struct pass *p, enum action action, int64_t looked_ns,
-		       struct error *ret_error)
+static int take_step(struct pass *p, struct step step, int64_t looked_ns, struct error *ret_error)
 {
-	log_debug("%s: %s: %s", p->c->name, phase_name(p->record.phase), action_name(action));
-	if (action_is_decision(action))
-		return decide(p, action, ret_error);
-	if (action == ACT_PROBE)
+	const char *whose = step.party ? p->record.followers[step.party - 1].name : p->c->name;
+	int r = 0;
+
+	log_debug("%s: %s: %s", whose, phase_name(p->record.phase), action_name(step.action));
+	if (action_is_decision(step.action))
+		return decide(p, step.action, ret_error);
+	if (step.action == ACT_PROBE)
 		return probe(p, looked_ns, ret_error);
-	return act_do(&p->hands, action, &p->record, &p->world, &p->memory, ret_error);
+	if (step.action == ACT_CREATE && step.party == 0)
+		r = pass_find_followers(p, ret_error);
+	if (r < 0)
+		return r;
+	return act_do(&p->hands, step, &p->record, &p->world, &p->memory, ret_error);
 }
 
 static void settle(struct pass *p, int64_t looked_ns)
@@ -208,14 +213,13 @@ static void settle(struct pass *p, int64_t looked_ns)
 		(void)!engine_wait_event(p->hands.sight.engine, id, looked_ns, SETTLE_MS, &ignored);
 }
 
-/* The loop: look, decide, do, until there is nothing to do. 0 at idle; 1 when the pass ended for a
- * reason that is in the result. */
 static int work(struct pass *p, struct error *ret_error)
 {
 	struct health_rule rule = rule_of(p->c);
-	enum action action;
+	struct step step;
 	enum phase looked = PHASE_IDLE;
 	unsigned int parts = WORLD_WHOLE;
+	const char *why;
 	int64_t looked_ns = 0;
 	int misses = 0, r;
 
@@ -233,21 +237,24 @@ static int work(struct pass *p, struct error *ret_error)
 				return r;
 		}
 		update_memory(p);
-		action = plan_next(&p->record, &p->world, &rule, &p->memory);
-		if (action == ACT_NOTHING)
+		step = plan_next(&p->record, &p->world, &rule, &p->memory);
+		if (step.action == ACT_NOTHING)
 			return 0;
-		if (action == ACT_WAIT)
+		if (step.action == ACT_WAIT) {
+			why = news_left_alone(&p->world.old);
+			if (why)
+				pass_finish(p, OUTCOME_DEFERRED, "%s", why);
 			return 1;
-		if (action == ACT_REFUSE)
+		}
+		if (step.action == ACT_REFUSE)
 			return error_set(ret_error, -EKEYREJECTED,
-					 "a container that is not ours has the name %s%s",
-					 p->c->name,
-					 p->world.obstacle.slot == SLOT_PREV ? ".prev" : ".next");
+					 "a container that is not ours has the name %s",
+					 p->world.obstacle_name);
 		if (*p->o->cancel && may_rest(p))
 			return error_set(ret_error, -ECANCELED, "stopped");
-		r = take_action(p, action, looked_ns, ret_error);
+		r = take_step(p, step, looked_ns, ret_error);
 		/* Somebody was faster, or it was between two lives: look again when it has settled. */
-		if ((r == -ENOENT || r == -EEXIST) && action != ACT_FETCH &&
+		if ((r == -ENOENT || r == -EEXIST) && step.action != ACT_FETCH &&
 		    ++misses <= PASS_MISSES_MAX) {
 			settle(p, looked_ns);
 			parts = WORLD_WHOLE;
@@ -255,162 +262,64 @@ static int work(struct pass *p, struct error *ret_error)
 		}
 		if (r < 0)
 			return r;
-		parts = action_touches(action);
+		parts = action_touches(step.action);
 	}
 	return error_set(ret_error, -ELOOP, "no end after %d actions in phase %s", PASS_ACTIONS_MAX,
 			 phase_name(p->record.phase));
 }
 
-/* Back to idle before the swap: nothing but the image and NAME.next to forget. */
-static int abandon(struct pass *p, struct error *ret_error)
+int pass_work(struct pass *p, struct error *ret_error)
 {
 	struct error ignored;
+	int r = work(p, ret_error);
 
-	if (p->record.phase != PHASE_PREPARE)
-		return 0;
-	if (view_exists(&p->world.new))
-		(void)!act_do(&p->hands, ACT_REMOVE_NEW, &p->record, &p->world, &p->memory,
-			      &ignored);
-	if (p->record.target.brought)
-		(void)!act_do(&p->hands, ACT_DROP_TARGET, &p->record, &p->world, &p->memory,
-			      &ignored);
-	p->record.phase = PHASE_IDLE;
-	return save(p, ret_error);
+	if (r == -EKEYREJECTED && p->record.phase == PHASE_PREPARE)
+		(void)!pass_abandon(p, &ignored);
+	return r;
 }
 
+static int recover_followers(struct pass *p, struct error *ret_error)
+{
+	struct record *r = &p->record;
+	int q;
+
+	if (r->phase == PHASE_IDLE)
+		return 0;
+	q = followers_find(&p->hands.sight, r->old_id, r->new_id, r, ret_error);
+	if (q == 0)
+		q = world_look(&p->hands.sight, r, WORLD_CONTAINERS, &p->world, ret_error);
+	for (size_t i = 0; q == 0 && i < r->n_followers; i++)
+		plan_recover_follower(r, i, &p->world.followers[i]);
+	return q;
+}
+
+/* 1 when there is none, or none that can be read. */
 static int load_record(struct pass *p, struct error *ret_error)
 {
-	struct container_view slots[SLOTS];
-	struct error why;
 	int r;
 
 	record_init(&p->record);
-	r = record_load(p->o->state_dir, p->c->name, &p->record, &why);
-	if (r == 0)
-		return 0;
-	if (r != -ENOENT && r != -EBADMSG) {
-		*ret_error = why;
-		return r;
-	}
+	r = record_load(p->o->state_dir, p->c->name, &p->record, ret_error);
 	if (r == -EBADMSG)
 		log_error("%s: %s; going by the names and labels in the engine", p->c->name,
-			  why.text);
-	r = world_look_at_names(&p->hands.sight, slots, ret_error);
+			  ret_error->text);
+	return r == -ENOENT || r == -EBADMSG ? 1 : r;
+}
+
+static int recover_record(struct pass *p, struct error *ret_error)
+{
+	struct container_view slots[SLOTS];
+	int r = world_look_at_names(&p->hands.sight, slots, ret_error);
+
 	if (r < 0)
 		return r;
 	plan_recover(&p->record, slots);
 	p->recovered = true;
+	r = recover_followers(p, ret_error);
+	if (r < 0)
+		return r;
 	/* Written down first: what is seen now may look different after the next power cut. */
-	return p->record.phase == PHASE_IDLE ? 0 : save(p, ret_error);
-}
-
-static int note_current(struct pass *p, struct error *ret_error)
-{
-	struct release *current = &p->record.current;
-	struct release now = {.digest = p->reply.digest, .manifest = p->reply.manifest};
-	bool known = news_current_is_true(&p->record, &p->world);
-
-	if (known && digest_eq(&current->digest, &now.digest))
-		return 0;
-	(void)snprintf(now.image, sizeof(now.image), "%s", p->world.old.image);
-	now.brought = known && current->brought;
-	*current = now;
-	return save(p, ret_error);
-}
-
-static int image_is_present(struct pass *p, const struct digest *d, bool *ret,
-			    struct error *ret_error)
-{
-	_cleanup_free_ char *pinned = ref_pinned(&p->ref, d);
-	_cleanup_json_ json_t *j = NULL;
-	int r = engine_inspect_image(p->hands.sight.engine, pinned, &j, ret_error);
-
-	*ret = r == 0;
-	return r == -ENOENT ? 0 : r;
-}
-
-/* The first durable decision: this target, and whether its image will be ours to remove. */
-static int begin(struct pass *p, struct error *ret_error)
-{
-	struct release target = {.digest = p->reply.digest, .manifest = p->reply.manifest};
-	bool present = false;
-	int r;
-
-	if (p->record.phase == PHASE_PREPARE && digest_eq(&p->record.target.digest, &target.digest))
-		return 0;
-	r = abandon(p, ret_error);
-	if (r == 0)
-		r = image_is_present(p, &target.digest, &present, ret_error);
-	if (r < 0)
-		return r;
-	target.brought = !present || (digest_eq(&target.digest, &p->record.previous.digest) &&
-				      p->record.previous.brought);
-	plan_begin(&p->record, &target, p->world.boot_id);
-	r = save(p, ret_error);
-	if (r == 0)
-		announce_phase(p);
-	return r;
-}
-
-static int refuse_rejected(struct pass *p, const struct rejected *x, struct error *ret_error)
-{
-	char reason[RECORD_TEXT_MAX];
-	struct release target = {.digest = p->reply.digest, .manifest = p->reply.manifest};
-	int r = abandon(p, ret_error);
-
-	memcpy(reason, x->reason, sizeof(reason));
-	/* The same manifest in another index: next time one request will do. */
-	if (r == 0 && !digest_eq(&x->digest, &target.digest) &&
-	    digest_eq(&x->manifest, &target.manifest)) {
-		record_reject(&p->record, &target, reason);
-		r = save(p, ret_error);
-	}
-	if (r < 0)
-		return r;
-	p->result->to = target.digest;
-	p->told_before = true;
-	return error_set(ret_error, -EKEYREJECTED, "this digest was rejected before: %s", reason);
-}
-
-/* Is there news, and may it be taken? 0: an update is prepared; 1: the result says why not. */
-static int check(struct pass *p, struct error *ret_error)
-{
-	const struct rejected *rejected;
-	const char *why;
-	int r = news_ask(&p->o->fetch, &p->hands.sight, p->c->image, &p->record, &p->world,
-			 &p->reply, ret_error);
-
-	/* What is here already needs no registry. */
-	if (r < 0 && r != -EKEYREJECTED && r != -ENOENT && p->record.phase == PHASE_PREPARE &&
-	    p->record.synced) {
-		log_warning("%s: %s; going on with %s", p->c->name, ret_error->text,
-			    p->record.target.digest.text);
-		return 0;
-	}
-	if (r < 0)
-		return r;
-	if (news_runs_already(p->hands.sight.engine, &p->record, &p->world, &p->reply)) {
-		r = abandon(p, ret_error);
-		if (r == 0)
-			r = note_current(p, ret_error);
-		p->result->from = p->result->to = p->record.current.digest;
-		p->result->outcome = OUTCOME_UP_TO_DATE;
-		return r < 0 ? r : 1;
-	}
-	rejected = news_rejected(&p->record, &p->reply);
-	if (rejected)
-		return refuse_rejected(p, rejected, ret_error);
-	p->result->to = p->reply.digest;
-	why = news_left_alone(&p->world.old);
-	if (why) {
-		finish(p, OUTCOME_DEFERRED, "%s", why);
-		return 1;
-	}
-	r = act_check(&p->hands, &p->world.old, p->reply.digest.text, ret_error);
-	if (r == 0)
-		r = verify_image(p->c, &p->reply.digest, &p->verified, ret_error);
-	p->hands.verified = p->verified;
-	return r < 0 ? r : begin(p, ret_error);
+	return p->record.phase == PHASE_IDLE ? 0 : pass_save(p, ret_error);
 }
 
 static void open_gate(struct pass *p)
@@ -421,7 +330,7 @@ static void open_gate(struct pass *p)
 
 	p->memory.gate_open = schedule_gate(p->c, localtime_r(&now, &local), &why);
 	if (!p->memory.gate_open)
-		finish(p, OUTCOME_DEFERRED, "%s", why);
+		pass_finish(p, OUTCOME_DEFERRED, "%s", why);
 }
 
 static int look_for_news(struct pass *p, struct error *ret_error)
@@ -434,44 +343,66 @@ static int look_for_news(struct pass *p, struct error *ret_error)
 		return r;
 	p->result->from = news_current_is_true(&p->record, &p->world) ? p->record.current.digest
 								      : (struct digest){0};
-	if (!view_exists(&p->world.old) && !p->c->create)
-		return error_set(
-			ret_error, -ENOENT,
-			"there is no container '%s' in the engine, and no create = to make one",
-			p->c->name);
-	if (p->c->hold) {
-		finish(p, OUTCOME_DEFERRED, "hold = yes");
+	if (!view_exists(&p->world.old) && !p->c->create) {
+		r = pass_abandon(p, ret_error);
+		return r < 0 ? r
+			     : error_set(
+				       ret_error, -ENOENT,
+				       "there is no container '%s' in the engine, and no create = "
+				       "to make one",
+				       p->c->name);
+	}
+	if ((p->c->hold || p->record.held) && p->o->purpose != PURPOSE_CHECK) {
+		pass_finish(p, OUTCOME_DEFERRED, "%s", p->record.held ? PASS_HELD : "hold = yes");
 		return 1;
 	}
-	r = check(p, ret_error);
+	r = pass_check(p, ret_error);
 	if (r != 0)
 		return r;
 	open_gate(p);
-	r = work(p, ret_error);
-	if (r == -EKEYREJECTED && p->record.phase == PHASE_PREPARE) {
-		struct error ignored;
+	return pass_work(p, ret_error);
+}
 
-		(void)!abandon(p, &ignored);
-	}
-	return r;
+static bool is_going_back(const struct record *r)
+{
+	return r->phase == PHASE_PREPARE && r->rollback;
+}
+
+static int open_engine(struct pass *p, bool record_is_lost, struct error *ret_error)
+{
+	int r = engine_open(p->o->config->engine, p->o->cancel, &p->hands.sight.engine, ret_error);
+
+	return r == 0 && record_is_lost ? recover_record(p, ret_error) : r;
 }
 
 static int run(struct pass *p, struct error *ret_error)
 {
 	int r = load_record(p, ret_error);
 
+	/* Also while there is no engine. */
+	if (r == 0 && pass_is_note(p->o->purpose))
+		return pass_note(p, ret_error);
+	if (r >= 0)
+		r = open_engine(p, r > 0, ret_error);
+	if (r == 0 && pass_is_note(p->o->purpose))
+		return pass_note(p, ret_error);
 	for (int round = 0; r == 0 && round < PASS_ROUNDS_MAX; round++) {
 		if (p->record.phase != PHASE_IDLE && p->record.phase != PHASE_PREPARE) {
 			p->result->from = p->record.current.digest;
-			announce_phase(p);
+			pass_announce_phase(p);
 			r = work(p, ret_error);
 			/* Putting a lost record right is no update. */
 			if (r == 0 && p->recovered)
 				p->result->outcome = OUTCOME_NONE;
 		}
-		if (r != 0 || p->result->outcome != OUTCOME_NONE || p->o->finish_only)
+		if (r != 0 || p->result->outcome != OUTCOME_NONE)
 			break;
-		r = look_for_news(p, ret_error);
+		if (is_going_back(&p->record) || p->o->purpose == PURPOSE_ROLLBACK)
+			r = pass_roll_back(p, ret_error);
+		else if (p->o->purpose != PURPOSE_FINISH)
+			r = look_for_news(p, ret_error);
+		else
+			break;
 		/* Undone without blame (a lost record, a meddler): try once more. */
 		if (r != 0 || p->result->outcome != OUTCOME_NONE)
 			break;
@@ -479,8 +410,8 @@ static int run(struct pass *p, struct error *ret_error)
 	return r;
 }
 
-static int open_all(struct pass *p, struct credential *ret_credential, char **ret_auth,
-		    struct error *ret_error)
+static int set_up(struct pass *p, struct credential *ret_credential, char **ret_auth,
+		  struct error *ret_error)
 {
 	const struct registry_config *registry;
 	const char *why;
@@ -502,7 +433,7 @@ static int open_all(struct pass *p, struct credential *ret_credential, char **re
 		.progress = on_progress,
 		.userdata = p,
 	};
-	return engine_open(p->o->config->engine, p->o->cancel, &p->hands.sight.engine, ret_error);
+	return 0;
 }
 
 void pass_run(const struct pass_options *o, struct result *ret)
@@ -519,13 +450,13 @@ void pass_run(const struct pass_options *o, struct result *ret)
 		.downtime_ms = -1,
 	};
 	record_init(&p.record);
-	r = open_all(&p, &credential, &auth, &e);
+	r = set_up(&p, &credential, &auth, &e);
 	if (r == 0)
 		r = run(&p, &e);
 	if (r < 0)
 		finish_error(&p, &e);
-	else if (ret->outcome == OUTCOME_NONE && !o->finish_only)
-		finish(&p, OUTCOME_FAILED, "%s", p.record.reason);
+	else if (ret->outcome == OUTCOME_NONE && o->purpose != PURPOSE_FINISH)
+		pass_finish(&p, OUTCOME_FAILED, "%s", p.record.reason);
 	if (p.hands.sight.engine)
 		save_last_error(&p);
 	engine_close(p.hands.sight.engine);

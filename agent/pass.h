@@ -6,6 +6,7 @@
 
 #include "config.h"
 #include "fetch.h"
+#include "purpose.h"
 #include "result.h"
 
 struct pass_options {
@@ -13,7 +14,7 @@ struct pass_options {
 	const struct container_config *container;
 	int state_dir; /* file descriptor, locked */
 	struct fetch_options fetch;
-	bool finish_only; /* no question to the registry: only what is under way */
+	enum purpose purpose; /* whatever it is, what is under way is finished first */
 	const volatile sig_atomic_t *cancel;
 	/* Called with each event object ("phase", "progress"); borrowed. */
 	void (*on_event)(json_t *event);

@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <poll.h>
 
-#define KNOWN_MAX	1024
+#define DIGESTS_MAX	1024
 #define ERRNO_MAX	133
 #define RETRY_AFTER_MAX (24 * 60 * 60)
 
@@ -71,40 +71,50 @@ static int get_digest(const json_t *j, const char *key, struct digest *ret, stru
 	return 0;
 }
 
-static int get_known(const json_t *j, struct digest **ret, size_t *ret_n, struct error *ret_error)
+static int get_digests(const json_t *j, const char *key, const struct digest **ret, size_t *ret_n,
+		       struct error *ret_error)
 {
-	const json_t *list = json_object_get(j, "known");
-	_cleanup_free_ struct digest *known = NULL;
+	const json_t *list = json_object_get(j, key);
+	_cleanup_free_ struct digest *digests = NULL;
 	size_t n = json_array_size(list);
 
-	if ((list && !json_is_array(list)) || n > KNOWN_MAX)
-		return error_set(ret_error, -EBADMSG,
-				 "\"known\" is not a list of at most %d digests", KNOWN_MAX);
-	known = xcalloc(n, sizeof(*known));
+	if ((list && !json_is_array(list)) || n > DIGESTS_MAX)
+		return error_set(ret_error, -EBADMSG, "\"%s\" is not a list of at most %d digests",
+				 key, DIGESTS_MAX);
+	digests = xcalloc(n, sizeof(*digests));
 	for (size_t i = 0; i < n; i++) {
 		const char *s = json_string_value(json_array_get(list, i));
 
-		if (!s || digest_parse(s, &known[i]) < 0)
-			return error_set(ret_error, -EBADMSG, "\"known\" holds no valid digest");
+		if (!s || digest_parse(s, &digests[i]) < 0)
+			return error_set(ret_error, -EBADMSG, "\"%s\" holds no valid digest", key);
 	}
-	*ret = steal(known);
+	*ret = steal(digests);
 	*ret_n = n;
 	return 0;
 }
 
+static void put_digests(json_t *j, const char *key, const struct digest *digests, size_t n)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		if (json_array_append_new(list, json_string(digests[i].text)) < 0)
+			abort();
+	}
+	put(j, key, list);
+}
+
 json_t *protocol_request_to_json(const struct fetch_request *r)
 {
-	json_t *j = make_object(), *known = json_array();
+	json_t *j = make_object();
 
 	put(j, "image", make_text(r->image));
 	put(j, "os", make_text(r->os));
 	put(j, "architecture", make_text(r->architecture));
 	put(j, "variant", make_text(r->variant ? r->variant : ""));
-	for (size_t i = 0; i < r->n_known; i++) {
-		if (json_array_append_new(known, json_string(r->known[i].text)) < 0)
-			abort();
-	}
-	put(j, "known", known);
+	put_digests(j, "known", r->known, r->n_known);
+	if (r->n_layers > 0)
+		put_digests(j, "layers", r->layers, r->n_layers);
 	return j;
 }
 
@@ -148,7 +158,6 @@ int protocol_request_from_json(const json_t *j, struct fetch_request *ret, struc
 		.architecture = json_get_string(j, "architecture"),
 		.variant = json_get_string(j, "variant"),
 	};
-	struct digest *known = NULL;
 	int q;
 
 	if (!r.image || !r.os || !r.architecture)
@@ -156,10 +165,14 @@ int protocol_request_from_json(const json_t *j, struct fetch_request *ret, struc
 				 "the request lacks \"image\", \"os\" or \"architecture\"");
 	if (!r.variant)
 		r.variant = "";
-	q = get_known(j, &known, &r.n_known, ret_error);
+	q = get_digests(j, "known", &r.known, &r.n_known, ret_error);
 	if (q < 0)
 		return q;
-	r.known = known;
+	q = get_digests(j, "layers", &r.layers, &r.n_layers, ret_error);
+	if (q < 0) {
+		free((void *)r.known);
+		return q;
+	}
 	*ret = r;
 	return 0;
 }

@@ -19,6 +19,10 @@ struct fetch_request {
 	/* Digests, of an index or a manifest, that need no details: the current and the rejected. */
 	const struct digest *known;
 	size_t n_known;
+	/* Ids of layers that are here (DiffIDs, lowest first); those on top of which the image is built
+	 * are left out of layer_bytes. */
+	const struct digest *layers;
+	size_t n_layers;
 };
 
 /* What it answers: where the tag points now. */
@@ -28,7 +32,7 @@ struct fetch_reply {
 	struct digest manifest; /* of this platform's manifest; equals digest without an index */
 	bool manifest_known;	/* manifest is in known[]; nothing below is set */
 	struct digest config;	/* the image's config, its Id on a graph driver */
-	uint64_t layer_bytes;	/* compressed, all layers */
+	uint64_t layer_bytes;	/* compressed, all layers but those of the request */
 	unsigned int retry_after_s; /* with an error: what a 429 or 503 asked for, 0 if nothing */
 };
 
@@ -37,7 +41,7 @@ json_t *protocol_request_to_json(const struct fetch_request *r);
 json_t *protocol_reply_to_json(const struct fetch_reply *r);
 json_t *protocol_error_to_json(const struct error *e, unsigned int retry_after_s);
 
-/* A parsed request borrows from j, but for known, which the caller frees. -EBADMSG. */
+/* A parsed request borrows from j, but for known and layers, which the caller frees. -EBADMSG. */
 int protocol_request_from_json(const json_t *j, struct fetch_request *ret,
 			       struct error *ret_error) warn_unused;
 /* Returns the code the other side put into its error object when it sent one. */

@@ -151,11 +151,11 @@ static int take_redirect(const struct http_response *response, struct url *url,
 	return 0;
 }
 
-/* One manifest request, redirects included. */
+/* One request for "manifests/TAG" or its kin, redirects included. */
 static int follow(struct registry *r, const char *method, const char *what, struct answer *ret,
 		  struct error *ret_error)
 {
-	_cleanup_free_ char *path = xasprintf("/v2/%s/manifests/%s", r->ref->path, what);
+	_cleanup_free_ char *path = xasprintf("/v2/%s/%s", r->ref->path, what);
 	_cleanup_(url_free) struct url url = {0};
 	int q;
 
@@ -279,9 +279,10 @@ static int named_digest(const struct http_response *response, struct digest *ret
 
 static int resolve_by_get(struct registry *r, struct digest *ret, struct error *ret_error)
 {
+	_cleanup_free_ char *what = xasprintf("manifests/%s", r->ref->tag);
 	struct answer a = {0};
 	struct digest named;
-	int q = request(r, "GET", r->ref->tag, &a, ret_error);
+	int q = request(r, "GET", what, &a, ret_error);
 
 	if (q == 0)
 		q = check_status(r, &a, ret_error);
@@ -303,9 +304,10 @@ static int resolve_by_get(struct registry *r, struct digest *ret, struct error *
 
 static int resolve(struct registry *r, struct digest *ret, struct error *ret_error)
 {
+	_cleanup_free_ char *what = xasprintf("manifests/%s", r->ref->tag);
 	struct answer a = {0};
 	long status;
-	int q = request(r, "HEAD", r->ref->tag, &a, ret_error);
+	int q = request(r, "HEAD", what, &a, ret_error);
 
 	if (q < 0)
 		return q;
@@ -376,8 +378,8 @@ int registry_resolve(struct registry *r, struct digest *ret, struct error *ret_e
 int registry_document(struct registry *r, const struct digest *d, struct oci_document *ret,
 		      struct error *ret_error)
 {
+	_cleanup_free_ char *what = xasprintf("manifests/%s", d->text), *type = NULL;
 	struct answer a = {0};
-	_cleanup_free_ char *type = NULL;
 	int q = 0;
 
 	if (digest_eq(d, &r->kept_digest)) {
@@ -385,7 +387,7 @@ int registry_document(struct registry *r, const struct digest *d, struct oci_doc
 		r->kept = (struct http_response){0};
 		r->kept_digest = (struct digest){0};
 	} else {
-		q = request(r, "GET", d->text, &a, ret_error);
+		q = request(r, "GET", what, &a, ret_error);
 		if (q == 0)
 			q = check_status(r, &a, ret_error);
 	}
@@ -393,6 +395,23 @@ int registry_document(struct registry *r, const struct digest *d, struct oci_doc
 		type = http_header(&a.response, "Content-Type");
 		q = oci_parse(a.response.body, a.response.body_len, type, d, ret, ret_error);
 	}
+	http_response_free(&a.response);
+	return q < 0 ? error_prefix(ret_error, "%s", r->ref->text) : 0;
+}
+
+int registry_count_shared(struct registry *r, const struct digest *config,
+			  const struct digest *layers, size_t n_layers, size_t *ret,
+			  struct error *ret_error)
+{
+	_cleanup_free_ char *what = xasprintf("blobs/%s", config->text);
+	struct answer a = {0};
+	int q = request(r, "GET", what, &a, ret_error);
+
+	if (q == 0)
+		q = check_status(r, &a, ret_error);
+	if (q == 0)
+		q = oci_count_shared(a.response.body, a.response.body_len, config, layers, n_layers,
+				     ret, ret_error);
 	http_response_free(&a.response);
 	return q < 0 ? error_prefix(ret_error, "%s", r->ref->text) : 0;
 }

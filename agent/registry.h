@@ -33,5 +33,10 @@ int registry_resolve(struct registry *r, struct digest *ret, struct error *ret_e
 int registry_document(struct registry *r, const struct digest *d, struct oci_document *ret,
 		      struct error *ret_error) warn_unused;
 
+/* How many of the lowest layers of the image with that config are layers[] (oci_count_shared). */
+int registry_count_shared(struct registry *r, const struct digest *config,
+			  const struct digest *layers, size_t n_layers, size_t *ret,
+			  struct error *ret_error) warn_unused;
+
 /* Seconds the registry asked us to stay away in its last answer (Retry-After), or 0. */
 unsigned int registry_retry_after(const struct registry *r);

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+
+#include "followers.h"
+#include "log.h"
+#include "news.h"
+#include "pass-internal.h"
+#include "room.h"
+
+static void drop_next(struct pass *p, const struct container_view *new)
+{
+	struct error ignored;
+
+	if (view_exists(new))
+		(void)!engine_remove(p->hands.sight.engine, new->id, &ignored);
+}
+
+int pass_abandon(struct pass *p, struct error *ret_error)
+{
+	struct error ignored;
+
+	if (p->record.phase != PHASE_PREPARE)
+		return 0;
+	for (size_t i = FOLLOWERS_MAX; i-- > 0;)
+		drop_next(p, &p->world.followers[i].new);
+	drop_next(p, &p->world.new);
+	if (p->record.target.brought &&
+	    !digest_eq(&p->record.target.digest, &p->record.previous.digest))
+		(void)!act_do(&p->hands, (struct step){ACT_DROP_TARGET, 0}, &p->record, &p->world,
+			      &p->memory, &ignored);
+	p->record.phase = PHASE_IDLE;
+	return pass_save(p, ret_error);
+}
+
+int pass_find_followers(struct pass *p, struct error *ret_error)
+{
+	p->record.n_followers = 0;
+	return view_exists(&p->world.old)
+		       ? followers_find(&p->hands.sight, p->world.old.id, "", &p->record, ret_error)
+		       : 0;
+}
+
+static int note_current(struct pass *p, struct error *ret_error)
+{
+	struct release *current = &p->record.current;
+	struct release now = {.digest = p->reply.digest, .manifest = p->reply.manifest};
+	bool known = news_current_is_true(&p->record, &p->world);
+
+	if (known && digest_eq(&current->digest, &now.digest))
+		return 0;
+	(void)snprintf(now.image, sizeof(now.image), "%s", p->world.old.image);
+	now.brought = known && current->brought;
+	if (now.brought)
+		now.pulled = *release_pulled(current);
+	*current = now;
+	return pass_save(p, ret_error);
+}
+
+static int image_is_present(struct pass *p, const struct digest *d, bool *ret,
+			    struct error *ret_error)
+{
+	_cleanup_free_ char *pinned = ref_pinned(&p->ref, d);
+	_cleanup_json_ json_t *j = NULL;
+	int r = engine_inspect_image(p->hands.sight.engine, pinned, &j, ret_error);
+
+	*ret = r == 0;
+	return r == -ENOENT ? 0 : r;
+}
+
+/* 1 when there is none: the result has the numbers. */
+static int find_room(struct pass *p, uint64_t layer_bytes, struct error *ret_error)
+{
+	int r = room_check(&p->o->fetch, &p->hands.sight, &p->record, &p->world, &p->reply.digest,
+			   layer_bytes, ret_error);
+
+	if (r != -ENOSPC)
+		return r;
+	pass_finish(p, OUTCOME_DEFERRED, "%s", ret_error->text);
+	return 1;
+}
+
+/* The first durable decision: this target, and whether its image will be ours to remove. */
+static int begin(struct pass *p, struct error *ret_error)
+{
+	struct release target = {.digest = p->reply.digest, .manifest = p->reply.manifest};
+	bool present = false, begun = p->record.phase == PHASE_PREPARE &&
+				      digest_eq(&p->record.target.digest, &target.digest);
+	int r = begun ? 0 : pass_abandon(p, ret_error);
+
+	if (r == 0)
+		r = image_is_present(p, &target.digest, &present, ret_error);
+	if (r == 0)
+		r = find_room(p, present ? 0 : p->reply.layer_bytes, ret_error);
+	if (r != 0 || begun)
+		return r;
+	target.brought = !present || (digest_eq(&target.digest, &p->record.previous.digest) &&
+				      p->record.previous.brought);
+	plan_begin(&p->record, &target, p->world.boot_id);
+	r = pass_save(p, ret_error);
+	if (r == 0)
+		pass_announce_phase(p);
+	return r;
+}
+
+static int refuse_rejected(struct pass *p, const struct rejected *x, struct error *ret_error)
+{
+	char reason[RECORD_TEXT_MAX];
+	struct release target = {.digest = p->reply.digest, .manifest = p->reply.manifest};
+	int r = pass_abandon(p, ret_error);
+
+	memcpy(reason, x->reason, sizeof(reason));
+	/* The same manifest in another index: next time one request will do. */
+	if (r == 0 && !digest_eq(&x->digest, &target.digest) &&
+	    digest_eq(&x->manifest, &target.manifest)) {
+		record_reject(&p->record, &target, reason);
+		r = pass_save(p, ret_error);
+	}
+	if (r < 0)
+		return r;
+	p->result->to = target.digest;
+	p->told_before = true;
+	return error_set(ret_error, -EKEYREJECTED, "this digest was rejected before: %s", reason);
+}
+
+/* The registry asked to be left alone for a while; the daemon holds to it. */
+static void announce_patience(struct pass *p)
+{
+	json_t *event = json_pack("{s:s, s:s, s:i}", "event", "retry-after", "container",
+				  p->c->name, "seconds", (int)p->reply.retry_after_s);
+
+	p->o->on_event(event);
+	json_decref(event);
+}
+
+int pass_check(struct pass *p, struct error *ret_error)
+{
+	const struct rejected *rejected;
+	const char *why;
+	int r = news_ask(&p->o->fetch, &p->hands.sight, p->c->image, &p->record, &p->world,
+			 &p->reply, ret_error);
+
+	if (r < 0 && p->reply.retry_after_s > 0)
+		announce_patience(p);
+	/* What is here already needs no registry. */
+	if (r < 0 && r != -EKEYREJECTED && r != -ENOENT && p->record.phase == PHASE_PREPARE &&
+	    p->record.synced && p->o->purpose != PURPOSE_CHECK) {
+		log_warning("%s: %s; going on with %s", p->c->name, ret_error->text,
+			    p->record.target.digest.text);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	if (news_runs_already(p->hands.sight.engine, &p->record, &p->world, &p->reply)) {
+		r = pass_abandon(p, ret_error);
+		if (r == 0)
+			r = note_current(p, ret_error);
+		p->result->from = p->result->to = p->record.current.digest;
+		p->result->outcome = OUTCOME_UP_TO_DATE;
+		return r < 0 ? r : 1;
+	}
+	rejected = news_rejected(&p->record, &p->reply);
+	if (rejected)
+		return refuse_rejected(p, rejected, ret_error);
+	p->result->to = p->reply.digest;
+	why = p->o->purpose == PURPOSE_CHECK ? "there is an update; only a check was asked for"
+					     : news_left_alone(&p->world.old);
+	if (why) {
+		pass_finish(p, OUTCOME_DEFERRED, "%s", why);
+		return 1;
+	}
+	r = pass_find_followers(p, ret_error);
+	if (r == 0)
+		r = act_check(&p->hands, &p->world.old, &p->record, p->reply.digest.text,
+			      ret_error);
+	if (r == 0)
+		r = verify_image(p->c, &p->reply.digest, &p->verified, ret_error);
+	p->hands.verified = p->verified;
+	return r < 0 ? r : begin(p, ret_error);
+}

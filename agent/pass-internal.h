@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* pass-internal: what the files of pass share; nobody else includes it. */
+#pragma once
+
+#include "act.h"
+#include "pass.h"
+#include "ref.h"
+
+#define PASS_HELD "held by the operator"
+
+struct pass {
+	const struct pass_options *o;
+	const struct container_config *c;
+	struct result *result;
+	struct record record;
+	struct memory memory;
+	struct world world;
+	struct hands hands;
+	struct ref ref;
+	struct verified *verified;
+	struct fetch_reply reply;
+	uint64_t up_since_ms; /* since when the new one is known to be up; 0: not */
+	uint64_t progress_ms; /* of the last progress event */
+	bool recovered;	      /* the record was lost, and made anew from the engine */
+	bool told_before; /* the result is nothing to remember: the record knows, or nobody asks */
+};
+
+/* Ends the pass with an outcome; the text is for people. */
+void pass_finish(struct pass *p, enum outcome outcome, const char *fmt, ...) format_printf(3, 4);
+void pass_announce_phase(struct pass *p);
+int pass_save(struct pass *p, struct error *ret_error) warn_unused;
+
+/* The loop: look, decide, do, until there is nothing to do. 0 at idle; 1 when the pass ended for a
+ * reason that is in the result. Refused before the swap, what was prepared is forgotten. */
+int pass_work(struct pass *p, struct error *ret_error) warn_unused;
+
+/* What is written down and touches no container: hold, release, retry. */
+bool pass_is_note(enum purpose purpose);
+int pass_note(struct pass *p, struct error *ret_error) warn_unused;
+/* Back to the version before, or on with that; 1: the result says why not. */
+int pass_roll_back(struct pass *p, struct error *ret_error) warn_unused;
+
+/* Who follows goes into the record: nobody shall be overlooked, or made from stale facts. */
+int pass_find_followers(struct pass *p, struct error *ret_error) warn_unused;
+
+/* Is there news, and may it be taken? 0: an update is prepared; 1: the result says why not. */
+int pass_check(struct pass *p, struct error *ret_error) warn_unused;
+/* Back to idle before the swap: nothing but the image and NAME.next to forget. */
+int pass_abandon(struct pass *p, struct error *ret_error) warn_unused;
