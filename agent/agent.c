@@ -2,70 +2,96 @@
 #include "agent.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/random.h>
-#include <sys/wait.h>
 #include <systemd/sd-daemon.h>
-#include <systemd/sd-event.h>
 #include <systemd/sd-id128.h>
-#include <systemd/sd-journal.h>
 
+#include "bus.h"
+#include "journal.h"
 #include "log.h"
 #include "memory.h"
-#include "program.h"
 #include "result.h"
 #include "schedule.h"
 
-#define PASS_LIMIT_US ((uint64_t)24 * 3600 * 1000000) /* a stuck pass; a slow link may take hours */
-#define APP_ID	      SD_ID128_MAKE(5d, 0a, 1c, 8e, 42, 7b, 4f, 0e, 9d, 36, b1, 2f, 70, c4, 58, a9)
+#define APP_ID SD_ID128_MAKE(5d, 0a, 1c, 8e, 42, 7b, 4f, 0e, 9d, 36, b1, 2f, 70, c4, 58, a9)
 
 /* One container's turn: queued, running, done. */
 struct turn {
 	char *name;
-	bool finish_only;
+	enum purpose purpose;
+	bool ordered; /* by an operator; else the round's */
 	struct turn *next;
 };
 
 struct agent {
 	const struct agent_options *o;
 	struct config *config;
+	struct seat *seats; /* as config->containers */
+	struct bus *bus;    /* NULL with --once */
 	sd_event *event;
 	sd_event_source *timer; /* the next round */
-	struct turn *queue;	/* the first one is running when child > 0 */
+	uint64_t due_ms;	/* of the timer; 0: a round is under way */
+	struct turn *queue;	/* the first one is running when there is a helper */
 	int status;		/* exit status so far, of --once */
 	bool stopping;
 	uint64_t device;
-	unsigned int failures; /* rounds in a row */
-	bool round_failed, under_way;
+	unsigned int failures;		  /* rounds in a row */
+	bool round_failed, left_half_way; /* since the timer was armed */
 
-	pid_t child;
-	int pipe;
-	sd_event_source *child_source, *pipe_source, *limit_source;
-	struct json_stream stream;
-	bool has_result, progress_shown;
-	char *last_text; /* the last result that was logged, so that the same is not told again */
+	struct helper helper;
+	bool has_result, under_way; /* of the turn that runs */
+	bool progress_shown;
 };
 
 static void start_next(struct agent *a);
 
-static void queue_turn(struct agent *a, const char *name, bool finish_only)
+static struct seat *find_seat(const struct agent *a, const char *name)
+{
+	for (size_t i = 0; name && i < a->config->n_containers; i++) {
+		if (streq(a->config->containers[i].name, name))
+			return &a->seats[i];
+	}
+	return NULL;
+}
+
+static void append_turn(struct agent *a, const char *name, enum purpose purpose)
 {
 	struct turn **last = &a->queue, *turn = xcalloc(1, sizeof(*turn));
 
-	turn->name = xstrdup(name);
-	turn->finish_only = finish_only;
+	*turn = (struct turn){.name = xstrdup(name), .purpose = purpose};
 	while (*last)
 		last = &(*last)->next;
 	*last = turn;
 }
 
-static void queue_all(struct agent *a, bool finish_only)
+static void queue_round(struct agent *a, enum purpose purpose)
 {
-	for (size_t i = 0; i < a->config->n_containers; i++)
-		queue_turn(a, a->config->containers[i].name, finish_only);
+	for (size_t i = 0; i < a->config->n_containers; i++) {
+		if (purpose == PURPOSE_FINISH || now_ms() >= a->seats[i].not_before_ms)
+			append_turn(a, a->config->containers[i].name, purpose);
+	}
+}
+
+static void free_seats(struct agent *a)
+{
+	for (size_t i = 0; a->config && i < a->config->n_containers; i++) {
+		free(a->seats[i].last_result);
+		free(a->seats[i].news);
+	}
+	free(a->seats);
+	config_free(a->config);
+}
+
+/* Takes config over. Who reads it again wants to be asked again: all memory starts anew. */
+static void take_config(struct agent *a, struct config *config)
+{
+	free_seats(a);
+	a->config = config;
+	a->seats = xcalloc(config->n_containers, sizeof(*a->seats));
+	for (size_t i = 0; i < config->n_containers; i++)
+		a->seats[i] = (struct seat){.agent = a, .config = &config->containers[i]};
 }
 
 static void drop_first_turn(struct agent *a)
@@ -84,53 +110,32 @@ static void clear_progress(struct agent *a)
 	a->progress_shown = false;
 }
 
-static void show_progress(struct agent *a, const json_t *event)
+static void show_progress(struct agent *a, struct seat *s, const json_t *event)
 {
+	s->current = (uint64_t)json_integer_value(json_object_get(event, "current"));
+	s->total = (uint64_t)json_integer_value(json_object_get(event, "total"));
+	bus_changed(a->bus, s, "Progress", NULL);
 	if (!a->o->once || a->o->json || !isatty(STDERR_FILENO))
 		return;
-	fprintf(stderr, "\r\033[K%s: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " bytes",
-		json_get_string(event, "container"),
-		json_integer_value(json_object_get(event, "current")),
-		json_integer_value(json_object_get(event, "total")));
+	fprintf(stderr, "\r\033[K%s: %" PRIu64 " of %" PRIu64 " bytes", s->config->name, s->current,
+		s->total);
 	a->progress_shown = true;
 }
 
-static void show_phase(struct agent *a, const json_t *event)
+static void show_phase(struct agent *a, struct seat *s, const json_t *event)
 {
-	const char *name = json_get_string(event, "container");
 	const char *phase = json_get_string(event, "phase");
 	const char *digest = json_get_string(event, "digest");
 
-	if (!name || !phase || !digest)
+	if (!phase || !digest)
 		return;
 	a->under_way = !streq(phase, "idle");
+	bus_changed(a->bus, s, "Phase", "Target", NULL);
 	if (a->o->json)
 		return;
 	clear_progress(a);
-	(void)sd_notifyf(0, "STATUS=%s: %s", name, phase);
-	if (getenv("JOURNAL_STREAM"))
-		(void)sd_journal_send("MESSAGE=%s: %s %.19s", name, phase, digest, "PRIORITY=6",
-				      "PULLET_CONTAINER=%s", name, "PULLET_PHASE=%s", phase,
-				      "PULLET_DIGEST=%s", digest, NULL);
-	else
-		log_info("%s: %s %.19s", name, phase, digest);
-}
-
-/* A healthy day is silent, and a lasting trouble is told once. */
-static void log_result(struct agent *a, const json_t *result)
-{
-	_cleanup_free_ char *text = result_text(result);
-	const char *what = json_get_string(result, "result");
-
-	if (streq_null(text, a->last_text))
-		return;
-	replace_string(&a->last_text, text);
-	if (what && streq(what, "up-to-date"))
-		log_debug("%s", text);
-	else if (result_is_bad(result))
-		log_error("%s", text);
-	else
-		log_info("%s", text);
+	(void)sd_notifyf(0, "STATUS=%s: %s", s->config->name, phase);
+	journal_phase(s->config->name, phase, digest);
 }
 
 static void print_result(const struct agent *a, const json_t *result)
@@ -142,8 +147,20 @@ static void print_result(const struct agent *a, const json_t *result)
 	fflush(stdout);
 }
 
-static void take_result(struct agent *a, json_t *result)
+/* What was seen and not taken is worth to be shown until something else is known. */
+static void note_news(struct seat *s, const json_t *result)
 {
+	const char *what = json_get_string(result, "result");
+	const char *from = json_get_string(result, "from"), *to = json_get_string(result, "to");
+	bool waits = what && to && streq(what, "deferred") && !streq_null(from, to);
+
+	if (waits || !what || !streq(what, "failed"))
+		replace_string(&s->news, waits ? to : NULL);
+}
+
+static void take_result(struct agent *a, struct seat *s, json_t *result)
+{
+	_cleanup_free_ char *text = NULL;
 	const char *what = json_get_string(result, "result");
 
 	a->has_result = true;
@@ -151,31 +168,37 @@ static void take_result(struct agent *a, json_t *result)
 	clear_progress(a);
 	if (a->o->once)
 		print_result(a, result);
-	else
-		log_result(a, result);
 	if (result_is_bad(result) && a->status == 0)
 		a->status = 1;
-	if (what && streq(what, "failed"))
-		a->round_failed = true;
+	if (what && streq(what, "failed")) {
+		a->left_half_way |= a->under_way;
+		a->round_failed |= a->under_way || !a->queue->ordered;
+	}
+	if (a->o->once || !s)
+		return;
+	text = json_dumps(result, JSON_COMPACT);
+	/* A healthy day is silent, and a lasting trouble is told once. */
+	if (!streq_null(text, s->last_result))
+		journal_result(result);
+	replace_string(&s->last_result, text);
+	note_news(s, result);
 }
 
 /* The contract promises a line a container, also for one whose pass died. */
-static void take_missing_result(struct agent *a, const char *name, const siginfo_t *si)
+static void take_failure(struct agent *a, const char *reason)
 {
-	const struct container_config *c = config_container(a->config, name);
+	struct seat *s = find_seat(a, a->queue->name);
 	struct result r = {
-		.container = name,
-		.image = c ? c->image : "",
+		.container = a->queue->name,
+		.image = s ? s->config->image : "",
 		.outcome = OUTCOME_FAILED,
 		.downtime_ms = -1,
 	};
 	json_t *j;
 
-	(void)snprintf(r.reason, sizeof(r.reason), "pullet-update %s %d",
-		       si->si_code == CLD_EXITED ? "exited with status" : "was ended by signal",
-		       si->si_status);
+	(void)snprintf(r.reason, sizeof(r.reason), "%s", reason);
 	j = result_to_json(&r);
-	take_result(a, j);
+	take_result(a, s, j);
 	json_decref(j);
 }
 
@@ -183,125 +206,51 @@ static int on_object(void *userdata, json_t *object)
 {
 	struct agent *a = userdata;
 	const char *event = json_get_string(object, "event");
+	/* After a reload there may be no such container any more. */
+	struct seat *s = find_seat(a, a->queue->name);
 
 	if (event && streq(event, "result"))
-		take_result(a, object);
-	else if (event && streq(event, "phase"))
-		show_phase(a, object);
-	else if (event && streq(event, "progress"))
-		show_progress(a, object);
+		take_result(a, s, object);
+	else if (event && s && streq(event, "phase"))
+		show_phase(a, s, object);
+	else if (event && s && streq(event, "progress"))
+		show_progress(a, s, object);
+	else if (event && s && streq(event, "retry-after")) /* pullet-update has bounded it */
+		s->not_before_ms =
+			now_ms() +
+			(uint64_t)json_integer_value(json_object_get(object, "seconds")) * 1000;
 	return 0;
 }
 
-/* False at the end of the stream. */
-static bool read_pipe(struct agent *a)
+static void end_turn(struct agent *a)
 {
-	struct error e;
-	char buf[4096];
-	ssize_t n = read(a->pipe, buf, sizeof(buf));
+	struct seat *s = find_seat(a, a->queue->name);
+	enum purpose purpose = a->queue->purpose;
 
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return true;
-	if (n <= 0)
-		return false;
-	if (json_stream_push(&a->stream, buf, (size_t)n, on_object, a, &e) < 0)
-		log_warning("pullet-update said what cannot be understood: %s", e.text);
-	return true;
+	drop_first_turn(a);
+	if (!s)
+		return;
+	s->current = s->total = 0;
+	bus_turn_ended(a->bus, s, purpose, a->has_result ? s->last_result : NULL);
 }
 
-static int on_pipe(sd_event_source *s, int fd, uint32_t revents, void *userdata)
-{
-	struct agent *a = userdata;
-
-	(void)fd, (void)revents;
-	if (!read_pipe(a))
-		(void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
-	return 0;
-}
-
-static int on_limit(sd_event_source *s, uint64_t usec, void *userdata)
-{
-	struct agent *a = userdata;
-
-	(void)s, (void)usec;
-	log_error("%s: the pass takes more than a day, ending it", a->queue->name);
-	(void)kill(a->child, SIGKILL);
-	return 0;
-}
-
-static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
+static void on_helper_end(void *userdata, const siginfo_t *si)
 {
 	struct agent *a = userdata;
 	bool clean = si->si_code == CLD_EXITED && si->si_status == 0;
-	struct error e;
 
-	(void)s;
-	/* All it wrote is in the pipe by now. */
-	(void)fcntl(a->pipe, F_SETFL, O_NONBLOCK);
-	while (errno = 0, read_pipe(a) && errno != EAGAIN)
-		;
-	(void)!json_stream_end(&a->stream, on_object, a, &e);
 	if (si->si_code == CLD_EXITED && si->si_status == 2)
 		a->status = 2;
-	if (!a->has_result && !(clean && a->queue->finish_only))
-		take_missing_result(a, a->queue->name, si);
-	json_stream_free(&a->stream);
-	a->child_source = sd_event_source_unref(a->child_source);
-	a->pipe_source = sd_event_source_unref(a->pipe_source);
-	a->limit_source = sd_event_source_unref(a->limit_source);
-	close(a->pipe);
-	a->child = 0;
-	drop_first_turn(a);
+	if (!a->has_result && !(clean && a->queue->purpose == PURPOSE_FINISH)) {
+		_cleanup_free_ char *reason = xasprintf(
+			"pullet-update %s %d",
+			si->si_code == CLD_EXITED ? "exited with status" : "was ended by signal",
+			si->si_status);
+
+		take_failure(a, reason);
+	}
+	end_turn(a);
 	start_next(a);
-	return 0;
-}
-
-static int spawn(struct agent *a, const struct turn *turn, struct error *ret_error)
-{
-	const char *argv[16] = {"pullet-update"};
-	size_t n = 1;
-	int fds[2], r;
-
-	argv[n++] = "--config";
-	argv[n++] = a->o->config_path;
-	argv[n++] = "--state-dir";
-	argv[n++] = a->o->state_dir;
-	if (a->o->engine) {
-		argv[n++] = "--engine";
-		argv[n++] = a->o->engine;
-	}
-	if (a->o->fetch_socket) {
-		argv[n++] = "--fetch-socket";
-		argv[n++] = a->o->fetch_socket;
-	}
-	if (turn->finish_only)
-		argv[n++] = "--finish";
-	if (a->o->debug)
-		argv[n++] = "--debug";
-	argv[n++] = turn->name;
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return error_set(ret_error, -errno, "pipe: %s", strerror(errno));
-	r = program_spawn("pullet-update", argv, fds[1], STDOUT_FILENO, &a->child, ret_error);
-	close(fds[1]);
-	if (r < 0) {
-		close(fds[0]);
-		a->child = 0;
-		return r;
-	}
-	a->pipe = fds[0];
-	return 0;
-}
-
-static int watch_child(struct agent *a)
-{
-	int r = sd_event_add_child(a->event, &a->child_source, a->child, WEXITED, on_child, a);
-
-	if (r >= 0)
-		r = sd_event_add_io(a->event, &a->pipe_source, a->pipe, EPOLLIN, on_pipe, a);
-	if (r >= 0)
-		r = sd_event_add_time_relative(a->event, &a->limit_source, CLOCK_BOOTTIME,
-					       PASS_LIMIT_US, 0, on_limit, a);
-	return r;
 }
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
@@ -309,55 +258,137 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
 	struct agent *a = userdata;
 
 	(void)s, (void)usec;
-	if (!a->queue) {
-		queue_all(a, false);
+	a->due_ms = 0;
+	queue_round(a, PURPOSE_UPDATE);
+	if (a->helper.pid == 0)
 		start_next(a);
-	}
 	return 0;
 }
 
 static void arm_timer(struct agent *a)
 {
 	const struct config *c = a->config;
-	uint64_t now = now_ms(), due;
+	uint64_t now = now_ms();
 	int r;
 
 	a->failures = a->round_failed ? a->failures + 1 : 0;
 	if (a->failures)
-		due = now + schedule_backoff(a->failures, a->under_way, c->interval_ms);
+		a->due_ms = now + schedule_backoff(a->failures, a->left_half_way, c->interval_ms);
 	else
-		due = schedule_next_poll(now, c->interval_ms, c->jitter_percent, a->device);
-	a->round_failed = a->under_way = false;
+		a->due_ms = schedule_next_poll(now, c->interval_ms, c->jitter_percent, a->device);
+	a->round_failed = a->left_half_way = false;
 	a->timer = sd_event_source_unref(a->timer);
-	r = sd_event_add_time(a->event, &a->timer, CLOCK_BOOTTIME, due * 1000, 0, on_timer, a);
+	r = sd_event_add_time(a->event, &a->timer, CLOCK_BOOTTIME, a->due_ms * 1000, 0, on_timer,
+			      a);
 	if (r < 0)
 		log_error("cannot arm the timer: %s", strerror(-r));
-	(void)sd_notifyf(0, "STATUS=%zu containers, next look in %" PRIu64 " s", c->n_containers,
-			 (due - now) / 1000);
+	for (size_t i = 0; i < c->n_containers; i++)
+		bus_changed(a->bus, &a->seats[i], "NextCheck", NULL);
+}
+
+static void show_rest(struct agent *a)
+{
+	(void)sd_notifyf(0, "STATUS=%zu containers, next look in %" PRIu64 " s",
+			 a->config->n_containers, (a->due_ms - now_ms()) / 1000);
+}
+
+static bool start_turn(struct agent *a)
+{
+	struct seat *s = find_seat(a, a->queue->name);
+	struct error e;
+
+	a->has_result = a->under_way = false;
+	if (helper_start(&a->helper, a->event, &a->o->helper, a->queue->name, a->queue->purpose,
+			 &e) < 0) {
+		log_error("%s: %s", a->queue->name, e.text);
+		take_failure(a, e.text);
+		end_turn(a);
+		return false;
+	}
+	if (s)
+		bus_changed(a->bus, s, "Operation", NULL);
+	return true;
 }
 
 /* The queue is the only state: what stands first is running, or starts now. */
 static void start_next(struct agent *a)
 {
-	struct error e;
-	int r;
-
 	while (a->queue && !a->stopping) {
-		a->has_result = false;
-		r = spawn(a, a->queue, &e);
-		if (r == 0 && watch_child(a) >= 0)
+		if (start_turn(a))
 			return;
-		log_error("%s: %s", a->queue->name, r < 0 ? e.text : "cannot watch the child");
-		if (r == 0)
-			(void)kill(a->child, SIGKILL);
-		a->status = 1;
-		a->round_failed = true;
-		drop_first_turn(a);
 	}
-	if (a->stopping || a->o->once)
+	if (a->stopping || a->o->once) {
 		(void)sd_event_exit(a->event, a->stopping && !a->o->once ? 0 : a->status);
-	else
+		return;
+	}
+	/* An order between two rounds moves the next one only when it left something half way. */
+	if (a->due_ms == 0 || a->left_half_way)
 		arm_timer(a);
+	show_rest(a);
+}
+
+size_t agent_seats(struct agent *a, struct seat **ret)
+{
+	*ret = a->seats;
+	return a->config->n_containers;
+}
+
+struct bus *agent_bus(const struct agent *a)
+{
+	return a->bus;
+}
+
+const char *agent_state_dir(const struct agent *a)
+{
+	return a->o->helper.state_dir;
+}
+
+static bool is_running(const struct seat *s)
+{
+	const struct agent *a = s->agent;
+
+	return a->helper.pid > 0 && a->queue && streq(a->queue->name, s->config->name);
+}
+
+const char *agent_operation(const struct seat *s)
+{
+	return is_running(s) ? purpose_name(s->agent->queue->purpose) : "";
+}
+
+uint64_t agent_next_check(const struct seat *s)
+{
+	uint64_t due = s->agent->due_ms;
+
+	return due && s->not_before_ms > due ? s->not_before_ms : due;
+}
+
+int agent_order(struct seat *s, enum purpose purpose, struct error *ret_error)
+{
+	struct agent *a = s->agent;
+	struct turn **place = &a->queue, *turn;
+
+	if (a->stopping)
+		return error_set(ret_error, -ESHUTDOWN, "pulletd is stopping");
+	/* What is before the version that comes now nobody can have meant. */
+	if (purpose == PURPOSE_ROLLBACK && is_running(s) && a->queue->purpose != PURPOSE_ROLLBACK)
+		return error_set(ret_error, -EBUSY,
+				 "%s: another pass (%s) is under way; wait for its end",
+				 s->config->name, agent_operation(s));
+	for (turn = a->queue; turn; turn = turn->next) {
+		if (turn->purpose == purpose && streq(turn->name, s->config->name))
+			return 0;
+	}
+	turn = xcalloc(1, sizeof(*turn));
+	*turn = (struct turn){
+		.name = xstrdup(s->config->name), .purpose = purpose, .ordered = true};
+	/* Behind what runs and what was ordered before, in front of the round's. */
+	while (*place && ((*place)->ordered || (place == &a->queue && a->helper.pid > 0)))
+		place = &(*place)->next;
+	turn->next = *place;
+	*place = turn;
+	if (a->helper.pid == 0)
+		start_next(a);
+	return 0;
 }
 
 static int on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
@@ -367,8 +398,8 @@ static int on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *
 	(void)s, (void)si;
 	(void)sd_notify(0, "STOPPING=1");
 	a->stopping = true;
-	if (a->child > 0)
-		(void)kill(a->child, SIGTERM);
+	if (a->helper.pid > 0)
+		helper_stop(&a->helper);
 	else
 		(void)sd_event_exit(a->event, a->o->once ? 1 : 0);
 	return 0;
@@ -382,11 +413,12 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 
 	(void)s, (void)si;
 	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_ms() * 1000);
-	if (config_load(a->o->config_path, &fresh, &e) < 0) {
+	if (config_load(a->o->helper.config_path, &fresh, &e) < 0) {
 		log_error("%s; no update is made until that is mended", e.text);
 	} else {
-		config_free(a->config);
-		a->config = fresh;
+		bus_forget_objects(a->bus);
+		take_config(a, fresh);
+		bus_announce_objects(a->bus);
 		log_info("configuration read again: %zu containers", fresh->n_containers);
 		if (!a->queue)
 			arm_timer(a);
@@ -440,6 +472,7 @@ static int loop(struct agent *a)
 	while (sd_event_get_state(a->event) != SD_EVENT_FINISHED) {
 		r = sd_event_prepare(a->event);
 		if (r == 0) {
+			bus_rest(a->bus);
 			if (!a->queue)
 				memory_rest();
 			r = sd_event_wait(a->event, UINT64_MAX);
@@ -455,28 +488,32 @@ static int loop(struct agent *a)
 
 int agent_run(const struct agent_options *o, struct config *config)
 {
-	struct agent a = {.o = o, .config = config, .device = device_number()};
+	struct agent a = {.o = o, .device = device_number()};
 	int r = set_up(&a);
 
+	a.helper = (struct helper){.on_object = on_object, .on_end = on_helper_end, .userdata = &a};
+	take_config(&a, config);
 	if (r < 0) {
 		log_error("cannot set up the event loop: %s", strerror(-r));
 		a.status = 1;
 	} else {
 		for (const char *const *name = o->names; *name; name++)
-			queue_turn(&a, *name, !o->once);
+			append_turn(&a, *name, PURPOSE_UPDATE);
 		/* First of all, what an interrupted update left. */
 		if (!o->names[0])
-			queue_all(&a, !o->once);
+			queue_round(&a, o->once ? PURPOSE_UPDATE : PURPOSE_FINISH);
+		if (!o->once)
+			a.bus = bus_open(&a, a.event);
 		(void)sd_notify(0, "READY=1");
 		start_next(&a);
 		r = loop(&a);
 		a.status = r < 0 ? 1 : r;
 	}
+	bus_close(a.bus);
 	while (a.queue)
 		drop_first_turn(&a);
 	(void)sd_event_source_unref(a.timer);
 	(void)sd_event_unref(a.event);
-	free(a.last_text);
-	config_free(a.config);
+	free_seats(&a);
 	return a.status;
 }

@@ -4,18 +4,38 @@
 #pragma once
 
 #include "config.h"
+#include "helper.h"
 
 struct agent_options {
-	const char *config_path;
-	const char *state_dir;
-	const char *engine;	  /* URL, or NULL: the configuration's */
-	const char *fetch_socket; /* or NULL */
-	bool once;		  /* one pass for each name, then end */
+	struct helper_options helper;
+	bool once;		  /* one pass for each name, then end; no D-Bus */
 	bool json;		  /* results as JSON lines on standard output, else text */
-	bool debug;
 	const char *const *names; /* NULL-terminated; empty: all */
 };
 
 /* Runs until it is told to stop, or until one pass is done; returns the exit status. Takes config
  * over. */
 int agent_run(const struct agent_options *o, struct config *config);
+
+/* The rest is for bus.c: what it shows and what it is asked for. */
+struct agent;
+
+/* What the process knows of a container beside its record. */
+struct seat {
+	struct agent *agent;
+	const struct container_config *config;
+	uint64_t not_before_ms;	 /* its registry asked for that */
+	uint64_t current, total; /* bytes of its image on their way; 0, 0: none are */
+	char *last_result;	 /* the contract's object as text; NULL: none yet */
+	char *news;		 /* digest that was seen and not taken; NULL: none */
+};
+
+size_t agent_seats(struct agent *a, struct seat **ret);
+struct bus *agent_bus(const struct agent *a);
+const char *agent_state_dir(const struct agent *a);
+/* What runs for the container now ("update", "check", ...), "" when nothing does. */
+const char *agent_operation(const struct seat *s);
+/* When it is looked at next, in ms of now_ms(); 0: not known. */
+uint64_t agent_next_check(const struct seat *s);
+/* Queues a pass. The same that waits or runs already is enough. -EBUSY, -ESHUTDOWN. */
+int agent_order(struct seat *s, enum purpose purpose, struct error *ret_error) warn_unused;

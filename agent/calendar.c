@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 
 #define SPAN_MAX_MS ((uint64_t)10 * 365 * 86400 * 1000)
 
@@ -174,4 +175,25 @@ bool calendar_in_window(const struct window *w, const struct tm *local)
 		return true;
 	now += CALENDAR_MINUTES_PER_DAY;
 	return (w->weekdays & (1u << yesterday)) && now >= w->start && now < w->start + length;
+}
+
+int64_t calendar_parse_time(const char *s)
+{
+	struct tm tm = {0};
+	const char *p = s ? strptime(s, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+	int64_t ns = 0, scale = 100000000;
+	int hours, minutes;
+	time_t t;
+
+	/* Nanoseconds of Unix time end in 2262. */
+	if (!p || tm.tm_year < 70 || tm.tm_year > 300)
+		return 0;
+	if (*p == '.') {
+		for (p++; *p >= '0' && *p <= '9'; p++, scale /= 10)
+			ns += (*p - '0') * scale;
+	}
+	t = timegm(&tm);
+	if ((*p == '+' || *p == '-') && sscanf(p + 1, "%2d:%2d", &hours, &minutes) == 2)
+		t -= (time_t)(*p == '+' ? 1 : -1) * (hours * 3600 + minutes * 60);
+	return (int64_t)t * 1000000000 + ns;
 }

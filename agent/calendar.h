@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* calendar: time spans and weekly windows in the notation of systemd.time(7). Pure. */
+/* calendar: time spans and weekly windows in the notation of systemd.time(7), moments in that of the
+ * engine. Pure. */
 #pragma once
 
 #include <time.h>
@@ -23,3 +24,7 @@ struct window {
 
 int calendar_parse_window(const char *s, struct window *ret) warn_unused;
 bool calendar_in_window(const struct window *w, const struct tm *local);
+
+/* RFC 3339 with nanoseconds, as Go writes it, to nanoseconds of Unix time; 0 for "never" and for what
+ * is none. */
+int64_t calendar_parse_time(const char *s);

@@ -16,13 +16,15 @@
 #define CONFIG_LIST_MAX 1024
 #define INTERVAL_MIN_MS 1000
 
+enum section { SECTION_NONE, SECTION_AGENT, SECTION_REGISTRY, SECTION_CONTAINER };
+
 /* Where the parser stands: for messages, relative paths and the section that keys go to. */
 struct parser {
 	struct config *config;
 	const char *path;
 	unsigned int line;
 	struct error *error;
-	enum { SECTION_NONE, SECTION_AGENT, SECTION_REGISTRY, SECTION_CONTAINER } section;
+	enum section section;
 	struct registry_config *registry;
 	struct container_config *container;
 };
@@ -97,47 +99,61 @@ static int set_credentials(struct parser *p, char **ret, const char *value)
 	return set_path(p, ret, value);
 }
 
-static int set_agent_key(struct parser *p, const char *key, const char *value)
+static int set_interval(struct parser *p, const char *key, const char *value)
 {
-	struct config *c = p->config;
-
-	if (streq(key, "interval"))
-		return set_span(p, key, value, INTERVAL_MIN_MS, &c->interval_ms);
-	if (streq(key, "jitter")) {
-		char *end;
-		unsigned long n = strtoul(value, &end, 10);
-
-		if (!isdigit((unsigned char)*value) || !streq(end, "%") || n > 100)
-			return complain(p, "jitter: '%s' is not a percentage from 0%% to 100%%",
-					value);
-		c->jitter_percent = (unsigned int)n;
-		return 0;
-	}
-	if (streq(key, "engine")) {
-		if (!config_engine_path(value))
-			return complain(p, "engine: '%s' is not of the form unix:///PATH", value);
-		replace_string(&c->engine, config_engine_path(value));
-		return 0;
-	}
-	return complain(p, "unknown key '%s' in [agent]", key);
+	return set_span(p, key, value, INTERVAL_MIN_MS, &p->config->interval_ms);
 }
 
-static int set_registry_key(struct parser *p, const char *key, const char *value)
+static int set_jitter(struct parser *p, const char *key, const char *value)
 {
-	struct registry_config *r = p->registry;
+	char *end;
+	unsigned long n = strtoul(value, &end, 10);
 
-	if (streq(key, "insecure")) {
-		r->insecure_set = true;
-		return set_bool(p, key, value, &r->insecure);
-	}
-	if (streq(key, "ca"))
-		return set_path(p, &r->ca, value);
-	if (streq(key, "credentials"))
-		return set_credentials(p, &r->credentials, value);
-	return complain(p, "unknown key '%s' in [registry %s]", key, r->host);
+	if (!isdigit((unsigned char)*value) || !streq(end, "%") || n > 100)
+		return complain(p, "%s: '%s' is not a percentage from 0%% to 100%%", key, value);
+	p->config->jitter_percent = (unsigned int)n;
+	return 0;
 }
 
-static int set_health(struct parser *p, const char *value)
+static int set_engine(struct parser *p, const char *key, const char *value)
+{
+	if (!config_engine_path(value))
+		return complain(p, "%s: '%s' is not of the form unix:///PATH", key, value);
+	replace_string(&p->config->engine, config_engine_path(value));
+	return 0;
+}
+
+static int set_insecure(struct parser *p, const char *key, const char *value)
+{
+	p->registry->insecure_set = true;
+	return set_bool(p, key, value, &p->registry->insecure);
+}
+
+static int set_ca(struct parser *p, const char *key, const char *value)
+{
+	(void)key;
+	return set_path(p, &p->registry->ca, value);
+}
+
+static int set_registry_credentials(struct parser *p, const char *key, const char *value)
+{
+	(void)key;
+	return set_credentials(p, &p->registry->credentials, value);
+}
+
+static int set_image(struct parser *p, const char *key, const char *value)
+{
+	struct ref ref = {0};
+	const char *why;
+
+	if (ref_parse(value, &ref, &why) < 0)
+		return complain(p, "%s: '%s': %s", key, value, why);
+	ref_free(&ref);
+	replace_string(&p->container->image, value);
+	return 0;
+}
+
+static int set_health(struct parser *p, const char *key, const char *value)
 {
 	static const char *const names[] = {
 		[HEALTH_AUTO] = "auto",
@@ -152,10 +168,10 @@ static int set_health(struct parser *p, const char *value)
 			return 0;
 		}
 	}
-	return complain(p, "health: '%s' is none of auto, healthcheck, running, exit", value);
+	return complain(p, "%s: '%s' is none of auto, healthcheck, running, exit", key, value);
 }
 
-static int add_key(struct parser *p, const char *value)
+static int add_public_key(struct parser *p, const char *key, const char *value)
 {
 	struct container_config *c = p->container;
 	size_t n = 0;
@@ -163,7 +179,7 @@ static int add_key(struct parser *p, const char *value)
 	while (c->keys && c->keys[n])
 		n++;
 	if (n >= CONFIG_LIST_MAX)
-		return complain(p, "key: more than %d of them", CONFIG_LIST_MAX);
+		return complain(p, "%s: more than %d of them", key, CONFIG_LIST_MAX);
 	c->keys = xrealloc(c->keys, (n + 2) * sizeof(*c->keys));
 	c->keys[n] = NULL;
 	c->keys[n + 1] = NULL;
@@ -176,70 +192,87 @@ static int add_key(struct parser *p, const char *value)
 	return set_path(p, &c->keys[n], value);
 }
 
-static int add_window(struct parser *p, const char *value)
+static int add_window(struct parser *p, const char *key, const char *value)
 {
 	struct container_config *c = p->container;
 	struct window w;
 
 	if (calendar_parse_window(value, &w) < 0)
-		return complain(p, "window: '%s' is not of the form Mon..Fri 02:00-04:00", value);
+		return complain(p, "%s: '%s' is not of the form Mon..Fri 02:00-04:00", key, value);
 	if (c->n_windows >= CONFIG_LIST_MAX)
-		return complain(p, "window: more than %d of them", CONFIG_LIST_MAX);
+		return complain(p, "%s: more than %d of them", key, CONFIG_LIST_MAX);
 	c->windows = xrealloc(c->windows, (c->n_windows + 1) * sizeof(*c->windows));
 	c->windows[c->n_windows++] = w;
 	return 0;
 }
 
-static int set_container_key(struct parser *p, const char *key, const char *value)
+static int set_health_period(struct parser *p, const char *key, const char *value)
 {
-	struct container_config *c = p->container;
-
-	if (streq(key, "image")) {
-		struct ref ref = {0};
-		const char *why;
-
-		if (ref_parse(value, &ref, &why) < 0)
-			return complain(p, "image: '%s': %s", value, why);
-		ref_free(&ref);
-		replace_string(&c->image, value);
-		return 0;
-	}
-	if (streq(key, "health"))
-		return set_health(p, value);
-	if (streq(key, "health-period"))
-		return set_span(p, key, value, 1, &c->health_period_ms);
-	if (streq(key, "stop-timeout")) {
-		uint64_t ms;
-		int r = set_span(p, key, value, 0, &ms);
-
-		if (r == 0 && ms > (uint64_t)3600 * 1000)
-			return complain(p, "stop-timeout: '%s' is more than an hour", value);
-		if (r == 0)
-			c->stop_timeout_s = (int)((ms + 999) / 1000);
-		return r;
-	}
-	if (streq(key, "create"))
-		return set_path(p, &c->create, value);
-	if (streq(key, "key"))
-		return add_key(p, value);
-	if (streq(key, "window"))
-		return add_window(p, value);
-	if (streq(key, "hold"))
-		return set_bool(p, key, value, &c->hold);
-	return complain(p, "unknown key '%s' in [container %s]", key, c->name);
+	return set_span(p, key, value, 1, &p->container->health_period_ms);
 }
+
+static int set_stop_timeout(struct parser *p, const char *key, const char *value)
+{
+	uint64_t ms;
+	int r = set_span(p, key, value, 0, &ms);
+
+	if (r == 0 && ms > (uint64_t)3600 * 1000)
+		return complain(p, "%s: '%s' is more than an hour", key, value);
+	if (r == 0)
+		p->container->stop_timeout_s = (int)((ms + 999) / 1000);
+	return r;
+}
+
+static int set_create(struct parser *p, const char *key, const char *value)
+{
+	(void)key;
+	return set_path(p, &p->container->create, value);
+}
+
+static int set_hold(struct parser *p, const char *key, const char *value)
+{
+	return set_bool(p, key, value, &p->container->hold);
+}
+
+/* All there are; the table of pullet.conf(5) is compared with it. */
+static const struct {
+	enum section section;
+	const char *key;
+	int (*set)(struct parser *p, const char *key, const char *value);
+} table[] = {
+	{SECTION_AGENT, "interval", set_interval},
+	{SECTION_AGENT, "jitter", set_jitter},
+	{SECTION_AGENT, "engine", set_engine},
+
+	{SECTION_REGISTRY, "insecure", set_insecure},
+	{SECTION_REGISTRY, "ca", set_ca},
+	{SECTION_REGISTRY, "credentials", set_registry_credentials},
+
+	{SECTION_CONTAINER, "image", set_image},
+	{SECTION_CONTAINER, "health", set_health},
+	{SECTION_CONTAINER, "health-period", set_health_period},
+	{SECTION_CONTAINER, "stop-timeout", set_stop_timeout},
+	{SECTION_CONTAINER, "create", set_create},
+	{SECTION_CONTAINER, "key", add_public_key},
+	{SECTION_CONTAINER, "window", add_window},
+	{SECTION_CONTAINER, "hold", set_hold},
+};
 
 static int set_key(struct parser *p, const char *key, const char *value)
 {
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		if (table[i].section == p->section && streq(table[i].key, key))
+			return table[i].set(p, key, value);
+	}
 	switch (p->section) {
 	case SECTION_NONE:
 		return complain(p, "key '%s' stands before any [section]", key);
 	case SECTION_AGENT:
-		return set_agent_key(p, key, value);
+		return complain(p, "unknown key '%s' in [agent]", key);
 	case SECTION_REGISTRY:
-		return set_registry_key(p, key, value);
+		return complain(p, "unknown key '%s' in [registry %s]", key, p->registry->host);
 	case SECTION_CONTAINER:
-		return set_container_key(p, key, value);
+		return complain(p, "unknown key '%s' in [container %s]", key, p->container->name);
 	}
 	return -EINVAL;
 }

@@ -129,6 +129,19 @@ static int choose(struct registry *registry, const struct fetch_request *request
 	return 0;
 }
 
+static int leave_out_shared(struct registry *registry, const struct fetch_request *request,
+			    const struct oci_document *manifest, struct fetch_reply *reply,
+			    struct error *ret_error)
+{
+	size_t shared = 0;
+	int r = registry_count_shared(registry, &manifest->config, request->layers,
+				      request->n_layers, &shared, ret_error);
+
+	for (size_t i = 0; i < shared && i < manifest->n_layers; i++)
+		reply->layer_bytes -= manifest->layers[i];
+	return r;
+}
+
 static int ask_registry(struct registry *registry, const struct fetch_request *request,
 			struct fetch_reply *ret, struct error *ret_error)
 {
@@ -153,7 +166,9 @@ static int ask_registry(struct registry *registry, const struct fetch_request *r
 	}
 	ret->config = manifest->config;
 	ret->layer_bytes = manifest->layer_bytes;
-	return 0;
+	if (request->n_layers > 0)
+		r = leave_out_shared(registry, request, manifest, ret, ret_error);
+	return r;
 }
 
 static int fetch(const struct config *config, const struct fetch_request *request,
@@ -206,6 +221,7 @@ static int answer(const char *path, int fd, struct fetch_reply *reply, struct er
 		config_free(config);
 	}
 	free((void *)request.known);
+	free((void *)request.layers);
 	return r;
 }
 

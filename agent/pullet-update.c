@@ -45,7 +45,12 @@ static const char usage[] = "Usage: pullet-update [OPTION]... NAME\n"
 			    "  --state-dir DIR      records (" CONFIG_STATE_DIR_DEFAULT ")\n"
 			    "  --engine URL         Docker socket, unix:///PATH\n"
 			    "  --fetch-socket PATH  ask the pullet-fetch that listens there\n"
-			    "  --finish             only finish an update that is under way\n"
+			    "What is under way is finished first. Instead of an update:\n"
+			    "  --finish             nothing more\n"
+			    "  --check              look for news and take nothing\n"
+			    "  --rollback           back to the version before\n"
+			    "  --hold, --release    take no updates until released\n"
+			    "  --retry              forget what was rejected\n\n"
 			    "  --debug              tell each action\n"
 			    "  --help, --version\n";
 
@@ -70,17 +75,35 @@ static int open_state_dir(const char *path, struct error *ret_error)
 
 struct arguments {
 	const char *config, *state_dir, *engine, *fetch_socket, *name;
-	bool finish, debug;
+	bool wanted[PURPOSES], debug;
 };
+
+static int choose_purpose(const bool wanted[PURPOSES], enum purpose *ret)
+{
+	int n = 0;
+
+	*ret = PURPOSE_UPDATE;
+	for (int i = 0; i < PURPOSES; i++) {
+		if (wanted[i])
+			*ret = (enum purpose)i;
+		n += wanted[i];
+	}
+	if (n > 1)
+		log_error("one thing at a time: --%s and what else?", purpose_name(*ret));
+	return n > 1 ? -EINVAL : 0;
+}
 
 static int run(const struct arguments *a, struct config *config)
 {
 	const struct container_config *container = config_container(config, a->name);
 	_cleanup_json_ json_t *event = NULL;
 	_cleanup_close_ int state_dir = -1;
+	enum purpose purpose;
 	struct result result;
 	struct error e;
 
+	if (choose_purpose(a->wanted, &purpose) < 0)
+		return 2;
 	if (a->engine && !config_engine_path(a->engine)) {
 		log_error("--engine: '%s' is not of the form unix:///PATH", a->engine);
 		return 2;
@@ -104,7 +127,7 @@ static int run(const struct arguments *a, struct config *config)
 						.state_dir = state_dir,
 						.fetch = {.socket = a->fetch_socket,
 							  .config = a->config},
-						.finish_only = a->finish,
+						.purpose = purpose,
 						.cancel = &cancelled,
 						.on_event = print_event},
 			 &result);
@@ -122,17 +145,17 @@ int main(int argc, char **argv)
 	struct arguments a = {.config = CONFIG_PATH_DEFAULT, .state_dir = CONFIG_STATE_DIR_DEFAULT};
 	struct config *config;
 	struct error e;
-	const struct option_row rows[] = {
-		{"config", &a.config, NULL},
-		{"state-dir", &a.state_dir, NULL},
-		{"engine", &a.engine, NULL},
-		{"fetch-socket", &a.fetch_socket, NULL},
-		{"finish", NULL, &a.finish},
+	struct option_row rows[6 + PURPOSES] = {
+		{"config", &a.config, NULL}, {"state-dir", &a.state_dir, NULL},
+		{"engine", &a.engine, NULL}, {"fetch-socket", &a.fetch_socket, NULL},
 		{"debug", NULL, &a.debug},
-		{0},
 	};
-	int first = options_parse(argc, argv, rows, usage), status;
+	int first, status;
 
+	for (int i = 0; i < PURPOSES; i++)
+		rows[5 + i] =
+			(struct option_row){purpose_name((enum purpose)i), NULL, &a.wanted[i]};
+	first = options_parse(argc, argv, rows, usage);
 	if (first < 0)
 		return -1 - first;
 	if (first + 1 != argc) {

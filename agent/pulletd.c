@@ -26,8 +26,8 @@ static int check_arguments(const struct agent_options *o)
 		log_error("%s is for --once", o->json ? "--json" : "a container's NAME");
 		return 2;
 	}
-	if (o->engine && !config_engine_path(o->engine)) {
-		log_error("--engine: '%s' is not of the form unix:///PATH", o->engine);
+	if (o->helper.engine && !config_engine_path(o->helper.engine)) {
+		log_error("--engine: '%s' is not of the form unix:///PATH", o->helper.engine);
 		return 2;
 	}
 	return 0;
@@ -36,19 +36,19 @@ static int check_arguments(const struct agent_options *o)
 int main(int argc, char **argv)
 {
 	struct agent_options o = {
-		.config_path = CONFIG_PATH_DEFAULT,
-		.state_dir = CONFIG_STATE_DIR_DEFAULT,
+		.helper = {.config_path = CONFIG_PATH_DEFAULT,
+			   .state_dir = CONFIG_STATE_DIR_DEFAULT},
 	};
 	struct config *config;
 	struct error e;
 	const struct option_row rows[] = {
 		{"once", NULL, &o.once},
 		{"json", NULL, &o.json},
-		{"debug", NULL, &o.debug},
-		{"config", &o.config_path, NULL},
-		{"state-dir", &o.state_dir, NULL},
-		{"engine", &o.engine, NULL},
-		{"fetch-socket", &o.fetch_socket, NULL},
+		{"debug", NULL, &o.helper.debug},
+		{"config", &o.helper.config_path, NULL},
+		{"state-dir", &o.helper.state_dir, NULL},
+		{"engine", &o.helper.engine, NULL},
+		{"fetch-socket", &o.helper.fetch_socket, NULL},
 		{0},
 	};
 	int first = options_parse(argc, argv, rows, usage);
@@ -58,15 +58,15 @@ int main(int argc, char **argv)
 	o.names = (const char *const *)(argv + first);
 	if (check_arguments(&o) != 0)
 		return 2;
-	if (o.debug)
+	if (o.helper.debug)
 		log_set_level(LOG_LEVEL_DEBUG);
-	if (config_load(o.config_path, &config, &e) < 0) {
+	if (config_load(o.helper.config_path, &config, &e) < 0) {
 		log_error("%s", e.text);
 		return 2;
 	}
 	for (const char *const *name = o.names; *name; name++) {
 		if (!config_container(config, *name)) {
-			log_error("%s has no [container %s]", o.config_path, *name);
+			log_error("%s has no [container %s]", o.helper.config_path, *name);
 			config_free(config);
 			return 2;
 		}

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -76,6 +77,15 @@ char *xasprintf(const char *fmt, ...)
 	return p;
 }
 
+void copy_text(char *ret, size_t size, const char *s)
+{
+	size_t n = s ? strnlen(s, size - 1) : 0;
+
+	if (n > 0)
+		memcpy(ret, s, n);
+	ret[n] = '\0';
+}
+
 void replace_string(char **p, const char *s)
 {
 	char *copy = s ? xstrdup(s) : NULL;
@@ -134,6 +144,18 @@ int write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
+/* What root writes by hand must stay readable to the service's user, whose directory it is. */
+static int give_to_owner_of(int dirfd, int fd)
+{
+	struct stat st;
+
+	if (geteuid() != 0)
+		return 0;
+	if (fstat(dirfd, &st) < 0)
+		return -errno;
+	return st.st_uid != 0 && fchown(fd, st.st_uid, st.st_gid) < 0 ? -errno : 0;
+}
+
 int write_file_atomic_at(int dirfd, const char *name, const char *data, size_t len)
 {
 	_cleanup_free_ char *tmp = xasprintf(".%s.new", name);
@@ -146,7 +168,9 @@ int write_file_atomic_at(int dirfd, const char *name, const char *data, size_t l
 	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, data, len);
+	r = give_to_owner_of(dirfd, fd);
+	if (r == 0)
+		r = write_all(fd, data, len);
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
 	if (r == 0 && renameat(dirfd, tmp, dirfd, name) < 0)
@@ -159,6 +183,20 @@ int write_file_atomic_at(int dirfd, const char *name, const char *data, size_t l
 	return fsync(dirfd) < 0 ? -errno : 0;
 }
 
+/* Where the kernel does not tell (ProcSubset=pid hides it), each process counts as a boot of its own:
+ * doubting what was not synced costs a download, trusting it may cost the container. */
+static void doubtful_boot_id(char ret[BOOT_ID_SIZE])
+{
+	static unsigned char random[16];
+	static bool drawn;
+
+	if (!drawn && getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		abort();
+	drawn = true;
+	for (size_t i = 0; i < sizeof(random); i++)
+		(void)snprintf(ret + 2 * i, 3, "%02x", random[i]);
+}
+
 void boot_id(char ret[BOOT_ID_SIZE])
 {
 	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
@@ -166,6 +204,8 @@ void boot_id(char ret[BOOT_ID_SIZE])
 
 	ret[n > 0 ? n : 0] = '\0';
 	ret[strcspn(ret, "\n")] = '\0';
+	if (!ret[0])
+		doubtful_boot_id(ret);
 }
 
 uint64_t now_ms(void)

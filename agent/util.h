@@ -70,6 +70,9 @@ char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) format_printf(1, 2);
 
+/* Cuts what is too long; NULL is "". */
+void copy_text(char *ret, size_t size, const char *s);
+
 /* Replaces *p by a copy of s (NULL allowed). */
 void replace_string(char **p, const char *s);
 
