@@ -28,7 +28,7 @@ def read_layers():
     for line in (AGENT / "README.md").read_text().splitlines():
         row = re.match(r"\|\s*(\d)\s+\w+\s*\|(.*)\|\s*$", line)
         if row:
-            for name in re.findall(r"`([a-z-]+)`", row[2]):
+            for name in re.findall(r"`([a-z0-9-]+)`", row[2]):
                 layers[name] = int(row[1])
     return layers
 
@@ -39,11 +39,12 @@ def check_layers():
         if f.stem not in layers:
             faults.append(f"{f.name}: not in the layer table of agent/README.md")
             continue
-        for include in re.findall(r'^#include "([a-z-]+)\.h"', f.read_text(), re.M):
+        for include in re.findall(r'^#include "([a-z0-9-]+)\.h"', f.read_text(), re.M):
             if layers.get(include, 9) > layers[f.stem]:
                 faults.append(f"{f.name} (layer {layers[f.stem]}) includes {include}.h upwards")
-    for header, owners in {"curl/curl.h": {"http"}, "openssl/": {"hash", "credential", "verify"},
-                           "systemd/sd-event.h": {"agent"}}.items():
+    for header, owners in {"curl/curl.h": {"http"}, "openssl/": {"hash", "base64", "verify"},
+                           "systemd/sd-event.h": {"helper", "bus"},
+                           "systemd/sd-bus.h": {"bus", "polkit"}}.items():
         for f in c_files("agent"):
             if f"#include <{header}" in f.read_text() and f.stem not in owners:
                 faults.append(f"{f.name}: only {', '.join(sorted(owners))} may see <{header}>")
@@ -55,8 +56,9 @@ def check_plan():
     """The table in agent/README.md is the one in plan.c, row by row."""
     code = (AGENT / "plan.c").read_text()
     names = dict(re.findall(r'\[ACT_(\w+)\] = "([^"]*)"', code))
-    rows = [f"| {phase.lower()} | {unless} | {names[action]} |" for phase, unless, action in
-            re.findall(r'\{\{PHASE_(\w+),\s*"([^"]*)",\s*ACT_(\w+)\}', code)]
+    whom = {"ONE": "", "EACH": ", each", "EACH_BACK": ", each, last first"}
+    rows = [f"| {phase.lower()} | {unless} | {names[action]}{whom[of]} |" for phase, unless, action, of in
+            re.findall(r'\{\{PHASE_(\w+),\s*"([^"]*)",\s*ACT_(\w+),\s*(\w+)\}', code)]
     page = [line for line in (AGENT / "README.md").read_text().splitlines()
             if re.match(r"\| (idle|prepare|trial|commit|revert) \|", line)]
     if rows == page and rows:

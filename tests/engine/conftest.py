@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
+import unable  # noqa: E402
 from pullet_lab import Engine, Lab, LabError, Pullet, Registry, actor, handle_signals  # noqa: E402
 
 UP = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}}
@@ -23,6 +24,14 @@ def pytest_configure(config):
     if os.environ.get("PULLET_SKIP_ENGINE") == "1":
         pytest.exit("skipped: PULLET_SKIP_ENGINE=1", returncode=77)
     handle_signals()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        why = unable.reason(os.environ.get("PULLET_ENGINE", "machine"), item.path.stem,
+                            item.name)
+        if why:
+            item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture(scope="session")
@@ -140,7 +149,7 @@ class House:
         now = set(alive)
         history = []
         for event in self.engine.events(since):
-            if event["Actor"]["Attributes"]["name"].split(".")[0] == name:
+            if event["Actor"]["Attributes"].get("name", "").split(".")[0] == name:
                 history.append((event["Action"], event["Actor"]["ID"]))
         ours = {identity for _, identity in history}
         now &= ours

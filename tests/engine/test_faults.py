@@ -1,18 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Things that break, at any moment: never without the container, never two of them."""
+"""Things that break: never without the container, never two of them. Kills: test_crash.py."""
 
 import contextlib
-import os
-import random
 import signal
 import time
 
-import pytest
-
-from conftest import ONE_SHOT, UP
+from conftest import UP
 from pullet_lab import wait_for
-
-KILLS = int(os.environ.get("PULLET_KILLS", "30"))
 
 
 def test_registry_gone_and_back(house):
@@ -130,77 +124,6 @@ def test_sigterm_in_the_middle_leaves_a_running_container(house):
     house.configure(create=UP, health_period="1s")
     house.once("updated")
     house.check(second, policy="always")
-
-
-def pick_moments(house, seconds, count):
-    seed = int(os.environ.get("PULLET_SEED", time.time_ns() % 10**9))
-    print(f"PULLET_SEED={seed}: an update takes {seconds:.2f} s")
-    dice = random.Random(seed)
-    return [dice.uniform(0, 1.1 * seconds) for _ in range(count)]
-
-
-@pytest.mark.parametrize("policy", ["always", "unless-stopped", "no"])
-def test_kill_9_at_random_moments(house, policy):
-    """Of the whole process group; one more pass must bring everything in order."""
-    house.adopt(HostConfig={"RestartPolicy": {"Name": policy}})
-    house.configure(health_period="500ms")
-    house.publish()
-    start = time.monotonic()
-    house.once("updated")
-    moments = pick_moments(house, time.monotonic() - start, KILLS // 3)
-    for number, moment in enumerate(moments):
-        since = time.time()
-        published = house.publish()
-        process = house.pullet.spawn("--once", "--json")
-        time.sleep(moment)  # the one sleep that is meant: a random moment
-        house.pullet.kill9(process)
-        told = f"kill {number} at {moment:.3f} s"
-        assert len(house.engine.running()) <= 1, told
-        result = house.pullet.once()
-        assert result.status == 0, f"{told}: {result}"
-        assert result.results["app"]["result"] in ("updated", "up-to-date"), f"{told}: {result}"
-        house.check(published, policy=policy)
-        assert house.engine.running() == ["app"], told
-        assert house.most_running(since) == 1, told
-        assert house.pullet.record("app")["phase"] == "idle"
-    house.once("up-to-date")
-
-
-def test_kill_9_during_a_rollback(house):
-    first, _ = house.up(health_period="500ms")
-    since = time.time()
-    start = time.monotonic()
-    house.publish("sleep", 300, "exit", 1)
-    house.once("rolled-back")
-    for number, moment in enumerate(pick_moments(house, time.monotonic() - start, KILLS // 3)):
-        house.publish("sleep", 300, "exit", 1)
-        process = house.pullet.spawn("--once", "--json")
-        time.sleep(moment)
-        house.pullet.kill9(process)
-        told = f"kill {number} at {moment:.3f} s"
-        result = house.pullet.once()
-        assert result.results["app"]["result"] in ("rolled-back", "refused"), f"{told}: {result}"
-        house.check(first, policy="always")
-        assert house.engine.running() == ["app"], told
-    assert house.most_running(since) == 1
-
-
-def test_kill_9_while_the_first_container_is_made(house):
-    house.publish("exit", 0)
-    house.configure(create=ONE_SHOT)
-    start = time.monotonic()
-    house.once("updated")
-    for number, moment in enumerate(pick_moments(house, time.monotonic() - start, KILLS // 3)):
-        house.engine.remove_container("app")
-        (house.pullet.state / "app.json").unlink()
-        published = house.publish("exit", 0)
-        process = house.pullet.spawn("--once", "--json")
-        time.sleep(moment)
-        house.pullet.kill9(process)
-        result = house.pullet.once()
-        assert result.status == 0, f"kill {number} at {moment:.3f} s: {result}"
-        house.check(published, state="exited")
-        assert house.engine.logs("app").endswith(" ".join(["version", str(number + 2)]) + "\n")
 
 
 def test_two_passes_at_once(house):

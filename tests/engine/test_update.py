@@ -285,16 +285,6 @@ def test_state_directory_is_made(house):
     assert next(iter(house.pullet.record("app"))) == "version"
 
 
-def test_container_that_others_share_a_network_with_is_refused(house):
-    house.up()
-    house.engine.run("sidecar", house.registry.ref(house.repository + ":stable"),
-                     HostConfig={"NetworkMode": "container:app"})
-    house.publish()
-    entry = house.once("refused", "sidecar")
-    assert "NetworkMode" in entry["reason"]
-    assert sorted(house.engine.running()) == ["app", "sidecar"]
-
-
 def test_our_labels_on_an_image_are_not_ours(house):
     """An image can carry any label; neither phase nor restart policy may come from there."""
     labels = {"pullet.target": "sha256:" + "0" * 64, "pullet.policy": "always"}

@@ -76,6 +76,10 @@ class Image:
     files: dict = field(default_factory=dict)
     config: dict = field(default_factory=dict)
     platform: str = field(default_factory=host_platform)
+    base: "Image" = None  # whose layers lie below
+
+    def layers(self):
+        return [*(self.base.layers() if self.base else ()), self.layer()]
 
     def layer(self):
         raw = io.BytesIO()
@@ -170,19 +174,20 @@ class RegistryClient:
         return digest_of(body)
 
     def _push_image(self, repository, image, media):
-        layer = image.layer()
-        packed = gzip.compress(layer, 9, mtime=0)
+        layers = image.layers()
+        packed = [gzip.compress(layer, 6, mtime=0) for layer in layers]
         settings = {"created": "2020-01-01T00:00:00Z", **image.platform_object(),
                     "config": image.config,
-                    "rootfs": {"type": "layers", "diff_ids": [digest_of(layer)]},
-                    "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "tests"}]}
+                    "rootfs": {"type": "layers", "diff_ids": list(map(digest_of, layers))},
+                    "history": [{"created": "2020-01-01T00:00:00Z", "created_by": "tests"}]
+                    * len(layers)}
         config = to_json(settings)
         body = to_json({
             "schemaVersion": 2, "mediaType": media["manifest"],
             "config": {"mediaType": media["config"], "size": len(config),
                        "digest": self.push_blob(repository, config)},
-            "layers": [{"mediaType": media["layer"], "size": len(packed),
-                        "digest": self.push_blob(repository, packed)}]})
+            "layers": [{"mediaType": media["layer"], "size": len(one),
+                        "digest": self.push_blob(repository, one)} for one in packed]})
         return body, digest_of(config)
 
     def publish(self, repository, tag, images, media="oci", index=None):

@@ -37,8 +37,10 @@ import urllib.parse
 import uuid
 from dataclasses import dataclass
 
+import pullet_engines
 from pullet_image import (  # noqa: F401 (handed on)
     USER_AGENT, Image, Published, RegistryClient, actor, host_platform, program)
+from pullet_versions import VersionProxy
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -200,6 +202,7 @@ class Lab:
                                         + self.environment["PATH"])
         self.environment[MARK] = str(self.directory)
         self._resources = []
+        self._registries = []
         self._guard = subprocess.Popen(
             [sys.executable, os.path.abspath(__file__), "guard", str(self.directory)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True, close_fds=True)
@@ -217,6 +220,13 @@ class Lab:
 
     def path(self, name):
         return self.directory / name
+
+    def announce(self, registry=None):
+        """A registry's address: docker's engine takes any on loopback, another one must be told."""
+        self._registries += [registry] if registry else []
+        for engine in self._resources:
+            if isinstance(engine, Engine):
+                engine.trust(self._registries)
 
     def spawn(self, command, log=None, **options):
         """A process of ours in a session of its own, so that its group can be ended as a whole."""
@@ -295,7 +305,8 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Engine:
-    """A private containerd and dockerd. Without a bridge: containers use network none or host."""
+    """A private containerd and dockerd, or what PULLET_ENGINE names. Without a bridge: containers use
+    network none or host."""
 
     def __init__(self, lab, name="engine"):
         if os.geteuid() != 0:
@@ -307,11 +318,25 @@ class Engine:
         self.url = "unix://" + self.socket
         self.log = self.directory / "dockerd.log"
         self.version = None
-        self.process = self.containerd = None
+        self.process = self.containerd = self.namespace = self.proxy = None
+        self.enter = []  # what comes before a command that runs where the engine does
         mount_cgroups(lab)
         lab.add(self)
-        self._start_containerd()
+        try:
+            self.kind = pullet_engines.chosen()
+            if self.kind.suite:
+                self.namespace = pullet_engines.Namespace(lab, self.kind)
+                self.enter = self.namespace.enter
+                wait_for("the engine's namespace", self.namespace.ready)
+        except pullet_engines.EngineError as error:
+            raise LabError(str(error)) from None
+        if self.kind.program == "dockerd":
+            self._start_containerd()
+        lab.announce()
         self.start()
+
+    def spawn(self, command, log):
+        return self.lab.spawn([*self.enter, *command], log=log)
 
     def _start_containerd(self):
         # Of our own, as dockerd would otherwise share one it finds running on the machine.
@@ -321,7 +346,7 @@ class Engine:
             f'version = 2\nroot = "{self.directory}/containerd"\nstate = "{self.directory}/state"\n'
             'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]\n'
             f'[grpc]\naddress = "{address}"\n[ttrpc]\naddress = "{address}.ttrpc"\n')
-        self.containerd = self.lab.spawn(["containerd", "--config", config], log=log)
+        self.containerd = self.spawn(["containerd", "--config", config], log)
         self._wait(self.containerd, address, log)
 
     @staticmethod
@@ -337,14 +362,29 @@ class Engine:
         except LabError as error:
             raise LabError(f"{error}\n{tail(log)}") from None
 
-    def start(self):
+    def trust(self, registries):
+        if self.kind.program != "podman" or (self.process and self.process.poll() is not None):
+            return
+        pullet_engines.trust(self.namespace, registries)
+        if self.process:
+            self.restart()
+
+    def _command(self, url):
+        if self.kind.program == "podman":
+            return pullet_engines.podman(self.namespace, self.directory, url)
         config = self.directory / "daemon.json"
-        config.write_text("{}")
-        self.process = self.lab.spawn(
-            ["dockerd", "--config-file", config, "--containerd", self.directory / "containerd.sock",
-             "--data-root", self.directory / "data", "--exec-root", self.directory / "exec",
-             "--host", self.url, "--pidfile", self.directory / "pid", "--bridge", "none",
-             "--iptables=false"], log=self.log)
+        config.write_text(json.dumps(
+            {"features": {"containerd-snapshotter": True}} if self.kind.containerd_store else {}))
+        return ["dockerd", "--config-file", config, "--containerd",
+                self.directory / "containerd.sock", "--data-root", self.directory / "data",
+                "--exec-root", self.directory / "exec", "--host", url,
+                "--pidfile", self.directory / "pid", "--bridge", "none", "--iptables=false"]
+
+    def start(self):
+        real = self.socket + (".real" if self.kind.minimum else "")
+        self.process = self.spawn(self._command("unix://" + real), self.log)
+        if self.kind.minimum:
+            self.proxy = VersionProxy(self.socket, real, self.kind.minimum)
         self._wait(self.process, self.socket, self.log, self._answers)
         version = self.call("GET", "/version", versioned=False)
         newest = tuple(map(int, version["ApiVersion"].split(".")))
@@ -359,18 +399,27 @@ class Engine:
 
     def stop(self):
         """The whole of it, containers too."""
-        stop_process(self.process, 20)
+        self.stop_daemon()
         stop_process(self.containerd, 5)
         sweep(self.directory)
+        if self.namespace:
+            self.namespace.stop()
+
+    def _stop_proxy(self):
+        if self.proxy:
+            self.proxy.stop()
+            self.proxy = None
 
     def stop_daemon(self):
         """As `systemctl stop docker` does: the containers are stopped, the engine is gone."""
         stop_process(self.process, 30)
+        self._stop_proxy()
 
     def kill9(self):
         """As if dockerd had crashed: containers go on, as does containerd."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self._stop_proxy()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.directory / "pid")
 
@@ -415,6 +464,8 @@ class Engine:
             return None
         if status != 200:
             raise LabError(f"engine: inspect {name}: {status} {answer}")
+        if self.kind.program == "podman":
+            pullet_engines.mend_inspect(answer)
         return answer
 
     def inspect_image(self, name):
@@ -441,18 +492,27 @@ class Engine:
     def events(self, since, until=None):
         """Container events between two time.time() values, oldest first. The engine keeps the
         last 64 to 256 of all its events."""
-        query = urllib.parse.urlencode({"since": f"{since:.9f}", "until": f"{until or time.time():.9f}",
-                                        "filters": json.dumps({"type": ["container"]})})
-        answer = self.call("GET", "/events?" + query)
+        until = until or time.time()
+        query = {"since": f"{since:.9f}", "until": f"{until:.9f}",
+                 "filters": json.dumps({"type": ["container"]})}
+        if self.kind.program == "podman":  # with an end in the past it stops anywhere
+            query["stream"] = "false"
+            del query["until"]
+        answer = self.call("GET", "/events?" + urllib.parse.urlencode(query))
         if answer is None or answer == b"":
             return []
-        return answer if isinstance(answer, list) else [answer]
+        answer = answer if isinstance(answer, list) else [answer]
+        for event in answer:
+            event["Action"] = {"remove": "destroy"}.get(event["Action"], event["Action"])  # podman
+        return [event for event in answer if event["timeNano"] <= until * 10**9]
 
     def pull(self, reference, headers=None):
         """reference: HOST/NAME:TAG or HOST/NAME@DIGEST."""
         name, tag = reference.split("@") if "@" in reference else reference.rsplit(":", 1)
         answer = self.call("POST", "/images/create?" + urllib.parse.urlencode(
             {"fromImage": name, "tag": tag}), headers=headers)
+        if isinstance(answer, bytes):  # podman does not say that it is JSON
+            answer = [json.loads(line) for line in answer.splitlines() if line.strip()]
         for entry in answer if isinstance(answer, list) else [answer]:
             if entry and "errorDetail" in entry:
                 raise LabError(f"engine: pull {reference}: {entry['errorDetail']}")
@@ -467,8 +527,21 @@ class Engine:
         self.call("POST", f"/containers/{name}/start")
         return identity
 
+    def docker(self, *arguments):
+        """The command of the engine's own suite."""
+        done = subprocess.run([*self.enter, "docker", "-H", self.url, *arguments], check=False,
+                              capture_output=True, text=True,
+                              env={**self.lab.environment, "DOCKER_CONTEXT": ""})
+        if done.returncode:
+            raise LabError(f"docker {' '.join(arguments)}: {done.stderr}")
+        return done.stdout.strip()
+
     def remove_container(self, name):
-        self.request("DELETE", f"/containers/{name}?force=1&v=1")
+        if self.kind.program == "podman":  # which lets go of none that others share something with
+            self.request("DELETE", f"/v4.0.0/libpod/containers/{name}?force=1&v=1&depend=1",
+                         versioned=False)
+        else:
+            self.request("DELETE", f"/containers/{name}?force=1&v=1")
 
     def clear(self):
         """All containers and all images."""
@@ -504,7 +577,7 @@ class Request:
 
     @property
     def by_engine(self):
-        return self.agent.startswith("docker/")
+        return self.agent.startswith(("docker/", "containers/"))  # podman's
 
 
 _ACCESS = re.compile(r'"([A-Z]+) (\S+) HTTP/[\d.]+" (\d+) (\d+) "[^"]*" "([^"]*)"')
@@ -563,6 +636,10 @@ class TokenServer:
             def do_GET(self):
                 server.answer(self)
 
+            def do_POST(self):  # containerd asks the OAuth 2 way, with a password in the form
+                size = int(self.headers.get("Content-Length", 0))
+                server.answer(self, urllib.parse.parse_qs(self.rfile.read(size).decode()))
+
             def log_message(self, *_):
                 pass
 
@@ -599,16 +676,20 @@ class TokenServer:
                               cwd=self.directory, check=True, capture_output=True)
         return (text + b"." + part(done.stdout)).decode()
 
-    def answer(self, handler):
-        query = urllib.parse.parse_qs(urllib.parse.urlsplit(handler.path).query)
+    def answer(self, handler, form=None):
+        query = form or urllib.parse.parse_qs(urllib.parse.urlsplit(handler.path).query)
         given = handler.headers.get("Authorization")
         self.requests.append((handler.path, given))
         want = self.user and "Basic " + base64.b64encode(":".join(self.user).encode()).decode()
+        if form and self.user:
+            given = (form.get("username"), form.get("password"))
+            want = tuple([word] for word in self.user)
         body = json.dumps({"errors": []})
         status = 401
         if not want or given == want:
             status = 200
-            body = json.dumps({"token": self.token(query.get("scope", [])), "expires_in": 300})
+            token = self.token(" ".join(query.get("scope", [])).split())
+            body = json.dumps({"token": token, "access_token": token, "expires_in": 300})
         handler.send_response(status)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(body)))
@@ -658,6 +739,7 @@ class Registry(RegistryClient):
         if self.tokens:
             self.authorization = lambda scope: "Bearer " + self.tokens.token([scope] if scope else [])
         lab.add(self)
+        lab.announce(self.address)
         self.start()
 
     def ref(self, name):
@@ -726,6 +808,7 @@ class Relay:
         self.reset()
         threading.Thread(target=self._accept, daemon=True).start()
         lab.add(self)
+        lab.announce(self.address)
 
     def reset(self):
         self.connections = self.up = self.down = 0
@@ -848,6 +931,17 @@ class Pullet:
                            f"{out.decode()}{err.decode()}") from None
         return Result(process.returncode, out.decode(errors="replace"),
                       err.decode(errors="replace"), time.monotonic() - start)
+
+    def order(self, what, name="app", timeout=120, **options):
+        """One pass for that purpose by pullet-update itself -> its events, the result the last."""
+        done = subprocess.run(
+            [self.build / "pullet-update", "--config", self.config, "--state-dir", self.state,
+             "--" + what, name], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=timeout, check=False, env={**self.lab.environment, MARK: self.mark}, **options)
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        if not events or "result" not in events[-1]:
+            raise LabError(f"pullet-update --{what} {name}: status {done.returncode}\n{done.stderr}")
+        return events
 
     def kill9(self, process):
         """SIGKILL to the process, its group, and helpers wherever they went."""

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """A registry that serves what a test puts into it and misbehaves where a test says so."""
 import hashlib
+import http.client
 import http.server
 import json
 import os
 import socket
 import ssl
 import threading
+import time
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -56,6 +58,7 @@ class Answer:
 class Seen:
     def __init__(self, method, path, headers, body):
         self.method, self.path, self.headers, self.body = method, path, headers, body
+        self.at = time.monotonic()
 
     @property
     def authorization(self):
@@ -67,6 +70,8 @@ class Seen:
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # A TLS greeting gets an answer that is seen to be HTTP, as containerd wants it.
+    default_request_version = "HTTP/1.1"
 
     def log_message(self, *args):
         pass
@@ -163,6 +168,34 @@ class Registry:
 
     def methods(self):
         return [s.method for s in self.seen]
+
+
+class Front(Registry):
+    """Stands before a real registry: what no hook answers is passed on."""
+
+    def __init__(self, behind, **options):
+        self.behind = behind
+        super().__init__(**options)
+
+    def ref(self, name):
+        return f"{self.host}/{name}"
+
+    def __getattr__(self, name):
+        return getattr(self.behind, name)
+
+    def serve(self, seen):
+        connection = http.client.HTTPConnection(self.behind.address, timeout=30)
+        try:
+            headers = {name: ", ".join(seen.headers.get_all(name)) for name in seen.headers
+                       if name not in ("Host", "Connection")}
+            connection.request(seen.method, seen.path, seen.body, headers)
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.headers), response.read())
+        finally:
+            connection.close()
+
+    def by_engine(self):
+        return [s for s in self.seen if s.headers.get("User-Agent", "").startswith("docker/")]
 
 
 def on(method=None, path=None, answer=None):

@@ -95,12 +95,12 @@ class Fetch:
         path.chmod(0o600)
         return path
 
-    def ask(self, image, platform="linux/arm/v7", known=(), measured=False):
+    def ask(self, image, platform="linux/arm/v7", known=(), measured=False, **more):
         os_name, architecture, *variant = platform.split("/")
         child = Child(self.config, measured)
         try:
             child.send({"image": image, "os": os_name, "architecture": architecture,
-                        "variant": variant[0] if variant else "", "known": list(known)})
+                        "variant": variant[0] if variant else "", "known": list(known), **more})
             reply = child.receive()
         finally:
             out, self.stderr = child.end()
@@ -237,6 +237,43 @@ def test_pinned_is_fetched_by_digest(fetch, registry):
     reply = fetch.ask(f"{registry.host}/app:tag@{digest}")
     assert reply["manifest"] == digest
     assert registry.methods() == ["GET"]
+
+
+def image_config(*ids):
+    return json.dumps({"rootfs": {"type": "layers", "diff_ids": list(ids)}}).encode()
+
+
+IDS = [sha256(b"%d" % i) for i in range(3)]
+
+
+@pytest.mark.parametrize("here,left", [
+    (IDS, 0), (IDS[:2], 4), (IDS[:1] + IDS[2:], 6), (IDS[1:], 7), (IDS + IDS, 0)])
+def test_layers_that_are_here_are_not_counted(fetch, registry, here, left):
+    config = image_config(*IDS)
+    member = manifest(config, (1, 2, 4))
+    registry.put("app", None, member)
+    digest = registry.put("app", None, index([("linux/arm/v7", member)]))
+    blob = f"/v2/app/blobs/{sha256(config)}"
+    registry.hooks.append(on("GET", blob, Answer(200, body=config)))
+    reply = fetch.ask(f"{registry.host}/app@{digest}", layers=here, measured=True)
+    assert reply["layer-bytes"] == left
+    assert [s.path for s in registry.seen][2:] == [blob]
+    check_memory(fetch)
+
+
+def test_config_that_names_more_layers_than_there_are(fetch, registry):
+    config = image_config(*IDS)
+    digest = registry.put("app", None, manifest(config, (1,)))
+    registry.hooks.append(on("GET", "/blobs/", Answer(200, body=config)))
+    assert fetch.ask(f"{registry.host}/app@{digest}", layers=IDS)["layer-bytes"] == 0
+
+
+def test_config_of_another_image(fetch, registry):
+    digest = registry.put("app", None, manifest(image_config(*IDS), (1, 2, 4)))
+    registry.hooks.append(on("GET", "/blobs/", Answer(200, body=image_config())))
+    fetch.fails(f"{registry.host}/app@{digest}", "EBADMSG", "something else", layers=IDS)
+    registry.hooks.clear()
+    fetch.fails(f"{registry.host}/app@{digest}", "ENOENT", layers=IDS)
 
 
 def test_no_platform(fetch, registry):

@@ -327,6 +327,23 @@ static void test_nobody_there(void **state)
 				    "directory");
 }
 
+/* The same failure is the same text: told once, it is not written down again. */
+static void test_no_times(void **state)
+{
+	struct http_options options = {.allow_plain = true};
+	struct http_request request = {
+		.method = "GET", .url = "http://127.0.0.1:1/", .body_max = 1};
+	_cleanup_http_ struct http *h = NULL;
+	struct http_response r;
+	struct error e = {0};
+
+	(void)state;
+	assert_int_equal(http_new(&options, &h, &e), 0);
+	assert_true(http_perform(h, &request, &r, &e) < 0);
+	assert_string_equal(e.text, "127.0.0.1:1: Failed to connect to 127.0.0.1 port 1: Couldn't "
+				    "connect to server");
+}
+
 static void test_schemes(void **state)
 {
 	static const char *const urls[] = {"http://127.0.0.1:1/", "file:///etc/passwd",
@@ -353,7 +370,8 @@ int main(void)
 		cmocka_unit_test(test_requests),       cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_stream),	       cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_limits_of_time), cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_nobody_there),   cmocka_unit_test(test_schemes),
+		cmocka_unit_test(test_no_times),       cmocka_unit_test(test_nobody_there),
+		cmocka_unit_test(test_schemes),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

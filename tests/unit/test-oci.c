@@ -54,9 +54,50 @@ static void test_manifest(void **state)
 			assert_string_equal(d.config.text, A);
 			assert_true(d.layer_bytes == 4294967301);
 			assert_int_equal(d.n_layers, 2);
+			assert_true(d.layers[0] == 5 && d.layers[1] == 4294967296);
 			assert_int_equal(d.size, strlen(text));
 			oci_document_free(&d);
 		}
+	}
+}
+
+static void test_shared_layers(void **state)
+{
+#define CONFIG(ids) "{\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[" ids "]}}"
+	static const struct {
+		const char *config;
+		const char *here[3];
+		size_t shared;
+	} cases[] = {
+		{CONFIG("\"" A "\",\"" B "\""), {A, B}, 2},
+		{CONFIG("\"" A "\",\"" B "\""), {A, B, A}, 2},
+		{CONFIG("\"" A "\",\"" B "\""), {A}, 1},
+		{CONFIG("\"" A "\",\"" B "\""), {A, A}, 1},
+		/* Upon another one it is another one. */
+		{CONFIG("\"" A "\",\"" B "\""), {B, B}, 0},
+		{CONFIG("\"" A "\",\"" B "\""), {NULL}, 0},
+		{CONFIG(""), {A}, 0},
+		{CONFIG("7,\"" A "\""), {A, A}, 0},
+		{"{}", {A}, 0},
+		{"[]", {A}, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		size_t n = strlen(cases[i].config), n_here = 0, shared = 99;
+		struct digest d = hash_bytes(cases[i].config, n), here[3];
+		struct error e = {0};
+
+		for (; n_here < 3 && cases[i].here[n_here]; n_here++)
+			assert_int_equal(digest_parse(cases[i].here[n_here], &here[n_here]), 0);
+		assert_int_equal(
+			oci_count_shared(cases[i].config, n, &d, here, n_here, &shared, &e), 0);
+		if (shared != cases[i].shared)
+			fail_msg("case %zu: %zu", i, shared);
+		/* Not what was asked for. */
+		assert_int_equal(
+			oci_count_shared(cases[i].config, n - 1, &d, here, n_here, &shared, &e),
+			-EBADMSG);
 	}
 }
 
@@ -93,8 +134,10 @@ static void test_untyped(void **state)
 
 	(void)state;
 	assert_int_equal(parse(manifest, TYPE_MANIFEST, &d, &e), 0);
+	oci_document_free(&d);
 	assert_int_equal(parse(manifest, NULL, &d, &e), 0);
 	assert_false(d.is_index);
+	oci_document_free(&d);
 	assert_int_equal(parse(index, TYPE_LIST, &d, &e), 0);
 	oci_document_free(&d);
 	assert_int_equal(parse(index, NULL, &d, &e), 0);
@@ -342,11 +385,11 @@ static void test_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_manifest),   cmocka_unit_test(test_index),
-		cmocka_unit_test(test_untyped),	   cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_hash_first), cmocka_unit_test(test_counts),
-		cmocka_unit_test(test_rank_order), cmocka_unit_test(test_choose),
-		cmocka_unit_test(test_text),
+		cmocka_unit_test(test_manifest),      cmocka_unit_test(test_index),
+		cmocka_unit_test(test_shared_layers), cmocka_unit_test(test_untyped),
+		cmocka_unit_test(test_refused),	      cmocka_unit_test(test_hash_first),
+		cmocka_unit_test(test_counts),	      cmocka_unit_test(test_rank_order),
+		cmocka_unit_test(test_choose),	      cmocka_unit_test(test_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

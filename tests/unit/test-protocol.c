@@ -53,7 +53,9 @@ static void test_request(void **state)
 				  .architecture = "arm",
 				  .variant = "v7",
 				  .known = known,
-				  .n_known = 2};
+				  .n_known = 2,
+				  .layers = &known[1],
+				  .n_layers = 1};
 	struct fetch_request back = {0};
 	_cleanup_json_ json_t *j = NULL;
 	struct error e = {0};
@@ -69,7 +71,10 @@ static void test_request(void **state)
 	assert_string_equal(back.variant, q.variant);
 	assert_int_equal(back.n_known, 2);
 	assert_string_equal(back.known[1].text, B);
+	assert_int_equal(back.n_layers, 1);
+	assert_string_equal(back.layers[0].text, B);
 	free((void *)back.known);
+	free((void *)back.layers);
 }
 
 static void assert_reply(const struct fetch_reply *a)
@@ -218,6 +223,8 @@ static void test_bad_requests(void **state)
 		REQUEST("[7]"),
 		REQUEST("[\"sha256:abc\"]"),
 		REQUEST("[\"" A "\",\"\"]"),
+		REQUEST("[\"" A "\"],\"layers\":{}"),
+		REQUEST("[\"" A "\"],\"layers\":[\"" A "\",7]"),
 	};
 
 	(void)state;

@@ -283,6 +283,23 @@ static void test_write_leftover(void **state)
 	assert_int_equal(unlinkat(dir, ".file.new", AT_REMOVEDIR), 0);
 }
 
+/* Root writes for the service's user, whose directory it is. */
+static void test_write_owner(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(fchown(dir, 12345, 23456), 0);
+	assert_int_equal(write_file_atomic_at(dir, "file", "a", 1), 0);
+	assert_int_equal(fstatat(dir, "file", &st, 0), 0);
+	assert_int_equal(st.st_uid, 12345);
+	assert_int_equal(st.st_gid, 23456);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(fchown(dir, 0, 0), 0);
+}
+
 static void test_write_all(void **state)
 {
 	_cleanup_close_ int fd = openat(dir, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -367,6 +384,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_write_fails, empty_dir),
 		cmocka_unit_test_teardown(test_write_dies, empty_dir),
 		cmocka_unit_test_teardown(test_write_leftover, empty_dir),
+		cmocka_unit_test_teardown(test_write_owner, empty_dir),
 		cmocka_unit_test_teardown(test_write_all, empty_dir),
 		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_clock_and_boot),

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Killed at any system call, an update comes to the end it would have come to: a sample, spread over
+all instants. tests/engine/crash --all runs every one."""
+
+import os
+import sys
+import time
+
+import pytest
+
+import pullet_trace
+from pullet_crash import STORIES, Campaign, Scene, spread
+
+SAMPLE = {"update": 4, "rollback": 3}  # of the others 1, and a pair of each
+SEED = int(os.environ.get("PULLET_SEED", time.time_ns() % 10**9))
+
+
+@pytest.mark.parametrize("side, files", [("before", ["a"]), ("after", ["b"])])
+def test_before_and_after_a_call(tmp_path, side, files):
+    """Killed before it, a call was not carried out; killed after it, it was."""
+    (tmp_path / "a").write_text("")
+    trace = pullet_trace.run(
+        [sys.executable, "-c", f"import os; os.rename('{tmp_path}/a', '{tmp_path}/b')"],
+        lambda call, where, _: "process" if (call.text, where) == ("rename a", side) else None)
+    assert trace.struck == f"{side} {trace.calls[-1]}" and trace.status == -9
+    assert os.listdir(tmp_path) == files
+
+
+@pytest.fixture(scope="module")
+def campaign(lab, engine, registry):
+    print(f"PULLET_SEED={SEED}")
+    campaign = Campaign(lab, engine, registry, SEED)
+    yield campaign
+    engine.clear()
+
+
+def test_broken_promises_are_seen(lab, engine, registry):
+    """Two at once, and somebody's leavings."""
+    scene = Scene(lab, engine, registry, STORIES[1], "seen")
+    scene.learn()
+    scene.set_up()
+    scene.play()
+    engine.run("seen.next", scene.image)
+    (scene.pullet.state / ".seen.json.new").write_text("")
+    faults = scene.broken_promises(scene.picture())
+    assert "seen: 2 ran at once" in faults
+    assert "containers seen.next: left over" in faults
+    assert any(fault.startswith("files") for fault in faults), faults
+
+
+@pytest.mark.parametrize("story", STORIES, ids=[story.name for story in STORIES])
+def test_killed_at_any_instant(campaign, story):
+    scene = campaign.scene(story)
+    instants = scene.instants()
+    assert len(instants) > 200  # the trace is not blind
+    for instant in spread(instants, SAMPLE.get(story.name, 1), campaign.dice):
+        trial = campaign.trial(scene, instant)
+        assert not trial.faults, trial
+    trial = campaign.pair(scene, instants)
+    assert not trial.faults, trial
+    print(f"{story.name}: {len(scene.calls)} points; so far {campaign.summary()}")
+
+
+def test_engine_killed_at_any_instant(campaign):
+    trial = campaign.engine_trial(campaign.scene(STORIES[0]))
+    assert not trial.faults, trial

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""Containers that share a namespace with the updated one follow it, and come back with it."""
+
+import os
+
+import pytest
+
+from pullet_lab import actor
+
+ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
+
+
+def house_with(house, followers, **publish):
+    """The container "app" made by hand, and followers {name: (mode key, whom)} of an image of their
+    own. -> what was published"""
+    first = house.publish(**publish)
+    house.registry.publish(house.repository + "/side", "stable", actor("wait"))
+    side = house.registry.ref(house.repository + "/side:stable")
+    house.engine.pull(side)
+    house.engine.pull(house.image)
+    house.engine.run("app", house.image, HostConfig={"RestartPolicy": ALWAYS,
+                                                     "IpcMode": "shareable"})
+    for name, (key, whom) in followers.items():
+        house.engine.run(name, side, Env=["OWN=1"],
+                         HostConfig={key: "container:" + whom, "RestartPolicy": ALWAYS})
+    house.configure()
+    return first
+
+
+def namespace(house, name, kind):
+    pid = house.engine.inspect(name)["State"]["Pid"]
+    assert pid, f"{name} does not run"
+    return os.readlink(f"/proc/{pid}/ns/{kind}")
+
+
+def check(house, followers, before):
+    """Each runs, in the very namespace of the one it follows, with all that it had."""
+    names = house.engine.containers()
+    assert not [name for name in names if name.endswith((".next", ".prev"))], names
+    for name, (key, whom) in followers.items():
+        kind = {"NetworkMode": "net", "PidMode": "pid", "IpcMode": "ipc"}[key]
+        assert namespace(house, name, kind) == namespace(house, whom, kind), name
+        now = house.engine.inspect(name)
+        assert now["HostConfig"]["RestartPolicy"] == ALWAYS
+        assert now["HostConfig"][key] == "container:" + house.engine.inspect(whom)["Id"]
+        assert now["Config"]["Image"] == before[name]["Config"]["Image"]
+        assert now["Image"] == before[name]["Image"]
+        assert "OWN=1" in now["Config"]["Env"]
+
+
+SETS = {
+    "network": {"side": ("NetworkMode", "app")},
+    "two": {"side": ("PidMode", "app"), "other": ("NetworkMode", "app")},
+    "chain": {"side": ("IpcMode", "app"), "far": ("PidMode", "side")},
+}
+
+
+@pytest.mark.parametrize("kind", SETS)
+def test_update_and_rollback(house, kind):
+    followers = SETS[kind]
+    house_with(house, followers)
+    before = {name: house.engine.inspect(name) for name in followers}
+    second = house.publish()
+    house.once("updated")
+    house.check(second, policy="always")
+    check(house, followers, before)
+    assert not {house.engine.inspect(name)["Id"] for name in followers} & \
+               {entry["Id"] for entry in before.values()}
+
+    kept = {name: house.engine.inspect(name)["Id"] for name in followers}
+    house.publish("exit", 3)
+    house.once("rolled-back")
+    house.check(second, policy="always")
+    check(house, followers, before)
+    assert {name: house.engine.inspect(name)["Id"] for name in followers} == kept
+
+    third = house.publish()
+    house.once("updated")
+    house.check(third, policy="always")
+    check(house, followers, before)
+
+
+def test_stopped_follower_stays_stopped(house):
+    followers = {"side": ("NetworkMode", "app")}
+    house_with(house, followers)
+    house.engine.call("POST", "/containers/side/stop?t=0")
+    second = house.publish()
+    house.once("updated")
+    app = house.check(second)
+    side = house.engine.inspect("side")
+    assert not side["State"]["Running"]
+    assert side["HostConfig"]["NetworkMode"] == "container:" + app["Id"]
+    house.engine.call("POST", "/containers/side/start")  # and can be started
+
+
+def test_follower_that_cannot_live_with_the_new_one(house):
+    """It shares the process space, and its healthy life is part of the verdict."""
+    followers = {"side": ("NetworkMode", "app")}
+    house_with(house, followers)
+    before = {"side": house.engine.inspect("side")}
+    first = house.engine.inspect("app")
+    # The engine refuses to start the follower: the new one is a one-shot, its network is gone.
+    house.publish("exit", 0)
+    house.configure(health="exit")
+    entry = house.once("rolled-back")
+    assert "side" in entry["reason"], entry
+    assert house.engine.inspect("app")["Id"] == first["Id"]
+    check(house, followers, before)
+
+
+def test_paused_or_odd_follower_refuses(house):
+    followers = {"side": ("NetworkMode", "app")}
+    house_with(house, followers)
+    before = house.engine.inspect("app")
+    house.engine.call("POST", "/containers/side/pause")
+    house.publish()
+    house.once("refused", "container side")
+    house.untouched(before)
+    house.engine.call("POST", "/containers/side/unpause")
+    house.once("updated")
+
+
+def test_too_many(house):
+    house_with(house, {f"side{i}": ("NetworkMode", "app") for i in range(9)})
+    before = house.engine.inspect("app")
+    house.publish()
+    house.once("refused", "more than 8")
+    house.untouched(before)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Where podman's Docker-compatible socket goes its own way. Only there."""
+
+import pytest
+
+from conftest import UP
+from pullet_lab import wait_for
+
+CHECK = {"Test": ["CMD", "/actor", "exit", "0"], "Interval": 3600 * 10**9, "Retries": 1}
+SICK = {**CHECK, "Test": ["CMD", "/actor", "exit", "1"]}
+
+
+@pytest.fixture(autouse=True)
+def only_podman(engine):
+    if engine.kind.program != "podman":
+        pytest.skip("for podman only")
+
+
+def check_now(house, container):
+    """What systemd does at each interval of a health check, on a machine that has systemd."""
+    house.engine.call("GET", f"/v4.0.0/libpod/containers/{container}/healthcheck", versioned=False)
+
+
+@pytest.mark.parametrize("check, want", [(CHECK, "updated"), (SICK, "rolled-back")],
+                         ids=["healthy", "unhealthy"])
+def test_health_is_what_podman_says(house, check, want):
+    """podman keeps a HEALTHCHECK in images of docker's format, not in OCI's."""
+    first, _ = house.up()
+    house.configure(create=UP, health_period="60s")
+    second = house.publish("wait", media="docker", config={"Healthcheck": check})
+    process = house.pullet.spawn("--once", "--json")
+    try:
+        wait_for("the new one", lambda: house.engine.containers() == {
+            "app": "running", "app.prev": "exited"})
+        check_now(house, "app")
+        assert process.wait(30) == (want != "updated")  # at once, not after the whole period
+    finally:
+        house.pullet.kill9(process)
+    house.check(second if want == "updated" else first, policy="always")
+
+
+def test_never_checked_is_not_healthy(house):
+    """Without systemd nobody runs the check: that is no reason to trust the new one."""
+    first, _ = house.up()
+    house.publish("wait", media="docker", config={"Healthcheck": CHECK})
+    house.once("rolled-back", reason="health")
+    house.check(first, policy="always")
+
+
+def test_what_podman_fills_in_does_not_stay(house):
+    """Successors are made for the new image's defaults and their own host name."""
+    house.adopt(house.publish(config={"WorkingDir": "/one"}), Env=["MINE=1"])
+    house.configure()
+    second = house.publish(config={"StopSignal": "SIGINT", "Env": ["HOME=/new", "PATH=/new"]})
+    house.once("updated")
+    house.check(second)
+    config = house.engine.call("GET", "/containers/app/json")["Config"]
+    environment = dict(variable.split("=", 1) for variable in config["Env"])
+    assert environment["HOSTNAME"] == config["Hostname"] == house.engine.inspect("app")["Id"][:12]
+    assert environment["HOME"] == environment["PATH"] == "/new" and environment["MINE"] == "1"
+    assert (config["WorkingDir"], config["StopSignal"]) == ("/", "2")

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""An engine with bridge networks, seen by nobody else: what is started within own_network() lives in
+a network namespace of its own, this program's sockets included."""
+
+import contextlib
+import ctypes
+import os
+import subprocess
+
+from pullet_lab import Engine, LabError
+
+CLONE_NEWNET = 0x40000000
+
+
+@contextlib.contextmanager
+def own_network():
+    libc = ctypes.CDLL(None, use_errno=True)
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        if libc.unshare(CLONE_NEWNET):
+            raise LabError(f"a network namespace: {os.strerror(ctypes.get_errno())}")
+        try:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            yield
+        finally:
+            if libc.setns(home, CLONE_NEWNET):
+                os._exit(1)  # everything after this would happen in the wrong place
+    finally:
+        os.close(home)
+
+
+class BridgedEngine(Engine):
+    """With the default bridge; arguments: more for dockerd."""
+
+    def __init__(self, lab, name="bridged", arguments=()):
+        self.arguments = arguments
+        super().__init__(lab, name)
+
+    def start(self):
+        spawn = self.lab.spawn
+
+        def with_bridge(command, **options):
+            if "--bridge" in command:
+                at = command.index("--bridge")
+                command = [*command[:at], *command[at + 2:], *self.arguments]
+            return spawn(command, **options)
+
+        self.lab.spawn = with_bridge
+        try:
+            super().start()
+        finally:
+            self.lab.spawn = spawn
+
+    def docker(self, *arguments):
+        """The engine's own command line."""
+        enter = self.enter
+        command = [*enter, "docker", "-H", self.url, *map(str, arguments)]
+        environment = {**self.lab.environment, "PATH": "/usr/bin:" + self.lab.environment["PATH"],
+                       "DOCKER_CONTEXT": ""}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        if done.returncode:
+            raise LabError(f"{' '.join(command[len(enter) + 3:])}: {done.stderr}")
+        return done.stdout.strip()

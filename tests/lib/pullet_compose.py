@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""docker compose, version 1 of Debian 12 and version 2 of later suites, and a project of it.
+
+    pullet_compose.py SUITE...    brings the docker-compose of these suites into the cache"""
+
+import contextlib
+import ctypes
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import pullet_engines
+
+CLONE_NEWNET = 0x40000000
+PROGRAM = "usr/libexec/docker/cli-plugins/docker-compose"  # also runs without docker, by itself
+V1 = "/usr/bin/docker-compose"
+
+
+def kept(suite):
+    return pullet_engines.cache() / f"docker-compose-{suite}"
+
+
+def program(suite):
+    """Where docker-compose of a Debian suite is, or would be."""
+    return V1 if suite == "bookworm" else str(kept(suite) / PROGRAM)
+
+
+def bring(suite):
+    """The package alone, from where this machine has Debian from. It needs nothing but libc."""
+    target = kept(suite)
+    if target.is_dir():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".compose-", dir=target.parent) as directory:
+        for name in ("lists/partial", "archives/partial"):
+            os.makedirs(f"{directory}/{name}")
+
+        def apt(*arguments):
+            options = {"Dir::Etc::SourceList": directory + "/sources.list",
+                       "Dir::Etc::SourceParts": "-", "Dir::State::Lists": directory + "/lists",
+                       "Dir::Cache": directory, "APT::Sandbox::User": "root",
+                       "Acquire::Languages": "none", "Acquire::Check-Valid-Until": "false"}
+            return subprocess.run(
+                ["apt-get", "-qq", *(f"-o{k}={v}" for k, v in options.items()), *arguments],
+                cwd=directory, stdin=subprocess.DEVNULL, check=True)
+
+        pathlib.Path(directory, "sources.list").write_text(
+            f"deb {pullet_engines.mirror()} {suite} main\n")
+        apt("update")
+        apt("download", "docker-compose")
+        package, = pathlib.Path(directory).glob("*.deb")
+        subprocess.run(["dpkg-deb", "-x", package, directory + "/tree"], check=True)
+        os.rename(directory + "/tree", target)
+
+
+@contextlib.contextmanager
+def network_namespace():
+    """What is started meanwhile by this thread sees a network of its own, with nothing but lo."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def check(result):
+        if result < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    with open("/proc/thread-self/ns/net") as ours:
+        check(libc.unshare(CLONE_NEWNET))
+        try:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            yield
+        finally:
+            check(libc.setns(ours.fileno(), CLONE_NEWNET))
+
+
+class Project:
+    """One compose file in a directory of its own, and the command."""
+
+    def __init__(self, lab, engine, suite, name):
+        self.lab, self.engine, self.name = lab, engine, name
+        self.program, self.v1 = program(suite), suite == "bookworm"
+        self.directory = lab.path(name)
+        self.directory.mkdir()
+        self.environment = {}
+
+    def write(self, services, **more):
+        # YAML is a superset of JSON.
+        (self.directory / "docker-compose.yml").write_text(
+            json.dumps({"services": services, **more}, indent=1))
+
+    def container(self, service, number=1):
+        return ("_" if self.v1 else "-").join([self.name, service, str(number)])
+
+    def __call__(self, *arguments, may_fail=False):
+        """-> what it printed."""
+        done = subprocess.run(
+            [self.program, "--ansi", "never", *arguments],
+            cwd=self.directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, check=False,
+            env={**self.lab.environment, "DOCKER_HOST": self.engine.url,
+                 "HOME": str(self.directory), **self.environment})
+        assert may_fail or done.returncode == 0, f"docker-compose {' '.join(arguments)}:\n{done.stdout}"
+        return done.stdout
+
+    def containers(self):
+        """Name -> inspect of all that carry the project's label."""
+        out = {}
+        for name in self.engine.containers():
+            inspect = self.engine.inspect(name)
+            if inspect and inspect["Config"]["Labels"].get("com.docker.compose.project") == self.name:
+                out[name] = inspect
+        return out
+
+    def lives(self):
+        """What changes when a container is made anew, or only restarted."""
+        return {name: (inspect["Id"], inspect["State"]["StartedAt"], inspect["RestartCount"])
+                for name, inspect in self.containers().items()}
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        bring(argument)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""Other engines than the machine's: Debian's docker.io and podman of other suites, each in a tree of
+its own. A tree is made once by mmdebstrap and kept in a cache; an engine runs in a mount namespace
+whose root is that tree, with this machine's processes, devices and temporary files."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+
+PACKAGES = {  # suite -> what its tree holds
+    "bookworm": ["mount", "docker.io"],
+    "trixie": ["mount", "docker.io", "docker-cli", "podman", "catatonit", "aardvark-dns",
+               "nftables"],
+    "sid": ["mount", "docker.io", "docker-cli"],
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the matrix."""
+    name: str
+    about: str
+    suite: str = None  # of its tree; None: the machine's own
+    program: str = "dockerd"
+    containerd_store: bool = False
+    minimum: str = None  # oldest API version it takes, by a proxy; None: as it is
+    cgroup2: bool = False
+
+    @property
+    def keeps_digests(self):
+        """Whether an image that was pulled by its tag is known by its digest when that has moved."""
+        return self.program == "dockerd" and not self.containerd_store
+
+
+KINDS = {kind.name: kind for kind in [
+    Kind("machine", "the machine's own docker.io, or that of PULLET_ENGINE_PATH"),
+    Kind("bookworm", "docker.io 20.10", "bookworm"),
+    Kind("trixie", "docker.io 26.1", "trixie"),
+    Kind("trixie-containerd", "docker.io 26.1, containerd image store", "trixie",
+         containerd_store=True),
+    Kind("sid", "docker.io 28.5", "sid"),
+    Kind("sid-containerd", "docker.io 28.5, containerd image store", "sid", containerd_store=True),
+    Kind("sid-minimum", "docker.io 28.5, containerd image store, API 1.44 or newer only, as "
+         "Engine 29", "sid", containerd_store=True, minimum="1.44"),
+    Kind("sid-cgroup2", "docker.io 28.5 on cgroup v2 alone", "sid", cgroup2=True),
+    Kind("podman", "podman 5's Docker-compatible socket", "trixie", program="podman"),
+]}
+
+
+class EngineError(Exception):
+    """An engine that cannot be had; the text says why."""
+
+
+def chosen():
+    """The kind that PULLET_ENGINE names."""
+    name = os.environ.get("PULLET_ENGINE") or "machine"
+    if name not in KINDS:
+        raise EngineError(f"PULLET_ENGINE={name}: there are {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+# --- trees -------------------------------------------------------------------------------------
+
+
+def cache():
+    base = os.environ.get("XDG_CACHE_HOME") or "/var/cache"
+    return pathlib.Path(os.environ.get("PULLET_TREES") or base + "/pullet-tests")
+
+
+def tree(suite):
+    path = cache() / suite
+    if not path.is_dir():
+        raise EngineError(f"{path} is not there: `tests/engine/matrix --trees` makes it")
+    return path
+
+
+def _apt(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def mirror():
+    """Where this machine has Debian from."""
+    for line in _apt("apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)"):
+        label, _, uri = line.rpartition(" ")
+        if label == "Debian":
+            return uri
+    raise EngineError("apt knows no Debian mirror here: `apt-get update` first")
+
+
+def make_tree(suite, log=None):
+    """The tree of a suite, unless it is there already."""
+    path = cache() / suite
+    if path.is_dir():
+        return path
+    if not shutil.which("mmdebstrap"):
+        raise EngineError("mmdebstrap is not installed")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = pathlib.Path(tempfile.mkdtemp(prefix=suite + ".", dir=path.parent))
+    # What apt needs to reach the mirror here (proxies, certificates), it needs there.
+    settings = _apt("apt-config", "dump", "--format", '%F "%v";%n', "Acquire")
+    # Sid's index is valid for a week, and a mirror may lag behind.
+    settings += ['Acquire::Check-Valid-Until "false";', 'Acquire::Languages "none";']
+    command = ["mmdebstrap", "--variant=apt", "--include=" + ",".join(PACKAGES[suite]),
+               *(f"--aptopt={line}" for line in settings),
+               *(f"--dpkgopt=path-exclude=/usr/share/{of}/*" for of in ("doc", "man", "locale")),
+               suite, str(new), f"deb {mirror()} {suite} main"]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
+        if done.returncode:
+            raise EngineError(f"mmdebstrap {suite}: status {done.returncode}"
+                              + (f", see {log.name}" if log else ""))
+        new.chmod(0o755)
+        new.rename(path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return path
+
+
+# --- a namespace -------------------------------------------------------------------------------
+
+# An overlay in memory keeps the tree as it was made. Temporary files, the engine's among them, are
+# the machine's, so that a path means the same inside and outside.
+_SETUP = """
+set -e
+lab=$1 tree=$2 cgroup2=$3; shift 3
+mount --make-rprivate /
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work
+mount -t overlay overlay "$tree" -o "lowerdir=$tree,upperdir=/mnt/upper,workdir=/mnt/work"
+cd "$tree"
+for of in proc sys dev; do mount --rbind /$of $of; done
+mount -t tmpfs tmpfs dev/shm
+mount -t tmpfs -o mode=755 tmpfs run
+if [ -n "$cgroup2" ]; then
+	umount -R sys/fs/cgroup
+	mount -t cgroup2 cgroup2 sys/fs/cgroup
+fi
+for of; do
+	mkdir -p "./$of"
+	mount --bind "$of" "./$of"
+done
+mount --rbind "$lab" "./$lab"
+mkdir -p old
+pivot_root . old
+umount -l /old
+touch /run/pullet-ready
+exec sleep infinity
+"""
+
+
+class Namespace:
+    """A mount namespace with a tree as its root, for as long as its process lives. enter is what
+    comes before a command."""
+
+    def __init__(self, lab, kind):
+        if os.geteuid() != 0:
+            raise EngineError("an engine in a tree needs root")
+        temporary = sorted({str(pathlib.Path(tempfile.gettempdir()).resolve()),
+                            str(lab.directory.parent)})
+        self.process = subprocess.Popen(
+            ["unshare", "-m", "--propagation", "private", "sh", "-c", _SETUP, "sh",
+             str(lab.directory), str(tree(kind.suite)), "yes" if kind.cgroup2 else "", *temporary],
+            env={**lab.environment, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            start_new_session=True)
+        self.root = pathlib.Path(f"/proc/{self.process.pid}/root")
+        self.enter = ["nsenter", f"--mount=/proc/{self.process.pid}/ns/mnt", "--"]
+
+    def ready(self):
+        if self.process.poll() is not None:
+            raise EngineError("a namespace for the engine: "
+                              + self.process.stderr.read().decode(errors="replace"))
+        return (self.root / "run/pullet-ready").exists()
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
+
+
+# --- podman ------------------------------------------------------------------------------------
+
+
+def trust(namespace, registries):
+    """podman takes plain http from no registry that it was not told of, before it starts (reading
+    this again at SIGHUP, it forgets where its volumes are)."""
+    (namespace.root / "etc/containers/registries.conf").write_text("".join(
+        f'[[registry]]\nlocation = "{address}"\ninsecure = true\n' for address in registries))
+
+
+def podman(namespace, directory, url):
+    """The command of podman's service. Its own containers' clean-up finds all in the usual places."""
+    (namespace.root / "etc/containers/containers.conf").write_text(
+        '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+        'runtime = "runc"\n')  # crun starts nothing beside cgroup v1
+    (directory / "data").mkdir(exist_ok=True)
+    return ["sh", "-c", 'where=/var/lib/containers; mkdir -p $where; '
+            'mountpoint -q $where || mount --bind "$0" $where; '
+            'exec podman system service --time 0 "$1"', directory / "data", url]
+
+
+def mend_inspect(container):
+    """Without what podman fills in when it starts a container, and with docker's word for its end."""
+    config, state = container["Config"], container["State"]
+    own = ("container=podman", "HOME=", "HOSTNAME=" + config["Hostname"], "PATH=/usr/local/sbin:")
+    config["Env"] = [e for e in config["Env"] or [] if not e.startswith(own)]
+    state["Status"] = {"stopped": "exited"}.get(state["Status"], state["Status"])

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Somebody between the agent and the engine, who strikes just before or just after one call: with it
+every moment of an update can be had on demand, and again."""
+
+import contextlib
+import re
+import threading
+from dataclasses import dataclass
+
+from pullet_versions import VersionProxy
+
+HANG, CUT = "hang", "cut"  # what strike() may return, beside (status, message)
+
+
+@dataclass
+class Call:
+    number: int  # of all calls
+    change: int  # of those that change something; None for the others
+    method: str
+    path: str  # without version and query
+    done: bool = False  # the engine has done it, its answer is not delivered yet
+
+    def __str__(self):
+        return f"{self.method} {re.sub('[0-9a-f]{64}', 'ID', self.path)}"
+
+
+class Meddler(VersionProxy):
+    """strike(call) is called before (call.done: after) each call. What it returns becomes of the call:
+    None: it goes on; HANG: no answer, ever; CUT: no answer, the connection ends; (status, message):
+    the engine's refusal. calls: all that came."""
+
+    def __init__(self, path, engine, strike=lambda call: None, **versions):
+        self.url = f"unix://{path}"
+        self.strike, self.calls, self.faults = strike, [], []
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        super().__init__(path, engine.socket, **versions)
+
+    def stop(self):
+        self._stopped.set()
+        super().stop()
+
+    def changes(self):
+        return [str(call) for call in self.calls if call.change]
+
+    def forward(self, client, request):
+        head, _, body = request.partition(b"\r\n\r\n")
+        method, path = head.decode("latin-1").split(" ")[:2]
+        path = re.sub(r"^/v[0-9.]+", "", path).partition("?")[0]
+        with self._lock:
+            change = len(self.changes()) + 1 if method != "GET" else None
+            call = Call(len(self.calls) + 1, change, method, path)
+            self.calls.append(call)
+        if self.meddle(client, call):
+            return
+        if path == "/events":
+            super().forward(client, request)
+            return
+        length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.I)
+        while length and len(body) < int(length[1]):
+            more = client.recv(65536)
+            body += more
+            request += more
+        answer = b""
+        with self.connect() as real:
+            real.sendall(request)
+            while data := real.recv(65536):
+                answer += data
+        call.done = True
+        if not self.meddle(client, call):
+            client.sendall(answer)
+
+    def meddle(self, client, call):
+        """True when that was all that becomes of the call."""
+        try:
+            what = self.strike(call)
+        except Exception as error:  # for the test to see
+            self.faults.append(error)
+            raise
+        if what is None:
+            return False
+        if what == HANG:
+            client.settimeout(0.5)
+            while not self._stopped.is_set():
+                with contextlib.suppress(TimeoutError):
+                    if not client.recv(1):
+                        break
+        elif what != CUT:
+            self.answer(client, what[0], {"message": what[1]})
+        return True

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: MIT
+"""The .deb: built twice the same, clean by Debian's own judges, small; it installs, upgrades, leaves and
+forgets in a clean tree, with and without Docker, and comes from a signed repository."""
+
+import contextlib
+import functools
+import http.server
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import threading
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BUILD_DEB, APT_REPO = TOP / "packaging/build-deb", TOP / "packaging/apt-repo"
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "/var/cache") / "pullet-tests"
+
+
+def run(*command, check=True, **options):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **options)
+    assert not check or done.returncode == 0, f"{command}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
+    return done
+
+
+def field(deb, name):
+    return run("dpkg-deb", "-f", deb, name).stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The packages of this machine's suite and architecture: (pullet.deb, directory)."""
+    out = tmp_path_factory.mktemp("deb")
+    run(BUILD_DEB, "--here", "--out", out)
+    (deb,) = out.glob("pullet_*.deb")
+    return deb, out
+
+
+@pytest.fixture(scope="session")
+def newer(tmp_path_factory):
+    """The same with a higher version."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("newer")
+    files = run("git", "-c", f"safe.directory={TOP}", "-C", TOP, "ls-files").stdout.splitlines()
+    for name in files:
+        if (TOP / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(TOP / name, source / name)
+    changelog = source / "packaging/debian/changelog"
+    text = changelog.read_text()
+    version = re.match(r"pullet \((.*?)\)", text)[1]
+    changelog.write_text(text.replace(f"({version})", f"({version}+1)", 1))
+    run(BUILD_DEB, "--here", "--source", source, "--out", out)
+    (deb,) = out.glob("pullet_*.deb")
+    return deb
+
+
+def test_built_twice_the_same(built, tmp_path):
+    """In another directory, with another umask, home, locale and time zone."""
+    copy = tmp_path / "elsewhere"
+    run("git", "-c", f"safe.directory={TOP}", "clone", "-q", "--shared", TOP, copy)
+    for name in run("git", "-c", f"safe.directory={TOP}", "-C", TOP, "ls-files", "-m", "-o",
+                    "--exclude-standard").stdout.splitlines():
+        if (TOP / name).exists():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(TOP / name, copy / name)
+    shutil.rmtree(copy / ".git")
+    out = tmp_path / "out"
+    run("sh", "-c", f"umask 027; exec {BUILD_DEB} --here --source {copy} --out {out}",
+        env={**os.environ, "TZ": "Pacific/Chatham", "LC_ALL": "C", "HOME": "/", "TMPDIR": str(tmp_path)})
+    deb, _ = built
+    assert (out / deb.name).read_bytes() == deb.read_bytes()
+    symbols = next(out.glob("pullet-dbgsym_*.deb"))
+    assert symbols.read_bytes() == (built[1] / symbols.name).read_bytes()
+
+
+def test_debians_judges(built):
+    deb, out = built
+    done = run("lintian", "--allow-root", "--fail-on", "error,warning", deb, check=False)
+    assert done.returncode == 0, done.stdout
+    run("blhc", "--all", next(out.glob("*.log")))
+
+
+def test_binaries_are_hardened(built, tmp_path):
+    run("dpkg-deb", "-x", built[0], tmp_path)
+    programs = [path for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes()[:4] == b"\x7fELF"]
+    assert len(programs) >= 3
+    for program in programs:
+        run("hardening-check", "--nocfprotection", program)
+        assert "RUNPATH" not in run("readelf", "-d", program).stdout
+
+
+def test_small_and_modest(built):
+    deb, _ = built
+    assert int(field(deb, "Installed-Size")) < 400
+    depends = {re.match(r"[\w.+-]+", word.strip())[0] for word in field(deb, "Depends").split(",")}
+    assert depends - {"systemd"} <= {"libc6", "libcurl4", "libcurl4t64", "libjansson4", "libssl3", "libssl3t64",
+                                     "libsystemd0"}, depends
+    assert "docker" not in field(deb, "Depends")
+    assert not field(deb, "Conflicts")
+
+
+# --- in a clean tree ----------------------------------------------------------------------------
+
+
+def clean_tree(libraries):
+    """A minimal tree of this machine's suite with the libraries, made once."""
+    suite = run("sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME").stdout.strip()
+    path = CACHE / f"install-{suite}"
+    if not path.is_dir():
+        settings = [line for line in
+                    run("apt-config", "dump", "--format", '%F "%v";%n', "Acquire").stdout.splitlines() if line]
+        mirror = next(line.split()[1] for line in run(
+            "apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)").stdout.splitlines()
+            if line.startswith("Debian "))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        shutil.rmtree(new, ignore_errors=True)
+        run("mmdebstrap", "--variant=apt", "--include=" + ",".join(["systemd", "gpgv", *libraries]),
+            *(f"--aptopt={line}" for line in settings), suite, new, f"deb {mirror} {suite} main")
+        new.rename(path)
+    return path
+
+
+class Tree:
+    """A clean tree in a namespace of its own; what happens in it is gone with it."""
+
+    SETUP = """set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+mount -t overlay overlay /mnt/root -o "lowerdir=$1,upperdir=/mnt/upper,workdir=/mnt/work"
+for of in proc sys dev; do mount --rbind /$of /mnt/root/$of; done
+mkdir -p /mnt/root/lab
+mount --bind "$2" /mnt/root/lab
+echo ready
+exec sleep infinity"""
+
+    def __init__(self, base, shared):
+        self.shared = shared
+        self.process = subprocess.Popen(["unshare", "-m", "sh", "-c", self.SETUP, "-", str(base), str(shared)],
+                                        stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "ready\n"
+
+    def sh(self, script, check=True):
+        return run("nsenter", "-m", "-t", self.process.pid, "chroot", "/mnt/root", "env", "-i",
+                   "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "sh", "-euc", script,
+                   check=check)
+
+    def files(self):
+        """Every path with its kind and mode; caches, logs and dpkg's own books left out."""
+        found = self.sh("find / -xdev \\( -path /lab -o -path /tmp -o -path /var/cache -o -path /var/log "
+                        "-o -path /var/lib/dpkg -o -path /var/lib/apt -o -path /root \\) -prune "
+                        "-o -printf '%p %y %m\\n'").stdout
+        return {line for line in found.splitlines()
+                if not re.search(r"__pycache__|/etc/\.pwd\.lock|/etc/(passwd|group|shadow|gshadow)-", line)}
+
+    def accounts(self):
+        return self.sh("cut -d: -f1 /etc/passwd; cut -d: -f1,4 /etc/group").stdout
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def tree(built, tmp_path):
+    libraries = [re.match(r"[\w.+-]+", word.strip())[0] for word in field(built[0], "Depends").split(",")]
+    tree = Tree(clean_tree([name for name in libraries if name != "systemd"]), tmp_path)
+    yield tree
+    tree.close()
+
+
+def test_install_upgrade_remove_purge(tree, built, newer, tmp_path):
+    shutil.copy(built[0], tmp_path / "one.deb")
+    shutil.copy(newer, tmp_path / "two.deb")
+    before, accounts = tree.files(), tree.accounts()
+
+    done = tree.sh("dpkg -i /lab/one.deb 2>&1")  # Docker is not there
+    assert "rror" not in done.stdout, done.stdout
+    assert tree.sh("stat -c '%U %a' /var/lib/pullet").stdout.split() == ["pullet", "700"]
+    tree.sh("pulletd --version; dpkg --verify pullet")
+    # Its own files and what they make necessary, nothing else.
+    strange = {line for line in tree.files() - before
+               if not re.search(r"pullet|deb-systemd-helper-enabled|\.target\.wants d", line)}
+    assert not strange, strange
+
+    # What the operator wrote and what the agent remembers outlive an upgrade and a removal.
+    tree.sh("echo '# mine' >>/etc/pullet/pullet.conf; echo '{}' >/var/lib/pullet/hello.json")
+    tree.sh("dpkg -i /lab/two.deb")
+    assert tree.sh("dpkg-query -W -f '${Version}' pullet").stdout.count("+1")
+    tree.sh("grep -q '# mine' /etc/pullet/pullet.conf; test -e /var/lib/pullet/hello.json")
+    tree.sh("dpkg -r pullet")
+    tree.sh("grep -q '# mine' /etc/pullet/pullet.conf; test -e /var/lib/pullet/hello.json; ! test -e /usr/sbin/pulletd")
+    tree.sh("dpkg -i /lab/two.deb; dpkg -r pullet; dpkg -P pullet")
+
+    assert tree.files() - before == set()
+    assert tree.accounts() == accounts
+
+
+def test_docker_comes_later(tree, built, tmp_path):
+    """Its group is joined as soon as its daemon's file arrives, and on an install after Docker at once."""
+    shutil.copy(built[0], tmp_path / "one.deb")
+    fake = tmp_path / "fake"
+    (fake / "usr/bin").mkdir(parents=True)
+    (fake / "usr/bin/dockerd").write_text("#!/bin/sh\n")
+    (fake / "DEBIAN").mkdir()
+    (fake / "DEBIAN/control").write_text("Package: fake-engine\nVersion: 1\nArchitecture: all\n"
+                                         "Maintainer: nobody <n@b.example>\nDescription: stands for an engine\n")
+    (fake / "DEBIAN/postinst").write_text("#!/bin/sh\nset -e\ngetent group docker || groupadd -r docker\n")
+    (fake / "DEBIAN/postinst").chmod(0o755)
+    run("dpkg-deb", "-b", "--root-owner-group", fake, tmp_path / "fake.deb")
+
+    tree.sh("dpkg -i /lab/one.deb")
+    assert "docker" not in tree.sh("id -nG pullet").stdout
+    tree.sh("dpkg -i /lab/fake.deb")
+    assert "docker" in tree.sh("id -nG pullet").stdout
+    assert "docker" not in tree.sh("id -nG pullet-fetch").stdout
+    tree.sh("dpkg -P pullet; dpkg -i /lab/one.deb")
+    assert "docker" in tree.sh("id -nG pullet").stdout
+
+
+@contextlib.contextmanager
+def web(directory):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(directory)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_signed_repository(tree, built, newer, tmp_path):
+    """An apt client installs from it, upgrades from it, and refuses it when a byte was changed."""
+    home, repo = tmp_path / "gnupg", tmp_path / "repo"
+    home.mkdir(mode=0o700)
+    env = {**os.environ, "GNUPGHOME": str(home)}
+    run("gpg", "--batch", "--passphrase", "", "--quick-generate-key", "pullet@test.example", "ed25519", env=env)
+    run(APT_REPO, "--key", "pullet@test.example", repo, built[0], env=env)
+    suite = tree.sh(". /etc/os-release; echo $VERSION_CODENAME").stdout.strip()
+    with web(repo) as url:
+        tree.sh(f"""cp /lab/repo/pullet.gpg /usr/share/keyrings/
+rm -f /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/apt/apt.conf.d/*roxy*
+echo 'deb [signed-by=/usr/share/keyrings/pullet.gpg] {url} {suite} main' >/etc/apt/sources.list
+apt-get -o Acquire::http::Proxy=DIRECT update 2>&1
+apt-get -y -o Acquire::http::Proxy=DIRECT install --no-install-recommends pullet""")
+        run(APT_REPO, "--key", "pullet@test.example", repo, newer, env=env)
+        tree.sh("apt-get -o Acquire::http::Proxy=DIRECT update; "
+                "apt-get -y -o Acquire::http::Proxy=DIRECT upgrade; dpkg-query -W -f '${Version}' pullet | grep -F +1")
+
+        inrelease = repo / f"dists/{suite}/InRelease"
+        inrelease.write_text(inrelease.read_text().replace("Origin: Pullet", "Origin: Nobody"))
+        done = tree.sh("rm -rf /var/lib/apt/lists/*; apt-get -o Acquire::http::Proxy=DIRECT update 2>&1", check=False)
+        assert "BADSIG" in done.stdout + done.stderr or "not signed" in done.stdout + done.stderr, done.stdout
+    run("gpgconf", "--kill", "all", env=env)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""The manual tells the truth: its tables are the programs', its examples run."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ["PULLET_BUILD"])
+PAGES = sorted((TOP / "packaging/man").glob("*.[0-9]"))
+
+
+def run(*command, **options):
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def plain(text):
+    """A page's source without the markup."""
+    text = re.sub(r"\\f[BIRP]", "", text.replace("\\-", "-").replace("\\e", "\\"))
+    return re.sub(r"^\.(?:B|I|BR|BI|RI|IR|RB) ", "", text, flags=re.M)
+
+
+def sections(page):
+    parts = re.split(r'^\.SH "?([^"\n]+)"?\n', (TOP / "packaging/man" / page).read_text(), flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def examples(page):
+    return [plain(text) for text in
+            re.findall(r"^\.EX\n(.*?)^\.EE\n", sections(page)["EXAMPLES"], re.M | re.S)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_is_well_formed(page):
+    done = run("groff", "-man", "-ww", "-z", "-Tutf8", str(page))
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    head = page.read_text()
+    version = re.search(r"project\(pullet VERSION (\S+)", (TOP / "CMakeLists.txt").read_text())[1]
+    assert f'"pullet {version}"' in head.splitlines()[1]
+    for name, number in re.findall(r"^\.BR ([\w.\\-]+) \((\d)\)", head, re.M):
+        other = name.replace("\\-", "-") + "." + number
+        if other.startswith(("pullet", "org.pullet")):
+            assert (page.parent / other).exists(), f"{page.name} points to {other}"
+
+
+def test_every_key_is_in_the_manual():
+    code = (TOP / "agent/config.c").read_text()
+    table = re.findall(r'\{SECTION_(\w+), "([a-z-]+)", \w+\}', code)
+    assert len(table) > 10
+    page = []
+    for section, text in sections("pullet.conf.5").items():
+        name = re.match(r"\[(\w+)", section)
+        if name:
+            page += [(name[1].upper(), key) for key in
+                     re.findall(r"^\.TP\n\.B ([a-z-]+)$", text.replace("\\-", "-"), re.M)]
+    assert page == table
+
+
+PROGRAMS = {"pulletd": "pulletd.8", "pullet-fetch": "pullet-fetch.8"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_option_is_in_the_manual(program):
+    usage = run(str(BUILD / program), "--help").stdout
+    page = plain(sections(PROGRAMS[program])["OPTIONS"])
+    mine = set(re.findall(r"^ +(--[a-z-]+)|, (--[a-z-]+)", usage, re.M))
+    mine = {a or b for a, b in mine}
+    told = set(re.findall(r"^(--[a-z-]+)", page, re.M))
+    assert mine == told and "--help" in mine
+
+
+def test_example_configuration(tmp_path):
+    """It is read, to its last line."""
+    (example,) = examples("pullet.conf.5")
+    conf = tmp_path / "pullet.conf"
+    conf.write_text(example)
+    done = run(str(BUILD / "pulletd"), "--config", str(conf), "--once", "absent")
+    assert done.returncode == 2 and "has no [container absent]" in done.stderr, done.stderr
+    conf.write_text(example + "nonsense = 1\n")
+    done = run(str(BUILD / "pulletd"), "--config", str(conf), "--once", "absent")
+    assert "unknown key 'nonsense' in [container web]" in done.stderr, done.stderr
+
+
+def test_shipped_configuration():
+    done = run(str(BUILD / "pulletd"), "--config", str(TOP / "packaging/pullet.conf"), "--once", "absent")
+    assert "has no [container absent]" in done.stderr, done.stderr
+
+
+def test_example_drop_in(tmp_path):
+    (example,) = examples("pullet-fetch.8")
+    script = "systemctl() { echo systemctl $*; }\n" + example.replace("/etc/systemd", f"{tmp_path}")
+    done = run("sh", "-eu", "-c", script)
+    assert done.returncode == 0 and done.stdout == "systemctl daemon-reload\n", done.stderr
+    drop_ins = [path.read_text() for path in tmp_path.rglob("auth.conf")]
+    assert drop_ins == ["[Service]\nLoadCredential=other-auth:/etc/pullet/other.json\n"] * 2
