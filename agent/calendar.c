@@ -197,3 +197,94 @@ int64_t calendar_parse_time(const char *s)
 		t -= (time_t)(*p == '+' ? 1 : -1) * (hours * 3600 + minutes * 60);
 	return (int64_t)t * 1000000000 + ns;
 }
+
+static bool take_digits(const char **s, int n, int *ret)
+{
+	*ret = 0;
+	for (; n > 0; n--, (*s)++) {
+		if (!isdigit((unsigned char)**s))
+			return false;
+		*ret = *ret * 10 + (**s - '0');
+	}
+	return true;
+}
+
+static bool take_char(const char **s, const char *set)
+{
+	return **s && strchr(set, *(*s)++);
+}
+
+static int days_of_month(int year, int month)
+{
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+	return days[month - 1] + (month == 2 && leap);
+}
+
+/* Not timegm(): time_t may have 32 bits, and policies outlive 2038. */
+static int64_t days_since_1970(int year, int month, int day)
+{
+	int64_t y = year - 1;
+	int64_t days = y * 365 + y / 4 - y / 100 + y / 400 - 719162 + day - 1;
+
+	for (int m = 1; m < month; m++)
+		days += days_of_month(year, m);
+	return days;
+}
+
+/* "Z", "+02:00": seconds east of UTC. */
+static bool take_offset(const char **s, int *ret)
+{
+	int sign = **s == '-' ? -1 : 1, hours, minutes;
+
+	*ret = 0;
+	if (!take_char(s, "Zz+-"))
+		return false;
+	if ((*s)[-1] != '+' && (*s)[-1] != '-')
+		return true;
+	if (!take_digits(s, 2, &hours) || !take_char(s, ":") || !take_digits(s, 2, &minutes) ||
+	    hours > 23 || minutes > 59)
+		return false;
+	*ret = sign * (hours * 3600 + minutes * 60);
+	return true;
+}
+
+int calendar_parse_rfc3339(const char *s, int64_t *ret)
+{
+	int year, month, day, hour, minute, second, east;
+
+	if (!take_digits(&s, 4, &year) || !take_char(&s, "-") || !take_digits(&s, 2, &month) ||
+	    !take_char(&s, "-") || !take_digits(&s, 2, &day) || !take_char(&s, "Tt ") ||
+	    !take_digits(&s, 2, &hour) || !take_char(&s, ":") || !take_digits(&s, 2, &minute) ||
+	    !take_char(&s, ":") || !take_digits(&s, 2, &second))
+		return -EINVAL;
+	if (*s == '.') {
+		s++;
+		if (!isdigit((unsigned char)*s))
+			return -EINVAL;
+		s += strspn(s, "0123456789");
+	}
+	if (!take_offset(&s, &east) || *s || year < 1970 || month < 1 || month > 12 || day < 1 ||
+	    day > days_of_month(year, month) || hour > 23 || minute > 59 || second > 60)
+		return -EINVAL;
+	*ret = days_since_1970(year, month, day) * 86400 + hour * 3600 + minute * 60 + second -
+	       east;
+	return 0;
+}
+
+const char *calendar_rfc3339(int64_t s, char *buf, size_t n)
+{
+	int64_t days = s / 86400, rest = s % 86400;
+	int year = 1970, month = 1;
+
+	while (days >= 365 + (days_of_month(year, 2) == 29)) {
+		days -= 365 + (days_of_month(year, 2) == 29);
+		year++;
+	}
+	while (days >= days_of_month(year, month))
+		days -= days_of_month(year, month++);
+	(void)snprintf(buf, n, "%04d-%02d-%02dT%02d:%02d:%02dZ", year, month, (int)days + 1,
+		       (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
+	return buf;
+}

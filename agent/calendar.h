@@ -28,3 +28,9 @@ bool calendar_in_window(const struct window *w, const struct tm *local);
 /* RFC 3339 with nanoseconds, as Go writes it, to nanoseconds of Unix time; 0 for "never" and for what
  * is none. */
 int64_t calendar_parse_time(const char *s);
+
+/* RFC 3339, with seconds and an offset or Z, to Unix time in seconds (fractions are cut); years from 1970
+ * on. -EINVAL for everything else. */
+int calendar_parse_rfc3339(const char *s, int64_t *ret) warn_unused;
+/* "2026-12-01T08:00:00Z" into buf of n bytes; returns buf. */
+const char *calendar_rfc3339(int64_t s, char *buf, size_t n);

@@ -244,12 +244,66 @@ static void test_week(void **state)
 	}
 }
 
+static void test_rfc3339(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t s; /* -1: none */
+	} rows[] = {
+		{"1970-01-01T00:00:00Z", 0},
+		{"2026-12-01T12:00:00Z", 1796126400},
+		{"2026-12-01t12:00:00.999z", 1796126400},
+		{"2026-12-01 14:00:00+02:00", 1796126400},
+		{"2026-12-01T04:30:00-07:30", 1796126400},
+		{"2000-02-29T23:59:60Z", 951868800},
+		{"2038-01-19T03:14:08Z", 2147483648},
+		{"9999-12-31T23:59:59Z", 253402300799},
+		{"", -1},
+		{"2026-12-01", -1},
+		{"2026-12-01T12:00:00", -1},
+		{"2026-12-01T12:00Z", -1},
+		{"2026-12-01T12:00:00.Z", -1},
+		{"2026-12-01T12:00:00ZZ", -1},
+		{"2026-12-01T12:00:00Z ", -1},
+		{" 2026-12-01T12:00:00Z", -1},
+		{"2026-13-01T12:00:00Z", -1},
+		{"2026-00-01T12:00:00Z", -1},
+		{"2026-02-29T12:00:00Z", -1},
+		{"2100-02-29T12:00:00Z", -1},
+		{"2026-12-01T24:00:00Z", -1},
+		{"2026-12-01T12:60:00Z", -1},
+		{"2026-12-01T12:00:61Z", -1},
+		{"2026-12-01T12:00:00+24:00", -1},
+		{"2026-12-01T12:00:00+2:00", -1},
+		{"2026-12-01T12:00:00+0200", -1},
+		{"1969-12-31T23:59:59Z", -1},
+		{"+026-12-01T12:00:00Z", -1},
+	};
+	char text[32];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int64_t t = -1, again = -2;
+		int r = calendar_parse_rfc3339(rows[i].text, &t);
+
+		if (r != (rows[i].s < 0 ? -EINVAL : 0) || t != rows[i].s)
+			fail_msg("%s: %d, %lld", rows[i].text, r, (long long)t);
+		if (r < 0)
+			continue;
+		assert_int_equal(
+			calendar_parse_rfc3339(calendar_rfc3339(t, text, sizeof(text)), &again), 0);
+		assert_int_equal(again, t);
+	}
+	assert_string_equal(calendar_rfc3339(1796126400, text, sizeof(text)),
+			    "2026-12-01T12:00:00Z");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_spans),	   cmocka_unit_test(test_windows),
 		cmocka_unit_test(test_no_windows), cmocka_unit_test(test_moments),
-		cmocka_unit_test(test_week),
+		cmocka_unit_test(test_week),	   cmocka_unit_test(test_rfc3339),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+#include "rollout.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "calendar.h"
+
+#define VERSION	     1
+#define SEQUENCE_MAX ((json_int_t)1 << 53) /* what every JSON library can write exactly */
+#define PERCENT	     (COHORT_ALL / 100)
+#define NUMBERS	     4 /* of a version */
+
+/* All that may stand there, but for keys that begin with "x-", which are the writer's own. */
+static const char *const policy_keys[] = {"version",	"sequence", "target",
+					  "percent",	"ramp",	    "rings",
+					  "not-before", "halt",	    "minimum-version"};
+static const char *const ring_keys[] = {"percent", "ramp", "not-before"};
+static const char *const point_keys[] = {"at", "percent"};
+
+static int check_keys(const json_t *j, const char *what, const char *const *known, size_t n_known,
+		      struct error *ret_error)
+{
+	const char *key;
+	json_t *value;
+
+	if (!json_is_object(j))
+		return error_set(ret_error, -EBADMSG, "%s is not an object", what);
+	json_object_foreach ((json_t *)j, key, value) {
+		bool found = after_prefix(key, "x-");
+
+		for (size_t i = 0; i < n_known; i++)
+			found |= streq(known[i], key);
+		if (!found)
+			return error_set(ret_error, -EBADMSG, "%s has an unknown key \"%.64s\"",
+					 what, key);
+	}
+	return 0;
+}
+
+static int parse_time(const json_t *j, const char *key, int64_t *ret, struct error *ret_error)
+{
+	const char *s = json_get_string(j, key);
+
+	if (!s || calendar_parse_rfc3339(s, ret) < 0 || *ret <= 0)
+		return error_set(
+			ret_error, -EBADMSG,
+			"\"%s\" is not a time of RFC 3339, such as \"2026-12-01T08:00:00Z\"", key);
+	return 0;
+}
+
+static int parse_percent(const json_t *j, uint32_t *ret, struct error *ret_error)
+{
+	const json_t *value = json_object_get(j, "percent");
+	double share = json_number_value(value) * PERCENT, rest;
+
+	if (!json_is_number(value) || share < 0 || share > COHORT_ALL)
+		return error_set(ret_error, -EBADMSG, "\"percent\" is not a number from 0 to 100");
+	*ret = (uint32_t)(share + 0.5);
+	rest = share - *ret;
+	if (rest > 1e-6 || rest < -1e-6)
+		return error_set(ret_error, -EBADMSG, "\"percent\" has more than four decimals");
+	return 0;
+}
+
+static int parse_point(const json_t *j, const struct rollout_point *before,
+		       struct rollout_point *ret, struct error *ret_error)
+{
+	int r = check_keys(j, "a point of \"ramp\"", point_keys, ARRAY_SIZE(point_keys), ret_error);
+
+	if (r == 0)
+		r = parse_time(j, "at", &ret->at_s, ret_error);
+	if (r == 0)
+		r = parse_percent(j, &ret->share, ret_error);
+	if (r < 0)
+		return r;
+	/* A device that took it cannot be asked to give it back. */
+	if (before && (ret->at_s < before->at_s || ret->share < before->share))
+		return error_set(ret_error, -EBADMSG,
+				 "\"ramp\" goes back: neither \"at\" nor \"percent\" may fall");
+	return 0;
+}
+
+static int parse_ramp(const json_t *list, struct rollout *ret, struct error *ret_error)
+{
+	size_t n = json_array_size(list);
+
+	if (!json_is_array(list) || n < 1 || n > ROLLOUT_POINTS_MAX)
+		return error_set(ret_error, -EBADMSG, "\"ramp\" is not a list of 1 to %d points",
+				 ROLLOUT_POINTS_MAX);
+	for (size_t i = 0; i < n; i++) {
+		int r = parse_point(json_array_get(list, i), i ? &ret->points[i - 1] : NULL,
+				    &ret->points[i], ret_error);
+
+		if (r < 0)
+			return r;
+	}
+	ret->n_points = n;
+	return 0;
+}
+
+/* Who and when: of the whole policy, or of one ring. */
+static int parse_stage(const json_t *j, struct rollout *ret, struct error *ret_error)
+{
+	const json_t *ramp = json_object_get(j, "ramp");
+
+	ret->not_before_s = 0;
+	if (!ramp == !json_object_get(j, "percent"))
+		return error_set(ret_error, -EBADMSG, "either \"percent\" or \"ramp\" is wanted");
+	if (json_object_get(j, "not-before")) {
+		int r = parse_time(j, "not-before", &ret->not_before_s, ret_error);
+
+		if (r < 0)
+			return r;
+	}
+	if (ramp)
+		return parse_ramp(ramp, ret, ret_error);
+	ret->n_points = 1;
+	ret->points[0].at_s = 0;
+	return parse_percent(j, &ret->points[0].share, ret_error);
+}
+
+bool rollout_ring_is_valid(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 0 && n < ROLLOUT_RING_MAX && name[0] != '-' &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyz"
+			    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+}
+
+/* All of them are checked, one is taken. */
+static int parse_rings(const json_t *j, const char *ring, struct rollout *ret,
+		       struct error *ret_error)
+{
+	json_t *rings = json_object_get(j, "rings"), *value;
+	const char *name;
+
+	if (!rings)
+		return 0;
+	if (!json_is_object(rings) || json_object_size(rings) > ROLLOUT_RINGS_MAX)
+		return error_set(ret_error, -EBADMSG,
+				 "\"rings\" is not an object of at most %d rings",
+				 ROLLOUT_RINGS_MAX);
+	json_object_foreach (rings, name, value) {
+		struct rollout one = *ret;
+		int r;
+
+		if (!rollout_ring_is_valid(name))
+			return error_set(ret_error, -EBADMSG, "\"%.64s\" is no name for a ring",
+					 name);
+		r = check_keys(value, "the ring", ring_keys, ARRAY_SIZE(ring_keys), ret_error);
+		if (r == 0)
+			r = parse_stage(value, &one, ret_error);
+		if (r < 0)
+			return error_prefix(ret_error, "ring %s", name);
+		if (ring && streq(name, ring))
+			*ret = one;
+	}
+	return 0;
+}
+
+/* "1.2.3" to its numbers; what follows them too. Missing ones are 0. */
+static const char *take_version(const char *s, unsigned long numbers[NUMBERS])
+{
+	for (size_t i = 0; i < NUMBERS; i++) {
+		char *end;
+
+		numbers[i] = 0;
+		if (*s < '0' || *s > '9')
+			return s;
+		numbers[i] = strtoul(s, &end, 10);
+		s = end;
+		if (*s != '.' || s[1] < '0' || s[1] > '9')
+			break;
+		s++;
+	}
+	return s;
+}
+
+static bool is_older(const char *version, const char *minimum)
+{
+	unsigned long a[NUMBERS] = {0}, b[NUMBERS] = {0};
+
+	(void)take_version(version, a);
+	(void)take_version(minimum, b);
+	for (size_t i = 0; i < NUMBERS; i++) {
+		if (a[i] != b[i])
+			return a[i] < b[i];
+	}
+	return false;
+}
+
+static int parse_head(const json_t *j, struct rollout *ret, struct error *ret_error)
+{
+	const json_t *version = json_object_get(j, "version"), *sequence, *halt, *minimum;
+	const char *target = json_get_string(j, "target");
+	unsigned long ignored[NUMBERS];
+
+	if (json_is_integer(version) && json_integer_value(version) > VERSION)
+		return error_set(ret_error, -EBADMSG,
+				 "it is of version %" JSON_INTEGER_FORMAT ", this agent knows %d: "
+				 "update the agent",
+				 json_integer_value(version), VERSION);
+	if (!json_is_integer(version) || json_integer_value(version) != VERSION)
+		return error_set(ret_error, -EBADMSG, "\"version\" is not %d", VERSION);
+	sequence = json_object_get(j, "sequence");
+	if (!json_is_integer(sequence) || json_integer_value(sequence) < 1 ||
+	    json_integer_value(sequence) > SEQUENCE_MAX)
+		return error_set(ret_error, -EBADMSG,
+				 "\"sequence\" is not a whole number from 1 on");
+	ret->sequence = (uint64_t)json_integer_value(sequence);
+	if (!target || digest_parse(target, &ret->target) < 0)
+		return error_set(ret_error, -EBADMSG,
+				 "\"target\" is not \"sha256:\" and 64 lower-case hex digits");
+	halt = json_object_get(j, "halt");
+	if (halt && !json_is_boolean(halt))
+		return error_set(ret_error, -EBADMSG, "\"halt\" is neither true nor false");
+	ret->halt = json_is_true(halt);
+	minimum = json_object_get(j, "minimum-version");
+	if (!minimum)
+		return 0;
+	if (!json_is_string(minimum) || json_string_length(minimum) < 1 ||
+	    json_string_length(minimum) >= sizeof(ret->minimum_version) ||
+	    *take_version(json_string_value(minimum), ignored))
+		return error_set(ret_error, -EBADMSG,
+				 "\"minimum-version\" is not of the form \"1.2.3\"");
+	copy_text(ret->minimum_version, sizeof(ret->minimum_version), json_string_value(minimum));
+	return 0;
+}
+
+int rollout_from_json(const json_t *j, const char *ring, struct rollout *ret,
+		      struct error *ret_error)
+{
+	struct rollout policy = {0};
+	int r;
+
+	if (!json_is_object(j))
+		return error_set(ret_error, -EBADMSG, "it is not a JSON object");
+	/* First, as a later version may have other keys. */
+	r = parse_head(j, &policy, ret_error);
+	if (r == 0)
+		r = check_keys(j, "it", policy_keys, ARRAY_SIZE(policy_keys), ret_error);
+	if (r == 0)
+		r = parse_stage(j, &policy, ret_error);
+	if (r == 0)
+		r = parse_rings(j, ring, &policy, ret_error);
+	if (r == 0)
+		*ret = policy;
+	return r;
+}
+
+int rollout_parse(const char *data, size_t n, const char *ring, struct rollout *ret,
+		  struct error *ret_error)
+{
+	_cleanup_json_ json_t *j = NULL;
+	int r;
+
+	if (n > ROLLOUT_BYTES_MAX)
+		return error_set(ret_error, -EBADMSG, "it has %zu bytes, %zu at most are taken", n,
+				 ROLLOUT_BYTES_MAX);
+	r = json_parse(data, n, "it", &j, ret_error);
+	return r < 0 ? r : rollout_from_json(j, ring, ret, ret_error);
+}
+
+uint32_t rollout_share(const struct rollout *r, int64_t now_s)
+{
+	const struct rollout_point *a, *b;
+	size_t i = r->n_points;
+
+	if (now_s < r->not_before_s)
+		return 0;
+	while (i > 0 && r->points[i - 1].at_s > now_s)
+		i--;
+	if (i == 0)
+		return 0;
+	a = &r->points[i - 1];
+	if (i == r->n_points)
+		return a->share;
+	b = &r->points[i];
+	return a->share +
+	       (uint32_t)((int64_t)(b->share - a->share) * (now_s - a->at_s) / (b->at_s - a->at_s));
+}
+
+int64_t rollout_turn(const struct rollout *r, uint32_t position)
+{
+	int64_t at = ROLLOUT_NEVER;
+
+	for (size_t i = 0; i < r->n_points; i++) {
+		const struct rollout_point *b = &r->points[i], *a = b - 1;
+		int64_t steps, rise;
+
+		if (b->share <= position)
+			continue;
+		at = b->at_s;
+		if (i > 0) {
+			/* The first whole second of the line that is high enough: rounded up. */
+			steps = (int64_t)(position + 1 - a->share) * (b->at_s - a->at_s);
+			rise = b->share - a->share;
+			at = a->at_s + (steps + rise - 1) / rise;
+		}
+		return at > r->not_before_s ? at : r->not_before_s;
+	}
+	return at;
+}
+
+static bool needs_clock(const struct rollout *r)
+{
+	return r->not_before_s > 0 || r->points[0].at_s > 0;
+}
+
+/* "12.5": of a hundred. */
+static const char *percent_text(uint32_t share, char *buf, size_t n)
+{
+	int len = snprintf(buf, n, "%" PRIu32 ".%04" PRIu32, share / PERCENT, share % PERCENT);
+
+	while (len > 1 && buf[len - 1] == '0')
+		buf[--len] = '\0';
+	if (buf[len - 1] == '.')
+		buf[len - 1] = '\0';
+	return buf;
+}
+
+/* Not yet, or not at all. */
+static void tell_turn(const struct rollout *r, const struct rollout_device *d, int64_t turn,
+		      char *ret_why, size_t size)
+{
+	char most[16], mine[16], when[32];
+
+	(void)percent_text(r->points[r->n_points - 1].share, most, sizeof(most));
+	(void)percent_text(d->position, mine, sizeof(mine));
+	if (turn == ROLLOUT_NEVER)
+		(void)snprintf(ret_why, size,
+			       "the rollout goes to %s %% of the devices, this one stands at %s %%",
+			       most, mine);
+	else
+		(void)snprintf(ret_why, size,
+			       "the rollout reaches this device, which stands at %s %%, at %s",
+			       mine, calendar_rfc3339(turn, when, sizeof(when)));
+}
+
+bool rollout_admits(const struct rollout *r, const struct rollout_device *d, char *ret_why,
+		    size_t size)
+{
+	int64_t turn = rollout_turn(r, d->position);
+
+	ret_why[0] = '\0';
+	if (r->sequence < d->sequence)
+		(void)snprintf(ret_why, size,
+			       "the rollout policy goes back: its sequence is %" PRIu64
+			       ", and %" PRIu64 " was seen before",
+			       r->sequence, d->sequence);
+	else if (!digest_eq(&r->target, &d->digest))
+		(void)snprintf(ret_why, size,
+			       "the rollout policy (sequence %" PRIu64
+			       ") is for another image, %.19s",
+			       r->sequence, r->target.text);
+	else if (r->halt)
+		(void)snprintf(ret_why, size, "the rollout is halted (sequence %" PRIu64 ")",
+			       r->sequence);
+	else if (is_older(d->version, r->minimum_version))
+		(void)snprintf(ret_why, size, "the rollout wants pullet %s or newer, this is %s",
+			       r->minimum_version, d->version);
+	else if (turn != ROLLOUT_NEVER && needs_clock(r) && d->now_s == 0)
+		(void)snprintf(ret_why, size, "the clock is not set, and the rollout goes by it");
+	else if (turn == ROLLOUT_NEVER || turn > d->now_s)
+		tell_turn(r, d, turn, ret_why, size);
+	return !ret_why[0];
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "calendar.h"
+#include "rollout.h"
+
+#define D     "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define OTHER "sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+#define HEAD  "{\"version\":1,\"sequence\":5,\"target\":\"" D "\""
+#define NOON  "2026-12-01T12:00:00Z"
+#define ONE   "2026-12-01T13:00:00Z"
+
+static struct rollout parse(const char *text, const char *ring)
+{
+	struct rollout r = {0};
+	struct error e = {0};
+
+	if (rollout_parse(text, strlen(text), ring, &r, &e) < 0)
+		fail_msg("%s: %s", text, e.text);
+	return r;
+}
+
+static int64_t seconds(const char *s)
+{
+	int64_t t = 0;
+
+	assert_int_equal(calendar_parse_rfc3339(s, &t), 0);
+	return t;
+}
+
+static void test_whole(void **state)
+{
+	static const char text[] = HEAD
+		",\"x-ticket\":{\"any\":[\"thing\"]},\"halt\":true,\"minimum-version\":\"1.2\","
+		"\"not-before\":\"" NOON "\",\"percent\":12.3456,"
+		"\"rings\":{\"canary\":{\"percent\":100,\"x-who\":\"us\"},\"slow_1.b\":{\"ramp\":["
+		"{\"at\":\"" NOON
+		"\",\"percent\":0},{\"at\":\"2026-12-01T15:00:00+02:00\",\"percent\":50}]}}}";
+	struct rollout r = parse(text, NULL);
+
+	(void)state;
+	assert_int_equal(r.sequence, 5);
+	assert_string_equal(r.target.text, D);
+	assert_true(r.halt);
+	assert_string_equal(r.minimum_version, "1.2");
+	assert_int_equal(r.not_before_s, 1796126400);
+	assert_int_equal(r.n_points, 1);
+	assert_int_equal(r.points[0].at_s, 0);
+	assert_int_equal(r.points[0].share, 123456);
+
+	/* A ring has its own who and when, and all the rest in common. */
+	r = parse(text, "canary");
+	assert_int_equal(r.not_before_s, 0);
+	assert_int_equal(r.points[0].share, COHORT_ALL);
+	assert_true(r.halt);
+	r = parse(text, "slow_1.b");
+	assert_int_equal(r.n_points, 2);
+	assert_int_equal(r.points[1].at_s, seconds(ONE));
+	assert_int_equal(r.points[1].share, 500000);
+	/* One that is not mentioned is the rest of the fleet. */
+	r = parse(text, "other");
+	assert_int_equal(r.points[0].share, 123456);
+}
+
+static void test_faults(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} rows[] = {
+		{"", "it"},
+		{"[]", "not a JSON object"},
+		{"{}", "\"version\""},
+		{"{\"version\":2,\"sequence\":1,\"new\":3}", "version 2, this agent knows 1"},
+		{"{\"version\":0}", "\"version\""},
+		{"{\"version\":\"1\"}", "\"version\""},
+		{"{\"version\":1,\"target\":\"" D "\",\"percent\":1}", "\"sequence\""},
+		{"{\"version\":1,\"sequence\":0,\"target\":\"" D "\",\"percent\":1}",
+		 "\"sequence\""},
+		{"{\"version\":1,\"sequence\":-3,\"target\":\"" D "\",\"percent\":1}",
+		 "\"sequence\""},
+		{"{\"version\":1,\"sequence\":1.5,\"target\":\"" D "\",\"percent\":1}",
+		 "\"sequence\""},
+		{"{\"version\":1,\"sequence\":9007199254740993,\"target\":\"" D "\",\"percent\":1}",
+		 "\"sequence\""},
+		{"{\"version\":1,\"sequence\":1,\"percent\":1}", "\"target\""},
+		{"{\"version\":1,\"sequence\":1,\"target\":\"stable\",\"percent\":1}",
+		 "\"target\""},
+		{"{\"version\":1,\"sequence\":1,\"sequence\":2,\"target\":\"" D "\",\"percent\":1}",
+		 "duplicate"},
+		{HEAD "}", "either \"percent\" or \"ramp\""},
+		{HEAD ",\"percent\":1,\"ramp\":[{\"at\":\"" NOON "\",\"percent\":1}]}",
+		 "either \"percent\" or \"ramp\""},
+		{HEAD ",\"percent\":1,\"Halt\":true}", "unknown key \"Halt\""},
+		{HEAD ",\"percent\":1,\"pause\":true}", "unknown key \"pause\""},
+		{HEAD ",\"percent\":1,\"halt\":\"yes\"}", "\"halt\""},
+		{HEAD ",\"percent\":1,\"halt\":null}", "\"halt\""},
+		{HEAD ",\"percent\":\"10\"}", "\"percent\""},
+		{HEAD ",\"percent\":-1}", "\"percent\""},
+		{HEAD ",\"percent\":100.0001}", "\"percent\""},
+		{HEAD ",\"percent\":1e300}", "\"percent\""},
+		{HEAD ",\"percent\":0.00001}", "four decimals"},
+		{HEAD ",\"ramp\":[]}", "\"ramp\""},
+		{HEAD ",\"ramp\":{}}", "\"ramp\""},
+		{HEAD ",\"ramp\":[5]}", "a point of \"ramp\" is not an object"},
+		{HEAD ",\"ramp\":[{\"percent\":5}]}", "\"at\""},
+		{HEAD ",\"ramp\":[{\"at\":\"" NOON "\"}]}", "\"percent\""},
+		{HEAD ",\"ramp\":[{\"at\":\"" NOON "\",\"percent\":5,\"per\":1}]}", "unknown key"},
+		{HEAD ",\"ramp\":[{\"at\":\"tomorrow\",\"percent\":5}]}", "\"at\""},
+		{HEAD ",\"ramp\":[{\"at\":\"" NOON "\",\"percent\":5},{\"at\":\"" ONE
+		      "\",\"percent\":4}]}",
+		 "goes back"},
+		{HEAD ",\"ramp\":[{\"at\":\"" ONE "\",\"percent\":5},{\"at\":\"" NOON
+		      "\",\"percent\":6}]}",
+		 "goes back"},
+		{HEAD ",\"percent\":1,\"not-before\":1796126400}", "\"not-before\""},
+		{HEAD ",\"percent\":1,\"not-before\":\"2026-02-30T00:00:00Z\"}", "\"not-before\""},
+		{HEAD ",\"percent\":1,\"minimum-version\":\"\"}", "\"minimum-version\""},
+		{HEAD ",\"percent\":1,\"minimum-version\":\"1.2-rc1\"}", "\"minimum-version\""},
+		{HEAD ",\"percent\":1,\"minimum-version\":1.2}", "\"minimum-version\""},
+		{HEAD ",\"percent\":1,\"rings\":[]}", "\"rings\""},
+		{HEAD ",\"percent\":1,\"rings\":{\"a b\":{\"percent\":1}}}", "no name for a ring"},
+		{HEAD ",\"percent\":1,\"rings\":{\"\":{\"percent\":1}}}", "no name for a ring"},
+		/* Also of rings that are others'. */
+		{HEAD ",\"percent\":1,\"rings\":{\"a\":{\"percent\":101}}}", "ring a: \"percent\""},
+		{HEAD ",\"percent\":1,\"rings\":{\"a\":{}}}", "ring a: either"},
+		{HEAD ",\"percent\":1,\"rings\":{\"a\":{\"percent\":1,\"halt\":true}}}",
+		 "ring a: the ring has an unknown key \"halt\""},
+		{HEAD ",\"percent\":1} {}", "it"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct rollout r, before;
+		struct error e = {0};
+
+		memset(&r, 0x55, sizeof(r));
+		before = r;
+		assert_int_equal(rollout_parse(rows[i].text, strlen(rows[i].text), "mine", &r, &e),
+				 -EBADMSG);
+		if (!strstr(e.text, rows[i].why))
+			fail_msg("%s: %s, not about %s", rows[i].text, e.text, rows[i].why);
+		assert_memory_equal(&r, &before, sizeof(r));
+	}
+}
+
+static void test_limits(void **state)
+{
+	_cleanup_free_ char *big = xmalloc(ROLLOUT_BYTES_MAX + 2);
+	char *p = big;
+	struct rollout r;
+	struct error e;
+
+	(void)state;
+	memset(big, ' ', ROLLOUT_BYTES_MAX + 1);
+	memcpy(big, HEAD ",\"percent\":1}", sizeof(HEAD ",\"percent\":1}") - 1);
+	assert_int_equal(rollout_parse(big, ROLLOUT_BYTES_MAX, NULL, &r, &e), 0);
+	assert_int_equal(rollout_parse(big, ROLLOUT_BYTES_MAX + 1, NULL, &r, &e), -EBADMSG);
+	for (int points = ROLLOUT_POINTS_MAX; points <= ROLLOUT_POINTS_MAX + 1; points++) {
+		p = big + sprintf(big, HEAD ",\"ramp\":[");
+		for (int i = 0; i < points; i++)
+			p += sprintf(p, "%s{\"at\":\"" NOON "\",\"percent\":%d}", i ? "," : "", i);
+		p += sprintf(p, "]}");
+		assert_int_equal(rollout_parse(big, (size_t)(p - big), NULL, &r, &e),
+				 points <= ROLLOUT_POINTS_MAX ? 0 : -EBADMSG);
+	}
+}
+
+/* The turn is the first second at which the share is above the position, wherever the line bends. */
+static void test_turn_is_when_the_share_arrives(void **state)
+{
+	static const char text[] = HEAD ",\"not-before\":\"2026-12-01T12:00:30Z\",\"ramp\":["
+					"{\"at\":\"" NOON "\",\"percent\":1},"
+					"{\"at\":\"2026-12-01T12:01:40Z\",\"percent\":1},"
+					"{\"at\":\"2026-12-01T12:01:40Z\",\"percent\":10},"
+					"{\"at\":\"2026-12-01T12:05:00Z\",\"percent\":33.3333},"
+					"{\"at\":\"" ONE "\",\"percent\":90}]}";
+	struct rollout r = parse(text, NULL);
+	int64_t from = seconds(NOON);
+	uint32_t before = 0;
+
+	(void)state;
+	for (int64_t t = from - 60; t < from + 4000; t++) {
+		uint32_t share = rollout_share(&r, t);
+
+		assert_true(share >= before); /* a rising percentage only adds devices */
+		if (share > 0) {
+			assert_true(rollout_turn(&r, share - 1) <= t);
+			assert_true(rollout_turn(&r, share) > t);
+		} else {
+			assert_true(rollout_turn(&r, 0) > t);
+		}
+		before = share;
+	}
+	assert_int_equal(before, 900000);
+	assert_int_equal(rollout_turn(&r, 0), from + 30);
+	assert_int_equal(rollout_turn(&r, 10000), from + 100);
+	assert_int_equal(rollout_turn(&r, 899999), seconds(ONE));
+	assert_int_equal(rollout_turn(&r, 900000), ROLLOUT_NEVER);
+}
+
+static void test_admits(void **state)
+{
+	static const struct {
+		const char *policy;
+		uint32_t position;
+		uint64_t sequence;
+		const char *digest, *now;
+		const char *why; /* NULL: taken */
+	} rows[] = {
+		{HEAD ",\"percent\":100}", COHORT_ALL - 1, 0, D, NULL, NULL},
+		{HEAD ",\"percent\":100}", COHORT_ALL - 1, 5, D, NULL, NULL},
+		{HEAD ",\"percent\":100}", 0, 6, D, NULL,
+		 "goes back: its sequence is 5, and 6 was seen"},
+		{HEAD ",\"percent\":100}", 0, 5, OTHER, NULL,
+		 "for another image, sha256:0123456789ab"},
+		{HEAD ",\"percent\":0}", 0, 0, D, NULL, "goes to 0 % of the devices"},
+		{HEAD ",\"percent\":10}", 99999, 0, D, NULL, NULL},
+		{HEAD ",\"percent\":10}", 100000, 0, D, NULL,
+		 "goes to 10 % of the devices, this one stands at 10 %"},
+		{HEAD ",\"percent\":0.0001}", 0, 0, D, NULL, NULL},
+		{HEAD ",\"percent\":0.5}", 5000, 0, D, NULL, "goes to 0.5 % of"},
+		{HEAD ",\"percent\":100,\"halt\":true}", 0, 0, D, NULL, "halted (sequence 5)"},
+		{HEAD ",\"percent\":100,\"halt\":false}", 0, 0, D, NULL, NULL},
+		/* What is halted for another image is first of all for another image. */
+		{HEAD ",\"percent\":100,\"halt\":true}", 0, 0, OTHER, NULL, "for another image"},
+		{HEAD ",\"percent\":100,\"minimum-version\":\"0.10\"}", 0, 0, D, NULL, NULL},
+		{HEAD ",\"percent\":100,\"minimum-version\":\"0.10.2\"}", 0, 0, D, NULL, NULL},
+		{HEAD ",\"percent\":100,\"minimum-version\":\"0.10.2.1\"}", 0, 0, D, NULL,
+		 "pullet 0.10.2.1 or newer, this is 0.10.2"},
+		{HEAD ",\"percent\":100,\"minimum-version\":\"0.9.99\"}", 0, 0, D, NULL, NULL},
+		{HEAD ",\"percent\":100,\"minimum-version\":\"1\"}", 0, 0, D, NULL,
+		 "pullet 1 or newer"},
+		{HEAD ",\"percent\":100,\"not-before\":\"" NOON "\"}", 0, 0, D, NULL,
+		 "the clock is not set"},
+		{HEAD ",\"percent\":100,\"not-before\":\"" NOON "\"}", 0, 0, D,
+		 "2026-12-01T11:59:59Z", "at " NOON},
+		{HEAD ",\"percent\":100,\"not-before\":\"" NOON "\"}", 0, 0, D, NOON, NULL},
+		/* Whatever the time is. */
+		{HEAD ",\"percent\":5,\"not-before\":\"" NOON "\"}", 600000, 0, D, NULL,
+		 "stands at 60 %"},
+		{HEAD ",\"ramp\":[{\"at\":\"" NOON "\",\"percent\":0},{\"at\":\"" ONE
+		      "\",\"percent\":100}]}",
+		 499999, 0, D, NULL, "the clock is not set"},
+		{HEAD ",\"ramp\":[{\"at\":\"" NOON "\",\"percent\":0},{\"at\":\"" ONE
+		      "\",\"percent\":100}]}",
+		 499999, 0, D, "2026-12-01T12:29:59Z",
+		 "stands at 49.9999 %, at 2026-12-01T12:30:00Z"},
+		{HEAD ",\"ramp\":[{\"at\":\"" NOON "\",\"percent\":0},{\"at\":\"" ONE
+		      "\",\"percent\":100}]}",
+		 499999, 0, D, "2026-12-01T12:30:00Z", NULL},
+		{HEAD ",\"ramp\":[{\"at\":\"" NOON "\",\"percent\":0},{\"at\":\"" ONE
+		      "\",\"percent\":50}]}",
+		 500000, 0, D, "2036-12-01T12:30:00Z", "goes to 50 %"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct rollout r = parse(rows[i].policy, NULL);
+		struct rollout_device d = {
+			.version = "0.10.2~dev",
+			.position = rows[i].position,
+			.sequence = rows[i].sequence,
+			.now_s = rows[i].now ? seconds(rows[i].now) : 0,
+		};
+		char why[200];
+		bool admits;
+
+		assert_int_equal(digest_parse(rows[i].digest, &d.digest), 0);
+		admits = rollout_admits(&r, &d, why, sizeof(why));
+		if (admits != !rows[i].why || (rows[i].why && !strstr(why, rows[i].why)))
+			fail_msg("row %zu: %s: %s", i, rows[i].policy, why);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_turn_is_when_the_share_arrives),
+		cmocka_unit_test(test_admits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
