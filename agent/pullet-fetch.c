@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* pullet-fetch: the network half. Answers one question on a socket and ends. Holds no Docker socket;
  * every byte of a registry is parsed here. */
+#include "pullet-fetch.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -240,7 +242,7 @@ static int take_fd(const char *text, int *ret)
 	return 0;
 }
 
-int main(int argc, char **argv)
+int pullet_fetch(int argc, char **argv)
 {
 	const char *config = CONFIG_PATH_DEFAULT, *fd_text = NULL;
 	const struct option_row rows[] = {{"config", &config, NULL}, {"fd", &fd_text, NULL}, {0}};

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "options.h"
 #include "pass.h"
+#include "pullet-fetch.h"
 
 #define JSON_BUDGET ((size_t)6 * 1024 * 1024)
 
@@ -140,7 +141,7 @@ static int run(const struct arguments *a, struct config *config)
 	return result_is_bad(event) ? 1 : 0;
 }
 
-int main(int argc, char **argv)
+static int pullet_update(int argc, char **argv)
 {
 	struct arguments a = {.config = CONFIG_PATH_DEFAULT, .state_dir = CONFIG_STATE_DIR_DEFAULT};
 	struct config *config;
@@ -174,4 +175,11 @@ int main(int argc, char **argv)
 	status = run(&a, config);
 	config_free(config);
 	return status;
+}
+
+int main(int argc, char **argv)
+{
+	bool fetch = streq(program_invocation_short_name, "pullet-fetch");
+
+	return fetch ? pullet_fetch(argc, argv) : pullet_update(argc, argv);
 }
