@@ -9,8 +9,7 @@ COMPOSE = {
         "test_compose::test_operator_recreates_and_pulls[bookworm]",
         "test_compose::test_profile_and_one_shot[bookworm]",
         "test_compose::test_service_in_anothers_network[bookworm]",
-        "test_compose::test_operator_comes_in_between[bookworm-up -d --force-recreate]",
-        "test_compose::test_operator_comes_in_between[bookworm-restart]"],
+        "test_compose::test_operator_comes_in_between[bookworm-up -d --force-recreate-on trial]"],
 }
 
 UNABLE = {

@@ -92,16 +92,25 @@ class Project:
     def container(self, service, number=1):
         return ("_" if self.v1 else "-").join([self.name, service, str(number)])
 
-    def __call__(self, *arguments, may_fail=False):
-        """-> what it printed."""
-        done = subprocess.run(
+    def _run(self, arguments):
+        return subprocess.run(
             [self.program, "--ansi", "never", *arguments],
             cwd=self.directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, check=False,
             env={**self.lab.environment, "DOCKER_HOST": self.engine.url,
                  "HOME": str(self.directory), **self.environment})
-        assert may_fail or done.returncode == 0, f"docker-compose {' '.join(arguments)}:\n{done.stdout}"
+
+    def __call__(self, *arguments):
+        """-> what it printed."""
+        done = self._run(arguments)
+        assert done.returncode == 0, f"docker-compose {' '.join(arguments)}:\n{done.stdout}"
         return done.stdout
+
+    def status(self, *arguments):
+        """Of a command that may fail; what it printed is for the test's reader."""
+        done = self._run(arguments)
+        print(f"docker-compose {' '.join(arguments)}: status {done.returncode}\n{done.stdout}")
+        return done.returncode
 
     def containers(self):
         """Name -> inspect of all that carry the project's label."""

@@ -3,6 +3,7 @@
 every moment of an update can be had on demand, and again."""
 
 import contextlib
+import os
 import re
 import threading
 from dataclasses import dataclass
@@ -24,6 +25,42 @@ class Call:
         return f"{self.method} {re.sub('[0-9a-f]{64}', 'ID', self.path)}"
 
 
+CHANGES = (  # of an update that comes to a good end
+    "POST /images/create", "POST /images/sha256:ID/tag", "POST /containers/create",
+    "POST /images/sha256:ID/tag", "POST /containers/ID/update", "POST /containers/ID/rename",
+    "POST /containers/ID/rename", "POST /containers/ID/stop", "POST /containers/ID/start",
+    "POST /containers/ID/update", "POST /images/sha256:ID/tag", "POST /images/sha256:ID/tag",
+    "DELETE /containers/ID")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Just before, or just after, the nth change."""
+    change: int
+    done: bool
+    name: str
+
+    def __str__(self):
+        return self.name
+
+    def is_at(self, call):
+        return (call.change, call.done) == (self.change, self.done)
+
+
+# One of each phase, and those where least stands on its feet.
+PULLING, MADE, ASIDE, DOWN, ON_TRIAL, WON, CLEANING = MOMENTS = (
+    Moment(1, False, "pulling"), Moment(3, True, "made"), Moment(6, True, "aside"),
+    Moment(9, False, "down"), Moment(9, True, "on trial"), Moment(10, True, "won"),
+    Moment(13, False, "cleaning"))
+EVERY = tuple(Moment(n, done, f"{'after' if done else 'before'} {n} {text}")
+              for n, text in enumerate(CHANGES, 1) for done in (False, True))
+
+
+def moments(few):
+    """What a test takes: a few of them, or every one with PULLET_EVERY_MOMENT=1."""
+    return EVERY if os.environ.get("PULLET_EVERY_MOMENT") == "1" else few
+
+
 class Meddler(VersionProxy):
     """strike(call) is called before (call.done: after) each call. What it returns becomes of the call:
     None: it goes on; HANG: no answer, ever; CUT: no answer, the connection ends; (status, message):
@@ -39,6 +76,18 @@ class Meddler(VersionProxy):
     def stop(self):
         self._stopped.set()
         super().stop()
+
+    def strike_at(self, moment, deed):
+        """Once. -> a list that has the call in it when it has happened."""
+        struck = []
+
+        def strike(call):
+            if not struck and moment.is_at(call):
+                struck.append(str(call))
+                deed()
+
+        self.strike = strike
+        return struck
 
     def changes(self):
         return [str(call) for call in self.calls if call.change]
