@@ -104,8 +104,7 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
 				 pinned);
 	else
-		q = engine_pull(h->sight.engine, h->sight.ref, h->verified, h->auth, h->progress,
-				h->userdata, ret_error);
+		q = engine_pull(h->sight.engine, h->sight.ref, h->verified, &h->pull, ret_error);
 	if (q == 0)
 		q = engine_inspect_image(h->sight.engine, w->image[0] ? w->image : pinned, &image,
 					 ret_error);
@@ -324,6 +323,18 @@ static int put_tag(const struct hands *h, const char *image, struct error *ret_e
 	return r == -ENOENT ? 0 : r;
 }
 
+/* What somebody made from it meanwhile keeps it. */
+static int act_restore_tag(const struct hands *h, const struct world *w, struct memory *m,
+			   struct error *ret_error)
+{
+	int r = put_tag(h, w->old.image, ret_error);
+
+	if (r != -EEXIST || w->old.image[0])
+		return r;
+	m->tag_tried = true;
+	return 0;
+}
+
 static void note_created(struct party_memory *did, const struct container_view *old)
 {
 	did->created = true;
@@ -478,7 +489,7 @@ int act_do(const struct hands *h, struct step step, const struct record *r, cons
 		return step.party ? act_create_follower(h, &p, r, w, ret_error)
 				  : act_create(h, r, w, m, ret_error);
 	case ACT_RESTORE_TAG:
-		return put_tag(h, w->old.image, ret_error);
+		return act_restore_tag(h, w, m, ret_error);
 	case ACT_PARK_OLD:
 		return set_policy(h, p.old, "no", ret_error);
 	case ACT_PARK_NEW:

@@ -11,9 +11,7 @@ struct hands {
 	const struct container_config *config;
 	const struct verified *verified;   /* of the target; needed for ACT_FETCH */
 	const struct digest *image_config; /* digest of the target's config; may be NULL */
-	const char *auth;		   /* X-Registry-Auth, or NULL */
-	engine_progress_fn *progress;
-	void *userdata;
+	struct pull_options pull;
 };
 
 /* Does an action that is no decision. Codes of engine.h; -EKEYREJECTED: the image or the container is

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "engine-internal.h"
 #include "ref.h"
 
 #define PULL_STALL_MS	(15u * 60 * 1000) /* the engine itself waits up to 20 s between tries */
 #define PULL_LAYERS_MAX 512
+#define PULL_SLACK \
+	((uint64_t)4 * 1024 * 1024) /* what is begun again is told twice, up to a message */
 
 /* What a pull stream has told so far. */
 struct pull {
@@ -18,33 +22,41 @@ struct pull {
 		uint64_t current, total;
 	} layers[PULL_LAYERS_MAX];
 	size_t n_layers;
-	engine_progress_fn *progress;
-	void *userdata;
+	const struct pull_options *options;
 };
 
-static void note_progress(struct pull *p, const char *id, const json_t *detail)
+/* The engine holds the layers against their digests when it has them, and takes any number of bytes
+ * until then. */
+static int note_progress(struct pull *p, const char *id, const json_t *detail)
 {
 	json_int_t current = json_integer_value(json_object_get(detail, "current"));
 	json_int_t total = json_integer_value(json_object_get(detail, "total"));
+	const struct pull_options *o = p->options;
 	uint64_t all_current = 0, all_total = 0;
 	size_t i;
 
-	if (current <= 0 || total <= 0)
-		return;
+	if (current <= 0)
+		return 0;
 	for (i = 0; i < p->n_layers && !streq(p->layers[i].id, id); i++)
 		;
 	if (i == PULL_LAYERS_MAX)
-		return;
+		return 0;
 	if (i == p->n_layers)
 		(void)snprintf(p->layers[p->n_layers++].id, sizeof(p->layers[i].id), "%.15s", id);
 	p->layers[i].current = (uint64_t)current;
-	p->layers[i].total = (uint64_t)total;
+	p->layers[i].total = total > 0 ? (uint64_t)total : 0;
 	for (i = 0; i < p->n_layers; i++) {
 		all_current += p->layers[i].current;
 		all_total += p->layers[i].total;
 	}
-	if (p->progress)
-		p->progress(p->userdata, all_current, all_total);
+	if (all_current > o->bytes_max && all_current - o->bytes_max > PULL_SLACK)
+		return error_set(p->error, -EFBIG,
+				 "the registry sends more than the %" PRIu64
+				 " bytes that the manifest says",
+				 o->bytes_max);
+	if (o->progress && total > 0)
+		o->progress(o->userdata, all_current, all_total);
+	return 0;
 }
 
 /* moby, api/types/jsonmessage: errorDetail is the future, error the past; either ends the pull. */
@@ -66,7 +78,7 @@ static int on_pull_object(void *userdata, json_t *object)
 	if (streq(status, "Pull complete"))
 		sync();
 	else if (id && streq(status, "Downloading"))
-		note_progress(p, id, json_object_get(object, "progressDetail"));
+		return note_progress(p, id, json_object_get(object, "progressDetail"));
 	return 0;
 }
 
@@ -77,15 +89,15 @@ static int on_pull_data(void *userdata, const char *data, size_t n)
 	return json_stream_push(&p->stream, data, n, on_pull_object, p, p->error);
 }
 
-int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v, const char *auth,
-		engine_progress_fn *progress, void *userdata, struct error *ret_error)
+int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
+		const struct pull_options *o, struct error *ret_error)
 {
 	_cleanup_free_ char *repository = ref_repository(ref), *from = engine_escape(repository);
 	const char *digest = verified_digest(v)->text;
 	_cleanup_free_ char *url =
 		xasprintf("http://engine/v1.%d/images/create?fromImage=%s&tag=%s",
 			  e->version.api_minor, from, digest);
-	_cleanup_free_ char *header = auth ? xasprintf("X-Registry-Auth: %s", auth) : NULL;
+	_cleanup_free_ char *header = o->auth ? xasprintf("X-Registry-Auth: %s", o->auth) : NULL;
 	_cleanup_http_response_ struct http_response answer = {0};
 	const char *const headers[] = {header, NULL};
 	_cleanup_free_ struct pull *p = xcalloc(1, sizeof(*p));
@@ -101,7 +113,7 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 	struct error transport = {0};
 	int r;
 
-	*p = (struct pull){.error = ret_error, .progress = progress, .userdata = userdata};
+	*p = (struct pull){.error = ret_error, .options = o};
 	ret_error->code = 0;
 	r = http_perform(e->pull, &request, &answer, &transport);
 	if (r < 0 && ret_error->code == 0)
@@ -143,18 +155,19 @@ static int on_event_data(void *userdata, const char *data, size_t n)
 	return r == 0 && w->seen ? -EINTR : r;
 }
 
-int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,
+/* Waits for one of these events about the container. end: what makes the engine's answer end, in its
+ * query; else time does, which is no error. */
+static int ask_events(struct engine *e, const char *id, json_t *events, int64_t since_ns,
+		      const char *end, unsigned int timeout_ms, bool *ret_seen,
 		      struct error *ret_error)
 {
-	/* podman's word for destroy is remove. */
-	_cleanup_json_ json_t *filters = json_pack(
-		"{s:[s], s:[s], s:[s,s,s,s,s,s,s]}", "container", id, "type", "container", "event",
-		"die", "health_status", "destroy", "remove", "pause", "rename", "start");
+	_cleanup_json_ json_t *filters = json_pack("{s:[s], s:[s], s:o}", "container", id, "type",
+						   "container", "event", events);
 	_cleanup_free_ char *text = json_dumps(filters, JSON_COMPACT),
 			    *escaped = engine_escape(text);
 	_cleanup_free_ char *url = xasprintf(
-		"http://engine/v1.%d/events?since=%lld.%09lld&filters=%s", e->version.api_minor,
-		(long long)since_ns / 1000000000, (long long)since_ns % 1000000000, escaped);
+		"http://engine/v1.%d/events?since=%lld.%09lld%s&filters=%s", e->version.api_minor,
+		(long long)since_ns / 1000000000, (long long)since_ns % 1000000000, end, escaped);
 	_cleanup_http_response_ struct http_response answer = {0};
 	struct error transport = {0};
 	struct event_wait w = {.error = &transport};
@@ -171,10 +184,37 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 	json_stream_free(&w.stream);
 	if (r == 0 && answer.status != 200)
 		return engine_refusal(&answer, "engine: events", ret_error);
+	*ret_seen = w.seen;
 	if (w.seen || r == 0 || r == -ETIMEDOUT)
 		return 0;
 	*ret_error = transport;
 	return error_prefix(ret_error, "engine: events");
+}
+
+int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,
+		      struct error *ret_error)
+{
+	bool seen;
+
+	/* podman's word for destroy is remove. */
+	return ask_events(e, id,
+			  json_pack("[s,s,s,s,s,s,s]", "die", "health_status", "destroy", "remove",
+				    "pause", "rename", "start"),
+			  since_ns, "", timeout_ms, &seen, ret_error);
+}
+
+bool engine_was_stopped(struct engine *e, const char *id, int64_t since_ns)
+{
+	/* podman ends its answer anywhere when that is in the past. */
+	_cleanup_free_ char *end = e->version.podman
+					   ? xstrdup("&stream=false")
+					   : xasprintf("&until=%lld", (long long)time(NULL) + 1);
+	struct error ignored;
+	bool seen = false;
+
+	return ask_events(e, id, json_pack("[s,s]", "kill", "stop"), since_ns, end, SHORT_CALL_MS,
+			  &seen, &ignored) == 0 &&
+	       seen;
 }
 
 /* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */

@@ -48,13 +48,18 @@ int engine_refusal(const struct http_response *r, const char *what, struct error
 	_cleanup_json_ json_t *j = NULL;
 	struct error ignored;
 	const char *message = NULL;
+	int code;
 
 	if (json_parse(r->body, r->body_len, "answer", &j, &ignored) == 0)
 		message = json_get_string(j, "message");
 	if (!message)
 		message = r->body[0] ? r->body : "no reason given";
-	return error_set(ret_error, status_to_errno(r->status),
-			 "%s: the engine says: %.450s (HTTP %ld)", what, message, r->status);
+	/* Another engine than the one that was asked for its version: it says nothing about the call. */
+	code = r->status == 400 && after_prefix(message, "client version ")
+		       ? -EPROTO
+		       : status_to_errno(r->status);
+	return error_set(ret_error, code, "%s: the engine says: %.450s (HTTP %ld)", what, message,
+			 r->status);
 }
 
 struct call {
@@ -387,8 +392,8 @@ int engine_set_policy(struct engine *e, const char *id, const json_t *policy,
 			.method = "POST", .path = path, .body = body, .what = "set restart policy"},
 		NULL, ret_error);
 
-	/* podman runs its runtime for that, which fails when the container ends meanwhile. */
-	return r == -EIO && e->version.podman ? -EEXIST : r;
+	/* 20.10 while somebody removes it; podman, which runs its runtime for that, when it ends meanwhile. */
+	return r == -EIO ? -EEXIST : r;
 }
 
 int engine_remove(struct engine *e, const char *id, struct error *ret_error)

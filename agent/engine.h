@@ -2,7 +2,7 @@
 /* engine: the Docker Engine API over its unix socket, one function a call. Speaks one version per
  * connection, negotiated over /version: from 1.41 (Docker 20.10, podman) to 1.51.
  * Errors carry what the engine said. Codes: -ENOENT 404, -EEXIST 409, -EINVAL 400, -EIO any other
- * refusal; those of http.h when the engine is not there. */
+ * refusal, -EPROTO when it speaks another version by now; those of http.h when it is not there. */
 #pragma once
 
 #include <signal.h>
@@ -45,11 +45,19 @@ int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret
 /* Bytes of all layers so far, and of all that are known; both may grow. */
 typedef void engine_progress_fn(void *userdata, uint64_t current, uint64_t total);
 
+struct pull_options {
+	const char *auth;   /* value of X-Registry-Auth, or NULL */
+	uint64_t bytes_max; /* of all layers, as their manifest says */
+	engine_progress_fn *progress;
+	void *userdata;
+};
+
 /* Pulls by digest and syncs every file system on each finished layer and at the end: without it a
  * power cut after a successful pull leaves an image that neither starts nor heals by pulling again.
- * auth: value of X-Registry-Auth, or NULL. Errors inside the 200 stream are errors here. */
-int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v, const char *auth,
-		engine_progress_fn *progress, void *userdata, struct error *ret_error) warn_unused;
+ * Errors inside the 200 stream are errors here; -EFBIG: the registry sent more than there is, which the
+ * engine itself takes until the disk is full. */
+int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
+		const struct pull_options *o, struct error *ret_error) warn_unused;
 
 /* Points repository:tag at the image. */
 int engine_tag(struct engine *e, const char *image, const char *repository, const char *tag,
@@ -78,6 +86,10 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error) war
  * that happened after since_ns (nanoseconds of Unix time), or timeout_ms passed: both are 0. */
 int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,
 		      struct error *ret_error) warn_unused;
+
+/* Whether somebody stopped or killed the container since since_ns, this program included, or the engine
+ * did when it was itself stopped. False where it cannot be known. */
+bool engine_was_stopped(struct engine *e, const char *id, int64_t since_ns);
 
 /* The last line that the container wrote, printable, cut to size; empty when there is none. */
 int engine_last_log(struct engine *e, const char *id, char *ret, size_t size) warn_unused;

@@ -176,5 +176,6 @@ int pass_check(struct pass *p, struct error *ret_error)
 	if (r == 0)
 		r = verify_image(p->c, &p->reply.digest, &p->verified, ret_error);
 	p->hands.verified = p->verified;
+	p->hands.pull.bytes_max = p->reply.layer_bytes;
 	return r < 0 ? r : begin(p, ret_error);
 }

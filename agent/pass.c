@@ -138,6 +138,17 @@ static void add_last_words(struct pass *p)
 		(void)snprintf(reason + n, RECORD_TEXT_MAX - n, "; its last words: %s", line);
 }
 
+/* What an operator stops or pauses on trial, or the engine when it is itself stopped, says nothing
+ * about the release. */
+static bool was_stopped_by_hand(struct pass *p)
+{
+	const struct container_view *new = &p->world.new;
+
+	if (view_is_up(new))
+		return new->state == STATE_PAUSED;
+	return engine_was_stopped(p->hands.sight.engine, new->id, new->started_ns);
+}
+
 static int64_t wall_ns(void)
 {
 	struct timespec ts;
@@ -160,8 +171,10 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 	enum phase before = p->record.phase;
 	int r;
 
-	if (decision == ACT_DECIDE_REVERT && p->memory.verdict == VERDICT_BAD)
+	if (decision == ACT_DECIDE_REVERT && p->memory.verdict == VERDICT_BAD) {
+		p->memory.meddled = was_stopped_by_hand(p);
 		add_last_words(p);
+	}
 	plan_decide(&p->record, &p->memory, decision, &p->world);
 	r = pass_save(p, ret_error);
 	if (r < 0)
@@ -429,9 +442,7 @@ static int set_up(struct pass *p, struct credential *ret_credential, char **ret_
 		.sight = {.name = p->c->name, .ref = &p->ref},
 		.config = p->c,
 		.image_config = &p->reply.config,
-		.auth = *ret_auth,
-		.progress = on_progress,
-		.userdata = p,
+		.pull = {.auth = *ret_auth, .progress = on_progress, .userdata = p},
 	};
 	return 0;
 }

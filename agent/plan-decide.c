@@ -40,12 +40,13 @@ static void decide_commit(struct record *r, const struct world *w)
 static void decide_revert(struct record *r, const struct memory *m, const struct world *w)
 {
 	r->phase = PHASE_REVERT;
-	r->blame = view_exists(&w->new) && !view_exists(&w->obstacle);
+	r->blame = view_exists(&w->new) && !view_exists(&w->obstacle) && !m->meddled;
 	if (view_exists(&w->obstacle))
 		(void)snprintf(r->reason, sizeof(r->reason), "somebody made another container %s",
 			       w->obstacle_name);
 	else if (!r->blame)
-		(void)snprintf(r->reason, sizeof(r->reason), "somebody removed the new container");
+		(void)snprintf(r->reason, sizeof(r->reason), "somebody %s the new container",
+			       view_exists(&w->new) ? "stopped" : "removed");
 	else if (m->verdict == VERDICT_BAD)
 		(void)snprintf(r->reason, sizeof(r->reason), "%s", m->reason);
 	else

@@ -128,9 +128,9 @@ static bool new_exists(const struct situation *s)
  * a first container had no other place, and goes with it if it fails. */
 static bool tag_is_not_ahead(const struct situation *s)
 {
-	return !s->r->target.brought || !image_is_here(s) || !streq(s->w->tag, s->w->image) ||
-	       streq(s->old->image, s->w->image) || (old_is_gone(s) && !new_is_gone(s)) ||
-	       is_replaced(s);
+	return !s->r->target.brought || !image_is_here(s) || s->m->tag_tried ||
+	       !streq(s->w->tag, s->w->image) || streq(s->old->image, s->w->image) ||
+	       (old_is_gone(s) && !new_is_gone(s)) || is_replaced(s);
 }
 
 static bool old_is_parked(const struct situation *s)

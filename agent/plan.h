@@ -63,7 +63,9 @@ struct memory {
 	bool counted;	  /* a start of the new one is written down and not made yet */
 	bool drop_tried;  /* target's image: removed, or in use by somebody else */
 	bool older_tried; /* the older image, likewise */
+	bool tag_tried;	  /* the local tag had no place before, and somebody uses it now */
 	bool gate_open;	  /* window and hold allow the swap now */
+	bool meddled;	  /* a bad verdict comes from somebody who stopped the new one */
 	enum verdict verdict;
 	char reason[RECORD_TEXT_MAX]; /* of a bad verdict, or of the last failed start */
 };

@@ -316,10 +316,10 @@ int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret
 	return missing(ret_error, path);
 }
 
-int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v, const char *auth,
-		engine_progress_fn *progress, void *userdata, struct error *ret_error)
+int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
+		const struct pull_options *o, struct error *ret_error)
 {
-	(void)e, (void)ref, (void)v, (void)auth, (void)progress, (void)userdata, (void)ret_error;
+	(void)e, (void)ref, (void)v, (void)o, (void)ret_error;
 	before_change();
 	sim.present[1] = true; /* a torn one stays torn: "Image is up to date" */
 	after_change();
@@ -528,6 +528,12 @@ int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 			json_array_append_new(*ret, json_pack("{s:s}", "Id", sim.boxes[i].id));
 	}
 	return 0;
+}
+
+bool engine_was_stopped(struct engine *e, const char *id, int64_t since_ns)
+{
+	(void)e, (void)id, (void)since_ns;
+	return false;
 }
 
 int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
