@@ -16,7 +16,19 @@
 #define CONFIG_LIST_MAX 1024
 #define INTERVAL_MIN_MS 1000
 
-enum section { SECTION_NONE, SECTION_AGENT, SECTION_REGISTRY, SECTION_CONTAINER };
+enum section {
+	SECTION_NONE,
+	SECTION_FAULTY, /* it was complained about, its keys are not */
+	SECTION_AGENT,
+	SECTION_REGISTRY,
+	SECTION_CONTAINER,
+};
+
+/* Who wants to hear of all faults; without, the first one ends the reading. */
+struct listener {
+	void (*tell)(void *userdata, const char *fault);
+	void *userdata;
+};
 
 /* Where the parser stands: for messages, relative paths and the section that keys go to. */
 struct parser {
@@ -146,10 +158,10 @@ static int set_image(struct parser *p, const char *key, const char *value)
 	struct ref ref = {0};
 	const char *why;
 
+	replace_string(&p->container->image, value);
 	if (ref_parse(value, &ref, &why) < 0)
 		return complain(p, "%s: '%s': %s", key, value, why);
 	ref_free(&ref);
-	replace_string(&p->container->image, value);
 	return 0;
 }
 
@@ -267,6 +279,8 @@ static int set_key(struct parser *p, const char *key, const char *value)
 	switch (p->section) {
 	case SECTION_NONE:
 		return complain(p, "key '%s' stands before any [section]", key);
+	case SECTION_FAULTY:
+		return 0;
 	case SECTION_AGENT:
 		return complain(p, "unknown key '%s' in [agent]", key);
 	case SECTION_REGISTRY:
@@ -377,14 +391,19 @@ static int open_section(struct parser *p, char *line)
 static int parse_line(struct parser *p, char *line)
 {
 	char *equals, *key, *value;
+	int r;
 
 	if (strlen(line) > CONFIG_LINE_MAX)
 		return complain(p, "line of more than %d bytes", CONFIG_LINE_MAX);
 	line = trim(line);
 	if (!*line || *line == '#' || *line == ';')
 		return 0;
-	if (*line == '[')
-		return open_section(p, line);
+	if (*line == '[') {
+		r = open_section(p, line);
+		if (r < 0)
+			p->section = SECTION_FAULTY;
+		return r;
+	}
 	equals = strchr(line, '=');
 	if (!equals)
 		return complain(p, "'%s': neither [section] nor key = value", line);
@@ -396,7 +415,16 @@ static int parse_line(struct parser *p, char *line)
 	return set_key(p, key, value);
 }
 
-static int parse_file(struct config *config, const char *path, struct error *ret_error)
+/* 0 when somebody was told of it and wants to hear on. */
+static int tell_fault(const struct listener *l, int r, const struct error *e)
+{
+	if (r < 0 && l->tell)
+		l->tell(l->userdata, e->text);
+	return l->tell ? 0 : r;
+}
+
+static int parse_file(struct config *config, const char *path, const struct listener *l,
+		      struct error *ret_error)
 {
 	struct parser p = {.config = config, .path = path, .error = ret_error};
 	_cleanup_free_ char *text = NULL;
@@ -419,7 +447,7 @@ static int parse_file(struct config *config, const char *path, struct error *ret
 	for (char *next = text; next;) {
 		line = strsep(&next, "\n");
 		p.line++;
-		r = parse_line(&p, line);
+		r = tell_fault(l, parse_line(&p, line), ret_error);
 		if (r < 0)
 			return r;
 	}
@@ -431,7 +459,8 @@ static int is_drop_in(const struct dirent *d)
 	return d->d_name[0] != '.' && has_suffix(d->d_name, ".conf");
 }
 
-static int parse_drop_ins(struct config *config, const char *path, struct error *ret_error)
+static int parse_drop_ins(struct config *config, const char *path, const struct listener *l,
+			  struct error *ret_error)
 {
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *dir =
@@ -447,44 +476,64 @@ static int parse_drop_ins(struct config *config, const char *path, struct error 
 		_cleanup_free_ char *file = xasprintf("%s/%s", dir, entries[i]->d_name);
 
 		if (r == 0)
-			r = parse_file(config, file, ret_error);
+			r = tell_fault(l, parse_file(config, file, l, ret_error), ret_error);
 		free(entries[i]);
 	}
 	free(entries);
 	return r;
 }
 
-static int check_whole(const struct config *c, struct error *ret_error)
+static int check_whole(const struct config *c, const struct listener *l, struct error *ret_error)
 {
-	for (size_t i = 0; i < c->n_containers; i++) {
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < c->n_containers; i++) {
 		const struct container_config *k = &c->containers[i];
 
 		if (!k->image)
-			return error_set(ret_error, -EINVAL,
-					 "%s: [container %s] has no image =", k->origin, k->name);
+			r = tell_fault(l,
+				       error_set(ret_error, -EINVAL,
+						 "%s: [container %s] has no image =", k->origin,
+						 k->name),
+				       ret_error);
 	}
-	return 0;
+	return r;
 }
 
-int config_load(const char *path, struct config **ret, struct error *ret_error)
+static int read_all(struct config *c, const char *path, const struct listener *l,
+		    struct error *ret_error)
 {
-	struct config *c = xcalloc(1, sizeof(*c));
 	int r;
 
 	c->interval_ms = (uint64_t)15 * 60 * 1000;
 	c->jitter_percent = 10;
 	c->engine = xstrdup("/run/docker.sock");
-	r = parse_file(c, path, ret_error);
+	r = tell_fault(l, parse_file(c, path, l, ret_error), ret_error);
 	if (r == 0)
-		r = parse_drop_ins(c, path, ret_error);
-	if (r == 0)
-		r = check_whole(c, ret_error);
-	if (r < 0) {
+		r = tell_fault(l, parse_drop_ins(c, path, l, ret_error), ret_error);
+	return r < 0 ? r : check_whole(c, l, ret_error);
+}
+
+int config_load(const char *path, struct config **ret, struct error *ret_error)
+{
+	struct config *c = xcalloc(1, sizeof(*c));
+	int r = read_all(c, path, &(struct listener){0}, ret_error);
+
+	if (r < 0)
 		config_free(c);
-		return r;
-	}
-	*ret = c;
-	return 0;
+	else
+		*ret = c;
+	return r;
+}
+
+struct config *config_read(const char *path, void (*tell)(void *userdata, const char *fault),
+			   void *userdata)
+{
+	struct config *c = xcalloc(1, sizeof(*c));
+	struct error ignored;
+
+	(void)!read_all(c, path, &(struct listener){tell, userdata}, &ignored);
+	return c;
 }
 
 void config_free(struct config *c)

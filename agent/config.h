@@ -54,6 +54,10 @@ struct config {
 int config_load(const char *path, struct config **ret, struct error *ret_error) warn_unused;
 void config_free(struct config *c);
 
+/* Reads on behind each fault and tells it; never NULL, and good for nothing else when there was one. */
+struct config *config_read(const char *path, void (*tell)(void *userdata, const char *fault),
+			   void *userdata);
+
 /* NULL when there is none of that name. Borrowed. */
 const struct container_config *config_container(const struct config *c, const char *name);
 const struct registry_config *config_registry(const struct config *c, const char *host);

@@ -325,10 +325,3 @@ const struct oci_entry *oci_choose(const struct oci_document *index,
 	}
 	return best;
 }
-
-const char *oci_platform_text(const struct oci_platform *p, char *buf, size_t n)
-{
-	(void)snprintf(buf, n, "%s/%s%s%s", p->os, p->architecture, p->variant[0] ? "/" : "",
-		       p->variant);
-	return buf;
-}

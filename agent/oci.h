@@ -5,6 +5,7 @@
 
 #include "digest.h"
 #include "error.h"
+#include "platform.h"
 
 /* Registries accept 4 MiB (distribution-spec); a helper may take 16 MB of memory in all. */
 #define OCI_DOCUMENT_MAX      ((size_t)1024 * 1024)
@@ -13,12 +14,6 @@
 
 /* The value of Accept: all four media types. */
 extern const char oci_accept[];
-
-struct oci_platform {
-	char os[32];
-	char architecture[32];
-	char variant[16];
-};
 
 struct oci_entry {
 	struct digest digest;
@@ -60,6 +55,3 @@ unsigned int oci_platform_rank(const struct oci_platform *host, const struct oci
 /* The entry the host runs best; first wins among equals; NULL if none. */
 const struct oci_entry *oci_choose(const struct oci_document *index,
 				   const struct oci_platform *host);
-
-/* "linux/arm/v7" into buf of n bytes; returns buf. */
-const char *oci_platform_text(const struct oci_platform *p, char *buf, size_t n);

@@ -30,7 +30,7 @@ void pass_finish(struct pass *p, enum outcome outcome, const char *fmt, ...)
 static void finish_error(struct pass *p, const struct error *e)
 {
 	if (e->code == -ECANCELED)
-		pass_finish(p, OUTCOME_DEFERRED, "stopped by a signal");
+		pass_finish(p, OUTCOME_DEFERRED, RESULT_STOPPED);
 	else
 		pass_finish(p, e->code == -EKEYREJECTED ? OUTCOME_REFUSED : OUTCOME_FAILED, "%s",
 			    e->text);

@@ -15,6 +15,9 @@ enum outcome {
 	OUTCOME_FAILED,
 };
 
+/* Reason of a pass that a signal ended; whoever waits for it waits on. */
+#define RESULT_STOPPED "stopped by a signal"
+
 struct result {
 	const char *container;
 	const char *image;

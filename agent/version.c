@@ -17,17 +17,17 @@ static int version_minor(const char *version)
 	return minor && isdigit((unsigned char)*minor) ? atoi(minor) : -1;
 }
 
-static const char *arm_variant(void)
+/* Of an engine for arm, here on this kernel: armv7l, armv8l, or an aarch64 one that runs 32 bits. */
+static void add_arm_variant(struct oci_platform *engine)
 {
+	struct oci_platform host;
 	struct utsname u;
 
 	if (uname(&u) < 0)
-		return "";
-	if (after_prefix(u.machine, "armv5"))
-		return "v5";
-	if (after_prefix(u.machine, "armv6"))
-		return "v6";
-	return "v7"; /* armv7l, armv8l, or a 32-bit engine on an aarch64 kernel */
+		return;
+	platform_of_machine(u.machine, 32, &host);
+	(void)snprintf(engine->variant, sizeof(engine->variant), "%s",
+		       host.variant[0] ? host.variant : "v7");
 }
 
 static const json_t *find_component(const json_t *answer, const char *name)
@@ -79,7 +79,6 @@ int version_read(const json_t *v, struct version *ret, struct error *ret_error)
 	(void)snprintf(ret->platform.os, sizeof(ret->platform.os), "%s", os);
 	(void)snprintf(ret->platform.architecture, sizeof(ret->platform.architecture), "%s", arch);
 	if (streq(arch, "arm"))
-		(void)snprintf(ret->platform.variant, sizeof(ret->platform.variant), "%s",
-			       arm_variant());
+		add_arm_variant(&ret->platform);
 	return podman ? read_podman(podman, ret_error) : 0;
 }

@@ -8,8 +8,9 @@ import pathlib
 import re
 import subprocess
 import threading
+import types
 
-from pullet_lab import TOP, LabError, stop_process, wait_for
+from pullet_lab import TOP, LabError, Pullet, stop_process, tail, wait_for
 
 NAME, PATH = "org.pullet.Agent1", "/org/pullet/Agent1"
 CONTAINER = NAME + ".Container"
@@ -235,3 +236,36 @@ def write_record(state, name, **fields):
               "held": False, "last_error": None, "downtime_ms": -1, **fields}
     pathlib.Path(state).mkdir(mode=0o700, exist_ok=True)
     (pathlib.Path(state) / f"{name}.json").write_text(json.dumps(record))
+
+
+# --- pulletd on the bus -------------------------------------------------------------------------
+
+
+def idle_pullet(lab, name):
+    """A Pullet whose engine is not there, and that polls once in an hour."""
+    pullet = Pullet(lab, types.SimpleNamespace(url=f"unix://{lab.path('no-engine')}"), name)
+    configure(pullet, "app")
+    return pullet
+
+
+def configure(pullet, *names, **agent):
+    pullet.configure({name: {"image": f"127.0.0.1:1/{name}:stable"} for name in names},
+                     agent={"interval": "1h", **agent})
+
+
+@contextlib.contextmanager
+def resident(pullet, bus):
+    """pulletd with this bus, when the passes of its start are over."""
+    with open(pullet.directory / "pulletd.log", "ab") as out:
+        process = pullet.spawn(stdout=out, stderr=out, env=bus.environment)
+    process.log = pullet.directory / "pulletd.log"
+    try:
+        if bus.process and bus.process.poll() is None:
+            bus.wait_for_pulletd()
+            wait_for("rest", lambda: bus.properties()["NextCheck"] > 0)
+        yield process
+        assert process.poll() is None, tail(process.log)
+        stop_process(process, 15)
+        assert process.returncode == 0, tail(process.log)
+    finally:
+        pullet.kill9(process)

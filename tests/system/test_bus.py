@@ -2,7 +2,6 @@
 """org.pullet.Agent1 on a private bus: what pulletd shows, whom it obeys, and that it needs no bus.
 The engine is one that is not there, or one that never answers."""
 
-import contextlib
 import itertools
 import json
 import pathlib
@@ -10,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import types
 import xml.etree.ElementTree
 
 import pytest
@@ -18,8 +16,9 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from pullet_bus import (  # noqa: E402
-    CONTAINER, NAME, PATH, Bus, CallError, Polkit, hanging_engine, interfaces, path_of, write_record)
-from pullet_lab import TOP, Lab, Pullet, handle_signals, stop_process, tail, wait_for  # noqa: E402
+    CONTAINER, NAME, PATH, Bus, CallError, Polkit, configure, hanging_engine, idle_pullet, interfaces,
+    path_of, resident, write_record)
+from pullet_lab import TOP, Lab, Pullet, handle_signals, stop_process, wait_for  # noqa: E402
 
 handle_signals()
 _numbers = itertools.count(1)
@@ -43,17 +42,7 @@ def bus(lab):
 
 @pytest.fixture
 def pullet(lab):
-    """Without an engine; polls once in an hour."""
-    number = next(_numbers)
-    engine = types.SimpleNamespace(url=f"unix://{lab.path('no-engine')}")
-    pullet = Pullet(lab, engine, f"pullet-{number}")
-    configure(pullet, "app")
-    return pullet
-
-
-def configure(pullet, *names, **agent):
-    pullet.configure({name: {"image": f"127.0.0.1:1/{name}:stable"} for name in names},
-                     agent={"interval": "1h", **agent})
+    return idle_pullet(lab, f"pullet-{next(_numbers)}")
 
 
 @pytest.fixture
@@ -61,24 +50,6 @@ def daemon(bus, pullet):
     write_record(pullet.state, "app")
     with resident(pullet, bus) as process:
         yield process
-
-
-@contextlib.contextmanager
-def resident(pullet, bus):
-    """pulletd with this bus, when the passes of its start are over."""
-    with open(pullet.directory / "pulletd.log", "ab") as out:
-        process = pullet.spawn(stdout=out, stderr=out, env=bus.environment)
-    process.log = pullet.directory / "pulletd.log"
-    try:
-        if bus.process and bus.process.poll() is None:
-            bus.wait_for_pulletd()
-            wait_for("rest", lambda: bus.properties()["NextCheck"] > 0)
-        yield process
-        assert process.poll() is None, tail(process.log)
-        stop_process(process, 15)
-        assert process.returncode == 0, tail(process.log)
-    finally:
-        pullet.kill9(process)
 
 
 def test_introspection_is_the_page(bus, daemon):

@@ -278,6 +278,46 @@ static const struct {
 	{"\357\273\277[agent]\n", "1: '???[agent]': neither [section] nor key = value"},
 };
 
+struct faults {
+	size_t n;
+	char *first, *last;
+};
+
+static void note_fault(void *userdata, const char *fault)
+{
+	struct faults *f = userdata;
+
+	if (f->n++ == 0)
+		replace_string(&f->first, fault);
+	replace_string(&f->last, fault);
+}
+
+/* All faults are told, the same one first, and no other comes of it. */
+static void expect_faults(size_t n, const char *first, const char *last)
+{
+	struct faults f = {0};
+
+	config_free(config_read(in_dir("main.conf"), note_fault, &f));
+	assert_int_equal(f.n, n);
+	if (first)
+		assert_string_equal(f.first, in_dir(first));
+	if (last)
+		assert_string_equal(f.last, in_dir(last));
+	free(f.first);
+	free(f.last);
+}
+
+static void test_all_faults(void **state)
+{
+	(void)state;
+	put("main.conf", "[agent]\njitter = 5%\n[container ab]\nimage = a\n");
+	expect_faults(0, NULL, NULL);
+	put("main.conf", "[agent]\njitter = 5\nfoo = 1\n[what]\nkeys = none\n[container a]\n"
+			 "image = X\n[container ab]\nimage = X\n[container bc]\n");
+	expect_faults(6, "main.conf:2: jitter: '5' is not a percentage from 0% to 100%",
+		      "main.conf:10: [container bc] has no image =");
+}
+
 static void test_refusals(void **state)
 {
 	(void)state;
@@ -286,6 +326,10 @@ static void test_refusals(void **state)
 
 		put("main.conf", refusals[i].file);
 		expect_refusal(-EINVAL, text);
+		expect_faults(1 + (strstr(refusals[i].file, "[container ab]") &&
+				   !strstr(refusals[i].file, "image") &&
+				   !strstr(refusals[i].text, "no image")),
+			      text, NULL);
 	}
 }
 
@@ -496,11 +540,12 @@ static void test_engine_path(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_empty_dir(test_defaults),	in_empty_dir(test_everything),
-		in_empty_dir(test_refusals),	in_empty_dir(test_lengths),
-		in_empty_dir(test_files),	in_empty_dir(test_drop_ins),
-		in_empty_dir(test_credentials), in_empty_dir(test_lists),
-		in_empty_dir(test_words),	cmocka_unit_test(test_engine_path),
+		in_empty_dir(test_defaults),	    in_empty_dir(test_everything),
+		in_empty_dir(test_all_faults),	    in_empty_dir(test_refusals),
+		in_empty_dir(test_lengths),	    in_empty_dir(test_files),
+		in_empty_dir(test_drop_ins),	    in_empty_dir(test_credentials),
+		in_empty_dir(test_lists),	    in_empty_dir(test_words),
+		cmocka_unit_test(test_engine_path),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

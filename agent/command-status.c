@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "client.h"
+#include "command.h"
+#include "log.h"
+#include "terminal.h"
+
+#define CLEAR_SCREEN "\033[H\033[J"
+
+static struct view view_now(void)
+{
+	struct terminal t = terminal_of(STDOUT_FILENO);
+	struct view v = {.width = t.width, .colours = t.colours};
+	struct timespec ts;
+
+	if (clock_gettime(CLOCK_REALTIME, &ts) == 0)
+		v.now_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+	return v;
+}
+
+/* 0, or 2 when there is no such container. */
+static int show(const struct command_options *o, const struct status_list *l, const char *only)
+{
+	const struct status *one = only ? status_list_find(l, only) : NULL;
+	_cleanup_json_ json_t *j = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct view v = view_now();
+
+	if (only && !one) {
+		log_error("the configuration has no [container %s]", only);
+		return 2;
+	}
+	if (o->json) {
+		j = status_list_to_json(l, only);
+		text = json_dumps(j, JSON_COMPACT);
+		puts(text);
+	} else {
+		text = one ? status_details(one, &v) : status_table(l, &v);
+		fputs(text, stdout);
+	}
+	return fflush(stdout) == 0 ? 0 : 1;
+}
+
+/* 0; 1 when a record cannot be read, which is told. */
+static int read_records(const struct command_options *o, const struct config *config,
+			struct status_list *ret)
+{
+	_cleanup_close_ int dir = open(o->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct error e;
+	int status = 0, r;
+
+	if (dir < 0 && errno != ENOENT) {
+		log_error("cannot read the records in %s: %s%s", o->state_dir, strerror(errno),
+			  errno == EACCES ? "; they are for root and the user pullet: try sudo"
+					  : "");
+		status = 1;
+	}
+	for (size_t i = 0; i < config->n_containers; i++) {
+		const struct container_config *c = &config->containers[i];
+		struct record record;
+
+		record_init(&record);
+		r = dir < 0 ? -ENOENT : record_read(dir, c->name, &record, &e);
+		if (r < 0 && r != -ENOENT) {
+			log_error(
+				"%s/%s%s", o->state_dir, e.text,
+				r == -EACCES
+					? "; the records are for root and the user pullet: try sudo"
+					: "");
+			status = 1;
+		}
+		status_take_record(status_list_get(ret, c->name), c, &record);
+	}
+	return status;
+}
+
+static int show_records(const struct command_options *o, const char *only, const char *why)
+{
+	struct status_list list = {0};
+	struct config *config;
+	struct error e;
+	int status, r;
+
+	if (config_load(o->config, &config, &e) < 0) {
+		log_error("%s: %s", why, e.text);
+		return 2;
+	}
+	log_warning("%s; this is what the records in %s say", why, o->state_dir);
+	status = read_records(o, config, &list);
+	r = show(o, &list, only);
+	status_list_clear(&list);
+	config_free(config);
+	return r ? r : status;
+}
+
+/* All that has happened by now is one change to people. Returns what ends the watch, or NULL. */
+static const struct client_event *next_change(struct client *c)
+{
+	const struct client_event *event = client_next(c, CLIENT_FOREVER);
+
+	while (event->kind != CLIENT_NOTHING) {
+		if (event->kind == CLIENT_INTERRUPTED || event->kind == CLIENT_LOST)
+			return event;
+		event = client_next(c, 0);
+	}
+	return NULL;
+}
+
+static int watch(const struct command_options *o, struct client *c, const char *only)
+{
+	bool live = terminal_of(STDOUT_FILENO).live && !o->json, up = true;
+	const struct client_event *end = NULL;
+
+	while (!end) {
+		if (live)
+			fputs(CLEAR_SCREEN, stdout);
+		if (client_is_up(c)) {
+			int r = show(o, client_list(c), only);
+
+			if (r)
+				return r;
+		} else if (up) {
+			show_records(o, only, "pulletd does not run");
+		}
+		up = client_is_up(c);
+		end = next_change(c);
+	}
+	if (end->kind == CLIENT_LOST)
+		log_error("%s", end->error.text);
+	return end->kind == CLIENT_LOST ? 1 : 0;
+}
+
+int command_status(const struct command_options *o, const char *const *operands)
+{
+	struct client *c;
+	struct error e;
+	int status;
+
+	if (client_open(&c, &e) < 0) {
+		if (!o->watch)
+			return show_records(o, operands[0], e.text);
+		log_error("%s", e.text);
+		return 1;
+	}
+	if (o->watch)
+		status = watch(o, c, operands[0]);
+	else if (client_is_up(c))
+		status = show(o, client_list(c), operands[0]);
+	else
+		status = show_records(o, operands[0], "pulletd does not run");
+	client_close(c);
+	return status;
+}

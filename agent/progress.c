@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+#include "progress.h"
+
+#include <stdio.h>
+
+#include "text.h"
+
+#define SMOOTHING_MS 5000.0 /* how long a rate of before still counts */
+#define MEASURE_MS   200    /* shorter spans tell more of scheduling than of the link */
+#define LINE_EACH_MS 10000
+#define BAR_MIN	     10
+#define BAR_MAX	     40
+#define LONG_S	     ((uint64_t)100 * 3600)
+#define RATE_MAX     1e18
+
+void progress_note(struct progress *p, uint64_t bytes, uint64_t total, uint64_t now_ms)
+{
+	double span, now_rate;
+
+	if (!p->measuring || bytes < p->measured_bytes) {
+		p->rate = 0;
+		p->measuring = true;
+		p->measured_ms = now_ms;
+		p->measured_bytes = bytes;
+	} else if (now_ms >= p->measured_ms + MEASURE_MS) {
+		span = (double)(now_ms - p->measured_ms);
+		now_rate = (double)(bytes - p->measured_bytes) * 1000 / span;
+		p->rate = p->rate > 0 ? (p->rate * SMOOTHING_MS + now_rate * span) /
+						(SMOOTHING_MS + span)
+				      : now_rate;
+		if (p->rate > RATE_MAX)
+			p->rate = RATE_MAX;
+		p->measured_ms = now_ms;
+		p->measured_bytes = bytes;
+	}
+	p->bytes = bytes;
+	p->total = total > bytes ? total : bytes;
+}
+
+static unsigned int percent(const struct progress *p)
+{
+	return p->total ? (unsigned int)((double)p->bytes * 100 / (double)p->total) : 0;
+}
+
+/* "0:27", "1:02:03"; "-:--" when nobody can know. Caller frees. */
+static char *time_left(const struct progress *p)
+{
+	double left = p->rate >= 1 ? (double)(p->total - p->bytes) / p->rate + 0.5 : -1;
+	uint64_t s;
+
+	if (left < 0 || left >= (double)LONG_S)
+		return xstrdup("-:--");
+	s = (uint64_t)left;
+	if (s >= 3600)
+		return xasprintf("%u:%02u:%02u", (unsigned int)(s / 3600),
+				 (unsigned int)(s / 60 % 60), (unsigned int)(s % 60));
+	return xasprintf("%u:%02u", (unsigned int)(s / 60), (unsigned int)(s % 60));
+}
+
+/* Caller frees. */
+static char *figures(const struct progress *p)
+{
+	_cleanup_free_ char *bytes = text_bytes(p->bytes), *total = text_bytes(p->total);
+	_cleanup_free_ char *rate = text_bytes((uint64_t)p->rate), *left = time_left(p);
+
+	return xasprintf("%3u%%  %s of %s  %s/s  %s", percent(p), bytes, total, rate, left);
+}
+
+char *progress_bar(const struct progress *p, const char *name, size_t width)
+{
+	_cleanup_free_ char *numbers = figures(p), *cut = NULL;
+	size_t name_width, bar, full;
+	char line[BAR_MAX + 1];
+
+	/* The figures first, then the name, then the bar. */
+	if (width < strlen(numbers) + 4)
+		return text_cut(numbers, width);
+	name_width = text_columns(name);
+	if (name_width > width - strlen(numbers) - 2)
+		name_width = width - strlen(numbers) - 2;
+	cut = text_fit(name, name_width);
+	bar = width - name_width - strlen(numbers) - 4;
+	if (width < name_width + strlen(numbers) + 6 + BAR_MIN)
+		return xasprintf("%s  %s", cut, numbers);
+	bar -= 2;
+	if (bar > BAR_MAX)
+		bar = BAR_MAX;
+	full = p->total ? (size_t)((double)p->bytes * (double)bar / (double)p->total) : 0;
+	memset(line, '#', full);
+	memset(line + full, '.', bar - full);
+	line[bar] = '\0';
+	return xasprintf("%s  [%s]  %s", cut, line, numbers);
+}
+
+char *progress_line(struct progress *p, const char *name, uint64_t now_ms)
+{
+	_cleanup_free_ char *bytes = NULL, *total = NULL, *rate = NULL, *left = NULL;
+
+	/* The first one when there is a rate to tell. */
+	if (p->rate <= 0 || (p->spoken && now_ms < p->spoken_ms + LINE_EACH_MS))
+		return NULL;
+	p->spoken = true;
+	p->spoken_ms = now_ms;
+	bytes = text_bytes(p->bytes);
+	total = text_bytes(p->total);
+	rate = text_bytes((uint64_t)p->rate);
+	left = time_left(p);
+	return xasprintf("%s: %s of %s (%u%%), %s/s, %s to go", name, bytes, total, percent(p),
+			 rate, left);
+}

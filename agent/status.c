@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+#include "status.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "table.h"
+#include "text.h"
+
+#define DIGEST_SHOWN  12 /* hex digits, as docker shows them */
+#define LABEL_COLUMNS 9	 /* "Current: ", so that a whole digest ends at column 80 */
+#define US_PER_S      ((uint64_t)1000000)
+
+static void status_free(struct status *s)
+{
+	status_forget_rejected(s);
+	free(s->name);
+	free(s->image);
+	free(s->phase);
+	free(s->operation);
+	free(s->current);
+	free(s->target);
+	free(s->previous);
+	free(s->last_result);
+	free(s->last_error);
+	free(s->rejected);
+}
+
+struct status *status_list_find(const struct status_list *l, const char *name)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (streq(l->items[i].name, name))
+			return &l->items[i];
+	}
+	return NULL;
+}
+
+struct status *status_list_get(struct status_list *l, const char *name)
+{
+	struct status *found = status_list_find(l, name);
+	size_t at = 0;
+
+	if (found)
+		return found;
+	while (at < l->n && strcmp(l->items[at].name, name) < 0)
+		at++;
+	l->items = xrealloc(l->items, (l->n + 1) * sizeof(*l->items));
+	memmove(&l->items[at + 1], &l->items[at], (l->n - at) * sizeof(*l->items));
+	l->n++;
+	l->items[at] = (struct status){
+		.name = xstrdup(name),
+		.image = xstrdup(""),
+		.phase = xstrdup(phase_name(PHASE_IDLE)),
+		.operation = xstrdup(""),
+		.current = xstrdup(""),
+		.target = xstrdup(""),
+		.previous = xstrdup(""),
+		.last_result = xstrdup(""),
+		.last_error = xstrdup(""),
+	};
+	return &l->items[at];
+}
+
+void status_list_clear(struct status_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		status_free(&l->items[i]);
+	free(l->items);
+	*l = (struct status_list){0};
+}
+
+void status_reject(struct status *s, char *digest, char *reason)
+{
+	s->rejected = xrealloc(s->rejected, (s->n_rejected + 1) * sizeof(*s->rejected));
+	s->rejected[s->n_rejected++] = (struct status_rejected){digest, reason};
+}
+
+void status_forget_rejected(struct status *s)
+{
+	for (size_t i = 0; i < s->n_rejected; i++) {
+		free(s->rejected[i].digest);
+		free(s->rejected[i].reason);
+	}
+	s->n_rejected = 0;
+}
+
+void status_take_record(struct status *s, const struct container_config *c, const struct record *r)
+{
+	replace_string(&s->image, c->image);
+	replace_string(&s->phase, phase_name(r->phase));
+	replace_string(&s->current, r->current.digest.text);
+	replace_string(&s->target, r->phase == PHASE_IDLE ? "" : r->target.digest.text);
+	replace_string(&s->previous, r->previous.digest.text);
+	replace_string(&s->last_error, r->last_error);
+	status_forget_rejected(s);
+	for (size_t i = 0; i < r->n_rejected; i++)
+		status_reject(s, xstrdup(r->rejected[i].digest.text),
+			      xstrdup(r->rejected[i].reason));
+	s->held = c->hold || r->held;
+}
+
+static json_t *text_or_null(const char *s)
+{
+	return s[0] ? json_string(s) : json_null();
+}
+
+/* RFC 3339, in UTC: sorts, and jq's fromdate reads it. */
+static json_t *moment_or_null(uint64_t us)
+{
+	time_t t = (time_t)(us / US_PER_S);
+	char text[32];
+	struct tm utc;
+
+	if (us == 0 || !gmtime_r(&t, &utc))
+		return json_null();
+	(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
+	return json_string(text);
+}
+
+json_t *status_to_json(const struct status *s)
+{
+	json_t *rejected = json_array();
+
+	for (size_t i = 0; i < s->n_rejected; i++)
+		(void)json_array_append_new(rejected,
+					    json_pack("{s:s, s:s}", "digest", s->rejected[i].digest,
+						      "reason", s->rejected[i].reason));
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "container", s->name, "image",
+			 s->image, "phase", s->phase, "current", text_or_null(s->current), "target",
+			 text_or_null(s->target), "rejected", rejected, "last_error",
+			 text_or_null(s->last_error), "next_check",
+			 moment_or_null(s->next_check_us));
+}
+
+json_t *status_list_to_json(const struct status_list *l, const char *only)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < l->n; i++) {
+		if (!only || streq(only, l->items[i].name))
+			(void)json_array_append_new(list, status_to_json(&l->items[i]));
+	}
+	return list;
+}
+
+/* "b7c6202ba6ee" of "sha256:b7c6202ba6ee...". Caller frees. */
+static char *short_digest(const char *digest)
+{
+	const char *hex = after_prefix(digest, "sha256:");
+
+	return hex ? xstrndup(hex, DIGEST_SHOWN) : xstrdup("-");
+}
+
+/* Local time: within a day the clock, else the day. Caller frees. */
+static char *moment(const struct status *s, uint64_t now_us)
+{
+	time_t t = (time_t)(s->next_check_us / US_PER_S);
+	bool near = s->next_check_us < now_us + 24 * 3600 * US_PER_S;
+	struct tm local;
+	char text[32];
+
+	if (s->next_check_us == 0 || !localtime_r(&t, &local))
+		return xstrdup("-");
+	(void)strftime(text, sizeof(text), near ? "%H:%M:%S" : "%Y-%m-%d", &local);
+	return xstrdup(text);
+}
+
+static bool is_at_work(const struct status *s)
+{
+	return s->operation[0] || !streq(s->phase, "idle");
+}
+
+/* In one word what people look for. Caller frees. */
+static char *state_of(const struct status *s, enum tint *ret)
+{
+	*ret = TINT_NONE;
+	if (is_at_work(s) && s->total)
+		return xasprintf("%s %u%%", s->phase,
+				 (unsigned int)((double)s->bytes * 100 / (double)s->total));
+	if (is_at_work(s))
+		return xstrdup(streq(s->phase, "idle") ? s->operation : s->phase);
+	*ret = s->last_error[0] ? TINT_BAD : s->held || s->target[0] ? TINT_WAIT : TINT_NONE;
+	if (s->last_error[0])
+		return xstrdup(s->held ? "held, error" : "error");
+	if (s->held)
+		return xstrdup("held");
+	return xstrdup(s->target[0] ? "update waits" : s->current[0] ? "up to date" : "not seen");
+}
+
+char *status_table(const struct status_list *l, const struct view *v)
+{
+	static const char *const head[] = {"CONTAINER", "STATE", "CURRENT", "TARGET", "NEXT CHECK"};
+	struct table t = {.n_columns = ARRAY_SIZE(head)};
+	char *text;
+
+	table_add(&t, head, TINT_NONE);
+	for (size_t i = 0; i < l->n; i++) {
+		const struct status *s = &l->items[i];
+		_cleanup_free_ char *current = short_digest(s->current), *state = NULL;
+		_cleanup_free_ char *target = short_digest(s->target);
+		_cleanup_free_ char *next = moment(s, v->now_us);
+		enum tint tint;
+
+		state = state_of(s, &tint);
+		table_add(&t, (const char *const[]){s->name, state, current, target, next}, tint);
+		if (s->last_error[0])
+			table_add_note(&t, s->last_error, TINT_BAD);
+		for (size_t k = s->n_rejected; k-- > 0;) {
+			_cleanup_free_ char *digest = short_digest(s->rejected[k].digest);
+			_cleanup_free_ char *note =
+				xasprintf("rejected %s: %s", digest, s->rejected[k].reason);
+
+			table_add_note(&t, note, TINT_NONE);
+		}
+	}
+	text = table_text(&t, v->width, v->colours);
+	table_free(&t);
+	return text;
+}
+
+static void print_detail(FILE *f, const struct view *v, const char *label, enum tint tint,
+			 const char *value)
+{
+	size_t width = v->width > 2 * LABEL_COLUMNS ? v->width - LABEL_COLUMNS : v->width;
+	_cleanup_free_ char *wrapped = text_wrap(value, width, 0);
+	const char *line = wrapped;
+
+	while (*line) {
+		size_t n = strcspn(line, "\n");
+
+		fprintf(f, "%*s%s %s%.*s%s\n", LABEL_COLUMNS - 2, label, *label ? ":" : " ",
+			terminal_tint(v->colours, tint), (int)n, line,
+			terminal_plain(v->colours, tint));
+		label = "";
+		line += n + (line[n] == '\n');
+	}
+}
+
+static void print_phase(FILE *f, const struct status *s, const struct view *v)
+{
+	_cleanup_free_ char *bytes = text_bytes(s->bytes), *total = text_bytes(s->total);
+	_cleanup_free_ char *text =
+		xasprintf("%s%s%s%s%s%s%s%s", s->phase, s->operation[0] ? " (" : "", s->operation,
+			  s->operation[0] ? ")" : "", s->total ? ", " : "", s->total ? bytes : "",
+			  s->total ? " of " : "", s->total ? total : "");
+
+	print_detail(f, v, "Phase", TINT_NONE, text);
+}
+
+char *status_details(const struct status *s, const struct view *v)
+{
+	char *text, next[64] = "";
+	time_t t = (time_t)(s->next_check_us / US_PER_S);
+	struct tm local;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		abort();
+	if (s->next_check_us && localtime_r(&t, &local))
+		(void)strftime(next, sizeof(next), "%Y-%m-%d %H:%M:%S %Z", &local);
+	print_detail(f, v, "Name", TINT_NONE, s->name);
+	print_detail(f, v, "Image", TINT_NONE, s->image);
+	print_phase(f, s, v);
+	if (s->held)
+		print_detail(f, v, "Held", TINT_WAIT, "yes; to let it go: pullet release");
+	print_detail(f, v, "Current", TINT_NONE, s->current);
+	print_detail(f, v, "Target", TINT_NONE, s->target);
+	print_detail(f, v, "Before", TINT_NONE, s->previous);
+	print_detail(f, v, "Next", TINT_NONE, next);
+	print_detail(f, v, "Error", TINT_BAD, s->last_error);
+	for (size_t i = s->n_rejected; i-- > 0;) {
+		print_detail(f, v, "Reject", TINT_BAD, s->rejected[i].digest);
+		print_detail(f, v, "", TINT_NONE, s->rejected[i].reason);
+	}
+	if (fclose(f) != 0)
+		abort();
+	return text;
+}

@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: MIT
+"""The command on a private bus with a real pulletd: what it shows, orders, follows and refuses. The engine
+is one that is not there, or one that never answers; tests/engine/test_pullet.py has a real one."""
+
+import itertools
+import json
+import os
+import pathlib
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+
+from pullet_bus import (  # noqa: E402
+    Bus, Polkit, configure, hanging_engine, idle_pullet, resident, write_record)
+from pullet_lab import Lab, Registry, actor, handle_signals, wait_for  # noqa: E402
+
+handle_signals()
+_numbers = itertools.count(1)
+A, B, C = ("sha256:" + letter * 64 for letter in "abc")
+KEYS = ["container", "image", "phase", "current", "target", "rejected", "last_error", "next_check"]
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with Lab() as lab:
+        yield lab
+
+
+@pytest.fixture
+def bus(lab):
+    bus = Bus(lab, f"bus-{next(_numbers)}")
+    yield bus
+    bus.stop()
+
+
+@pytest.fixture
+def pullet(lab):
+    return idle_pullet(lab, f"pullet-{next(_numbers)}")
+
+
+@pytest.fixture
+def daemon(bus, pullet):
+    write_record(pullet.state, "app")
+    with resident(pullet, bus) as process:
+        yield process
+
+
+class Command:
+    """pullet with this bus, configuration and state."""
+
+    def __init__(self, pullet, bus):
+        self.pullet, self.bus, self.program = pullet, bus, pullet.build / "pullet"
+
+    def start(self, *arguments, user=None, **options):
+        program = self.program
+        if user:  # who may not look into the build directory
+            program = pathlib.Path(shutil.copy(self.program, self.pullet.lab.path("pullet")))
+        environment = {**self.pullet.lab.environment, **self.bus.environment,
+                       **options.pop("env", {})}
+        return subprocess.Popen(
+            [program, *map(str, arguments), "--config", self.pullet.config, "--state-dir",
+             self.pullet.state],
+            stdin=subprocess.DEVNULL, stdout=options.pop("stdout", subprocess.PIPE),
+            stderr=options.pop("stderr", subprocess.PIPE), text=True, env=environment, user=user,
+            extra_groups=[] if user else None, **options)
+
+    def __call__(self, *arguments, status=0, timeout=60, **options):
+        """-> (stdout, stderr) of one that ends with that status."""
+        process = self.start(*arguments, **options)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        finally:
+            process.kill()
+        assert process.returncode == status, (arguments, process.returncode, out, err)
+        return out, err
+
+    def json(self, *arguments, **options):
+        return json.loads(self(*arguments, "--json", **options)[0])
+
+
+@pytest.fixture
+def command(pullet, bus):
+    return Command(pullet, bus)
+
+
+def release(digest):
+    return {"digest": digest, "manifest": None, "image": digest, "brought": True, "pulled": None}
+
+
+def written(pullet, name="app", **more):
+    write_record(pullet.state, name, **{
+        "current": release(A), "previous": release(B), "held": True, "last_error": "no such manifest",
+        "rejected": [{"digest": C, "manifest": None, "reason": "it exited with status 3"}], **more})
+
+
+# --- status -------------------------------------------------------------------------------------
+
+
+def test_status_is_the_same_with_and_without_the_daemon(command, pullet, bus):
+    written(pullet)
+    configure(pullet, "app", "new-one")
+    with resident(pullet, bus):
+        running = command.json("status")
+        assert list(running[0]) == KEYS
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", running[0]["next_check"])
+    out, err = command("status", "--json")
+    resting = json.loads(out)
+    assert "pulletd does not run" in err and str(pullet.state) in err
+    assert resting[0] == {
+        "container": "app", "image": "127.0.0.1:1/app:stable", "phase": "idle", "current": A,
+        "target": None, "rejected": [{"digest": C, "reason": "it exited with status 3"}],
+        "last_error": resting[0]["last_error"], "next_check": None}
+    # What failed at the daemon's first look was written down.
+    for one in running + resting:
+        one["next_check"] = None
+    assert running[0] == resting[0] and [one["container"] for one in running] == ["app", "new-one"]
+
+
+def test_status_fits_80_columns(command, pullet, bus):
+    long = "n" * 120
+    configure(pullet, "app", long)
+    written(pullet)
+    written(pullet, long, last_error="e" * 500, phase="trial", update={
+        "target": release(B), "rollback": False, "synced": True, "boot_id": "x", "old_id": "o",
+        "new_id": "n", "policy": "always", "serving": True, "followers": [], "starts": 1,
+        "blame": False, "reason": None})
+    table, _ = command("status")
+    assert max(len(line) for line in table.splitlines()) == 80
+    assert table.splitlines()[0].split() == ["CONTAINER", "STATE", "CURRENT", "TARGET", "NEXT", "CHECK"]
+    assert "nnn…  trial" in table and "bbbbbbbbbbbb" in table and "eee…" in table
+    details, _ = command("status", long)
+    assert max(len(line) for line in details.splitlines()) <= 80
+    assert details.count("n") > 120 and details.count("e" * 71) == 7  # nothing is cut there
+    assert f"Current: {A}\n" in details and f" Target: {B}\n" in details and "\033" not in table
+
+
+def test_status_of_a_stranger(command, pullet, bus):
+    """Anybody may look on the bus, and is told why the records are closed to him without it."""
+    written(pullet)
+    with resident(pullet, bus):
+        assert command.json("status", user="nobody")[0]["current"] == A
+    os.chmod(pullet.state, 0o700)
+    _, err = command("status", status=1, user="nobody")
+    assert "Permission denied" in err and "sudo" in err and "pulletd does not run" in err
+
+
+def test_status_without_a_bus(command, pullet, bus):
+    written(pullet)
+    bus.stop()
+    out, err = command("status", "app")
+    assert A in out and "bus cannot be reached" in err
+    (pullet.state / "app.json").write_text("{}")
+    _, err = command("status", status=1)
+    assert "app.json" in err or "record" in err
+
+
+def test_watch_follows_signals(command, pullet, bus, daemon):
+    watch = command.start("status", "--watch", "--json")
+    try:
+        assert json.loads(watch.stdout.readline())[0]["rejected"] == []
+        written(pullet)
+        command("retry", "app")
+        lines = iter(watch.stdout.readline, "")
+        next(line for line in lines if json.loads(line)[0]["current"] == A
+             and json.loads(line)[0]["rejected"] == [])
+        configure(pullet, "app", "more")
+        daemon.send_signal(signal.SIGHUP)
+        next(line for line in lines if len(json.loads(line)) == 2)
+        # Nothing happens, nothing is done.
+        used = cpu_time(watch.pid)
+        time.sleep(0.5)
+        assert cpu_time(watch.pid) == used
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(20) == 0
+    finally:
+        watch.kill()
+        watch.communicate()
+
+
+def cpu_time(pid):
+    return sum(map(int, pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+
+
+def test_watch_on_a_terminal(command, pullet, bus, daemon):
+    """Drawn again in place; colours unless NO_COLOR says no."""
+    for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        command("hold", "app")
+        master, slave = pty.openpty()
+        watch = command.start("status", "--watch", stdout=slave, stderr=slave,
+                              env={"TERM": "xterm", **environment})
+        os.close(slave)
+        try:
+            seen = read_until(master, "held")
+            command("release", "app")
+            seen += read_until(master, "\033[H\033[J")
+            assert ("\033[3" in seen) == coloured, repr(seen)
+            watch.send_signal(signal.SIGINT)
+            assert watch.wait(20) == 0
+        finally:
+            watch.kill()
+            watch.wait()
+            os.close(master)
+
+
+def read_until(master, what):
+    seen = ""
+    while what not in seen:
+        seen += os.read(master, 4096).decode()
+    return seen
+
+
+# --- orders -------------------------------------------------------------------------------------
+
+
+def test_notes(command, pullet, bus, daemon):
+    assert command("hold", "app")[0] == "app: held by the operator\n"
+    assert pullet.record("app")["held"] is True
+    assert "held" in command("status")[0]
+    assert command("release", "app")[0] == "app: released\n"
+    assert pullet.record("app")["held"] is False
+    written(pullet, held=False)
+    assert command("retry", "app")[0] == "app: 1 rejected digest is forgotten\n"
+    assert pullet.record("app")["rejected"] == []
+    assert command.json("retry", "app")["reason"] == "nothing was rejected"
+
+
+@pytest.mark.parametrize("what", ["check", "update"])
+def test_an_order_ends_with_its_result(command, pullet, bus, daemon, what):
+    with bus.listener() as listener:
+        out, _ = command(what, status=1)
+        result = listener.wait_finished(what)
+    assert out.startswith("app: failed: ") and "cannot connect" in out
+    assert command.json(what, "app", status=1) == result
+
+
+def test_all_and_some(command, pullet, bus, daemon):
+    configure(pullet, "app", "db", "web")
+    daemon.send_signal(signal.SIGHUP)
+    wait_for("the reload", lambda: len(bus.objects()) == 3)
+    out, _ = command("check", "--json", status=1)
+    assert sorted(json.loads(line)["container"] for line in out.splitlines()) == ["app", "db", "web"]
+    out, _ = command("check", "web", "db", status=1)
+    assert sorted(line.split(":")[0] for line in out.splitlines()) == ["db", "web"]
+
+
+def test_usage(command, pullet, bus, daemon):
+    for arguments, said in {
+            ("hold",): "which container?", ("hold", "app", "db"): "one thing too many: db",
+            ("frobnicate",): "no command 'frobnicate'", ("config",): "no command 'config'",
+            (): "Usage:", ("update", "--watch"): "--watch is for", ("verify",): "which image?",
+            ("hold", "app", "--platform", "linux/arm"): "--platform is for",
+            ("update", "nobodys"): "no [container nobodys]", ("status", "nobodys"): "no [container nobodys]",
+            ("status", "--engine", "/run/docker.sock"): "not of the form", ("--frob",): "Usage:",
+            ("verify", "UPPER"): "lower case"}.items():
+        out, err = command(*arguments, status=2)
+        assert said in err and not out, (arguments, err)
+
+
+def test_the_next_step_is_told(command, pullet, bus):
+    _, err = command("update", "app", status=1)
+    assert "pulletd does not run" in err and "systemctl start pulletd" in err
+    write_record(pullet.state, "app")
+    with resident(pullet, bus):
+        _, err = command("hold", "app", status=1, user="nobody")
+        assert "permission denied" in err and "sudo pullet hold app" in err
+        for answer in ("no", "challenge"):
+            with Polkit(bus, answer) as polkit:
+                _, err = command("hold", "app", status=1, user="nobody")
+                assert "sudo pullet hold app" in err
+                [(_, _, _, flags)] = polkit.questions
+                assert flags == "1"  # whoever can ask for a password may
+        with Polkit(bus, "yes"):
+            assert command("hold", "app", user="nobody")[0] == "app: held by the operator\n"
+        assert command.json("release", "app", status=1, user="nobody")["result"] == "failed"
+
+
+class Hanging:
+    """pulletd in the midst of an update that gets no answer from its engine."""
+
+    def __init__(self, lab, command):
+        self.command, self.pullet, self.bus = command, command.pullet, command.bus
+        write_record(self.pullet.state, "app")
+        self.path, self.listener = hanging_engine(lab, f"hanging-{next(_numbers)}")
+        self.process = None
+        configure(self.pullet, "app")
+        with resident(self.pullet, self.bus):
+            pass  # the passes of the start, on an engine that is not there
+        self.start()
+        configure(self.pullet, "app", engine=f"unix://{self.path}")
+        self.order = command.start("update", "app")
+        wait_for("the update", lambda: self.bus.properties()["Operation"] == "update")
+
+    def start(self):
+        with open(self.pullet.directory / "pulletd.log", "ab") as out:
+            self.process = self.pullet.spawn(stdout=out, stderr=out, env=self.bus.environment)
+        self.bus.wait_for_pulletd()
+        wait_for("rest", lambda: self.bus.properties()["NextCheck"] > 0)
+
+    def stop(self):
+        self.listener.close()
+        self.order.kill()
+        self.order.communicate()
+        self.pullet.kill9(self.process)
+
+
+@pytest.fixture
+def hanging(lab, command):
+    hanging = Hanging(lab, command)
+    yield hanging
+    hanging.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_the_update_to_the_daemon(hanging, number):
+    hanging.order.send_signal(number)
+    out, err = hanging.order.communicate(timeout=30)
+    assert hanging.order.returncode == 1 and not out
+    assert "update goes on in pulletd" in err and "pullet status --watch" in err
+    assert hanging.bus.properties()["Operation"] == "update"
+
+
+def test_daemon_restarts_under_an_order(hanging):
+    hanging.pullet.kill9(hanging.process)
+    assert "pulletd went away; waiting" in hanging.order.stderr.readline()
+    configure(hanging.pullet, "app")
+    hanging.start()
+    out, err = hanging.order.communicate(timeout=60)
+    assert hanging.order.returncode == 1 and err == "pullet: pulletd is back\n"
+    # The order was given again, and this is its end.
+    assert out.startswith("app: failed: ") and "no-engine" in out
+
+
+def test_rollback_under_way_is_busy(hanging):
+    _, err = hanging.command("rollback", "app", status=1)
+    assert "another pass (update) is under way" in err
+
+
+# --- without the daemon -------------------------------------------------------------------------
+
+
+def test_config_check_tells_all_faults(command, pullet, bus):
+    pullet.config.write_text("[agent]\ninterval = soon\nfoo = 1\n[what]\nignored = 1\n"
+                             "[container app]\nimage = UPPER\n[container next.next]\nimage = x\n"
+                             "[container bare]\n")
+    more = pullet.directory / "conf.d"
+    more.mkdir()
+    (more / "10-more.conf").write_text("[container app]\nhealth = maybe\n")
+    out, _ = command("config", "check", status=2)
+    faults = [re.match(rf"{pullet.directory}/(\S+?):(\d+): ", line).groups()
+              for line in out.splitlines()[:-1]]
+    main, drop_in = pullet.config.name, "conf.d/10-more.conf"
+    assert faults == [(main, "2"), (main, "3"), (main, "4"), (main, "7"), (main, "8"), (drop_in, "2"),
+                      (main, "10")]
+    assert out.splitlines()[-1] == "7 faults"
+    found = command.json("config", "check", status=2)
+    assert found["faults"] == out.splitlines()[:-1]
+    # pulletd stumbles over the first of them.
+    assert found["faults"][0] in pullet.once().stderr
+
+    (more / "10-more.conf").unlink()
+    configure(pullet, "app", "db")
+    assert "no faults; 2 containers, 0 registries" in command("config", "check")[0]
+    found = command.json("config", "check")
+    assert found == {"config": str(pullet.config), "containers": ["app", "db"], "faults": []}
+    pullet.config.unlink()
+    assert "No such file" in command("config", "check", status=2)[0]
+
+
+def test_verify(command, pullet, lab, bus):
+    registry = Registry(lab, f"registry-{next(_numbers)}")
+    arm, own = actor("wait", platform="linux/arm/v7"), actor("wait")
+    published = registry.publish("app", "stable", [own, arm])
+    image = registry.ref("app:stable")
+    pullet.configure({"app": {"image": image}, "other": {"image": registry.ref("other:stable")}})
+    found = command.json("verify", image)
+    assert found["digest"] == published.digest and found["manifest"] == published.manifests[own.platform]
+    assert found["containers"] == [{"container": "app", "allowed": True, "reason": None}]
+    assert found["layer_bytes"] > 0
+    out, _ = command("verify", image)
+    assert published.digest in out and "May run: app: yes" in out
+    found = command.json("verify", image, "--platform", "linux/arm/v7")
+    assert found["manifest"] == published.manifests[arm.platform]
+    assert found["platform"] == "linux/arm/v7"
+    _, err = command("verify", image, "--platform", "linux/s390x", status=1)
+    assert "no manifest for linux/s390x" in err
+    assert "not of the form" in command("verify", image, "--platform", "arm", status=2)[1]
+    assert registry.ref("none") in command("verify", registry.ref("none"), status=1)[1]
+    pullet.configure({"app": {"image": image, "key": "prod.pub"}})
+    assert "cannot check signatures" in command("verify", image, status=1)[0]
+    assert "no container" in command("verify", published.digest and registry.ref(
+        f"app@{published.digest}"))[0]

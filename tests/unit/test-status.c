@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <locale.h>
+#include <time.h>
+
+#include "status.h"
+#include "text.h"
+
+#define A   "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define B   "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define NOW ((uint64_t)1764072000 * 1000000) /* 2025-11-25 12:00:00 UTC */
+
+static const struct view plain = {.width = 80, .now_us = NOW};
+
+static struct status *one(struct status_list *l, const char *name)
+{
+	struct status *s = status_list_get(l, name);
+
+	replace_string(&s->image, "reg/app:stable");
+	replace_string(&s->current, A);
+	s->next_check_us = NOW + (uint64_t)90 * 1000000;
+	return s;
+}
+
+static void test_object(void **state)
+{
+	struct status_list l = {0};
+	struct status *s = one(&l, "app");
+	_cleanup_json_ json_t *j = NULL, *none = NULL;
+	_cleanup_free_ char *text = NULL, *rest = NULL;
+
+	(void)state;
+	j = status_to_json(s);
+	text = json_dumps(j, JSON_COMPACT);
+	assert_string_equal(text, "{\"container\":\"app\",\"image\":\"reg/app:stable\","
+				  "\"phase\":\"idle\",\"current\":\"" A
+				  "\",\"target\":null,\"rejected\":[],"
+				  "\"last_error\":null,\"next_check\":\"2025-11-25T12:01:30Z\"}");
+	status_reject(s, xstrdup(B), xstrdup("it exited with status 3"));
+	s->next_check_us = 0;
+	json_decref(j);
+	j = status_list_to_json(&l, "app");
+	free(text);
+	text = json_dumps(json_object_get(json_array_get(j, 0), "rejected"), JSON_COMPACT);
+	assert_string_equal(text,
+			    "[{\"digest\":\"" B "\",\"reason\":\"it exited with status 3\"}]");
+	assert_true(json_is_null(json_object_get(json_array_get(j, 0), "next_check")));
+	none = status_list_to_json(&l, "other");
+	assert_int_equal(json_array_size(none), 0);
+	status_list_clear(&l);
+}
+
+static void expect_state(struct status_list *l, const char *state, const char *tint)
+{
+	struct view v = plain;
+	_cleanup_free_ char *text = NULL, *row = NULL;
+
+	v.colours = true;
+	text = status_table(l, &v);
+	row = xasprintf("app        %s%s", tint, state);
+	assert_non_null(strstr(text, row));
+}
+
+static void test_states(void **state)
+{
+	struct status_list l = {0};
+	struct status *s = one(&l, "app");
+
+	(void)state;
+	expect_state(&l, "up to date  ", "");
+	replace_string(&s->target, B);
+	expect_state(&l, "update waits", "\033[33m");
+	replace_string(&s->operation, "check");
+	expect_state(&l, "check ", "");
+	replace_string(&s->phase, "prepare");
+	s->bytes = 45;
+	s->total = 100;
+	expect_state(&l, "prepare 45%", "");
+	replace_string(&s->phase, "idle");
+	replace_string(&s->operation, "");
+	s->held = true;
+	expect_state(&l, "held ", "\033[33m");
+	replace_string(&s->last_error, "no such manifest");
+	expect_state(&l, "held, error", "\033[31m");
+	s->held = false;
+	expect_state(&l, "error", "\033[31m");
+	status_list_clear(&l);
+	(void)status_list_get(&l, "app");
+	expect_state(&l, "not seen", "");
+	status_list_clear(&l);
+}
+
+static void test_table(void **state)
+{
+	struct status_list l = {0};
+	_cleanup_free_ char *text = NULL;
+	struct status *s = one(&l, "web");
+
+	(void)state;
+	status_reject(s, xstrdup(A), xstrdup("older"));
+	status_reject(s, xstrdup(B), xstrdup("newer"));
+	replace_string(&s->last_error, "no such manifest");
+	/* A day and more away: the day. By name, whatever came first. */
+	one(&l, "app")->next_check_us = NOW + (uint64_t)100000 * 1000000;
+	text = status_table(&l, &plain);
+	assert_string_equal(text, "CONTAINER  STATE       CURRENT       TARGET  NEXT CHECK\n"
+				  "app        up to date  aaaaaaaaaaaa  -       2025-11-26\n"
+				  "web        error       aaaaaaaaaaaa  -       12:01:30\n"
+				  "  no such manifest\n"
+				  "  rejected bbbbbbbbbbbb: newer\n"
+				  "  rejected aaaaaaaaaaaa: older\n");
+	status_list_clear(&l);
+}
+
+static void test_details_are_whole(void **state)
+{
+	char long_text[500];
+	struct status_list l = {0};
+	struct status *s = one(&l, "app");
+	_cleanup_free_ char *text = NULL;
+	size_t n = 0;
+	char *rest;
+
+	(void)state;
+	memset(long_text, 'e', sizeof(long_text) - 1);
+	long_text[sizeof(long_text) - 1] = '\0';
+	replace_string(&s->last_error, long_text);
+	replace_string(&s->previous, B);
+	replace_string(&s->operation, "update");
+	s->held = true;
+	s->total = 2000;
+	s->bytes = 1000;
+	status_reject(s, xstrdup(B), xstrdup("a reason"));
+	text = status_details(s, &plain);
+	assert_non_null(strstr(text, "  Phase: idle (update), 1.0 kB of 2.0 kB\n"));
+	assert_non_null(strstr(text, "Current: " A "\n"));
+	assert_non_null(strstr(text, " Before: " B "\n"));
+	assert_non_null(strstr(text, " Reject: " B "\n         a reason\n"));
+	assert_null(strstr(text, "Target"));
+	for (const char *c = strstr(text, "Error"); *c; c++)
+		n += *c == 'e';
+	assert_true(n >= sizeof(long_text) - 1);
+	rest = text;
+	for (char *line = strsep(&rest, "\n"); rest; line = strsep(&rest, "\n"))
+		assert_true(text_columns(line) <= 80);
+	status_list_clear(&l);
+}
+
+static void test_record(void **state)
+{
+	struct container_config c = {.name = (char[]){"app"}, .image = (char[]){"reg/app:stable"}};
+	struct status_list l = {0};
+	struct status *s = status_list_get(&l, "app");
+	struct record r;
+
+	(void)state;
+	record_init(&r);
+	r.held = true;
+	r.current.digest = (struct digest){A};
+	r.target.digest = (struct digest){B};
+	record_reject(&r, &r.target, "bad");
+	status_take_record(s, &c, &r);
+	assert_string_equal(s->current, A);
+	assert_string_equal(s->target, ""); /* meaningless while nothing is under way */
+	assert_true(s->held && s->n_rejected == 1);
+	assert_string_equal(s->rejected[0].reason, "bad");
+	r.phase = PHASE_TRIAL;
+	r.held = false;
+	c.hold = true;
+	status_take_record(s, &c, &r);
+	assert_string_equal(s->phase, "trial");
+	assert_string_equal(s->target, B);
+	assert_true(s->held && s->n_rejected == 1);
+	status_list_clear(&l);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_object), cmocka_unit_test(test_states),
+		cmocka_unit_test(test_table),  cmocka_unit_test(test_details_are_whole),
+		cmocka_unit_test(test_record),
+	};
+
+	(void)setlocale(LC_CTYPE, "C.UTF-8");
+	(void)setenv("TZ", "UTC", 1);
+	tzset();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
