@@ -72,6 +72,33 @@ def test_every_option_is_in_the_manual(program):
     assert mine == told and "--help" in mine
 
 
+def told_by_help():
+    """Command -> its own and the common options, as pullet tells them."""
+    usage = run(str(BUILD / "pullet"), "--help").stdout
+    commands = [" ".join(re.findall(r"\b[a-z]+\b", left)) for left in
+                re.findall(r"^  ([a-z].*?)  ", usage, re.M)]
+    assert {"status", "update", "config check"} <= set(commands)
+    told = {"": set(re.findall(r"^  (--[a-z-]+)", usage, re.M))}
+    for command in commands:
+        page = run(str(BUILD / "pullet"), *command.split(), "--help").stdout
+        assert page.startswith(f"Usage: pullet {command} "), page
+        assert all(len(line) <= 80 for line in page.splitlines())
+        told[command] = set(re.findall(r"^  (--[a-z-]+)", page, re.M))
+        assert told[""] <= told[command]
+    return told
+
+
+def test_every_command_is_in_the_manual():
+    told = told_by_help()
+    page = sections("pullet.1")
+    listed = re.findall(r"^\.TP\n\\fB([a-z ]+)\\fR", page["COMMANDS"], re.M)
+    assert listed == [command for command in told if command]
+    options = set(re.findall(r"^(--[a-z-]+)", plain(page["OPTIONS"]), re.M))
+    assert options == set().union(*told.values())
+    keys = {"container", "image", "phase", "current", "target", "rejected", "last_error", "next_check"}
+    assert keys <= set(re.findall(r"\w+", plain(page["JSON OUTPUT"])))
+
+
 def test_example_configuration(tmp_path):
     """It is read, to its last line."""
     (example,) = examples("pullet.conf.5")
