@@ -12,8 +12,7 @@ static const struct command commands[] = {
 	{.name = "status",
 	 .operands = "[NAME]",
 	 .summary = "what runs, what waits, what was rejected",
-	 .help = "Shows all containers as a table, or NAME in full. While pulletd does not run, "
-		 "what the\n"
+	 .help = "Shows all containers as a table, or NAME in full. While pulletd does not run,\n"
 		 "what the records in the state directory say.\n",
 	 .most = 1,
 	 .options = COMMAND_OPTION_WATCH,
@@ -27,10 +26,9 @@ static const struct command commands[] = {
 	{.name = "update",
 	 .operands = "[NAME]...",
 	 .summary = "look for a new image, and take it",
-	 .help = "Asks the registry now, for each NAME or for all, and waits for the end. Window "
-		 "and hold\n"
-		 "stay in force. The update runs in pulletd: Ctrl-C ends the waiting, not the "
-		 "update.\n",
+	 .help = "Asks the registry now, for each NAME or for all, and waits for the end.\n"
+		 "Window and hold stay in force. The update runs in pulletd: Ctrl-C ends the\n"
+		 "waiting, not the update.\n",
 	 .most = -1,
 	 .run = command_order_update},
 	{.name = "rollback",
@@ -69,10 +67,9 @@ static const struct command commands[] = {
 	{.name = "verify",
 	 .operands = "IMAGE",
 	 .summary = "where a reference points, and whether it may run here",
-	 .help = "Asks the registry through pullet-fetch: digest, platform, size, and whether the "
-		 "keys of the\n"
-		 "keys of the containers that follow this image let it run. Takes nothing, and\n"
-		 "needs no pulletd.\n",
+	 .help = "Asks the registry through pullet-fetch: digest, platform, size, and whether\n"
+		 "the keys of the containers that follow this image let it run. Takes nothing,\n"
+		 "and needs no pulletd.\n",
 	 .least = 1,
 	 .most = 1,
 	 .options = COMMAND_OPTION_PLATFORM,
