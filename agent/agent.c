@@ -6,16 +6,14 @@
 #include <stdio.h>
 #include <sys/random.h>
 #include <systemd/sd-daemon.h>
-#include <systemd/sd-id128.h>
 
 #include "bus.h"
+#include "device.h"
 #include "journal.h"
 #include "log.h"
 #include "memory.h"
 #include "result.h"
 #include "schedule.h"
-
-#define APP_ID SD_ID128_MAKE(5d, 0a, 1c, 8e, 42, 7b, 4f, 0e, 9d, 36, b1, 2f, 70, c4, 58, a9)
 
 /* One container's turn: queued, running, done. */
 struct turn {
@@ -84,11 +82,26 @@ static void free_seats(struct agent *a)
 	config_free(a->config);
 }
 
+static uint64_t find_device(const struct config *config)
+{
+	char id[DEVICE_ID_SIZE];
+	uint64_t n = 0;
+
+	device_id(config->device_id, id);
+	if (id[0])
+		return device_number(id);
+	/* No machine id: any place in the interval is as good. */
+	if (getrandom(&n, sizeof(n), 0) < 0)
+		n = (uint64_t)getpid();
+	return n;
+}
+
 /* Takes config over. Who reads it again wants to be asked again: all memory starts anew. */
 static void take_config(struct agent *a, struct config *config)
 {
 	free_seats(a);
 	a->config = config;
+	a->device = find_device(config);
 	a->seats = xcalloc(config->n_containers, sizeof(*a->seats));
 	for (size_t i = 0; i < config->n_containers; i++)
 		a->seats[i] = (struct seat){.agent = a, .config = &config->containers[i]};
@@ -427,19 +440,6 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	return 0;
 }
 
-static uint64_t device_number(void)
-{
-	sd_id128_t id;
-	uint64_t n = 0;
-
-	if (sd_id128_get_machine_app_specific(APP_ID, &id) >= 0)
-		return id.qwords[0];
-	/* No machine id: any place in the interval is as good. */
-	if (getrandom(&n, sizeof(n), 0) < 0)
-		n = (uint64_t)getpid();
-	return n;
-}
-
 static int set_up(struct agent *a)
 {
 	sigset_t set;
@@ -488,7 +488,7 @@ static int loop(struct agent *a)
 
 int agent_run(const struct agent_options *o, struct config *config)
 {
-	struct agent a = {.o = o, .device = device_number()};
+	struct agent a = {.o = o};
 	int r = set_up(&a);
 
 	a.helper = (struct helper){.on_object = on_object, .on_end = on_helper_end, .userdata = &a};

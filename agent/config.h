@@ -17,6 +17,12 @@ enum health_kind {
 	HEALTH_EXIT,
 };
 
+enum rollout_rule {
+	ROLLOUT_AUTO,	  /* obeys a policy that is there */
+	ROLLOUT_REQUIRED, /* takes nothing without one */
+	ROLLOUT_NO,	  /* does not ask */
+};
+
 struct registry_config {
 	char *host; /* as in image references: "registry.example:5000", "docker.io" */
 	bool insecure;
@@ -36,6 +42,10 @@ struct container_config {
 	char **keys;	    /* NULL-terminated paths, or NULL */
 	struct window *windows;
 	size_t n_windows; /* 0: any time */
+	struct window *download_windows;
+	size_t n_download_windows; /* 0: any time */
+	uint64_t min_age_ms;	   /* since this device saw it first */
+	enum rollout_rule rollout;
 	bool hold;
 };
 
@@ -43,6 +53,8 @@ struct config {
 	uint64_t interval_ms;
 	unsigned int jitter_percent; /* 0 to 100 */
 	char *engine;		     /* path of a unix socket */
+	char *ring;		     /* of rollouts; NULL: none */
+	char *device_id;	     /* NULL: the machine's */
 	struct registry_config *registries;
 	size_t n_registries;
 	struct container_config *containers;

@@ -49,22 +49,18 @@ static int start_child(const char *config, pid_t *ret_pid, struct error *ret_err
 	return pair[0];
 }
 
-static int exchange(int fd, const struct fetch_request *request, struct fetch_reply *ret,
-		    struct error *ret_error)
+static int exchange(int fd, const json_t *question, json_t **ret_answer, struct error *ret_error)
 {
-	_cleanup_json_ json_t *question = protocol_request_to_json(request), *answer = NULL;
 	int r = protocol_write(fd, question);
 
 	if (r < 0)
 		return error_set(ret_error, r, "pullet-fetch: %s", strerror(-r));
-	r = protocol_read(fd, FETCH_TIMEOUT_MS, &answer, ret_error);
-	if (r < 0)
-		return error_prefix(ret_error, "pullet-fetch");
-	return protocol_reply_from_json(answer, ret, ret_error);
+	r = protocol_read(fd, FETCH_TIMEOUT_MS, ret_answer, ret_error);
+	return r < 0 ? error_prefix(ret_error, "pullet-fetch") : 0;
 }
 
-int fetch_ask(const struct fetch_options *o, const struct fetch_request *request,
-	      struct fetch_reply *ret, struct error *ret_error)
+static int ask(const struct fetch_options *o, const json_t *question, json_t **ret_answer,
+	       struct error *ret_error)
 {
 	pid_t pid = -1;
 	int fd = o->socket ? connect_to(o->socket, ret_error)
@@ -73,9 +69,27 @@ int fetch_ask(const struct fetch_options *o, const struct fetch_request *request
 
 	if (fd < 0)
 		return fd;
-	r = exchange(fd, request, ret, ret_error);
+	r = exchange(fd, question, ret_answer, ret_error);
 	close(fd);
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	return r;
+}
+
+int fetch_ask(const struct fetch_options *o, const struct fetch_request *request,
+	      struct fetch_reply *ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *question = protocol_request_to_json(request), *answer = NULL;
+	int r = ask(o, question, &answer, ret_error);
+
+	return r < 0 ? r : protocol_reply_from_json(answer, ret, ret_error);
+}
+
+int fetch_ask_rollout(const struct fetch_options *o, const struct rollout_request *request,
+		      struct rollout_reply *ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *question = protocol_rollout_request_to_json(request), *answer = NULL;
+	int r = ask(o, question, &answer, ret_error);
+
+	return r < 0 ? r : protocol_rollout_reply_from_json(answer, ret, ret_error);
 }

@@ -13,3 +13,5 @@ struct fetch_options {
  * is set on failure too. */
 int fetch_ask(const struct fetch_options *o, const struct fetch_request *request,
 	      struct fetch_reply *ret, struct error *ret_error) warn_unused;
+int fetch_ask_rollout(const struct fetch_options *o, const struct rollout_request *request,
+		      struct rollout_reply *ret, struct error *ret_error) warn_unused;

@@ -222,6 +222,35 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 	return 0;
 }
 
+int oci_parse_artifact(const char *data, size_t n, const char *content_type, const char *type,
+		       struct digest *ret_digest, uint64_t *ret_size, struct error *ret_error)
+{
+	_cleanup_json_ json_t *j = NULL;
+	const json_t *artifact_type, *layer;
+	const char *layer_type;
+	enum kind kind;
+	int r = json_parse(data, n, "manifest", &j, ret_error);
+
+	if (r == 0)
+		r = find_kind(j, content_type, &kind, ret_error);
+	if (r < 0)
+		return r;
+	artifact_type = json_object_get(j, "artifactType");
+	layer = json_array_get(json_object_get(j, "layers"), 0);
+	layer_type = json_get_string(layer, "mediaType");
+	if (kind != KIND_MANIFEST || json_array_size(json_object_get(j, "layers")) != 1)
+		return error_set(ret_error, -EBADMSG, "not an artifact with one layer");
+	if (artifact_type && !streq_null(json_string_value(artifact_type), type))
+		return error_set(ret_error, -EBADMSG, "an artifact of type %.100s, not %s",
+				 json_is_string(artifact_type) ? json_string_value(artifact_type)
+							       : "?",
+				 type);
+	if (!streq_null(layer_type, type))
+		return error_set(ret_error, -EBADMSG, "its layer is of type %.100s, not %s",
+				 layer_type ? layer_type : "?", type);
+	return parse_descriptor(layer, ret_digest, ret_size, ret_error);
+}
+
 void oci_document_free(struct oci_document *d)
 {
 	free(d->entries);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "clock.h"
 #include "followers.h"
 #include "log.h"
 #include "news.h"
@@ -90,6 +91,8 @@ static int begin(struct pass *p, struct error *ret_error)
 
 	if (r == 0)
 		r = image_is_present(p, &target.digest, &present, ret_error);
+	if (r == 0 && !present)
+		r = pass_may_download(p);
 	if (r == 0)
 		r = find_room(p, present ? 0 : p->reply.layer_bytes, ret_error);
 	if (r != 0 || begun)
@@ -123,14 +126,29 @@ static int refuse_rejected(struct pass *p, const struct rejected *x, struct erro
 	return error_set(ret_error, -EKEYREJECTED, "this digest was rejected before: %s", reason);
 }
 
-/* The registry asked to be left alone for a while; the daemon holds to it. */
-static void announce_patience(struct pass *p)
+/* What is here already needs no registry, unless a rollout may have been halted meanwhile. */
+static bool may_go_on(const struct pass *p, int code)
 {
-	json_t *event = json_pack("{s:s, s:s, s:i}", "event", "retry-after", "container",
-				  p->c->name, "seconds", (int)p->reply.retry_after_s);
+	return code != -EKEYREJECTED && code != -ENOENT && p->record.phase == PHASE_PREPARE &&
+	       p->record.synced && p->o->purpose != PURPOSE_CHECK &&
+	       (p->record.rollout_sequence == 0 || p->c->rollout == ROLLOUT_NO);
+}
 
-	p->o->on_event(event);
-	json_decref(event);
+/* No answer from the registry. */
+static int take_silence(struct pass *p, int code, struct error *ret_error)
+{
+	pass_announce_patience(p, p->reply.retry_after_s);
+	if (may_go_on(p, code)) {
+		log_warning("%s: %s; going on with %s", p->c->name, ret_error->text,
+			    p->record.target.digest.text);
+		return 0;
+	}
+	/* Certificates are valid from a time on. */
+	if (code == -EPROTO && clock_now() == 0) {
+		pass_finish(p, OUTCOME_DEFERRED, "the clock is not set: %s", ret_error->text);
+		return 1;
+	}
+	return code;
 }
 
 int pass_check(struct pass *p, struct error *ret_error)
@@ -140,17 +158,8 @@ int pass_check(struct pass *p, struct error *ret_error)
 	int r = news_ask(&p->o->fetch, &p->hands.sight, p->c->image, &p->record, &p->world,
 			 &p->reply, ret_error);
 
-	if (r < 0 && p->reply.retry_after_s > 0)
-		announce_patience(p);
-	/* What is here already needs no registry. */
-	if (r < 0 && r != -EKEYREJECTED && r != -ENOENT && p->record.phase == PHASE_PREPARE &&
-	    p->record.synced && p->o->purpose != PURPOSE_CHECK) {
-		log_warning("%s: %s; going on with %s", p->c->name, ret_error->text,
-			    p->record.target.digest.text);
-		return 0;
-	}
 	if (r < 0)
-		return r;
+		return take_silence(p, r, ret_error);
 	if (news_runs_already(p->hands.sight.engine, &p->record, &p->world, &p->reply)) {
 		r = pass_abandon(p, ret_error);
 		if (r == 0)
@@ -163,12 +172,14 @@ int pass_check(struct pass *p, struct error *ret_error)
 	if (rejected)
 		return refuse_rejected(p, rejected, ret_error);
 	p->result->to = p->reply.digest;
-	why = p->o->purpose == PURPOSE_CHECK ? "there is an update; only a check was asked for"
-					     : news_left_alone(&p->world.old);
-	if (why) {
+	why = p->o->purpose == PURPOSE_CHECK ? NULL : news_left_alone(&p->world.old);
+	r = why ? 1 : pass_may_take(p, &p->reply.digest, ret_error);
+	if (r == 0 && p->o->purpose == PURPOSE_CHECK)
+		why = "there is an update; only a check was asked for";
+	if (why)
 		pass_finish(p, OUTCOME_DEFERRED, "%s", why);
-		return 1;
-	}
+	if (r != 0 || why)
+		return why ? 1 : r;
 	r = pass_find_followers(p, ret_error);
 	if (r == 0)
 		r = act_check(&p->hands, &p->world.old, &p->record, p->reply.digest.text,

@@ -21,6 +21,7 @@ struct pass {
 	struct fetch_reply reply;
 	uint64_t up_since_ms; /* since when the new one is known to be up; 0: not */
 	uint64_t progress_ms; /* of the last progress event */
+	uint64_t policy_ms;   /* when the rollout policy was asked for last; 0: not in this pass */
 	bool recovered;	      /* the record was lost, and made anew from the engine */
 	bool told_before; /* the result is nothing to remember: the record knows, or nobody asks */
 };
@@ -45,5 +46,12 @@ int pass_find_followers(struct pass *p, struct error *ret_error) warn_unused;
 
 /* Is there news, and may it be taken? 0: an update is prepared; 1: the result says why not. */
 int pass_check(struct pass *p, struct error *ret_error) warn_unused;
+/* May this device take that version? By min-age and by the rollout's policy; 1: the result says why not. */
+int pass_may_take(struct pass *p, const struct digest *d, struct error *ret_error) warn_unused;
+int pass_may_download(struct pass *p) warn_unused;
+/* Sets memory.gate_open, and the result when it is shut; asks the policy again when that was long ago. */
+int pass_open_gate(struct pass *p, struct error *ret_error) warn_unused;
+/* The registry asked to be left alone for a while; the daemon holds to it. */
+void pass_announce_patience(struct pass *p, unsigned int seconds);
 /* Back to idle before the swap: nothing but the image and NAME.next to forget. */
 int pass_abandon(struct pass *p, struct error *ret_error) warn_unused;

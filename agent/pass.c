@@ -4,13 +4,11 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "credential.h"
 #include "followers.h"
 #include "log.h"
 #include "news.h"
-#include "schedule.h"
 
 #define PASS_ACTIONS_MAX 300 /* far more than any way through the table needs */
 #define PASS_MISSES_MAX	 3   /* times the world may change between look and act */
@@ -214,7 +212,11 @@ static int take_step(struct pass *p, struct step step, int64_t looked_ns, struct
 		r = pass_find_followers(p, ret_error);
 	if (r < 0)
 		return r;
-	return act_do(&p->hands, step, &p->record, &p->world, &p->memory, ret_error);
+	r = act_do(&p->hands, step, &p->record, &p->world, &p->memory, ret_error);
+	/* On a thin link that took hours: the window may be over, the rollout halted. */
+	if (r == 0 && step.action == ACT_FETCH && !p->record.rollback)
+		r = pass_open_gate(p, ret_error);
+	return r;
 }
 
 static void settle(struct pass *p, int64_t looked_ns)
@@ -335,17 +337,6 @@ static int recover_record(struct pass *p, struct error *ret_error)
 	return p->record.phase == PHASE_IDLE ? 0 : pass_save(p, ret_error);
 }
 
-static void open_gate(struct pass *p)
-{
-	const char *why = NULL;
-	time_t now = time(NULL);
-	struct tm local;
-
-	p->memory.gate_open = schedule_gate(p->c, localtime_r(&now, &local), &why);
-	if (!p->memory.gate_open)
-		pass_finish(p, OUTCOME_DEFERRED, "%s", why);
-}
-
 static int look_for_news(struct pass *p, struct error *ret_error)
 {
 	int r;
@@ -372,8 +363,8 @@ static int look_for_news(struct pass *p, struct error *ret_error)
 	r = pass_check(p, ret_error);
 	if (r != 0)
 		return r;
-	open_gate(p);
-	return pass_work(p, ret_error);
+	r = pass_open_gate(p, ret_error);
+	return r < 0 ? r : pass_work(p, ret_error);
 }
 
 static bool is_going_back(const struct record *r)

@@ -5,7 +5,11 @@
  *   reply    {"digest": DIGEST, "known": true}
  *            {"digest": DIGEST, "manifest": DIGEST, "manifest-known": true}
  *            {"digest": DIGEST, "manifest": DIGEST, "config": DIGEST, "layer-bytes": NUMBER}
- *            {"error": {"code": NAME OF AN ERRNO, "text": TEXT, "retry-after": SECONDS}}
+ *   or       {"op": "rollout", "image": TEXT, "ring": TEXT}
+ *   reply    {"rollout": null}
+ *            {"rollout": {"sequence": NUMBER, "target": DIGEST, "halt": BOOLEAN, "minimum-version": TEXT,
+ *                         "not-before": UNIX TIME, "points": [UNIX TIME, SHARE, ...]}}
+ *   both     {"error": {"code": NAME OF AN ERRNO, "text": TEXT, "retry-after": SECONDS}}
  * Fields nobody knows are ignored, so that either half can be newer. Names of errnos, because their
  * numbers differ between architectures. */
 #include "protocol.h"
@@ -178,14 +182,14 @@ int protocol_request_from_json(const json_t *j, struct fetch_request *ret, struc
 }
 
 /* The network half may be in a stranger's hand: a code of its own choice is all it gets. */
-static int reply_error(const json_t *error, struct fetch_reply *ret, struct error *ret_error)
+static int reply_error(const json_t *error, unsigned int *ret_retry_after, struct error *ret_error)
 {
 	const char *text = json_get_string(error, "text");
 	json_int_t wait = json_integer_value(json_object_get(error, "retry-after"));
 
-	*ret = (struct fetch_reply){0};
-	if (wait > 0)
-		ret->retry_after_s = wait < RETRY_AFTER_MAX ? (unsigned int)wait : RETRY_AFTER_MAX;
+	*ret_retry_after = wait <= 0		    ? 0
+			   : wait < RETRY_AFTER_MAX ? (unsigned int)wait
+						    : RETRY_AFTER_MAX;
 	return error_set(ret_error, code_from_name(json_get_string(error, "code")), "%s",
 			 text ? text : "the network half failed without a reason");
 }
@@ -196,8 +200,10 @@ int protocol_reply_from_json(const json_t *j, struct fetch_reply *ret, struct er
 	struct fetch_reply r = {0};
 	int q;
 
-	if (error)
-		return reply_error(error, ret, ret_error);
+	if (error) {
+		*ret = r;
+		return reply_error(error, &ret->retry_after_s, ret_error);
+	}
 	q = get_digest(j, "digest", &r.digest, ret_error);
 	if (q < 0)
 		return q;
@@ -221,6 +227,108 @@ int protocol_reply_from_json(const json_t *j, struct fetch_reply *ret, struct er
 	if (!json_is_integer(bytes) || json_integer_value(bytes) < 0)
 		return error_set(ret_error, -EBADMSG, "the message has no valid \"layer-bytes\"");
 	r.layer_bytes = (uint64_t)json_integer_value(bytes);
+	*ret = r;
+	return 0;
+}
+
+json_t *protocol_rollout_request_to_json(const struct rollout_request *r)
+{
+	json_t *j = make_object();
+
+	put(j, "op", json_string("rollout"));
+	put(j, "image", make_text(r->image));
+	if (r->ring)
+		put(j, "ring", make_text(r->ring));
+	return j;
+}
+
+int protocol_rollout_request_from_json(const json_t *j, struct rollout_request *ret,
+				       struct error *ret_error)
+{
+	if (!streq_null(json_get_string(j, "op"), "rollout"))
+		return 1;
+	ret->image = json_get_string(j, "image");
+	ret->ring = json_get_string(j, "ring");
+	return ret->image ? 0 : error_set(ret_error, -EBADMSG, "the request lacks \"image\"");
+}
+
+json_t *protocol_rollout_reply_to_json(const struct rollout_reply *reply)
+{
+	const struct rollout *r = &reply->rollout;
+	json_t *j = make_object(), *points = json_array();
+
+	for (size_t i = 0; reply->found && i < r->n_points; i++) {
+		if (json_array_append_new(points, json_integer(r->points[i].at_s)) < 0 ||
+		    json_array_append_new(points, json_integer(r->points[i].share)) < 0)
+			abort();
+	}
+	put(j, "rollout",
+	    reply->found ? json_pack("{s:I, s:s, s:b, s:s, s:I, s:O}", "sequence",
+				     (json_int_t)r->sequence, "target", r->target.text, "halt",
+				     r->halt, "minimum-version", r->minimum_version, "not-before",
+				     (json_int_t)r->not_before_s, "points", points)
+			 : json_null());
+	json_decref(points);
+	return j;
+}
+
+/* As checked as if it came from the registry: the network half may be in a stranger's hand. */
+static bool read_points(const json_t *list, struct rollout *ret)
+{
+	size_t n = json_array_size(list);
+
+	if (n < 2 || n % 2 || n > (size_t)2 * ROLLOUT_POINTS_MAX)
+		return false;
+	for (size_t i = 0; i < n / 2; i++) {
+		const json_t *at = json_array_get(list, 2 * i);
+		const json_t *share = json_array_get(list, 2 * i + 1);
+		struct rollout_point *p = &ret->points[i];
+
+		if (!json_is_integer(at) || !json_is_integer(share) || json_integer_value(at) < 0 ||
+		    json_integer_value(at) > ROLLOUT_TIME_MAX || json_integer_value(share) < 0 ||
+		    json_integer_value(share) > COHORT_ALL)
+			return false;
+		p->at_s = json_integer_value(at);
+		p->share = (uint32_t)json_integer_value(share);
+		if (i > 0 && (p->at_s < p[-1].at_s || p->share < p[-1].share))
+			return false;
+	}
+	ret->n_points = n / 2;
+	return true;
+}
+
+static bool read_rollout(const json_t *j, struct rollout *ret)
+{
+	const json_t *sequence = json_object_get(j, "sequence");
+	const json_t *not_before = json_object_get(j, "not-before");
+	const char *target = json_get_string(j, "target");
+	const char *minimum = json_get_string(j, "minimum-version");
+
+	if (!json_is_integer(sequence) || json_integer_value(sequence) < 1 ||
+	    !json_is_integer(not_before) || json_integer_value(not_before) < 0 ||
+	    json_integer_value(not_before) > ROLLOUT_TIME_MAX ||
+	    !json_is_boolean(json_object_get(j, "halt")) || !target ||
+	    digest_parse(target, &ret->target) < 0 || !minimum ||
+	    strlen(minimum) >= sizeof(ret->minimum_version))
+		return false;
+	ret->sequence = (uint64_t)json_integer_value(sequence);
+	ret->not_before_s = json_integer_value(not_before);
+	ret->halt = json_is_true(json_object_get(j, "halt"));
+	copy_text(ret->minimum_version, sizeof(ret->minimum_version), minimum);
+	return read_points(json_object_get(j, "points"), ret);
+}
+
+int protocol_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
+				     struct error *ret_error)
+{
+	const json_t *error = json_object_get(j, "error"), *policy = json_object_get(j, "rollout");
+	struct rollout_reply r = {.found = !json_is_null(policy)};
+
+	*ret = (struct rollout_reply){0};
+	if (error)
+		return reply_error(error, &ret->retry_after_s, ret_error);
+	if (!policy || (r.found && !read_rollout(policy, &r.rollout)))
+		return error_set(ret_error, -EBADMSG, "the message has no valid \"rollout\"");
 	*ret = r;
 	return 0;
 }

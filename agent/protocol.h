@@ -7,6 +7,7 @@
 #include "config.h"
 #include "digest.h"
 #include "json.h"
+#include "rollout.h"
 
 #define PROTOCOL_LINE_MAX ((size_t)256 * 1024)
 
@@ -36,6 +37,19 @@ struct fetch_reply {
 	unsigned int retry_after_s; /* with an error: what a 429 or 503 asked for, 0 if nothing */
 };
 
+/* The other question: may this device take it? The network half reads the policy that stands beside the
+ * image, and what it says to one ring is the answer. */
+struct rollout_request {
+	const char *image;
+	const char *ring; /* or NULL */
+};
+
+struct rollout_reply {
+	bool found;
+	struct rollout rollout;
+	unsigned int retry_after_s; /* with an error */
+};
+
 /* Both take ownership of nothing. Requests and replies are bounded by PROTOCOL_LINE_MAX. */
 json_t *protocol_request_to_json(const struct fetch_request *r);
 json_t *protocol_reply_to_json(const struct fetch_reply *r);
@@ -47,6 +61,14 @@ int protocol_request_from_json(const json_t *j, struct fetch_request *ret,
 /* Returns the code the other side put into its error object when it sent one. */
 int protocol_reply_from_json(const json_t *j, struct fetch_reply *ret,
 			     struct error *ret_error) warn_unused;
+
+json_t *protocol_rollout_request_to_json(const struct rollout_request *r);
+json_t *protocol_rollout_reply_to_json(const struct rollout_reply *r);
+/* 1: it is the other question. Borrows from j. */
+int protocol_rollout_request_from_json(const json_t *j, struct rollout_request *ret,
+				       struct error *ret_error) warn_unused;
+int protocol_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
+				     struct error *ret_error) warn_unused;
 
 /* Writes one line. -errno. */
 int protocol_write(int fd, const json_t *j) warn_unused;

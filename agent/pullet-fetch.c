@@ -19,6 +19,7 @@
 #define REQUEST_TIMEOUT_MS 10000u
 /* With libcurl's 12 MB and a document it stays under the 16 MB that a helper may take. */
 #define JSON_BUDGET ((size_t)1536 * 1024)
+#define TAG_MAX	    128 /* distribution-spec */
 
 static volatile sig_atomic_t cancel;
 
@@ -173,21 +174,25 @@ static int ask_registry(struct registry *registry, const struct fetch_request *r
 	return r;
 }
 
-static int fetch(const struct config *config, const struct fetch_request *request,
-		 struct fetch_reply *ret, struct error *ret_error)
-{
-	_cleanup_(credential_free) struct credential credential = {0};
-	_cleanup_(ref_free) struct ref ref = {0};
-	struct registry_options options = {.credential = &credential, .cancel = &cancel};
-	const struct registry_config *rc;
+/* A registry, and what it borrows. */
+struct link {
+	struct ref ref;
+	struct credential credential;
 	struct registry *registry;
+};
+
+static int link_open(struct link *l, const struct config *config, const char *image,
+		     struct error *ret_error)
+{
+	struct registry_options options = {.credential = &l->credential, .cancel = &cancel};
+	const struct registry_config *rc;
 	const char *why = "";
-	int r = ref_parse(request->image, &ref, &why);
+	int r = ref_parse(image, &l->ref, &why);
 
 	if (r < 0)
-		return error_set(ret_error, r, "%s: %s", request->image, why);
-	rc = config_registry(config, ref.host);
-	r = credential_load(rc ? rc->credentials : NULL, ref.host, &credential, ret_error);
+		return error_set(ret_error, r, "%s: %s", image, why);
+	rc = config_registry(config, l->ref.host);
+	r = credential_load(rc ? rc->credentials : NULL, l->ref.host, &l->credential, ret_error);
 	if (r < 0)
 		return r;
 	if (rc) {
@@ -195,35 +200,101 @@ static int fetch(const struct config *config, const struct fetch_request *reques
 		options.insecure_set = rc->insecure_set;
 		options.ca_file = rc->ca;
 	}
-	r = registry_open(&ref, &options, &registry, ret_error);
+	return registry_open(&l->ref, &options, &l->registry, ret_error);
+}
+
+static void link_close(struct link *l)
+{
+	registry_close(l->registry);
+	credential_free(&l->credential);
+	ref_free(&l->ref);
+}
+
+static int fetch_image(const struct config *config, const json_t *question, json_t **ret_answer,
+		       unsigned int *ret_retry_after, struct error *ret_error)
+{
+	_cleanup_(link_close) struct link l = {0};
+	struct fetch_request request = {0};
+	struct fetch_reply reply = {0};
+	int r = protocol_request_from_json(question, &request, ret_error);
+
 	if (r < 0)
 		return r;
-	r = ask_registry(registry, request, ret, ret_error);
-	ret->retry_after_s = registry_retry_after(registry);
-	registry_close(registry);
+	r = link_open(&l, config, request.image, ret_error);
+	if (r == 0) {
+		r = ask_registry(l.registry, &request, &reply, ret_error);
+		*ret_retry_after = registry_retry_after(l.registry);
+	}
+	if (r == 0)
+		*ret_answer = protocol_reply_to_json(&reply);
+	free((void *)request.known);
+	free((void *)request.layers);
 	return r;
 }
 
-static int answer(const char *path, int fd, struct fetch_reply *reply, struct error *ret_error)
+/* What the policy beside the image says to a ring. All of it is read here, where the bytes of strangers
+ * are read; what leaves is a few numbers. */
+static int ask_policy(struct link *l, const char *ring, struct rollout_reply *ret,
+		      struct error *ret_error)
+{
+	_cleanup_free_ char *tag = l->ref.tag && !digest_is_set(&l->ref.digest)
+					   ? xasprintf("%s" ROLLOUT_TAG_SUFFIX, l->ref.tag)
+					   : NULL;
+	_cleanup_free_ char *text = NULL;
+	size_t n = 0;
+	int r;
+
+	/* A pinned image goes its own way, and so does a tag that has no room for another letter. */
+	if (!tag || strlen(tag) > TAG_MAX)
+		return 0;
+	r = registry_artifact(l->registry, tag, ROLLOUT_MEDIA_TYPE, ROLLOUT_BYTES_MAX, &text, &n,
+			      ret_error);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	ret->found = true;
+	r = rollout_parse(text, n, ring, &ret->rollout, ret_error);
+	return r < 0 ? error_prefix(ret_error, "%s/%s:%s is no valid policy", l->ref.host,
+				    l->ref.path, tag)
+		     : 0;
+}
+
+static int fetch_rollout(const struct config *config, const struct rollout_request *request,
+			 json_t **ret_answer, unsigned int *ret_retry_after,
+			 struct error *ret_error)
+{
+	_cleanup_(link_close) struct link l = {0};
+	struct rollout_reply reply = {0};
+	int r = link_open(&l, config, request->image, ret_error);
+
+	if (r < 0)
+		return r;
+	r = ask_policy(&l, request->ring, &reply, ret_error);
+	*ret_retry_after = registry_retry_after(l.registry);
+	if (r == 0)
+		*ret_answer = protocol_rollout_reply_to_json(&reply);
+	return r;
+}
+
+static int answer(const char *path, int fd, json_t **ret_answer, unsigned int *ret_retry_after,
+		  struct error *ret_error)
 {
 	_cleanup_json_ json_t *question = NULL;
-	struct fetch_request request = {0};
+	struct rollout_request rollout = {0};
 	struct config *config;
-	int r = protocol_read(fd, REQUEST_TIMEOUT_MS, &question, ret_error);
+	int other, r = protocol_read(fd, REQUEST_TIMEOUT_MS, &question, ret_error);
 
 	if (r < 0)
 		return r;
 	cancel_on_hangup(fd);
-	r = protocol_request_from_json(question, &request, ret_error);
+	other = protocol_rollout_request_from_json(question, &rollout, ret_error);
+	r = other < 0 ? other : config_load(path, &config, ret_error);
 	if (r < 0)
 		return r;
-	r = config_load(path, &config, ret_error);
-	if (r == 0) {
-		r = fetch(config, &request, reply, ret_error);
-		config_free(config);
-	}
-	free((void *)request.known);
-	free((void *)request.layers);
+	r = other == 0 ? fetch_rollout(config, &rollout, ret_answer, ret_retry_after, ret_error)
+		       : fetch_image(config, question, ret_answer, ret_retry_after, ret_error);
+	config_free(config);
 	return r;
 }
 
@@ -247,8 +318,8 @@ int pullet_fetch(int argc, char **argv)
 	const char *config = CONFIG_PATH_DEFAULT, *fd_text = NULL;
 	const struct option_row rows[] = {{"config", &config, NULL}, {"fd", &fd_text, NULL}, {0}};
 	int first = options_parse(argc, argv, rows, usage), fd = STDIN_FILENO, r;
-	struct fetch_reply reply = {0};
 	_cleanup_json_ json_t *line = NULL;
+	unsigned int retry_after = 0;
 	struct error error = {0};
 
 	if (first < 0)
@@ -261,9 +332,9 @@ int pullet_fetch(int argc, char **argv)
 		return 2;
 	catch_signals();
 	json_budget(JSON_BUDGET);
-	r = answer(config, fd, &reply, &error);
-	line = r < 0 ? protocol_error_to_json(&error, reply.retry_after_s)
-		     : protocol_reply_to_json(&reply);
+	r = answer(config, fd, &line, &retry_after, &error);
+	if (r < 0)
+		line = protocol_error_to_json(&error, retry_after);
 	r = protocol_write(fd, line);
 	/* Nobody there any more is no news after a cancelled request. */
 	if (r < 0 && !cancel)

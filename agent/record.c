@@ -87,6 +87,14 @@ static json_t *record_to_json(const struct record *r)
 			  string_or_null(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms);
 	json_t *u;
 
+	/* What not everybody uses, and earlier versions did not know. */
+	if (r->rollout_sequence > 0)
+		json_object_set_new(j, "rollout_sequence",
+				    json_integer((json_int_t)r->rollout_sequence));
+	if (digest_is_set(&r->seen))
+		json_object_set_new(j, "seen",
+				    json_pack("{s:s, s:I}", "digest", r->seen.text, "at",
+					      (json_int_t)r->seen_s));
 	if (r->phase == PHASE_IDLE)
 		return j;
 	u = json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:b, s:o, s:i, s:b, s:o}", "target",
@@ -250,6 +258,23 @@ static void read_update(struct reader *rd, const json_t *o, struct record *ret)
 		ret->starts = (unsigned int)starts;
 }
 
+static void read_rollout(struct reader *rd, const json_t *o, struct record *ret)
+{
+	const json_t *seen = json_object_get(o, "seen");
+	json_int_t sequence = 0, at = 0;
+
+	if (json_object_get(o, "rollout_sequence"))
+		sequence = read_int(rd, o, "rollout_sequence");
+	if (seen) {
+		read_digest(rd, seen, "digest", true, &ret->seen);
+		at = read_int(rd, seen, "at");
+	}
+	if (sequence < 0 || at < 0)
+		rd->fault = rd->fault ? rd->fault : sequence < 0 ? "rollout_sequence" : "at";
+	ret->rollout_sequence = (uint64_t)sequence;
+	ret->seen_s = at;
+}
+
 static int parse(const char *text, size_t len, struct record *ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
@@ -267,6 +292,7 @@ static int parse(const char *text, size_t len, struct record *ret, struct error 
 	ret->held = read_flag(&rd, j, "held");
 	read_text(&rd, j, "last_error", ret->last_error, sizeof(ret->last_error));
 	ret->downtime_ms = read_int(&rd, j, "downtime_ms");
+	read_rollout(&rd, j, ret);
 	read_update(&rd, j, ret);
 	if (rd.fault)
 		return error_set(ret_error, -EBADMSG,

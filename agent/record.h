@@ -72,7 +72,11 @@ struct record {
 	/* Newest last. */
 	struct rejected rejected[RECORD_REJECTED_MAX];
 	size_t n_rejected;
-	bool held; /* by an operator, until released */
+	bool held;		   /* by an operator, until released */
+	uint64_t rollout_sequence; /* the highest that a policy had; 0: there was none */
+	/* For min-age: what the tag points to, and since when this device knows (Unix time). */
+	struct digest seen;
+	int64_t seen_s;
 	char last_error[RECORD_TEXT_MAX];
 };
 

@@ -416,6 +416,75 @@ int registry_count_shared(struct registry *r, const struct digest *config,
 	return q < 0 ? error_prefix(ret_error, "%s", r->ref->text) : 0;
 }
 
+static int find_artifact(struct registry *r, const char *tag, const char *type,
+			 struct digest *ret_digest, uint64_t *ret_size, struct error *ret_error)
+{
+	_cleanup_free_ char *what = xasprintf("manifests/%s", tag), *content_type = NULL;
+	struct answer a = {0};
+	struct digest named, got;
+	int q = request(r, "GET", what, &a, ret_error);
+
+	if (q == 0)
+		q = check_status(r, &a, ret_error);
+	if (q == 0) {
+		got = hash_bytes(a.response.body, a.response.body_len);
+		if (named_digest(&a.response, &named) == 0 && !digest_eq(&named, &got))
+			q = error_set(ret_error, -EBADMSG, "the registry says %s, sent %s",
+				      named.text, got.text);
+	}
+	if (q == 0) {
+		content_type = http_header(&a.response, "Content-Type");
+		q = oci_parse_artifact(a.response.body, a.response.body_len, content_type, type,
+				       ret_digest, ret_size, ret_error);
+	}
+	http_response_free(&a.response);
+	return q;
+}
+
+static int fetch_blob(struct registry *r, const struct digest *d, uint64_t size, char **ret,
+		      size_t *ret_n, struct error *ret_error)
+{
+	_cleanup_free_ char *what = xasprintf("blobs/%s", d->text);
+	struct answer a = {0};
+	struct digest got;
+	int q = request(r, "GET", what, &a, ret_error);
+
+	if (q == 0)
+		q = check_status(r, &a, ret_error);
+	/* Only the manifest's absence means that there is nothing. */
+	if (q == -ENOENT)
+		q = error_set(ret_error, -EBADMSG, "the registry lacks its blob %s", d->text);
+	if (q == 0) {
+		got = hash_bytes(a.response.body, a.response.body_len);
+		if (!digest_eq(&got, d) || a.response.body_len != size)
+			q = error_set(ret_error, -EBADMSG,
+				      "the registry sent something else: wanted %s of %ju bytes, "
+				      "got %s of %zu",
+				      d->text, (uintmax_t)size, got.text, a.response.body_len);
+	}
+	if (q == 0) {
+		*ret = steal(a.response.body);
+		*ret_n = a.response.body_len;
+	}
+	http_response_free(&a.response);
+	return q;
+}
+
+int registry_artifact(struct registry *r, const char *tag, const char *type, size_t max, char **ret,
+		      size_t *ret_n, struct error *ret_error)
+{
+	struct digest d;
+	uint64_t size;
+	int q = find_artifact(r, tag, type, &d, &size, ret_error);
+
+	if (q == 0 && size > max)
+		q = error_set(ret_error, -EBADMSG, "it has %ju bytes, %zu at most are taken",
+			      (uintmax_t)size, max);
+	if (q == 0)
+		q = fetch_blob(r, &d, size, ret, ret_n, ret_error);
+	return q < 0 ? error_prefix(ret_error, "%s/%s:%s", r->ref->host, r->ref->path, tag) : 0;
+}
+
 unsigned int registry_retry_after(const struct registry *r)
 {
 	return r->retry_after;

@@ -38,5 +38,10 @@ int registry_count_shared(struct registry *r, const struct digest *config,
 			  const struct digest *layers, size_t n_layers, size_t *ret,
 			  struct error *ret_error) warn_unused;
 
+/* The content of the artifact of that type behind a tag beside the reference's, max bytes at most, hashed
+ * before it is handed out. -ENOENT: there is none. The caller frees it. */
+int registry_artifact(struct registry *r, const char *tag, const char *type, size_t max, char **ret,
+		      size_t *ret_n, struct error *ret_error) warn_unused;
+
 /* Seconds the registry asked us to stay away in its last answer (Retry-After), or 0. */
 unsigned int registry_retry_after(const struct registry *r);

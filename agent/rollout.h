@@ -13,6 +13,7 @@
 #define ROLLOUT_RINGS_MAX  64
 #define ROLLOUT_RING_MAX   64 /* bytes of a name, with its NUL */
 #define ROLLOUT_NEVER	   INT64_MAX
+#define ROLLOUT_TIME_MAX   253402387199 /* the last second of 9999, wherever */
 
 /* From at on, share of COHORT_ALL devices; straight lines between two of them. */
 struct rollout_point {

@@ -44,6 +44,15 @@ uint64_t schedule_backoff(unsigned int failures, bool under_way, uint64_t interv
 	return wait < interval_ms ? wait : interval_ms;
 }
 
+static bool is_in_one(const struct window *windows, size_t n, const struct tm *local)
+{
+	for (size_t i = 0; local && i < n; i++) {
+		if (calendar_in_window(&windows[i], local))
+			return true;
+	}
+	return n == 0;
+}
+
 bool schedule_gate(const struct container_config *c, const struct tm *local,
 		   const char **ret_reason)
 {
@@ -51,11 +60,18 @@ bool schedule_gate(const struct container_config *c, const struct tm *local,
 		*ret_reason = "hold = yes";
 		return false;
 	}
-	for (size_t i = 0; i < c->n_windows; i++) {
-		if (calendar_in_window(&c->windows[i], local))
-			return true;
-	}
-	if (c->n_windows > 0)
-		*ret_reason = "outside its window";
-	return c->n_windows == 0;
+	if (is_in_one(c->windows, c->n_windows, local))
+		return true;
+	*ret_reason = local ? "outside its window" : "the clock is not set, and window goes by it";
+	return false;
+}
+
+bool schedule_download(const struct container_config *c, const struct tm *local,
+		       const char **ret_reason)
+{
+	if (is_in_one(c->download_windows, c->n_download_windows, local))
+		return true;
+	*ret_reason = local ? "outside its download-window"
+			    : "the clock is not set, and download-window goes by it";
+	return false;
 }

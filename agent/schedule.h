@@ -15,6 +15,10 @@ uint64_t schedule_next_poll(uint64_t now_ms, uint64_t interval_ms, unsigned int 
  * soon (5 s, doubling); a poll that failed waits one interval more each time, four at most. */
 uint64_t schedule_backoff(unsigned int failures, bool under_way, uint64_t interval_ms);
 
-/* Whether the swap may happen now; reason (static) is set when not. */
+/* Whether the swap may happen now; reason (static) is set when not. local is NULL while the clock is not
+ * set. */
 bool schedule_gate(const struct container_config *c, const struct tm *local,
 		   const char **ret_reason);
+/* The same for the beginning of a download. */
+bool schedule_download(const struct container_config *c, const struct tm *local,
+		       const char **ret_reason);

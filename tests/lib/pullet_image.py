@@ -34,6 +34,7 @@ MEDIA = {
         "layer": "application/vnd.docker.image.rootfs.diff.tar.gzip",
     },
 }
+ROLLOUT = "application/vnd.pullet.rollout.v1+json"
 MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64", "armv7l": "linux/arm/v7",
             "armv6l": "linux/arm/v6"}
 USER_AGENT = "pullet-tests"
@@ -46,6 +47,12 @@ def host_platform():
 
 def digest_of(data):
     return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def cohort(device, digest):
+    """Where a device stands, in percent: the formula of pullet-rollout(5)."""
+    first = hashlib.sha256(f"{device} {digest}".encode()).digest()[:4]
+    return (int.from_bytes(first, "big") * 1000000 >> 32) / 10000
 
 
 def to_json(value):
@@ -213,6 +220,23 @@ class RegistryClient:
             body = to_json({"schemaVersion": 2, "mediaType": kind, "manifests": entries})
         self.push_manifest(repository, tag, body, kind)
         return Published(repository, tag, digest_of(body), body, kind, manifests, configs, bodies)
+
+    def publish_rollout(self, repository, tag, policy, media_type=ROLLOUT, artifact_type=ROLLOUT):
+        """The policy (an object, or bytes) beside the tag, in the form that `oras push` gives it."""
+        body = policy if isinstance(policy, bytes) else to_json(policy)
+        empty = b"{}"
+        manifest = {
+            "schemaVersion": 2, "mediaType": MEDIA["oci"]["manifest"],
+            "artifactType": artifact_type,
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "size": len(empty),
+                       "digest": self.push_blob(repository, empty)},
+            "layers": [{"mediaType": media_type, "size": len(body),
+                        "digest": self.push_blob(repository, body),
+                        "annotations": {"org.opencontainers.image.title": "rollout.json"}}]}
+        if artifact_type is None:
+            del manifest["artifactType"]
+        return self.push_manifest(repository, tag + ".rollout", to_json(manifest),
+                                  MEDIA["oci"]["manifest"])
 
     def point(self, published, tag=None):
         """Lets the tag point to something published before."""

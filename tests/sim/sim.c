@@ -560,6 +560,14 @@ int fetch_ask(const struct fetch_options *o, const struct fetch_request *request
 	return 0;
 }
 
+int fetch_ask_rollout(const struct fetch_options *o, const struct rollout_request *request,
+		      struct rollout_reply *ret, struct error *ret_error)
+{
+	(void)o, (void)request, (void)ret_error;
+	*ret = (struct rollout_reply){0};
+	return 0;
+}
+
 /* Wrapped by the linker: the durable write, the clock, the boot. */
 
 int __real_record_save(int dir, const char *name, const struct record *r, struct error *ret_error);

@@ -101,6 +101,7 @@ static void test_defaults(void **state)
 	put("main.conf", "");
 	c = load();
 	assert_true(c->interval_ms == 900000 && c->jitter_percent == 10);
+	assert_true(!c->ring && !c->device_id);
 	assert_string_equal(c->engine, "/run/docker.sock");
 	assert_true(c->n_registries == 0 && c->n_containers == 0);
 	assert_null(config_container(c, "hello"));
@@ -129,6 +130,8 @@ static const char everything[] = "# comment\n"
 				 "  [ agent ]  \r\n"
 				 "interval = 1h 30min\r\n"
 				 "jitter=0%\n"
+				 "ring = canary\n"
+				 "device-id = kiosk-7/\"a\"\n"
 				 "\tengine\t=\tunix:///run/podman/podman.sock\t\n"
 				 "[registry registry.example:5000]\n"
 				 "insecure = yes\n"
@@ -152,6 +155,9 @@ static const char everything[] = "# comment\n"
 				 "key = /abs.pub\n"
 				 "window = Mon..Fri 02:00-04:00\n"
 				 "window = Sun 22:00-06:00\n"
+				 "download-window = 00:00-05:00\n"
+				 "min-age = 2d\n"
+				 "rollout = required\n"
 				 "hold = on\n"
 				 "[container\tw.o_r-ld]\n"
 				 "image = hello\n"
@@ -189,7 +195,9 @@ static void test_everything(void **state)
 	world = config_container(c, "w.o_r-ld");
 	assert_true(hello && hello->health == HEALTH_RUNNING && hello->hold);
 	assert_string_equal(hello->image, "registry.example:5000/hello:stable");
-	expect_path(hello->origin, "main.conf:19");
+	assert_string_equal(c->ring, "canary");
+	assert_string_equal(c->device_id, "kiosk-7/\"a\"");
+	expect_path(hello->origin, "main.conf:21");
 	assert_true(hello->health_period_ms == 45000 && hello->stop_timeout_s == 2);
 	expect_path(hello->create, "he=llo.json");
 	expect_path(hello->keys[0], "keys/prod.pub");
@@ -198,6 +206,9 @@ static void test_everything(void **state)
 	assert_null(hello->keys[3]);
 	assert_int_equal(hello->n_windows, 2);
 	assert_true(hello->windows[0].weekdays == 0x1f && hello->windows[1].weekdays == 0x40);
+	assert_int_equal(hello->n_download_windows, 1);
+	assert_true(hello->download_windows[0].end == 300 && hello->min_age_ms == 172800000);
+	assert_true(hello->rollout == ROLLOUT_REQUIRED && world->rollout == ROLLOUT_AUTO);
 	assert_true(world && world->health == HEALTH_HEALTHCHECK && !world->hold);
 	config_free(c);
 }
@@ -246,6 +257,11 @@ static const struct {
 	 "2: engine: '/run/docker.sock' is not of the form unix:///PATH"},
 	{"[agent]\nengine = unix://run", "2: engine: 'unix://run' is not of the form unix:///PATH"},
 	{"[agent]\nengine = tcp://h:1", "2: engine: 'tcp://h:1' is not of the form unix:///PATH"},
+	{"[agent]\nring = a b",
+	 "2: ring: 'a b' is no name for a ring: letters, digits, '.', '_', '-'"},
+	{"[agent]\ndevice-id = a b",
+	 "2: device-id: 'a b' has more than printable ASCII without blanks"},
+	{"[agent]\ndevice-id = " NAME_120, "2: device-id: more than 64 bytes"},
 	{"[registry]", "1: [registry ]: a host is wanted, registry.example:5000"},
 	{"[registry a/b]", "1: [registry a/b]: a host is wanted, registry.example:5000"},
 	{"[registry a b]", "1: [registry a b]: a host is wanted, registry.example:5000"},
@@ -275,6 +291,11 @@ static const struct {
 	 "2: window: '25:00-26:00' is not of the form Mon..Fri 02:00-04:00"},
 	{"[container ab]\nwindow = 02:00-04:00, 05:00-06:00",
 	 "2: window: '02:00-04:00, 05:00-06:00' is not of the form Mon..Fri 02:00-04:00"},
+	{"[container ab]\ndownload-window = night",
+	 "2: download-window: 'night' is not of the form Mon..Fri 02:00-04:00"},
+	{"[container ab]\nmin-age = old",
+	 "2: min-age: 'old' is not a time span (15min, 1h 30min, 45s)"},
+	{"[container ab]\nrollout = yes", "2: rollout: 'yes' is none of auto, required, no"},
 	{"\357\273\277[agent]\n", "1: '???[agent]': neither [section] nor key = value"},
 };
 

@@ -239,6 +239,107 @@ static void test_bad_requests(void **state)
 	}
 }
 
+static void test_rollout_request(void **state)
+{
+	static const struct rollout_request rows[] = {{"r.io/app:1", "canary"},
+						      {"r.io/app:1", NULL}};
+	struct fetch_request image = {.image = "r.io/app:1", .os = "linux", .architecture = "arm"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_json_ json_t *j = carry(protocol_rollout_request_to_json(&rows[i]));
+		struct rollout_request back = {0};
+		struct error e;
+
+		assert_int_equal(protocol_rollout_request_from_json(j, &back, &e), 0);
+		assert_string_equal(back.image, rows[i].image);
+		assert_true(streq_null(back.ring, rows[i].ring));
+	}
+	for (int i = 0; i < 2; i++) {
+		_cleanup_json_ json_t *j = i ? from_text("{\"op\":\"rollout\"}")
+					     : carry(protocol_request_to_json(&image));
+		struct rollout_request back = {0};
+		struct error e;
+
+		assert_int_equal(protocol_rollout_request_from_json(j, &back, &e),
+				 i ? -EBADMSG : 1);
+	}
+}
+
+static void test_rollout_replies(void **state)
+{
+	struct rollout_reply none = {0}, full = {.found = true,
+						 .rollout = {.sequence = 7,
+							     .target = {A},
+							     .halt = true,
+							     .minimum_version = "1.2.3",
+							     .not_before_s = 1796126400,
+							     .n_points = ROLLOUT_POINTS_MAX}};
+	struct rollout_reply back;
+	struct error e = {0};
+
+	(void)state;
+	for (unsigned int i = 0; i < ROLLOUT_POINTS_MAX; i++)
+		full.rollout.points[i] = (struct rollout_point){i * (int64_t)1000000000, i * 10000};
+	for (int i = 0; i < 2; i++) {
+		_cleanup_json_ json_t *j = carry(protocol_rollout_reply_to_json(i ? &full : &none));
+
+		memset(&back, 0x55, sizeof(back));
+		assert_int_equal(protocol_rollout_reply_from_json(j, &back, &e), 0);
+		assert_memory_equal(&back, i ? &full : &none, sizeof(back));
+	}
+}
+
+#define ROLLOUT(points)                                \
+	"{\"rollout\":{\"sequence\":1,\"target\":\"" A \
+	"\",\"halt\":false,\"minimum-version\":\"\","  \
+	"\"not-before\":0,\"points\":" points "}}"
+
+static void test_bad_rollout_replies(void **state)
+{
+	static const char *const cases[] = {
+		"{}",
+		"{\"rollout\":true}",
+		"{\"rollout\":{}}",
+		ROLLOUT("null"),
+		ROLLOUT("[]"),
+		ROLLOUT("[0]"),
+		ROLLOUT("[0,1,2]"),
+		ROLLOUT("[0,1.5]"),
+		ROLLOUT("[\"0\",1]"),
+		ROLLOUT("[-1,1]"),
+		ROLLOUT("[0,1000001]"),
+		ROLLOUT("[0,-1]"),
+		ROLLOUT("[9223372036854775807,1]"),
+		ROLLOUT("[5,1,4,1]"),
+		ROLLOUT("[5,2,6,1]"),
+		"{\"rollout\":{\"sequence\":0,\"target\":\"" A "\",\"halt\":false,"
+		"\"minimum-version\":\"\",\"not-before\":0,\"points\":[0,1]}}",
+		"{\"rollout\":{\"sequence\":1,\"target\":\"stable\",\"halt\":false,"
+		"\"minimum-version\":\"\",\"not-before\":0,\"points\":[0,1]}}",
+		"{\"rollout\":{\"sequence\":1,\"target\":\"" A "\",\"halt\":0,"
+		"\"minimum-version\":\"\",\"not-before\":0,\"points\":[0,1]}}",
+		"{\"rollout\":{\"sequence\":1,\"target\":\"" A "\",\"halt\":false,"
+		"\"minimum-version\":\"123456789012345678901234\",\"not-before\":0,"
+		"\"points\":[0,1]}}",
+		"{\"rollout\":{\"sequence\":1,\"target\":\"" A "\",\"halt\":false,"
+		"\"minimum-version\":\"\",\"not-before\":-1,\"points\":[0,1]}}",
+	};
+	_cleanup_json_ json_t *good = from_text(ROLLOUT("[0,1]"));
+	struct rollout_reply reply;
+	struct error e = {0};
+
+	(void)state;
+	assert_int_equal(protocol_rollout_reply_from_json(good, &reply, &e), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_json_ json_t *j = from_text(cases[i]);
+
+		if (protocol_rollout_reply_from_json(j, &reply, &e) != -EBADMSG)
+			fail_msg("%s was taken", cases[i]);
+		assert_false(reply.found);
+	}
+}
+
 static int read_text(const char *text, size_t n, bool shut, struct error *e)
 {
 	json_t *j = NULL;
@@ -348,6 +449,9 @@ int main(void)
 		test(test_text_cut_inside_a_character),
 		test(test_bad_replies),
 		test(test_bad_requests),
+		test(test_rollout_request),
+		test(test_rollout_replies),
+		test(test_bad_rollout_replies),
 		test(test_read_timeout),
 		test(test_read_cut),
 		test(test_read_nothing),

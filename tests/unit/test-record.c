@@ -87,6 +87,9 @@ static void fill(struct record *r, enum phase phase)
 	r->previous.pulled = DIGEST("0007");
 	r->downtime_ms = 123456789012;
 	r->held = true;
+	r->rollout_sequence = (uint64_t)1 << 53;
+	r->seen = DIGEST("0008");
+	r->seen_s = (int64_t)1 << 40;
 	memset(r->last_error, 'e', sizeof(r->last_error) - 1);
 	for (size_t i = 0; i < RECORD_REJECTED_MAX; i++) {
 		struct release x = {.digest = DIGEST("ff00"), .manifest = DIGEST("fe00")};
@@ -268,6 +271,10 @@ static const struct {
 	{{"rejected", "manifest"}, "n"},
 	{{"rejected", "reason"}, "sn"},
 	{{"held"}, "b-"},
+	{{"rollout_sequence"}, "-"},
+	{{"seen"}, "-"},
+	{{"seen", "digest"}, ""},
+	{{"seen", "at"}, ""},
 	{{"last_error"}, "sn"},
 	{{"downtime_ms"}, "i"},
 	/* Not in idle. */

@@ -189,11 +189,26 @@ static void test_gate(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct container_config c = {
 			.windows = windows, .n_windows = rows[i].windows, .hold = rows[i].hold};
+		struct container_config d = {.download_windows = windows,
+					     .n_download_windows = rows[i].windows};
 		struct tm monday = {.tm_wday = 1, .tm_hour = rows[i].hour};
 		const char *reason = NULL;
 
 		assert_int_equal(schedule_gate(&c, &monday, &reason), rows[i].open);
 		assert_true(streq_null(reason, rows[i].reason));
+		/* Each window is for its own. */
+		assert_true(rows[i].hold || schedule_gate(&d, &monday, &reason));
+		assert_true(schedule_download(&c, &monday, &reason));
+		if (rows[i].hold)
+			continue;
+		reason = NULL;
+		assert_int_equal(schedule_download(&d, &monday, &reason), rows[i].open);
+		assert_true(
+			streq_null(reason, rows[i].open ? NULL : "outside its download-window"));
+		/* Without a clock only who needs none. */
+		assert_int_equal(schedule_gate(&c, NULL, &reason), rows[i].windows == 0);
+		assert_int_equal(schedule_download(&d, NULL, &reason), rows[i].windows == 0);
+		assert_true(rows[i].windows == 0 || strstr(reason, "the clock is not set"));
 	}
 }
 

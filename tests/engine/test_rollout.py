@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: MIT
+"""The policy beside the image decides which device takes it, and when: a real registry, a real engine."""
+
+import datetime
+import itertools
+import time
+
+import pytest
+
+from pullet_image import cohort
+
+
+class Fleet:
+    """A house whose policies are numbered by themselves."""
+
+    def __init__(self, house):
+        self.house = house
+        self.sequence = itertools.count(1)
+
+    def policy(self, published, **keys):
+        """keys with "-" written as "_"; percent = 100 without one."""
+        keys = {key.replace("_", "-"): value for key, value in keys.items()}
+        if not {"percent", "ramp"} & keys.keys():
+            keys["percent"] = 100
+        if "sequence" not in keys:
+            keys["sequence"] = next(self.sequence)
+        body = {"version": 1, "target": published.digest, **keys}
+        self.raw({key: value for key, value in body.items() if value is not None})
+        return body
+
+    def raw(self, body, **form):
+        self.house.registry.publish_rollout(self.house.repository, "stable", body, **form)
+
+    def held(self, before, reason):
+        """Deferred for that reason; the container is untouched, and another poll writes nothing."""
+        entry = self.house.once("deferred", reason=reason)
+        self.house.untouched(before)
+        snapshot = self.house.pullet.state_snapshot()
+        assert self.house.once("deferred", reason=reason) == entry
+        assert self.house.pullet.state_snapshot() == snapshot
+        return entry
+
+
+@pytest.fixture
+def fleet(house):
+    return Fleet(house)
+
+
+def device_at(digest, low, high):
+    """A name that stands between low and high percent for that digest."""
+    return next(name for name in map("device-{}".format, itertools.count())
+                if low <= cohort(name, digest) < high)
+
+
+def time_text(seconds):
+    """So many seconds from now, in RFC 3339."""
+    when = datetime.datetime.fromtimestamp(time.time() + seconds, datetime.timezone.utc)
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_percentage_and_cohort(house, fleet):
+    _, before = house.up()
+    second = house.publish()
+    fleet.policy(second, percent=20)
+    device = device_at(second.digest, 30, 50)
+    house.configure(agent={"device-id": device})
+    entry = fleet.held(before, "goes to 20 % of the devices, this one stands at "
+                               f"{cohort(device, second.digest):g} %")
+    assert entry["to"] == second.digest
+    fleet.policy(second, percent=50)
+    house.once("updated")
+    house.check(second)
+
+
+def test_machine_id_is_the_name(house, fleet):
+    _, before = house.up()
+    second = house.publish()
+    machine = open("/etc/machine-id").read().strip()
+    position = cohort(machine, second.digest)
+    fleet.policy(second, percent=position)  # the first who does not belong to it
+    fleet.held(before, f"this one stands at {position:g} %")
+    fleet.policy(second, percent=round(position + 0.0001, 4))
+    house.once("updated")
+
+
+def test_quiet_poll_stays_one_request(house, fleet):
+    first, before = house.up()
+    fleet.policy(first, percent=5)
+    mark = house.registry.mark()
+    house.once("up-to-date")
+    assert [r.method for r in house.registry.requests(mark)] == ["HEAD"]
+    house.untouched(before)
+
+
+def test_ring(house, fleet):
+    _, before = house.up()
+    second = house.publish()
+    fleet.policy(second, percent=0, rings={"canary": {"percent": 100}, "lab": {"percent": 0}})
+    for agent in ({}, {"ring": "lab"}, {"ring": "nobody"}):
+        house.configure(agent=agent)
+        fleet.held(before, "goes to 0 %")
+    house.configure(agent={"ring": "canary"})
+    house.once("updated")
+
+
+def test_halt_and_release(house, fleet):
+    _, before = house.up()
+    second = house.publish()
+    fleet.policy(second, halt=True)
+    fleet.held(before, "halted (sequence 1)")
+    fleet.policy(second)
+    house.once("updated")
+
+
+def test_halt_stops_what_is_prepared(house, fleet):
+    """The image is here, the window is shut; then the rollout is halted, and the window opens."""
+    _, before = house.up()
+    second = house.publish()
+    fleet.policy(second)
+    now = time.time()
+    shut = "-".join(time.strftime("%H:%M", time.localtime(now + h * 3600)) for h in (6, 7))
+    house.configure(window=shut)
+    house.once("deferred", reason="window")
+    assert house.pullet.record("app")["phase"] == "prepare"
+    fleet.policy(second, halt=True)
+    house.configure()
+    fleet.held(before, "halted")
+    house.registry.pause()  # nobody there to say that it goes on
+    try:
+        house.once("failed")
+    finally:
+        house.registry.resume()
+    house.untouched(before)
+    fleet.policy(second)
+    house.once("updated")
+    house.check(second)
+
+
+def test_what_is_on_trial_finishes(house, fleet):
+    """A halt comes too late for who began: forward or back, but to the end."""
+    house.up()
+    second = house.publish("say", "version 2", "sleep", 300, "exit", 3)
+    fleet.policy(second)
+    house.once("rolled-back")
+    fleet.policy(second, halt=True)
+    house.once("refused", reason="rejected before")
+
+
+def test_policy_for_another_image(house, fleet):
+    first, before = house.up()
+    fleet.policy(first)
+    second = house.publish()
+    fleet.held(before, f"for another image, {first.digest[:19]}")
+    fleet.policy(second)
+    house.once("updated")
+
+
+def test_replayed_policy(house, fleet):
+    _, before = house.up()
+    second = house.publish()
+    old = fleet.policy(second)  # all may take it
+    fleet.policy(second, halt=True)
+    fleet.held(before, "halted")
+    assert house.pullet.record("app")["rollout_sequence"] == 2
+    fleet.raw(old)
+    fleet.held(before, "goes back: its sequence is 1, and 2 was seen before")
+    fleet.policy(second)
+    house.once("updated")
+    assert house.pullet.record("app")["rollout_sequence"] == 3
+
+
+@pytest.mark.parametrize("body,why", [
+    (b"", "no valid policy"),
+    (b"{", "no valid policy"),
+    (b"[1]", "not a JSON object"),
+    (b'{"version": 2}', "version 2, this agent knows 1"),
+    (b'{"version": 1, "sequence": 1, "target": "stable", "percent": 1}', '"target"'),
+    (b" " * 20000, "20000 bytes, 16384 at most"),
+])
+def test_broken_policy(house, fleet, body, why):
+    _, before = house.up()
+    house.publish()
+    fleet.raw(body)
+    fleet.held(before, why)
+
+
+def test_misspelt_policy_holds(house, fleet):
+    _, before = house.up()
+    second = house.publish()
+    fleet.policy(second, Halt=True)
+    fleet.held(before, 'unknown key "Halt"')
+
+
+@pytest.mark.parametrize("form,why", [
+    ({"media_type": "application/json"}, "its layer is of type application/json"),
+    ({"artifact_type": "application/vnd.example"}, "artifact of type application/vnd.example"),
+])
+def test_not_a_policy(house, fleet, form, why):
+    _, before = house.up()
+    second = house.publish()
+    fleet.raw({"version": 1, "sequence": 1, "target": second.digest, "percent": 100}, **form)
+    fleet.held(before, why)
+    fleet.raw({"version": 1, "sequence": 1, "target": second.digest, "percent": 100},
+              artifact_type=None)  # older oras: the layer's type is enough
+    house.once("updated")
+
+
+def test_image_where_the_policy_should_be(house, fleet):
+    _, before = house.up()
+    second = house.publish()
+    house.registry.point(second, "stable.rollout")
+    fleet.held(before, "stable.rollout: its layer is of type")
+
+
+def test_not_before_and_ramp(house, fleet):
+    _, before = house.up()
+    second = house.publish()
+    device = device_at(second.digest, 50, 60)
+    house.configure(agent={"device-id": device})
+    fleet.policy(second, not_before=time_text(3600))
+    fleet.held(before, "reaches this device")
+    fleet.policy(second, percent=None,
+                 ramp=[{"at": time_text(-3600), "percent": 0}, {"at": time_text(3600), "percent": 80}])
+    fleet.held(before, "reaches this device")
+    fleet.policy(second, percent=None,
+                 ramp=[{"at": time_text(-3600), "percent": 0}, {"at": time_text(60), "percent": 100}])
+    house.once("updated")
+
+
+def test_minimum_version(house, fleet):
+    _, before = house.up()
+    second = house.publish()
+    fleet.policy(second, minimum_version="99.1")
+    fleet.held(before, "wants pullet 99.1 or newer")
+
+
+def test_required(house, fleet):
+    _, before = house.up()
+    second = house.publish()
+    house.configure(rollout="required")
+    fleet.held(before, "rollout = required, and there is no policy beside")
+    fleet.policy(second)
+    house.once("updated")
+
+
+def test_rollout_no_does_not_ask(house, fleet):
+    house.up()
+    second = house.publish()
+    fleet.policy(second, halt=True)
+    house.configure(rollout="no")
+    mark = house.registry.mark()
+    house.once("updated")
+    assert not [r for r in house.registry.requests(mark) if ".rollout" in r.path]
+
+
+def test_check_tells_of_the_rollout(house, fleet):
+    _, before = house.up()
+    second = house.publish()
+    fleet.policy(second, halt=True)
+    assert "halted" in house.pullet.order("check")[-1]["reason"]
+    fleet.policy(second)
+    assert "only a check" in house.pullet.order("check")[-1]["reason"]
+    house.untouched(before)
+
+
+def test_min_age_counts_from_the_first_sight(house):
+    _, before = house.up()
+    house.publish()
+    house.configure(min_age="2d")
+    entry = house.once("deferred", reason="min-age: it is taken from ")
+    snapshot = house.pullet.state_snapshot()
+    assert house.once("deferred") == entry
+    assert house.pullet.state_snapshot() == snapshot
+    house.untouched(before)
+    third = house.publish()  # another digest begins anew
+    assert house.once("deferred", reason="min-age")["to"] == third.digest
+    assert house.pullet.record("app")["seen"]["digest"] == third.digest
+    house.configure(min_age="1ms")
+    house.once("updated")
+
+
+def test_download_window(house):
+    _, before = house.up()
+    second = house.publish()
+
+    def window(*hours):
+        return "-".join(time.strftime("%H:%M", time.localtime(time.time() + h * 3600))
+                        for h in hours)
+
+    house.configure(download_window=window(6, 7))
+    mark = house.registry.mark()
+    house.once("deferred", reason="outside its download-window")
+    house.untouched(before)
+    assert not [r for r in house.registry.requests(mark) if "/blobs/" in r.path]
+    house.configure(download_window=window(-0.5, 1), window=window(6, 7))
+    house.once("deferred", reason="outside its window")  # brought in, not swapped
+    house.configure(download_window=window(6, 7), window=window(-0.5, 1))
+    house.once("updated")  # what is here needs no download
+    house.check(second)
+
+
