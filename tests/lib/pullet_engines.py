@@ -3,6 +3,7 @@
 its own. A tree is made once by mmdebstrap and kept in a cache; an engine runs in a mount namespace
 whose root is that tree, with this machine's processes, devices and temporary files."""
 
+import fcntl
 import os
 import pathlib
 import shutil
@@ -90,33 +91,46 @@ def mirror():
     raise EngineError("apt knows no Debian mirror here: `apt-get update` first")
 
 
-def make_tree(suite, log=None):
-    """The tree of a suite, unless it is there already."""
-    path = cache() / suite
-    if path.is_dir():
-        return path
+def debian(path, suite, packages, log=None, without=("doc", "man", "locale"), finish=None):
+    """A tree of a suite with packages in it at path, made once; who else wants it meanwhile waits. finish(tree)
+    is the last touch."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(path.name + ".lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.is_dir():
+            _debootstrap(path, suite, packages, log, without, finish)
+    return path
+
+
+def _debootstrap(path, suite, packages, log, without, finish):
     if not shutil.which("mmdebstrap"):
         raise EngineError("mmdebstrap is not installed")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = pathlib.Path(tempfile.mkdtemp(prefix=suite + ".", dir=path.parent))
+    new = pathlib.Path(tempfile.mkdtemp(prefix=path.name + ".", dir=path.parent))
     # What apt needs to reach the mirror here (proxies, certificates), it needs there.
     settings = _apt("apt-config", "dump", "--format", '%F "%v";%n', "Acquire")
     # Sid's index is valid for a week, and a mirror may lag behind.
     settings += ['Acquire::Check-Valid-Until "false";', 'Acquire::Languages "none";']
-    command = ["mmdebstrap", "--variant=apt", "--include=" + ",".join(PACKAGES[suite]),
-               *(f"--aptopt={line}" for line in settings),
-               *(f"--dpkgopt=path-exclude=/usr/share/{of}/*" for of in ("doc", "man", "locale")),
+    command = ["mmdebstrap", "--variant=apt", "--include=" + ",".join(packages),
+               *(f"--aptopt={line}" for line in settings if line),
+               *(f"--dpkgopt=path-exclude=/usr/share/{of}/*" for of in without),
                suite, str(new), f"deb {mirror()} {suite} main"]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log or subprocess.PIPE,
+                              stderr=log or subprocess.STDOUT, text=True, check=False)
         if done.returncode:
             raise EngineError(f"mmdebstrap {suite}: status {done.returncode}"
-                              + (f", see {log.name}" if log else ""))
+                              + (f", see {log.name}" if log else ": " + done.stdout[-2000:]))
+        if finish:
+            finish(new)
         new.chmod(0o755)
         new.rename(path)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    return path
+
+
+def make_tree(suite, log=None):
+    """The tree of a suite's engines, unless it is there already."""
+    return debian(cache() / suite, suite, PACKAGES[suite], log)
 
 
 # --- a namespace -------------------------------------------------------------------------------

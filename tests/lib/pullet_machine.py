@@ -10,13 +10,12 @@ Needs root and mmdebstrap; trees are made once and kept beside those of the engi
 
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import time
 import uuid
 
-from pullet_engines import EngineError, _apt, cache, mirror
+from pullet_engines import EngineError, cache, debian
 from pullet_lab import remove, tail, wait_for
 
 # With what pullet needs, so that installing it asks no mirror.
@@ -27,34 +26,18 @@ CURL = {"bookworm": "libcurl4", "trixie": "libcurl4t64"}
 
 def make_tree(suite):
     """What the package is installed into: a small Debian with systemd, Docker and what pullet needs."""
-    path = cache() / f"machine-{suite}"
-    if path.is_dir():
-        return path
-    if not shutil.which("mmdebstrap"):
-        raise EngineError("mmdebstrap is not installed")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(f".{os.getpid()}")
-    settings = [*_apt("apt-config", "dump", "--format", '%F "%v";%n', "Acquire"), 'Acquire::Languages "none";']
-    done = subprocess.run(
-        ["mmdebstrap", "--variant=apt", "--include=" + ",".join([*PACKAGES, CURL[suite]]),
-         *(f"--aptopt={line}" for line in settings if line),
-         *(f"--dpkgopt=path-exclude=/usr/share/{of}/*" for of in ("doc", "man", "locale")),
-         suite, str(new), f"deb {mirror()} {suite} main"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        shutil.rmtree(new, ignore_errors=True)
-        raise EngineError(f"mmdebstrap {suite}: {done.stderr[-2000:]}")
+    return debian(cache() / f"machine-{suite}", suite, [*PACKAGES, CURL[suite]], finish=_prepare)
+
+
+def _prepare(tree):
     # Nothing here that a device has not; nor what has no meaning without hardware.
     for unit in ("getty@.service", "console-getty.service", "systemd-udevd.service", "systemd-logind.service",
                  "systemd-timesyncd.service", "apt-daily.timer", "apt-daily-upgrade.timer",
                  "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"):
-        (new / "etc/systemd/system" / unit).symlink_to("/dev/null")
-    (new / "etc/docker").mkdir(parents=True, exist_ok=True)
-    (new / "etc/docker/daemon.json").write_text('{"bridge": "none", "iptables": false, "ip6tables": false}\n')
-    # Root may start it: containerd's module loading and docker's firewall have no place here.
-    new.chmod(0o755)
-    new.rename(path)
-    return path
+        (tree / "etc/systemd/system" / unit).symlink_to("/dev/null")
+    # Docker's bridge and firewall have no place here.
+    (tree / "etc/docker").mkdir(parents=True, exist_ok=True)
+    (tree / "etc/docker/daemon.json").write_text('{"bridge": "none", "iptables": false, "ip6tables": false}\n')
 
 
 _SETUP = """
