@@ -796,11 +796,13 @@ class Registry(RegistryClient):
 
 
 class Relay:
-    """Passes TCP on to a registry and counts connections and bytes (payload, both ways)."""
+    """Passes TCP on to a registry and counts connections and bytes (payload, both ways). rate: bytes a
+    second that a connection brings down; None: as many as come."""
 
-    def __init__(self, lab, target):
+    def __init__(self, lab, target, rate=None):
         host, port = target.rsplit(":", 1)
         self._target = (host, int(port))
+        self.rate = rate
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
         self._lock = threading.Lock()
@@ -846,6 +848,8 @@ class Relay:
             while data := source.recv(65536):
                 with self._lock:
                     setattr(self, way, getattr(self, way) + len(data))
+                if self.rate and way == "down":
+                    time.sleep(len(data) / self.rate)
                 sink.sendall(data)
         except OSError:
             pass

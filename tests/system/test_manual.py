@@ -99,6 +99,83 @@ def test_every_command_is_in_the_manual():
     assert keys <= set(re.findall(r"\w+", plain(page["JSON OUTPUT"])))
 
 
+# --- completion ---------------------------------------------------------------------------------
+
+COMPLETION = TOP / "packaging/completion"
+FAKE = """#!/bin/sh
+case "$*" in
+*status*) [ -n "$DOWN" ] || cat <<'END'
+[{"container":"hello","image":"r/h:s","rejected":[]},{"container":"web.1","image":"r/w:s","rejected":[{"digest":"d","reason":"\\"container\\":\\"no\\""}]}]
+END
+;;
+*config*) echo '{"config":"f","containers":["eins","drei"],"faults":[]}' ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_command_and_option_is_completed(shell):
+    script = (COMPLETION / f"pullet.{shell}").read_text()
+    assert run(shell, "-n", str(COMPLETION / f"pullet.{shell}")).stderr == ""
+    told = told_by_help()
+    for word in {word for command in told for word in command.split()}:
+        assert re.search(rf"(?<![\w-]){word}(?![\w-])", script), word
+    for option in set().union(*told.values()):
+        assert re.search(rf"(?:--|-l ){option[2:]}(?![\w-])", script), option
+
+
+@pytest.fixture
+def shell_path(tmp_path):
+    (tmp_path / "pullet").write_text(FAKE)
+    (tmp_path / "pullet").chmod(0o755)
+    return f"{tmp_path}:{os.environ['PATH']}"
+
+
+# What is typed -> what comes.
+CASES = {
+    "pullet st": {"status"},
+    "pullet status ": {"hello", "web.1"},
+    "pullet status h": {"hello"},
+    "pullet update hello ": {"hello", "web.1"},
+    "pullet hold hello ": set(),
+    "pullet --json hold w": {"web.1"},
+    "pullet config ": {"check"},
+    "pullet status --w": {"--watch"},
+    "pullet hold --w": set(),
+    "pullet verify --pl": {"--platform"},
+    "pullet verify --platform linux/arm/": {"linux/arm/v7", "linux/arm/v6"},
+}
+
+
+def in_bash(line):
+    words = " ".join(f"'{word}'" for word in line.split(" "))
+    return ("bash", "-c", f". {COMPLETION}/pullet.bash; COMP_WORDS=({words}); "
+            f"COMP_CWORD={len(line.split(' ')) - 1}; _pullet; printf '%s\\n' \"${{COMPREPLY[@]}}\"")
+
+
+def in_fish(line):
+    return ("fish", "-c", f"source {COMPLETION}/pullet.fish; complete -C '{line}'")
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("shell", [in_bash, in_fish])
+def test_completion_completes(shell, down, shell_path):
+    """Words by the place they stand at; names from pulletd, else from the configuration."""
+    names = {"hello", "web.1"}
+    for line, want in CASES.items():
+        done = run(*shell(line), env={"PATH": shell_path, "HOME": "/", "DOWN": "yes" if down else ""})
+        found = {one.split("\t")[0] for one in done.stdout.splitlines() if one}
+        if down:
+            want = {"eins", "drei"} if want == names else want - names
+        assert found == want and not done.stderr, (line, found, done.stderr)
+    done = run(*shell("pullet "), env={"PATH": shell_path, "HOME": "/"})
+    found = {one.split("\t")[0] for one in done.stdout.splitlines() if one}
+    assert found == {command.split()[0] for command in told_by_help() if command}
+
+
+# --- examples -----------------------------------------------------------------------------------
+
+
 def test_example_configuration(tmp_path):
     """It is read, to its last line."""
     (example,) = examples("pullet.conf.5")

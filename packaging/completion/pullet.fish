@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+# fish completion of pullet(1)
+
+# Names from pulletd, else from the configuration, and nothing of what they complain about.
+function __pullet_containers
+	set -l names (pullet status --json 2>/dev/null | string match -ag -r '"container":"([^"]*)"')
+	if not set -q names[1]
+		set names (pullet config check --json 2>/dev/null | string match -g -r '"containers":\[([^]]*)\]' |
+			string replace -a '"' '' | string split -n ,)
+	end
+	printf '%s\n' $names
+end
+
+# The command and its operands, as far as they are typed.
+function __pullet_words
+	set -l value no
+	for word in (commandline -opc)[2..-1]
+		if test $value = yes
+			set value no
+			continue
+		end
+		switch $word
+			case --config --state-dir --engine --platform
+				set value yes
+			case '-*'
+			case '*'
+				echo $word
+		end
+	end
+end
+
+# Behind which command: -1 for any number of operands before, or how many.
+function __pullet_at -a operands
+	set -l words (__pullet_words)
+	set -q words[1]; and contains -- $words[1] $argv[2..-1]
+	and test $operands -lt 0 -o (count $words) -eq (math $operands + 1)
+end
+
+complete -c pullet -f
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a status -d 'what runs, what waits, what was rejected'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a check -d 'look for a new image, and take nothing'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a update -d 'look for a new image, and take it'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a rollback -d 'go back to the version before'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a hold -d 'take no update until released'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a release -d 'let a held container be updated again'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a retry -d 'forget the digests that were rejected'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a config -d 'read the configuration and tell all faults in it'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a verify -d 'where a reference points, and whether it may run here'
+
+complete -c pullet -n '__pullet_at 0 config' -a check
+complete -c pullet -n '__pullet_at -1 check update' -a '(__pullet_containers)'
+complete -c pullet -n '__pullet_at 0 status rollback hold release retry' -a '(__pullet_containers)'
+
+complete -c pullet -n '__pullet_at -1 status' -l watch -d 'show each change'
+complete -c pullet -n '__pullet_at -1 verify' -x -l platform -d 'for another machine' \
+	-a 'linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6'
+complete -c pullet -l json -d 'JSON on standard output'
+complete -c pullet -r -F -l config -d configuration
+complete -c pullet -x -l state-dir -d records -a '(__fish_complete_directories)'
+complete -c pullet -x -l engine -d 'Docker socket' -a unix:///run/docker.sock
+complete -c pullet -l help -d 'what there is to know'
+complete -c pullet -l version -d 'of pullet'
