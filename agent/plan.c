@@ -337,7 +337,7 @@ static const struct row table[] = {
 	{{PHASE_REVERT, "old is gone if another took its place", ACT_REMOVE_OLD, ONE},
 	 superseded_is_gone},
 	{{PHASE_REVERT, "nobody else's container is in the way", ACT_REFUSE, ONE}, name_is_free},
-	{{PHASE_REVERT, "old is named NAME", ACT_RENAME_OLD, EACH}, old_has_name},
+	{{PHASE_REVERT, "old is named NAME", ACT_RENAME_OLD, EACH_BACK}, old_has_name},
 	{{PHASE_REVERT, "the local tag is where it was", ACT_RESTORE_TAG, ONE}, tag_is_not_ahead},
 	{{PHASE_REVERT, "target's image is gone", ACT_DROP_TARGET, ONE}, target_image_is_gone},
 	{{PHASE_REVERT, "-", ACT_DECIDE_IDLE, ONE}, never},
