@@ -413,18 +413,20 @@ static bool is_refused_start(int r)
 	return r == -EINVAL || r == -EIO || r == -EEXIST || r == -ENOENT;
 }
 
-/* A failed start is no fault of the pass: it is counted, and the third ends the trial. */
+/* A failed start on trial is no fault of the pass: it is counted, and the third ends the trial. One that
+ * nobody counts, after the verdict, is for the next pass to try again. */
 static int act_start_new(const struct hands *h, const struct world *w, struct memory *m,
 			 struct error *ret_error)
 {
 	int r = engine_start(h->sight.engine, w->new.id, ret_error);
+	bool counted = m->counted;
 
 	m->counted = false;
 	if (r == 0)
 		m->party[0].started_new = true;
 	else
 		(void)snprintf(m->reason, sizeof(m->reason), "%.500s", ret_error->text);
-	return is_refused_start(r) ? 0 : r;
+	return counted && is_refused_start(r) ? 0 : r;
 }
 
 /* A follower gets one start a pass. That it does not come up speaks against the new image when it

@@ -27,6 +27,7 @@ static const struct sim_setup setups[] = {
 	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES, .first = true},
 	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_FAILS, .first = true},
 	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_HEALTHY, .first = true},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_WONT_START, .first = true},
 	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES, .follower = true},
 	{.policy = "no", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES, .follower = true},
 	{.policy = "unless-stopped",
@@ -127,6 +128,8 @@ static void trial(size_t setup, const struct fault *f, size_t n)
 	wrong = sim_broken_promise();
 	if (!done)
 		wrong = "no pass came to its end";
+	else if (strstr(result.reason, "no end after"))
+		wrong = "a pass went round in circles";
 	else if (!wrong && !lost)
 		wrong = sim_verify_end(is_good(s));
 	/* A lost record may cost the memory of a failed release: one of the two serves all the same. */
