@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* plan-rows: the table of plan.c, a row a line, for who makes something else of it. */
+#include <stdio.h>
+
+#include "plan.h"
+
+int main(void)
+{
+	static const char *const whom[] = {
+		[ONE] = "ONE", [EACH] = "EACH", [EACH_BACK] = "EACH_BACK"};
+	const struct plan_row *rows;
+	size_t n = plan_rows(&rows);
+
+	for (size_t i = 0; i < n; i++)
+		printf("%s|%s|%s|%s|%d\n", phase_name(rows[i].phase), rows[i].unless,
+		       action_name(rows[i].action), whom[rows[i].whom], (int)rows[i].action);
+	return 0;
+}
