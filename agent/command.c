@@ -74,6 +74,37 @@ static const struct command commands[] = {
 	 .most = 1,
 	 .options = COMMAND_OPTION_PLATFORM,
 	 .run = command_verify},
+	{.name = "rollout show",
+	 .operands = "IMAGE",
+	 .summary = "who takes the image, by the policy beside it",
+	 .help = "Reads the policy IMAGE.rollout from the registry; see pullet-rollout(5).\n",
+	 .least = 1,
+	 .most = 1,
+	 .run = command_rollout_show},
+	{.name = "rollout set",
+	 .operands = "IMAGE",
+	 .summary = "write a policy: who takes it, and when",
+	 .help = "Writes IMAGE.rollout anew, with the next sequence number, for what the tag\n"
+		 "points to now. What an option does not say is not in it.\n",
+	 .least = 1,
+	 .most = 1,
+	 .options = COMMAND_OPTION_ROLLOUT,
+	 .run = command_rollout_set},
+	{.name = "rollout halt",
+	 .operands = "IMAGE",
+	 .summary = "nobody takes it any more",
+	 .help = "Seen by each device at its next poll. What is on trial already ends as it\n"
+		 "would have. The rest of the policy stays: 'pullet rollout resume IMAGE'.\n",
+	 .least = 1,
+	 .most = 1,
+	 .run = command_rollout_halt},
+	{.name = "rollout resume",
+	 .operands = "IMAGE",
+	 .summary = "go on where it was halted",
+	 .help = "The policy is in force again as it was before 'pullet rollout halt'.\n",
+	 .least = 1,
+	 .most = 1,
+	 .run = command_rollout_resume},
 };
 
 static const struct {
@@ -82,6 +113,13 @@ static const struct {
 } options[] = {
 	{COMMAND_OPTION_WATCH, "watch", "", "show each change, until Ctrl-C"},
 	{COMMAND_OPTION_PLATFORM, "platform", "OS/ARCH[/VARIANT]", "for another machine than this"},
+	{COMMAND_OPTION_ROLLOUT, "percent", "NUMBER", "share of the devices, from now on"},
+	{COMMAND_OPTION_ROLLOUT, "ramp", "TIME=NUMBER,...", "shares at times, growing between"},
+	{COMMAND_OPTION_ROLLOUT, "ring", "NAME=NUMBER,...", "another share for these rings"},
+	{COMMAND_OPTION_ROLLOUT, "not-before", "TIME", "nobody before; 2026-12-01T08:00:00Z"},
+	{COMMAND_OPTION_ROLLOUT, "minimum-version", "N.N.N", "only by this pullet or newer"},
+	{COMMAND_OPTION_ROLLOUT, "target", "DIGEST", "for another image than the tag's"},
+	{COMMAND_OPTION_ROLLOUT, "sequence", "N", "instead of the next number"},
 	{0, "config", "FILE", "configuration (" CONFIG_PATH_DEFAULT ")"},
 	{0, "state-dir", "DIR", "records (" CONFIG_STATE_DIR_DEFAULT ")"},
 	{0, "engine", "URL", "Docker socket, unix:///PATH; only pulletd speaks to it"},
@@ -204,6 +242,10 @@ int command_check(const struct command *c, const struct command_options *o,
 	}
 	if (o->watch && !(c->options & COMMAND_OPTION_WATCH))
 		return complain(c, "--watch is for pullet status");
+	if ((o->percent || o->ramp || o->ring || o->not_before || o->minimum_version || o->target ||
+	     o->sequence) &&
+	    !(c->options & COMMAND_OPTION_ROLLOUT))
+		return complain(c, "--percent and its kin are for pullet rollout set");
 	if (o->platform && !(c->options & COMMAND_OPTION_PLATFORM))
 		return complain(c, "--platform is for pullet verify");
 	if (o->engine && !config_engine_path(o->engine)) {

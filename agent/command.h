@@ -7,12 +7,14 @@
 
 struct command_options {
 	const char *config, *state_dir, *engine, *platform;
+	const char *percent, *ramp, *ring, *not_before, *minimum_version, *target, *sequence;
 	bool json, watch, help;
 };
 
 enum command_option {
 	COMMAND_OPTION_WATCH = 1 << 0,
 	COMMAND_OPTION_PLATFORM = 1 << 1,
+	COMMAND_OPTION_ROLLOUT = 1 << 2,
 };
 
 struct command {
@@ -49,3 +51,8 @@ int command_order_retry(const struct command_options *o, const char *const *oper
 /* command-local.c: no daemon needed. */
 int command_config_check(const struct command_options *o, const char *const *operands);
 int command_verify(const struct command_options *o, const char *const *operands);
+/* command-rollout.c: neither. */
+int command_rollout_show(const struct command_options *o, const char *const *operands);
+int command_rollout_set(const struct command_options *o, const char *const *operands);
+int command_rollout_halt(const struct command_options *o, const char *const *operands);
+int command_rollout_resume(const struct command_options *o, const char *const *operands);

@@ -26,9 +26,15 @@ static int connect_to(const char *path, struct error *ret_error)
 	return steal_fd(&fd);
 }
 
-static int start_child(const char *config, pid_t *ret_pid, struct error *ret_error)
+static int start_child(const struct fetch_options *o, pid_t *ret_pid, struct error *ret_error)
 {
-	const char *argv[] = {"pullet-fetch", "--config", config, "--fd", "3", NULL};
+	const char *argv[] = {"pullet-fetch",
+			      "--config",
+			      o->config,
+			      "--fd",
+			      "3",
+			      o->publish ? "--publish" : NULL,
+			      NULL};
 	int pair[2], r;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
@@ -63,8 +69,7 @@ static int ask(const struct fetch_options *o, const json_t *question, json_t **r
 	       struct error *ret_error)
 {
 	pid_t pid = -1;
-	int fd = o->socket ? connect_to(o->socket, ret_error)
-			   : start_child(o->config, &pid, ret_error);
+	int fd = o->socket ? connect_to(o->socket, ret_error) : start_child(o, &pid, ret_error);
 	int r;
 
 	if (fd < 0)
@@ -92,4 +97,17 @@ int fetch_ask_rollout(const struct fetch_options *o, const struct rollout_reques
 	int r = ask(o, question, &answer, ret_error);
 
 	return r < 0 ? r : protocol_rollout_reply_from_json(answer, ret, ret_error);
+}
+
+int fetch_ask_publish(const struct fetch_options *o, const json_t *question, json_t **ret,
+		      struct error *ret_error)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	int r = ask(o, question, &answer, ret_error);
+
+	if (r == 0)
+		r = protocol_check_error(answer, ret_error);
+	if (r == 0)
+		*ret = steal(answer);
+	return r;
 }

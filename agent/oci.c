@@ -8,7 +8,6 @@
 #include "json.h"
 
 #define OCI_INDEX	"application/vnd.oci.image.index.v1+json"
-#define OCI_MANIFEST	"application/vnd.oci.image.manifest.v1+json"
 #define DOCKER_LIST	"application/vnd.docker.distribution.manifest.list.v2+json"
 #define DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
 

@@ -12,6 +12,8 @@
 #define OCI_INDEX_ENTRIES_MAX 256
 #define OCI_LAYERS_MAX	      512
 
+#define OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
+
 /* The value of Accept: all four media types. */
 extern const char oci_accept[];
 

@@ -333,6 +333,14 @@ int protocol_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
 	return 0;
 }
 
+int protocol_check_error(const json_t *j, struct error *ret_error)
+{
+	const json_t *error = json_object_get(j, "error");
+	unsigned int ignored;
+
+	return error ? reply_error(error, &ignored, ret_error) : 0;
+}
+
 int protocol_write(int fd, const json_t *j)
 {
 	size_t n = json_dumpb(j, NULL, 0, JSON_COMPACT);

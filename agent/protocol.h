@@ -70,6 +70,9 @@ int protocol_rollout_request_from_json(const json_t *j, struct rollout_request *
 int protocol_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
 				     struct error *ret_error) warn_unused;
 
+/* Whether the other side sent an error; its code. */
+int protocol_check_error(const json_t *j, struct error *ret_error) warn_unused;
+
 /* Writes one line. -errno. */
 int protocol_write(int fd, const json_t *j) warn_unused;
 /* Reads one line, waiting timeout_ms at most in all. -EPIPE when the other side closed before a

@@ -14,21 +14,22 @@
 #include "log.h"
 #include "options.h"
 #include "protocol.h"
+#include "publish.h"
 #include "registry.h"
 
 #define REQUEST_TIMEOUT_MS 10000u
 /* With libcurl's 12 MB and a document it stays under the 16 MB that a helper may take. */
 #define JSON_BUDGET ((size_t)1536 * 1024)
-#define TAG_MAX	    128 /* distribution-spec */
 
 static volatile sig_atomic_t cancel;
 
 static const char usage[] =
-	"usage: pullet-fetch [--config FILE] [--fd N]\n"
+	"usage: pullet-fetch [--config FILE] [--fd N] [--publish]\n"
 	"Reads one request from a socket (descriptor N, default 0), asks the registry, writes\n"
 	"one reply. Started by systemd or by pullet-update; not meant for people.\n"
 	"  --config FILE  default " CONFIG_PATH_DEFAULT "\n"
 	"  --fd N         the socket, inherited from a parent; ends when the parent ends\n"
+	"  --publish      also writes rollout policies; asked for by pullet rollout\n"
 	"  --help, --version\n";
 
 static void on_signal(int signal)
@@ -181,8 +182,9 @@ struct link {
 	struct registry *registry;
 };
 
+/* login: credentials for a registry of which the configuration says none; may be NULL. */
 static int link_open(struct link *l, const struct config *config, const char *image,
-		     struct error *ret_error)
+		     const char *login, struct error *ret_error)
 {
 	struct registry_options options = {.credential = &l->credential, .cancel = &cancel};
 	const struct registry_config *rc;
@@ -192,7 +194,8 @@ static int link_open(struct link *l, const struct config *config, const char *im
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", image, why);
 	rc = config_registry(config, l->ref.host);
-	r = credential_load(rc ? rc->credentials : NULL, l->ref.host, &l->credential, ret_error);
+	r = credential_load(rc && rc->credentials ? rc->credentials : login, l->ref.host,
+			    &l->credential, ret_error);
 	if (r < 0)
 		return r;
 	if (rc) {
@@ -220,7 +223,7 @@ static int fetch_image(const struct config *config, const json_t *question, json
 
 	if (r < 0)
 		return r;
-	r = link_open(&l, config, request.image, ret_error);
+	r = link_open(&l, config, request.image, NULL, ret_error);
 	if (r == 0) {
 		r = ask_registry(l.registry, &request, &reply, ret_error);
 		*ret_retry_after = registry_retry_after(l.registry);
@@ -237,15 +240,11 @@ static int fetch_image(const struct config *config, const json_t *question, json
 static int ask_policy(struct link *l, const char *ring, struct rollout_reply *ret,
 		      struct error *ret_error)
 {
-	_cleanup_free_ char *tag = l->ref.tag && !digest_is_set(&l->ref.digest)
-					   ? xasprintf("%s" ROLLOUT_TAG_SUFFIX, l->ref.tag)
-					   : NULL;
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *tag = publish_tag(&l->ref), *text = NULL;
 	size_t n = 0;
 	int r;
 
-	/* A pinned image goes its own way, and so does a tag that has no room for another letter. */
-	if (!tag || strlen(tag) > TAG_MAX)
+	if (!tag)
 		return 0;
 	r = registry_artifact(l->registry, tag, ROLLOUT_MEDIA_TYPE, ROLLOUT_BYTES_MAX, &text, &n,
 			      ret_error);
@@ -266,7 +265,7 @@ static int fetch_rollout(const struct config *config, const struct rollout_reque
 {
 	_cleanup_(link_close) struct link l = {0};
 	struct rollout_reply reply = {0};
-	int r = link_open(&l, config, request->image, ret_error);
+	int r = link_open(&l, config, request->image, NULL, ret_error);
 
 	if (r < 0)
 		return r;
@@ -277,23 +276,73 @@ static int fetch_rollout(const struct config *config, const struct rollout_reque
 	return r;
 }
 
-static int answer(const char *path, int fd, json_t **ret_answer, unsigned int *ret_retry_after,
-		  struct error *ret_error)
+/* Where "docker login" leaves what it is told. Caller frees. */
+static char *find_docker_login(void)
+{
+	const char *dir = getenv("DOCKER_CONFIG"), *home = getenv("HOME");
+	char *path = dir && *dir ? xasprintf("%s/config.json", dir)
+				 : xasprintf("%s/.docker/config.json", home ? home : "");
+
+	if (access(path, F_OK) == 0)
+		return path;
+	free(path);
+	return NULL;
+}
+
+/* What an operator may: only a child that was started for it, never the socket of a device. */
+static int publish(const struct config *config, const json_t *question, json_t **ret_answer,
+		   struct error *ret_error)
+{
+	const char *image = json_get_string(question, "image");
+	const json_t *policy = json_object_get(question, "policy");
+	_cleanup_free_ char *login = find_docker_login();
+	_cleanup_(link_close) struct link l = {0};
+	int r = image ? link_open(&l, config, image, login, ret_error)
+		      : error_set(ret_error, -EBADMSG, "the request lacks \"image\"");
+
+	if (r < 0)
+		return r;
+	return policy ? publish_write(l.registry, &l.ref, policy, ret_answer, ret_error)
+		      : publish_read(l.registry, &l.ref, ret_answer, ret_error);
+}
+
+/* An operator's machine need not have a configuration. */
+static int load_config(const char *path, bool publishing, struct config **ret,
+		       struct error *ret_error)
+{
+	int r = config_load(path, ret, ret_error);
+
+	if (r != -ENOENT || !publishing || !streq(path, CONFIG_PATH_DEFAULT))
+		return r;
+	*ret = config_read(path, NULL, NULL);
+	return 0;
+}
+
+static int answer(const char *path, int fd, bool publishing, json_t **ret_answer,
+		  unsigned int *ret_retry_after, struct error *ret_error)
 {
 	_cleanup_json_ json_t *question = NULL;
 	struct rollout_request rollout = {0};
 	struct config *config;
+	bool wanted;
 	int other, r = protocol_read(fd, REQUEST_TIMEOUT_MS, &question, ret_error);
 
 	if (r < 0)
 		return r;
 	cancel_on_hangup(fd);
+	wanted = streq_null(json_get_string(question, "op"), "publish");
+	if (wanted && !publishing)
+		return error_set(ret_error, -EPERM, "policies are not published from here");
 	other = protocol_rollout_request_from_json(question, &rollout, ret_error);
-	r = other < 0 ? other : config_load(path, &config, ret_error);
+	r = other < 0 ? other : load_config(path, publishing, &config, ret_error);
 	if (r < 0)
 		return r;
-	r = other == 0 ? fetch_rollout(config, &rollout, ret_answer, ret_retry_after, ret_error)
-		       : fetch_image(config, question, ret_answer, ret_retry_after, ret_error);
+	if (wanted)
+		r = publish(config, question, ret_answer, ret_error);
+	else if (other == 0)
+		r = fetch_rollout(config, &rollout, ret_answer, ret_retry_after, ret_error);
+	else
+		r = fetch_image(config, question, ret_answer, ret_retry_after, ret_error);
 	config_free(config);
 	return r;
 }
@@ -316,7 +365,11 @@ static int take_fd(const char *text, int *ret)
 int pullet_fetch(int argc, char **argv)
 {
 	const char *config = CONFIG_PATH_DEFAULT, *fd_text = NULL;
-	const struct option_row rows[] = {{"config", &config, NULL}, {"fd", &fd_text, NULL}, {0}};
+	bool publishing = false;
+	const struct option_row rows[] = {{"config", &config, NULL},
+					  {"fd", &fd_text, NULL},
+					  {"publish", NULL, &publishing},
+					  {0}};
 	int first = options_parse(argc, argv, rows, usage), fd = STDIN_FILENO, r;
 	_cleanup_json_ json_t *line = NULL;
 	unsigned int retry_after = 0;
@@ -332,7 +385,7 @@ int pullet_fetch(int argc, char **argv)
 		return 2;
 	catch_signals();
 	json_budget(JSON_BUDGET);
-	r = answer(config, fd, &line, &retry_after, &error);
+	r = answer(config, fd, publishing, &line, &retry_after, &error);
 	if (r < 0)
 		line = protocol_error_to_json(&error, retry_after);
 	r = protocol_write(fd, line);

@@ -12,10 +12,21 @@ int main(int argc, char **argv)
 	struct command_options o = {.config = CONFIG_PATH_DEFAULT,
 				    .state_dir = CONFIG_STATE_DIR_DEFAULT};
 	const struct option_row rows[] = {
-		{"config", &o.config, NULL}, {"state-dir", &o.state_dir, NULL},
-		{"engine", &o.engine, NULL}, {"platform", &o.platform, NULL},
-		{"json", NULL, &o.json},     {"watch", NULL, &o.watch},
-		{"help", NULL, &o.help},     {0},
+		{"config", &o.config, NULL},
+		{"state-dir", &o.state_dir, NULL},
+		{"engine", &o.engine, NULL},
+		{"platform", &o.platform, NULL},
+		{"json", NULL, &o.json},
+		{"watch", NULL, &o.watch},
+		{"percent", &o.percent, NULL},
+		{"ramp", &o.ramp, NULL},
+		{"ring", &o.ring, NULL},
+		{"not-before", &o.not_before, NULL},
+		{"minimum-version", &o.minimum_version, NULL},
+		{"target", &o.target, NULL},
+		{"sequence", &o.sequence, NULL},
+		{"help", NULL, &o.help},
+		{0},
 	};
 	_cleanup_free_ char *usage = command_usage();
 	const struct command *command;

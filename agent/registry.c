@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "registry.h"
+#include "registry-internal.h"
 
 #include <dirent.h>
 #include <errno.h>
 
 #include "hash.h"
 #include "token.h"
-#include "url.h"
 
 #define CERTS_DIR	   "/etc/docker/certs.d"
 #define REQUEST_TIMEOUT_MS 60000
@@ -32,12 +31,6 @@ struct registry {
 	/* A document that came where a digest was asked for. */
 	struct http_response kept;
 	struct digest kept_digest;
-};
-
-/* One step of a manifest request: the answer and whose it is. */
-struct answer {
-	struct http_response response;
-	bool foreign; /* from where the registry sent us, not from itself */
 };
 
 static int is_certificate(const struct dirent *d)
@@ -90,7 +83,7 @@ static int time_left(const struct registry *r, unsigned int *ret, struct error *
 	return 0;
 }
 
-static int request_url(struct registry *r, const char *method, const struct url *url,
+static int request_url(struct registry *r, const struct ask *ask, const struct url *url,
 		       struct answer *ret, struct error *ret_error)
 {
 	struct http_options options = {
@@ -103,9 +96,11 @@ static int request_url(struct registry *r, const char *method, const struct url 
 	const char *let_in = r->token.authorization ? r->token.authorization : r->basic;
 	const char *headers[] = {accept, foreign ? NULL : let_in, NULL};
 	struct http_request request = {
-		.method = method,
+		.method = ask->method,
 		.url = text,
 		.headers = headers,
+		.body = ask->body,
+		.content_type = ask->type,
 		.body_max = OCI_DOCUMENT_MAX,
 		.stall_ms = STALL_MS,
 		.stall_rate = STALL_RATE,
@@ -151,18 +146,19 @@ static int take_redirect(const struct http_response *response, struct url *url,
 	return 0;
 }
 
-/* One request for "manifests/TAG" or its kin, redirects included. */
-static int follow(struct registry *r, const char *method, const char *what, struct answer *ret,
+/* Redirects included. */
+static int follow(struct registry *r, const struct ask *ask, struct answer *ret,
 		  struct error *ret_error)
 {
-	_cleanup_free_ char *path = xasprintf("/v2/%s/%s", r->ref->path, what);
+	_cleanup_free_ char *path =
+		ask->at ? url_text(ask->at) : xasprintf("/v2/%s/%s", r->ref->path, ask->what);
 	_cleanup_(url_free) struct url url = {0};
 	int q;
 
 	if (url_resolve(&r->origin, path, &url) < 0)
 		return error_set(ret_error, -EINVAL, "not a path: %s", path);
 	for (int i = 0;; i++) {
-		q = request_url(r, method, &url, ret, ret_error);
+		q = request_url(r, ask, &url, ret, ret_error);
 		if (q < 0 || !is_redirect(ret->response.status))
 			return q;
 		q = i < REDIRECTS_MAX
@@ -207,12 +203,11 @@ static bool wants_tls(const struct registry *r, const struct http_response *resp
 	       strcasestr(response->body, "HTTP request") && strstr(response->body, "HTTPS");
 }
 
-/* The same with what it takes to be let in. */
-static int request(struct registry *r, const char *method, const char *what, struct answer *ret,
-		   struct error *ret_error)
+int registry_request(struct registry *r, const struct ask *ask, struct answer *ret,
+		     struct error *ret_error)
 {
 	for (;;) {
-		int q = follow(r, method, what, ret, ret_error);
+		int q = follow(r, ask, ret, ret_error);
 
 		if (q < 0)
 			return q;
@@ -241,14 +236,14 @@ static const char *login_hint(const struct registry *r)
 						: "no credentials= is set for it";
 }
 
-/* An error for every answer that is not 200. */
-static int check_status(struct registry *r, const struct answer *a, struct error *ret_error)
+int registry_check_status(struct registry *r, const struct answer *a, long want,
+			  struct error *ret_error)
 {
 	_cleanup_free_ char *message = token_error_message(&a->response);
 	const char *colon = message ? ": " : "", *said = message ? message : "";
 	long status = a->response.status;
 
-	if (status == 200)
+	if (status == want)
 		return 0;
 	if (status == 401 || status == 403)
 		return error_set(ret_error, -EACCES, "the registry refuses us (%ld)%s%s; %s",
@@ -269,6 +264,12 @@ static int check_status(struct registry *r, const struct answer *a, struct error
 	return error_set(ret_error, -EPROTO, "the registry answers %ld%s%s", status, colon, said);
 }
 
+static int request(struct registry *r, const char *method, const char *what, struct answer *ret,
+		   struct error *ret_error)
+{
+	return registry_request(r, &(struct ask){.method = method, .what = what}, ret, ret_error);
+}
+
 /* The digest the registry names; 0, 1 if it names none, or an error. */
 static int named_digest(const struct http_response *response, struct digest *ret)
 {
@@ -285,7 +286,7 @@ static int resolve_by_get(struct registry *r, struct digest *ret, struct error *
 	int q = request(r, "GET", what, &a, ret_error);
 
 	if (q == 0)
-		q = check_status(r, &a, ret_error);
+		q = registry_check_status(r, &a, 200, ret_error);
 	if (q == 0) {
 		r->kept_digest = hash_bytes(a.response.body, a.response.body_len);
 		if (named_digest(&a.response, &named) == 0 && !digest_eq(&named, &r->kept_digest))
@@ -317,9 +318,14 @@ static int resolve(struct registry *r, struct digest *ret, struct error *ret_err
 	else if (status == 400 || status == 405 || status == 501)
 		q = 1;
 	else
-		q = check_status(r, &a, ret_error);
+		q = registry_check_status(r, &a, 200, ret_error);
 	http_response_free(&a.response);
 	return q > 0 ? resolve_by_get(r, ret, ret_error) : q;
+}
+
+const struct url *registry_origin(const struct registry *r)
+{
+	return &r->origin;
 }
 
 int registry_open(const struct ref *ref, const struct registry_options *options,
@@ -389,7 +395,7 @@ int registry_document(struct registry *r, const struct digest *d, struct oci_doc
 	} else {
 		q = request(r, "GET", what, &a, ret_error);
 		if (q == 0)
-			q = check_status(r, &a, ret_error);
+			q = registry_check_status(r, &a, 200, ret_error);
 	}
 	if (q == 0) {
 		type = http_header(&a.response, "Content-Type");
@@ -408,7 +414,7 @@ int registry_count_shared(struct registry *r, const struct digest *config,
 	int q = request(r, "GET", what, &a, ret_error);
 
 	if (q == 0)
-		q = check_status(r, &a, ret_error);
+		q = registry_check_status(r, &a, 200, ret_error);
 	if (q == 0)
 		q = oci_count_shared(a.response.body, a.response.body_len, config, layers, n_layers,
 				     ret, ret_error);
@@ -425,7 +431,7 @@ static int find_artifact(struct registry *r, const char *tag, const char *type,
 	int q = request(r, "GET", what, &a, ret_error);
 
 	if (q == 0)
-		q = check_status(r, &a, ret_error);
+		q = registry_check_status(r, &a, 200, ret_error);
 	if (q == 0) {
 		got = hash_bytes(a.response.body, a.response.body_len);
 		if (named_digest(&a.response, &named) == 0 && !digest_eq(&named, &got))
@@ -450,7 +456,7 @@ static int fetch_blob(struct registry *r, const struct digest *d, uint64_t size,
 	int q = request(r, "GET", what, &a, ret_error);
 
 	if (q == 0)
-		q = check_status(r, &a, ret_error);
+		q = registry_check_status(r, &a, 200, ret_error);
 	/* Only the manifest's absence means that there is nothing. */
 	if (q == -ENOENT)
 		q = error_set(ret_error, -EBADMSG, "the registry lacks its blob %s", d->text);

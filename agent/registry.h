@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* registry: the pull side of the OCI distribution-spec: where does a tag point, and what is there. */
+/* registry: the pull side of the OCI distribution-spec: where does a tag point, and what is there; and as
+ * much of the push side as a rollout policy needs. */
 #pragma once
 
 #include "credential.h"
@@ -42,6 +43,11 @@ int registry_count_shared(struct registry *r, const struct digest *config,
  * before it is handed out. -ENOENT: there is none. The caller frees it. */
 int registry_artifact(struct registry *r, const char *tag, const char *type, size_t max, char **ret,
 		      size_t *ret_n, struct error *ret_error) warn_unused;
+
+/* Puts an artifact of that type behind a tag beside the reference's, data its one layer; *ret is its digest.
+ * Ask nothing else of the registry before: it is the first request that says what a token is for. */
+int registry_push_artifact(struct registry *r, const char *tag, const char *type, const char *data,
+			   struct digest *ret, struct error *ret_error) warn_unused;
 
 /* Seconds the registry asked us to stay away in its last answer (Retry-After), or 0. */
 unsigned int registry_retry_after(const struct registry *r);

@@ -310,8 +310,7 @@ static bool needs_clock(const struct rollout *r)
 	return r->not_before_s > 0 || r->points[0].at_s > 0;
 }
 
-/* "12.5": of a hundred. */
-static const char *percent_text(uint32_t share, char *buf, size_t n)
+const char *rollout_percent(uint32_t share, char *buf, size_t n)
 {
 	int len = snprintf(buf, n, "%" PRIu32 ".%04" PRIu32, share / PERCENT, share % PERCENT);
 
@@ -328,8 +327,8 @@ static void tell_turn(const struct rollout *r, const struct rollout_device *d, i
 {
 	char most[16], mine[16], when[32];
 
-	(void)percent_text(r->points[r->n_points - 1].share, most, sizeof(most));
-	(void)percent_text(d->position, mine, sizeof(mine));
+	(void)rollout_percent(r->points[r->n_points - 1].share, most, sizeof(most));
+	(void)rollout_percent(d->position, mine, sizeof(mine));
 	if (turn == ROLLOUT_NEVER)
 		(void)snprintf(ret_why, size,
 			       "the rollout goes to %s %% of the devices, this one stands at %s %%",

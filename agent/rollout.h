@@ -59,4 +59,7 @@ int64_t rollout_turn(const struct rollout *r, uint32_t position);
 bool rollout_admits(const struct rollout *r, const struct rollout_device *d, char *ret_why,
 		    size_t size);
 
+/* A share or a position of COHORT_ALL: "12.5", of a hundred. Into buf; returns buf. */
+const char *rollout_percent(uint32_t share, char *buf, size_t n);
+
 bool rollout_ring_is_valid(const char *name);

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+/* The policy beside an image: shown, written, halted. Needs no daemon, and no device: any machine that may
+ * push to the registry will do. */
+#include <stdio.h>
+#include <time.h>
+
+#include "calendar.h"
+#include "command.h"
+#include "fetch.h"
+#include "log.h"
+#include "rollout.h"
+
+/* What the registry has now. Borrows from answer. */
+struct present {
+	json_t *answer;
+	const char *digest; /* what the tag points to */
+	json_t *policy;	    /* NULL: none that is valid */
+	const char *fault;  /* why not, if there is something */
+};
+
+/* Reads what is there, or with a policy writes that. The caller owns *ret. */
+static int ask(const struct command_options *o, const char *image, json_t *policy, json_t **ret)
+{
+	const struct fetch_options fetch = {.config = o->config, .publish = true};
+	_cleanup_json_ json_t *question =
+		json_pack("{s:s, s:s, s:O*}", "op", "publish", "image", image, "policy", policy);
+	struct error e;
+
+	if (!question) {
+		log_error("%s: not UTF-8", image);
+		return 2;
+	}
+	if (fetch_ask_publish(&fetch, question, ret, &e) < 0) {
+		log_error("%s", e.text);
+		return 1;
+	}
+	return 0;
+}
+
+static int read_present(const struct command_options *o, const char *image, struct present *ret)
+{
+	int status = ask(o, image, NULL, &ret->answer);
+
+	if (status)
+		return status;
+	ret->digest = json_get_string(ret->answer, "digest");
+	ret->policy = json_object_get(ret->answer, "policy");
+	ret->fault = json_get_string(ret->answer, "fault");
+	if (!json_is_object(ret->policy))
+		ret->policy = NULL;
+	if (ret->digest)
+		return 0;
+	log_error("%s: pullet-fetch does not say where it points", image);
+	return 1;
+}
+
+static void print_stage(const json_t *policy, const char *ring)
+{
+	int64_t now = (int64_t)time(NULL), end;
+	char share[16], last[16], when[32];
+	struct rollout r;
+	struct error ignored;
+	uint32_t goal;
+
+	if (rollout_from_json(policy, ring, &r, &ignored) < 0)
+		return;
+	goal = r.points[r.n_points - 1].share;
+	end = goal ? rollout_turn(&r, goal - 1) : 0;
+	printf("%8s: %s %% of the devices now", ring ? ring : "Share",
+	       rollout_percent(rollout_share(&r, now), share, sizeof(share)));
+	if (end > now)
+		printf(", %s %% from %s on", rollout_percent(goal, last, sizeof(last)),
+		       calendar_rfc3339(end, when, sizeof(when)));
+	putchar('\n');
+}
+
+static void print_policy(const struct present *p)
+{
+	json_int_t sequence = json_integer_value(json_object_get(p->policy, "sequence"));
+	const char *target = json_get_string(p->policy, "target");
+	const char *minimum = json_get_string(p->policy, "minimum-version");
+	json_t *ring;
+	const char *name;
+
+	printf("  Policy: sequence %" JSON_INTEGER_FORMAT, sequence);
+	if (streq_null(target, p->digest))
+		puts(", for this image");
+	else
+		printf(", for another image, %s: all devices stay where they are\n", target);
+	if (json_is_true(json_object_get(p->policy, "halt")))
+		puts("  Halted: yes, all devices stay where they are");
+	print_stage(p->policy, NULL);
+	json_object_foreach (json_object_get(p->policy, "rings"), name, ring)
+		print_stage(p->policy, name);
+	if (minimum)
+		printf(" Minimum: pullet %s\n", minimum);
+}
+
+/* published: digest of what was written; NULL: nothing was. */
+static void print_present(const struct command_options *o, const char *image,
+			  const struct present *p, const char *published)
+{
+	if (o->json) {
+		_cleanup_json_ json_t *j = json_pack("{s:s, s:s, s:O?, s:s?, s:s?}", "image", image,
+						     "digest", p->digest, "policy", p->policy,
+						     "fault", p->fault, "published", published);
+		_cleanup_free_ char *line = json_dumps(j, JSON_COMPACT);
+
+		puts(line);
+		return;
+	}
+	printf("   Image: %s\n  Digest: %s\n", image, p->digest);
+	if (p->policy)
+		print_policy(p);
+	else if (p->fault)
+		printf("  Policy: not valid, all devices stay where they are: %s\n", p->fault);
+	else
+		puts("  Policy: none; a new version is taken at once, but where "
+		     "rollout = required");
+}
+
+/* "12.5" as it goes into the policy; NULL after having told what is wrong. */
+static json_t *parse_percent(const char *option, const char *text)
+{
+	json_t *j = json_loads(text, JSON_DECODE_ANY, NULL);
+
+	if (json_is_number(j))
+		return j;
+	json_decref(j);
+	log_error("--%s: '%s' is not a number", option, text);
+	return NULL;
+}
+
+/* "LEFT=PERCENT,LEFT=PERCENT", each given to add. */
+static int parse_list(const char *option, const char *text, json_t *ret,
+		      int (*add)(json_t *ret, const char *left, json_t *percent))
+{
+	_cleanup_free_ char *copy = xstrdup(text);
+
+	for (char *next = copy, *item; (item = strsep(&next, ","));) {
+		char *equals = strrchr(item, '=');
+		json_t *percent = NULL;
+
+		if (equals) {
+			*equals = '\0';
+			percent = parse_percent(option, equals + 1);
+		} else {
+			log_error("--%s: '%s' lacks =PERCENT", option, item);
+		}
+		if (!percent || add(ret, item, percent) < 0)
+			return 2;
+	}
+	return 0;
+}
+
+static int add_point(json_t *ret, const char *left, json_t *percent)
+{
+	return json_array_append_new(ret, json_pack("{s:s, s:o}", "at", left, "percent", percent));
+}
+
+static int add_ring(json_t *ret, const char *left, json_t *percent)
+{
+	return json_object_set_new(ret, left, json_pack("{s:o}", "percent", percent));
+}
+
+/* What --percent, --ramp and --ring say. */
+static int set_shares(const struct command_options *o, json_t *policy)
+{
+	json_t *percent, *ramp, *rings;
+
+	if (o->percent) {
+		percent = parse_percent("percent", o->percent);
+		if (!percent || json_object_set_new(policy, "percent", percent) < 0)
+			return 2;
+	} else {
+		ramp = json_array();
+		(void)json_object_set_new(policy, "ramp", ramp);
+		if (parse_list("ramp", o->ramp, ramp, add_point) != 0)
+			return 2;
+	}
+	if (!o->ring)
+		return 0;
+	rings = json_object();
+	(void)json_object_set_new(policy, "rings", rings);
+	return parse_list("ring", o->ring, rings, add_ring);
+}
+
+/* One more than what is there, or what the operator says. */
+static int next_sequence(const struct command_options *o, const char *image,
+			 const struct present *p, json_int_t *ret)
+{
+	json_int_t present = json_integer_value(json_object_get(p->policy, "sequence"));
+	char *end = NULL;
+
+	*ret = o->sequence ? strtoll(o->sequence, &end, 10) : present + 1;
+	if (end && (*end || *ret < 1)) {
+		log_error("--sequence: '%s' is not a whole number from 1 on", o->sequence);
+		return 2;
+	}
+	if (!o->sequence && p->fault) {
+		log_error("%s: the policy that is there is not valid: %s; to replace it give "
+			  "--sequence N, higher than any before",
+			  image, p->fault);
+		return 1;
+	}
+	if (*ret > present)
+		return 0;
+	log_error("--sequence: the policy that is there has %" JSON_INTEGER_FORMAT
+		  ", and devices take none that is lower",
+		  present);
+	return 1;
+}
+
+/* Writes the policy in place of the present one, and shows it. */
+static int write_policy(const struct command_options *o, const char *image,
+			const struct present *before, json_t *policy)
+{
+	_cleanup_json_ json_t *written = NULL;
+	struct rollout ignored;
+	struct error e;
+	int status;
+
+	if (rollout_from_json(policy, NULL, &ignored, &e) < 0) {
+		log_error("%s", e.text);
+		return 2;
+	}
+	status = ask(o, image, policy, &written);
+	if (status == 0)
+		print_present(o, image,
+			      &(struct present){.digest = before->digest, .policy = policy},
+			      json_get_string(written, "digest"));
+	return status;
+}
+
+int command_rollout_show(const struct command_options *o, const char *const *operands)
+{
+	struct present p = {0};
+	int status = read_present(o, operands[0], &p);
+
+	if (status == 0)
+		print_present(o, operands[0], &p, NULL);
+	json_decref(p.answer);
+	return status;
+}
+
+/* All of it is said anew: nothing of what was there stays in force unseen. */
+static int set(const struct command_options *o, const char *image, const struct present *p)
+{
+	_cleanup_json_ json_t *policy = NULL;
+	json_int_t sequence;
+	int status = next_sequence(o, image, p, &sequence);
+
+	if (status)
+		return status;
+	policy = json_pack("{s:i, s:I, s:s, s:s*, s:s*}", "version", 1, "sequence", sequence,
+			   "target", o->target ? o->target : p->digest, "not-before", o->not_before,
+			   "minimum-version", o->minimum_version);
+	if (!policy) {
+		log_error("the options are not UTF-8");
+		return 2;
+	}
+	status = set_shares(o, policy);
+	return status ? status : write_policy(o, image, p, policy);
+}
+
+int command_rollout_set(const struct command_options *o, const char *const *operands)
+{
+	struct present p = {0};
+	int status;
+
+	if (!o->percent == !o->ramp) {
+		log_error("either --percent or --ramp is wanted; see: pullet rollout set --help");
+		return 2;
+	}
+	status = read_present(o, operands[0], &p);
+	if (status == 0)
+		status = set(o, operands[0], &p);
+	json_decref(p.answer);
+	return status;
+}
+
+/* The same policy but for one word. */
+static int set_halt(const struct command_options *o, const char *image, bool halt)
+{
+	struct present p = {0};
+	int status = read_present(o, image, &p);
+	json_int_t sequence;
+
+	if (status == 0 && !p.policy && !p.fault) {
+		log_error("%s: there is no rollout policy; to keep all devices where they are: "
+			  "pullet rollout set --percent 0 %s",
+			  image, image);
+		status = 1;
+	}
+	if (status == 0)
+		status = next_sequence(&(struct command_options){0}, image, &p, &sequence);
+	if (status == 0) {
+		(void)json_object_set_new(p.policy, "sequence", json_integer(sequence));
+		(void)json_object_set_new(p.policy, "halt", json_boolean(halt));
+		status = write_policy(o, image, &p, p.policy);
+	}
+	json_decref(p.answer);
+	return status;
+}
+
+int command_rollout_halt(const struct command_options *o, const char *const *operands)
+{
+	return set_halt(o, operands[0], true);
+}
+
+int command_rollout_resume(const struct command_options *o, const char *const *operands)
+{
+	return set_halt(o, operands[0], false);
+}
