@@ -59,21 +59,25 @@ def to_json(value):
     return json.dumps(value, separators=(",", ":")).encode()
 
 
+COMPILERS = {"linux/arm64": ["aarch64-linux-gnu-gcc"],
+             "linux/arm/v7": ["arm-linux-gnueabihf-gcc", "-marm", "-march=armv7ve+simd"]}  # has division
 _programs = {}
 
 
-def program(name="actor"):
+def program(name="actor", platform=None):
     """The static program programs/NAME.c as bytes; built once a run."""
-    if name not in _programs:
+    platform = platform or host_platform()
+    if (name, platform) not in _programs:
+        compiler = ["gcc"] if platform == host_platform() else COMPILERS[platform]
         with tempfile.TemporaryDirectory(prefix="pullet-program-") as directory:
             out = os.path.join(directory, name)
             subprocess.run(
-                ["gcc", "-static", "-nostdlib", "-ffreestanding", "-Os", "-fno-stack-protector",
+                [*compiler, "-static", "-nostdlib", "-ffreestanding", "-Os", "-fno-stack-protector",
                  "-fno-asynchronous-unwind-tables", "-fno-pie", "-no-pie", "-s",
                  "-Wl,--build-id=none", "-Wl,-z,norelro", "-o", out, str(PROGRAMS / (name + ".c"))],
                 check=True)
-            _programs[name] = pathlib.Path(out).read_bytes()
-    return _programs[name]
+            _programs[name, platform] = pathlib.Path(out).read_bytes()
+    return _programs[name, platform]
 
 
 @dataclass
@@ -108,7 +112,7 @@ class Image:
 
 def actor(*script, files=None, platform=None, **config):
     """An image whose command is the actor playing script ("say", "v1", "wait")."""
-    content = {"actor": program("actor")}
+    content = {"actor": program("actor", platform)}
     content.update(files or {})
     settings = {"Cmd": ["/actor", *[str(word) for word in script]]}
     settings.update(config)

@@ -48,6 +48,19 @@ static long call(long nr, long a, long b, long c, long d)
 	return x0;
 }
 __asm__(".globl _start\n_start: mov x0, sp\n bl play\n");
+#elif defined(__arm__)
+static long call(long nr, long a, long b, long c, long d)
+{
+	register long r7 __asm__("r7") = nr;
+	register long r0 __asm__("r0") = a;
+	register long r1 __asm__("r1") = b;
+	register long r2 __asm__("r2") = c;
+	register long r3 __asm__("r3") = d;
+
+	__asm__ volatile("svc 0" : "+r"(r0) : "r"(r7), "r"(r1), "r"(r2), "r"(r3) : "memory");
+	return r0;
+}
+__asm__(".globl _start\n_start: mov r0, sp\n bl play\n");
 #else
 #error "no system calls for this machine yet"
 #endif
@@ -94,7 +107,7 @@ static void say(const char *text)
 /* A blocked signal reaches even process 1, which has no handlers: no race with the script. */
 static void pause_for(const struct moment *limit)
 {
-	unsigned long set = 1UL << (SIGNAL_TERM - 1) | 1UL << (SIGNAL_INT - 1);
+	unsigned long long set = 1ULL << (SIGNAL_TERM - 1) | 1ULL << (SIGNAL_INT - 1);
 
 	if (call(__NR_rt_sigtimedwait, (long)&set, 0, (long)limit, sizeof(set)) > 0)
 		leave(0);
@@ -140,7 +153,7 @@ __attribute__((used)) void play(long *stack)
 	long n = stack[0];
 	char **argument = (char **)(stack + 1);
 	char **environment = argument + n + 1;
-	unsigned long set = 1UL << (SIGNAL_TERM - 1) | 1UL << (SIGNAL_INT - 1);
+	unsigned long long set = 1ULL << (SIGNAL_TERM - 1) | 1ULL << (SIGNAL_INT - 1);
 
 	call(__NR_rt_sigprocmask, 0 /* SIG_BLOCK */, (long)&set, 0, sizeof(set));
 	for (long i = 1; i < n; i++) {
