@@ -151,6 +151,22 @@ static void send_order(struct followed *f, struct job *job)
 		fail_job(f, job, e.text);
 }
 
+/* One pass runs at a time: whose end this one waits for is told. */
+static void on_accepted(struct followed *f, struct job *job)
+{
+	const struct status_list *l = client_list(f->client);
+
+	job->state = JOB_ACCEPTED;
+	for (size_t i = 0; !f->o->json && i < l->n; i++) {
+		const struct status *s = &l->items[i];
+
+		if (s->operation[0] &&
+		    !(streq(s->operation, purpose_name(f->purpose)) && find_job(f, s->name)))
+			log_info("%s: waits for the end of %s of %s", job->name, s->operation,
+				 s->name);
+	}
+}
+
 static void on_refused(struct followed *f, struct job *job, const struct error *e)
 {
 	_cleanup_free_ char *why = NULL;
@@ -199,7 +215,8 @@ static void on_changed(struct followed *f, const char *name)
 {
 	const struct status *s = status_list_find(client_list(f->client), name);
 
-	if (f->o->json || !s || !s->operation[0] || is_note(f->purpose))
+	if (f->o->json || !s || !s->operation[0] ||
+	    (f->purpose != PURPOSE_UPDATE && f->purpose != PURPOSE_ROLLBACK))
 		return;
 	tell_phase(f, s);
 	if (s->total)
@@ -306,7 +323,7 @@ static void on_event(struct followed *f, const struct client_event *event)
 		break;
 	case CLIENT_ACCEPTED:
 		if (job && job->state == JOB_SENT)
-			job->state = JOB_ACCEPTED;
+			on_accepted(f, job);
 		break;
 	case CLIENT_REFUSED:
 		if (job && job->state != JOB_DONE)

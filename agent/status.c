@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "result.h"
 #include "table.h"
 #include "text.h"
 
@@ -166,9 +167,28 @@ static char *moment(const struct status *s, uint64_t now_us)
 	return xstrdup(text);
 }
 
+/* Before the swap an update may rest, until the window opens or the registry is there again. */
 static bool is_at_work(const struct status *s)
 {
-	return s->operation[0] || !streq(s->phase, "idle");
+	return s->operation[0] || (!streq(s->phase, "idle") && !streq(s->phase, "prepare"));
+}
+
+/* The last error is that of the last rejected digest. */
+static bool was_rolled_back(const struct status *s)
+{
+	return s->n_rejected > 0 && s->last_error[0] &&
+	       streq(s->last_error, s->rejected[s->n_rejected - 1].reason);
+}
+
+/* NULL when nothing is known. Caller owns it. */
+static json_t *read_last_result(const struct status *s)
+{
+	json_t *j = NULL;
+	struct error ignored;
+
+	if (s->last_result[0])
+		(void)!json_parse(s->last_result, strlen(s->last_result), "result", &j, &ignored);
+	return j;
 }
 
 /* In one word what people look for. Caller frees. */
@@ -182,10 +202,31 @@ static char *state_of(const struct status *s, enum tint *ret)
 		return xstrdup(streq(s->phase, "idle") ? s->operation : s->phase);
 	*ret = s->last_error[0] ? TINT_BAD : s->held || s->target[0] ? TINT_WAIT : TINT_NONE;
 	if (s->last_error[0])
-		return xstrdup(s->held ? "held, error" : "error");
+		return xasprintf("%s%s", s->held ? "held, " : "",
+				 was_rolled_back(s) ? "rolled back" : "error");
 	if (s->held)
 		return xstrdup("held");
 	return xstrdup(s->target[0] ? "update waits" : s->current[0] ? "up to date" : "not seen");
+}
+
+static void add_notes(struct table *t, const struct status *s)
+{
+	if (s->last_error[0] && !was_rolled_back(s))
+		table_add_note(t, s->last_error, TINT_BAD);
+	if (s->target[0] && !s->last_error[0] && !is_at_work(s)) {
+		_cleanup_json_ json_t *last = read_last_result(s);
+		const char *reason = json_get_string(last, "reason");
+
+		if (reason)
+			table_add_note(t, reason, TINT_WAIT);
+	}
+	for (size_t k = s->n_rejected; k-- > 0;) {
+		_cleanup_free_ char *digest = short_digest(s->rejected[k].digest);
+		_cleanup_free_ char *note =
+			xasprintf("rejected %s: %s", digest, s->rejected[k].reason);
+
+		table_add_note(t, note, TINT_NONE);
+	}
 }
 
 char *status_table(const struct status_list *l, const struct view *v)
@@ -204,15 +245,7 @@ char *status_table(const struct status_list *l, const struct view *v)
 
 		state = state_of(s, &tint);
 		table_add(&t, (const char *const[]){s->name, state, current, target, next}, tint);
-		if (s->last_error[0])
-			table_add_note(&t, s->last_error, TINT_BAD);
-		for (size_t k = s->n_rejected; k-- > 0;) {
-			_cleanup_free_ char *digest = short_digest(s->rejected[k].digest);
-			_cleanup_free_ char *note =
-				xasprintf("rejected %s: %s", digest, s->rejected[k].reason);
-
-			table_add_note(&t, note, TINT_NONE);
-		}
+		add_notes(&t, s);
 	}
 	text = table_text(&t, v->width, v->colours);
 	table_free(&t);
@@ -250,6 +283,8 @@ static void print_phase(FILE *f, const struct status *s, const struct view *v)
 
 char *status_details(const struct status *s, const struct view *v)
 {
+	_cleanup_json_ json_t *last = read_last_result(s);
+	_cleanup_free_ char *sentence = last ? result_text(last) : xstrdup("");
 	char *text, next[64] = "";
 	time_t t = (time_t)(s->next_check_us / US_PER_S);
 	struct tm local;
@@ -269,6 +304,9 @@ char *status_details(const struct status *s, const struct view *v)
 	print_detail(f, v, "Target", TINT_NONE, s->target);
 	print_detail(f, v, "Before", TINT_NONE, s->previous);
 	print_detail(f, v, "Next", TINT_NONE, next);
+	/* Behind the container's name. */
+	print_detail(f, v, "Last", TINT_NONE,
+		     sentence[0] ? sentence + strcspn(sentence, ":") + strlen(": ") : "");
 	print_detail(f, v, "Error", TINT_BAD, s->last_error);
 	for (size_t i = s->n_rejected; i-- > 0;) {
 		print_detail(f, v, "Reject", TINT_BAD, s->rejected[i].digest);

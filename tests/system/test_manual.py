@@ -99,6 +99,20 @@ def test_every_command_is_in_the_manual():
     assert keys <= set(re.findall(r"\w+", plain(page["JSON OUTPUT"])))
 
 
+def test_every_member_on_the_bus_is_in_the_manual():
+    import pullet_bus
+    xml = (TOP / "systemd/org.pullet.Agent1.xml").read_text()
+    names = {dict(arguments)["name"]: dict(arguments).get("type")
+             for members in pullet_bus.interfaces(xml).values() for _, arguments, _ in members}
+    page = plain((TOP / "packaging/man/org.pullet.Agent1.5").read_text()).replace('"', "")
+    for name, kind in names.items():
+        assert re.search(rf"^(?:\w+ *\(\), +)*{name} *\({re.escape(kind or '')}", page, re.M), name
+    used = set(re.findall(r"SD_BUS_ERROR_([A-Z_]+)", "".join(
+        (TOP / f"agent/{f}.c").read_text() for f in ("bus", "polkit")))) - {"NULL"}
+    told = {"".join(word) for word in re.findall(r"^org\.freedesktop\.DBus\.Error\.(\w+)$", page, re.M)}
+    assert {re.sub(r"(?<!^)(?=[A-Z])", "_", name).upper() for name in told} == used
+
+
 # --- completion ---------------------------------------------------------------------------------
 
 COMPLETION = TOP / "packaging/completion"

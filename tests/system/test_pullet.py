@@ -338,9 +338,15 @@ def test_daemon_restarts_under_an_order(hanging):
     assert out.startswith("app: failed: ") and "no-engine" in out
 
 
-def test_rollback_under_way_is_busy(hanging):
+def test_orders_beside_a_pass_that_runs(hanging):
     _, err = hanging.command("rollback", "app", status=1)
     assert "another pass (update) is under way" in err
+    hold = hanging.command.start("hold", "app")
+    assert "app: waits for the end of update of app" in hold.stderr.readline()
+    hanging.listener.close()
+    hanging.path.unlink()
+    assert hold.communicate(timeout=60)[0] == "app: held by the operator\n"
+    assert hanging.order.wait(60) == 1
 
 
 # --- without the daemon -------------------------------------------------------------------------

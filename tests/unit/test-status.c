@@ -88,8 +88,18 @@ static void test_states(void **state)
 	expect_state(&l, "held ", "\033[33m");
 	replace_string(&s->last_error, "no such manifest");
 	expect_state(&l, "held, error", "\033[31m");
+	status_reject(s, xstrdup(B), xstrdup("no such manifest"));
+	expect_state(&l, "held, rolled back", "\033[31m");
 	s->held = false;
+	expect_state(&l, "rolled back", "\033[31m");
+	status_reject(s, xstrdup(B), xstrdup("something else"));
 	expect_state(&l, "error", "\033[31m");
+	replace_string(&s->last_error, "");
+	/* Until the window opens. */
+	replace_string(&s->phase, "prepare");
+	expect_state(&l, "update waits", "\033[33m");
+	replace_string(&s->phase, "trial");
+	expect_state(&l, "trial", "");
 	status_list_clear(&l);
 	(void)status_list_get(&l, "app");
 	expect_state(&l, "not seen", "");
@@ -115,6 +125,33 @@ static void test_table(void **state)
 				  "  no such manifest\n"
 				  "  rejected bbbbbbbbbbbb: newer\n"
 				  "  rejected aaaaaaaaaaaa: older\n");
+	status_list_clear(&l);
+}
+
+static void test_what_waits_says_why(void **state)
+{
+	struct status_list l = {0};
+	struct status *s = one(&l, "app");
+	_cleanup_free_ char *table = NULL, *details = NULL;
+
+	(void)state;
+	replace_string(&s->target, B);
+	replace_string(&s->last_result, "{\"container\":\"app\",\"result\":\"deferred\","
+					"\"to\":\"" B "\",\"reason\":\"outside its window\"}");
+	table = status_table(&l, &plain);
+	assert_non_null(strstr(table, "\n  outside its window\n"));
+	details = status_details(s, &plain);
+	assert_non_null(
+		strstr(details, "\n   Last: deferred sha256:bbbbbbbbbbbb: outside its window\n"));
+	/* A rejected digest says for itself why. */
+	replace_string(&s->target, "");
+	status_reject(s, xstrdup(B), xstrdup("it exited with status 3"));
+	replace_string(&s->last_error, "it exited with status 3");
+	free(table);
+	table = status_table(&l, &plain);
+	assert_non_null(strstr(table, "\n  rejected bbbbbbbbbbbb: it exited with status 3\n"));
+	assert_null(strstr(table, "\n  it exited"));
+	assert_null(strstr(table, "window"));
 	status_list_clear(&l);
 }
 
@@ -185,7 +222,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_object), cmocka_unit_test(test_states),
 		cmocka_unit_test(test_table),  cmocka_unit_test(test_details_are_whole),
-		cmocka_unit_test(test_record),
+		cmocka_unit_test(test_record), cmocka_unit_test(test_what_waits_says_why),
 	};
 
 	(void)setlocale(LC_CTYPE, "C.UTF-8");
