@@ -14,9 +14,10 @@ _pullet_containers() {
 
 _pullet() {
 	local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands="status check update rollback hold release retry config verify"
+	local commands="status check update rollback hold release retry config verify rollout"
 	local options="--json --config --state-dir --engine --help --version"
-	local command= word i n=0
+	local rollout="--percent --ramp --ring --not-before --minimum-version --target --sequence"
+	local command= what= word i n=0
 	COMPREPLY=()
 
 	case $previous in
@@ -24,21 +25,25 @@ _pullet() {
 	--state-dir) compopt -o filenames; COMPREPLY=($(compgen -d -- "$cur")); return ;;
 	--engine) COMPREPLY=($(compgen -W "unix:///run/docker.sock" -- "$cur")); return ;;
 	--platform) COMPREPLY=($(compgen -W "linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6" -- "$cur")); return ;;
+	--percent | --ramp | --ring | --not-before | --minimum-version | --target | --sequence) return ;;
 	esac
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		--config | --state-dir | --engine | --platform) ((i++)) ;;
+		--config | --state-dir | --engine | --platform | --percent | --ramp | --ring | --not-before | \
+			--minimum-version | --target | --sequence) ((i++)) ;;
 		-*) ;;
 		*)
 			[ -n "$command" ] && ((n++))
+			[ $n -ne 1 ] || what=$word
 			command=${command:-$word}
 			;;
 		esac
 	done
-	case $command in
-	status) options="$options --watch" ;;
-	verify) options="$options --platform" ;;
+	case $command/$what in
+	status/*) options="$options --watch" ;;
+	verify/*) options="$options --platform" ;;
+	rollout/set) options="$options $rollout" ;;
 	esac
 	if [[ $cur == -* ]]; then
 		COMPREPLY=($(compgen -W "$options" -- "$cur"))
@@ -50,6 +55,7 @@ _pullet() {
 	status | rollback | hold | release | retry)
 		[ $n -gt 0 ] || COMPREPLY=($(compgen -W "$(_pullet_containers)" -- "$cur"))
 		;;
+	rollout) [ $n -gt 0 ] || COMPREPLY=($(compgen -W "show set halt resume" -- "$cur")) ;;
 	config) [ $n -gt 0 ] || COMPREPLY=($(compgen -W "check" -- "$cur")) ;;
 	esac
 }

@@ -20,7 +20,8 @@ function __pullet_words
 			continue
 		end
 		switch $word
-			case --config --state-dir --engine --platform
+			case --config --state-dir --engine --platform --percent --ramp --ring --not-before \
+					--minimum-version --target --sequence
 				set value yes
 			case '-*'
 			case '*'
@@ -36,6 +37,11 @@ function __pullet_at -a operands
 	and test $operands -lt 0 -o (count $words) -eq (math $operands + 1)
 end
 
+function __pullet_sets_rollout
+	set -l words (__pullet_words)
+	test "$words[1..2]" = 'rollout set'
+end
+
 complete -c pullet -f
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a status -d 'what runs, what waits, what was rejected'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a check -d 'look for a new image, and take nothing'
@@ -46,14 +52,23 @@ complete -c pullet -n 'test -z "$(__pullet_words)"' -a release -d 'let a held co
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a retry -d 'forget the digests that were rejected'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a config -d 'read the configuration and tell all faults in it'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a verify -d 'where a reference points, and whether it may run here'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a rollout -d 'who takes an image, by the policy beside it'
 
 complete -c pullet -n '__pullet_at 0 config' -a check
+complete -c pullet -n '__pullet_at 0 rollout' -a 'show set halt resume'
 complete -c pullet -n '__pullet_at -1 check update' -a '(__pullet_containers)'
 complete -c pullet -n '__pullet_at 0 status rollback hold release retry' -a '(__pullet_containers)'
 
 complete -c pullet -n '__pullet_at -1 status' -l watch -d 'show each change'
 complete -c pullet -n '__pullet_at -1 verify' -x -l platform -d 'for another machine' \
 	-a 'linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6'
+complete -c pullet -n '__pullet_sets_rollout' -x -l percent -d 'share of the devices'
+complete -c pullet -n '__pullet_sets_rollout' -x -l ramp -d 'shares at times: TIME=NUMBER,...'
+complete -c pullet -n '__pullet_sets_rollout' -x -l ring -d 'another share for rings: NAME=NUMBER,...'
+complete -c pullet -n '__pullet_sets_rollout' -x -l not-before -d 'nobody before'
+complete -c pullet -n '__pullet_sets_rollout' -x -l minimum-version -d 'only by this pullet or newer'
+complete -c pullet -n '__pullet_sets_rollout' -x -l target -d 'another image than that of the tag'
+complete -c pullet -n '__pullet_sets_rollout' -x -l sequence -d 'instead of the next number'
 complete -c pullet -l json -d 'JSON on standard output'
 complete -c pullet -r -F -l config -d configuration
 complete -c pullet -x -l state-dir -d records -a '(__fish_complete_directories)'

@@ -25,6 +25,7 @@ _pullet() {
 		'retry:forget the digests that were rejected'
 		'config:read the configuration and tell all faults in it'
 		'verify:where a reference points, and whether it may run here'
+		'rollout:who takes an image, by the policy beside it'
 	)
 	options=(
 		'--json[JSON on standard output]'
@@ -43,6 +44,18 @@ _pullet() {
 		check | update) _arguments $options '*: :_pullet_containers' ;;
 		rollback | hold | release | retry) _arguments $options '1: :_pullet_containers' ;;
 		config) _arguments $options '1: :(check)' ;;
+		rollout)
+			[[ ${words[(r)set]} == set ]] && options+=(
+				'--percent[share of the devices]:number: '
+				'--ramp[shares at times]:TIME=NUMBER,...: '
+				'--ring[another share for rings]:NAME=NUMBER,...: '
+				'--not-before[nobody before]:time: '
+				'--minimum-version[only by this pullet or newer]:version: '
+				'--target[another image than that of the tag]:digest: '
+				'--sequence[instead of the next number]:number: '
+			)
+			_arguments $options '1: :(show set halt resume)' '2:image: '
+			;;
 		verify)
 			_arguments $options '1:image: ' \
 				'--platform[for another machine]:platform:(linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6)'

@@ -157,6 +157,9 @@ CASES = {
     "pullet status --w": {"--watch"},
     "pullet hold --w": set(),
     "pullet verify --pl": {"--platform"},
+    "pullet rollout s": {"show", "set"},
+    "pullet rollout show x --pe": set(),
+    "pullet rollout set --percent 5 x --pe": {"--percent"},
     "pullet verify --platform linux/arm/": {"linux/arm/v7", "linux/arm/v6"},
 }
 
