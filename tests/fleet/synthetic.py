@@ -93,6 +93,6 @@ def synthetic():
             made.roll_back(436 + 3 * i, "v3")
         made.update(allowed("v4") + 4 + 2 * i, "v4")
         devices.append(made.device)
-    return {"title": "A made-up fleet", "subtitle": "6 devices that never were", "note": "Nothing here happened.", "ended": 640,
+    return {"title": "A made-up fleet", "subtitle": "6 devices that never were", "note": "Nothing here happened.", "ended": 640, "trouble": None,
             "broken": "v3", "policies": policies, "devices": devices,
             "versions": [{"name": name, "digest": "sha256:" + name[1] * 64, "t": t} for name, t in PUBLISHED.items()]}

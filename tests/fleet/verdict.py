@@ -75,9 +75,17 @@ def first_start(device, version):
 
 
 def reached_at(device, version):
-    """When version was there to stay, as Pullet reported it."""
-    return min((event["t"] for event in device["events"] if event["kind"] == "result"
-                and event["result"] == "updated" and event["version"] == version), default=END)
+    """When version was there to stay: Pullet reported it, or came to an end after its commit (a pass that only finishes what a power
+    cut left has no news to report)."""
+    committed = False
+    for event in device["events"]:
+        if event.get("version") == version and event["kind"] == "result" and event["result"] == "updated":
+            return event["t"]
+        if event["kind"] == "phase":
+            if committed and event["phase"] == "idle":
+                return event["t"]
+            committed = event["phase"] == "commit" and event["version"] == version
+    return END
 
 
 def took(device, version):
@@ -151,6 +159,7 @@ def checks(run):
     cut, cut_off = list(_cut_amid_an_update(run)), list(_missed_news(run))
     others = [d for d in victims if d not in canaries]
     rows = [
+        ("the story was told to its end", not run["trouble"], run["trouble"] or "it was"),
         ("no device is lost", devices and not lost,
          f"{len(devices) - len(lost)} of {len(devices)} answer, idle, with one container; lost: {names(lost)}"),
         (f"every device is on {last}", not elsewhere, f"elsewhere: {names(elsewhere)}"),

@@ -799,6 +799,8 @@ class Relay:
     """Passes TCP on to a registry and counts connections and bytes (payload, both ways). rate: bytes a
     second that a connection brings down; None: as many as come."""
 
+    chunk = 65536
+
     def __init__(self, lab, target, rate=None):
         host, port = target.rsplit(":", 1)
         self._target = (host, int(port))
@@ -811,6 +813,11 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
         lab.add(self)
         lab.announce(self.address)
+
+    def carry(self, size, way):
+        """Takes the time that a piece needs on this link."""
+        if self.rate and way == "down":
+            time.sleep(size / self.rate)
 
     def reset(self):
         self.connections = self.up = self.down = 0
@@ -845,11 +852,10 @@ class Relay:
 
     def _pump(self, source, sink, way):
         try:
-            while data := source.recv(65536):
+            while data := source.recv(self.chunk):
+                self.carry(len(data), way)
                 with self._lock:
                     setattr(self, way, getattr(self, way) + len(data))
-                if self.rate and way == "down":
-                    time.sleep(len(data) / self.rate)
                 sink.sendall(data)
         except OSError:
             pass

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: MIT
+"""A fleet while its story goes on: what is published, what the devices tell, and waiting for it."""
+
+import concurrent.futures
+import hashlib
+import random
+import threading
+import time
+import uuid
+
+from pullet_image import MEDIA, actor, digest_of, to_json
+
+POLICY_TYPE = "application/vnd.pullet.rollout.v1+json"
+PAD = 60_000  # bytes in each image that do not compress: something to bring over a thin link
+
+
+class StoryError(Exception):
+    """The story cannot go on; the text says what was waited for."""
+
+
+def cohort(machine_id, digest):
+    """Where a device stands among all devices when digest comes, 0 to 100: the formula of pullet-rollout(5), written down once more."""
+    text = f"{machine_id} {digest}".encode()
+    return int(hashlib.sha256(text).hexdigest()[:8], 16) * 1_000_000 // 2**32 / 10_000
+
+
+def share_of(many, percent):
+    """How many devices a step shall have: rounded up."""
+    return -(-many * percent // 100)
+
+
+def choose_ids(digests, many, steps, seed=1):
+    """Machine ids are free: such are searched that each step of a rollout reaches as many devices as its percentage says, and that the
+    canaries of one version are not those of another, if there are enough devices. digests: version -> digest; steps: version ->
+    [percent], rising."""
+    dice, slots, turn = random.Random(seed), [{} for _ in range(many)], 0
+    for version, percents in steps.items():
+        edges = [0, *percents, 100]
+        counts = [0, *(share_of(many, percent) for percent in percents), many]
+        for low, high, first, last in zip(edges, edges[1:], counts, counts[1:]):
+            for i in range(first, last):
+                slots[(i + turn) % many][version] = (low, high)
+        turn += counts[1]
+    dice.shuffle(slots)
+    return [_search(dice, digests, slot) for slot in slots]
+
+
+def _search(dice, digests, slot):
+    while True:
+        machine_id = uuid.UUID(int=dice.getrandbits(128), version=4).hex
+        if all(low <= cohort(machine_id, digests[version]) < high for version, (low, high) in slot.items()):
+            return machine_id
+
+
+class Version:
+    """One release of the app: an image whose container leaves its name in the volume and then stays, or does not."""
+
+    def __init__(self, name, platform=None, broken=False):
+        self.name, self.published_at = name, None
+        script = ("sleep", 1500, "say", "giving up", "exit", 3) if broken else ("wait",)
+        self.image = actor("touch", f"/data/{name}", "say", f"version {name}", *script, Labels={"version": name}, platform=platform,
+                           files={"pad": (random.Random(name).randbytes(PAD), 0o644)})
+
+    def publish(self, registry, tag):
+        self.published = registry.publish("app", tag, self.image)
+        self.digest = self.published.digest
+
+
+class Fleet:
+    """devices tell; a thread listens; wait() wakes up when something was told."""
+
+    def __init__(self, registry, devices, versions, show):
+        self.registry, self.devices, self.versions, self.show = registry, devices, versions, show
+        self.digests = {version.digest: version.name for version in versions}
+        self.policies, self.sequence = [], 0
+        self.began = time.time()
+        self._told, self._over, self._reading = threading.Condition(), threading.Event(), threading.Lock()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        for device in devices:
+            device.cohorts = {version.name: cohort(device.machine_id, version.digest) for version in versions}
+
+    def now(self):
+        return time.time() - self.began
+
+    # -- listening
+
+    def start(self):
+        self._listener.start()
+
+    def stop(self):
+        self._over.set()
+        if self._listener.is_alive():
+            self._listener.join()
+
+    def _listen(self):
+        while not self._over.wait(0.1):
+            self.collect()
+            self.show.table(self)
+
+    def collect(self):
+        with self._reading:
+            for device in self.devices:
+                for at, event in device.read(self.digests):
+                    self.tell(device, {"boot": len(device.skew) - 1, "clock": at, **event})
+
+    def tell(self, device, event, at=None):
+        event["seen"] = self.now() if at is None else at
+        with self._told:
+            device.events.append(event)
+            self._told.notify_all()
+        self.show.event(self, device, event)
+
+    # -- what the story does to a device
+
+    def start_all(self, interval):
+        """Side by side."""
+        with concurrent.futures.ThreadPoolExecutor(len(self.devices)) as pool:
+            for job in [pool.submit(self._start, device, interval) for device in self.devices]:
+                job.result()
+
+    def _start(self, device, interval):
+        self.tell(device, {"kind": "power-on"})
+        device.start(interval)
+
+    def cut_power(self, device):
+        """What it told before counts before."""
+        now = self.now()
+        device.power_cut()
+        self.collect()
+        device.skew.append(0.0)
+        self.tell(device, {"kind": "power-cut"}, now)
+
+    def give_power(self, device):
+        self.tell(device, {"kind": "power-on"})
+        device.power_on()
+
+    def cut_link(self, device):
+        device.link_down()
+        self.tell(device, {"kind": "link-down"})
+
+    def mend_link(self, device):
+        self.tell(device, {"kind": "link-up"})
+        device.link_up()
+
+    def wait(self, what, condition, seconds):
+        """Until condition() holds, asked whenever a device has told something."""
+        end = time.monotonic() + seconds
+        self.show.step(self, what)
+        with self._told:
+            while not condition():
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise StoryError(f"waited {seconds:.0f} s in vain: {what}")
+                self._told.wait(min(left, 1))
+
+    # -- what the devices told
+
+    @staticmethod
+    def running(device):
+        """The version that runs, as far as was told; None."""
+        running = {}
+        for event in device.events:
+            if event["kind"] == "start":
+                running[event["id"]] = event["version"]
+            elif event["kind"] == "die":
+                running.pop(event["id"], None)
+            elif event["kind"] == "power-cut":
+                running = {}
+        return next(iter(running.values()), None)
+
+    @staticmethod
+    def phase(device):
+        """(phase, version)"""
+        for event in reversed(device.events):
+            if event["kind"] == "phase":
+                return event["phase"], event["version"]
+            if event["kind"] == "power-cut":
+                return "off", None
+            if event["kind"] == "power-on":
+                return "starting", None
+        return None, None
+
+    def settled(self, device, version):
+        """It runs that version and is idle."""
+        return self.running(device) == version and self.phase(device)[0] == "idle"
+
+    @staticmethod
+    def has_result(device, result, version):
+        return any(event["kind"] == "result" and event["result"] == result and event["version"] == version for event in device.events)
+
+    # -- what the registry holds
+
+    def release(self, version):
+        """Lets the tag point to it."""
+        self.sample()
+        version.published_at = self.now()
+        self.show.step(self, f"{version.name} is published")
+        self.registry.point(version.published, "stable")
+
+    def policy(self, version, percent, halt=False):
+        """What `pullet rollout set` does, or any CI: an artifact with one blob beside the image."""
+        self.sequence += 1
+        policy = {"version": 1, "sequence": self.sequence, "target": version.digest, "percent": percent}
+        if halt:
+            policy["halt"] = True
+        blob, empty = to_json(policy), b"{}"
+        self.registry.push_blob("app", blob)
+        self.registry.push_blob("app", empty)
+        manifest = to_json({
+            "schemaVersion": 2, "mediaType": MEDIA["oci"]["manifest"], "artifactType": POLICY_TYPE,
+            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest_of(empty), "size": len(empty)},
+            "layers": [{"mediaType": POLICY_TYPE, "digest": digest_of(blob), "size": len(blob)}]})
+        self.sample()
+        self.policies.append({"t": self.now(), "version": version.name, "percent": percent, "halt": halt, "sequence": self.sequence})
+        self.registry.push_manifest("app", "stable.rollout", manifest, MEDIA["oci"]["manifest"])
+        self.show.step(self, f"{version.name} {'is halted' if halt else f'for {percent} %'}")
+
+    def covered(self, version, percent):
+        return [device for device in self.devices if device.cohorts[version.name] < percent]
+
+    def sample(self):
+        for device in self.devices:
+            device.sample(self.now())
+
+    # -- the end
+
+    def run_json(self, **words):
+        self.sample()
+        self.collect()
+        ends = [device.end(self.digests) for device in self.devices]
+        return {**words, "ended": self.now(), "policies": self.policies,
+                "versions": [{"name": version.name, "digest": version.digest, "t": version.published_at or 0} for version in self.versions
+                             if version.published_at is not None],
+                "devices": [{"name": device.name, "machine_id": device.machine_id, "link": device.words, "cohorts": device.cohorts,
+                             "events": self._ordered(device), "traffic": device.traffic, "end": end}
+                            for device, end in zip(self.devices, ends)]}
+
+    def _ordered(self, device):
+        """By the host's clock: a device's own is put right by what was measured in that boot."""
+        out = []
+        for event in device.events:
+            event = dict(event)
+            seen, boot, clock = event.pop("seen"), event.pop("boot", None), event.pop("clock", None)
+            event["t"] = round(seen if clock is None else clock + device.skew[boot] - self.began, 3)
+            out.append(event)
+        return sorted(out, key=lambda event: event["t"])
+
+
