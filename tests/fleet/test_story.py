@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""The parts of a fleet story without a fleet: who is chosen, what a device's lines say, what a link does."""
+
+import json
+import pathlib
+import socket
+import sys
+import threading
+import time
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
+
+from devices import Device, Link  # noqa: E402
+from fleet import choose_ids, cohort, share_of  # noqa: E402
+from pullet_lab import Lab, wait_for  # noqa: E402
+
+DIGESTS = {"v2": "sha256:" + "2" * 64, "v3": "sha256:" + "3" * 64}
+STEPS = {"v2": [20, 50], "v3": [20]}
+
+
+def test_cohort_is_the_manual_page_s():
+    """The example of pullet-rollout(5), which its own shell commands compute too."""
+    assert cohort("3d1219c7c4c5404aaa1f6d2a48adfda4", "sha256:" + "0123456789abcdef" * 4) == 16.8177
+
+
+@pytest.mark.parametrize("many", [3, 4, 5, 6, 7, 12, 30])
+def test_chosen_ids_fill_each_step(many):
+    ids = choose_ids(DIGESTS, many, STEPS)
+    assert len(set(ids)) == many == len(ids)
+    for version, percents in STEPS.items():
+        for percent in percents:
+            assert sum(cohort(one, DIGESTS[version]) < percent for one in ids) == share_of(many, percent)
+    assert not any(all(cohort(one, DIGESTS[version]) < STEPS[version][0] for version in STEPS) for one in ids)
+
+
+def test_share_is_rounded_up():
+    assert [share_of(6, percent) for percent in (0, 1, 20, 50, 100)] == [0, 1, 2, 3, 6]
+
+
+# --- what a device tells -------------------------------------------------------------------------
+
+
+class Paper(Device):
+    def __init__(self, path):
+        super().__init__("pi1", "0" * 32, None, "")
+        self.out = path
+
+
+def line(message, at=1_000_000_000_000_000, **more):
+    return json.dumps({"__REALTIME_TIMESTAMP": str(at), "MESSAGE": message, **more}) + "\n"
+
+
+def test_lines_become_events(tmp_path):
+    device = Paper(tmp_path / "out")
+    assert device.read(DIGESTS_OF) == []  # nothing yet
+    device.out.write_text(
+        line("@engine 1500000000123456789 start " + "ab" * 32 + " v2")
+        + line("app: trial sha256:222222222222", PULLET_PHASE="trial", PULLET_DIGEST=DIGESTS["v2"])
+        + line("app: rolled-back sha256:222222222222 -> sha256:333333333333: it exited with status 3", PULLET_PHASE="idle",
+               PULLET_DIGEST=DIGESTS["v3"])
+        + line("Started something.") + line([1, 2, 3]) + '{"torn' + "\n" + '{"not yet whole')
+    events = [event for _, event in device.read(DIGESTS_OF)]
+    assert events == [
+        {"kind": "start", "id": "ab" * 6, "version": "v2"},
+        {"kind": "phase", "phase": "trial", "version": "v2"},
+        {"kind": "result", "result": "rolled-back", "version": "v3", "text": "app: rolled-back v2 -> v3: it exited with status 3"}]
+
+
+def test_a_line_in_two_parts_is_one_event(tmp_path):
+    device, whole = Paper(tmp_path / "out"), line("@engine 1500000000123456789 die " + "ab" * 32 + " v2")
+    for part in (whole[:40], whole[40:]):
+        with open(device.out, "a") as file:
+            file.write(part)
+        events = device.read(DIGESTS_OF)
+    assert [event["kind"] for _, event in events] == ["die"]
+
+
+def test_a_witness_that_starts_again_tells_nothing_twice(tmp_path):
+    device = Paper(tmp_path / "out")
+    text = line("@engine 1500000000123456789 start " + "ab" * 32 + " v2") + line("app: updated", PULLET_PHASE="idle", PULLET_DIGEST=DIGESTS["v2"])
+    device.out.write_text(text)
+    assert len(device.read(DIGESTS_OF)) == 2
+    with open(device.out, "a") as file:
+        file.write(text)
+    assert device.read(DIGESTS_OF) == []
+
+
+DIGESTS_OF = {digest: name for name, digest in DIGESTS.items()}
+
+
+# --- a link --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def echo():
+    """A server that says back what it is told."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            while data := client.recv(65536):
+                client.sendall(data)
+            client.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield "127.0.0.1:%d" % listener.getsockname()[1]
+    listener.close()
+
+
+def talk(link, data, seconds=10):
+    host, port = link.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=seconds) as s:
+        s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
+        out = b""
+        while more := s.recv(65536):
+            out += more
+    return out
+
+
+def test_link_carries_counts_and_takes_its_time(echo):
+    with Lab() as lab:
+        link, data = Link(lab, echo, bits=800_000, delay=0.1), bytes(5000)
+        began = time.monotonic()
+        assert talk(link, data) == data
+        # 5,000 bytes each way at 100,000 a second and a delay for what goes up: never faster than that.
+        assert time.monotonic() - began >= 0.2
+        link.settle()
+        assert (link.up, link.down, link.connections) == (5000, 5000, 1)
+
+
+def test_cut_link_says_nothing_and_goes_on_when_mended(echo):
+    with Lab() as lab:
+        link = Link(lab, echo)
+        link.cut()
+        with pytest.raises(TimeoutError):
+            talk(link, b"anybody?", seconds=0.3)
+        answer = []
+        thread = threading.Thread(target=lambda: answer.append(talk(link, b"later")))
+        thread.start()
+        wait_for("a connection", lambda: link.connections == 2)
+        assert link.down == 0 and not answer
+        link.mend()
+        thread.join(10)
+        assert answer == [b"later"]
