@@ -229,8 +229,7 @@ class Fleet:
         self.collect()
         ends = [device.end(self.digests) for device in self.devices]
         return {**words, "ended": self.now(), "policies": self.policies,
-                "versions": [{"name": version.name, "digest": version.digest, "t": version.published_at or 0} for version in self.versions
-                             if version.published_at is not None],
+                "versions": [{"name": version.name, "digest": version.digest, "t": version.published_at} for version in self.versions],
                 "devices": [{"name": device.name, "machine_id": device.machine_id, "link": device.words, "cohorts": device.cohorts,
                              "events": self._ordered(device), "traffic": device.traffic, "end": end}
                             for device, end in zip(self.devices, ends)]}

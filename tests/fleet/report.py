@@ -422,7 +422,7 @@ def page(run, result=None):
           ", ".join(one["name"] for one in run["versions"] if v.took(d, one["name"])), ", ".join(d["end"]["rejected"]))
          for d in run["devices"]])
     versions = table(["version", "digest", "published", ("n", "slowest device, s from allowed to updated")],
-                     [(one["name"], one["digest"], clock(one["t"]), ("n", result["figures"]["versions"][one["name"]]["slowest"] or "-"))
+                     [(one["name"], one["digest"], "never" if one["t"] is None else clock(one["t"]), ("n", result["figures"]["versions"][one["name"]]["slowest"] or "-"))
                       for one in run["versions"]])
     log = table(["time", "device", "event"], [(clock(event["t"]), d["name"], event_text(event)) for event, d in sorted(
         ((event, d) for d in run["devices"] for event in d["events"]), key=lambda pair: pair[0]["t"])])

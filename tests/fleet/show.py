@@ -38,7 +38,7 @@ class Show:
                 doing = phase if phase in (None, "idle", "off", "starting") else f"{phase} {target}"
                 last = next((words(event) for event in reversed(device.events) if event["kind"] not in ("start", "die", "phase")), "")
                 mark = f"\033[1;38;5;{COLOURS.get(version, 250)}m{version or '-':<3}\033[0m"
-                rows.append(f"  {device.name:<6}{mark} {doing or '':<13}{device.link.down / 1000:7.0f} kB  {last[:44]}")
+                rows.append(f"  {device.name:<6}{mark} {doing or '':<13}{device.link.down / 1000:7.0f} kB  {last[:40]}")
             self._clear()
             print("\n".join(rows), file=self.out, flush=True)
             self._drawn = len(rows)

@@ -246,6 +246,7 @@ def test_nothing_is_drawn_outside():
 def test_a_run_that_broke_off_is_drawn_too():
     """Devices without any event, no policy, no traffic, and one device alone."""
     run = synthetic()
+    run["versions"][3]["t"] = None
     run.update(policies=[], ended=0, devices=[copy.deepcopy(run["devices"][0])])
     run["devices"][0].update(events=[], traffic=[])
     run["devices"][0]["end"].update(answers=False, containers=[], running=[], phase=None, traces=[])

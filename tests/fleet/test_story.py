@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The parts of a fleet story without a fleet: who is chosen, what a device's lines say, what a link does."""
 
+import io
 import json
 import pathlib
+import re
 import socket
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,8 +17,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
 from devices import Device, Link  # noqa: E402
-from fleet import choose_ids, cohort, share_of  # noqa: E402
+from fleet import Fleet, StoryError, choose_ids, cohort, share_of  # noqa: E402
 from pullet_lab import Lab, wait_for  # noqa: E402
+from show import Show  # noqa: E402
 
 DIGESTS = {"v2": "sha256:" + "2" * 64, "v3": "sha256:" + "3" * 64}
 STEPS = {"v2": [20, 50], "v3": [20]}
@@ -150,3 +154,69 @@ def test_cut_link_says_nothing_and_goes_on_when_mended(echo):
         link.mend()
         thread.join(10)
         assert answer == [b"later"]
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+def told(tmp_path, *events):
+    """A fleet of two devices, the first of which told something."""
+    devices = [Paper(tmp_path / name) for name in ("one", "two")]
+    for i, device in enumerate(devices):
+        device.name, device.link = f"pi{i + 1}", SimpleNamespace(down=123_456, up=1)
+    show = Show(io.StringIO(), terminal=False)
+    fleet = Fleet(None, devices, [SimpleNamespace(name=name, digest=digest) for name, digest in DIGESTS.items()], show)
+    for event in events:
+        fleet.tell(devices[0], dict(event))
+    return fleet, show
+
+
+STORY = ({"kind": "power-on"}, {"kind": "start", "id": "a", "version": "v2"}, {"kind": "phase", "phase": "trial", "version": "v3"},
+         {"kind": "die", "id": "a", "version": "v2"}, {"kind": "start", "id": "b", "version": "v3"},
+         {"kind": "result", "result": "rolled-back", "version": "v3", "text": "app: rolled-back v2 -> v3: " + "too long a reason " * 9})
+
+
+def test_lines_where_there_is_no_terminal(tmp_path):
+    _, show = told(tmp_path, *STORY)
+    lines = show.out.getvalue().splitlines()
+    assert [line.split("pi1: ")[1] for line in lines[:2]] == ["power on", "trial v3"] and "rolled-back" in lines[2]
+    assert "\033" not in show.out.getvalue()
+
+
+def test_the_table_fits_a_terminal_and_is_drawn_over_itself(tmp_path):
+    fleet, show = told(tmp_path, *STORY)
+    show.terminal, show.what = True, "v3 for 20 %"
+    show.out.truncate(show.out.seek(0))
+    show.table(fleet)
+    show.table(fleet)
+    text = show.out.getvalue()
+    rows = re.sub(r"\033\[[0-9;]*[a-zA-Z]", "", text).splitlines()
+    assert len(rows) == 6 and text.count("\033[3A\033[J") == 1
+    assert max(map(len, rows)) <= 79
+    assert "v3" in rows[1] and "trial v3" in rows[1] and "123 kB" in rows[1] and "rolled-back" in rows[1]
+
+
+def test_what_was_told_is_what_a_device_is(tmp_path):
+    fleet, _ = told(tmp_path, *STORY)
+    one, two = fleet.devices
+    assert fleet.running(one) == "v3" and fleet.phase(one) == ("trial", "v3") and fleet.running(two) is None
+    assert fleet.has_result(one, "rolled-back", "v3") and not fleet.settled(one, "v3")
+    fleet.tell(one, {"kind": "power-cut"})
+    assert fleet.running(one) is None and fleet.phase(one) == ("off", None)
+
+
+def test_waiting_in_vain_says_for_what(tmp_path):
+    fleet, _ = told(tmp_path)
+    with pytest.raises(StoryError, match="in vain: the moon"):
+        fleet.wait("the moon", lambda: False, 0.05)
+
+
+def test_clocks_are_put_right(tmp_path):
+    """A device's own time counts, corrected by what was measured in that boot; what the story did goes by the host."""
+    fleet, _ = told(tmp_path)
+    device = fleet.devices[0]
+    device.skew = [100.0, 0.5]
+    fleet.tell(device, {"kind": "start", "boot": 1, "clock": fleet.began + 6.5})
+    fleet.tell(device, {"kind": "die", "boot": 0, "clock": fleet.began - 98})
+    fleet.tell(device, {"kind": "power-cut"}, at=3)
+    assert [(event["kind"], round(event["t"], 3)) for event in fleet._ordered(device)] == [("die", 2), ("power-cut", 3), ("start", 7)]

@@ -206,7 +206,7 @@ def bytes_by_version(run, device):
     out = {version["name"]: 0 for version in run["versions"]}
     before = 0
     for sample in device["traffic"]:
-        newest = [v["name"] for v in run["versions"] if v["t"] <= sample["t"]]
+        newest = [v["name"] for v in run["versions"] if v["t"] is not None and v["t"] <= sample["t"]]
         total = sample["down"] + sample["up"]
         if newest:
             out[newest[-1]] += total - before
