@@ -111,7 +111,7 @@ class Device:
         try:
             entry = json.loads(line)
             text, at = entry.get("MESSAGE") or "", int(entry["__REALTIME_TIMESTAMP"]) / 1e6
-        except ValueError:
+        except (ValueError, AttributeError, KeyError):
             return None  # the rest of a line that a power cut tore
         if not isinstance(text, str):  # bytes that are no text
             return None
@@ -137,16 +137,16 @@ class Device:
         """What the device is when all is over."""
         out = {"answers": False, "containers": [], "running": [], "phase": None, "rejected": [], "traces": []}
         try:
-            text = self.sh("docker ps -a --format '{{.Names}} {{.State}} {{.Label \"version\"}}'; echo; cat /var/lib/pullet/app.json; "
-                           f"echo; echo; ls {TRACES}", timeout=120)
+            text = self.sh("docker ps -a --format '{{.Names}} {{.State}} {{.Label \"version\"}}'; echo; pullet status --json; echo; "
+                           f"ls {TRACES}", timeout=300)
         except Exception as error:  # whatever it is: a device that does not answer is what is to be found out
             out["error"] = str(error)
             return out
-        containers, record, traces = text.split("\n\n", 2)
-        rows, record = [line.split(" ") for line in containers.splitlines()], json.loads(record)
+        containers, status, traces = text.split("\n\n", 2)
+        rows, status = [line.split(" ") for line in containers.splitlines()], json.loads(status)[0]
         out.update(answers=True, containers=[row[0] for row in rows], running=[row[2] for row in rows if row[1] == "running"],
-                   phase=record["phase"], traces=traces.split(),
-                   rejected=[digests.get(one["digest"], one["digest"]) for one in record["rejected"]])
+                   phase=status["phase"], traces=traces.split(),
+                   rejected=[digests.get(one["digest"], one["digest"]) for one in status["rejected"]])
         return out
 
 

@@ -65,7 +65,7 @@ def test_lines_become_events(tmp_path):
         + line("app: trial sha256:222222222222", PULLET_PHASE="trial", PULLET_DIGEST=DIGESTS["v2"])
         + line("app: rolled-back sha256:222222222222 -> sha256:333333333333: it exited with status 3", PULLET_PHASE="idle",
                PULLET_DIGEST=DIGESTS["v3"])
-        + line("Started something.") + line([1, 2, 3]) + '{"torn' + "\n" + '{"not yet whole')
+        + line("Started something.") + line([1, 2, 3]) + '{"torn' + "\n17\n{}\n" + '{"not yet whole')
     events = [event for _, event in device.read(DIGESTS_OF)]
     assert events == [
         {"kind": "start", "id": "ab" * 6, "version": "v2"},
