@@ -25,8 +25,8 @@ def cohort(machine_id, digest):
 
 
 def share_of(many, percent):
-    """How many devices a step shall have: rounded up."""
-    return -(-many * percent // 100)
+    """How many devices a step shall have: the nearest whole number."""
+    return (many * percent + 50) // 100
 
 
 def choose_ids(digests, many, steps, seed=1):

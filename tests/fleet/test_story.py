@@ -22,7 +22,7 @@ from pullet_lab import Lab, wait_for  # noqa: E402
 from show import Show  # noqa: E402
 
 DIGESTS = {"v2": "sha256:" + "2" * 64, "v3": "sha256:" + "3" * 64}
-STEPS = {"v2": [20, 50], "v3": [20]}
+STEPS = {"v2": [20, 50], "v3": [34]}
 
 
 def test_cohort_is_the_manual_page_s():
@@ -40,8 +40,9 @@ def test_chosen_ids_fill_each_step(many):
     assert not any(all(cohort(one, DIGESTS[version]) < STEPS[version][0] for version in STEPS) for one in ids)
 
 
-def test_share_is_rounded_up():
-    assert [share_of(6, percent) for percent in (0, 1, 20, 50, 100)] == [0, 1, 2, 3, 6]
+def test_share_is_the_nearest():
+    assert [share_of(6, percent) for percent in (0, 1, 20, 34, 50, 100)] == [0, 0, 1, 2, 3, 6]
+    assert [share_of(3, percent) for percent in (20, 34, 50, 100)] == [1, 1, 2, 3]
 
 
 # --- what a device tells -------------------------------------------------------------------------
