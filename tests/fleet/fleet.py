@@ -185,8 +185,9 @@ class Fleet:
         return self.running(device) == version and self.phase(device)[0] == "idle"
 
     @staticmethod
-    def has_result(device, result, version):
-        return any(event["kind"] == "result" and event["result"] == result and event["version"] == version for event in device.events)
+    def has_result(device, result, version, word=""):
+        return any(event["kind"] == "result" and event["result"] == result and event["version"] == version and word in event["text"]
+                   for event in device.events)
 
     # -- what the registry holds
 
