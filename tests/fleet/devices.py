@@ -92,6 +92,10 @@ class Device:
         self.skew = [0.0]  # the host's clock less the device's, by boot
         self._seen, self._position, self._rest = set(), 0, ""
 
+    def cpu_seconds(self):
+        """What emulating it has cost."""
+        return 0.0
+
     def sample(self, t):
         self.traffic.append({"t": t, "down": self.link.down, "up": self.link.up})
 
@@ -227,6 +231,9 @@ class QemuDevice(Device):
 
     def sh(self, script, timeout=600):
         return self.machine.sh(script, timeout=timeout)
+
+    def cpu_seconds(self):
+        return self.machine.cpu_seconds() if self.machine else 0.0
 
     def _measure_skew(self):
         """The shortest of some questions says it best."""
