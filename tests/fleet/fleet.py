@@ -3,14 +3,18 @@
 
 import concurrent.futures
 import hashlib
+import json
+import os
+import pathlib
 import random
+import subprocess
 import threading
 import time
 import uuid
 
-from pullet_image import MEDIA, actor, digest_of, to_json
+from pullet_image import actor
 
-POLICY_TYPE = "application/vnd.pullet.rollout.v1+json"
+TOP = pathlib.Path(__file__).resolve().parents[2]
 PAD = 60_000  # bytes in each image that do not compress: something to bring over a thin link
 
 
@@ -66,13 +70,39 @@ class Version:
         self.digest = self.published.digest
 
 
+class Operator:
+    """Steers the rollouts with `pullet rollout` and the registry alone, from a machine that is no device."""
+
+    def __init__(self, lab, registry):
+        self.image, self.environment = registry.ref("app:stable"), {**lab.environment, "HOME": str(lab.directory)}
+        self.config = lab.path("operator.conf")
+        self.config.write_text("")
+        self.build = pathlib.Path(os.environ.get("PULLET_BUILD") or self._make(lab.path("build")))
+
+    @staticmethod
+    def _make(build):
+        for command in (["cmake", "-S", TOP, "-B", build, "-G", "Ninja"], ["ninja", "-C", build, "pullet", "pullet-fetch"]):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise StoryError(f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return build
+
+    def order(self, *words):
+        """-> the policy that stands then."""
+        done = subprocess.run([self.build / "pullet", "--config", self.config, "rollout", *map(str, words), "--json", self.image],
+                              capture_output=True, text=True, check=False, env=self.environment)
+        if done.returncode:
+            raise StoryError(f"pullet rollout {words[0]}: {done.stderr}")
+        return json.loads(done.stdout)["policy"]
+
+
 class Fleet:
     """devices tell; a thread listens; wait() wakes up when something was told."""
 
-    def __init__(self, registry, devices, versions, show):
-        self.registry, self.devices, self.versions, self.show = registry, devices, versions, show
+    def __init__(self, registry, operator, devices, versions, show):
+        self.registry, self.operator, self.devices, self.versions, self.show = registry, operator, devices, versions, show
         self.digests = {version.digest: version.name for version in versions}
-        self.policies, self.sequence = [], 0
+        self.policies = []
         self.began = time.time()
         self._told, self._over, self._reading = threading.Condition(), threading.Event(), threading.Lock()
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -198,23 +228,21 @@ class Fleet:
         self.show.step(self, f"{version.name} is published")
         self.registry.point(version.published, "stable")
 
-    def policy(self, version, percent, halt=False):
-        """What `pullet rollout set` does, or any CI: an artifact with one blob beside the image."""
-        self.sequence += 1
-        policy = {"version": 1, "sequence": self.sequence, "target": version.digest, "percent": percent}
-        if halt:
-            policy["halt"] = True
-        blob, empty = to_json(policy), b"{}"
-        self.registry.push_blob("app", blob)
-        self.registry.push_blob("app", empty)
-        manifest = to_json({
-            "schemaVersion": 2, "mediaType": MEDIA["oci"]["manifest"], "artifactType": POLICY_TYPE,
-            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest_of(empty), "size": len(empty)},
-            "layers": [{"mediaType": POLICY_TYPE, "digest": digest_of(blob), "size": len(blob)}]})
+    def roll_out(self, version, percent):
+        self._policy(version, "set", "--percent", percent)
+        self.show.step(self, f"{version.name} for {percent} %")
+
+    def halt(self, version):
+        self._policy(version, "halt")
+        self.show.step(self, f"{version.name} is halted")
+
+    def _policy(self, version, *words):
         self.sample()
-        self.policies.append({"t": self.now(), "version": version.name, "percent": percent, "halt": halt, "sequence": self.sequence})
-        self.registry.push_manifest("app", "stable.rollout", manifest, MEDIA["oci"]["manifest"])
-        self.show.step(self, f"{version.name} {'is halted' if halt else f'for {percent} %'}")
+        now, policy = self.now(), self.operator.order(*words)
+        if policy["target"] != version.digest:
+            raise StoryError(f"pullet rollout {words[0]} wrote a policy for {policy['target']}")
+        self.policies.append({"t": now, "version": version.name, "percent": policy["percent"], "halt": policy.get("halt", False),
+                              "sequence": policy["sequence"]})
 
     def covered(self, version, percent):
         return [device for device in self.devices if device.cohorts[version.name] < percent]

@@ -166,7 +166,7 @@ def told(tmp_path, *events):
     for i, device in enumerate(devices):
         device.name, device.link = f"pi{i + 1}", SimpleNamespace(down=123_456, up=1)
     show = Show(io.StringIO(), terminal=False)
-    fleet = Fleet(None, devices, [SimpleNamespace(name=name, digest=digest) for name, digest in DIGESTS.items()], show)
+    fleet = Fleet(None, None, devices, [SimpleNamespace(name=name, digest=digest) for name, digest in DIGESTS.items()], show)
     for event in events:
         fleet.tell(devices[0], dict(event))
     return fleet, show

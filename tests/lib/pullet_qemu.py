@@ -132,7 +132,7 @@ class Monitor:
         self.lines.receive(60)
         self.command("qmp_capabilities")
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         with self.lock:
             self.lines.send({"execute": name, "arguments": arguments})
             while True:
