@@ -203,18 +203,26 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 			  since_ns, "", timeout_ms, &seen, ret_error);
 }
 
-bool engine_was_stopped(struct engine *e, const char *id, int64_t since_ns)
+static bool has_happened(struct engine *e, const char *id, json_t *events, int64_t since_ns)
 {
-	/* podman ends its answer anywhere when that is in the past. */
-	_cleanup_free_ char *end = e->version.podman
-					   ? xstrdup("&stream=false")
-					   : xasprintf("&until=%lld", (long long)time(NULL) + 1);
+	struct timespec now = {0};
+	_cleanup_free_ char *end = NULL;
 	struct error ignored;
 	bool seen = false;
 
-	return ask_events(e, id, json_pack("[s,s]", "kill", "stop"), since_ns, end, SHORT_CALL_MS,
-			  &seen, &ignored) == 0 &&
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	end = xasprintf("&until=%lld.%09ld", (long long)now.tv_sec, now.tv_nsec);
+	return ask_events(e, id, events, since_ns, end, SHORT_CALL_MS, &seen, &ignored) == 0 &&
 	       seen;
+}
+
+bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
+{
+	/* Events do not outlive the engine, nor do they all come to an end with podman. */
+	if (e->version.podman)
+		return !engine_podman_stopped_by_user(e, id);
+	return !has_happened(e, id, json_pack("[s,s]", "kill", "stop"), since_ns) &&
+	       has_happened(e, id, json_pack("[s]", "die"), since_ns);
 }
 
 /* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */

@@ -87,9 +87,9 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error) war
 int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,
 		      struct error *ret_error) warn_unused;
 
-/* Whether somebody stopped or killed the container since since_ns, this program included, or the engine
- * did when it was itself stopped. False where it cannot be known. */
-bool engine_was_stopped(struct engine *e, const char *id, int64_t since_ns);
+/* Whether the container, which was started at since_ns and has ended, did so without anybody stopping or
+ * killing it: an operator, or the engine when it was itself stopped. */
+bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns);
 
 /* The last line that the container wrote, printable, cut to size; empty when there is none. */
 int engine_last_log(struct engine *e, const char *id, char *ret, size_t size) warn_unused;

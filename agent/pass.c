@@ -144,7 +144,8 @@ static bool was_stopped_by_hand(struct pass *p)
 
 	if (view_is_up(new))
 		return new->state == STATE_PAUSED;
-	return engine_was_stopped(p->hands.sight.engine, new->id, new->started_ns);
+	return new->started_ns > 0 && !new->error[0] &&
+	       !engine_ended_by_itself(p->hands.sight.engine, new->id, new->started_ns);
 }
 
 static int64_t wall_ns(void)

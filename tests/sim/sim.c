@@ -530,10 +530,10 @@ int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 	return 0;
 }
 
-bool engine_was_stopped(struct engine *e, const char *id, int64_t since_ns)
+bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 {
 	(void)e, (void)id, (void)since_ns;
-	return false;
+	return true;
 }
 
 int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)

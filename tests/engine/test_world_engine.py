@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""The engine is stopped, restarted, killed or upgraded while an update is under way, or between two:
+a clear line, nothing is held against the release, and the next pass finishes."""
+
+import threading
+
+import pytest
+
+from conftest import UP
+from pullet_meddler import (
+    ASIDE, DOWN, EVERY, MADE, ON_TRIAL, PULLING, WON, Meddler, moments)
+
+
+class Upgraded(Meddler):
+    """An engine that speaks API 1.41, as Docker 20.10 does, and from upgrade() on 1.44 and nothing
+    else, as one of Docker 29 would; whatever it is really."""
+
+    OLD, NEW = "1.41", "1.44"
+
+    def __init__(self, path, engine):
+        self.real = engine.version.encode()
+        super().__init__(path, engine, maximum=self.OLD)
+
+    def upgrade(self):
+        self.minimum = self.maximum = self.NEW
+        self.asked.clear()
+
+    def forward(self, client, request):
+        old, new = (b"/v%s/" % version.encode() for version in (self.OLD, self.NEW))
+        if b"/%s/" % self.real not in (old, new):  # both are spoken
+            super().forward(client, request)
+            return
+        line, _, rest = request.partition(b"\r\n")
+        line = line.replace(old, b"/%s/" % self.real).replace(new, b"/%s/" % self.real)
+        super().forward(client, line + b"\r\n" + rest)
+
+
+@pytest.fixture
+def between(house):
+    """A function: somebody of that class between the agent and the engine, with a second version
+    published -> him and that version."""
+    meddlers = []
+
+    def put(kind=Meddler):
+        house.up()
+        meddlers.append(kind(house.pullet.directory / "docker.sock", house.engine))
+        house.configure(create=UP, agent={"engine": meddlers[0].url}, health_period="700ms")
+        return meddlers[0], house.publish()
+
+    yield put
+    for meddler in meddlers:
+        meddler.stop()
+
+
+def finish(house, second, told):
+    """The passes that the service would make; whatever they said, it is true of the engine."""
+    told = [told, *(house.pullet.once().results["app"] for _ in range(2))]
+    for entry in told:
+        assert entry["result"] in ("updated", "up-to-date") or (
+            entry["result"] == "failed" and "engine" in entry["reason"]), told
+    assert told[-1]["result"] == "up-to-date", told
+    house.check(second, policy="always")
+    record = house.pullet.record("app")
+    assert (record["phase"], record["rejected"]) == ("idle", []), told
+
+
+@pytest.mark.parametrize("moment", moments((PULLING, ASIDE, ON_TRIAL)), ids=str)
+def test_restarted(house, between, moment):
+    """As `systemctl restart docker` does: its containers are stopped, and those with a restart policy
+    come back, but on trial there is none."""
+    meddler, second = between()
+    struck = meddler.strike_at(moment, house.engine.restart)
+    told = house.pullet.once().results["app"]
+    assert struck and not meddler.faults, meddler.faults
+    finish(house, second, told)
+
+
+@pytest.mark.parametrize("moment", moments((MADE, ON_TRIAL)), ids=str)
+def test_stopped_meanwhile(house, between, moment):
+    """It goes down by and by, containers first, while the agent looks on."""
+    meddler, second = between()
+    going = threading.Thread(target=house.engine.stop_daemon)
+    struck = meddler.strike_at(moment, going.start)
+    told = house.pullet.once().results["app"]
+    assert struck and not meddler.faults, meddler.faults
+    going.join()
+    house.engine.start()
+    finish(house, second, told)
+
+
+@pytest.mark.parametrize("moment", moments((DOWN, WON)), ids=str)
+def test_killed(house, between, moment):
+    meddler, second = between()
+
+    def kill():
+        house.engine.kill9()
+        house.engine.start()
+
+    struck = meddler.strike_at(moment, kill)
+    told = house.pullet.once().results["app"]
+    assert struck and not meddler.faults, meddler.faults
+    finish(house, second, told)
+
+
+@pytest.mark.parametrize("moment", moments((PULLING, MADE, DOWN, ON_TRIAL, WON)), ids=str)
+def test_upgraded(house, between, moment):
+    """It takes the old version of the API no more: that is its word about the version and nobody's
+    fault, and the next pass asks what it speaks now."""
+    meddler, second = between(Upgraded)
+    struck = meddler.strike_at(moment, meddler.upgrade)
+    result = house.pullet.once()
+    told = result.results["app"]
+    assert struck and not meddler.faults, meddler.faults
+    if moment not in EVERY[-2:]:  # after the last call there is none to refuse
+        assert told["result"] == "failed" and "version 1.41 is too old" in told["reason"], result
+    meddler.asked.clear()
+    finish(house, second, told)
+    assert set(meddler.asked) == {Upgraded.NEW}
+
+
+def test_upgraded_between_two_passes(house, between):
+    """What was made through the old version is found again, and made anew, through the new one."""
+    meddler, second = between(Upgraded)
+    house.once("updated")
+    meddler.upgrade()
+    house.once("up-to-date")
+    house.check(second)
+    third = house.publish()
+    house.once("updated")
+    house.check(third, policy="always")
+    assert set(meddler.asked) == {Upgraded.NEW}
