@@ -2,13 +2,19 @@
 """The registry misbehaves towards the whole of us, the engine's own pull included: a clear line, the
 container runs on, nothing is held against the digest, and once it behaves the update is made."""
 
+import contextlib
+import os
+import signal
+import threading
+
 import pytest
 
 from conftest import UP
-from pullet_lab import tail, wait_for
-from registryd import Answer, Front, on
+from pullet_lab import actor, tail, wait_for
+from registryd import Answer, Front, is_engine, on
 
 OFTEN = {"interval": "1s", "jitter": "0%"}
+MB = 1000 * 1000
 
 
 @pytest.fixture
@@ -19,9 +25,72 @@ def front(house):
         yield front
 
 
+def to_engine(path, answer):
+    """A hook: the engine alone is treated so."""
+    return lambda seen: answer(seen) if is_engine(seen) and path in seen.path else None
+
+
+def head(status, **fields):
+    return b"".join([b"HTTP/1.1 %d OK\r\nContent-Type: application/octet-stream\r\n" % status,
+                     *(b"%s: %s\r\n" % (k.replace("_", "-").encode(), str(v).encode())
+                       for k, v in fields.items()), b"\r\n"])
+
+
+class Endless:
+    """One body without an end, counted."""
+
+    def __init__(self, length=None):
+        self.sent, self.length, self.over = 0, length, threading.Event()
+
+    def __call__(self, seen):
+        return Answer(raw=self.send)
+
+    def send(self, connection):
+        fields = {"Content_Length": self.length} if self.length else {"Connection": "close"}
+        noise = os.urandom(65536)
+        with contextlib.suppress(OSError):
+            connection.sendall(head(200, **fields))
+            while not self.length or self.sent < self.length:
+                connection.sendall(noise)
+                self.sent += len(noise)
+        self.over.set()
+
+
+class Dribble:
+    """A byte a second, until the test is over."""
+
+    def __init__(self):
+        self.begun, self.over = threading.Event(), threading.Event()
+
+    def __call__(self, seen):
+        return Answer(raw=self.send)
+
+    def send(self, connection):
+        with contextlib.suppress(OSError):
+            connection.sendall(head(200, Content_Length=4096))
+            while not self.over.is_set():
+                connection.sendall(b"x")
+                self.begun.set()
+                self.over.wait(1)
+
+
+def refuse_then_update(house, front, hook, *reasons):
+    """A pass with the hook fails for one of the reasons and touches nothing; one without it updates."""
+    _, before = house.up()
+    second = house.publish()
+    front.hooks.append(hook)
+    entry = house.once("failed")
+    assert any(reason in entry["reason"] for reason in reasons), entry
+    house.untouched(before)
+    assert house.pullet.record("app")["rejected"] == []
+    front.hooks.clear()
+    house.once("updated")
+    house.check(second, policy="always")
+
+
 def test_the_daemon_obeys_retry_after(house, front):
     """Of each registry by itself: a container from another one is polled on."""
-    seconds = 5
+    seconds = 3
     house.up()
     other = house.publish(repository="other/app")
     settings = {"image": front.behind.ref("other/app:stable"), "create": UP, "health-period": "500ms"}
@@ -38,3 +107,107 @@ def test_the_daemon_obeys_retry_after(house, front):
     polls = [r for r in front.requests() if "/other/" in r.path and r.method == "HEAD"]
     assert len(polls) > len(asked), polls
     house.check(other, "other")
+
+
+def test_rate_limit_in_the_pull(house, front):
+    """The engine hears it, and says so in the registry's words."""
+    refuse_then_update(
+        house, front, to_engine("/manifests/", lambda seen: Answer(
+            429, {"Retry-After": "5", "Content-Type": "application/json"},
+            {"errors": [{"code": "TOOMANYREQUESTS", "message": "pull rate limit"}]})),
+        "toomanyrequests", "429")
+
+
+def test_engine_is_given_another_manifest(house, front):
+    """Announced to us, asked for by digest, and yet another one is sent."""
+    def other(seen):
+        body = b'{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json"}'
+        return Answer(200, {"Content-Type": "application/vnd.oci.image.manifest.v1+json",
+                            "Docker-Content-Digest": seen.path.rpartition("/")[2]},
+                      body if seen.method == "GET" else b"")
+
+    refuse_then_update(house, front, to_engine("/manifests/sha256:", other), "pull 127.0.0.1")
+
+
+def test_engine_is_given_other_bytes(house, front):
+    """A layer, or the configuration, of another content than its digest."""
+    refuse_then_update(house, front,
+                       to_engine("/blobs/", lambda seen: Answer(200, {}, b"something else")),
+                       "pull 127.0.0.1")
+
+
+def test_registry_flaps(house, front):
+    """Every other answer is an error, a cut stream or nothing at all."""
+    _, before = house.up()
+    second = house.publish()
+    kinds = [Answer(503), Answer(raw=lambda connection: None),
+             Answer(raw=lambda connection: connection.sendall(head(200, Content_Length=900) + b"x"))]
+    asked = []
+
+    def flap(seen):
+        asked.append(seen)
+        return kinds[len(asked) // 2 % len(kinds)] if len(asked) % 2 else None
+
+    front.hooks.append(flap)
+    for _ in range(12):
+        entry = house.pullet.once().results["app"]
+        if entry["result"] == "updated":
+            break
+        assert entry["result"] == "failed" and entry["reason"], entry
+        house.untouched(before)
+    assert entry["result"] == "updated", entry
+    house.check(second, policy="always")
+    assert house.pullet.record("app")["rejected"] == []
+
+
+@pytest.mark.parametrize("length", [None, 10_000 * MB], ids=["endless", "10 GB"])
+def test_layer_without_end(house, front, length):
+    """The engine takes what comes, until the disk is full; we know how much there is to come."""
+    endless = Endless(length)
+    _, before = house.up()
+    second = house.publish(images=actor("wait", files={"ballast": os.urandom(300_000)}))
+    config, = second.configs.values()
+    front.hooks.append(to_engine("/blobs/", lambda seen: (
+        None if config in seen.path else endless(seen))))
+    entry = house.once("failed", reason="more than the")
+    assert "bytes that the manifest says" in entry["reason"], entry
+    assert endless.over.wait(30)  # it let go of the connection
+    assert endless.sent < 2000 * MB
+    house.untouched(before)
+    front.hooks.clear()
+    house.once("updated")
+    house.check(second, policy="always")
+
+
+def test_one_byte_a_second(house, front):
+    """The pull stands still, the container runs; who wants to stop is not kept waiting."""
+    dribble = Dribble()
+    _, before = house.up()
+    second = house.publish()
+    front.hooks.append(to_engine("/blobs/", dribble))
+    process = house.pullet.spawn("--once", "--json")
+    try:
+        assert dribble.begun.wait(30)
+        house.untouched(before)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        dribble.over.set()
+        house.pullet.kill9(process)
+    house.untouched(before)
+    front.hooks.clear()
+    house.once("updated")
+    house.check(second, policy="always")
+
+
+@pytest.mark.skipif(os.environ.get("PULLET_EVERY_MOMENT") != "1", reason="takes a quarter of an hour")
+def test_one_byte_a_second_is_given_up(house, front):
+    dribble = Dribble()
+    _, before = house.up()
+    house.publish()
+    front.hooks.append(to_engine("/blobs/", dribble))
+    try:
+        house.once("failed", timeout=1200)
+    finally:
+        dribble.over.set()
+    house.untouched(before)

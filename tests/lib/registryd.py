@@ -170,6 +170,10 @@ class Registry:
         return [s.method for s in self.seen]
 
 
+def is_engine(seen):
+    return seen.headers.get("User-Agent", "").startswith(("docker/", "containers/"))  # podman's
+
+
 class Front(Registry):
     """Stands before a real registry: what no hook answers is passed on."""
 
@@ -194,8 +198,6 @@ class Front(Registry):
         finally:
             connection.close()
 
-    def by_engine(self):
-        return [s for s in self.seen if s.headers.get("User-Agent", "").startswith("docker/")]
 
 
 def on(method=None, path=None, answer=None):
