@@ -413,6 +413,13 @@ static bool is_refused_start(int r)
 	return r == -EINVAL || r == -EIO || r == -EEXIST || r == -ENOENT;
 }
 
+/* In the words of whatever layer of the engine met it. */
+static bool is_disk_full(const struct error *e)
+{
+	return strstr(e->text, "no space left on device") ||
+	       strstr(e->text, "No space left on device");
+}
+
 /* A failed start on trial is no fault of the pass: it is counted, and the third ends the trial. One that
  * nobody counts, after the verdict, is for the next pass to try again. */
 static int act_start_new(const struct hands *h, const struct world *w, struct memory *m,
@@ -426,6 +433,7 @@ static int act_start_new(const struct hands *h, const struct world *w, struct me
 		m->party[0].started_new = true;
 	else
 		(void)snprintf(m->reason, sizeof(m->reason), "%.500s", ret_error->text);
+	m->blameless = r < 0 && is_disk_full(ret_error);
 	return counted && is_refused_start(r) ? 0 : r;
 }
 
@@ -447,16 +455,6 @@ static int start_follower(const struct hands *h, const struct party *p,
 	return 0;
 }
 
-static int act_start_old(const struct hands *h, const struct world *w, struct memory *m,
-			 struct error *ret_error)
-{
-	int r = engine_start(h->sight.engine, w->old.id, ret_error);
-
-	if (r == 0)
-		m->party[0].started_old = true;
-	return r;
-}
-
 /* Taking away what we brought is never worth failing for: in use by others it stays. */
 static int drop_image(const struct hands *h, const struct release *release, bool *ret_tried)
 {
@@ -468,14 +466,24 @@ static int drop_image(const struct hands *h, const struct release *release, bool
 	return 0;
 }
 
+static int act_start_old(const struct hands *h, const struct world *w, struct memory *m,
+			 struct error *ret_error)
+{
+	int r = engine_start(h->sight.engine, w->old.id, ret_error);
+
+	if (r == 0)
+		m->party[0].started_old = true;
+	return r;
+}
+
 static int act_keep_old(const struct hands *h, const struct world *w, struct error *ret_error)
 {
 	return engine_tag(h->sight.engine, w->old.image, WORLD_KEEP_REPOSITORY, h->sight.name,
 			  ret_error);
 }
 
-int act_do(const struct hands *h, struct step step, const struct record *r, const struct world *w,
-	   struct memory *m, struct error *ret_error)
+static int do_step(const struct hands *h, struct step step, const struct record *r,
+		   const struct world *w, struct memory *m, struct error *ret_error)
 {
 	struct party p = party_of(h, r, w, m, step.party);
 	/* Ours by the configuration, a follower by what it says itself. */
@@ -541,4 +549,27 @@ int act_do(const struct hands *h, struct step step, const struct record *r, cons
 	}
 	return error_set(ret_error, -EINVAL, "%s is nothing to do on the engine",
 			 action_name(step.action));
+}
+
+/* On the way back from a disk that is full the one that failed goes first, to make room for the one that
+ * served. */
+static int make_room(const struct hands *h, const struct record *r, const struct world *w,
+		     struct memory *m, struct error *ret_error)
+{
+	int q = engine_remove(h->sight.engine, w->new.id, ret_error);
+
+	if (q == 0 && r->target.brought)
+		q = drop_image(h, &r->target, &m->drop_tried);
+	return q;
+}
+
+int act_do(const struct hands *h, struct step step, const struct record *r, const struct world *w,
+	   struct memory *m, struct error *ret_error)
+{
+	int q = do_step(h, step, r, w, m, ret_error);
+
+	if (q == 0 || r->phase != PHASE_REVERT || !view_exists(&w->new) || !is_disk_full(ret_error))
+		return q;
+	q = make_room(h, r, w, m, ret_error);
+	return q < 0 ? q : do_step(h, step, r, w, m, ret_error);
 }

@@ -171,7 +171,7 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 	int r;
 
 	if (decision == ACT_DECIDE_REVERT && p->memory.verdict == VERDICT_BAD) {
-		p->memory.meddled = was_stopped_by_hand(p);
+		p->memory.blameless = was_stopped_by_hand(p);
 		add_last_words(p);
 	}
 	plan_decide(&p->record, &p->memory, decision, &p->world);

@@ -40,15 +40,15 @@ static void decide_commit(struct record *r, const struct world *w)
 static void decide_revert(struct record *r, const struct memory *m, const struct world *w)
 {
 	r->phase = PHASE_REVERT;
-	r->blame = view_exists(&w->new) && !view_exists(&w->obstacle) && !m->meddled;
+	r->blame = view_exists(&w->new) && !view_exists(&w->obstacle) && !m->blameless;
 	if (view_exists(&w->obstacle))
 		(void)snprintf(r->reason, sizeof(r->reason), "somebody made another container %s",
 			       w->obstacle_name);
-	else if (!r->blame)
-		(void)snprintf(r->reason, sizeof(r->reason), "somebody %s the new container",
-			       view_exists(&w->new) ? "stopped" : "removed");
+	else if (!view_exists(&w->new))
+		(void)snprintf(r->reason, sizeof(r->reason), "somebody removed the new container");
 	else if (m->verdict == VERDICT_BAD)
-		(void)snprintf(r->reason, sizeof(r->reason), "%s", m->reason);
+		(void)snprintf(r->reason, sizeof(r->reason), "%s",
+			       m->blameless ? "somebody stopped the new container" : m->reason);
 	else
 		(void)snprintf(r->reason, sizeof(r->reason),
 			       "it did not stay up in %d starts%s%.400s", PLAN_STARTS_MAX,

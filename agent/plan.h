@@ -65,7 +65,7 @@ struct memory {
 	bool older_tried; /* the older image, likewise */
 	bool tag_tried;	  /* the local tag had no place before, and somebody uses it now */
 	bool gate_open;	  /* window and hold allow the swap now */
-	bool meddled;	  /* a bad verdict comes from somebody who stopped the new one */
+	bool blameless;	  /* somebody stopped the new one, or the disk is full */
 	enum verdict verdict;
 	char reason[RECORD_TEXT_MAX]; /* of a bad verdict, or of the last failed start */
 };

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The disk fills up: the engine's, ours, before an update and in the middle of one."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -11,7 +12,7 @@ import pytest
 from conftest import UP
 from pullet_image import Image
 from pullet_lab import Engine, actor
-from pullet_meddler import Meddler
+from pullet_meddler import DOWN, MADE, ON_TRIAL, PULLING, WON, Meddler, Moment, moments
 
 MB = 1000 * 1000
 
@@ -49,6 +50,22 @@ def engine(lab):
     if os.environ.get("PULLET_ENGINE", "machine") != "machine":
         pytest.skip("that engine keeps its images elsewhere")
     return EngineOnDisk(lab, "disk-engine")
+
+
+@pytest.fixture
+def meddler(house):
+    meddler = Meddler(house.pullet.directory / "docker.sock", house.engine)
+    yield meddler
+    meddler.stop()
+
+
+@pytest.fixture
+def state(house):
+    """The state directory's file system, with little room on it."""
+    disk = Disk(house.pullet.state)
+    disk.leave(MB)
+    yield disk
+    subprocess.run(["umount", "-l", disk.where], check=True)
 
 
 @pytest.fixture
@@ -135,3 +152,51 @@ def test_disk_runs_full_in_the_pull(house, disk):
     disk.leave(200 * MB)
     house.once("updated")
     house.check(second)
+
+
+@pytest.mark.parametrize("moment", (Moment(3, False, "creating"), DOWN), ids=str)
+def test_engines_disk_runs_full_in_between(house, disk, meddler, moment):
+    """Something else filled it, to the last byte. The old one serves, or comes back when the new one has
+    made room for it; the release is not blamed."""
+    first, _ = house.up()
+    second = house.publish()
+    house.configure(create=UP, agent={"engine": meddler.url})
+    struck = meddler.strike_at(moment, lambda: disk.leave(0))
+    entry = house.pullet.once().results["app"]
+    assert struck and not meddler.faults, meddler.faults
+    if moment == DOWN:
+        assert entry["result"] == "deferred" and "has 0 MB free" in entry["reason"], entry
+    else:
+        assert entry["result"] == "failed" and "no space left on device" in entry["reason"], entry
+    house.check(first, policy="always")
+    assert house.pullet.record("app")["rejected"] == []
+    disk.leave(100 * MB)
+    assert house.pullet.once().results["app"]["result"] in ("updated", "up-to-date")
+    house.check(second, policy="always")
+
+
+@pytest.mark.parametrize("moment", moments((PULLING, MADE, ON_TRIAL, WON)), ids=str)
+def test_record_cannot_be_written(house, state, meddler, moment):
+    """What cannot be written down is not done: it stops where a container runs, and goes on when there
+    is room. No piece of a record is left behind."""
+    house.up()
+    second = house.publish()
+    house.configure(create=UP, agent={"engine": meddler.url}, health_period="300ms")
+    blocks = state.where / "ballast"
+
+    def fill():
+        with open(blocks, "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+
+    struck = meddler.strike_at(moment, fill)
+    told = [house.pullet.once().results["app"] for _ in range(2)]
+    assert struck and not meddler.faults, meddler.faults
+    for entry in told:
+        assert entry["result"] == "failed" and "No space left on device" in entry["reason"], told
+    assert len(house.engine.running()) == 1
+    blocks.unlink()
+    house.once("updated")
+    house.check(second, policy="always")
+    assert house.most_running(house.start) == 1
+    assert sorted(path.name for path in house.pullet.state.iterdir()) == ["app.json"]
