@@ -19,7 +19,7 @@ struct pull {
 	bool finished;
 	struct {
 		char id[16];
-		uint64_t current, total;
+		uint64_t first, current, total; /* first: containerd goes on behind what it has */
 	} layers[PULL_LAYERS_MAX];
 	size_t n_layers;
 	const struct pull_options *options;
@@ -32,7 +32,7 @@ static int note_progress(struct pull *p, const char *id, const json_t *detail)
 	json_int_t current = json_integer_value(json_object_get(detail, "current"));
 	json_int_t total = json_integer_value(json_object_get(detail, "total"));
 	const struct pull_options *o = p->options;
-	uint64_t all_current = 0, all_total = 0;
+	uint64_t all_current = 0, all_total = 0, came = 0;
 	size_t i;
 
 	if (current <= 0)
@@ -41,15 +41,19 @@ static int note_progress(struct pull *p, const char *id, const json_t *detail)
 		;
 	if (i == PULL_LAYERS_MAX)
 		return 0;
-	if (i == p->n_layers)
+	if (i == p->n_layers) {
 		(void)snprintf(p->layers[p->n_layers++].id, sizeof(p->layers[i].id), "%.15s", id);
+		p->layers[i].first = (uint64_t)current;
+	}
 	p->layers[i].current = (uint64_t)current;
 	p->layers[i].total = total > 0 ? (uint64_t)total : 0;
 	for (i = 0; i < p->n_layers; i++) {
 		all_current += p->layers[i].current;
+		if (p->layers[i].current > p->layers[i].first)
+			came += p->layers[i].current - p->layers[i].first;
 		all_total += p->layers[i].total;
 	}
-	if (all_current > o->bytes_max && all_current - o->bytes_max > PULL_SLACK)
+	if (came > o->bytes_max && came - o->bytes_max > PULL_SLACK)
 		return error_set(p->error, -EFBIG,
 				 "the registry sends more than the %" PRIu64
 				 " bytes that the manifest says",

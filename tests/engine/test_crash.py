@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Killed at any system call, an update comes to the end it would have come to: a sample, spread over
-all instants. tests/engine/crash --all runs every one."""
+all instants. tests/engine/crash --all runs every one. PULLET_SEED repeats a run."""
 
+import contextlib
 import os
+import random
+import subprocess
 import sys
 import time
 
@@ -12,6 +15,7 @@ import pullet_trace
 from pullet_crash import STORIES, Campaign, Scene, spread
 
 SAMPLE = {"update": 4, "rollback": 3}  # of the others 1, and a pair of each
+KILLS = int(os.environ.get("PULLET_KILLS", 5))  # at random times
 SEED = int(os.environ.get("PULLET_SEED", time.time_ns() % 10**9))
 
 
@@ -64,3 +68,31 @@ def test_killed_at_any_instant(campaign, story):
 def test_engine_killed_at_any_instant(campaign):
     trial = campaign.engine_trial(campaign.scene(STORIES[0]))
     assert not trial.faults, trial
+
+
+def test_killed_at_random_times(house):
+    """One update after the other, each killed at any time, every fifth together with the engine."""
+    dice = random.Random(SEED)
+    house.up(health_period="300ms")
+    house.publish()
+    start = time.monotonic()
+    house.once("updated")
+    usual, struck = time.monotonic() - start, 0
+    for number in range(1, KILLS + 1):
+        second, since = house.publish(), time.time()
+        process = house.pullet.spawn("--once", "--json", stdout=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(dice.uniform(0, usual))
+        struck += process.poll() is None
+        house.pullet.kill9(process)
+        if number % 5 == 0:
+            house.engine.kill9()
+            house.engine.start()
+        result = house.pullet.once().results["app"]
+        assert result["result"] in ("updated", "up-to-date"), (number, result)
+        house.check(second, policy="always")
+        record = house.pullet.record("app")
+        assert (record["phase"], record["rejected"]) == ("idle", []), (number, record)
+        if number % 5:
+            assert house.most_running(since) == 1, number
+    print(f"{KILLS} kills, {struck} of them in the middle, {KILLS // 5} with the engine")

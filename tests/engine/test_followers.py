@@ -126,3 +126,24 @@ def test_too_many(house):
     house.publish()
     house.once("refused", "more than 8")
     house.untouched(before)
+
+
+@pytest.mark.parametrize("order", [("app", "side"), ("side", "app")], ids=" then ".join)
+def test_follower_with_an_update_of_its_own(house, order):
+    """Both are looked after, and both have news in one pass: whichever comes first, each ends with its
+    new image, and the one in the other's network."""
+    followers = {"side": ("NetworkMode", "app")}
+    house_with(house, followers)
+    before = {"side": house.engine.inspect("side")}
+    images = {"app": house.image, "side": house.registry.ref(house.repository + "/side:stable")}
+    house.pullet.configure({name: {"image": images[name], "health-period": "300ms"}
+                            for name in order})
+    news = {"app": house.publish(), "side": house.publish(repository=house.repository + "/side")}
+    result = house.pullet.once()
+    assert {entry["result"] for entry in result.results.values()} == {"updated"}, result
+    for name, published in news.items():
+        house.check(published, name, policy="always")
+    before["side"]["Image"] = house.engine.inspect("side")["Image"]  # checked just now
+    check(house, followers, before)
+    result = house.pullet.once()
+    assert {entry["result"] for entry in result.results.values()} == {"up-to-date"}, result

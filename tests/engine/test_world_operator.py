@@ -83,7 +83,7 @@ def test_changes_are_those(house, meddler):
 @pytest.mark.parametrize("deed, moment", TRIALS, ids=str)
 def test_operator(house, meddler, deed, moment):
     engine = house.engine
-    house.up()
+    first, _ = house.up()
     second = house.publish()
     house.configure(create=UP, agent={"engine": meddler.url}, health_period="300ms")
     struck = meddler.strike_at(moment, getattr(Operator(engine, house.image), deed))
@@ -94,6 +94,13 @@ def test_operator(house, meddler, deed, moment):
         assert state == {"stop": "exited", "pause": "paused"}[deed], state
         engine.call("POST", f"/containers/app/{'start' if deed == 'stop' else 'unpause'}")
         told.append(house.pullet.once().results["app"])
+
+    if told[-1]["result"] == "refused":
+        # With containerd's store a prune takes the image of a container, too, when the tag is elsewhere.
+        assert deed == "prune" and engine.kind.containerd_store, told
+        assert "image" in told[-1]["reason"] and "no longer in the engine" in told[-1]["reason"]
+        house.check(first, policy="always")
+        return
 
     # A clear line whenever it was not simply done, and one that is true of the first moment on.
     for entry in told:

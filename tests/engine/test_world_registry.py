@@ -74,6 +74,16 @@ class Dribble:
                 self.over.wait(1)
 
 
+def behave(house, front, second):
+    """containerd goes on behind the bytes that it has, and throws them away when they prove wrong."""
+    front.hooks.clear()
+    told = []
+    while not told or told[-1]["result"] != "updated":
+        told.append(house.pullet.once().results["app"])
+        assert len(told) < (4 if house.engine.kind.containerd_store else 2), told
+    house.check(second, policy="always")
+
+
 def refuse_then_update(house, front, hook, *reasons):
     """A pass with the hook fails for one of the reasons and touches nothing; one without it updates."""
     _, before = house.up()
@@ -83,14 +93,12 @@ def refuse_then_update(house, front, hook, *reasons):
     assert any(reason in entry["reason"] for reason in reasons), entry
     house.untouched(before)
     assert house.pullet.record("app")["rejected"] == []
-    front.hooks.clear()
-    house.once("updated")
-    house.check(second, policy="always")
+    behave(house, front, second)
 
 
 def test_the_daemon_obeys_retry_after(house, front):
     """Of each registry by itself: a container from another one is polled on."""
-    seconds = 3
+    seconds = 5
     house.up()
     other = house.publish(repository="other/app")
     settings = {"image": front.behind.ref("other/app:stable"), "create": UP, "health-period": "500ms"}
@@ -137,23 +145,24 @@ def test_engine_is_given_other_bytes(house, front):
 
 
 def test_registry_flaps(house, front):
-    """Every other answer is an error, a cut stream or nothing at all."""
+    """An error, a cut stream or nothing at all, with ever longer spells in between."""
     _, before = house.up()
     second = house.publish()
     kinds = [Answer(503), Answer(raw=lambda connection: None),
-             Answer(raw=lambda connection: connection.sendall(head(200, Content_Length=900) + b"x"))]
+             Answer(raw=lambda connection: connection.sendall(head(200, Content_Length=900)))]
     asked = []
 
     def flap(seen):
         asked.append(seen)
-        return kinds[len(asked) // 2 % len(kinds)] if len(asked) % 2 else None
+        spell = int((2 * len(asked)) ** 0.5)
+        return kinds[spell % len(kinds)] if spell * (spell + 1) == 2 * len(asked) else None
 
     front.hooks.append(flap)
-    for _ in range(12):
+    for _ in range(30):
         entry = house.pullet.once().results["app"]
         if entry["result"] == "updated":
             break
-        assert entry["result"] == "failed" and entry["reason"], entry
+        assert entry["result"] in ("failed", "deferred") and entry["reason"], entry
         house.untouched(before)
     assert entry["result"] == "updated", entry
     house.check(second, policy="always")
@@ -174,9 +183,13 @@ def test_layer_without_end(house, front, length):
     assert endless.over.wait(30)  # it let go of the connection
     assert endless.sent < 2000 * MB
     house.untouched(before)
-    front.hooks.clear()
-    house.once("updated")
-    house.check(second, policy="always")
+    if house.engine.kind.containerd_store:
+        # containerd keeps what is too long, asks for no more of it, and forgets it after a day.
+        front.hooks.clear()
+        house.once("failed", reason="failed size validation")
+        house.untouched(before)
+        second = house.publish()
+    behave(house, front, second)
 
 
 def test_one_byte_a_second(house, front):
@@ -195,9 +208,7 @@ def test_one_byte_a_second(house, front):
         dribble.over.set()
         house.pullet.kill9(process)
     house.untouched(before)
-    front.hooks.clear()
-    house.once("updated")
-    house.check(second, policy="always")
+    behave(house, front, second)
 
 
 @pytest.mark.skipif(os.environ.get("PULLET_EVERY_MOMENT") != "1", reason="takes a quarter of an hour")
