@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""A thousand engines in one process: as much of Docker's Engine API as an update needs, a socket a device.
+Images are really pulled from the registry, layers only once their digest is not there yet; containers are
+entries in a table that run as soon as they are started."""
+
+import asyncio
+import hashlib
+import json
+import re
+import time
+import urllib.parse
+import urllib.request
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+NEVER = "0001-01-01T00:00:00Z"
+
+
+def now():
+    ns = time.time_ns()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ns // 10**9)) + f".{ns % 10**9:09}Z"
+
+
+def get(url, accept="*/*"):
+    request = urllib.request.Request(url, headers={"Accept": accept, "User-Agent": "stub-engine"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.read()
+
+
+class Refusal(Exception):
+    """What the engine answers instead: status, message."""
+
+
+class Device:
+    """One engine: its images, tags and containers."""
+
+    def __init__(self, name):
+        self.name, self.count = name, 0
+        self.images = {}  # id -> {"digests", "config"}
+        self.tags = {}  # repository:tag -> id
+        self.layers = set()
+        self.containers = {}  # id -> its inspect answer
+        self.starts = []  # (when, image id)
+
+    def image_id(self, reference):
+        found = self.tags.get(reference)
+        if reference in self.images:
+            found = reference
+        for identity, image in self.images.items():
+            if reference in image["digests"]:
+                found = identity
+        if not found:
+            raise Refusal(404, f"No such image: {reference}")
+        return found
+
+    def container(self, name_or_id):
+        for container in self.containers.values():
+            if name_or_id == container["Name"][1:] or container["Id"].startswith(name_or_id):
+                return container
+        raise Refusal(404, f"No such container: {name_or_id}")
+
+    async def pull(self, repository, digest):
+        host, _, path = repository.partition("/")
+        base = f"http://{host}/v2/{path}"
+        manifest = json.loads(await asyncio.to_thread(get, f"{base}/manifests/{digest}", MANIFEST))
+        config = await asyncio.to_thread(get, f"{base}/blobs/{manifest['config']['digest']}")
+        for layer in manifest["layers"]:
+            if layer["digest"] not in self.layers:
+                data = await asyncio.to_thread(get, f"{base}/blobs/{layer['digest']}")
+                if "sha256:" + hashlib.sha256(data).hexdigest() != layer["digest"]:
+                    raise Refusal(500, "layer verification failed")
+                self.layers.add(layer["digest"])
+        image = self.images.setdefault(manifest["config"]["digest"], {"digests": set()})
+        image["digests"].add(f"{repository}@{digest}")
+        image["config"] = json.loads(config)
+        return {"status": "Status: Downloaded newer image"}
+
+    def create(self, name, body):
+        if any(c["Name"] == "/" + name for c in self.containers.values()):
+            raise Refusal(409, f"Conflict. The container name \"/{name}\" is already in use")
+        self.count += 1
+        identity = hashlib.sha256(f"{self.name} {self.count}".encode()).hexdigest()
+        host = body.pop("HostConfig", {})
+        body.pop("NetworkingConfig", None)
+        self.containers[identity] = {
+            "Id": identity, "Name": "/" + name, "Image": self.image_id(body["Image"]), "Created": now(),
+            "Config": body, "HostConfig": {"NetworkMode": "none", **host}, "Mounts": [], "RestartCount": 0,
+            "NetworkSettings": {"Networks": {}},
+            "State": {"Status": "created", "Running": False, "Restarting": False, "Paused": False,
+                      "ExitCode": 0, "Error": "", "StartedAt": NEVER, "FinishedAt": NEVER}}
+        return {"Id": identity, "Warnings": []}
+
+    def start(self, container):
+        self.starts.append((time.time(), container["Image"]))
+        container["State"].update(Status="running", Running=True, StartedAt=now())
+
+    @staticmethod
+    def stop(container):
+        container["State"].update(Status="exited", Running=False, FinishedAt=now())
+
+    def remove_image(self, reference):
+        identity = self.image_id(reference)
+        if reference in self.tags:
+            del self.tags[reference]
+        else:
+            self.images[identity]["digests"].discard(reference)
+        if not self.images[identity]["digests"] and identity not in self.tags.values():
+            del self.images[identity]
+        return [{"Untagged": reference}]
+
+    async def answer(self, method, path, query, body):
+        """-> an object, or None for an empty answer."""
+        path = re.sub(r"^/v1\.\d+", "", path)
+        if path == "/version":
+            return {"ApiVersion": "1.43", "MinAPIVersion": "1.24", "Os": "linux", "Arch": "amd64"}
+        if path == "/info":
+            return {}
+        if path == "/images/create":
+            return await self.pull(query["fromImage"], query["tag"])
+        if path == "/containers/create":
+            return self.create(query["name"], body)
+        if path == "/containers/json":
+            return [{"Id": c["Id"], "Names": [c["Name"]],
+                     "HostConfig": {"NetworkMode": c["HostConfig"]["NetworkMode"]}}
+                    for c in self.containers.values()]
+        kind, rest = path.strip("/").split("/", 1)
+        name, _, verb = rest.rpartition("/")
+        return (self.on_image if kind == "images" else self.on_container)(method, name, verb, rest, query, body)
+
+    def on_image(self, method, name, verb, rest, query, _body):
+        if method == "DELETE":
+            return self.remove_image(rest)
+        identity = self.image_id(name)
+        if verb == "tag":
+            self.tags[f"{query['repo']}:{query['tag']}"] = identity
+            return None
+        config = self.images[identity]["config"]
+        return {"Id": identity, "RepoDigests": sorted(self.images[identity]["digests"]), "Size": 1000,
+                "Os": config["os"], "Architecture": config["architecture"], "Config": config.get("config", {}),
+                "RepoTags": [tag for tag, of in self.tags.items() if of == identity]}
+
+    def on_container(self, method, name, verb, rest, query, body):
+        container = self.container(rest if method == "DELETE" else name)
+        if method == "DELETE":
+            if container["State"]["Running"]:
+                raise Refusal(409, "You cannot remove a running container")
+            del self.containers[container["Id"]]
+        elif verb == "json":
+            return container
+        elif verb == "changes":
+            return []
+        elif verb == "archive":
+            raise Refusal(404, "Could not find the file")
+        elif verb == "start":
+            self.start(container)
+        elif verb == "stop":
+            self.stop(container)
+        elif verb == "rename":
+            container["Name"] = "/" + query["name"]
+        elif verb == "update":
+            container["HostConfig"]["RestartPolicy"] = body["RestartPolicy"]
+            return {"Warnings": None}
+        else:
+            raise Refusal(501, f"{method} {verb}: not in this engine")
+        return None
+
+
+class Engines:
+    """Serves them all. `trouble` holds what a client was refused but for 404, which is an answer."""
+
+    def __init__(self, directory, names):
+        self.directory = directory
+        self.devices = {name: Device(name) for name in names}
+        self.trouble = []
+
+    def socket(self, name):
+        return self.directory / f"{name}.sock"
+
+    async def start(self):
+        for name, device in self.devices.items():
+            await asyncio.start_unix_server(
+                lambda reader, writer, device=device: self.serve(device, reader, writer),
+                self.socket(name))
+
+    async def serve(self, device, reader, writer):
+        try:
+            while line := await reader.readline():
+                await self.one(device, line.decode(), reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def one(self, device, line, reader, writer):
+        method, target, _ = line.split()
+        length = 0
+        while (header := (await reader.readline()).strip().lower()):
+            if header.startswith(b"content-length:"):
+                length = int(header.split(b":")[1])
+        body = json.loads(await reader.readexactly(length) if length else b"{}")
+        url = urllib.parse.urlsplit(target)
+        path = urllib.parse.unquote(url.path)
+        query = dict(urllib.parse.parse_qsl(url.query))
+        if path.endswith("/events"):  # nothing ever happens here by itself: it ends when the client has waited
+            await self.silence(query, reader, writer)
+            return
+        try:
+            status, answer = 200, await device.answer(method, path, query, body)
+        except Refusal as refusal:
+            status, answer = refusal.args[0], {"message": refusal.args[1]}
+            if status != 404:
+                self.trouble.append(f"{device.name}: {method} {target}: {refusal.args[1]}")
+        except (OSError, KeyError, ValueError) as error:
+            status, answer = 500, {"message": f"{type(error).__name__}: {error}"}
+            self.trouble.append(f"{device.name}: {method} {target}: {answer['message']}")
+        data = b"" if answer is None else json.dumps(answer).encode()
+        writer.write(f"HTTP/1.1 {status} x\r\nContent-Type: application/json\r\n"
+                     f"Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        await writer.drain()
+
+    @staticmethod
+    async def silence(query, reader, writer):
+        writer.write(b"HTTP/1.1 200 x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await writer.drain()
+        if "until" in query or query.get("stream") == "false":
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+        else:
+            await reader.read(1)
+            raise ConnectionResetError
