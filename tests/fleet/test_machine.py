@@ -3,7 +3,6 @@
 engine, the package or the power, the container runs. The machine is a tree with its own systemd in namespaces
 (tests/lib/pullet_machine.py); tests/fleet/device does the same on emulated ones."""
 
-import itertools
 import json
 import os
 import pathlib
@@ -17,11 +16,11 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
-from pullet_lab import Lab, Registry, actor, handle_signals, wait_for  # noqa: E402
+from pullet_follower import Follower  # noqa: E402
+from pullet_lab import Lab, Registry, handle_signals, wait_for  # noqa: E402
 from pullet_machine import Machine  # noqa: E402
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-CREATE = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}}
 POWER_CUTS = int(os.environ.get("PULLET_CUTS", "3"))
 
 
@@ -60,56 +59,14 @@ def packages(tmp_path_factory):
     return build(tmp_path_factory.mktemp("one")), build(tmp_path_factory.mktemp("two"), "+1")
 
 
-class Device(Machine):
+class Device(Follower, Machine):
     """A machine with pullet on it, which follows app:stable."""
-
-    versions = itertools.count(1)
-
-    def configure(self, registry, more="", **settings):
-        settings = {"image": registry.ref("app:stable"), "health-period": "500ms", "create": "app.json",
-                    **{key.replace("_", "-"): value for key, value in settings.items()}}
-        lines = "".join(f"{key} = {value}\n" for key, value in settings.items())
-        etc = self.etc("pullet")
-        (etc / "conf.d/app.json").write_text(json.dumps(CREATE))
-        (etc / "conf.d/app.conf").write_text(f"[agent]\ninterval = 1s\n{more}\n[container app]\n{lines}")
 
     def etc(self, path):
         return pathlib.Path(f"/proc/{self.init}/root/etc/{path}")
 
-    def inspect(self):
-        text = self.sh("docker inspect app", check=False)
-        return json.loads(text)[0] if text else None
-
-    def version(self):
-        """What runs under the name: the label of its image, None while nothing does."""
-        app = self.inspect()
-        return app["Config"]["Labels"]["version"] if app and app["State"]["Running"] else None
-
-    def publish(self, registry, *script):
-        version = str(next(self.versions))
-        registry.publish("app", "stable", actor("say", "version " + version, *(script or ("wait",)),
-                                                Labels={"version": version}))
-        return version
-
-    def settle(self, version):
-        """The container is there as that version, alone, whole, and nothing is under way."""
-        wait_for(f"version {version}", lambda: self.version() == version, 90, 0.1)
-        wait_for("idle", lambda: self.record()["phase"] == "idle", 30, 0.1)
-        app = self.inspect()
-        assert app["HostConfig"]["RestartPolicy"]["Name"] == "always"
-        assert self.sh("docker ps -a --format '{{.Names}}'").split() == ["app"]
-
-    def record(self):
-        text = self.sh("cat /var/lib/pullet/app.json", check=False)
-        return json.loads(text) if text else {"phase": None}
-
-    def phase(self, *phases):
-        """Waits until the record says one of them."""
-        return wait_for(phases, lambda: self.record()["phase"] in phases, 60, 0.02)
-
-    def show(self, unit, *properties):
-        lines = self.sh(f"systemctl show {unit} " + " ".join("-p " + name for name in properties)).splitlines()
-        return dict(line.split("=", 1) for line in lines)
+    def write(self, path, text):
+        pathlib.Path(f"/proc/{self.init}/root{path}").write_text(text)
 
     def journal(self, *arguments):
         return self.sh("journalctl --no-pager -q " + " ".join(arguments))
@@ -128,6 +85,7 @@ def test_apt_installs_it_and_it_runs(device, registry):
     device.sh("apt-get install -y --no-install-recommends /lab/one.deb")
     state = device.show("pulletd", "ActiveState", "SubState", "User", "NRestarts", "StatusText")
     assert (state["ActiveState"], state["SubState"], state["NRestarts"]) == ("active", "running", "0"), state
+    assert "org.pullet.Agent1" in device.sh("busctl --no-pager list")  # the bus knows the user that is new
     first = device.publish(registry)
     device.configure(registry)
     device.sh("systemctl reload pulletd")
