@@ -285,10 +285,11 @@ static void arm_timer(struct agent *a)
 	int r;
 
 	a->failures = a->round_failed ? a->failures + 1 : 0;
-	if (a->failures)
-		a->due_ms = now + schedule_backoff(a->failures, a->left_half_way, c->interval_ms);
+	if (a->failures && a->left_half_way)
+		a->due_ms = now + schedule_backoff(a->failures, c->interval_ms, a->device);
 	else
-		a->due_ms = schedule_next_poll(now, c->interval_ms, c->jitter_percent, a->device);
+		a->due_ms = schedule_retry_poll(now, a->failures, c->interval_ms, c->jitter_percent,
+						a->device);
 	a->round_failed = a->left_half_way = false;
 	a->timer = sd_event_source_unref(a->timer);
 	r = sd_event_add_time(a->event, &a->timer, CLOCK_BOOTTIME, a->due_ms * 1000, 0, on_timer,

@@ -32,16 +32,24 @@ uint64_t schedule_next_poll(uint64_t now_ms, uint64_t interval_ms, unsigned int 
 	}
 }
 
-uint64_t schedule_backoff(unsigned int failures, bool under_way, uint64_t interval_ms)
+uint64_t schedule_retry_poll(uint64_t now_ms, unsigned int failures, uint64_t interval_ms,
+			     unsigned int jitter_percent, uint64_t device)
+{
+	uint64_t left_out = failures < BACKOFF_MOST_TIMES ? failures : BACKOFF_MOST_TIMES;
+
+	left_out -= left_out > 0;
+	return schedule_next_poll(now_ms + left_out * interval_ms, interval_ms, jitter_percent,
+				  device);
+}
+
+uint64_t schedule_backoff(unsigned int failures, uint64_t interval_ms, uint64_t device)
 {
 	uint64_t wait = BACKOFF_FIRST_MS;
 
-	if (!under_way)
-		return interval_ms *
-		       (failures < BACKOFF_MOST_TIMES ? failures : BACKOFF_MOST_TIMES);
 	for (unsigned int i = 1; i < failures && wait < interval_ms; i++)
 		wait *= 2;
-	return wait < interval_ms ? wait : interval_ms;
+	wait = wait < interval_ms ? wait : interval_ms;
+	return wait - wait / 2 + mix(device ^ mix(failures)) % (wait + 1);
 }
 
 static bool is_in_one(const struct window *windows, size_t n, const struct tm *local)

@@ -11,9 +11,15 @@
 uint64_t schedule_next_poll(uint64_t now_ms, uint64_t interval_ms, unsigned int jitter_percent,
 			    uint64_t device);
 
-/* How long to wait after the nth failure in a row (1, 2, ...). An update under way is taken up again
- * soon (5 s, doubling); a poll that failed waits one interval more each time, four at most. */
-uint64_t schedule_backoff(unsigned int failures, bool under_way, uint64_t interval_ms);
+/* When to try again after the nth failure in a row (1, 2, ...). A poll leaves out one of its places in the
+ * interval more each time, three at most, so that a fleet that fails together does not come back
+ * together. */
+uint64_t schedule_retry_poll(uint64_t now_ms, unsigned int failures, uint64_t interval_ms,
+			     unsigned int jitter_percent, uint64_t device);
+
+/* How long to wait before an update under way is taken up again: 5 s, doubling, an interval at most; each
+ * device by up to half of that sooner or later, another each time. */
+uint64_t schedule_backoff(unsigned int failures, uint64_t interval_ms, uint64_t device);
 
 /* Whether the swap may happen now; reason (static) is set when not. local is NULL while the clock is not
  * set. */

@@ -3,11 +3,15 @@
 
 import datetime
 import itertools
+import os
+import pathlib
+import subprocess
 import time
 
 import pytest
 
-from pullet_image import cohort
+from pullet_image import actor, cohort
+from pullet_lab import Registry
 
 
 class Fleet:
@@ -299,3 +303,44 @@ def test_download_window(house):
     house.check(second)
 
 
+
+
+@pytest.fixture(scope="session")
+def past(tmp_path_factory):
+    """An environment in which it is 1970 for every program."""
+    library = tmp_path_factory.mktemp("past") / "past-clock.so"
+    source = pathlib.Path(__file__).resolve().parents[1] / "lib/past-clock.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
+    options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": options.strip(":")}
+
+
+def test_before_the_clock_is_set(house, fleet, past):
+    """What needs the time waits for it and says so; what does not need it goes on."""
+    _, before = house.up()
+    second = house.publish()
+    for settings, why in (({"download_window": "00:00-24:00"}, "download-window goes by it"),
+                          ({"min_age": "1s"}, "min-age goes by it"),
+                          ({"window": "00:00-24:00"}, "window goes by it")):
+        house.configure(**settings)
+        house.once("deferred", reason="the clock is not set, and " + why, env=past)
+        assert house.engine.inspect("app")["State"] == before["State"]
+    house.configure()
+    assert "seen" not in house.pullet.record("app")
+    fleet.policy(second, not_before="1970-01-01T00:00:01Z")
+    house.once("deferred", reason="the clock is not set, and the rollout goes by it", env=past)
+    house.untouched(before)
+    fleet.policy(second, percent=100)
+    house.once("updated", env=past)
+    house.check(second)
+
+
+def test_certificates_wait_for_the_clock(house, lab, past):
+    """Not yet valid is nothing that went wrong."""
+    house.registry = registry = Registry(lab, f"tls-{house.number}", tls=True)
+    registry.publish(house.repository, "stable", actor("wait"))
+    house.configure(create={"HostConfig": {"NetworkMode": "none"}},
+                    registries={registry.address: {"ca": registry.ca}})
+    house.once("deferred", reason="the clock is not set: ", env=past)
+    assert house.pullet.order("check")[-1]["result"] == "deferred"
+    assert "only a check" in house.pullet.order("check")[-1]["reason"]

@@ -40,10 +40,10 @@ sys.exit(os.waitstatus_to_exitcode(status))
 class Child:
     """One pullet-fetch on a socketpair. proc.pid is the program's own unless measured."""
 
-    def __init__(self, config, measured=False):
+    def __init__(self, config, measured=False, options=()):
         self.ours, theirs = socket.socketpair()
         fd = theirs.fileno()
-        command = [str(PROGRAM), "--config", str(config), "--fd", str(fd)]
+        command = [str(PROGRAM), "--config", str(config), "--fd", str(fd), *options]
         if measured:
             command = ["/usr/bin/python3", "-I", "-S", "-c", LAUNCHER] + command
         self.proc = subprocess.Popen(command, pass_fds=[fd], stdout=subprocess.PIPE,

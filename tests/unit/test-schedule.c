@@ -145,28 +145,88 @@ static void test_fleet(void **state)
 	}
 }
 
+/* The registry is gone from the moment in which the town boots, or for some intervals in between: who asks
+ * in vain and who asks again when it is back comes no closer together. */
+static void outage(uint64_t boot, unsigned int jitter, unsigned int from, unsigned int to)
+{
+	static uint64_t polls[DEVICES * (INTERVALS + 2)];
+	size_t n = 0, left = 0;
+
+	for (uint64_t device = 0; device < DEVICES; device++) {
+		uint64_t at = boot;
+		unsigned int failures = 0;
+
+		for (;;) {
+			at = schedule_retry_poll(at, failures, INTERVAL, jitter, device);
+			if (at >= boot + INTERVALS * INTERVAL)
+				break;
+			polls[n++] = at;
+			failures = at >= boot + from * INTERVAL && at < boot + to * INTERVAL
+					   ? failures + 1
+					   : 0;
+		}
+	}
+	qsort(polls, n, sizeof(polls[0]), compare);
+	for (size_t right = 0; right < n; right++) {
+		while (polls[right] - polls[left] >= INTERVAL / 10)
+			left++;
+		assert_in_range(right - left + 1, 1, DEVICES / 10 * 3 / 2);
+	}
+}
+
+static void test_outage(void **state)
+{
+	(void)state;
+	for (size_t j = 0; j < ARRAY_SIZE(jitters); j++) {
+		outage(30000, jitters[j], 0, 4);
+		outage(30000, jitters[j], 2, 3);
+		outage(30000, jitters[j], 1, 9);
+	}
+}
+
+static void test_retry_poll(void **state)
+{
+	static const unsigned int left_out[] = {0, 0, 1, 2, 3, 3};
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(left_out); i++)
+		assert_true(schedule_retry_poll(12345, i, INTERVAL, 10, 7) ==
+			    schedule_next_poll(12345 + left_out[i] * INTERVAL, INTERVAL, 10, 7));
+	assert_true(schedule_retry_poll(12345, UINT32_MAX, INTERVAL, 10, 7) ==
+		    schedule_next_poll(12345 + 3 * INTERVAL, INTERVAL, 10, 7));
+}
+
+/* Doubling up to the interval, about that for each device, and not the same for all. */
 static void test_backoff(void **state)
 {
 	static const struct {
 		unsigned int failures;
-		bool under_way;
 		uint64_t interval, wait;
 	} rows[] = {
-		{1, false, 60000, 60000},  {2, false, 60000, 120000},
-		{3, false, 60000, 180000}, {4, false, 60000, 240000},
-		{5, false, 60000, 240000}, {UINT32_MAX, false, 60000, 240000},
-		{1, true, 60000, 5000},	   {2, true, 60000, 10000},
-		{3, true, 60000, 20000},   {4, true, 60000, 40000},
-		{5, true, 60000, 60000},   {6, true, 60000, 60000},
-		{1, true, 3000, 3000},	   {UINT32_MAX, true, 60000, 60000},
-		{2, true, 10000, 10000},   {UINT32_MAX, true, 315360000000, 315360000000},
+		{1, 60000, 5000},  {2, 60000, 10000},
+		{3, 60000, 20000}, {4, 60000, 40000},
+		{5, 60000, 60000}, {6, 60000, 60000},
+		{1, 3000, 3000},   {UINT32_MAX, 60000, 60000},
+		{2, 10000, 10000}, {UINT32_MAX, 315360000000, 315360000000},
 	};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		assert_int_equal(
-			schedule_backoff(rows[i].failures, rows[i].under_way, rows[i].interval),
-			rows[i].wait);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t least = UINT64_MAX, most = 0, sum = 0;
+
+		for (uint64_t device = 0; device < DEVICES; device++) {
+			uint64_t wait =
+				schedule_backoff(rows[i].failures, rows[i].interval, device);
+
+			least = wait < least ? wait : least;
+			most = wait > most ? wait : most;
+			sum += wait / 1000;
+		}
+		assert_true(least >= rows[i].wait / 2 && most <= rows[i].wait * 3 / 2 + 1);
+		assert_true(most - least > rows[i].wait * 9 / 10);
+		assert_true(sum > rows[i].wait / 1000 * DEVICES * 19 / 20 - DEVICES &&
+			    sum < rows[i].wait / 1000 * DEVICES * 21 / 20 + DEVICES);
+	}
 }
 
 static void test_gate(void **state)
@@ -217,7 +277,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bounds),	     cmocka_unit_test(test_asked_again),
 		cmocka_unit_test(test_jitter_moves), cmocka_unit_test(test_fleet),
-		cmocka_unit_test(test_backoff),	     cmocka_unit_test(test_gate),
+		cmocka_unit_test(test_backoff),	     cmocka_unit_test(test_outage),
+		cmocka_unit_test(test_retry_poll),   cmocka_unit_test(test_gate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""The rollout policy, asked for by the network half at a registry that misbehaves."""
+
+import json
+
+import pytest
+
+from registryd import Answer, OCI_INDEX, OCI_MANIFEST, index, manifest, on, sha256
+from test_fetch import (Child, basic, check_memory, environment, fetch, raw, registry)  # noqa: F401
+
+TYPE = "application/vnd.pullet.rollout.v1+json"
+TARGET = "sha256:" + "a" * 64
+POLICY = {"version": 1, "sequence": 3, "target": TARGET, "percent": 12.5,
+          "rings": {"canary": {"percent": 100, "not-before": "2026-12-01T12:00:00Z"}}}
+GENERAL = {"sequence": 3, "target": TARGET, "halt": False, "minimum-version": "", "not-before": 0,
+           "points": [0, 125000]}
+
+
+def artifact(body, layers=None, **changes):
+    """The manifest, as oras writes it."""
+    layer = {"mediaType": TYPE, "digest": sha256(body), "size": len(body)}
+    whole = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": TYPE,
+             "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": sha256(b"{}"),
+                        "size": 2},
+             "layers": [layer] if layers is None else layers(layer), **changes}
+    return json.dumps({key: value for key, value in whole.items() if value is not None}).encode()
+
+
+def put(registry, policy=POLICY, blob=None, document=None, **changes):
+    """-> path of the blob"""
+    body = policy if isinstance(policy, bytes) else json.dumps(policy).encode()
+    document = artifact(body, **changes) if document is None else document
+    registry.put("app", "stable.rollout", document, OCI_MANIFEST)
+    path = "/v2/app/blobs/" + sha256(body)
+    registry.hooks.append(on("GET", path, blob or Answer(200, body=body)))
+    return path
+
+
+def ask(fetch, registry, ring=None, image="app:stable", measured=False):
+    child = Child(fetch.config, measured)
+    question = {"op": "rollout", "image": f"{registry.host}/{image}"}
+    try:
+        child.send({**question, "ring": ring} if ring else question)
+        reply = child.receive()
+    finally:
+        out, fetch.stderr = child.end()
+    assert child.proc.returncode == 0, fetch.stderr
+    if measured:
+        fetch.rss_kb = int(out.split()[-1])
+    return reply
+
+
+def fails(fetch, registry, code, *texts):
+    error = ask(fetch, registry, measured=True)["error"]
+    check_memory(fetch)
+    assert error["code"] == code, error
+    for text in texts:
+        assert text in error["text"], error
+    return error
+
+
+def test_policy_is_two_requests(fetch, registry):
+    path = put(registry)
+    assert ask(fetch, registry) == {"rollout": GENERAL}
+    assert [(s.method, s.path) for s in registry.seen] == [
+        ("GET", "/v2/app/manifests/stable.rollout"), ("GET", path)]
+
+
+def test_only_what_concerns_the_ring_leaves(fetch, registry):
+    put(registry)
+    assert ask(fetch, registry, "canary") == {
+        "rollout": {**GENERAL, "points": [0, 1000000], "not-before": 1796126400}}
+    assert ask(fetch, registry, "other") == {"rollout": GENERAL}
+
+
+def test_none(fetch, registry):
+    assert ask(fetch, registry) == {"rollout": None}
+    assert registry.methods() == ["GET"]
+
+
+@pytest.mark.parametrize("image", ["app@" + TARGET, "app:stable@" + TARGET, "app:" + "t" * 121])
+def test_where_none_can_stand_nobody_is_asked(fetch, registry, image):
+    assert ask(fetch, registry, image=image) == {"rollout": None}
+    assert registry.seen == []
+
+
+def test_credentials_go_along(fetch, registry):
+    fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
+    put(registry)
+    ask(fetch, registry)
+    assert {s.authorization for s in registry.seen} == {basic()}
+
+
+@pytest.mark.parametrize("document,why", [
+    (b"", "manifest"),
+    (b"[]", "schemaVersion"),
+    (b"{", "manifest"),
+    (manifest(), "its layer is of type application/vnd.oci.image.layer.v1.tar+gzip"),
+    (artifact(b"", layers=lambda layer: []), "not an artifact with one layer"),
+    (artifact(b"", layers=lambda layer: [layer, layer]), "not an artifact with one layer"),
+    (artifact(b"", layers=lambda layer: layer), "not an artifact with one layer"),
+    (artifact(b"", layers=lambda layer: ["x"]), "its layer is of type ?"),
+    (artifact(b"", artifactType="text/plain"), "an artifact of type text/plain"),
+    (artifact(b"", artifactType=7), "an artifact of type ?"),
+    (artifact(b"", layers=lambda layer: [{**layer, "digest": "sha256:../../../etc/passwd"}]), "digest"),
+    (artifact(b"", layers=lambda layer: [{**layer, "size": -1}]), "size"),
+    (artifact(b"", layers=lambda layer: [{**layer, "size": 20000}]), "20000 bytes, 16384 at most"),
+    (b'{"schemaVersion": 2, "layers": ' + b"[" * 3000 + b"]" * 3000 + b"}", "deep"),
+    (b'{"schemaVersion": 2, "layers": [' + b"{}," * 200000 + b"{}]}", "memory"),
+], ids=range(15))
+def test_not_an_artifact(fetch, registry, document, why):
+    put(registry, document=document)
+    fails(fetch, registry, "EBADMSG", "app:stable.rollout: ", why)
+    assert registry.methods() == ["GET"]
+
+
+def test_index_in_its_place(fetch, registry):
+    registry.put("app", "stable.rollout", index([("linux/arm/v7", manifest())]), OCI_INDEX)
+    fails(fetch, registry, "EBADMSG", "not an artifact")
+
+
+def test_manifest_is_not_what_the_registry_says(fetch, registry):
+    put(registry)
+    registry.hooks.append(on("GET", "/manifests/", Answer(
+        200, {"Content-Type": OCI_MANIFEST, "Docker-Content-Digest": TARGET}, artifact(b"x"))))
+    fails(fetch, registry, "EBADMSG", f"says {TARGET}, sent {sha256(artifact(b'x'))}")
+
+
+@pytest.mark.parametrize("blob,code,why", [
+    (Answer(200, body=json.dumps({**POLICY, "percent": 100}).encode()), "EBADMSG", "something else"),
+    (Answer(200, body=b""), "EBADMSG", "something else"),
+    (Answer(404), "EBADMSG", "lacks its blob"),
+    (Answer(200, body=b" " * 3000000), "EFBIG", ""),
+    (Answer(500), "EREMOTEIO", "failed (500)"),
+    (Answer(403), "EACCES", "refuses us (403)"),
+    (Answer(302, {"Location": "file:///etc/passwd"}), "EPROTO", "redirects"),
+    (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"), "ECONNRESET", ""),
+])
+def test_blob_that_is_none(fetch, registry, blob, code, why):
+    put(registry, blob=blob)
+    fails(fetch, registry, code, "app:stable.rollout: ", why)
+
+
+def test_bytes_that_are_no_policy(fetch, registry):
+    for body in (b"{}", b"[" * 5000, b'{"version": 1, "sequence": 1e400}', b"\xff\xfe", b"\0"):
+        registry.hooks.clear()
+        put(registry, body)
+        fails(fetch, registry, "EBADMSG", "app:stable.rollout is no valid policy: ")
+
+
+def test_busy_registry_says_how_long(fetch, registry):
+    registry.hooks.append(on(answer=Answer(429, {"Retry-After": "77"})))
+    assert fails(fetch, registry, "EBUSY", "Retry-After: 77 s")["retry-after"] == 77
+
+
+def test_blob_behind_a_redirect(fetch, registry):
+    """As cloud registries do; credentials stay behind."""
+    body = json.dumps(POLICY).encode()
+    fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
+    put(registry, blob=Answer(307, {"Location": f"http://localhost:{registry.port}/cdn"}))
+    registry.hooks.append(on("GET", "/cdn", Answer(200, body=body)))
+    assert ask(fetch, registry) == {"rollout": GENERAL}
+    assert registry.seen[-1].path == "/cdn" and registry.seen[-1].authorization is None
+
+
+def test_publishing_is_refused(fetch, registry):
+    child = Child(fetch.config)
+    child.send({"op": "publish", "image": f"{registry.host}/app:stable", "policy": POLICY})
+    reply = child.receive()
+    child.end()
+    assert reply["error"]["code"] == "EPERM" and registry.seen == []
+
+
+def test_upload_that_leads_astray(fetch, registry):
+    """An operator's push to a registry that sends it elsewhere, or nowhere."""
+    for location, why in ((None, "where to upload"), ("ftp://x/", "where to upload")):
+        registry.hooks[:] = [on("POST", "/uploads/", Answer(202, {"Location": location} if location else {}))]
+        child = Child(fetch.config, options=["--publish"])
+        child.send({"op": "publish", "image": f"{registry.host}/app:stable", "policy": POLICY})
+        reply = child.receive()
+        child.end()
+        assert why in reply["error"]["text"], reply
