@@ -9,7 +9,7 @@ import pytest
 
 from conftest import UP
 from pullet_meddler import (
-    ASIDE, CHANGES, CLEANING, DOWN, MADE, ON_TRIAL, PULLING, WON, Meddler, moments)
+    ASIDE, CHANGES, CLEANING, DOWN, MADE, ON_TRIAL, PULLING, TAGGED, WON, Meddler, moments)
 
 
 class Operator:
@@ -46,6 +46,12 @@ class Operator:
             "Image": self.image, "Labels": {"mine": "yes"}, **UP})
         self._post("/containers/app/start")
 
+    def move_out(self):
+        """The same image under a name of his own."""
+        self.remove_all()
+        self._post("/containers/create?name=mine", {"Image": self.image, **UP})
+        self._post("/containers/mine/start")
+
     def start_old(self):
         self._post("/containers/app.prev/start")
 
@@ -59,7 +65,8 @@ class Operator:
 FEW = {
     "stop": (MADE, ON_TRIAL, WON), "restart": (ON_TRIAL,), "pause": (MADE, ON_TRIAL),
     "rename": (PULLING, ON_TRIAL), "remove": (MADE, DOWN, ON_TRIAL, WON), "remove_all": (ASIDE,),
-    "recreate": (DOWN, ON_TRIAL), "start_old": (ON_TRIAL,), "prune": (MADE, DOWN, CLEANING),
+    "recreate": (DOWN, ON_TRIAL), "move_out": (TAGGED,), "start_old": (ON_TRIAL,),
+    "prune": (MADE, DOWN, CLEANING),
 }
 TRIALS = [(deed, moment) for deed, few in FEW.items() for moment in moments(few)]
 
@@ -113,11 +120,13 @@ def test_operator(house, meddler, deed, moment):
     others = {name: state for name, state in engine.containers().items() if name != "app"}
     if deed == "recreate":
         assert inspect["Config"]["Labels"].get("mine") == "yes", told
-    if deed != "rename":
+    if deed == "move_out":
+        assert others == {"mine": "running"}
+    elif deed != "rename":
         assert others == {}
     elif others:  # before anything was decided: the name was free, and that one is his
         assert others == {"mine": "running"} and moment.change <= 4, (others, told)
-    if deed not in ("recreate", "rename", "start_old"):
+    if deed not in ("recreate", "rename", "start_old", "restart"):  # himself he may start two
         assert house.most_running(house.start) == 1
 
 

@@ -48,9 +48,9 @@ class Moment:
 
 
 # One of each phase, and those where least stands on its feet.
-PULLING, MADE, ASIDE, DOWN, ON_TRIAL, WON, CLEANING = MOMENTS = (
+PULLING, MADE, ASIDE, DOWN, ON_TRIAL, WON, TAGGED, CLEANING = (
     Moment(1, False, "pulling"), Moment(3, True, "made"), Moment(6, True, "aside"),
-    Moment(9, False, "down"), Moment(9, True, "on trial"), Moment(10, True, "won"),
+    Moment(9, False, "down"), Moment(9, True, "on trial"), Moment(10, True, "won"), Moment(12, True, "tagged"),
     Moment(13, False, "cleaning"))
 EVERY = tuple(Moment(n, done, f"{'after' if done else 'before'} {n} {text}")
               for n, text in enumerate(CHANGES, 1) for done in (False, True))
@@ -78,13 +78,14 @@ class Meddler(VersionProxy):
         super().stop()
 
     def strike_at(self, moment, deed):
-        """Once. -> a list that has the call in it when it has happened."""
+        """Once; what it returns is as with strike. -> a list that has the call in it by then."""
         struck = []
 
         def strike(call):
             if not struck and moment.is_at(call):
                 struck.append(str(call))
-                deed()
+                return deed()
+            return None
 
         self.strike = strike
         return struck
