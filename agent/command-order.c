@@ -253,9 +253,10 @@ static void on_finished(struct followed *f, struct job *job, const struct client
 	const char *reason = json_get_string(event->result, "reason");
 	bool mine = job->state == JOB_ACCEPTED && streq(event->operation, purpose_name(f->purpose));
 
-	/* What was interrupted has come to its end after all. */
+	/* What was interrupted has come to its end after all; what could not is ordered again. */
 	if (job->state == JOB_LOST && streq(event->operation, purpose_name(PURPOSE_FINISH)))
-		mine = !is_note(f->purpose) && f->purpose != PURPOSE_CHECK;
+		mine = !is_note(f->purpose) && f->purpose != PURPOSE_CHECK &&
+		       !streq_null(json_get_string(event->result, "result"), "failed");
 	if (!mine)
 		return;
 	if (streq_null(reason, RESULT_STOPPED)) {

@@ -331,10 +331,12 @@ def test_daemon_restarts_under_an_order(hanging):
     hanging.pullet.kill9(hanging.process)
     assert "pulletd went away; waiting" in hanging.order.stderr.readline()
     configure(hanging.pullet, "app")
-    hanging.start()
-    out, err = hanging.order.communicate(timeout=60)
+    with hanging.bus.listener() as listener:
+        hanging.start()
+        out, err = hanging.order.communicate(timeout=60)
+        # The first look finds no engine; the order was given again, and this is its end.
+        assert listener.finished("finish") and listener.wait_finished("update")
     assert hanging.order.returncode == 1 and err == "pullet: pulletd is back\n"
-    # The order was given again, and this is its end.
     assert out.startswith("app: failed: ") and "no-engine" in out
 
 
