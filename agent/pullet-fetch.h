@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* pullet-fetch: the network half's main(). It lies in pullet-update's file, since they share most of
- * their code, and goes by its own name. */
+/* pullet-fetch: the network half's main(). It lies in pullet-update's file and goes by its own name. */
 #pragma once
 
 int pullet_fetch(int argc, char **argv);

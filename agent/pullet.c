@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* pullet: the command people type. Arguments, and off to the command. */
+#include "pullet.h"
+
 #include <locale.h>
 #include <stdio.h>
 
@@ -7,7 +9,7 @@
 #include "config.h"
 #include "log.h"
 
-int main(int argc, char **argv)
+int pullet(int argc, char **argv)
 {
 	struct command_options o = {.config = CONFIG_PATH_DEFAULT,
 				    .state_dir = CONFIG_STATE_DIR_DEFAULT};

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* pulletd: arguments, configuration, and off. */
+#include <errno.h>
+
 #include "agent.h"
 #include "log.h"
 #include "options.h"
+#include "pullet.h"
 
 static const char usage[] =
 	"Usage: pulletd [OPTION]...              run as the service\n"
@@ -33,7 +36,7 @@ static int check_arguments(const struct agent_options *o)
 	return 0;
 }
 
-int main(int argc, char **argv)
+static int pulletd(int argc, char **argv)
 {
 	struct agent_options o = {
 		.helper = {.config_path = CONFIG_PATH_DEFAULT,
@@ -72,4 +75,11 @@ int main(int argc, char **argv)
 		}
 	}
 	return agent_run(&o, config);
+}
+
+int main(int argc, char **argv)
+{
+	bool command = streq(program_invocation_short_name, "pullet");
+
+	return command ? pullet(argc, argv) : pulletd(argc, argv);
 }
