@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/random.h>
+#include <time.h>
 #include <systemd/sd-daemon.h>
 
 #include "bus.h"
@@ -27,6 +28,7 @@ struct agent {
 	const struct agent_options *o;
 	struct config *config;
 	struct seat *seats; /* as config->containers */
+	char *config_fault; /* of the last reload; NULL: it was well */
 	struct bus *bus;    /* NULL with --once */
 	sd_event *event;
 	sd_event_source *timer; /* the next round */
@@ -177,6 +179,8 @@ static void take_result(struct agent *a, struct seat *s, json_t *result)
 	const char *what = json_get_string(result, "result");
 
 	a->has_result = true;
+	if (s)
+		s->in_trouble = result_is_bad(result);
 	(void)json_object_del(result, "event");
 	clear_progress(a);
 	if (a->o->once)
@@ -300,10 +304,23 @@ static void arm_timer(struct agent *a)
 		bus_changed(a->bus, &a->seats[i], "NextCheck", NULL);
 }
 
+/* For systemctl status. A point in time, not a span: it stands there until the next look. */
 static void show_rest(struct agent *a)
 {
-	(void)sd_notifyf(0, "STATUS=%zu containers, next look in %" PRIu64 " s",
-			 a->config->n_containers, (a->due_ms - now_ms()) / 1000);
+	time_t due = time(NULL) + (time_t)((a->due_ms - now_ms()) / 1000);
+	_cleanup_free_ char *trouble = NULL;
+	struct tm local;
+	char at[16];
+
+	for (size_t i = 0; i < a->config->n_containers && !trouble; i++) {
+		if (a->seats[i].in_trouble)
+			trouble = xasprintf(", trouble with %s", a->seats[i].config->name);
+	}
+	(void)strftime(at, sizeof(at), "%H:%M:%S", localtime_r(&due, &local));
+	(void)sd_notifyf(0, "STATUS=%s%s%zu container%s%s, next look at %s",
+			 a->config_fault ? a->config_fault : "",
+			 a->config_fault ? "; no update is made; " : "", a->config->n_containers,
+			 a->config->n_containers == 1 ? "" : "s", trouble ? trouble : "", at);
 }
 
 static bool start_turn(struct agent *a)
@@ -319,6 +336,7 @@ static bool start_turn(struct agent *a)
 		end_turn(a);
 		return false;
 	}
+	(void)sd_notifyf(0, "STATUS=%s: %s", a->queue->name, purpose_name(a->queue->purpose));
 	if (s)
 		bus_changed(a->bus, s, "Operation", NULL);
 	return true;
@@ -429,7 +447,9 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_ms() * 1000);
 	if (config_load(a->o->helper.config_path, &fresh, &e) < 0) {
 		log_error("%s; no update is made until that is mended", e.text);
+		replace_string(&a->config_fault, e.text);
 	} else {
+		replace_string(&a->config_fault, NULL);
 		bus_forget_objects(a->bus);
 		take_config(a, fresh);
 		bus_announce_objects(a->bus);
@@ -437,6 +457,8 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 		if (!a->queue)
 			arm_timer(a);
 	}
+	if (!a->queue)
+		show_rest(a);
 	(void)sd_notify(0, "READY=1");
 	return 0;
 }
@@ -515,6 +537,7 @@ int agent_run(const struct agent_options *o, struct config *config)
 		drop_first_turn(&a);
 	(void)sd_event_source_unref(a.timer);
 	(void)sd_event_unref(a.event);
+	free(a.config_fault);
 	free_seats(&a);
 	return a.status;
 }

@@ -27,6 +27,7 @@ struct seat {
 	uint64_t not_before_ms;	 /* its registry asked for that */
 	uint64_t current, total; /* bytes of its image on their way; 0, 0: none are */
 	char *last_result;	 /* the contract's object as text; NULL: none yet */
+	bool in_trouble;	 /* says that result */
 	char *news;		 /* digest that was seen and not taken; NULL: none */
 };
 

@@ -25,6 +25,7 @@ struct bus {
 	struct agent *agent;
 	sd_event *event;
 	sd_event_source *reconnect;
+	bool refused; /* the name, and that was told */
 	uint64_t reconnect_us;
 	sd_bus *bus;
 	bool ready; /* the name is ours */
@@ -404,10 +405,15 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 	if (!e && sd_bus_message_read(reply, "u", &answer) >= 0 && (answer == 1 || answer == 4)) {
 		b->ready = true;
 		b->reconnect_us = RECONNECT_FIRST_US;
+		b->refused = false;
 		return 0;
 	}
-	log_warning("D-Bus: cannot have the name " BUS_NAME ": %s; going on without",
-		    e ? e->message : "another pulletd has it");
+	/* Right after installation the bus may not have read yet that we may. */
+	if (!b->refused)
+		log_warning("D-Bus: cannot have the name " BUS_NAME ": %s; trying again later",
+			    e ? e->message : "another pulletd has it");
+	b->refused = true;
+	reconnect_later(b);
 	return 0;
 }
 

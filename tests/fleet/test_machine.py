@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
+from pullet_deb import SUITE, build, newer  # noqa: E402
 from pullet_follower import Follower  # noqa: E402
 from pullet_lab import Lab, Registry, handle_signals, wait_for  # noqa: E402
 from pullet_machine import Machine  # noqa: E402
@@ -26,18 +28,6 @@ POWER_CUTS = int(os.environ.get("PULLET_CUTS", "3"))
 
 def pytest_configure():
     handle_signals()
-
-
-def build(out, bump=""):
-    source = out / "source"
-    shutil.copytree(TOP, source, ignore=shutil.ignore_patterns(".git", "build*", "out", "__pycache__"))
-    changelog = source / "packaging/debian/changelog"
-    changelog.write_text(changelog.read_text().replace(")", bump + ")", 1))
-    done = subprocess.run([TOP / "packaging/build-deb", "--here", "--source", source, "--out", out],
-                          capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    shutil.rmtree(source)
-    return next(out.glob("pullet_*.deb"))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +46,8 @@ def packages(tmp_path_factory):
     """This version, and the next."""
     if os.environ.get("PULLET_DEBS"):
         return [pathlib.Path(name) for name in os.environ["PULLET_DEBS"].split(":")]
-    return build(tmp_path_factory.mktemp("one")), build(tmp_path_factory.mktemp("two"), "+1")
+    one = build(tmp_path_factory.mktemp("one"))
+    return one, newer(one, tmp_path_factory.mktemp("two"))
 
 
 class Device(Follower, Machine):
@@ -68,13 +59,16 @@ class Device(Follower, Machine):
     def write(self, path, text):
         pathlib.Path(f"/proc/{self.init}/root{path}").write_text(text)
 
+    def status(self):
+        return self.show("pulletd", "StatusText")["StatusText"]
+
     def journal(self, *arguments):
         return self.sh("journalctl --no-pager -q " + " ".join(arguments))
 
 
 @pytest.fixture(scope="module")
 def device(lab, registry, packages):
-    device = Device(lab, "bookworm").start()
+    device = Device(lab, SUITE).start()
     shutil.copy(packages[0], device.shared / "one.deb")
     shutil.copy(packages[1], device.shared / "two.deb")
     yield device
@@ -90,7 +84,7 @@ def test_apt_installs_it_and_it_runs(device, registry):
     device.configure(registry)
     device.sh("systemctl reload pulletd")
     device.settle(first)
-    assert device.show("pulletd", "StatusText")["StatusText"]
+    wait_for("rest", lambda: re.fullmatch(r"1 container, next look at \d\d:\d\d:\d\d", device.status()), 30, 0.1)
 
 
 def test_it_is_locked_in(device):
@@ -133,6 +127,7 @@ def test_reload(device, registry):
     device.sh("systemctl reload pulletd")
     wait_for("the complaint", lambda: "unknown key 'nonsense'" in device.journal("-u pulletd"), 20, 0.1)
     assert device.version()
+    wait_for("it in the status", lambda: re.search("nonsense.*; no update is made", device.status()), 20, 0.1)
     device.etc("pullet/conf.d/app.conf").write_text(good)
     device.sh("systemctl reload pulletd")
     device.settle(device.publish(registry))
@@ -147,6 +142,37 @@ def test_engine_restarts(device, registry):
     device.sh("systemctl start docker.service")
     device.settle(device.publish(registry))
     assert device.show("pulletd", "MainPID")["MainPID"] == pid
+
+
+def test_without_dockers_group(device, registry):
+    """It starts all the same, says what is missing, and goes on when that is there."""
+    device.sh("gpasswd -d pullet docker; systemctl restart pulletd")
+    wait_for("the complaint", lambda: "trouble with app" in device.status(), 30, 0.1)
+    assert "ermission denied" in device.journal("-u pulletd -n 20")
+    device.sh("usermod --append --groups docker pullet; systemctl restart pulletd")
+    device.settle(device.publish(registry))
+
+
+ORDER = "busctl --system call org.pullet.Agent1 /org/pullet/Agent1/container/app org.pullet.Agent1.Container "
+
+
+def test_orders_on_the_system_bus(device):
+    """Anybody may read; orders are for root, and for whom polkit lets."""
+    told = device.sh("busctl --system introspect org.pullet.Agent1 /org/pullet/Agent1/container/app", user="nobody")
+    assert re.search(r"^\.Phase +property +s +\"idle\"", told, re.M) and re.search(r"^\.Hold +method", told, re.M), told
+    assert device.sh(ORDER + "Hold", user="nobody", check=False) is None
+    assert "a password is wanted" in device.sh(ORDER + "Hold 2>&1 || true", user="nobody")
+    held = ("busctl --system get-property org.pullet.Agent1 /org/pullet/Agent1/container/app "
+            "org.pullet.Agent1.Container Held")
+    device.sh(ORDER + "Hold")
+    wait_for("held", lambda: device.sh(held, user="nobody") == "b true\n", 30, 0.1)
+    rules = device.etc("polkit-1/rules.d/50-pullet.rules")
+    rules.write_text('polkit.addRule(function(action, subject) { if (action.id == "org.pullet.agent1.hold" && '
+                     'action.lookup("container") == "app" && subject.user == "nobody") return "yes"; });\n')
+    device.sh("systemctl try-restart polkit")
+    device.sh(ORDER + "Release", user="nobody")
+    wait_for("released", lambda: device.sh(held) == "b false\n", 30, 0.1)
+    rules.unlink()
 
 
 def test_watchdog_bites(device, registry):
