@@ -52,14 +52,8 @@ HAND = "of what an operator does meanwhile, the model asks only that it ends; te
 UNNOTICED = {
     "idle: -": "what comes after the last row is nothing too",
     "prepare: a fetch is written down": "an image that came in an earlier boot is then fetched once more",
-    "prepare: NAME.next is of this pass and this old": "made of an older state of the container: settings are "
-                                                       "not in the model",
-    "prepare: the gate is open": "windows are not in the model",
-    "prepare: the local tag is where it was": "it is put right in the end, later",
     "commit: new is named NAME": "it is, unless an operator renamed it",
     "revert: the local tag is where it was": "it is, unless it came back from commit",
-    "prepare: nobody else's container is in the way": HAND,
-    "trial: nobody took its place": HAND,
     "trial: new exists": HAND,
     "commit: new exists": HAND,
     "revert: there is a way back": HAND,

@@ -137,7 +137,8 @@ unsigned tries : 2, real_starts : 3;
 /* Promises: always 0. */
 bit two_run, nothing_startable, nothing_serves, started_uncounted, too_many_starts, verdict_changed,
 	rejected_tried_again, torn_on_trial, work_while_down, cut_off, left_over, wrong_policy, wrong_release,
-	wrong_tag, not_kept, engine_refused, not_finished, image_left, head_differs, record_differs;
+	wrong_tag, not_kept, engine_refused, not_finished, image_left, gate_missed,
+	stale_on_trial, obstructed, head_differs, record_differs;
 
 hidden byte mutant; /* which mistake is in the table; 0: none */
 c_code { \#include "plan-agree.c" };
@@ -580,7 +581,11 @@ inline write_trial()
 		sentence = 0;
 		torn_on_trial = new_torn && !lost_ever;
 		rejected_tried_again = tries > 0 && !lost_ever && !touched;
-		tries = 1
+		tries = 1;
+		gate_missed = !gate_open;
+		stale_on_trial = !created[0] || made_of[0] != old_one[0] || (followed && !created[1]);
+		obstructed = exists(another);
+		wrong_tag = exists(old_one[0]) && box[old_one[0]].image == OLD && tag == NEW && !lost_ever
 	}
 }
 
@@ -882,7 +887,8 @@ inline check()
 	assert(!too_many_starts); assert(!verdict_changed); assert(!rejected_tried_again);
 	assert(!torn_on_trial); assert(!work_while_down); assert(!cut_off); assert(!left_over);
 	assert(!wrong_policy); assert(!wrong_release); assert(!wrong_tag); assert(!not_kept);
-	assert(!engine_refused); assert(!not_finished); assert(!image_left); assert(!record_differs)
+	assert(!engine_refused); assert(!not_finished); assert(!image_left); assert(!record_differs);
+	assert(!gate_missed); assert(!stale_on_trial); assert(!obstructed)
 }
 
 inline setup()
