@@ -10,10 +10,10 @@
         device.write("/etc/pullet/conf.d/app.conf", text)
         device.sh("systemctl start pulletd")                       # enabled in a clone, and not started yet
 
-    device.sh(script, check=True, timeout=600)   through the guest's agent, not its network; standard error with it
+    device.sh(script, check=True, timeout=PATIENCE)   through the guest's agent, not its network; standard error with it
     device.write(path, text or bytes, mode=0o644)
     device.journal()                the entries so far, as dicts (JOURNAL_FIELDS of pullet_debian), over all boots
-    device.wait_journal(condition, seconds=600, since=0)   the first entry at or after that index which fulfils it
+    device.wait_journal(condition, seconds=PATIENCE, since=0)   the first entry at or after that index which fulfils it
     device.shape(rate="64kbit", delay="300ms")    the link, both ways;  device.unshape()
     device.cut_off(), device.reconnect()          the cable is out, and in again
     device.power_cut()              the plug is pulled: what the guest had not written to its disk is lost
@@ -53,7 +53,7 @@ from pullet_lab import LabError, stop_process, tail, wait_for
 TOP = pathlib.Path(__file__).resolve().parents[2]
 HOST = "10.0.2.2"  # this machine, as a guest of qemu's user network sees it
 PLATFORMS = {"arm64": "linux/arm64", "armhf": "linux/arm/v7"}
-PATIENCE = 900.0  # for a boot under emulation on a busy machine
+PATIENCE = 3600.0  # for a boot under emulation on a busy machine
 EMULATORS = {"arm64": ["qemu-system-aarch64", "-cpu", "max,pauth-impdef=on"],
              "armhf": ["qemu-system-arm", "-cpu", "cortex-a7"]}
 NICE = os.environ.get("PULLET_NICE", "5")  # others may work on this machine
@@ -347,7 +347,7 @@ class Device:
 
     def shut_down(self):
         """As an operator does it."""
-        with contextlib.suppress(DeviceError):
+        with contextlib.suppress(DeviceError, OSError):  # it has no answer
             self.agent.command("guest-shutdown", mode="powerdown")
         self._cpu_before = self.cpu_seconds()
         self.process.wait(PATIENCE)
@@ -385,7 +385,7 @@ class Device:
 
     # What goes on in it
 
-    def sh(self, script, check=True, timeout=600):
+    def sh(self, script, check=True, timeout=PATIENCE):
         """Runs script in the machine. -> its output, standard error with it; None if it failed and check is off."""
         status, out = self._execute(script, timeout)
         if status and check:
