@@ -57,21 +57,23 @@ class Endless:
 
 
 class Dribble:
-    """A byte a second, until the test is over."""
+    """What is behind the front, a byte a second, until the test is over."""
 
-    def __init__(self):
-        self.begun, self.over = threading.Event(), threading.Event()
+    def __init__(self, front):
+        self.front, self.begun, self.over = front, threading.Event(), threading.Event()
 
     def __call__(self, seen):
-        return Answer(raw=self.send)
+        body = self.front.serve(seen).body
+        return Answer(raw=lambda connection: self.send(connection, body))
 
-    def send(self, connection):
+    def send(self, connection, body):
         with contextlib.suppress(OSError):
-            connection.sendall(head(200, Content_Length=4096))
-            while not self.over.is_set():
-                connection.sendall(b"x")
+            connection.sendall(head(200, Content_Length=len(body)))
+            for i in range(len(body)):
+                connection.sendall(body[i:i + 1])
                 self.begun.set()
-                self.over.wait(1)
+                if self.over.wait(1):
+                    break
 
 
 def behave(house, front, second):
@@ -194,7 +196,7 @@ def test_layer_without_end(house, front, length):
 
 def test_one_byte_a_second(house, front):
     """The pull stands still, the container runs; who wants to stop is not kept waiting."""
-    dribble = Dribble()
+    dribble = Dribble(front)
     _, before = house.up()
     second = house.publish()
     front.hooks.append(to_engine("/blobs/", dribble))
@@ -213,7 +215,7 @@ def test_one_byte_a_second(house, front):
 
 @pytest.mark.skipif(os.environ.get("PULLET_EVERY_MOMENT") != "1", reason="takes a quarter of an hour")
 def test_one_byte_a_second_is_given_up(house, front):
-    dribble = Dribble()
+    dribble = Dribble(front)
     _, before = house.up()
     house.publish()
     front.hooks.append(to_engine("/blobs/", dribble))
