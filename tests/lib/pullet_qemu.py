@@ -501,10 +501,12 @@ class Golden:
         self._lock = None
         while not self.directory.is_dir() or not self._lock:
             self._lock = open(f"{self.directory}.lock", "w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            fcntl.flock(self._lock, fcntl.LOCK_SH)  # for as long as we live, beside others that use it
             if not self.directory.is_dir():
-                self._make(debs, setup)
-            fcntl.flock(self._lock, fcntl.LOCK_SH)  # for as long as we live
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+                if not self.directory.is_dir():
+                    self._make(debs, setup)
+                fcntl.flock(self._lock, fcntl.LOCK_SH)
         self._remove_others()
 
     def _make(self, debs, setup):
