@@ -143,10 +143,11 @@ class Fleet:
     # -- what the story does to a device
 
     def start_all(self, interval):
-        """Side by side."""
-        with concurrent.futures.ThreadPoolExecutor(len(self.devices)) as pool:
-            for job in [pool.submit(self._start, device, interval) for device in self.devices]:
-                job.result()
+        with self._side_by_side() as pool:
+            list(pool.map(lambda device: self._start(device, interval), self.devices))
+
+    def _side_by_side(self):
+        return concurrent.futures.ThreadPoolExecutor(len(self.devices))
 
     def _start(self, device, interval):
         self.tell(device, {"kind": "power-on"})
@@ -256,8 +257,10 @@ class Fleet:
     def run_json(self, **words):
         self.sample()
         self.collect()
-        ends = [device.end(self.digests) for device in self.devices]
-        return {**words, "ended": self.now(), "policies": self.policies,
+        ended = self.now()
+        with self._side_by_side() as pool:
+            ends = list(pool.map(lambda device: device.end(self.digests), self.devices))
+        return {**words, "ended": ended, "policies": self.policies,
                 "versions": [{"name": version.name, "digest": version.digest, "t": version.published_at} for version in self.versions],
                 "devices": [{"name": device.name, "machine_id": device.machine_id, "link": device.words, "cohorts": device.cohorts,
                              "events": self._ordered(device), "traffic": device.traffic, "end": end}
