@@ -400,7 +400,7 @@ class Device:
             pid = agent.command(
                 "guest-exec", path="/bin/sh", arg=["-euc", "exec 2>&1\n" + script],
                 env=["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "SYSTEMD_PAGER=",
-                     "DEBIAN_FRONTEND=noninteractive"], **{"capture-output": True})["pid"]
+                     "DEBIAN_FRONTEND=noninteractive", f"SYSTEMD_BUS_TIMEOUT={PATIENCE:.0f}"], **{"capture-output": True})["pid"]
             end, pause = time.monotonic() + timeout, 0.02
             while True:
                 answer = agent.command("guest-exec-status", pid=pid)
