@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "copied.h"
+#include "layers.h"
 #include "log.h"
 #include "podman.h"
 #include "recreate.h"
@@ -95,6 +96,7 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 {
 	_cleanup_free_ char *pinned = ref_pinned(h->sight.ref, &r->target.digest);
 	_cleanup_json_ json_t *image = NULL;
+	size_t layers = 0;
 	int q = 0;
 
 	/* Present means whole as long as the machine stayed up; only the disk may lag behind. */
@@ -104,7 +106,8 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
 				 pinned);
 	else
-		q = engine_pull(h->sight.engine, h->sight.ref, h->verified, &h->pull, ret_error);
+		q = engine_pull(h->sight.engine, h->sight.ref, h->verified, &h->pull, &layers,
+				ret_error);
 	if (q == 0)
 		q = engine_inspect_image(h->sight.engine, w->image[0] ? w->image : pinned, &image,
 					 ret_error);
@@ -112,7 +115,9 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 		q = check_image(h, image, r, w, ret_error);
 	if (q == 0) {
 		m->fetched = true;
-		m->drop_tried = false;
+		m->drop_tried &= w->image[0] != '\0';
+		m->unvouched = (m->doubted || !streq(r->boot_id, w->boot_id)) &&
+			       !layers_are_vouched(h->sight.engine, image, layers);
 	}
 	return q;
 }
@@ -366,6 +371,8 @@ static int act_create(const struct hands *h, const struct record *r, const struc
 	if (q < 0)
 		return q;
 	q = create_and_connect(h, h->sight.name, &plan, ret_error);
+	/* Its own files in the engine's store are as torn by a power cut as any layer. */
+	sync();
 	/* Without a place to go back to it stays: the engine takes no name from an image in use. */
 	if (move && w->tag[0])
 		t = put_tag(h, w->tag, &tag_error);
@@ -386,6 +393,7 @@ static int act_create_follower(const struct hands *h, const struct party *p, con
 
 	if (q == 0)
 		q = create_and_connect(h, p->name, &plan, ret_error);
+	sync();
 	if (q == 0)
 		note_created(p->did, p->old);
 	return q;
@@ -476,6 +484,20 @@ static int act_start_old(const struct hands *h, const struct world *w, struct me
 	return r;
 }
 
+/* A crash while NAME.next was made may have left the local tag on it, and with a name it would stay. */
+static int act_drop_target(const struct hands *h, const struct record *r, const struct world *w,
+			   struct memory *m)
+{
+	bool on_it = w->broken ? !w->tag[0] : streq(w->tag, w->image);
+	struct error ignored;
+
+	if (r->phase == PHASE_PREPARE && on_it && h->sight.ref->tag &&
+	    !streq(w->old.image, w->image))
+		(void)!put_tag(h, w->old.image, &ignored);
+	m->damaged = false;
+	return drop_image(h, &r->target, &m->drop_tried);
+}
+
 static int act_keep_old(const struct hands *h, const struct world *w, struct error *ret_error)
 {
 	return engine_tag(h->sight.engine, w->old.image, WORLD_KEEP_REPOSITORY, h->sight.name,
@@ -494,7 +516,7 @@ static int do_step(const struct hands *h, struct step step, const struct record 
 	case ACT_FETCH:
 		return act_fetch(h, r, w, m, ret_error);
 	case ACT_DROP_TARGET:
-		return drop_image(h, &r->target, &m->drop_tried);
+		return act_drop_target(h, r, w, m);
 	case ACT_CREATE:
 		return step.party ? act_create_follower(h, &p, r, w, ret_error)
 				  : act_create(h, r, w, m, ret_error);

@@ -17,6 +17,7 @@ struct pull {
 	struct json_stream stream;
 	struct error *error;
 	bool finished;
+	size_t complete;
 	struct {
 		char id[16];
 		uint64_t first, current, total; /* first: containerd goes on behind what it has */
@@ -79,10 +80,12 @@ static int on_pull_object(void *userdata, json_t *object)
 		return 0;
 	/* Docker's last word, and podman's. */
 	p->finished = after_prefix(status, "Status: ") || streq(status, "Download complete");
-	if (streq(status, "Pull complete"))
+	if (streq(status, "Pull complete")) {
+		p->complete++;
 		sync();
-	else if (id && streq(status, "Downloading"))
+	} else if (id && streq(status, "Downloading")) {
 		return note_progress(p, id, json_object_get(object, "progressDetail"));
+	}
 	return 0;
 }
 
@@ -94,7 +97,7 @@ static int on_pull_data(void *userdata, const char *data, size_t n)
 }
 
 int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
-		const struct pull_options *o, struct error *ret_error)
+		const struct pull_options *o, size_t *ret_layers, struct error *ret_error)
 {
 	_cleanup_free_ char *repository = ref_repository(ref), *from = engine_escape(repository);
 	const char *digest = verified_digest(v)->text;
@@ -132,6 +135,7 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 	if (r < 0)
 		return error_prefix(ret_error, "pull %s@%s", repository, digest);
 	sync();
+	*ret_layers = p->complete;
 	return 0;
 }
 

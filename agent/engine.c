@@ -267,6 +267,13 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 	return 0;
 }
 
+int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)
+{
+	struct call c = {.method = "GET", .path = "/images/json", .what = "list images"};
+
+	return call(e, &c, ret, ret_error);
+}
+
 int engine_changes(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
 {
 	_cleanup_free_ char *path = xasprintf("/containers/%s/changes", id);

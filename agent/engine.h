@@ -36,6 +36,7 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 int engine_list(struct engine *e, json_t **ret, struct error *ret_error) warn_unused;
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 			 struct error *ret_error) warn_unused;
+int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error) warn_unused;
 int engine_changes(struct engine *e, const char *id, json_t **ret,
 		   struct error *ret_error) warn_unused;
 /* What one path in a container is, links not followed: {"mode":as Go has it,"mtime":..,"size":..}. */
@@ -54,10 +55,12 @@ struct pull_options {
 
 /* Pulls by digest and syncs every file system on each finished layer and at the end: without it a
  * power cut after a successful pull leaves an image that neither starts nor heals by pulling again.
- * Errors inside the 200 stream are errors here; -EFBIG: the registry sent more than there is, which the
- * engine itself takes until the disk is full. */
+ * ret_layers: how many were brought; the engine had the others. Errors inside the 200 stream are errors
+ * here; -EFBIG: the registry sent more than there is, which the engine itself takes until the disk is
+ * full. */
 int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
-		const struct pull_options *o, struct error *ret_error) warn_unused;
+		const struct pull_options *o, size_t *ret_layers,
+		struct error *ret_error) warn_unused;
 
 /* Points repository:tag at the image. */
 int engine_tag(struct engine *e, const char *image, const char *repository, const char *tag,

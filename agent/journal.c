@@ -30,6 +30,8 @@ static const struct message results[] = {
 	{0},
 };
 
+#define STORE_DAMAGED_ID "78b74617e40149b08826eb08334f3778"
+
 static const char *find_id(const struct message *messages, const char *what)
 {
 	for (const struct message *m = messages; m->what; m++) {
@@ -37,6 +39,14 @@ static const char *find_id(const struct message *messages, const char *what)
 			return m->id;
 	}
 	return NULL;
+}
+
+/* A failure of its own: what to do about it is something else. */
+static const char *id_of_result(const char *what, const char *reason)
+{
+	if (what && reason && streq(what, "failed") && after_prefix(reason, RESULT_STORE_DAMAGED))
+		return STORE_DAMAGED_ID;
+	return what ? find_id(results, what) : NULL;
 }
 
 static void write_entry(enum log_level level, const char *id, const char *container,
@@ -70,6 +80,6 @@ void journal_result(const json_t *result)
 		level = LOG_LEVEL_DEBUG;
 	else if (result_is_bad(result))
 		level = LOG_LEVEL_ERROR;
-	write_entry(level, what ? find_id(results, what) : NULL, container ? container : "", "idle",
-		    to ? to : "", text);
+	write_entry(level, id_of_result(what, json_get_string(result, "reason")),
+		    container ? container : "", "idle", to ? to : "", text);
 }

@@ -8,6 +8,7 @@
 #include "news.h"
 #include "pass-internal.h"
 #include "room.h"
+#include "store.h"
 
 static void drop_next(struct pass *p, const struct container_view *new)
 {
@@ -66,7 +67,7 @@ static int image_is_present(struct pass *p, const struct digest *d, bool *ret,
 	int r = engine_inspect_image(p->hands.sight.engine, pinned, &j, ret_error);
 
 	*ret = r == 0;
-	return r == -ENOENT ? 0 : r;
+	return r == -ENOENT || (r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED) ? 0 : r;
 }
 
 /* 1 when there is none: the result has the numbers. */
@@ -89,6 +90,8 @@ static int begin(struct pass *p, struct error *ret_error)
 				      digest_eq(&p->record.target.digest, &target.digest);
 	int r = begun ? 0 : pass_abandon(p, ret_error);
 
+	/* Nobody knows what went on before, and how it ended; or it did not end well. */
+	p->memory.doubted = p->recovered || digest_eq(&target.digest, &p->record.damage.digest);
 	if (r == 0)
 		r = image_is_present(p, &target.digest, &present, ret_error);
 	if (r == 0 && !present)
@@ -124,6 +127,19 @@ static int refuse_rejected(struct pass *p, const struct rejected *x, struct erro
 	p->result->to = target.digest;
 	p->told_before = true;
 	return error_set(ret_error, -EKEYREJECTED, "this digest was rejected before: %s", reason);
+}
+
+/* It goes on being the store's fault; nothing is written, and nothing stopped for one more try. */
+static int refuse_hopeless(struct pass *p, struct error *ret_error)
+{
+	const char *said = after_prefix(p->record.last_error, RESULT_STORE_DAMAGED ": ");
+
+	p->told_before = true;
+	p->result->to = p->reply.digest;
+	return error_set(ret_error, -EIO,
+			 RESULT_STORE_DAMAGED ": %.400s; it is tried again after a reboot, or once "
+					      "that is mended: pullet retry %s",
+			 said ? said : "the engine cannot keep the image", p->c->name);
 }
 
 /* What is here already needs no registry, unless a rollout may have been halted meanwhile. */
@@ -171,6 +187,8 @@ int pass_check(struct pass *p, struct error *ret_error)
 	rejected = news_rejected(&p->record, &p->reply);
 	if (rejected)
 		return refuse_rejected(p, rejected, ret_error);
+	if (record_is_hopeless(&p->record, &p->reply.digest, p->world.boot_id))
+		return refuse_hopeless(p, ret_error);
 	p->result->to = p->reply.digest;
 	why = p->o->purpose == PURPOSE_CHECK ? NULL : news_left_alone(&p->world.old);
 	r = why ? 1 : pass_may_take(p, &p->reply.digest, ret_error);

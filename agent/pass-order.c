@@ -16,12 +16,15 @@ static void finish_retry(struct pass *p)
 {
 	size_t n = p->record.n_rejected;
 
-	if (n == 0)
+	if (n == 0 && digest_is_set(&p->record.damage.digest))
+		pass_finish(p, OUTCOME_DEFERRED, "the engine's store is tried again");
+	else if (n == 0)
 		pass_finish(p, OUTCOME_DEFERRED, "nothing was rejected");
 	else
 		pass_finish(p, OUTCOME_DEFERRED, "%zu rejected digest%s forgotten", n,
 			    n == 1 ? " is" : "s are");
 	p->record.n_rejected = 0;
+	p->record.damage = (struct damage){0};
 	p->record.last_error[0] = '\0';
 }
 
@@ -30,7 +33,9 @@ int pass_note(struct pass *p, struct error *ret_error)
 	struct record *r = &p->record;
 	enum purpose purpose = p->o->purpose;
 	bool hold = purpose == PURPOSE_HOLD;
-	bool changed = purpose == PURPOSE_RETRY ? r->n_rejected > 0 : r->held != hold;
+	bool changed = purpose == PURPOSE_RETRY
+			       ? r->n_rejected > 0 || digest_is_set(&r->damage.digest)
+			       : r->held != hold;
 
 	p->result->from = p->result->to = r->current.digest;
 	if (purpose == PURPOSE_RETRY) {

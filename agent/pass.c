@@ -9,6 +9,7 @@
 #include "followers.h"
 #include "log.h"
 #include "news.h"
+#include "store.h"
 
 #define PASS_ACTIONS_MAX 300 /* far more than any way through the table needs */
 #define PASS_MISSES_MAX	 3   /* times the world may change between look and act */
@@ -25,13 +26,19 @@ void pass_finish(struct pass *p, enum outcome outcome, const char *fmt, ...)
 	va_end(ap);
 }
 
+static bool tells_of_damage(const struct error *e)
+{
+	return e->code != -EKEYREJECTED && !after_prefix(e->text, RESULT_STORE_DAMAGED) &&
+	       store_judge(e->text, 0) == STORE_DAMAGED;
+}
+
 static void finish_error(struct pass *p, const struct error *e)
 {
 	if (e->code == -ECANCELED)
 		pass_finish(p, OUTCOME_DEFERRED, RESULT_STOPPED);
 	else
-		pass_finish(p, e->code == -EKEYREJECTED ? OUTCOME_REFUSED : OUTCOME_FAILED, "%s",
-			    e->text);
+		pass_finish(p, e->code == -EKEYREJECTED ? OUTCOME_REFUSED : OUTCOME_FAILED, "%s%s",
+			    tells_of_damage(e) ? RESULT_STORE_DAMAGED ": " : "", e->text);
 }
 
 void pass_announce_phase(struct pass *p)
@@ -220,6 +227,35 @@ static int take_step(struct pass *p, struct step step, int64_t looked_ns, struct
 	return r;
 }
 
+/* The engine cannot give back what it took: once a pass the image is brought anew, then we are at our
+ * wits' end. The old container runs on. */
+static bool may_repair(struct pass *p, enum action action, const struct error *e)
+{
+	struct error ignored;
+
+	if (p->record.phase != PHASE_PREPARE || !tells_of_damage(e) || p->record.rollback ||
+	    (action != ACT_FETCH && action != ACT_CREATE))
+		return false;
+	record_damage(&p->record, p->world.boot_id);
+	if (p->repaired) {
+		(void)!pass_save(p, &ignored);
+		return false;
+	}
+	log_warning("%s: %s; removing the image and pulling it again", p->c->name, e->text);
+	p->repaired = p->memory.damaged = true;
+	return true;
+}
+
+/* Made from a torn image, it cannot even be looked at. */
+static void remove_next(struct pass *p)
+{
+	_cleanup_free_ char *name = world_slot_name(p->c->name, SLOT_NEXT);
+	struct error ignored;
+
+	(void)!engine_remove(p->hands.sight.engine, name, &ignored);
+	p->memory.party[0].created = false;
+}
+
 static void settle(struct pass *p, int64_t looked_ns)
 {
 	const char *id = view_exists(&p->world.old) ? p->world.old.id : p->world.new.id;
@@ -249,6 +285,11 @@ static int work(struct pass *p, struct error *ret_error)
 			looked_ns = wall_ns();
 			looked = phase;
 			r = world_look(&p->hands.sight, &p->record, parts, &p->world, ret_error);
+			if (r < 0 && p->memory.party[0].created &&
+			    may_repair(p, ACT_CREATE, ret_error)) {
+				remove_next(p);
+				continue;
+			}
 			if (r < 0)
 				return r;
 		}
@@ -273,6 +314,10 @@ static int work(struct pass *p, struct error *ret_error)
 		if ((r == -ENOENT || r == -EEXIST) && step.action != ACT_FETCH &&
 		    ++misses <= PASS_MISSES_MAX) {
 			settle(p, looked_ns);
+			parts = WORLD_WHOLE;
+			continue;
+		}
+		if (r < 0 && may_repair(p, step.action, ret_error)) {
 			parts = WORLD_WHOLE;
 			continue;
 		}

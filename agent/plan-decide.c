@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #include "plan.h"
+#include "result.h"
+#include "store.h"
 
 static int64_t downtime_ms(int64_t down_ns, int64_t up_ns)
 {
@@ -37,10 +39,33 @@ static void decide_commit(struct record *r, const struct world *w)
 		r->downtime_ms = downtime_ms(w->old.finished_ns, w->new.started_ns);
 }
 
+/* Torn by the power, or a bad release? What was brought whole in this boot is not torn, unless the engine
+ * says so. */
+static bool store_is_to_blame(const struct record *r, const struct memory *m, const struct world *w)
+{
+	switch (store_judge(m->reason, w->new.state == STATE_EXITED ? w->new.exit_code : 0)) {
+	case STORE_SILENT:
+		return false;
+	case STORE_DOUBTFUL:
+		return !streq(r->boot_id, w->boot_id) && !r->rollback;
+	case STORE_DAMAGED:
+		return true;
+	}
+	return false;
+}
+
 static void decide_revert(struct record *r, const struct memory *m, const struct world *w)
 {
 	r->phase = PHASE_REVERT;
 	r->blame = view_exists(&w->new) && !view_exists(&w->obstacle) && !m->blameless;
+	if (r->blame && store_is_to_blame(r, m, w)) {
+		r->blame = false;
+		r->target.brought = true; /* to be replaced by a whole one */
+		record_damage(r, w->boot_id);
+		(void)snprintf(r->reason, sizeof(r->reason), RESULT_STORE_DAMAGED ": %.450s",
+			       m->reason);
+		return;
+	}
 	if (view_exists(&w->obstacle))
 		(void)snprintf(r->reason, sizeof(r->reason), "somebody made another container %s",
 			       w->obstacle_name);
@@ -61,6 +86,7 @@ static void decide_idle(struct record *r, const struct world *w)
 		if (!digest_eq(&r->current.digest, &r->target.digest))
 			r->previous = r->current;
 		r->current = r->target;
+		r->damage = (struct damage){0};
 		r->last_error[0] = '\0';
 		if (r->rollback)
 			record_reject(r, &r->previous, PLAN_ROLLED_BACK);
@@ -75,13 +101,28 @@ static void decide_idle(struct record *r, const struct world *w)
 	r->phase = PHASE_IDLE;
 }
 
+static void decide_fetch(struct record *r, const struct memory *m, const struct world *w)
+{
+	bool clean = m->drop_tried || streq(r->boot_id, w->boot_id);
+
+	r->synced = false;
+	(void)snprintf(r->boot_id, sizeof(r->boot_id), "%s", clean ? w->boot_id : "");
+}
+
+static void decide_synced(struct record *r, const struct memory *m, const struct world *w)
+{
+	r->synced = true;
+	if (m->fetched)
+		(void)snprintf(r->boot_id, sizeof(r->boot_id), "%s",
+			       m->unvouched ? "" : w->boot_id);
+}
+
 void plan_decide(struct record *r, struct memory *m, enum action decision, const struct world *w)
 {
 	if (decision == ACT_DECIDE_FETCH) {
-		r->synced = false;
-		(void)snprintf(r->boot_id, sizeof(r->boot_id), "%s", w->boot_id);
+		decide_fetch(r, m, w);
 	} else if (decision == ACT_DECIDE_SYNCED) {
-		r->synced = true;
+		decide_synced(r, m, w);
 	} else if (decision == ACT_DECIDE_TRIAL) {
 		decide_trial(r, w);
 	} else if (decision == ACT_DECIDE_START) {

@@ -64,16 +64,24 @@ static bool same_boot(const struct situation *s)
 }
 
 /* Pulled, not known to be synced, and then the power went: looks whole and may be torn; pulling
- * again would not mend it (research: security-reliability 6b). */
+ * again would not mend it. The same with single layers of a pull that was cut short: the next one finds
+ * them there and takes them for whole. */
 static bool image_is_no_torso(const struct situation *s)
 {
-	return !image_is_here(s) || s->r->synced || !s->r->target.brought || same_boot(s) ||
-	       s->m->fetched || s->m->drop_tried;
+	/* A torn one that the engine sees to be torn. */
+	if (s->m->damaged || (s->w->broken && !s->m->drop_tried))
+		return false;
+	if (!image_is_here(s) || s->r->synced || !s->r->target.brought || s->m->drop_tried)
+		return true;
+	return s->m->fetched ? !s->m->unvouched : same_boot(s);
 }
 
+/* Once it was here and is dropped, nothing half written is left of it. */
 static bool fetch_is_written(const struct situation *s)
 {
-	return image_is_here(s) || (!s->r->synced && same_boot(s));
+	bool doubted = !s->r->boot_id[0] && !s->m->drop_tried;
+
+	return image_is_here(s) || (!s->r->synced && (same_boot(s) || doubted));
 }
 
 static bool image_is_ready(const struct situation *s)
@@ -284,8 +292,7 @@ static const struct row table[] = {
 	{{PHASE_IDLE, "-", ACT_NOTHING, ONE}, never},
 
 	{{PHASE_PREPARE, "nobody else's container is in the way", ACT_REFUSE, ONE}, way_is_free},
-	{{PHASE_PREPARE, "the image was not cut short by a power cut", ACT_DROP_TARGET, ONE},
-	 image_is_no_torso},
+	{{PHASE_PREPARE, "the image is not torn", ACT_DROP_TARGET, ONE}, image_is_no_torso},
 	{{PHASE_PREPARE, "a fetch is written down", ACT_DECIDE_FETCH, ONE}, fetch_is_written},
 	{{PHASE_PREPARE, "the image is here and synced", ACT_FETCH, ONE}, image_is_ready},
 	{{PHASE_PREPARE, "that is written down", ACT_DECIDE_SYNCED, ONE}, sync_is_written},

@@ -59,9 +59,12 @@ struct party_memory {
 /* What this pass remembers beside the record. All false after a crash, and that is always safe. */
 struct memory {
 	struct party_memory party[PARTIES_MAX];
-	bool fetched;	  /* the image was pulled and synced by this pass */
-	bool counted;	  /* a start of the new one is written down and not made yet */
-	bool drop_tried;  /* target's image: removed, or in use by somebody else */
+	bool fetched;	 /* the image was pulled and synced by this pass */
+	bool doubted;	 /* what lies in the engine already may be torn, whatever the record says */
+	bool unvouched;	 /* fetched, but with layers from there that no other image has */
+	bool damaged;	 /* the engine's store could not give the image back; it is to be dropped */
+	bool counted;	 /* a start of the new one is written down and not made yet */
+	bool drop_tried; /* target's image: removed, or in use by somebody else */
 	bool older_tried; /* the older image, likewise */
 	bool tag_tried;	  /* the local tag had no place before, and somebody uses it now */
 	bool gate_open;	  /* window and hold allow the swap now */
@@ -81,7 +84,8 @@ struct step plan_next(const struct record *r, const struct world *w, const struc
 /* Carries a decision out on the record, which the caller then saves before anything else. */
 void plan_decide(struct record *r, struct memory *m, enum action decision, const struct world *w);
 
-/* Begins an update: idle or prepare becomes prepare for this target; who follows is in r already. */
+/* Begins an update: idle or prepare becomes prepare for this target; who follows is in r already.
+ * boot_id as in the record. */
 void plan_begin(struct record *r, const struct release *target, const char *boot_id);
 
 /* The same for the version before, which is in the engine: what runs now goes to the rejected ones when

@@ -76,15 +76,23 @@ static json_t *followers_to_json(const struct record *r)
 	return list;
 }
 
+static json_t *damage_to_json(const struct damage *d)
+{
+	if (!digest_is_set(&d->digest))
+		return json_null();
+	return json_pack("{s:s, s:s, s:i}", "digest", d->digest.text, "boot_id", d->boot_id,
+			 "tries", (int)d->tries);
+}
+
 /* NULL when a text is not UTF-8: what could not be read back must not be written. */
 static json_t *record_to_json(const struct record *r)
 {
-	json_t *j =
-		json_pack("{s:i, s:s, s:o, s:o, s:o, s:b, s:o, s:I}", "version", RECORD_VERSION,
-			  "phase", phase_name(r->phase), "current", release_to_json(&r->current),
-			  "previous", release_to_json(&r->previous), "rejected",
-			  rejected_to_json(r), "held", r->held, "last_error",
-			  string_or_null(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms);
+	json_t *j = json_pack(
+		"{s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:I}", "version", RECORD_VERSION, "phase",
+		phase_name(r->phase), "current", release_to_json(&r->current), "previous",
+		release_to_json(&r->previous), "rejected", rejected_to_json(r), "damage",
+		damage_to_json(&r->damage), "held", r->held, "last_error",
+		string_or_null(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms);
 	json_t *u;
 
 	/* What not everybody uses, and earlier versions did not know. */
@@ -198,6 +206,23 @@ static void read_rejected(struct reader *rd, const json_t *o, struct record *ret
 	}
 }
 
+/* Not in the records of earlier versions. */
+static void read_damage(struct reader *rd, const json_t *o, struct damage *ret)
+{
+	const json_t *v = json_object_get(o, "damage");
+	json_int_t tries;
+
+	if (!v || json_is_null(v))
+		return;
+	read_digest(rd, v, "digest", true, &ret->digest);
+	read_text(rd, v, "boot_id", ret->boot_id, sizeof(ret->boot_id));
+	tries = read_int(rd, v, "tries");
+	if (tries < 0 || tries > 1000)
+		rd->fault = rd->fault ? rd->fault : "tries";
+	else
+		ret->tries = (unsigned int)tries;
+}
+
 static void read_phase(struct reader *rd, const json_t *o, enum phase *ret)
 {
 	const char *name = json_get_string(o, "phase");
@@ -289,6 +314,7 @@ static int parse(const char *text, size_t len, struct record *ret, struct error 
 	read_release(&rd, j, "current", false, &ret->current);
 	read_release(&rd, j, "previous", false, &ret->previous);
 	read_rejected(&rd, j, ret);
+	read_damage(&rd, j, &ret->damage);
 	ret->held = read_flag(&rd, j, "held");
 	read_text(&rd, j, "last_error", ret->last_error, sizeof(ret->last_error));
 	ret->downtime_ms = read_int(&rd, j, "downtime_ms");
@@ -350,6 +376,23 @@ int record_save(int state_dir, const char *name, const struct record *r, struct 
 	lines = xasprintf("%s\n", text);
 	q = write_file_atomic_at(state_dir, file, lines, strlen(lines));
 	return q < 0 ? error_set(ret_error, q, "%s: cannot write: %s", file, strerror(-q)) : 0;
+}
+
+void record_damage(struct record *r, const char *boot_id)
+{
+	struct damage *d = &r->damage;
+
+	if (!digest_eq(&d->digest, &r->target.digest) || !streq(d->boot_id, boot_id))
+		d->tries = 0;
+	d->digest = r->target.digest;
+	(void)snprintf(d->boot_id, sizeof(d->boot_id), "%s", boot_id);
+	d->tries++;
+}
+
+bool record_is_hopeless(const struct record *r, const struct digest *d, const char *boot_id)
+{
+	return digest_eq(&r->damage.digest, d) && r->damage.tries >= RECORD_DAMAGE_MAX &&
+	       streq(r->damage.boot_id, boot_id);
 }
 
 const struct rejected *record_rejected(const struct record *r, const struct digest *d)

@@ -9,6 +9,7 @@
 #define RECORD_REJECTED_MAX 16
 #define RECORD_TEXT_MAX	    512
 #define POLICY_TEXT_MAX	    32
+#define RECORD_DAMAGE_MAX   2 /* times that a version is brought for the store */
 #define FOLLOWERS_MAX	    8
 #define CONTAINER_NAME_MAX  128
 
@@ -50,14 +51,23 @@ struct follower {
 	bool serving;
 };
 
+/* A version that the engine's store did not give back whole, though it was brought anew. */
+struct damage {
+	struct digest digest;	    /* empty: none */
+	char boot_id[BOOT_ID_SIZE]; /* in which that was */
+	unsigned int tries;	    /* how often */
+};
+
 struct record {
 	enum phase phase;
 	struct release current;
 	struct release previous; /* the one before, kept in the engine to go back to */
 	/* Of the update under way; meaningless in PHASE_IDLE. */
 	struct release target;
-	bool synced;		      /* target is on disk, whole */
-	char boot_id[BOOT_ID_SIZE];   /* of the boot in which target was pulled */
+	bool synced; /* target is on disk, whole */
+	/* Of the boot in which target is pulled; empty: of an earlier one something may lie about in
+	 * the engine, half written, that a pull takes for whole. */
+	char boot_id[BOOT_ID_SIZE];
 	char old_id[72];	      /* the container that is replaced; empty: there is none */
 	char new_id[72];	      /* the container that replaces it */
 	char policy[POLICY_TEXT_MAX]; /* restart policy that the survivor gets */
@@ -72,6 +82,7 @@ struct record {
 	/* Newest last. */
 	struct rejected rejected[RECORD_REJECTED_MAX];
 	size_t n_rejected;
+	struct damage damage;
 	bool held;		   /* by an operator, until released */
 	uint64_t rollout_sequence; /* the highest that a policy had; 0: there was none */
 	/* For min-age: what the tag points to, and since when this device knows (Unix time). */
@@ -95,6 +106,11 @@ int record_load(int state_dir, const char *name, struct record *ret,
 /* Durable and atomic before it returns. */
 int record_save(int state_dir, const char *name, const struct record *r,
 		struct error *ret_error) warn_unused;
+
+/* Once more the store did not give target back whole in this boot. */
+void record_damage(struct record *r, const char *boot_id);
+/* Whether that was tried often enough. */
+bool record_is_hopeless(const struct record *r, const struct digest *d, const char *boot_id);
 
 /* Whether d is rejected, by digest or by manifest; NULL or the entry. */
 const struct rejected *record_rejected(const struct record *r, const struct digest *d);

@@ -5,6 +5,10 @@
 #include "digest.h"
 #include "json.h"
 
+/* How a reason begins, and last_error with it, that tells of the engine's own store: no release is to be
+ * blamed for that. */
+#define RESULT_STORE_DAMAGED "engine-store-damaged"
+
 enum outcome {
 	OUTCOME_NONE, /* nothing to tell: there was nothing to finish */
 	OUTCOME_UP_TO_DATE,

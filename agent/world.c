@@ -8,6 +8,7 @@
 #include "engine.h"
 #include "recreate.h"
 #include "ref.h"
+#include "store.h"
 
 char *world_slot_name(const char *name, enum slot slot)
 {
@@ -139,7 +140,7 @@ static int distrust_labels(const struct sight *s, struct container_view *v, stru
 	if (!digest_is_set(&v->target))
 		return 0;
 	r = engine_inspect_image(s->engine, v->image, &image, ret_error);
-	if (r < 0 && r != -ENOENT)
+	if (r < 0 && r != -ENOENT && store_judge(ret_error->text, 0) != STORE_DAMAGED)
 		return r;
 	label = json_get_string(json_get_path(image, "Config", "Labels", NULL),
 				RECREATE_LABEL_TARGET);
@@ -243,30 +244,32 @@ static int look_at_containers(const struct sight *s, const struct record *r, str
 	return q;
 }
 
-/* The Id behind an image reference; empty when there is none. */
+/* The Id behind an image reference; empty when there is none, or none that the engine can read. */
 static int look_at_image(const struct sight *s, const char *reference, char *ret, size_t size,
-			 struct error *ret_error)
+			 bool *ret_broken, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
 	int r = engine_inspect_image(s->engine, reference, &j, ret_error);
 
 	ret[0] = '\0';
+	*ret_broken = r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED;
 	if (r < 0)
-		return r == -ENOENT ? 0 : r;
+		return r == -ENOENT || *ret_broken ? 0 : r;
 	copy_text(ret, size, json_get_string(j, "Id"));
 	return 0;
 }
 
 static int look_at_pinned(const struct sight *s, const struct release *release, char *ret,
-			  size_t size, struct error *ret_error)
+			  size_t size, bool *ret_broken, struct error *ret_error)
 {
 	_cleanup_free_ char *pinned = NULL;
 
 	ret[0] = '\0';
+	*ret_broken = false;
 	if (!digest_is_set(&release->digest))
 		return 0;
 	pinned = ref_pinned(s->ref, release_pulled(release));
-	return look_at_image(s, pinned, ret, size, ret_error);
+	return look_at_image(s, pinned, ret, size, ret_broken, ret_error);
 }
 
 /* One that ran here before is known by its Id, whatever became of its names. */
@@ -274,28 +277,32 @@ static int look_at_target(const struct sight *s, const struct record *r, struct 
 			  struct error *ret_error)
 {
 	if (r->target.image[0])
-		return look_at_image(s, r->target.image, ret->image, sizeof(ret->image), ret_error);
-	return look_at_pinned(s, &r->target, ret->image, sizeof(ret->image), ret_error);
+		return look_at_image(s, r->target.image, ret->image, sizeof(ret->image),
+				     &ret->broken, ret_error);
+	return look_at_pinned(s, &r->target, ret->image, sizeof(ret->image), &ret->broken,
+			      ret_error);
 }
 
 static int look_at_tag(const struct sight *s, char *ret, size_t size, struct error *ret_error)
 {
 	_cleanup_free_ char *tagged = ref_tagged(s->ref);
+	bool broken;
 
 	ret[0] = '\0';
-	return tagged ? look_at_image(s, tagged, ret, size, ret_error) : 0;
+	return tagged ? look_at_image(s, tagged, ret, size, &broken, ret_error) : 0;
 }
 
 static int look_at_older(const struct sight *s, const struct record *r, struct world *ret,
 			 struct error *ret_error)
 {
 	char image[80];
+	bool broken;
 	int q;
 
 	if (!r->previous.brought || digest_eq(&r->previous.digest, &r->target.digest) ||
 	    digest_eq(&r->previous.digest, &r->current.digest))
 		return 0;
-	q = look_at_pinned(s, &r->previous, image, sizeof(image), ret_error);
+	q = look_at_pinned(s, &r->previous, image, sizeof(image), &broken, ret_error);
 	ret->older_present = q == 0 && image[0] && !streq(image, ret->new.image) &&
 			     !streq(image, ret->old.image);
 	return q;
@@ -305,6 +312,7 @@ static int look_at_images(const struct sight *s, const struct record *r, struct 
 			  struct error *ret_error)
 {
 	_cleanup_free_ char *kept = xasprintf("%s:%s", WORLD_KEEP_REPOSITORY, s->name);
+	bool broken;
 	int q = 0;
 
 	switch (r->phase) {
@@ -318,7 +326,8 @@ static int look_at_images(const struct sight *s, const struct record *r, struct 
 	case PHASE_COMMIT:
 		q = look_at_tag(s, ret->tag, sizeof(ret->tag), ret_error);
 		if (q == 0)
-			q = look_at_image(s, kept, ret->kept, sizeof(ret->kept), ret_error);
+			q = look_at_image(s, kept, ret->kept, sizeof(ret->kept), &broken,
+					  ret_error);
 		/* Without a tag of its own there is none to move. */
 		if (!s->ref->tag)
 			copy_text(ret->tag, sizeof(ret->tag), ret->new.image);
@@ -341,6 +350,7 @@ int world_look(const struct sight *s, const struct record *r, unsigned int parts
 		memcpy(fresh.obstacle_name, w->obstacle_name, sizeof(fresh.obstacle_name));
 	} else if (parts == WORLD_CONTAINERS) {
 		memcpy(fresh.image, w->image, sizeof(fresh.image));
+		fresh.broken = w->broken;
 		memcpy(fresh.tag, w->tag, sizeof(fresh.tag));
 		memcpy(fresh.kept, w->kept, sizeof(fresh.kept));
 		fresh.older_present = w->older_present;

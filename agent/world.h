@@ -57,6 +57,7 @@ struct world {
 	struct container_view obstacle;	      /* somebody else's, under a name that we need */
 	char obstacle_name[CONTAINER_NAME_MAX + 8];
 	char image[80];	    /* Id of the target's image; empty: not in the engine */
+	bool broken;	    /* it is there, and the engine's store cannot give it back */
 	char tag[80];	    /* Id that the local tag points to; empty: nothing */
 	char kept[80];	    /* Id of the image kept to go back to; empty: none */
 	bool older_present; /* the image before the previous one, which we brought */

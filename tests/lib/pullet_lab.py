@@ -121,15 +121,19 @@ def sweep(directory, spare=()):
     return left
 
 
+def remove_cgroups(containers):
+    """Those of containers that run no more, by their ids."""
+    for identity in containers:
+        for where in (*CGROUPS.glob("*/docker/" + identity), *CGROUPS.glob("docker/" + identity)):
+            with contextlib.suppress(OSError):
+                where.rmdir()
+
+
 def remove(directory, spare=()):
     """sweep(), then the directory itself and the cgroups of its containers go too."""
     directory = pathlib.Path(directory)
     sweep(directory, spare)
-    for container in directory.glob("*/data/containers/*"):
-        for where in (*CGROUPS.glob("*/docker/" + container.name),
-                      *CGROUPS.glob("docker/" + container.name)):
-            with contextlib.suppress(OSError):
-                where.rmdir()
+    remove_cgroups(path.name for path in directory.glob("*/data/containers/*"))
     for _ in range(20):
         shutil.rmtree(directory, ignore_errors=True)
         if not directory.exists():
@@ -306,14 +310,16 @@ class _UnixConnection(http.client.HTTPConnection):
 
 class Engine:
     """A private containerd and dockerd, or what PULLET_ENGINE names. Without a bridge: containers use
-    network none or host."""
+    network none or host. storage is a directory for what outlives the machine's power, if that shall
+    not be in the engine's own."""
 
-    def __init__(self, lab, name="engine"):
+    def __init__(self, lab, name="engine", storage=None):
         if os.geteuid() != 0:
             raise LabError("an engine of one's own needs root")
         self.lab = lab
         self.directory = lab.path(name)
         self.directory.mkdir()
+        self.storage = storage or self.directory
         self.socket = str(self.directory / "docker.sock")
         self.url = "unix://" + self.socket
         self.log = self.directory / "dockerd.log"
@@ -322,18 +328,37 @@ class Engine:
         self.enter = []  # what comes before a command that runs where the engine does
         mount_cgroups(lab)
         lab.add(self)
+        self.power_on()
+
+    def power_on(self):
+        """Everything from nothing, as at boot."""
         try:
             self.kind = pullet_engines.chosen()
             if self.kind.suite:
-                self.namespace = pullet_engines.Namespace(lab, self.kind)
+                self.namespace = pullet_engines.Namespace(self.lab, self.kind)
                 self.enter = self.namespace.enter
                 wait_for("the engine's namespace", self.namespace.ready)
         except pullet_engines.EngineError as error:
             raise LabError(str(error)) from None
         if self.kind.program == "dockerd":
             self._start_containerd()
-        lab.announce()
+        self.lab.announce()
         self.start()
+
+    def power_off(self):
+        """Everything is dead at once, and what a machine keeps in memory is gone."""
+        sweep(self.directory)
+        for process in (self.process, self.containerd):
+            if process:
+                process.wait()
+        self._stop_proxy()
+        if self.namespace:
+            self.namespace.stop()
+        for path in self.directory.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix != ".log":
+                path.unlink()
 
     def spawn(self, command, log):
         return self.lab.spawn([*self.enter, *command], log=log)
@@ -343,7 +368,7 @@ class Engine:
         config, log = self.directory / "containerd.toml", self.directory / "containerd.log"
         address = self.directory / "containerd.sock"
         config.write_text(
-            f'version = 2\nroot = "{self.directory}/containerd"\nstate = "{self.directory}/state"\n'
+            f'version = 2\nroot = "{self.storage}/containerd"\nstate = "{self.directory}/state"\n'
             'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]\n'
             f'[grpc]\naddress = "{address}"\n[ttrpc]\naddress = "{address}.ttrpc"\n')
         self.containerd = self.spawn(["containerd", "--config", config], log)
@@ -371,12 +396,12 @@ class Engine:
 
     def _command(self, url):
         if self.kind.program == "podman":
-            return pullet_engines.podman(self.namespace, self.directory, url)
+            return pullet_engines.podman(self.namespace, self.storage, url)
         config = self.directory / "daemon.json"
         config.write_text(json.dumps(
             {"features": {"containerd-snapshotter": True}} if self.kind.containerd_store else {}))
         return ["dockerd", "--config-file", config, "--containerd",
-                self.directory / "containerd.sock", "--data-root", self.directory / "data",
+                self.directory / "containerd.sock", "--data-root", self.storage / "data",
                 "--exec-root", self.directory / "exec", "--host", url,
                 "--pidfile", self.directory / "pid", "--bridge", "none", "--iptables=false"]
 

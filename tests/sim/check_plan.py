@@ -19,7 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 AGENT = HERE.parent.parent / "agent"
 # What the real plan_next() is linked with, inside spin's verifier.
 HEAD = [AGENT / f"{name}.c" for name in
-        "plan plan-decide health news record digest util json error".split()]
+        "plan plan-decide health news record digest store util json error".split()]
 # faults, hands: as many of each at most, in one search
 SEARCHES, ALL_SEARCHES = [(2, 0), (0, 1)], [(3, 0), (1, 1)]
 MUTANT_SEARCHES = [(1, 0), (0, 1), (2, 0)]
@@ -51,7 +51,6 @@ MISTAKES = [
 HAND = "of what an operator does meanwhile, the model asks only that it ends; tests/unit and tests/engine do"
 UNNOTICED = {
     "idle: -": "what comes after the last row is nothing too",
-    "prepare: a fetch is written down": "an image that came in an earlier boot is then fetched once more",
     "commit: new is named NAME": "it is, unless an operator renamed it",
     "revert: the local tag is where it was": "it is, unless it came back from commit",
     "trial: new exists": HAND,

@@ -63,7 +63,7 @@ static void fill_record(struct record *r)
 	strcpy(r->previous.digest.text, digests[now.previous]);
 	r->previous.brought = now.previous_brought;
 	r->synced = now.synced;
-	strcpy(r->boot_id, now.same_boot ? "boot" : "boot before");
+	strcpy(r->boot_id, now.doubted ? "" : now.same_boot ? "boot" : "boot before");
 	set_id(r->old_id, now.old_id[0]);
 	set_id(r->new_id, now.new_id[0]);
 	strcpy(r->policy, policies[now.policy_of[0]]);
@@ -106,6 +106,7 @@ static void fill_memory(struct memory *m)
 		set_id(m->party[i].made_of, now.made_of[i]);
 	}
 	m->fetched = now.fetched;
+	m->unvouched = now.unvouched;
 	m->counted = now.counted;
 	m->drop_tried = now.drop_tried;
 	m->older_tried = now.older_tried;

@@ -103,6 +103,7 @@ unsigned current : 2;
 unsigned previous : 2;
 bit target_brought, current_brought, previous_brought;
 bit synced, same_boot, rollback, blame;
+bit doubted; /* its boot id is empty: something of another boot may lie about */
 unsigned starts : 2;
 bit followed; /* has a follower */
 byte old_id[2], new_id[2];
@@ -113,7 +114,7 @@ bit rejected[2];
 /* the memory of a pass */
 bit created[2], started_new[2], started_old[2];
 byte made_of[2];
-bit fetched, counted, drop_tried, older_tried, gate_open;
+bit fetched, unvouched, counted, drop_tried, older_tried, gate_open;
 unsigned seen : 2; /* of the one on trial, by waiting */
 unsigned verdict : 2;
 
@@ -163,9 +164,10 @@ c_code { \#include "plan-agree.c" };
 
 #define nobody_else_s_container_is_in_the_way                                                                 \
 	(way_is_free || (phase == REVERT && (!exists(O) || is_replaced)))
-#define the_image_was_not_cut_short_by_a_power_cut                                                            \
-	(!target_is_here || synced || !target_brought || same_boot || fetched || drop_tried)
-#define a_fetch_is_written_down	     (target_is_here || (!synced && same_boot))
+#define the_image_is_not_torn                                                                                 \
+	(!target_is_here || synced || !target_brought || drop_tried || (fetched -> !unvouched : same_boot))
+#define a_fetch_is_written_down                                                                               \
+	(target_is_here || (!synced && (same_boot || (doubted && !drop_tried))))
 #define the_image_is_here_and_synced (target_is_here && (synced || fetched))
 #define that_is_written_down	     (synced)
 #define NAME_next_is_of_this_pass_and_this_old                                                                \
@@ -440,12 +442,16 @@ inline fetch()
 {
 	if
 	:: new_here -> skip
-	:: else -> d_step { new_here = 1; new_torn = 0; new_on_disk = 0 }; hazard()
+	:: else -> d_step { new_here = 1; new_torn = 0; new_on_disk = 0; drop_tried = 0 }; hazard()
+	fi;
+	/* Layers may be there of which no other image knows. */
+	if
+	:: !same_boot -> unvouched = 1
+	:: unvouched = 0
 	fi;
 	d_step {
 		new_on_disk = !MISTAKE(M_NO_SYNC);
-		fetched = 1;
-		drop_tried = 0
+		fetched = 1
 	}
 }
 
@@ -555,8 +561,25 @@ inline probe()
 
 /* The decisions: plan_decide(), and the record is written. */
 
-inline write_fetch() { d_step { synced = 0; same_boot = 1; lost = 0 } }
-inline write_synced() { d_step { synced = 1; lost = 0 } }
+inline write_fetch()
+{
+	d_step {
+		synced = 0;
+		doubted = !same_boot && !drop_tried;
+		same_boot = !doubted;
+		lost = 0
+	}
+}
+
+inline write_synced()
+{
+	d_step {
+		synced = 1;
+		doubted = (fetched -> unvouched : doubted);
+		same_boot = (fetched -> !unvouched : same_boot);
+		lost = 0
+	}
+}
 
 inline write_trial_of(i)
 {
@@ -711,7 +734,7 @@ inline forget()
 {
 	created[0] = 0; created[1] = 0; started_new[0] = 0; started_new[1] = 0;
 	started_old[0] = 0; started_old[1] = 0; made_of[0] = NOBODY; made_of[1] = NOBODY;
-	fetched = 0; counted = 0; drop_tried = 0; older_tried = 0; gate_open = 0; seen = 0; verdict = PENDING
+	fetched = 0; unvouched = 0; counted = 0; drop_tried = 0; older_tried = 0; gate_open = 0; seen = 0; verdict = PENDING
 }
 
 /* plan_begin() */
@@ -719,7 +742,7 @@ inline begin(t)
 {
 	phase = PREPARE;
 	target = t;
-	same_boot = 1;
+	same_boot = 1; doubted = 0;
 	old_id[0] = NOBODY; new_id[0] = NOBODY; policy_of[0] = 0; serving[0] = 0;
 	old_id[1] = NOBODY; new_id[1] = NOBODY; policy_of[1] = 0; serving[1] = 0;
 	blame = 0;
@@ -736,7 +759,7 @@ inline recover()
 {
 	phase = IDLE; target = NONE; current = NONE; previous = NONE;
 	target_brought = 0; current_brought = 0; previous_brought = 0;
-	synced = 0; same_boot = 0; rollback = 0; blame = 0; starts = 0; followed = 0;
+	synced = 0; same_boot = 0; doubted = 0; rollback = 0; blame = 0; starts = 0; followed = 0;
 	old_id[0] = NOBODY; new_id[0] = NOBODY; old_id[1] = NOBODY; new_id[1] = NOBODY;
 	policy_of[0] = 0; policy_of[1] = 0; serving[0] = 0; serving[1] = 0; rejected[0] = 0; rejected[1] = 0;
 	sentence = 0;

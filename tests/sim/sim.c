@@ -33,6 +33,7 @@ static struct {
 	struct box boxes[24];
 	unsigned int n_boxes;
 	bool present[2], torn[2], synced[2];
+	bool layer;    /* the new image's only one is in the store, with or without the image */
 	int tag, kept; /* image or -1 */
 	uint64_t clock_ms;
 	unsigned int boot, changes, at, saves, host_kills;
@@ -126,7 +127,7 @@ static void power_cut(void)
 {
 	sim.boot++;
 	for (unsigned int i = 0; i < 2; i++) {
-		if (sim.present[i] && !sim.synced[i])
+		if ((sim.present[i] || (i == 1 && sim.layer)) && !sim.synced[i])
 			sim.torn[i] = true;
 	}
 	for (unsigned int i = 0; i < sim.n_boxes; i++) {
@@ -297,8 +298,20 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 	if (i < 0)
 		return missing(ret_error, "image");
 	pinned = xasprintf(REPO "@%s", image_ids[i]);
-	*ret = json_pack("{s:s, s:[s], s:s, s:s, s:{}}", "Id", image_ids[i], "RepoDigests", pinned,
-			 "Os", "linux", "Architecture", "amd64", "Config");
+	*ret = json_pack("{s:s, s:[s], s:s, s:s, s:{}, s:{s:[s]}}", "Id", image_ids[i],
+			 "RepoDigests", pinned, "Os", "linux", "Architecture", "amd64", "Config",
+			 "RootFS", "Layers", image_ids[i]);
+	return 0;
+}
+
+int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)
+{
+	(void)e, (void)ret_error;
+	*ret = json_array();
+	for (int i = 0; i < 2; i++) {
+		if (sim.present[i])
+			json_array_append_new(*ret, json_pack("{s:s}", "Id", image_ids[i]));
+	}
 	return 0;
 }
 
@@ -317,11 +330,16 @@ int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret
 }
 
 int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
-		const struct pull_options *o, struct error *ret_error)
+		const struct pull_options *o, size_t *ret_layers, struct error *ret_error)
 {
 	(void)e, (void)ref, (void)v, (void)o, (void)ret_error;
+	/* A torn one stays torn: "Already exists". */
+	*ret_layers = !sim.layer;
 	before_change();
-	sim.present[1] = true; /* a torn one stays torn: "Image is up to date" */
+	sim.layer = true;
+	after_change();
+	before_change();
+	sim.present[1] = true;
 	after_change();
 	sync();
 	return 0;
@@ -360,6 +378,7 @@ int engine_remove_image(struct engine *e, const char *reference, struct error *r
 		sim.tag = -1;
 	} else {
 		sim.present[i] = sim.torn[i] = sim.synced[i] = false;
+		sim.layer &= i != 1;
 		sim.tag = sim.tag == i ? -1 : sim.tag;
 		sim.kept = sim.kept == i ? -1 : sim.kept;
 	}
@@ -592,8 +611,8 @@ int __wrap_record_save(int dir, const char *name, const struct record *r, struct
 void __wrap_sync(void)
 {
 	before_change();
-	for (int i = 0; i < 2; i++)
-		sim.synced[i] = sim.present[i];
+	sim.synced[0] = sim.present[0];
+	sim.synced[1] = sim.layer;
 	after_change();
 }
 
@@ -630,7 +649,7 @@ static void make_past(void)
 	    digest_parse(IMAGE_NEW, &r.previous.digest) < 0 ||
 	    __real_record_save(sim.dirfd, "app", &r, &e) < 0)
 		abort();
-	sim.present[1] = sim.synced[1] = true;
+	sim.present[1] = sim.synced[1] = sim.layer = true;
 	sim.kept = 1;
 }
 
@@ -654,7 +673,7 @@ void sim_reset(const struct sim_setup *setup)
 	sim.idle = true;
 	sim.broken[0] = '\0';
 	sim.present[0] = sim.synced[0] = !setup->first;
-	sim.present[1] = sim.synced[1] = sim.torn[0] = sim.torn[1] = false;
+	sim.present[1] = sim.synced[1] = sim.torn[0] = sim.torn[1] = sim.layer = false;
 	sim.tag = setup->first ? -1 : 0;
 	sim.kept = -1;
 	if (setup->first)

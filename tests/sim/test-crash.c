@@ -135,8 +135,8 @@ static void trial(size_t setup, const struct fault *f, size_t n)
 	/* A lost record may cost the memory of a failed release: one of the two serves all the same. */
 	if (!wrong && lost && !s->first && !sim_serves() && !(cut && streq(s->policy, "no")))
 		wrong = "nothing serves after the record was lost";
-	/* Without a record nobody knows that the image may be torn, and it is taken for a bad one. */
-	if (!wrong && lost && !cut && is_good(s) && !s->rollback)
+	/* Nor is an image that may be torn taken for a bad one. */
+	if (!wrong && lost && is_good(s) && !s->rollback)
 		wrong = sim_verify_end(true);
 	if (!wrong && done) {
 		sim_plant(0, false, SIM_CRASH);

@@ -335,6 +335,14 @@ ARRANGE(old_gone_beside_another, another(s); tag_ahead(s); s->w.old = (struct co
 	s->r.target.brought = false)
 ARRANGE(new_beside_another, another(s); s->w.old = (struct container_view){0};
 	s->w.new = new_one(SLOT_OTHER, STATE_EXITED, "no"))
+ARRANGE(doubted, not_fetched(s); s->r.boot_id[0] = '\0')
+ARRANGE(doubted_here, torso(s); s->r.boot_id[0] = '\0')
+ARRANGE(doubted_vouched, doubted_here(s); s->m.fetched = true)
+ARRANGE(doubted_unvouched, doubted_vouched(s); s->m.unvouched = true)
+ARRANGE(doubted_dropped, doubted(s); s->m.drop_tried = true)
+ARRANGE(unreadable, s->w.image[0] = '\0'; s->w.broken = true)
+ARRANGE(unreadable_dropped, unreadable(s); s->m.drop_tried = true)
+ARRANGE(told_damaged, s->m.damaged = s->m.fetched = true)
 ARRANGE(target_in_use, target_image_here(s); s->m.drop_tried = true)
 ARRANGE(target_of_others, target_image_here(s); s->r.target.brought = false)
 
@@ -348,6 +356,14 @@ static void test_situations(void **state)
 		{PHASE_PREPARE, not_synced_in_this_pass, ACT_FETCH},
 		{PHASE_PREPARE, torso_of_others, ACT_FETCH},
 		{PHASE_PREPARE, torso_in_use, ACT_FETCH},
+		{PHASE_PREPARE, doubted, ACT_FETCH},
+		{PHASE_PREPARE, doubted_here, ACT_DROP_TARGET},
+		{PHASE_PREPARE, doubted_vouched, ACT_DECIDE_SYNCED},
+		{PHASE_PREPARE, doubted_unvouched, ACT_DROP_TARGET},
+		{PHASE_PREPARE, doubted_dropped, ACT_DECIDE_FETCH},
+		{PHASE_PREPARE, unreadable, ACT_DROP_TARGET},
+		{PHASE_PREPARE, unreadable_dropped, ACT_DECIDE_FETCH},
+		{PHASE_PREPARE, told_damaged, ACT_DROP_TARGET},
 		{PHASE_PREPARE, image_removed_in_other_boot, ACT_DECIDE_FETCH},
 		{PHASE_PREPARE, first_ever, ACT_DECIDE_TRIAL},
 		{PHASE_PREPARE, first_ever_tagged, ACT_DECIDE_TRIAL},
@@ -408,9 +424,19 @@ static void test_decide_on_the_way(void **state)
 	SET(s.r.boot_id, "boot before");
 	plan_decide(&s.r, &s.m, ACT_DECIDE_FETCH, &s.w);
 	assert_false(s.r.synced);
-	assert_string_equal(s.r.boot_id, "boot");
+	/* Of the boot before something may lie about, until all of it is dropped or none was found. */
+	assert_string_equal(s.r.boot_id, "");
+	s.m.fetched = s.m.unvouched = true;
 	plan_decide(&s.r, &s.m, ACT_DECIDE_SYNCED, &s.w);
 	assert_true(s.r.synced && s.r.phase == PHASE_PREPARE);
+	assert_string_equal(s.r.boot_id, "");
+	s.m.unvouched = false;
+	plan_decide(&s.r, &s.m, ACT_DECIDE_SYNCED, &s.w);
+	assert_string_equal(s.r.boot_id, "boot");
+	SET(s.r.boot_id, "");
+	s.m.drop_tried = true;
+	plan_decide(&s.r, &s.m, ACT_DECIDE_FETCH, &s.w);
+	assert_string_equal(s.r.boot_id, "boot");
 
 	s.r.starts = 2;
 	s.r.old_id[0] = s.r.new_id[0] = s.r.policy[0] = '\0';
@@ -511,6 +537,47 @@ static void test_decide_revert(void **state)
 }
 
 /* Clocks jump; and what never ran was never down. */
+/* What a torn store may have done is not put down to the release. */
+static void test_decide_revert_for_the_store(void **state)
+{
+	static const struct {
+		const char *pulled_in, *said;
+		int exit_code;
+		bool blame;
+	} reverts[] = {
+		{"boot", "layer does not exist", 0, false},
+		{"boot before", "layer does not exist", 0, false},
+		{"boot", "it exited with status 255; its last words: exec format error", 255, true},
+		{"boot before", "it exited with status 255; its last words: exec format error", 255,
+		 false},
+		{"", "exec: no such file or directory", 127, false},
+		{"boot before", "it exited with status 127", 127, false},
+		{"boot before", "it exited with status 3; its last words: giving up", 3, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(reverts); i++) {
+		struct scene s;
+
+		all_done(&s, PHASE_TRIAL);
+		s.w.new.state = STATE_EXITED;
+		s.w.new.exit_code = reverts[i].exit_code;
+		s.m.verdict = VERDICT_BAD;
+		s.r.target.brought = false;
+		SET(s.m.reason, reverts[i].said);
+		SET(s.r.boot_id, reverts[i].pulled_in);
+		plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
+		assert_int_equal(s.r.blame, reverts[i].blame);
+		/* It goes, whoever brought it, so that the next try pulls it. */
+		assert_int_equal(s.r.target.brought, !reverts[i].blame);
+		assert_int_equal(s.r.damage.tries, !reverts[i].blame);
+		plan_decide(&s.r, &s.m, ACT_DECIDE_IDLE, &s.w);
+		assert_int_equal(s.r.n_rejected, reverts[i].blame);
+		assert_int_equal(strncmp(s.r.last_error, "engine-store-damaged: ", 22) == 0,
+				 !reverts[i].blame);
+	}
+}
+
 static void test_downtime(void **state)
 {
 	static const struct {
@@ -650,6 +717,7 @@ int main(void)
 		cmocka_unit_test(test_decide_on_the_way),
 		cmocka_unit_test(test_decide_trial_without_service),
 		cmocka_unit_test(test_decide_revert),
+		cmocka_unit_test(test_decide_revert_for_the_store),
 		cmocka_unit_test(test_downtime),
 		cmocka_unit_test(test_begin),
 		cmocka_unit_test(test_recover),

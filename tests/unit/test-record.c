@@ -86,6 +86,8 @@ static void fill(struct record *r, enum phase phase)
 	r->previous.brought = true;
 	r->previous.pulled = DIGEST("0007");
 	r->downtime_ms = 123456789012;
+	r->damage = (struct damage){.digest = DIGEST("0008"), .tries = 1000};
+	memset(r->damage.boot_id, 'b', sizeof(r->damage.boot_id) - 1);
 	r->held = true;
 	r->rollout_sequence = (uint64_t)1 << 53;
 	r->seen = DIGEST("0008");
@@ -270,6 +272,10 @@ static const struct {
 	{{"rejected", "digest"}, ""},
 	{{"rejected", "manifest"}, "n"},
 	{{"rejected", "reason"}, "sn"},
+	{{"damage"}, "n-"},
+	{{"damage", "digest"}, ""},
+	{{"damage", "boot_id"}, "sn"},
+	{{"damage", "tries"}, ""},
 	{{"held"}, "b-"},
 	{{"rollout_sequence"}, "-"},
 	{{"seen"}, "-"},
@@ -551,6 +557,28 @@ static void test_rejections(void **state)
 
 #define in_empty_dir(test) cmocka_unit_test_teardown(test, empty_dir)
 
+/* Two tries a boot for each version. */
+static void test_damage(void **state)
+{
+	struct record r;
+
+	(void)state;
+	record_init(&r);
+	r.target.digest = DIGEST("000a");
+	assert_false(record_is_hopeless(&r, &r.target.digest, "boot"));
+	record_damage(&r, "boot");
+	assert_false(record_is_hopeless(&r, &r.target.digest, "boot"));
+	record_damage(&r, "boot");
+	assert_true(record_is_hopeless(&r, &r.target.digest, "boot"));
+	assert_false(record_is_hopeless(&r, &r.target.digest, "next boot"));
+	assert_false(record_is_hopeless(&r, &DIGEST("000b"), "boot"));
+	record_damage(&r, "next boot");
+	assert_false(record_is_hopeless(&r, &r.target.digest, "next boot"));
+	r.target.digest = DIGEST("000b");
+	record_damage(&r, "next boot");
+	assert_int_equal(r.damage.tries, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -559,6 +587,7 @@ int main(void)
 		in_empty_dir(test_texts),	in_empty_dir(test_mutations),
 		in_empty_dir(test_not_now),	in_empty_dir(test_unreadable),
 		in_empty_dir(test_not_utf8),	cmocka_unit_test(test_rejections),
+		cmocka_unit_test(test_damage),
 	};
 
 	return cmocka_run_group_tests(tests, open_dir, close_dir);

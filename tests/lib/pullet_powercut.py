@@ -1,0 +1,443 @@
+# SPDX-License-Identifier: MIT
+"""The campaign of power cuts: everything that a device keeps is on one ext4 file system, whose power is
+cut at some instant of an update. What was not on the disk by then is gone, all processes are dead;
+the machine boots again, and one pass must bring everything in order. tests/engine/powercut runs it
+at length.
+
+A device lives on from update to update. Every version has layers of its own, full of random bytes, so
+that a file that was torn is seen by its content.
+"""
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import tarfile
+import threading
+import uuid
+from dataclasses import dataclass, field
+
+import pullet_trace
+from pullet_crash import KEPT, difference, spread
+from pullet_lab import (
+    MARK, Engine, Image, LabError, Pullet, actor, remove_cgroups, sweep, wait_for)
+
+# linux, fs/ext4/ext4.h: EXT4_IOC_SHUTDOWN is _IOR('X', 125, __u32)
+EXT4_IOC_SHUTDOWN = 0x8004587D
+JOURNALS = {"journal lost": 2, "journal written": 1}  # EXT4_GOING_FLAGS_NOLOGFLUSH, _LOGFLUSH
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+NAME = "app"
+NO_SYNC = """
+    int fsync(int fd) { return 0; }
+    int fdatasync(int fd) { return 0; }
+    int syncfs(int fd) { return 0; }
+    void sync(void) { }
+    """
+
+
+# --- the machine -------------------------------------------------------------------------------
+
+
+class Disk:
+    """An ext4 file system in a file (itself in memory, where other programs' sync costs nothing)."""
+
+    def __init__(self, lab, name="disk", megabytes=384):
+        self.path, self.store = lab.path(name), lab.path(name + "-store")
+        self.path.mkdir()
+        self.store.mkdir()
+        self._run("mount", "-t", "tmpfs", "tmpfs", self.store)
+        self.image, self.life = self.store / "0", 0
+        with open(self.image, "wb") as image:
+            image.truncate(megabytes << 20)
+        self._run("mkfs.ext4", "-q", self.image)
+        self._mount()
+
+    @staticmethod
+    def _run(*command):
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False,
+                              env={**os.environ, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        if done.returncode:
+            raise LabError(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
+
+    def _mount(self):
+        self._run("mount", "-o", "loop", self.image, self.path)
+
+    def cut(self, flag):
+        """From this instant on nothing reaches the disk any more. Whether the journal does first is
+        like having had one of its commits, every 5 s, just before."""
+        fd = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, EXT4_IOC_SHUTDOWN, struct.pack("I", flag))
+        finally:
+            os.close(fd)
+
+    def unmount(self):
+        sweep(self.path)
+        wait_for(f"{self.path} to be let go", lambda: subprocess.run(
+            ["umount", str(self.path)], capture_output=True, check=False).returncode == 0)
+
+    def renew(self):
+        """The next life: mounted again, which replays the journal. In another file, since whoever
+        copied the mount into a namespace of its own keeps the dead file system alive."""
+        self.unmount()
+        self.life += 1
+        old, self.image = self.image, self.store / str(self.life)
+        self._run("cp", "--sparse=always", old, self.image)
+        old.unlink()
+        self._mount()
+
+    def close(self):
+        self.unmount()
+        subprocess.run(["umount", "-l", str(self.store)], check=False)
+        self.path.rmdir()
+        self.store.rmdir()
+
+
+class Machine:
+    """A disk, an engine and the agent, all of whose memory is on that disk."""
+
+    def __init__(self, lab, name, sync=True):
+        self.lab, self.disk = lab, Disk(lab, name)
+        self.engine = Engine(lab, name + "-run", storage=self.disk.path)
+        self.pullet = Pullet(lab, self.engine, name + "-pullet")
+        self.pullet.state = self.disk.path / "state"
+        self.boot_id = self.pullet.directory / "boot-id"
+        # A program under ptrace cannot look for leaks.
+        self.environment = {**lab.environment, MARK: self.pullet.mark,
+                            "ASAN_OPTIONS": "detect_leaks=0"}
+        if not sync:
+            self.environment["LD_PRELOAD"] = str(self._no_sync())
+            self.environment["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
+        self._boot()
+
+    def _no_sync(self):
+        """A library that takes sync(2) and its kin away from the agent."""
+        library = self.pullet.directory / "nosync.so"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, "-x", "c", "-"], check=True,
+                       input=NO_SYNC.encode())
+        return library
+
+    def _boot(self):
+        self.boot_id.write_text(str(uuid.uuid4()) + "\n")
+
+    def command(self):
+        """One pass, in the boot that this is."""
+        return ["unshare", "--mount", "sh", "-c", f'mount --bind "$0" {BOOT_ID} && exec "$@"',
+                str(self.boot_id), *self.pullet.command("--once", "--json")]
+
+    def play(self, strike=None):
+        return pullet_trace.run(self.command(), strike, self.environment)
+
+    def power_off(self):
+        """After the disk has been cut: everything else goes, too."""
+        self.engine.power_off()
+        left = sweep(self.pullet.directory)
+        if left:
+            raise LabError(f"these survive a power cut: {left}")
+        with contextlib.suppress(OSError):  # of the dead disk
+            remove_cgroups(os.listdir(self.disk.path / "data/containers"))
+
+    def power_on(self):
+        self.disk.renew()
+        self._boot()
+        self.engine.power_on()
+
+    def close(self):
+        self.engine.stop()
+        sweep(self.pullet.directory)
+        self.disk.close()
+        for directory in (self.engine.directory, self.pullet.directory):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+# --- when --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Instant:
+    """delay seconds after the nth of the agent's calls that change the world; meanwhile the agent
+    goes on. What becomes of the journal."""
+    call: int
+    delay: float
+    journal: str
+
+    def __str__(self):
+        later = f" and {self.delay * 1000:.0f} ms" if self.delay else ""
+        return f"cut at call {self.call}{later}, {self.journal}"
+
+
+class Cut:
+    """Carries one instant out: hand strike to a pass, then call finish()."""
+
+    def __init__(self, machine, instant):
+        self.machine, self.instant, self.calls = machine, instant, 0
+        self.at, self.timer = None, None
+
+    def _now(self):
+        self.machine.disk.cut(JOURNALS[self.instant.journal])
+        for pid in _agents(self.machine.pullet):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def strike(self, call, side, _number):
+        if side != "before" or not call.program.startswith("pullet"):
+            return None
+        self.calls += 1
+        self.at = str(call)
+        if self.calls < self.instant.call:
+            return None
+        if not self.instant.delay:
+            return self._now
+        self.timer = threading.Timer(self.instant.delay, self._now)
+        return self.timer.start
+
+    def finish(self):
+        """A pass that ended earlier is followed by the cut."""
+        if self.timer:
+            self.timer.join()
+        elif self.calls < self.instant.call:
+            self.at = "the end"
+            self._now()
+        self.machine.power_off()
+
+
+def _agents(pullet):
+    """Processes of a pass: they have its mark in their environment."""
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.isdigit() and os.fsencode(f"{MARK}={pullet.mark}") in pathlib.Path(
+                    "/proc", entry, "environ").read_bytes():
+                yield int(entry)
+
+
+# --- the campaign ------------------------------------------------------------------------------
+
+
+@dataclass
+class Version:
+    """An image and what is in it."""
+    number: int
+    published: object
+    files: dict
+
+
+@dataclass
+class Trial:
+    instants: list
+    faults: list = field(default_factory=list)
+    story: list = field(default_factory=list)  # what happened, line by line
+
+    def __str__(self):
+        return "\n".join([" and ".join(map(str, self.instants)),
+                          *(f"    {line}" for line in self.faults + self.story)])
+
+
+class Life:
+    """One device, from update to update."""
+
+    def __init__(self, lab, registry, dice, sync=True):
+        name = "m" + uuid.uuid4().hex[:6]
+        self.registry, self.dice, self.repository = registry, dice, "power/" + name
+        self.image = registry.ref(self.repository + ":stable")
+        self.machine = Machine(lab, name, sync)
+        self.engine, self.pullet = self.machine.engine, self.machine.pullet
+        # The mark lets a container's process be found that has lost its parents.
+        self.pullet.configure({NAME: {"image": self.image, "health-period": "200ms", "create": {
+            "Env": [f"{MARK}={self.engine.directory}"],
+            "HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}}}})
+        self.number, self.rejected, self.previous, self.current = 0, [], None, None
+        self.versions = {}
+        for _ in range(2):
+            self.previous, self.current = self.current, self.publish()
+            trace = self.machine.play()
+            if self.result(trace).get("result") != "updated":
+                raise LabError(f"undisturbed: {trace}")
+        faults = self.faults_of_the_world()
+        if faults:
+            raise LabError(f"undisturbed: {faults}")
+        self.calls = [call for call in trace.calls if call.program.startswith("pullet")]
+        self.pull = self.call_after("POST /images/create") - 1
+
+    def call_after(self, text, since=0):
+        """The number of the call after the next one that begins like that."""
+        return next(i + 1 for i, call in enumerate(self.calls, 1)
+                    if i > since and call.text.startswith(text))
+
+    def publish(self, *script):
+        """A version whose every layer is new, behind the tag."""
+        self.number += 1
+        below, above = ({f"{where}/{i}": self.dice.randbytes(self.dice.randint(1, 30000))
+                         for i in range(30)} for where in ("below", "above"))
+        image = actor("say", self.number, *(script or ("wait",)), files=above,
+                      Labels={"version": str(self.number)})
+        image.base = Image(below)
+        version = Version(self.number, self.registry.publish(self.repository, "stable", image),
+                          {**below, **image.files})
+        self.versions[str(self.number)] = version
+        return version
+
+    @staticmethod
+    def result(trace):
+        """The result object of a pass; empty when there is none."""
+        for line in trace.output.splitlines():
+            if line.startswith("{") and (entry := json.loads(line)).get("container") == NAME:
+                return entry
+        return {}
+
+    # -- the promises
+
+    def torn(self, what, container):
+        """Every file that a container has of its image, held against what was published."""
+        label = self.engine.inspect(container)["Config"]["Labels"].get("version")
+        version = self.versions[label]
+        data = self.engine.call("GET", f"/containers/{container}/archive?path=/")
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            have = {entry.name.strip("./"): tar.extractfile(entry).read()
+                    for entry in tar if entry.isfile()}
+        torn = [path for path, content in version.files.items() if have.get(path) != content]
+        return [f"{what}, version {label}: {len(torn)} of {len(version.files)} files are torn"
+                ] if torn else []
+
+    def torn_image(self, what, image):
+        try:
+            self.engine.create("probe", image)
+            return self.torn(what, "probe")
+        except LabError as error:
+            return [f"{what} is torn: {error}"]
+        finally:
+            self.engine.remove_container("probe")
+
+    def listed(self):
+        """The names of all images."""
+        return sorted(reference for image in self.engine.call("GET", "/images/json")
+                      for reference in (image["RepoTags"] or []) + (image["RepoDigests"] or [])
+                      if not reference.startswith("<none>"))
+
+    def faults_of_the_world(self):
+        """What is not as it must be when nothing is under way."""
+        inspect, record = self.engine.inspect(NAME), self.pullet.record(NAME)
+        if not inspect or not record:
+            return [f"there is no container: {self.engine.containers()}"] * (not inspect) + [
+                "there is no record"] * (not record)
+        now, before = (v.published.digest for v in (self.current, self.previous))
+        pinned = self.registry.ref(self.repository) + "@"
+        want = {"containers": {NAME: "running"}, "version": str(self.current.number),
+                "policy": "always", "phase": "idle", "current": now, "previous": before,
+                "rejected": self.rejected[-16:], "state": [NAME + ".json"],
+                "images": sorted([self.image, pinned + now, pinned + before, f"{KEPT}:{NAME}"])}
+        have = {"containers": self.engine.containers(),
+                "version": inspect["Config"]["Labels"].get("version"),
+                "policy": inspect["HostConfig"]["RestartPolicy"]["Name"], "phase": record["phase"],
+                "current": record["current"]["digest"], "previous": record["previous"]["digest"],
+                "rejected": [entry["digest"] for entry in record["rejected"]],
+                "state": sorted(os.listdir(self.pullet.state)), "images": self.listed()}
+        return (difference(want, have) + self.torn("the container", NAME)
+                or self.torn_image("the kept image", f"{KEPT}:{NAME}"))
+
+    def faults_of_a_boot(self):
+        """Before anybody lends a hand."""
+        running, faults = self.engine.running(), []
+        if len(running) > 1:
+            faults.append(f"{running} run at once")
+        try:
+            record = self.pullet.record(NAME)
+        except ValueError as error:
+            return faults + [f"the record is torn: {error}"]
+        update = record.get("update", {})
+        if record["phase"] in ("prepare", "trial", "commit") and update["synced"]:
+            faults += self.torn_image("the image that the record calls synced",
+                                      f"{self.image.rpartition(':')[0]}@{update['target']['digest']}")
+        return faults
+
+    # -- a trial
+
+    def cut(self, instant, trial):
+        cut = Cut(self.machine, instant)
+        trace = self.machine.play(cut.strike)
+        cut.finish()
+        trial.story += [f"a pass, cut before {cut.at}:", *trace.output.splitlines()]
+        self.machine.power_on()
+        trial.faults += self.faults_of_a_boot()
+
+    def trial(self, instants, good=True):
+        """A new version, a power cut at each of the instants, one more pass. -> Trial"""
+        trial, new = Trial(instants), self.publish(*(() if good else ("exit", 1)))
+        try:
+            for instant in instants:
+                self.cut(instant, trial)
+            trace = self.machine.play()
+            trial.story += [f"the pass after it, {'good' if good else 'bad'} version:",
+                            *trace.output.splitlines()]
+            if good:
+                self.previous, self.current = self.current, new
+            else:
+                self.rejected.append(new.published.digest)
+            word = self.result(trace).get("result")
+            if word not in (("updated", "up-to-date") if good else ("rolled-back", "refused")):
+                trial.faults.append(f"the pass after it said {word}")
+            trial.faults += self.faults_of_the_world()
+        except (LabError, TimeoutError) as error:
+            trial.faults.append(str(error))
+        return trial
+
+    def instants(self, count):
+        """Half of them spread over all calls, half over the time of the pull and what follows."""
+        calls = [(call, 0) for call in range(1, len(self.calls) + 1)]
+        times = [(self.pull, ms / 1000) for ms in range(1, 600)]
+        chosen = spread(calls, count - count // 2, self.dice) + spread(times, count // 2, self.dice)
+        self.dice.shuffle(chosen)
+        return [Instant(*where, self.dice.choice(list(JOURNALS))) for where in chosen]
+
+    def end(self):
+        self.machine.close()
+
+
+class Campaign:
+    """Cuts, counted and told. A device that lost is replaced by a new one."""
+
+    def __init__(self, lab, registry, seed, sync=True, tell=print):
+        self.lab, self.registry, self.sync, self.tell = lab, registry, sync, tell
+        self.dice = random.Random(seed)
+        self.trials = self.cuts = self.lost = 0
+        self.life = None
+
+    def begin(self):
+        self.life = self.life or Life(self.lab, self.registry, self.dice, self.sync)
+
+    def run(self, cuts, stop=False):
+        """That many cuts; every fourth version is a bad one, every fifth is cut twice."""
+        goal = self.cuts + cuts
+        todo = []
+        while self.cuts < goal and not (stop and self.lost):
+            self.begin()
+            todo = todo or self.life.instants(goal - self.cuts)
+            twice = self.trials % 5 == 4 and len(todo) > 1
+            self.trial([todo.pop() for _ in range(1 + twice)], good=self.trials % 4 != 3)
+        return self
+
+    def trial(self, instants, good):
+        self.begin()
+        trial = self.life.trial(instants, good)
+        self.trials += 1
+        self.cuts += len(instants)
+        if trial.faults:
+            self.lost += 1
+            self.tell(f"LOST: {trial}")
+            self.end()
+        return trial
+
+    def end(self):
+        if self.life:
+            self.life.end()
+        self.life = None
+
+    def summary(self):
+        return (f"{self.cuts} power cuts {'with' if self.sync else 'without'} sync, in "
+                f"{self.trials} updates: {self.lost} lost")
