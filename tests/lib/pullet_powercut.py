@@ -302,7 +302,7 @@ class Life:
             have = {entry.name.strip("./"): tar.extractfile(entry).read()
                     for entry in tar if entry.isfile()}
         torn = [path for path, content in version.files.items() if have.get(path) != content]
-        return [f"{what}, version {label}: {len(torn)} of {len(version.files)} files are torn"
+        return [f"{what}, version {label}: {len(torn)} of {len(version.files)} files are torn: {torn[:3]}"
                 ] if torn else []
 
     def torn_image(self, what, image):
