@@ -313,6 +313,8 @@ class Life:
             return [f"{what} is torn: {error}"]
         finally:
             self.engine.remove_container("probe")
+            # Else the next cut brings it back.
+            subprocess.run(["sync", "-f", str(self.machine.disk.path)], check=True)
 
     def listed(self):
         """The names of all images."""
