@@ -9,6 +9,7 @@
 
 #define PULL_STALL_MS	(15u * 60 * 1000) /* the engine itself waits up to 20 s between tries */
 #define PULL_LAYERS_MAX 512
+#define EVENTS_KEPT	200 /* moby remembers 256 */
 #define PULL_SLACK \
 	((uint64_t)4 * 1024 * 1024) /* what is begun again is told twice, up to a message */
 
@@ -142,7 +143,7 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 struct event_wait {
 	struct json_stream stream;
 	struct error *error;
-	bool seen;
+	unsigned int n, enough;
 };
 
 static int on_event_object(void *userdata, json_t *object)
@@ -150,7 +151,7 @@ static int on_event_object(void *userdata, json_t *object)
 	struct event_wait *w = userdata;
 
 	(void)object;
-	w->seen = true;
+	w->n++;
 	return 0;
 }
 
@@ -159,18 +160,16 @@ static int on_event_data(void *userdata, const char *data, size_t n)
 	struct event_wait *w = userdata;
 	int r = json_stream_push(&w->stream, data, n, on_event_object, w, w->error);
 
-	/* One is enough; what it means is read back from the world. */
-	return r == 0 && w->seen ? -EINTR : r;
+	return r == 0 && w->n >= w->enough ? -EINTR : r;
 }
 
-/* Waits for one of these events about the container. end: what makes the engine's answer end, in its
- * query; else time does, which is no error. */
-static int ask_events(struct engine *e, const char *id, json_t *events, int64_t since_ns,
-		      const char *end, unsigned int timeout_ms, bool *ret_seen,
+/* Waits for so many events about containers that pass the filters, which it takes over. end: what makes
+ * the engine's answer end, in its query; else time does, which is no error. */
+static int ask_events(struct engine *e, json_t *filters, int64_t since_ns, const char *end,
+		      unsigned int timeout_ms, unsigned int enough, unsigned int *ret_n,
 		      struct error *ret_error)
 {
-	_cleanup_json_ json_t *filters = json_pack("{s:[s], s:[s], s:o}", "container", id, "type",
-						   "container", "event", events);
+	_cleanup_json_ json_t *owned = filters;
 	_cleanup_free_ char *text = json_dumps(filters, JSON_COMPACT),
 			    *escaped = engine_escape(text);
 	_cleanup_free_ char *url = xasprintf(
@@ -178,7 +177,7 @@ static int ask_events(struct engine *e, const char *id, json_t *events, int64_t 
 		(long long)since_ns / 1000000000, (long long)since_ns % 1000000000, end, escaped);
 	_cleanup_http_response_ struct http_response answer = {0};
 	struct error transport = {0};
-	struct event_wait w = {.error = &transport};
+	struct event_wait w = {.error = &transport, .enough = enough};
 	struct http_request request = {
 		.method = "GET",
 		.url = url,
@@ -192,8 +191,8 @@ static int ask_events(struct engine *e, const char *id, json_t *events, int64_t 
 	json_stream_free(&w.stream);
 	if (r == 0 && answer.status != 200)
 		return engine_refusal(&answer, "engine: events", ret_error);
-	*ret_seen = w.seen;
-	if (w.seen || r == 0 || r == -ETIMEDOUT)
+	*ret_n = w.n;
+	if (w.n >= enough || r == 0 || r == -ETIMEDOUT)
 		return 0;
 	*ret_error = transport;
 	return error_prefix(ret_error, "engine: events");
@@ -202,35 +201,43 @@ static int ask_events(struct engine *e, const char *id, json_t *events, int64_t 
 int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,
 		      struct error *ret_error)
 {
-	bool seen;
-
 	/* podman's word for destroy is remove. */
-	return ask_events(e, id,
-			  json_pack("[s,s,s,s,s,s,s]", "die", "health_status", "destroy", "remove",
-				    "pause", "rename", "start"),
-			  since_ns, "", timeout_ms, &seen, ret_error);
+	json_t *filters = json_pack("{s:[s], s:[s], s:[s,s,s,s,s,s,s]}", "container", id, "type",
+				    "container", "event", "die", "health_status", "destroy",
+				    "remove", "pause", "rename", "start");
+	unsigned int n;
+
+	/* One is enough; what it means is read back from the world. */
+	return ask_events(e, filters, since_ns, "", timeout_ms, 1, &n, ret_error);
 }
 
-static bool has_happened(struct engine *e, const char *id, json_t *events, int64_t since_ns)
+static bool have_happened(struct engine *e, json_t *filters, int64_t since_ns, unsigned int enough)
 {
 	struct timespec now = {0};
 	_cleanup_free_ char *end = NULL;
 	struct error ignored;
-	bool seen = false;
+	unsigned int n = 0;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	end = xasprintf("&until=%lld.%09ld", (long long)now.tv_sec, now.tv_nsec);
-	return ask_events(e, id, events, since_ns, end, SHORT_CALL_MS, &seen, &ignored) == 0 &&
-	       seen;
+	return ask_events(e, filters, since_ns, end, SHORT_CALL_MS, enough, &n, &ignored) == 0 &&
+	       n >= enough;
 }
 
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 {
-	/* Events do not outlive the engine, nor do they all come to an end with podman. */
+	/* Not all of podman's answers come to an end. */
 	if (e->version.podman)
 		return !engine_podman_stopped_by_user(e, id);
-	return !has_happened(e, id, json_pack("[s,s]", "kill", "stop"), since_ns) &&
-	       has_happened(e, id, json_pack("[s]", "die"), since_ns);
+	if (have_happened(e,
+			  json_pack("{s:[s], s:[s,s]}", "container", id, "event", "kill", "stop"),
+			  since_ns, 1))
+		return false;
+	if (have_happened(e, json_pack("{s:[s], s:[s]}", "container", id, "event", "die"), since_ns,
+			  1))
+		return true;
+	/* Forgotten: by an engine that was restarted, or among too many others. */
+	return have_happened(e, json_object(), since_ns, EVENTS_KEPT);
 }
 
 /* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */
