@@ -13,6 +13,7 @@ import time
 import uuid
 
 from pullet_image import actor
+from verdict import END, reached_at
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PAD = 60_000  # bytes in each image that do not compress: something to bring over a thin link
@@ -212,8 +213,11 @@ class Fleet:
         return None, None
 
     def settled(self, device, version):
-        """It runs that version and is idle."""
-        return self.running(device) == version and self.phase(device)[0] == "idle"
+        """That version is what stays there, and nothing is under way."""
+        return self.phase(device)[0] == "idle" and reached_at({"events": device.events}, version) < END
+
+    def went_back(self, device, version):
+        return self.phase(device)[0] == "idle" and self.has_result(device, "rolled-back", version)
 
     @staticmethod
     def has_result(device, result, version, word=""):

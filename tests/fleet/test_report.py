@@ -198,6 +198,18 @@ def test_a_pass_that_only_finishes_counts():
     assert failed(run) == []
 
 
+def test_a_start_that_the_engine_lost():
+    """Seen on an overloaded device: the version runs and ends, and its start was never told."""
+    run = synthetic()
+    one = device(run, "pi3")
+    drop(one, kind="start", version="v2")
+    drop(one, kind="start", version="v4")
+    assert failed(run) == []
+    ran, commits = v.spans(one, run["ended"]), [e["t"] for e in one["events"] if e.get("phase") == "commit"]
+    assert [(began, version) for began, _, version in ran[1:]] == [(commits[1], "v2"), (commits[2], "v4")]
+    assert ran[1][1] < commits[2] and ran[2][1] == run["ended"]
+
+
 def test_gaps_and_spans_fill_the_time():
     run = synthetic()
     for one in run["devices"]:

@@ -6,15 +6,18 @@ END = float("inf")
 
 
 def spans(device, until):
-    """When a container of the app ran, by the engine's own events: [(from, to, version)]."""
+    """When a container of the app ran, by the engine's own events: [(from, to, version)]. An engine that is short of time may lose one:
+    what Pullet has found good and commits to runs from then on at the latest."""
     out, running = [], {}
     for event in device["events"]:
-        kind, now = event["kind"], event["t"]
+        kind, now, version = event["kind"], event["t"], event.get("version")
         if kind == "start":
-            running[event["id"]] = (now, event["version"])
-        elif kind == "die" and event["id"] in running:
-            began, version = running.pop(event["id"])
-            out.append((began, now, version))
+            running[event["id"]] = (now, version)
+        elif kind == "phase" and event["phase"] == "commit" and version not in [other for _, other in running.values()]:
+            running["lost " + version] = (now, version)
+        elif kind == "die":
+            began = running.pop(event["id"], running.pop("lost " + version, None))
+            out += [(began[0], now, version)] if began else []
         elif kind == "power-cut":
             out += [(began, now, version) for began, version in running.values()]
             running = {}
