@@ -135,7 +135,7 @@ class Fleet:
                     self.tell(device, {"boot": len(device.skew) - 1, "clock": at, **event})
 
     def tell(self, device, event, at=None):
-        event["seen"] = self.now() if at is None else at
+        event["t"] = event["seen"] = self.now() if at is None else at  # t for now: _ordered() puts it right
         with self._told:
             device.events.append(event)
             self._told.notify_all()
@@ -214,7 +214,7 @@ class Fleet:
 
     def settled(self, device, version):
         """That version is what stays there, and nothing is under way."""
-        return self.phase(device)[0] == "idle" and reached_at({"events": device.events}, version) < END
+        return self.phase(device)[0] == "idle" and reached_at(vars(device), version) < END
 
     def went_back(self, device, version):
         return self.phase(device)[0] == "idle" and self.has_result(device, "rolled-back", version)

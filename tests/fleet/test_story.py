@@ -206,6 +206,19 @@ def test_what_was_told_is_what_a_device_is(tmp_path):
     assert fleet.running(one) is None and fleet.phase(one) == ("off", None)
 
 
+def test_settled_is_what_pullet_says(tmp_path):
+    """By its report, or by a commit that came to its end; not while something is under way."""
+    fleet, _ = told(tmp_path, {"kind": "phase", "phase": "trial", "version": "v2"}, {"kind": "phase", "phase": "commit", "version": "v2"})
+    one, two = fleet.devices
+    assert not fleet.settled(one, "v2")
+    fleet.tell(one, {"kind": "phase", "phase": "idle", "version": "v2"})
+    assert fleet.settled(one, "v2") and not fleet.settled(one, "v3") and not fleet.settled(two, "v2")
+    fleet.tell(one, {"kind": "result", "result": "rolled-back", "version": "v3", "text": ""})
+    assert fleet.went_back(one, "v3") and not fleet.went_back(one, "v2")
+    fleet.tell(one, {"kind": "phase", "phase": "prepare", "version": "v3"})
+    assert not fleet.settled(one, "v2") and not fleet.went_back(one, "v3")
+
+
 def test_waiting_in_vain_says_for_what(tmp_path):
     fleet, _ = told(tmp_path)
     with pytest.raises(StoryError, match="in vain: the moon"):
