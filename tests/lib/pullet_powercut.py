@@ -270,13 +270,15 @@ class Life:
         return next(i + 1 for i, call in enumerate(self.calls, 1)
                     if i > since and call.text.startswith(text))
 
-    def publish(self, *script):
-        """A version whose every layer is new, behind the tag."""
+    def publish(self, good=True):
+        """A version whose every layer is new, behind the tag. A bad one has no program."""
         self.number += 1
         below, above = ({f"{where}/{i}": self.dice.randbytes(self.dice.randint(1, 30000))
                          for i in range(30)} for where in ("below", "above"))
-        image = actor("say", self.number, *(script or ("wait",)), files=above,
+        image = actor("say", self.number, "wait", files=above,
                       Labels={"version": str(self.number)})
+        if not good:
+            image.config["Cmd"] = ["/no-such-program"]
         image.base = Image(below)
         version = Version(self.number, self.registry.publish(self.repository, "stable", image),
                           {**below, **image.files})
@@ -370,7 +372,7 @@ class Life:
 
     def trial(self, instants, good=True):
         """A new version, a power cut at each of the instants, one more pass. -> Trial"""
-        trial, new = Trial(instants), self.publish(*(() if good else ("exit", 1)))
+        trial, new = Trial(instants), self.publish(good)
         try:
             for instant in instants:
                 self.cut(instant, trial)
