@@ -103,7 +103,8 @@ class Site(Project):
         name = self.container(service, number)
         inspect = self.engine.inspect(name)
         assert inspect and inspect["State"]["Running"], (name, inspect and inspect["State"])
-        assert f"version {version}\n" in self.engine.logs(name)
+        wait_for(f"{name} to say version {version}",  # `up -d` does not wait for a first line
+                 lambda: f"version {version}\n" in self.engine.logs(name), 20)
         assert not [n for n in self.engine.containers() if n.startswith(name + ".")]
         return inspect
 
