@@ -11,6 +11,7 @@ enum section {
 	SECTION_FAULTY, /* it was complained about, its keys are not */
 	SECTION_AGENT,
 	SECTION_REGISTRY,
+	SECTION_REPORT,
 	SECTION_CONTAINER,
 };
 

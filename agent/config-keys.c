@@ -7,6 +7,7 @@
 #include "device.h"
 #include "ref.h"
 #include "rollout.h"
+#include "url.h"
 
 #define INTERVAL_MIN_MS 1000
 
@@ -132,6 +133,41 @@ static int set_registry_credentials(struct parser *p, const char *key, const cha
 {
 	(void)key;
 	return set_credentials(p, &p->registry->credentials, value);
+}
+
+/* A base: "/v1/metrics" and "/v1/logs" are put behind it. */
+static int set_report_url(struct parser *p, const char *key, const char *value)
+{
+	struct url url;
+	size_t n = strlen(value);
+
+	if (strpbrk(value, "?#") || url_parse(value, &url) < 0)
+		return config_complain(p, "%s: '%s' is not of the form https://HOST[:PORT][/PATH]",
+				       key, value);
+	url_free(&url);
+	replace_string(&p->config->report.url, value);
+	while (n > 0 && p->config->report.url[n - 1] == '/')
+		p->config->report.url[--n] = '\0';
+	return 0;
+}
+
+static int set_report_ca(struct parser *p, const char *key, const char *value)
+{
+	(void)key;
+	return set_path(p, &p->config->report.ca, value);
+}
+
+static int set_report_interval(struct parser *p, const char *key, const char *value)
+{
+	return set_span(p, key, value, INTERVAL_MIN_MS, &p->config->report.interval_ms);
+}
+
+/* Scrapers take what has that ending, and nothing else. */
+static int set_report_textfile(struct parser *p, const char *key, const char *value)
+{
+	if (!has_suffix(value, ".prom"))
+		return config_complain(p, "%s: '%s' does not end in .prom", key, value);
+	return set_path(p, &p->config->report.textfile, value);
 }
 
 static int set_image(struct parser *p, const char *key, const char *value)
@@ -295,6 +331,11 @@ static const struct {
 	{SECTION_CONTAINER, "min-age", set_min_age},
 	{SECTION_CONTAINER, "rollout", set_rollout},
 	{SECTION_CONTAINER, "hold", set_hold},
+
+	{SECTION_REPORT, "url", set_report_url},
+	{SECTION_REPORT, "ca", set_report_ca},
+	{SECTION_REPORT, "interval", set_report_interval},
+	{SECTION_REPORT, "textfile", set_report_textfile},
 };
 
 int config_set_key(struct parser *p, const char *key, const char *value)
@@ -313,6 +354,8 @@ int config_set_key(struct parser *p, const char *key, const char *value)
 	case SECTION_REGISTRY:
 		return config_complain(p, "unknown key '%s' in [registry %s]", key,
 				       p->registry->host);
+	case SECTION_REPORT:
+		return config_complain(p, "unknown key '%s' in [report]", key);
 	case SECTION_CONTAINER:
 		return config_complain(p, "unknown key '%s' in [container %s]", key,
 				       p->container->name);

@@ -120,6 +120,10 @@ static int open_section(struct parser *p, char *line)
 		p->section = SECTION_AGENT;
 		return 0;
 	}
+	if (streq(name, "report") && !*argument) {
+		p->section = SECTION_REPORT;
+		return 0;
+	}
 	if (streq(name, "registry"))
 		return open_registry(p, argument);
 	if (streq(name, "container"))
@@ -302,6 +306,9 @@ void config_free(struct config *c)
 	free(c->engine);
 	free(c->ring);
 	free(c->device_id);
+	free(c->report.url);
+	free(c->report.ca);
+	free(c->report.textfile);
 	free(c);
 }
 

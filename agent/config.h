@@ -49,12 +49,21 @@ struct container_config {
 	bool hold;
 };
 
+/* Where this device tells how it is. */
+struct report_config {
+	char *url; /* of an OpenTelemetry collector, without a '/' at its end; NULL: none */
+	char *ca;  /* path of a PEM file, or NULL */
+	uint64_t interval_ms; /* between metrics; 0: after each poll only */
+	char *textfile;	      /* path, or NULL */
+};
+
 struct config {
 	uint64_t interval_ms;
 	unsigned int jitter_percent; /* 0 to 100 */
 	char *engine;		     /* path of a unix socket */
 	char *ring;		     /* of rollouts; NULL: none */
 	char *device_id;	     /* NULL: the machine's */
+	struct report_config report;
 	struct registry_config *registries;
 	size_t n_registries;
 	struct container_config *containers;

@@ -102,6 +102,8 @@ static void test_defaults(void **state)
 	c = load();
 	assert_true(c->interval_ms == 900000 && c->jitter_percent == 10);
 	assert_true(!c->ring && !c->device_id);
+	assert_true(!c->report.url && !c->report.ca && !c->report.textfile);
+	assert_int_equal(c->report.interval_ms, 0);
 	assert_string_equal(c->engine, "/run/docker.sock");
 	assert_true(c->n_registries == 0 && c->n_containers == 0);
 	assert_null(config_container(c, "hello"));
@@ -165,7 +167,12 @@ static const char everything[] = "# comment\n"
 				 "[agent]\n"
 				 "jitter = 100%\n"
 				 "[container hello]\n"
-				 "health = running";
+				 "health = running\n"
+				 "[ report ]\n"
+				 "url = http://collector:4318/api/v1/otlp//\n"
+				 "ca = ca.pem\n"
+				 "interval = 1min\n"
+				 "textfile = /run/pullet/metrics/pullet.prom";
 
 static void expect_path(const char *path, const char *expected)
 {
@@ -197,6 +204,10 @@ static void test_everything(void **state)
 	assert_string_equal(hello->image, "registry.example:5000/hello:stable");
 	assert_string_equal(c->ring, "canary");
 	assert_string_equal(c->device_id, "kiosk-7/\"a\"");
+	assert_string_equal(c->report.url, "http://collector:4318/api/v1/otlp");
+	expect_path(c->report.ca, "ca.pem");
+	assert_int_equal(c->report.interval_ms, 60000);
+	assert_string_equal(c->report.textfile, "/run/pullet/metrics/pullet.prom");
 	expect_path(hello->origin, "main.conf:21");
 	assert_true(hello->health_period_ms == 45000 && hello->stop_timeout_s == 2);
 	expect_path(hello->create, "he=llo.json");
@@ -262,6 +273,16 @@ static const struct {
 	{"[agent]\ndevice-id = a b",
 	 "2: device-id: 'a b' has more than printable ASCII without blanks"},
 	{"[agent]\ndevice-id = " NAME_120, "2: device-id: more than 64 bytes"},
+	{"[report]\nfoo = 1", "2: unknown key 'foo' in [report]"},
+	{"[report x]", "1: unknown section [report x]"},
+	{"[report]\nurl = collector:4318",
+	 "2: url: 'collector:4318' is not of the form https://HOST[:PORT][/PATH]"},
+	{"[report]\nurl = http://u:p@h/",
+	 "2: url: 'http://u:p@h/' is not of the form https://HOST[:PORT][/PATH]"},
+	{"[report]\nurl = http://h/?a=b",
+	 "2: url: 'http://h/?a=b' is not of the form https://HOST[:PORT][/PATH]"},
+	{"[report]\ninterval = 0", "2: interval: '0' is too short"},
+	{"[report]\ntextfile = /run/x", "2: textfile: '/run/x' does not end in .prom"},
 	{"[registry]", "1: [registry ]: a host is wanted, registry.example:5000"},
 	{"[registry a/b]", "1: [registry a/b]: a host is wanted, registry.example:5000"},
 	{"[registry a b]", "1: [registry a b]: a host is wanted, registry.example:5000"},
