@@ -8,6 +8,11 @@ static const char *const outcome_names[] = {
 	[OUTCOME_FAILED] = "failed",
 };
 
+const char *outcome_name(enum outcome outcome)
+{
+	return outcome_names[outcome];
+}
+
 static json_t *text_or_null(const char *s)
 {
 	return s[0] ? json_string(s) : json_null();
@@ -41,6 +46,17 @@ char *result_text(const json_t *result)
 		down = xasprintf(" (down %lld ms)", (long long)json_integer_value(downtime));
 	return xasprintf("%s: %s%s%s%s%s", name, what, digests ? digests : "", down ? down : "",
 			 reason ? ": " : "", reason ? reason : "");
+}
+
+enum outcome result_outcome(const json_t *result)
+{
+	const char *what = json_get_string(result, "result");
+
+	for (unsigned int i = 0; what && i < ARRAY_SIZE(outcome_names); i++) {
+		if (streq(what, outcome_names[i]))
+			return (enum outcome)i;
+	}
+	return OUTCOME_NONE;
 }
 
 bool result_is_bad(const json_t *result)

@@ -18,6 +18,7 @@ enum outcome {
 	OUTCOME_REFUSED,
 	OUTCOME_FAILED,
 };
+#define N_OUTCOMES (OUTCOME_FAILED + 1)
 
 /* Reason of a pass that a signal ended; whoever waits for it waits on. */
 #define RESULT_STOPPED "stopped by a signal"
@@ -32,11 +33,16 @@ struct result {
 	int64_t downtime_ms; /* -1: none */
 };
 
+const char *outcome_name(enum outcome outcome);
+
 /* The contract's object. Caller owns it. */
 json_t *result_to_json(const struct result *r);
 
 /* "hello: updated sha256:0123456789ab -> sha256:..." for a result object. Caller frees. */
 char *result_text(const json_t *result);
+
+/* OUTCOME_NONE for what is no result. */
+enum outcome result_outcome(const json_t *result);
 
 /* Whether it counts as failure in exit statuses: failed, refused, rolled-back, or not a result. */
 bool result_is_bad(const json_t *result);
