@@ -9,7 +9,9 @@
  *   reply    {"rollout": null}
  *            {"rollout": {"sequence": NUMBER, "target": DIGEST, "halt": BOOLEAN, "minimum-version": TEXT,
  *                         "not-before": UNIX TIME, "points": [UNIX TIME, SHARE, ...]}}
- *   both     {"error": {"code": NAME OF AN ERRNO, "text": TEXT, "retry-after": SECONDS}}
+ *   or       {"op": "report", "metrics": TEXT, "logs": TEXT}, bodies that are posted as they are
+ *   reply    {}
+ *   all      {"error": {"code": NAME OF AN ERRNO, "text": TEXT, "retry-after": SECONDS}}
  * Fields nobody knows are ignored, so that either half can be newer. Names of errnos, because their
  * numbers differ between architectures. */
 #include "protocol.h"
@@ -341,20 +343,26 @@ int protocol_check_error(const json_t *j, struct error *ret_error)
 	return error ? reply_error(error, &ignored, ret_error) : 0;
 }
 
-int protocol_write(int fd, const json_t *j)
+char *protocol_line(const json_t *j)
 {
 	size_t n = json_dumpb(j, NULL, 0, JSON_COMPACT);
-	_cleanup_free_ char *line = NULL;
+	char *line;
 
-	if (n == 0)
-		return -ENOMEM;
 	if (n >= PROTOCOL_LINE_MAX)
-		return -EFBIG;
-	line = xmalloc(n + 1);
-	if (json_dumpb(j, line, n, JSON_COMPACT) != n)
-		return -ENOMEM;
+		return NULL;
+	line = xmalloc(n + 2);
+	if (n == 0 || json_dumpb(j, line, n, JSON_COMPACT) != n)
+		abort();
 	line[n] = '\n';
-	return write_all(fd, line, n + 1);
+	line[n + 1] = '\0';
+	return line;
+}
+
+int protocol_write(int fd, const json_t *j)
+{
+	_cleanup_free_ char *line = protocol_line(j);
+
+	return line ? write_all(fd, line, strlen(line)) : -EFBIG;
 }
 
 /* One or more bytes into buf; waits until deadline. */

@@ -73,6 +73,8 @@ int protocol_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
 /* Whether the other side sent an error; its code. */
 int protocol_check_error(const json_t *j, struct error *ret_error) warn_unused;
 
+/* The line, for who writes it bit by bit; NULL: it is too long. Caller frees. */
+char *protocol_line(const json_t *j);
 /* Writes one line. -errno. */
 int protocol_write(int fd, const json_t *j) warn_unused;
 /* Reads one line, waiting timeout_ms at most in all. -EPIPE when the other side closed before a

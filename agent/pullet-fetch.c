@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 
+#include "collector.h"
 #include "log.h"
 #include "options.h"
 #include "protocol.h"
@@ -318,6 +319,18 @@ static int load_config(const char *path, bool publishing, struct config **ret,
 	return 0;
 }
 
+/* Where a report goes the configuration says, never who sends it. */
+static int report(const struct config *config, const json_t *question, json_t **ret_answer,
+		  struct error *ret_error)
+{
+	int r = collector_post(&config->report, json_get_string(question, "metrics"),
+			       json_get_string(question, "logs"), &cancel, ret_error);
+
+	if (r == 0)
+		*ret_answer = json_object();
+	return r;
+}
+
 static int answer(const char *path, int fd, bool publishing, json_t **ret_answer,
 		  unsigned int *ret_retry_after, struct error *ret_error)
 {
@@ -337,7 +350,9 @@ static int answer(const char *path, int fd, bool publishing, json_t **ret_answer
 	r = other < 0 ? other : load_config(path, publishing, &config, ret_error);
 	if (r < 0)
 		return r;
-	if (wanted)
+	if (streq_null(json_get_string(question, "op"), "report"))
+		r = report(config, question, ret_answer, ret_error);
+	else if (wanted)
 		r = publish(config, question, ret_answer, ret_error);
 	else if (other == 0)
 		r = fetch_rollout(config, &rollout, ret_answer, ret_retry_after, ret_error);
