@@ -13,6 +13,7 @@
 #include "journal.h"
 #include "log.h"
 #include "memory.h"
+#include "reporter.h"
 #include "result.h"
 #include "schedule.h"
 
@@ -27,9 +28,10 @@ struct turn {
 struct agent {
 	const struct agent_options *o;
 	struct config *config;
-	struct seat *seats; /* as config->containers */
-	char *config_fault; /* of the last reload; NULL: it was well */
-	struct bus *bus;    /* NULL with --once */
+	struct seat *seats;	   /* as config->containers */
+	char *config_fault;	   /* of the last reload; NULL: it was well */
+	struct bus *bus;	   /* NULL with --once */
+	struct reporter *reporter; /* the same */
 	sd_event *event;
 	sd_event_source *timer; /* the next round */
 	uint64_t due_ms;	/* of the timer; 0: a round is under way */
@@ -41,7 +43,9 @@ struct agent {
 	bool round_failed, left_half_way; /* since the timer was armed */
 
 	struct helper helper;
-	bool has_result, under_way; /* of the turn that runs */
+	/* Of the turn that runs. */
+	bool has_result, under_way;
+	uint64_t started_ms;
 	bool progress_shown;
 };
 
@@ -105,8 +109,10 @@ static void take_config(struct agent *a, struct config *config)
 	a->config = config;
 	a->device = find_device(config);
 	a->seats = xcalloc(config->n_containers, sizeof(*a->seats));
-	for (size_t i = 0; i < config->n_containers; i++)
+	for (size_t i = 0; i < config->n_containers; i++) {
 		a->seats[i] = (struct seat){.agent = a, .config = &config->containers[i]};
+		tally_init(&a->seats[i].tally, now_ms());
+	}
 }
 
 static void drop_first_turn(struct agent *a)
@@ -127,7 +133,10 @@ static void clear_progress(struct agent *a)
 
 static void show_progress(struct agent *a, struct seat *s, const json_t *event)
 {
-	s->current = (uint64_t)json_integer_value(json_object_get(event, "current"));
+	uint64_t current = (uint64_t)json_integer_value(json_object_get(event, "current"));
+
+	tally_bytes(&s->tally, s->current, current);
+	s->current = current;
 	s->total = (uint64_t)json_integer_value(json_object_get(event, "total"));
 	bus_changed(a->bus, s, "Progress", NULL);
 	if (!a->o->once || a->o->json || !isatty(STDERR_FILENO))
@@ -146,6 +155,7 @@ static void show_phase(struct agent *a, struct seat *s, const json_t *event)
 		return;
 	a->under_way = !streq(phase, "idle");
 	bus_changed(a->bus, s, "Phase", "Target", NULL);
+	reporter_phase(a->reporter, s, phase, digest);
 	if (a->o->json)
 		return;
 	clear_progress(a);
@@ -193,10 +203,13 @@ static void take_result(struct agent *a, struct seat *s, json_t *result)
 	}
 	if (a->o->once || !s)
 		return;
+	tally_result(&s->tally, result, now_ms(), now_ms() - a->started_ms);
 	text = json_dumps(result, JSON_COMPACT);
 	/* A healthy day is silent, and a lasting trouble is told once. */
-	if (!streq_null(text, s->last_result))
+	if (!streq_null(text, s->last_result)) {
 		journal_result(result);
+		reporter_result(a->reporter, result);
+	}
 	replace_string(&s->last_result, text);
 	note_news(s, result);
 }
@@ -329,6 +342,7 @@ static bool start_turn(struct agent *a)
 	struct error e;
 
 	a->has_result = a->under_way = false;
+	a->started_ms = now_ms();
 	if (helper_start(&a->helper, a->event, &a->o->helper, a->queue->name, a->queue->purpose,
 			 &e) < 0) {
 		log_error("%s: %s", a->queue->name, e.text);
@@ -356,6 +370,7 @@ static void start_next(struct agent *a)
 	/* An order between two rounds moves the next one only when it left something half way. */
 	if (a->due_ms == 0 || a->left_half_way)
 		arm_timer(a);
+	reporter_rest(a->reporter);
 	show_rest(a);
 }
 
@@ -368,6 +383,16 @@ size_t agent_seats(struct agent *a, struct seat **ret)
 struct bus *agent_bus(const struct agent *a)
 {
 	return a->bus;
+}
+
+const struct config *agent_config(const struct agent *a)
+{
+	return a->config;
+}
+
+const struct helper_options *agent_helper_options(const struct agent *a)
+{
+	return &a->o->helper;
 }
 
 const char *agent_state_dir(const struct agent *a)
@@ -453,6 +478,7 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 		bus_forget_objects(a->bus);
 		take_config(a, fresh);
 		bus_announce_objects(a->bus);
+		reporter_reload(a->reporter);
 		log_info("configuration read again: %zu containers", fresh->n_containers);
 		if (!a->queue)
 			arm_timer(a);
@@ -525,14 +551,17 @@ int agent_run(const struct agent_options *o, struct config *config)
 		/* First of all, what an interrupted update left. */
 		if (!o->names[0])
 			queue_round(&a, o->once ? PURPOSE_UPDATE : PURPOSE_FINISH);
-		if (!o->once)
+		if (!o->once) {
 			a.bus = bus_open(&a, a.event);
+			a.reporter = reporter_open(&a, a.event);
+		}
 		(void)sd_notify(0, "READY=1");
 		start_next(&a);
 		r = loop(&a);
 		a.status = r < 0 ? 1 : r;
 	}
 	bus_close(a.bus);
+	reporter_close(a.reporter);
 	while (a.queue)
 		drop_first_turn(&a);
 	(void)sd_event_source_unref(a.timer);

@@ -5,6 +5,7 @@
 
 #include "config.h"
 #include "helper.h"
+#include "report.h"
 
 struct agent_options {
 	struct helper_options helper;
@@ -17,7 +18,7 @@ struct agent_options {
  * over. */
 int agent_run(const struct agent_options *o, struct config *config);
 
-/* The rest is for bus.c: what it shows and what it is asked for. */
+/* The rest is for bus.c and reporter.c: what they show and what they are asked for. */
 struct agent;
 
 /* What the process knows of a container beside its record. */
@@ -29,10 +30,13 @@ struct seat {
 	char *last_result;	 /* the contract's object as text; NULL: none yet */
 	bool in_trouble;	 /* says that result */
 	char *news;		 /* digest that was seen and not taken; NULL: none */
+	struct tally tally;
 };
 
 size_t agent_seats(struct agent *a, struct seat **ret);
 struct bus *agent_bus(const struct agent *a);
+const struct config *agent_config(const struct agent *a);
+const struct helper_options *agent_helper_options(const struct agent *a);
 const char *agent_state_dir(const struct agent *a);
 /* What runs for the container now ("update", "check", ...), "" when nothing does. */
 const char *agent_operation(const struct seat *s);

@@ -2,6 +2,7 @@
 #include "fetch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -12,10 +13,10 @@
 #define FETCH_FD	 3
 #define FETCH_TIMEOUT_MS (5u * 60 * 1000) /* its own limits are shorter */
 
-static int connect_to(const char *path, struct error *ret_error)
+static int connect_to(const char *path, int flags, struct error *ret_error)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return error_set(ret_error, -ENAMETOOLONG, "%s: path too long for a socket", path);
@@ -55,6 +56,19 @@ static int start_child(const struct fetch_options *o, pid_t *ret_pid, struct err
 	return pair[0];
 }
 
+int fetch_open(const struct fetch_options *o, pid_t *ret_pid, struct error *ret_error)
+{
+	int fd;
+
+	*ret_pid = 0;
+	if (o->socket)
+		return connect_to(o->socket, SOCK_NONBLOCK, ret_error);
+	fd = start_child(o, ret_pid, ret_error);
+	if (fd >= 0)
+		(void)fcntl(fd, F_SETFL, O_NONBLOCK);
+	return fd;
+}
+
 static int exchange(int fd, const json_t *question, json_t **ret_answer, struct error *ret_error)
 {
 	int r = protocol_write(fd, question);
@@ -69,7 +83,7 @@ static int ask(const struct fetch_options *o, const json_t *question, json_t **r
 	       struct error *ret_error)
 {
 	pid_t pid = -1;
-	int fd = o->socket ? connect_to(o->socket, ret_error) : start_child(o, &pid, ret_error);
+	int fd = o->socket ? connect_to(o->socket, 0, ret_error) : start_child(o, &pid, ret_error);
 	int r;
 
 	if (fd < 0)

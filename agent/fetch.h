@@ -2,6 +2,8 @@
 /* fetch: asks the network half one question. */
 #pragma once
 
+#include <sys/types.h>
+
 #include "protocol.h"
 
 struct fetch_options {
@@ -9,6 +11,10 @@ struct fetch_options {
 	const char *config; /* path given to the child */
 	bool publish;	    /* a child that may write, too */
 };
+
+/* A socket to the network half; what is written there is up to the caller. Does not block. *ret_pid is that
+ * of the child, or 0 when there is none. */
+int fetch_open(const struct fetch_options *o, pid_t *ret_pid, struct error *ret_error) warn_unused;
 
 /* Codes of the network half's error, or -EPIPE when it died without an answer. ret->retry_after_s
  * is set on failure too. */
