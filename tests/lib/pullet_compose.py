@@ -30,30 +30,7 @@ def program(suite):
 
 def bring(suite):
     """The package alone, from where this machine has Debian from. It needs nothing but libc."""
-    target = kept(suite)
-    if target.is_dir():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".compose-", dir=target.parent) as directory:
-        for name in ("lists/partial", "archives/partial"):
-            os.makedirs(f"{directory}/{name}")
-
-        def apt(*arguments):
-            options = {"Dir::Etc::SourceList": directory + "/sources.list",
-                       "Dir::Etc::SourceParts": "-", "Dir::State::Lists": directory + "/lists",
-                       "Dir::Cache": directory, "APT::Sandbox::User": "root",
-                       "Acquire::Languages": "none", "Acquire::Check-Valid-Until": "false"}
-            return subprocess.run(
-                ["apt-get", "-qq", *(f"-o{k}={v}" for k, v in options.items()), *arguments],
-                cwd=directory, stdin=subprocess.DEVNULL, check=True)
-
-        pathlib.Path(directory, "sources.list").write_text(
-            f"deb {pullet_engines.mirror()} {suite} main\n")
-        apt("update")
-        apt("download", "docker-compose")
-        package, = pathlib.Path(directory).glob("*.deb")
-        subprocess.run(["dpkg-deb", "-x", package, directory + "/tree"], check=True)
-        os.rename(directory + "/tree", target)
+    pullet_engines.bring_package(kept(suite), suite, "docker-compose")
 
 
 @contextlib.contextmanager

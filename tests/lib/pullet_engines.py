@@ -128,6 +128,33 @@ def _debootstrap(path, suite, packages, log, without, finish):
         shutil.rmtree(new, ignore_errors=True)
 
 
+def bring_package(target, suite, *names):
+    """The files of packages of a suite at target, unless they are there already: for what needs nothing but
+    libc."""
+    if target.is_dir():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{names[0]}-", dir=target.parent) as directory:
+        for part in ("lists/partial", "archives/partial"):
+            os.makedirs(f"{directory}/{part}")
+
+        def apt(*arguments):
+            options = {"Dir::Etc::SourceList": directory + "/sources.list",
+                       "Dir::Etc::SourceParts": "-", "Dir::State::Lists": directory + "/lists",
+                       "Dir::Cache": directory, "APT::Sandbox::User": "root",
+                       "Acquire::Languages": "none", "Acquire::Check-Valid-Until": "false"}
+            return subprocess.run(
+                ["apt-get", "-qq", *(f"-o{k}={v}" for k, v in options.items()), *arguments],
+                cwd=directory, stdin=subprocess.DEVNULL, check=True)
+
+        pathlib.Path(directory, "sources.list").write_text(f"deb {mirror()} {suite} main\n")
+        apt("update")
+        apt("download", *names)
+        for package in pathlib.Path(directory).glob("*.deb"):
+            subprocess.run(["dpkg-deb", "-x", package, directory + "/tree"], check=True)
+        os.rename(directory + "/tree", target)
+
+
 def make_tree(suite, log=None):
     """The tree of a suite's engines, unless it is there already."""
     return debian(cache() / suite, suite, PACKAGES[suite], log)

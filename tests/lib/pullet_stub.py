@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import json
 import re
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -175,7 +176,13 @@ class Engines:
     def socket(self, name):
         return self.directory / f"{name}.sock"
 
-    async def start(self):
+    def start(self):
+        """Beside everything else."""
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, daemon=True).start()
+        asyncio.run_coroutine_threadsafe(self.listen(), loop).result(60)
+
+    async def listen(self):
         for name, device in self.devices.items():
             await asyncio.start_unix_server(
                 lambda reader, writer, device=device: self.serve(device, reader, writer),

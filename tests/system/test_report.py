@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: MIT
+"""What a device tells of itself: to collectors that record, to a real receiver, to those that misbehave, and
+in a file. The registry is real, the engine a table, the agent whole."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+
+import pullet_otlp  # noqa: E402
+from pullet_lab import Lab, Pullet, Registry, actor, free_port, handle_signals, wait_for  # noqa: E402
+from pullet_stub import Device, Engines, now  # noqa: E402
+from registryd import Answer, Registry as Server  # noqa: E402
+
+handle_signals()
+CREATE = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}}
+BUILD = pathlib.Path(os.environ["PULLET_BUILD"])
+
+
+class Fragile(Device):
+    """Images in `broken` are for another machine."""
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.broken = set()
+
+    def start(self, container):
+        super().start(container)
+        if container["Image"] in self.broken:
+            container["State"].update(Status="exited", Running=False, ExitCode=126, Error="exec format error", FinishedAt=now())
+
+
+class Collector(Server):
+    """Keeps what is posted. answer: of every request."""
+
+    def __init__(self):
+        super().__init__()
+        self.answer = lambda _seen: Answer(200, {"Content-Type": "application/json"}, {})
+        self.hooks.append(lambda seen: self.answer(seen))
+
+    def bodies(self, path):
+        return [json.loads(seen.body) for seen in list(self.seen) if seen.path == path]
+
+    def events(self, container="app"):
+        """(event's name, attributes) of all, in order."""
+        return [(record["eventName"], attributes) for body in self.bodies("/v1/logs")
+                for scope in body["resourceLogs"][0]["scopeLogs"] for record in scope["logRecords"]
+                if (attributes := plain(record["attributes"]))["container.name"] == container]
+
+    def results(self):
+        return [attributes for name, attributes in self.events() if name == "pullet.result"]
+
+    def metrics(self):
+        """Of the newest report: name -> [(attributes, value)]."""
+        body = self.bodies("/v1/metrics")[-1]
+        return {m["name"]: [(plain(p["attributes"]), float(p.get("asInt", p.get("asDouble"))))
+                            for p in (m.get("sum") or m["gauge"])["dataPoints"]]
+                for m in body["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]}
+
+
+def plain(attributes):
+    return {a["key"]: a["value"]["stringValue"] for a in attributes}
+
+
+class House:
+    """A device with one container, and what it needs."""
+
+    def __init__(self, lab, name, registry, engines):
+        self.registry, self.name, self.versions = registry, name, 0
+        self.device = engines.devices[name]
+        self.device.url = f"unix://{engines.socket(name)}"
+        self.pullet = Pullet(lab, self.device, name)
+
+    def configure(self, report, **agent):
+        self.pullet.configure(
+            {"app": {"image": f"{self.registry.address}/{self.name}:stable", "create": CREATE, "health": "running",
+                     "health-period": "300ms"}},
+            agent={"interval": "1s", "device-id": self.name, **agent},
+            more="[report]\n" + "".join(f"{key} = {value}\n" for key, value in report.items()))
+
+    def publish(self, broken=False):
+        self.versions += 1
+        image = actor("say", f"{self.name} {self.versions}", "wait")
+        done = self.registry.publish(self.name, f"v{self.versions}", image)
+        if broken:
+            self.device.broken.update(done.configs.values())
+        self.registry.point(done, "stable")
+        return done
+
+    def runs(self, published):
+        return any(c["Name"] == "/app" and c["State"]["Running"] and c["Image"] in published.configs.values()
+                   for c in list(self.device.containers.values()))
+
+    def wait_for(self, published):
+        wait_for("the version", lambda: self.runs(published) and self.pullet.record("app")
+                 and self.pullet.record("app")["phase"] == "idle", 120)
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with Lab() as lab:
+        lab.environment["DBUS_SYSTEM_BUS_ADDRESS"] = f"unix:path={lab.path('no-bus')}"
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def engines(lab):
+    directory = lab.path("engines")
+    directory.mkdir()
+    names = ["told", "asked", "stall", "down", "error", "garbage", "filed"]
+    engines = Engines(directory, names)
+    engines.devices = {name: Fragile(name) for name in names}
+    engines.start()
+    return engines
+
+
+@pytest.fixture(scope="module")
+def registry(lab):
+    return Registry(lab)
+
+
+@pytest.fixture
+def collector():
+    with Collector() as collector:
+        yield collector
+
+
+class Activator:
+    """pullet-fetch as systemd starts it: one process a connection, the connection as its standard input."""
+
+    def __init__(self, lab, config):
+        self.path = lab.path("fetch.sock")
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.listener.listen(4)
+        self.command = [BUILD / "pullet-fetch", "--config", config]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            process = subprocess.Popen(self.command, stdin=connection, stdout=subprocess.DEVNULL)
+            connection.close()
+            threading.Thread(target=process.wait, daemon=True).start()
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def test_an_update_and_a_rollback_are_told(lab, engines, registry, collector):
+    house = House(lab, "told", registry, engines)
+    house.configure({"url": collector.url + "/"}, ring="canary")
+    activator = Activator(lab, house.pullet.config)
+    first = house.publish()
+    with house.pullet.resident("--fetch-socket", str(activator.path)):
+        house.wait_for(first)
+        second = house.publish()
+        house.wait_for(second)
+        broken = house.publish(broken=True)
+        wait_for("the rollback", lambda: "rolled-back" in [r["pullet.result"] for r in collector.results()], 120)
+        wait_for("its metrics", lambda: collector.metrics()["pullet.rejected"][0][1] == 1, 60)
+    activator.close()
+
+    results = [r for r in collector.results() if r["pullet.result"] in ("updated", "rolled-back")]
+    assert [(r["pullet.result"], r.get("pullet.digest.from"), r["pullet.digest.to"]) for r in results] == [
+        ("updated", None, first.digest), ("updated", first.digest, second.digest),
+        ("rolled-back", second.digest, broken.digest)]
+    assert "exec format error" in results[-1]["pullet.reason"] and "pullet.reason" not in results[0]
+    phases = [(a["pullet.phase"], a["oci.manifest.digest"]) for name, a in collector.events()
+              if name == "pullet.phase"]
+    assert [phase for phase, digest in phases if digest == second.digest][:4] == ["prepare", "trial", "commit", "idle"]
+    assert [phase for phase, digest in phases if digest == broken.digest][:3] == ["prepare", "trial", "revert"]
+
+    metrics = collector.metrics()
+    (info, one), = metrics["pullet.container.info"]
+    assert one == 1 and info["container.name"] == "app" and info["oci.manifest.digest"] == second.digest
+    assert info["container.image.name"] == f"{registry.address}/told:stable" and info["pullet.phase"] == "idle"
+    passes = {a["pullet.result"]: value for a, value in metrics["pullet.passes"]}
+    assert passes["updated"] == 2 and passes["rolled-back"] == 1 and passes["up-to-date"] >= 0
+    assert 0 < metrics["pullet.update.downtime"][0][1] <= metrics["pullet.update.duration"][0][1] < 120
+    for kind, path in (("resourceMetrics", "/v1/metrics"), ("resourceLogs", "/v1/logs")):
+        for body in collector.bodies(path):
+            resource = plain(body[kind][0]["resource"]["attributes"])
+            assert resource.pop("service.version")
+            assert resource == {"service.name": "pullet", "service.instance.id": "told", "host.id": "told",
+                                "pullet.ring": "canary"}
+    assert {seen.method for seen in collector.seen} == {"POST"}
+    assert {seen.headers["Content-Type"] for seen in collector.seen} == {"application/json"}
+
+
+def test_a_real_receiver_takes_it(lab, engines, registry, collector, tmp_path):
+    """By OpenTelemetry's own definition to the letter, and through VictoriaMetrics to an answer of its API."""
+    if pullet_otlp.missing():
+        pytest.skip(pullet_otlp.missing())
+    protocol, store = pullet_otlp.Protocol(tmp_path), pullet_otlp.VictoriaMetrics(lab)
+    house = House(lab, "asked", registry, engines)
+    textfile = house.pullet.directory / "pullet.prom"
+    report = {"url": collector.url, "textfile": textfile, "interval": "1s"}
+    house.configure(report, interval="1h", ring="canary")
+    version = house.publish()
+    assert house.pullet.once().results["app"]["result"] == "updated"
+    with house.pullet.resident() as process:
+        # Nothing is polled within the hour: these are heartbeats.
+        wait_for("three reports", lambda: len(collector.bodies("/v1/metrics")) >= 3, 60)
+        house.configure(report, interval="1s", ring="canary")
+        process.send_signal(signal.SIGHUP)
+        wait_for("an event", lambda: collector.bodies("/v1/logs"), 60)
+        told = textfile.read_text()
+    for seen in collector.seen:
+        message = protocol.parse(seen.path.removeprefix("/v1/"), seen.body)
+        if seen.path == "/v1/metrics":
+            store.take(message)
+    store.flush()
+    version_of = f'pullet_container_info{{oci_manifest_digest="{version.digest}"}}'
+    wait_for("the version", lambda: store.query(version_of), 60)
+    (labels, value), = store.query(version_of)
+    assert value == 1 and labels["container_name"] == "app" and labels["pullet_phase"] == "idle"
+    assert labels["service.instance.id" if "service.instance.id" in labels else "service_instance_id"] == "asked"
+    # Both ways lead to the same names.
+    store.take_text(told, way="file")
+    store.flush()
+    of_file = {line.split("{")[0] for line in told.splitlines() if line[0] != "#"}
+    wait_for("the file's", lambda: store.query('count({way="file"})')
+             and store.query('count({way="file"})')[0][1] == len(strict(told)), 60)
+    names = {labels["__name__"] for labels, _ in store.query('{way="",__name__=~"pullet.*"}')}
+    assert of_file - {"pullet_agent_info"} == names and len(names) >= 4, (of_file, names)
+
+
+class Stalling:
+    """Takes a report and says nothing; whether whoever sent it has given up."""
+
+    def __init__(self):
+        self.given_up = []
+
+    def __call__(self, _seen):
+        ended = threading.Event()
+        self.given_up.append(ended)
+
+        def hold(connection):
+            with contextlib.suppress(OSError):
+                connection.recv(1)
+            ended.set()
+
+        return Answer(raw=hold)
+
+    def waits(self):
+        return [ended for ended in list(self.given_up) if not ended.is_set()]
+
+
+def test_a_stalled_collector_delays_nothing(lab, engines, registry, collector):
+    stalling = collector.answer = Stalling()
+    house = House(lab, "stall", registry, engines)
+    house.configure({"url": collector.url})
+    with house.pullet.resident():
+        for _ in range(3):  # a busy machine may take longer for an update than one report has
+            wait_for("a report to hang", stalling.waits, 120)
+            before = stalling.waits()
+            house.wait_for(house.publish())
+            assert len(stalling.waits()) <= 1
+            if before and before == stalling.waits():
+                return
+        pytest.fail("no update ended while a report hung")
+
+
+@pytest.mark.parametrize("kind", ["down", "error", "garbage"])
+def test_a_bad_collector_delays_nothing(lab, engines, registry, collector, kind):
+    garbage = Answer(raw=lambda connection: connection.sendall(b"\xff\x00 200 OK\r\n" * 1000))
+    collector.answer = lambda _seen: garbage if kind == "garbage" else Answer(500, body=b"no")
+    url = f"http://127.0.0.1:{free_port()}" if kind == "down" else collector.url
+    house = House(lab, kind, registry, engines)
+    house.configure({"url": url})
+    log = house.pullet.directory / "pulletd.log"
+    with house.pullet.resident():
+        wait_for("the complaint", lambda: "report: " in log.read_text(), 60)
+        house.wait_for(house.publish())
+    # A lasting trouble is told once.
+    complaints = [line for line in log.read_text().splitlines() if "report: " in line]
+    assert len(set(complaints)) == len(complaints) <= 2, complaints
+    assert url + "/v1/metrics: " in complaints[0], complaints
+    if kind == "error":
+        assert "HTTP status 500" in complaints[0], complaints
+
+
+def strict(text):
+    """Names and types of the exposition format, or an assertion; samples: {name{labels}: value}."""
+    samples, typed = {}, {}
+    assert text.endswith("\n")
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            assert name not in typed and kind in ("gauge", "counter")
+            typed[name] = kind
+        elif not line.startswith("# HELP "):
+            key, value = line.rsplit(" ", 1)
+            assert key.split("{")[0] in typed and key not in samples, line
+            samples[key] = float(value)
+    return samples
+
+
+def test_the_file(lab, engines, registry):
+    """Readable for all, whole at any moment, and the only thing that a quiet poll writes."""
+    house = House(lab, "filed", registry, engines)
+    directory = lab.path("tmpfs")
+    house.configure({"textfile": directory / "pullet.prom"})
+    house.publish()
+    assert house.pullet.once().results["app"]["result"] == "updated"
+    with house.pullet.resident():
+        log = house.pullet.directory / "pulletd.log"
+        wait_for("the complaint", lambda: "pullet.prom: No such file or directory" in log.read_text(), 60)
+        before = house.pullet.state_snapshot()
+        directory.mkdir(mode=0o755)
+        path = directory / "pullet.prom"
+        wait_for("the file", path.exists, 60)
+        key = 'pullet_passes_total{container_name="app",pullet_result="up-to-date"}'
+        first = strict(path.read_text())[key]
+        wait_for("the next", lambda: strict(path.read_text())[key] > first, 60)
+        assert house.pullet.state_snapshot() == before
+    assert path.stat().st_mode & 0o777 == 0o644 and os.listdir(directory) == ["pullet.prom"]
+    assert log.read_text().count("No such file") == 1 and log.read_text().count("it goes out again") == 1
+
+
+def ask(config, question):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = subprocess.Popen([BUILD / "pullet-fetch", "--config", config], stdin=theirs)
+        theirs.close()
+        ours.sendall(json.dumps(question).encode() + b"\n")
+        answer = ours.makefile().readline()
+        assert process.wait(30) == 0
+    return json.loads(answer)
+
+
+def test_where_it_goes_is_not_for_who_asks(tmp_path, collector):
+    """The socket of a device posts to where the configuration says, whatever is in the request."""
+    config = tmp_path / "pullet.conf"
+    config.write_text("")
+    question = {"op": "report", "url": collector.url, "metrics": "{}"}
+    assert ask(config, question)["error"]["code"] == "EPERM" and not collector.seen
+    with Collector() as other:
+        config.write_text(f"[report]\nurl = {collector.url}\n")
+        assert ask(config, {**question, "url": other.url}) == {} and not other.seen
+    assert [seen.path for seen in collector.seen] == ["/v1/metrics"]
+
+
+def test_a_large_report_goes_through(tmp_path, collector):
+    """As many containers as fit into a line between the halves."""
+    config = tmp_path / "pullet.conf"
+    config.write_text(f"[report]\nurl = {collector.url}\n")
+    point = {"attributes": [{"key": "container.name", "value": {"stringValue": "a" * 20}},
+                            {"key": "pullet.result", "value": {"stringValue": "up-to-date"}}],
+             "startTimeUnixNano": "1800000000000000000", "timeUnixNano": "1800000000000000000", "asInt": "7"}
+    metrics = {"resourceMetrics": [point] * 650}
+    assert len(json.dumps(metrics)) > 160000
+    assert ask(config, {"op": "report", "metrics": json.dumps(metrics), "logs": "{}"}) == {}
+    assert collector.bodies("/v1/metrics") == [metrics] and collector.bodies("/v1/logs") == [{}]
