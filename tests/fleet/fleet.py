@@ -243,7 +243,7 @@ class Fleet:
 
     def _policy(self, version, *words):
         self.sample()
-        now, policy = self.now(), self.operator.order(*words)
+        now, policy = round(self.now(), 3), self.operator.order(*words)  # as events are: the order of times must hold
         if policy["target"] != version.digest:
             raise StoryError(f"pullet rollout {words[0]} wrote a policy for {policy['target']}")
         self.policies.append({"t": now, "version": version.name, "percent": policy["percent"], "halt": policy.get("halt", False),

@@ -198,6 +198,15 @@ def test_a_pass_that_only_finishes_counts():
     assert failed(run) == []
 
 
+def test_a_policy_in_the_moment_of_the_cut_is_missed():
+    run = synthetic()
+    for event in device(run, "pi6")["events"]:
+        if event["kind"] == "link-down":
+            event["t"] = v.allowed_at(run, device(run, "pi6"), "v2")
+    device(run, "pi6")["events"].sort(key=lambda event: event["t"])
+    assert failed(run) == []
+
+
 def test_a_start_that_the_engine_lost():
     """Seen on an overloaded device: the version runs and ends, and its start was never told."""
     run = synthetic()

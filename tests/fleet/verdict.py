@@ -140,7 +140,7 @@ def _missed_news(run):
     """Devices whose link was down while a policy let them have something, and that got it later."""
     for device in run["devices"]:
         for a, b in outages(device, "link-down", "link-up", run["ended"]):
-            if any(a < allowed_at(run, device, v["name"]) < b <= reached_at(device, v["name"]) < END
+            if any(a <= allowed_at(run, device, v["name"]) < b <= reached_at(device, v["name"]) < END
                    for v in run["versions"]):
                 yield device
 
