@@ -116,7 +116,8 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 	if (q == 0) {
 		m->fetched = true;
 		m->drop_tried &= w->image[0] != '\0';
-		m->unvouched = (m->doubted || !streq(r->boot_id, w->boot_id)) &&
+		/* What is still there after a drop belongs to somebody else. */
+		m->unvouched = !m->unvouched && (m->doubted || !streq(r->boot_id, w->boot_id)) &&
 			       !layers_are_vouched(h->sight.engine, image, layers);
 	}
 	return q;

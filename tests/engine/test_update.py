@@ -297,3 +297,26 @@ def test_our_labels_on_an_image_are_not_ours(house):
     published = house.publish()
     house.once("updated")
     house.check(published, policy="unless-stopped")
+
+
+def test_one_image_behind_two_names(house):
+    """Two repositories with the very same image, two containers that nobody remembers: what the one has brought
+    is not a torn rest when the other comes for it."""
+    names = {"app": house.repository, "too": house.repository + "-too"}
+
+    def publish(version):
+        image = actor("say", version, "wait", files={"version": version.encode()})
+        for repository in names.values():
+            house.publish(repository=repository, images=image)
+
+    publish("1")
+    references = {name: house.registry.ref(repository + ":stable") for name, repository in names.items()}
+    for name, reference in references.items():
+        house.engine.pull(reference)
+        house.engine.run(name, reference, HostConfig={"NetworkMode": "none"})
+    house.pullet.configure({name: {"image": reference, "health-period": "300ms"}
+                            for name, reference in references.items()})
+    publish("2")
+    results = house.pullet.once().results
+    assert {name: (r["result"], r["reason"]) for name, r in results.items()} == {
+        "app": ("updated", None), "too": ("updated", None)}
