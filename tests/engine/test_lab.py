@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 from pullet_lab import TOP, Lab, Relay, actor, processes_of, wait_for
 
@@ -14,7 +13,7 @@ from pullet_lab import TOP, Lab, Relay, actor, processes_of, wait_for
 def test_images_pull_run_and_stop(engine, registry):
     since, mark = time.time(), registry.mark()
     published = registry.publish("lab", "one", [actor("say", "hi", "wait"),
-                                                replace(actor("wait"), platform="linux/s390x")])
+                                                actor("wait", platform="linux/s390x")])
     engine.pull(registry.ref("lab@" + published.digest))
     assert {r.method for r in registry.requests(mark) if r.by_engine} >= {"GET"}
     engine.run("lab", registry.ref("lab@" + published.digest))
