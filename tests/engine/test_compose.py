@@ -6,12 +6,11 @@ service anew, once, from the new image; all other promises are the same for both
 
 import itertools
 import os
-import time
 
 import pytest
 
 from pullet_compose import Project, network_namespace, program
-from pullet_lab import Engine, LabError, Pullet, Registry, actor
+from pullet_lab import Engine, LabError, Pullet, Registry, actor, wait_for
 from pullet_meddler import DOWN, EVERY, MADE, ON_TRIAL, Meddler, moments
 from test_recreate import look
 

@@ -7,7 +7,6 @@ import subprocess
 import pytest
 
 from conftest import UP
-from pullet_lab import wait_for
 
 
 def order(house, what, want, reason=None):

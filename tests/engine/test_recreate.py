@@ -15,7 +15,7 @@ import tarfile
 
 import pytest
 
-from pullet_lab import TOP, Engine, LabError, program
+from pullet_lab import TOP, Engine, program
 
 AGENT = TOP / "agent"
 SOURCES = [*sorted(AGENT.glob("recreate*.c")), AGENT / "podman.c", AGENT / "json.c", AGENT / "error.c",

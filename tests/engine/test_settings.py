@@ -578,7 +578,7 @@ def test_by_hand(history, name):
 def test_data(history, name):
     """Files in volumes stay, whatever the volume's name; those in memory do not."""
     looks, _ = history
-    row, old = TABLE[name], looks["1"][name]
+    old = looks["1"][name]
     for generation in ("2", "3"):
         new = looks[generation][name]
         for where, mount in old.places():

@@ -9,7 +9,6 @@ import pathlib
 import random
 import re
 import shutil
-import subprocess
 import sys
 import time
 
@@ -22,7 +21,6 @@ from pullet_follower import Follower  # noqa: E402
 from pullet_lab import Lab, Registry, handle_signals, wait_for  # noqa: E402
 from pullet_machine import Machine  # noqa: E402
 
-TOP = pathlib.Path(__file__).resolve().parents[2]
 POWER_CUTS = int(os.environ.get("PULLET_CUTS", "3"))
 
 

@@ -7,10 +7,8 @@ import contextlib
 import ctypes
 import json
 import os
-import pathlib
 import subprocess
 import sys
-import tempfile
 
 import pullet_engines
 

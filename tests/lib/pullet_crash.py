@@ -17,7 +17,7 @@ import urllib.parse
 from dataclasses import dataclass
 
 import pullet_trace
-from pullet_lab import LabError, Pullet, actor, wait_for
+from pullet_lab import LabError, Pullet, actor
 
 KEPT = "localhost/pullet/previous"
 VICTIMS = ("process", "group")
