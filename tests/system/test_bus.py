@@ -16,40 +16,14 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from pullet_bus import (  # noqa: E402
-    CONTAINER, NAME, PATH, Bus, CallError, Polkit, configure, hanging_engine, idle_pullet, interfaces,
-    path_of, resident, write_record)
-from pullet_lab import TOP, Lab, Pullet, handle_signals, stop_process, wait_for  # noqa: E402
+    CONTAINER, NAME, PATH, CallError, Polkit, configure, hanging_engine, interfaces, path_of, resident,
+    write_record)
+from pullet_lab import TOP, Pullet, stop_process, wait_for  # noqa: E402
 
-handle_signals()
 _numbers = itertools.count(1)
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 ORDERS = {"Check": "check", "Update": "update", "Rollback": "rollback", "Hold": "hold",
           "Release": "hold", "Retry": "retry"}
-
-
-@pytest.fixture(scope="module")
-def lab():
-    with Lab() as lab:
-        yield lab
-
-
-@pytest.fixture
-def bus(lab):
-    bus = Bus(lab, f"bus-{next(_numbers)}")
-    yield bus
-    bus.stop()
-
-
-@pytest.fixture
-def pullet(lab):
-    return idle_pullet(lab, f"pullet-{next(_numbers)}")
-
-
-@pytest.fixture
-def daemon(bus, pullet):
-    write_record(pullet.state, "app")
-    with resident(pullet, bus) as process:
-        yield process
 
 
 def test_introspection_is_the_page(bus, daemon):
@@ -255,7 +229,7 @@ def test_polls_go_on_without_a_bus(bus, pullet):
 
 
 def test_two_daemons_and_one_name(bus, pullet, daemon, lab):
-    other = Pullet(lab, pullet.engine, f"pullet-{next(_numbers)}")
+    other = Pullet(lab, pullet.engine, f"other-{next(_numbers)}")
     configure(other, "second")
     with open(other.directory / "log", "wb") as out:
         process = other.spawn(stderr=out, env=bus.environment)

@@ -18,39 +18,12 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
-from pullet_bus import (  # noqa: E402
-    Bus, Polkit, configure, hanging_engine, idle_pullet, resident, write_record)
-from pullet_lab import Lab, Registry, actor, handle_signals, wait_for  # noqa: E402
+from pullet_bus import Polkit, configure, hanging_engine, resident, write_record  # noqa: E402
+from pullet_lab import Registry, actor, wait_for  # noqa: E402
 
-handle_signals()
 _numbers = itertools.count(1)
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 KEYS = ["container", "image", "phase", "current", "target", "rejected", "last_error", "next_check"]
-
-
-@pytest.fixture(scope="module")
-def lab():
-    with Lab() as lab:
-        yield lab
-
-
-@pytest.fixture
-def bus(lab):
-    bus = Bus(lab, f"bus-{next(_numbers)}")
-    yield bus
-    bus.stop()
-
-
-@pytest.fixture
-def pullet(lab):
-    return idle_pullet(lab, f"pullet-{next(_numbers)}")
-
-
-@pytest.fixture
-def daemon(bus, pullet):
-    write_record(pullet.state, "app")
-    with resident(pullet, bus) as process:
-        yield process
 
 
 class Command:
