@@ -415,11 +415,11 @@ class Campaign:
     def begin(self):
         self.life = self.life or Life(self.lab, self.registry, self.dice, self.sync)
 
-    def run(self, cuts):
+    def run(self, cuts, stop=False):
         """That many cuts; every fourth version is a bad one, every fifth is cut twice."""
         goal = self.cuts + cuts
         todo = []
-        while self.cuts < goal:
+        while self.cuts < goal and not (stop and self.lost):
             self.begin()
             todo = todo or self.life.instants(goal - self.cuts)
             twice = self.trials % 5 == 4 and len(todo) > 1
