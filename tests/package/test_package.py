@@ -244,11 +244,14 @@ rm -f /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/apt/apt.conf.d/*roxy*
 echo 'deb [signed-by=/usr/share/keyrings/pullet.gpg] {url} {SUITE} main' >/etc/apt/sources.list
 apt-get -o Acquire::http::Proxy=DIRECT update 2>&1
 apt-get -y -o Acquire::http::Proxy=DIRECT install --no-install-recommends pullet""")
+        inrelease = repo / f"dists/{SUITE}/InRelease"
+        later = inrelease.stat().st_mtime + 2
         run(APT_REPO, "--key", "pullet@test.example", repo, upgrade, env=env)
+        for path in (repo / "dists").rglob("*"):
+            os.utime(path, (later, later))  # HTTP counts in seconds, and an installation may take less
         tree.sh("apt-get -o Acquire::http::Proxy=DIRECT update; "
                 "apt-get -y -o Acquire::http::Proxy=DIRECT upgrade; dpkg-query -W -f '${Version}' pullet | grep -F +1")
 
-        inrelease = repo / f"dists/{SUITE}/InRelease"
         inrelease.write_text(inrelease.read_text().replace("Origin: Pullet", "Origin: Nobody"))
         done = tree.sh("rm -rf /var/lib/apt/lists/*; apt-get -o Acquire::http::Proxy=DIRECT update 2>&1", check=False)
         assert "BADSIG" in done.stdout + done.stderr or "not signed" in done.stdout + done.stderr, done.stdout
