@@ -342,6 +342,7 @@ def runtime(engine, inspect):
     told = json.loads(text.replace(inspect["Id"], "(id)").replace(inspect["Id"][:12], "(short)"))
     told["mounts"] = {mount["destination"]: mount for mount in told["mounts"]}
     told["process"]["env"].sort()
+    told["process"]["user"].get("additionalGids", []).sort()  # a set: the engine's order is random
     del told["root"]["path"]
     return flat(told)
 
