@@ -277,6 +277,23 @@ static bool is_inherited(const struct recreate_input *in, const char *destinatio
 	return true;
 }
 
+/* Of the volume behind a mount point: Docker 28 leaves the name out for the bind that is a bare
+ * destination, and the local driver's path has it. Caller frees; NULL. */
+static char *volume_name(const json_t *point)
+{
+	const char *name = json_get_string(point, "Name"),
+		   *driver = json_get_string(point, "Driver");
+	const char *source = json_get_string(point, "Source"), *end, *begin;
+
+	if (name && name[0])
+		return xstrdup(name);
+	if (!source || !driver || !streq(driver, "local") || !has_suffix(source, "/_data"))
+		return NULL;
+	end = source + strlen(source) - strlen("/_data");
+	begin = memrchr(source, '/', (size_t)(end - source));
+	return begin && begin + 1 < end ? xstrndup(begin + 1, (size_t)(end - begin - 1)) : NULL;
+}
+
 /* Volumes without a name of their own are only in the list of what is mounted: without this the
  * successor would get new, empty ones. */
 static void attach_volumes(const struct recreate_input *in, json_t *host)
@@ -286,12 +303,12 @@ static void attach_volumes(const struct recreate_input *in, json_t *host)
 	for (size_t i = 0; i < json_array_size(seen); i++) {
 		const json_t *point = json_array_get(seen, i);
 		const char *type = json_get_string(point, "Type");
-		const char *name = json_get_string(point, "Name");
 		const char *driver = json_get_string(point, "Driver");
 		const char *destination = json_get_string(point, "Destination");
+		_cleanup_free_ char *name = volume_name(point);
 		json_t *mount;
 
-		if (!type || !streq(type, "volume") || !name || name[0] == '\0' || !destination)
+		if (!type || !streq(type, "volume") || !name || !destination)
 			continue;
 		if (bind_covers(host, name, destination) || mount_covers(host, name, destination) ||
 		    is_inherited(in, destination))

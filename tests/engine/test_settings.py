@@ -251,7 +251,9 @@ IN_MEMORY = {"/named4"}  # volumes, but of tmpfs
 
 
 def is_unnamed(mount):
-    return mount["Type"] == "volume" and bool(HEX.fullmatch(mount.get("Name", "")))
+    if mount["Type"] == "volume" and "Name" not in mount:  # Docker 28, of Binds: ["/bare"]
+        mount["Name"] = pathlib.Path(mount["Source"]).parent.name
+    return mount["Type"] == "volume" and bool(HEX.fullmatch(mount["Name"]))
 
 
 def settings(row, inspect, named=True):
