@@ -4,7 +4,7 @@
 
 #include "util.h"
 
-#define BASE64_MAX ((size_t)16 * 1024)
+#define BASE64_MAX ((size_t)24 * 1024)
 
 /* Strict: no white space, whole groups of four, BASE64_MAX of them at most. NUL-terminated; NULL when
  * it is not base64. The caller frees, and wipes where it is a secret. */

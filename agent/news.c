@@ -4,7 +4,7 @@
 #include "engine.h"
 #include "ref.h"
 
-#define KNOWN_MAX (2 * RECORD_REJECTED_MAX + 2)
+#define KNOWN_MAX (2 * RECORD_REJECTED_MAX + 3)
 
 bool news_current_is_true(const struct record *r, const struct world *w)
 {
@@ -29,23 +29,44 @@ static size_t list_known(const struct record *r, const struct world *w,
 	return n;
 }
 
-int news_ask(const struct fetch_options *o, const struct sight *s, const char *image,
-	     const struct record *r, const struct world *w, struct fetch_reply *ret,
-	     struct error *ret_error)
+static int ask(const struct fetch_options *o, const struct sight *s, const char *image,
+	       const struct digest *known, size_t n_known, struct fetch_reply *ret,
+	       struct error *ret_error)
 {
 	const struct oci_platform *platform = engine_platform(s->engine);
-	struct digest known[KNOWN_MAX];
 	struct fetch_request request = {
 		.image = image,
 		.os = platform->os,
 		.architecture = platform->architecture,
 		.variant = platform->variant,
 		.known = known,
-		.n_known = list_known(r, w, known),
+		.n_known = n_known,
 	};
 
 	*ret = (struct fetch_reply){0};
 	return fetch_ask(o, &request, ret, ret_error);
+}
+
+int news_ask(const struct fetch_options *o, const struct sight *s, const char *image,
+	     const struct record *r, const struct world *w, struct fetch_reply *ret,
+	     struct error *ret_error)
+{
+	struct digest known[KNOWN_MAX];
+	size_t n = list_known(r, w, known);
+
+	if (digest_is_set(&r->seen))
+		known[n++] = r->seen;
+	return ask(o, s, image, known, n, ret, ret_error);
+}
+
+int news_ask_details(const struct fetch_options *o, const struct sight *s, const struct digest *d,
+		     const struct record *r, const struct world *w, struct fetch_reply *ret,
+		     struct error *ret_error)
+{
+	_cleanup_free_ char *pinned = ref_pinned(s->ref, d);
+	struct digest known[KNOWN_MAX];
+
+	return ask(o, s, pinned, known, list_known(r, w, known), ret, ret_error);
 }
 
 /* Ids of the layers (of what they unpack to) of an image, lowest first. */

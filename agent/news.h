@@ -8,10 +8,14 @@
 /* Whether r->current says what the container runs (an operator may have replaced it). */
 bool news_current_is_true(const struct record *r, const struct world *w);
 
-/* Asks where the tag points. Of what we run or rejected no details are wanted: one request. */
+/* Asks where the tag points. Of what we run, rejected or wait for no details are wanted: one request. */
 int news_ask(const struct fetch_options *o, const struct sight *s, const char *image,
 	     const struct record *r, const struct world *w, struct fetch_reply *ret,
 	     struct error *ret_error) warn_unused;
+/* The details of d, which is no longer waited for. */
+int news_ask_details(const struct fetch_options *o, const struct sight *s, const struct digest *d,
+		     const struct record *r, const struct world *w, struct fetch_reply *ret,
+		     struct error *ret_error) warn_unused;
 
 /* How many compressed bytes of layers are to come for d: those that it shares with the image that runs
  * are here. Two or three requests, the image's config among them. */

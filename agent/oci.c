@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base64.h"
 #include "hash.h"
 #include "json.h"
 
@@ -221,8 +222,22 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 	return 0;
 }
 
+/* Whoever embeds something else, or cannot spell it, has embedded nothing. Caller frees. */
+static char *embedded_data(const json_t *descriptor, const struct digest *d, uint64_t size)
+{
+	const char *text = json_get_string(descriptor, "data");
+	size_t n;
+	_cleanup_free_ char *data = text ? base64_decode(text, &n) : NULL;
+	struct digest got;
+
+	if (!data || n != size)
+		return NULL;
+	got = hash_bytes(data, n);
+	return digest_eq(&got, d) ? steal(data) : NULL;
+}
+
 int oci_parse_artifact(const char *data, size_t n, const char *content_type, const char *type,
-		       struct digest *ret_digest, uint64_t *ret_size, struct error *ret_error)
+		       struct oci_artifact *ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
 	const json_t *artifact_type, *layer;
@@ -247,7 +262,9 @@ int oci_parse_artifact(const char *data, size_t n, const char *content_type, con
 	if (!streq_null(layer_type, type))
 		return error_set(ret_error, -EBADMSG, "its layer is of type %.100s, not %s",
 				 layer_type ? layer_type : "?", type);
-	return parse_descriptor(layer, ret_digest, ret_size, ret_error);
+	r = parse_descriptor(layer, &ret->digest, &ret->size, ret_error);
+	ret->data = r == 0 ? embedded_data(layer, &ret->digest, ret->size) : NULL;
+	return r;
 }
 
 void oci_document_free(struct oci_document *d)

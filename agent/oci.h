@@ -43,11 +43,17 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 	      struct oci_document *ret, struct error *ret_error) warn_unused;
 void oci_document_free(struct oci_document *d);
 
-/* The one layer of an artifact of that type: what its manifest of n bytes says of it. -EBADMSG for what is
- * no such artifact. */
+/* The one layer of an artifact: its descriptor. */
+struct oci_artifact {
+	struct digest digest;
+	uint64_t size; /* bytes */
+	char *data;    /* of digest, embedded in the manifest (image-spec, descriptor); or NULL */
+};
+
+/* What the manifest of n bytes says of an artifact of that type. -EBADMSG for what is no such artifact.
+ * The caller frees ret->data. */
 int oci_parse_artifact(const char *data, size_t n, const char *content_type, const char *type,
-		       struct digest *ret_digest, uint64_t *ret_size,
-		       struct error *ret_error) warn_unused;
+		       struct oci_artifact *ret, struct error *ret_error) warn_unused;
 
 /* How many of the lowest layers of an image are layers[], by its config of n bytes, which must hash to
  * expected. A layer is only the same on top of the same ones. */

@@ -82,6 +82,13 @@ static int find_room(struct pass *p, uint64_t layer_bytes, struct error *ret_err
 	return 1;
 }
 
+static int may_bring(struct pass *p, bool *ret_present, struct error *ret_error)
+{
+	int r = image_is_present(p, &p->reply.digest, ret_present, ret_error);
+
+	return r == 0 && !*ret_present ? pass_may_download(p) : r;
+}
+
 /* The first durable decision: this target, and whether its image will be ours to remove. */
 static int begin(struct pass *p, struct error *ret_error)
 {
@@ -93,9 +100,7 @@ static int begin(struct pass *p, struct error *ret_error)
 	/* Nobody knows what went on before, and how it ended; or it did not end well. */
 	p->memory.doubted = p->recovered || digest_eq(&target.digest, &p->record.damage.digest);
 	if (r == 0)
-		r = image_is_present(p, &target.digest, &present, ret_error);
-	if (r == 0 && !present)
-		r = pass_may_download(p);
+		r = may_bring(p, &present, ret_error);
 	if (r == 0)
 		r = find_room(p, present ? 0 : p->reply.layer_bytes, ret_error);
 	if (r != 0 || begun)
@@ -167,15 +172,51 @@ static int take_silence(struct pass *p, int code, struct error *ret_error)
 	return code;
 }
 
-int pass_check(struct pass *p, struct error *ret_error)
+static bool is_waited_for(const struct pass *p)
 {
-	const struct rejected *rejected;
-	const char *why;
+	return digest_eq(&p->reply.digest, &p->record.seen) &&
+	       !record_rejected(&p->record, &p->reply.digest) &&
+	       !news_runs_already(p->hands.sight.engine, &p->record, &p->world, &p->reply);
+}
+
+static int may_go(struct pass *p, struct error *ret_error)
+{
+	const char *why = p->o->purpose == PURPOSE_CHECK ? NULL : news_left_alone(&p->world.old);
+
+	p->result->to = p->reply.digest;
+	if (!why)
+		return pass_may_take(p, &p->reply.digest, ret_error);
+	pass_finish(p, OUTCOME_DEFERRED, "%s", why);
+	return 1;
+}
+
+/* Where does the tag point, and what is there? 1: to what this device goes on waiting for. */
+static int ask(struct pass *p, struct error *ret_error)
+{
+	bool present;
 	int r = news_ask(&p->o->fetch, &p->hands.sight, p->c->image, &p->record, &p->world,
 			 &p->reply, ret_error);
 
+	if (r < 0 || !is_waited_for(p))
+		return r;
+	r = may_go(p, ret_error);
+	if (r == 0 && p->o->purpose != PURPOSE_CHECK)
+		r = may_bring(p, &present, ret_error);
+	if (r == 0)
+		r = news_ask_details(&p->o->fetch, &p->hands.sight, &p->record.seen, &p->record,
+				     &p->world, &p->reply, ret_error);
+	return r;
+}
+
+static int check(struct pass *p, struct error *ret_error)
+{
+	const struct rejected *rejected;
+	int r = ask(p, ret_error);
+
 	if (r < 0)
 		return take_silence(p, r, ret_error);
+	if (r > 0)
+		return r;
 	if (news_runs_already(p->hands.sight.engine, &p->record, &p->world, &p->reply)) {
 		r = pass_abandon(p, ret_error);
 		if (r == 0)
@@ -189,15 +230,13 @@ int pass_check(struct pass *p, struct error *ret_error)
 		return refuse_rejected(p, rejected, ret_error);
 	if (record_is_hopeless(&p->record, &p->reply.digest, p->world.boot_id))
 		return refuse_hopeless(p, ret_error);
-	p->result->to = p->reply.digest;
-	why = p->o->purpose == PURPOSE_CHECK ? NULL : news_left_alone(&p->world.old);
-	r = why ? 1 : pass_may_take(p, &p->reply.digest, ret_error);
-	if (r == 0 && p->o->purpose == PURPOSE_CHECK)
-		why = "there is an update; only a check was asked for";
-	if (why)
-		pass_finish(p, OUTCOME_DEFERRED, "%s", why);
-	if (r != 0 || why)
-		return why ? 1 : r;
+	r = may_go(p, ret_error);
+	if (r == 0 && p->o->purpose == PURPOSE_CHECK) {
+		pass_finish(p, OUTCOME_DEFERRED, "there is an update; only a check was asked for");
+		r = 1;
+	}
+	if (r != 0)
+		return r;
 	r = pass_find_followers(p, ret_error);
 	if (r == 0)
 		r = act_check(&p->hands, &p->world.old, &p->record, p->reply.digest.text,
@@ -207,4 +246,17 @@ int pass_check(struct pass *p, struct error *ret_error)
 	p->hands.verified = p->verified;
 	p->hands.pull.bytes_max = p->reply.layer_bytes;
 	return r < 0 ? r : begin(p, ret_error);
+}
+
+int pass_check(struct pass *p, struct error *ret_error)
+{
+	int r = check(p, ret_error);
+
+	if (r != 1 || p->result->outcome != OUTCOME_DEFERRED || p->o->purpose == PURPOSE_CHECK ||
+	    !digest_is_set(&p->reply.digest) || digest_eq(&p->reply.digest, &p->record.seen))
+		return r;
+	p->record.seen = p->reply.digest;
+	p->record.seen_s = clock_now();
+	r = pass_save(p, ret_error);
+	return r < 0 ? r : 1;
 }

@@ -47,7 +47,7 @@ static int check_age(struct pass *p, const struct digest *d, struct error *ret_e
 		pass_finish(p, OUTCOME_DEFERRED, "the clock is not set, and min-age goes by it");
 		return 1;
 	}
-	if (!digest_eq(&r->seen, d) || r->seen_s > now_s) {
+	if (!digest_eq(&r->seen, d) || r->seen_s == 0 || r->seen_s > now_s) {
 		r->seen = *d;
 		r->seen_s = now_s;
 		q = pass_save(p, ret_error);
@@ -103,8 +103,9 @@ static int check_policy(struct pass *p, const struct digest *d, struct error *re
 
 	if (p->c->rollout == ROLLOUT_NO || digest_is_set(&p->ref.digest))
 		return 0;
+	if (digest_eq(d, &p->admitted) && now_ms() - p->admitted_ms <= POLICY_FRESH_MS)
+		return 0;
 	r = fetch_ask_rollout(&p->o->fetch, &request, &reply, ret_error);
-	p->policy_ms = now_ms();
 	if (r == -ECANCELED)
 		return r;
 	if (r < 0) {
@@ -114,12 +115,17 @@ static int check_policy(struct pass *p, const struct digest *d, struct error *re
 		return 1;
 	}
 	if (reply.found)
-		return obey(p, &reply.rollout, d, ret_error);
-	if (p->c->rollout == ROLLOUT_AUTO)
-		return 0;
-	pass_finish(p, OUTCOME_DEFERRED, "rollout = required, and there is no policy beside %s",
-		    p->c->image);
-	return 1;
+		r = obey(p, &reply.rollout, d, ret_error);
+	else if (p->c->rollout == ROLLOUT_REQUIRED) {
+		pass_finish(p, OUTCOME_DEFERRED,
+			    "rollout = required, and there is no policy beside %s", p->c->image);
+		r = 1;
+	}
+	if (r == 0) {
+		p->admitted = *d;
+		p->admitted_ms = now_ms();
+	}
+	return r;
 }
 
 int pass_may_take(struct pass *p, const struct digest *d, struct error *ret_error)
@@ -151,7 +157,7 @@ int pass_open_gate(struct pass *p, struct error *ret_error)
 		pass_finish(p, OUTCOME_DEFERRED, "%s", why);
 		return 0;
 	}
-	if (p->policy_ms > 0 && now_ms() - p->policy_ms > POLICY_FRESH_MS)
+	if (digest_is_set(&p->admitted))
 		r = check_policy(p, &p->record.target.digest, ret_error);
 	p->memory.gate_open = r == 0;
 	return r < 0 ? r : 0;

@@ -19,11 +19,12 @@ struct pass {
 	struct ref ref;
 	struct verified *verified;
 	struct fetch_reply reply;
-	uint64_t up_since_ms; /* since when the new one is known to be up; 0: not */
-	uint64_t progress_ms; /* of the last progress event */
-	uint64_t policy_ms;   /* when the rollout policy was asked for last; 0: not in this pass */
-	bool repaired;	      /* target's image was dropped, for the engine's store is damaged */
-	bool recovered;	      /* the record was lost, and made anew from the engine */
+	uint64_t up_since_ms;	/* since when the new one is known to be up; 0: not */
+	uint64_t progress_ms;	/* of the last progress event */
+	struct digest admitted; /* by the rollout's policy in this pass */
+	uint64_t admitted_ms;	/* when */
+	bool repaired;		/* target's image was dropped, for the engine's store is damaged */
+	bool recovered;		/* the record was lost, and made anew from the engine */
 	bool told_before; /* the result is nothing to remember: the record knows, or nobody asks */
 };
 

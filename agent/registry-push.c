@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 
+#include "base64.h"
 #include "hash.h"
 #include "json.h"
 #include "registry-internal.h"
@@ -52,12 +53,14 @@ static int push_blob(struct registry *r, const char *data, struct error *ret_err
 		    201, NULL, ret_error);
 }
 
+/* With its content in it: who reads the manifest need not ask for the blob. */
 static json_t *descriptor(const char *type, const char *data)
 {
 	struct digest d = hash_bytes(data, strlen(data));
+	_cleanup_free_ char *embedded = base64_encode(data, strlen(data));
 
-	return json_pack("{s:s, s:s, s:I}", "mediaType", type, "digest", d.text, "size",
-			 (json_int_t)strlen(data));
+	return json_pack("{s:s, s:s, s:I, s:s}", "mediaType", type, "digest", d.text, "size",
+			 (json_int_t)strlen(data), "data", embedded);
 }
 
 int registry_push_artifact(struct registry *r, const char *tag, const char *type, const char *data,

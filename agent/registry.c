@@ -423,7 +423,7 @@ int registry_count_shared(struct registry *r, const struct digest *config,
 }
 
 static int find_artifact(struct registry *r, const char *tag, const char *type,
-			 struct digest *ret_digest, uint64_t *ret_size, struct error *ret_error)
+			 struct oci_artifact *ret, struct error *ret_error)
 {
 	_cleanup_free_ char *what = xasprintf("manifests/%s", tag), *content_type = NULL;
 	struct answer a = {0};
@@ -441,7 +441,7 @@ static int find_artifact(struct registry *r, const char *tag, const char *type,
 	if (q == 0) {
 		content_type = http_header(&a.response, "Content-Type");
 		q = oci_parse_artifact(a.response.body, a.response.body_len, content_type, type,
-				       ret_digest, ret_size, ret_error);
+				       ret, ret_error);
 	}
 	http_response_free(&a.response);
 	return q;
@@ -479,15 +479,19 @@ static int fetch_blob(struct registry *r, const struct digest *d, uint64_t size,
 int registry_artifact(struct registry *r, const char *tag, const char *type, size_t max, char **ret,
 		      size_t *ret_n, struct error *ret_error)
 {
-	struct digest d;
-	uint64_t size;
-	int q = find_artifact(r, tag, type, &d, &size, ret_error);
+	struct oci_artifact artifact = {0};
+	int q = find_artifact(r, tag, type, &artifact, ret_error);
 
-	if (q == 0 && size > max)
+	if (q == 0 && artifact.size > max)
 		q = error_set(ret_error, -EBADMSG, "it has %ju bytes, %zu at most are taken",
-			      (uintmax_t)size, max);
-	if (q == 0)
-		q = fetch_blob(r, &d, size, ret, ret_n, ret_error);
+			      (uintmax_t)artifact.size, max);
+	if (q == 0 && artifact.data) {
+		*ret = steal(artifact.data);
+		*ret_n = artifact.size;
+	} else if (q == 0) {
+		q = fetch_blob(r, &artifact.digest, artifact.size, ret, ret_n, ret_error);
+	}
+	free(artifact.data);
 	return q < 0 ? error_prefix(ret_error, "%s/%s:%s", r->ref->host, r->ref->path, tag) : 0;
 }
 

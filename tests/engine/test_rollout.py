@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from pullet_image import actor, cohort
+from conftest import UP
+from pullet_image import actor, cohort, to_json
 from pullet_lab import Registry
 
 
@@ -94,6 +95,73 @@ def test_quiet_poll_stays_one_request(house, fleet):
     house.once("up-to-date")
     assert [r.method for r in house.registry.requests(mark)] == ["HEAD"]
     house.untouched(before)
+
+
+def asked(house, mark):
+    """What was asked of the registry: method and the last two parts of the path."""
+    return [(r.method, *r.path.rsplit("/", 2)[1:]) for r in house.registry.requests(mark)]
+
+
+def test_waiting_costs_two_requests(house, fleet):
+    """Where the tag points, and what the policy says: nothing that was asked before."""
+    _, before = house.up()
+    second = house.publish()
+    body = fleet.policy(second, halt=True)
+    house.once("deferred", reason="halted")
+    tag, policy = ("HEAD", "manifests", "stable"), ("GET", "manifests", "stable.rollout")
+    mark = house.registry.mark()
+    fleet.held(before, "halted")
+    blob = ("GET", "blobs", asked(house, mark)[2][2])  # as oras pushes it
+    assert asked(house, mark) == [tag, policy, blob] * 2
+    fleet.raw(body, embedded=to_json(body))
+    mark = house.registry.mark()
+    fleet.held(before, "halted")
+    assert asked(house, mark) == [tag, policy] * 2
+    third = house.publish()  # news all the same
+    fleet.policy(third)
+    house.once("updated")
+    house.check(third)
+
+
+@pytest.mark.parametrize("lie", ["empty", "longer", "other"])
+def test_embedded_is_something_else(house, fleet, lie):
+    """What is embedded counts as little as it is true: then the blob is asked for."""
+    _, before = house.up()
+    second = house.publish()
+    body = fleet.policy(second, halt=True, x_pad="12")
+    other = to_json({**body, "halt": False, "x-pad": "1"})
+    assert len(other) == len(to_json(body))
+    fleet.raw(body, embedded={"empty": b"", "longer": other + b" ", "other": other}[lie])
+    fleet.held(before, "halted")
+
+
+def test_closed_download_window_asks_for_no_details(house, fleet):
+    _, before = house.up()
+    second = house.publish()
+    fleet.policy(second)
+    hours = [time.strftime("%H:%M", time.localtime(time.time() + h * 3600)) for h in (6, 7)]
+    house.configure(download_window="-".join(hours))
+    house.once("deferred", reason="outside its download-window")
+    mark = house.registry.mark()
+    house.once("deferred", reason="outside its download-window")
+    assert [what for _, _, what in asked(house, mark)][:2] == ["stable", "stable.rollout"]
+    assert len(asked(house, mark)) == 3
+    house.untouched(before)
+    house.configure()
+    house.once("updated")
+    house.check(second)
+
+
+def test_what_was_waited_for_runs_already(house, fleet):
+    """The operator did not wait: he pulled it and made the container himself."""
+    house.up()
+    second = house.publish()
+    fleet.policy(second, halt=True)
+    house.once("deferred", reason="halted")
+    house.engine.pull(house.image)
+    house.engine.remove_container("app")
+    house.engine.run("app", house.image, **UP)
+    assert house.once("up-to-date")["to"] == second.digest
 
 
 def test_ring(house, fleet):
@@ -326,7 +394,7 @@ def test_before_the_clock_is_set(house, fleet, past):
         house.once("deferred", reason="the clock is not set, and " + why, env=past)
         assert house.engine.inspect("app")["State"] == before["State"]
     house.configure()
-    assert "seen" not in house.pullet.record("app")
+    assert house.pullet.record("app")["seen"]["at"] == 0  # nobody knows since when
     fleet.policy(second, not_before="1970-01-01T00:00:01Z")
     house.once("deferred", reason="the clock is not set, and the rollout goes by it", env=past)
     house.untouched(before)

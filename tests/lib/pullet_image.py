@@ -226,8 +226,10 @@ class RegistryClient:
         self.push_manifest(repository, tag, body, kind)
         return Published(repository, tag, digest_of(body), body, kind, manifests, configs, bodies)
 
-    def publish_rollout(self, repository, tag, policy, media_type=ROLLOUT, artifact_type=ROLLOUT):
-        """The policy (an object, or bytes) beside the tag, in the form that `oras push` gives it."""
+    def publish_rollout(self, repository, tag, policy, media_type=ROLLOUT, artifact_type=ROLLOUT,
+                        embedded=None):
+        """The policy (an object, or bytes) beside the tag, in the form that `oras push` gives it; with
+        bytes embedded in its descriptor."""
         body = policy if isinstance(policy, bytes) else to_json(policy)
         empty = b"{}"
         manifest = {
@@ -238,6 +240,8 @@ class RegistryClient:
             "layers": [{"mediaType": media_type, "size": len(body),
                         "digest": self.push_blob(repository, body),
                         "annotations": {"org.opencontainers.image.title": "rollout.json"}}]}
+        if embedded is not None:
+            manifest["layers"][0]["data"] = base64.b64encode(embedded).decode()
         if artifact_type is None:
             del manifest["artifactType"]
         return self.push_manifest(repository, tag + ".rollout", to_json(manifest),
