@@ -8,7 +8,7 @@
 #define SPAN_MAX_MS ((uint64_t)10 * 365 * 86400 * 1000)
 
 static const struct {
-	const char *name;
+	char name[16];
 	uint64_t ms;
 } units[] = {
 	{"milliseconds", 1}, {"millisecond", 1}, {"msec", 1},	  {"ms", 1},

@@ -301,7 +301,7 @@ int oci_count_shared(const char *data, size_t n, const struct digest *expected,
 /* containerd's platforms.normalizeArch */
 static const char *normal_architecture(const char *s)
 {
-	static const char *const aliases[][2] = {
+	static const char aliases[][2][8] = {
 		{"aarch64", "arm64"}, {"x86_64", "amd64"}, {"x86-64", "amd64"},
 		{"i386", "386"},      {"armhf", "arm"},	   {"armel", "arm"},
 	};

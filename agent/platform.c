@@ -28,9 +28,9 @@ int platform_parse(const char *text, struct oci_platform *ret)
 void platform_of_machine(const char *machine, unsigned int bits, struct oci_platform *ret)
 {
 	static const struct {
-		const char *prefix; /* of the machine's name */
+		char prefix[8]; /* of the machine's name */
 		unsigned int bits;
-		const char *architecture, *variant;
+		char architecture[8], variant[4];
 	} rows[] = {
 		{"x86_64", 64, "amd64", ""}, {"x86_64", 32, "386", ""},
 		{"i", 32, "386", ""},	     {"aarch64", 64, "arm64", ""},
