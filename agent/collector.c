@@ -3,7 +3,9 @@
 
 #include <errno.h>
 
+#include "credential.h"
 #include "http.h"
+#include "ref.h"
 
 #define TIMEOUT_MS 20000u
 #define ANSWER_MAX ((size_t)64 * 1024)
@@ -14,14 +16,41 @@ static int ignore(void *userdata, const char *data, size_t n)
 	return 0;
 }
 
-static int post(struct http *http, const char *base, const char *path, const char *body,
-		struct error *ret_error)
+/* The header that lets us in; NULL: none is configured. Caller wipes. */
+static int find_authorization(const struct report_config *config, char **ret,
+			      struct error *ret_error)
 {
-	_cleanup_free_ char *url = xasprintf("%s%s", base, path);
+	_cleanup_(credential_free) struct credential credential = {0};
+	const char *after = strstr(config->url, "://") + strlen("://");
+	_cleanup_free_ char *host = xstrndup(after, strcspn(after, "/"));
+	_cleanup_(credential_wipep) char *basic = NULL;
+	int r = credential_load(config->credentials, host, &credential, ret_error);
+
+	*ret = NULL;
+	if (r < 0 || !config->credentials)
+		return r;
+	basic = credential_basic(&credential);
+	if (!basic)
+		return error_set(ret_error, -ENOKEY, "%s has no user and password for %s",
+				 config->credentials, host);
+	if (!after_prefix(config->url, "https://") && !ref_host_is_loopback(host))
+		return error_set(ret_error, -EPERM,
+				 "%s: a password is sent over https only, or to this machine",
+				 config->url);
+	*ret = xasprintf("Authorization: %s", basic);
+	return 0;
+}
+
+static int post(struct http *http, const struct report_config *config, const char *authorization,
+		const char *path, const char *body, struct error *ret_error)
+{
+	const char *headers[] = {authorization, NULL};
+	_cleanup_free_ char *url = xasprintf("%s%s", config->url, path);
 	_cleanup_http_response_ struct http_response response = {0};
 	struct http_request request = {
 		.method = "POST",
 		.url = url,
+		.headers = headers,
 		.body = body,
 		.body_max = ANSWER_MAX,
 		.timeout_ms = TIMEOUT_MS,
@@ -44,20 +73,23 @@ int collector_post(const struct report_config *config, const char *metrics, cons
 {
 	struct http_options options = {
 		.ca_file = config->ca, .allow_plain = true, .cancel = cancel};
+	_cleanup_(credential_wipep) char *authorization = NULL;
 	_cleanup_http_ struct http *http = NULL;
 	struct error other;
 	int r;
 
 	if (!config->url)
 		return error_set(ret_error, -EPERM, "no [report] url is configured");
-	r = http_new(&options, &http, ret_error);
+	r = find_authorization(config, &authorization, ret_error);
+	if (r == 0)
+		r = http_new(&options, &http, ret_error);
 	if (r < 0)
 		return r;
-	r = post(http, config->url, "/v1/metrics", metrics, ret_error);
+	r = post(http, config, authorization, "/v1/metrics", metrics, ret_error);
 	if (r == 0)
-		return post(http, config->url, "/v1/logs", logs, ret_error);
+		return post(http, config, authorization, "/v1/logs", logs, ret_error);
 	/* Some take the one and some the other. */
 	if (r == -EREMOTEIO)
-		(void)!post(http, config->url, "/v1/logs", logs, &other);
+		(void)!post(http, config, authorization, "/v1/logs", logs, &other);
 	return r;
 }

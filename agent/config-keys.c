@@ -157,6 +157,12 @@ static int set_report_ca(struct parser *p, const char *key, const char *value)
 	return set_path(p, &p->config->report.ca, value);
 }
 
+static int set_report_credentials(struct parser *p, const char *key, const char *value)
+{
+	(void)key;
+	return set_credentials(p, &p->config->report.credentials, value);
+}
+
 static int set_report_interval(struct parser *p, const char *key, const char *value)
 {
 	return set_span(p, key, value, INTERVAL_MIN_MS, &p->config->report.interval_ms);
@@ -334,6 +340,7 @@ static const struct {
 
 	{SECTION_REPORT, "url", set_report_url},
 	{SECTION_REPORT, "ca", set_report_ca},
+	{SECTION_REPORT, "credentials", set_report_credentials},
 	{SECTION_REPORT, "interval", set_report_interval},
 	{SECTION_REPORT, "textfile", set_report_textfile},
 };

@@ -308,6 +308,7 @@ void config_free(struct config *c)
 	free(c->device_id);
 	free(c->report.url);
 	free(c->report.ca);
+	free(c->report.credentials);
 	free(c->report.textfile);
 	free(c);
 }

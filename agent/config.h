@@ -51,8 +51,9 @@ struct container_config {
 
 /* Where this device tells how it is. */
 struct report_config {
-	char *url; /* of an OpenTelemetry collector, without a '/' at its end; NULL: none */
-	char *ca;  /* path of a PEM file, or NULL */
+	char *url;	   /* of an OpenTelemetry collector, without a '/' at its end; NULL: none */
+	char *ca;	   /* path of a PEM file, or NULL */
+	char *credentials; /* path, or NULL */
 	uint64_t interval_ms; /* between metrics; 0: after each poll only */
 	char *textfile;	      /* path, or NULL */
 };

@@ -20,6 +20,10 @@ int credential_load(const char *path, const char *host, struct credential *ret,
 void credential_free(struct credential *c);
 /* The same for one text with a secret in it; NULL is allowed. */
 void credential_wipe(char *s);
+static inline void credential_wipep(char **s)
+{
+	credential_wipe(*s);
+}
 
 static inline bool credential_is_set(const struct credential *c)
 {

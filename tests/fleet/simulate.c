@@ -27,7 +27,7 @@ struct simulation {
 	double link; /* bytes a second that a device's link carries */
 	bool spread; /* boots are spread over a day and not in one second */
 	bool cloned; /* all have one machine id */
-	struct cost quiet, news, pull;
+	struct cost quiet, news, wait, pull;
 	bool has_policy;
 	struct rollout policy;
 	struct digest digest;
@@ -97,6 +97,7 @@ static void follow(struct simulation *s, uint64_t i)
 {
 	char id[DEVICE_ID_SIZE];
 	uint64_t number, turn, boot_ms = mixed(i) % BOOT_LAST_MS, since_boot = BOOT_LAST_MS;
+	const struct cost *cost = &s->quiet;
 	bool updated = false;
 
 	name_device(s, i, id);
@@ -112,7 +113,12 @@ static void follow(struct simulation *s, uint64_t i)
 		t = boot_ms + boottime - since_boot;
 		if (t >= s->end_ms)
 			return;
-		count(s, t, updated || t < s->publish_ms ? &s->quiet : &s->news);
+		/* The details are asked for at the first sight, and again when its turn has come. */
+		if (updated)
+			cost = &s->quiet;
+		else if (t >= s->publish_ms)
+			cost = t >= turn || cost == &s->quiet ? &s->news : &s->wait;
+		count(s, t, cost);
 		if (!updated && t >= s->publish_ms && t >= turn) {
 			count_pull(s, t);
 			updated = true;
@@ -178,9 +184,9 @@ static int usage(FILE *f, int status)
 	      "  --link BYTES      a second, of each device (8000)\n"
 	      "  --spread          boots spread over a day, not in one second\n"
 	      "  --cloned          all devices have one machine id\n"
-	      "  --quiet, --news, --pull REQUESTS,BYTES   what each costs the registry: a poll "
-	      "without\n"
-	      "                    news, one with news (taken or not), the engine's pull\n",
+	      "  --quiet, --news, --wait, --pull REQUESTS,BYTES   what each costs the registry:\n"
+	      "                    a poll without news, one with news (seen first, or taken),\n"
+	      "                    one of a device that waits, the engine's pull\n",
 	      f);
 	return status;
 }
@@ -231,11 +237,12 @@ static void parse(struct simulation *s, int argc, char **argv)
 		{"cloned", no_argument, NULL, 'c'},
 		{"quiet", required_argument, NULL, 1},
 		{"news", required_argument, NULL, 2},
-		{"pull", required_argument, NULL, 3},
+		{"wait", required_argument, NULL, 3},
+		{"pull", required_argument, NULL, 4},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	struct cost *costs[] = {&s->quiet, &s->news, &s->pull};
+	struct cost *costs[] = {&s->quiet, &s->news, &s->wait, &s->pull};
 
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
 		if (c == 'n')
@@ -256,7 +263,7 @@ static void parse(struct simulation *s, int argc, char **argv)
 			s->spread = true;
 		else if (c == 'c')
 			s->cloned = true;
-		else if (c >= 1 && c <= 3)
+		else if (c >= 1 && c <= 4)
 			read_cost(optarg, costs[c - 1]);
 		else
 			exit(usage(c == 'h' ? stdout : stderr, c == 'h' ? 0 : 2));
@@ -271,7 +278,8 @@ int main(int argc, char **argv)
 			       .publish_ms = UINT64_MAX,
 			       .link = 8000,
 			       .quiet = {1, 0},
-			       .news = {1, 0}};
+			       .news = {1, 0},
+			       .wait = {1, 0}};
 
 	parse(&s, argc, argv);
 	if (s.end_ms == 0)

@@ -78,13 +78,14 @@ def test_steps_only_add(policy):
 
 def test_what_it_costs(policy):
     story = simulate("--devices", 1000, "--policy", policy(percent=0), "--publish", INTERVAL, "--length", 3 * INTERVAL,
-                     "--quiet", "1,600", "--news", "4,4000", "--pull", "3,24000")
+                     "--quiet", "1,600", "--news", "3,4000", "--wait", "2,2000", "--pull", "3,24000")
     slices = int(INTERVAL / story["slice_s"])
-    first, third = (sum(story["bytes_per_s"][i * slices:(i + 1) * slices]) * story["slice_s"] for i in (0, 2))
+    first, second, third = (sum(story["bytes_per_s"][i * slices:(i + 1) * slices]) * story["slice_s"] for i in range(3))
     assert first == pytest.approx(600_000, rel=.05)
-    assert third == pytest.approx(4_000_000, rel=.05)
+    assert second == pytest.approx(4_000_000, rel=.05)
+    assert third == pytest.approx(2_000_000, rel=.05)
     everybody = simulate("--devices", 1000, "--publish", INTERVAL, "--length", 3 * INTERVAL, "--quiet", "1,600",
-                         "--news", "4,4000", "--pull", "3,24000")
+                         "--news", "3,4000", "--pull", "3,24000")
     assert sum(everybody["bytes_per_s"]) * story["slice_s"] == pytest.approx(1000 * (600 + 4000 + 24000 + 600), rel=.05)
 
 

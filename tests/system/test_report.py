@@ -2,6 +2,7 @@
 """What a device tells of itself: to collectors that record, to a real receiver, to those that misbehave, and
 in a file. The registry is real, the engine a table, the agent whole."""
 
+import base64
 import contextlib
 import json
 import os
@@ -353,6 +354,40 @@ def test_where_it_goes_is_not_for_who_asks(tmp_path, collector):
         config.write_text(f"[report]\nurl = {collector.url}\n")
         assert ask(config, {**question, "url": other.url}) == {} and not other.seen
     assert [seen.path for seen in collector.seen] == ["/v1/metrics"]
+
+
+def let_in(name, password):
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize("key", ["auth", "username"])
+def test_the_collector_wants_a_password(tmp_path, collector, key):
+    config, credentials = tmp_path / "pullet.conf", tmp_path / "collector.json"
+    config.write_text(f"[report]\nurl = {collector.url}/otlp\ncredentials = {credentials}\n")
+    auth = ({"auth": base64.b64encode(b"pi:secret").decode()} if key == "auth" else
+            {"username": "pi", "password": "secret"})
+    host = collector.url.removeprefix("http://")
+    credentials.write_text(json.dumps({"auths": {host: auth}}))
+    credentials.chmod(0o600)
+    collector.answer = lambda seen: Answer(
+        200 if seen.headers.get("Authorization") == let_in("pi", "secret") else 401, {}, {})
+    question = {"op": "report", "metrics": "{}", "logs": "{}"}
+    assert ask(config, question) == {}
+    assert [seen.path for seen in collector.seen] == ["/otlp/v1/metrics", "/otlp/v1/logs"]
+    config.write_text(f"[report]\nurl = {collector.url}/otlp\n")
+    assert "401" in ask(config, question)["error"]["text"]
+
+
+def test_a_password_is_not_sent_in_the_clear(tmp_path):
+    config, credentials = tmp_path / "pullet.conf", tmp_path / "collector.json"
+    credentials.write_text(json.dumps({"auths": {"collector.example:4318": {
+        "username": "pi", "password": "secret"}}}))
+    credentials.chmod(0o600)
+    for url, why in (("http://collector.example:4318", "a password is sent over https only"),
+                     ("https://other.example:4318", "has no user and password for other.example:4318")):
+        config.write_text(f"[report]\nurl = {url}\ncredentials = {credentials}\n")
+        error = ask(config, {"op": "report", "metrics": "{}"})["error"]
+        assert why in error["text"] and "secret" not in error["text"]
 
 
 def test_a_large_report_goes_through(tmp_path, collector):

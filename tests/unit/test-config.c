@@ -171,6 +171,7 @@ static const char everything[] = "# comment\n"
 				 "[ report ]\n"
 				 "url = http://collector:4318/api/v1/otlp//\n"
 				 "ca = ca.pem\n"
+				 "credentials = collector.json\n"
 				 "interval = 1min\n"
 				 "textfile = /run/pullet/metrics/pullet.prom";
 
@@ -206,6 +207,7 @@ static void test_everything(void **state)
 	assert_string_equal(c->device_id, "kiosk-7/\"a\"");
 	assert_string_equal(c->report.url, "http://collector:4318/api/v1/otlp");
 	expect_path(c->report.ca, "ca.pem");
+	expect_path(c->report.credentials, "collector.json");
 	assert_int_equal(c->report.interval_ms, 60000);
 	assert_string_equal(c->report.textfile, "/run/pullet/metrics/pullet.prom");
 	expect_path(hello->origin, "main.conf:21");
