@@ -58,8 +58,8 @@ static void write_entry(enum log_level level, const char *id, const char *contai
 		return;
 	}
 	(void)sd_journal_send("MESSAGE=%s", text, "PRIORITY=%d", (int)level, "MESSAGE_ID=%s", id,
-			      "PULLET_CONTAINER=%s", container, "PULLET_PHASE=%s", phase,
-			      "PULLET_DIGEST=%s", digest, NULL);
+			      "PULLET_CONTAINER=%s", container, "PULLET_DIGEST=%s", digest,
+			      phase ? "PULLET_PHASE=%s" : NULL, phase, NULL);
 }
 
 void journal_phase(const char *container, const char *phase, const char *digest)
@@ -80,6 +80,7 @@ void journal_result(const json_t *result)
 		level = LOG_LEVEL_DEBUG;
 	else if (result_is_bad(result))
 		level = LOG_LEVEL_ERROR;
+	/* No phase: a pass that was interrupted leaves the update in any of them. */
 	write_entry(level, id_of_result(what, json_get_string(result, "reason")),
-		    container ? container : "", "idle", to ? to : "", text);
+		    container ? container : "", NULL, to ? to : "", text);
 }
