@@ -14,6 +14,7 @@ class Follower:
     """Its container is app, and follows app:stable."""
     patience, pause = 90.0, 0.1
     platform = None  # this machine's own
+    files = {}  # of an image, beside its program
     versions = itertools.count(1)
     digests = {}  # version -> digest
 
@@ -30,8 +31,8 @@ class Follower:
     def publish(self, registry, *script):
         """-> the version's name, which is a label of the image too."""
         version = str(next(self.versions))
-        image = actor("say", "version " + version, *(script or ("wait",)), platform=self.platform,
-                      Labels={"version": version})
+        image = actor("say", "version " + version, *(script or ("wait",)), files=self.files,
+                      platform=self.platform, Labels={"version": version})
         self.digests[version] = registry.publish("app", "stable", image).digest
         return version
 
