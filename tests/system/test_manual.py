@@ -138,11 +138,29 @@ def test_every_command_and_option_is_completed(shell):
         assert re.search(rf"(?:--|-l ){option[2:]}(?![\w-])", script), option
 
 
+# An interactive zsh that tells what it would offer: compadd is where every completion ends.
+ZSHRC = r"""PROMPT= fpath=(~ $fpath)
+autoload -U compinit && compinit -u
+compadd() {
+	local -a hits
+	[[ " ${@[1,(i)(-|--)]} " == *\ -[a-zA-Z]#[OAD]\ * ]] ||
+		{ builtin compadd -A hits "$@"; print -lr -- "hit:"$^hits }
+	builtin compadd "$@"
+}
+finish() { print end }
+comppostfuncs=(finish)
+bindkey '^I' complete-word
+print begin
+"""
+
+
 @pytest.fixture
-def shell_path(tmp_path):
+def environment(tmp_path):
     (tmp_path / "pullet").write_text(FAKE)
     (tmp_path / "pullet").chmod(0o755)
-    return f"{tmp_path}:{os.environ['PATH']}"
+    (tmp_path / ".zshrc").write_text(ZSHRC)
+    (tmp_path / "_pullet").symlink_to(COMPLETION / "pullet.zsh")
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path), "TERM": "dumb"}
 
 
 # What is typed -> what comes.
@@ -159,9 +177,12 @@ CASES = {
     "pullet verify --pl": {"--platform"},
     "pullet rollout s": {"show", "set"},
     "pullet rollout show x --pe": set(),
-    "pullet rollout set --percent 5 x --pe": {"--percent"},
+    "pullet rollout set --ramp 5 x --pe": {"--percent"},
     "pullet verify --platform linux/arm/": {"linux/arm/v7", "linux/arm/v6"},
 }
+
+
+OPTIONS = {"--json", "--config", "--state-dir", "--engine", "--help", "--version"}
 
 
 def in_bash(line):
@@ -174,18 +195,29 @@ def in_fish(line):
     return ("fish", "-c", f"source {COMPLETION}/pullet.fish; complete -C '{line}'")
 
 
+def in_zsh(line):
+    return ("zsh", "-fc", f"""zmodload zsh/zpty
+zpty inner zsh -d -i
+zpty -r inner out '*begin*'
+zpty -n -w inner '{line}'$'\\t'
+zpty -r inner out '*end*'
+print -r -- $out | tr -d '\\r' | sed -n 's/.*hit://p'""")
+
+
 @pytest.mark.parametrize("down", [False, True])
-@pytest.mark.parametrize("shell", [in_bash, in_fish])
-def test_completion_completes(shell, down, shell_path):
+@pytest.mark.parametrize("shell", [in_bash, in_zsh, in_fish])
+def test_completion_completes(shell, down, environment):
     """Words by the place they stand at; names from pulletd, else from the configuration."""
     names = {"hello", "web.1"}
     for line, want in CASES.items():
-        done = run(*shell(line), env={"PATH": shell_path, "HOME": "/", "DOWN": "yes" if down else ""})
+        done = run(*shell(line), env={**environment, "DOWN": "yes" if down else ""}, timeout=60)
         found = {one.split("\t")[0] for one in done.stdout.splitlines() if one}
+        if shell == in_zsh and not want:
+            found -= OPTIONS  # zsh offers them where nothing else fits
         if down:
             want = {"eins", "drei"} if want == names else want - names
         assert found == want and not done.stderr, (line, found, done.stderr)
-    done = run(*shell("pullet "), env={"PATH": shell_path, "HOME": "/"})
+    done = run(*shell("pullet "), env=environment, timeout=60)
     found = {one.split("\t")[0] for one in done.stdout.splitlines() if one}
     assert found == {command.split()[0] for command in told_by_help() if command}
 
