@@ -98,6 +98,11 @@ static void decide_idle(struct record *r, const struct world *w)
 		if (r->serving)
 			r->downtime_ms = downtime_ms(w->old.finished_ns, w->old.started_ns);
 	}
+	/* Decided: nobody waits for it any more. */
+	if (r->phase == PHASE_COMMIT || r->blame) {
+		r->seen = (struct digest){0};
+		r->seen_s = 0;
+	}
 	r->phase = PHASE_IDLE;
 }
 

@@ -349,6 +349,7 @@ def test_min_age_counts_from_the_first_sight(house):
     assert house.pullet.record("app")["seen"]["digest"] == third.digest
     house.configure(min_age="1ms")
     house.once("updated")
+    assert "seen" not in house.pullet.record("app")
 
 
 def test_download_window(house):
