@@ -2,18 +2,13 @@
 #include "act.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 
-#include "copied.h"
 #include "layers.h"
 #include "log.h"
-#include "podman.h"
 #include "recreate.h"
 #include "ref.h"
-
-#define CREATE_FILE_MAX ((size_t)256 * 1024)
+#include "successor.h"
 
 /* Whose container an action is about: ours (0) or a follower's. */
 struct party {
@@ -96,11 +91,13 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 {
 	_cleanup_free_ char *pinned = ref_pinned(h->sight.ref, &r->target.digest);
 	_cleanup_json_ json_t *image = NULL;
+	bool here = w->image[0] != '\0';
+	bool doubted = m->doubted || !streq(r->boot_id, w->boot_id);
 	size_t layers = 0;
 	int q = 0;
 
 	/* Present means whole as long as the machine stayed up; only the disk may lag behind. */
-	if (w->image[0])
+	if (here)
 		sync();
 	else if (!h->verified)
 		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
@@ -109,185 +106,19 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 		q = engine_pull(h->sight.engine, h->sight.ref, h->verified, &h->pull, &layers,
 				ret_error);
 	if (q == 0)
-		q = engine_inspect_image(h->sight.engine, w->image[0] ? w->image : pinned, &image,
+		q = engine_inspect_image(h->sight.engine, here ? w->image : pinned, &image,
 					 ret_error);
 	if (q == 0)
 		q = check_image(h, image, r, w, ret_error);
 	if (q == 0) {
 		m->fetched = true;
-		m->drop_tried &= w->image[0] != '\0';
-		/* What is still there after a drop belongs to somebody else. */
-		m->unvouched = !m->unvouched && (m->doubted || !streq(r->boot_id, w->boot_id)) &&
-			       !layers_are_vouched(h->sight.engine, image, layers);
+		m->drop_tried &= here;
+		/* What is still there after a drop belongs to somebody else. In doubt not even a layer that
+		 * was brought is sure: the engine may know only when it has unpacked it that it had it. */
+		m->unvouched =
+			!m->dropped &&
+			(doubted || (!here && !layers_are_vouched(h->sight.engine, image, layers)));
 	}
-	return q;
-}
-
-/* The successor of a container that is replaced in this update; NULL: it is not. */
-static const char *successor_of(const struct world *w, const char *id)
-{
-	if (w && streq(id, w->old.id) && view_exists(&w->new))
-		return w->new.id;
-	for (size_t i = 0; w && i < FOLLOWERS_MAX; i++) {
-		const struct pair *f = &w->followers[i];
-
-		if (streq(id, f->old.id) && view_exists(&f->new))
-			return f->new.id;
-	}
-	return NULL;
-}
-
-/* Ids in NetworkMode=container:ID and its kin to names, which survive recreation, or to the id of what
- * is being put in that one's place. w may be NULL. Caller frees. */
-static json_t *look_up_names(const struct hands *h, const struct world *w, const json_t *container)
-{
-	_cleanup_json_ json_t *ids = recreate_references(container);
-	json_t *names = json_object();
-	const json_t *v;
-	size_t i;
-
-	json_array_foreach (ids, i, v) {
-		_cleanup_json_ json_t *other = NULL;
-		const char *id = json_string_value(v), *name = id ? successor_of(w, id) : NULL;
-		struct error ignored;
-
-		if (name) {
-			json_object_set_new(names, id, json_string(name));
-			continue;
-		}
-		if (!id || engine_inspect_container(h->sight.engine, id, &other, &ignored) < 0)
-			continue;
-		json_object_set_new(names, id, json_string(world_name_of(other)));
-	}
-	return names;
-}
-
-/* image: the new one's inspect answer; NULL: the image stays. */
-static int plan_successor(const struct hands *h, const struct world *w,
-			  const struct container_view *old, const json_t *image,
-			  const char *reference, const char *target, struct recreate_plan *ret,
-			  struct error *ret_error)
-{
-	_cleanup_json_ json_t *container = NULL, *old_image = NULL, *names = NULL;
-	char host_name[HOST_NAME_MAX + 1] = "";
-	struct recreate_input in = {
-		.host_name = host_name,
-		.image = reference,
-		.target = target,
-		.api_minor = engine_api_minor(h->sight.engine),
-	};
-	int r = engine_inspect_container(h->sight.engine, old->id, &container, ret_error);
-
-	(void)gethostname(host_name, sizeof(host_name) - 1);
-	/* What we made has nothing copied into it. */
-	if (r == 0 && !digest_is_set(&old->target))
-		r = copied_refuse(h->sight.engine, container, ret_error);
-	if (r < 0)
-		return r;
-	r = engine_inspect_image(h->sight.engine, old->image, &old_image, ret_error);
-	if (r == -ENOENT)
-		return error_set(
-			ret_error, -EKEYREJECTED,
-			"the running container's image %.19s is no longer in the engine, so what "
-			"was set by hand cannot be told from its defaults",
-			old->image);
-	if (r < 0)
-		return r;
-	if (engine_is_podman(h->sight.engine))
-		podman_mend_config(container, old_image);
-	names = look_up_names(h, w, container);
-	in.container = container;
-	in.old_image = old_image;
-	in.new_image = image ? image : old_image;
-	in.names = names;
-	return recreate_spec(&in, ret, ret_error);
-}
-
-static int plan_first(const struct hands *h, const json_t *image, const char *reference,
-		      const char *target, struct recreate_plan *ret, struct error *ret_error)
-{
-	_cleanup_json_ json_t *body = NULL;
-	_cleanup_free_ char *text = NULL;
-	size_t len;
-	int r;
-
-	if (!h->config->create)
-		return error_set(ret_error, -ENOENT,
-				 "there is no container of that name, and no create = "
-				 "to make one from");
-	r = read_file_at(AT_FDCWD, h->config->create, CREATE_FILE_MAX, &text, &len);
-	if (r < 0)
-		return error_set(ret_error, r, "%s: %s", h->config->create, strerror(-r));
-	r = json_parse(text, len, h->config->create, &body, ret_error);
-	if (r < 0)
-		return r;
-	r = recreate_first(body, image, reference, target, engine_api_minor(h->sight.engine), ret,
-			   ret_error);
-	return r < 0 ? error_prefix(ret_error, "%s", h->config->create) : 0;
-}
-
-/* What a follower's successor is made from: the image that it has now, by the name that the operator
- * gave it as long as that name means it. Caller frees. */
-static int follower_reference(const struct hands *h, const struct container_view *old, char **ret,
-			      struct error *ret_error)
-{
-	_cleanup_json_ json_t *container = NULL, *image = NULL;
-	struct error ignored;
-	const char *name, *id = NULL;
-	int r = engine_inspect_container(h->sight.engine, old->id, &container, ret_error);
-
-	if (r < 0)
-		return r;
-	name = json_get_string(json_object_get(container, "Config"), "Image");
-	if (name && engine_inspect_image(h->sight.engine, name, &image, &ignored) == 0)
-		id = json_get_string(image, "Id");
-	*ret = xstrdup(id && streq(id, old->image) ? name : old->image);
-	return 0;
-}
-
-/* w is NULL for a mere check. */
-static int plan_follower(const struct hands *h, const struct world *w,
-			 const struct container_view *old, const char *name, const char *target,
-			 struct recreate_plan *ret, struct error *ret_error)
-{
-	_cleanup_free_ char *reference = NULL;
-	int r = follower_reference(h, old, &reference, ret_error);
-
-	if (r == 0)
-		r = plan_successor(h, w, old, NULL, reference,
-				   digest_is_set(&old->target) ? old->target.text : target, ret,
-				   ret_error);
-	return r < 0 ? error_prefix(ret_error, "container %s, which shares its namespaces", name)
-		     : 0;
-}
-
-static int check_follower(const struct hands *h, const struct follower *f, const char *target,
-			  struct error *ret_error)
-{
-	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-	_cleanup_json_ json_t *container = NULL;
-	struct container_view view = {0};
-	int r = engine_inspect_container(h->sight.engine, f->old_id, &container, ret_error);
-
-	if (r == 0)
-		r = world_read_container(container, &view, ret_error);
-	if (r == 0 && view.state == STATE_PAUSED)
-		return error_set(ret_error, -EKEYREJECTED,
-				 "container %s, which shares its namespaces, is paused", f->name);
-	return r < 0 ? r : plan_follower(h, NULL, &view, f->name, target, &plan, ret_error);
-}
-
-int act_check(const struct hands *h, const struct container_view *old, const struct record *r,
-	      const char *target, struct error *ret_error)
-{
-	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-	int q;
-
-	if (!view_exists(old))
-		return plan_first(h, NULL, h->config->image, target, &plan, ret_error);
-	q = plan_successor(h, NULL, old, NULL, h->config->image, target, &plan, ret_error);
-	for (size_t i = 0; q == 0 && i < r->n_followers; i++)
-		q = check_follower(h, &r->followers[i], target, ret_error);
 	return q;
 }
 
@@ -362,11 +193,11 @@ static int act_create(const struct hands *h, const struct record *r, const struc
 
 	q = engine_inspect_image(h->sight.engine, w->image, &image, ret_error);
 	if (q == 0 && view_exists(&w->old))
-		q = plan_successor(h, w, &w->old, image, tagged ? tagged : pinned,
+		q = successor_plan(h, w, &w->old, image, tagged ? tagged : pinned,
 				   r->target.digest.text, &plan, ret_error);
 	else if (q == 0)
-		q = plan_first(h, image, tagged ? tagged : pinned, r->target.digest.text, &plan,
-			       ret_error);
+		q = successor_plan_first(h, image, tagged ? tagged : pinned, r->target.digest.text,
+					 &plan, ret_error);
 	if (q == 0 && move)
 		q = put_tag(h, w->image, ret_error);
 	if (q < 0)
@@ -390,7 +221,8 @@ static int act_create_follower(const struct hands *h, const struct party *p, con
 			       const struct world *w, struct error *ret_error)
 {
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-	int q = plan_follower(h, w, p->old, p->name, r->target.digest.text, &plan, ret_error);
+	int q = successor_plan_follower(h, w, p->old, p->name, r->target.digest.text, &plan,
+					ret_error);
 
 	if (q == 0)
 		q = create_and_connect(h, p->name, &plan, ret_error);
@@ -464,14 +296,20 @@ static int start_follower(const struct hands *h, const struct party *p,
 	return 0;
 }
 
-/* Taking away what we brought is never worth failing for: in use by others it stays. */
-static int drop_image(const struct hands *h, const struct release *release, bool *ret_tried)
+static int drop_image(const struct hands *h, const struct release *release, struct error *ret_error)
 {
 	_cleanup_free_ char *pinned = ref_pinned(h->sight.ref, release_pulled(release));
+
+	return engine_remove_image(h->sight.engine, pinned, ret_error);
+}
+
+/* Taking away what we brought is never worth failing for: in use by others it stays. */
+static int act_drop_older(const struct hands *h, const struct record *r, struct memory *m)
+{
 	struct error ignored;
 
-	*ret_tried = true;
-	(void)!engine_remove_image(h->sight.engine, pinned, &ignored);
+	m->older_tried = true;
+	(void)!drop_image(h, &r->previous, &ignored);
 	return 0;
 }
 
@@ -485,18 +323,24 @@ static int act_start_old(const struct hands *h, const struct world *w, struct me
 	return r;
 }
 
-/* A crash while NAME.next was made may have left the local tag on it, and with a name it would stay. */
+/* A crash while NAME.next was made may have left the local tag on it, and with a name it would stay. In use
+ * by others it stays. What else keeps it, and may be torn, is not to be run. */
 static int act_drop_target(const struct hands *h, const struct record *r, const struct world *w,
-			   struct memory *m)
+			   struct memory *m, struct error *ret_error)
 {
 	bool on_it = w->broken ? !w->tag[0] : streq(w->tag, w->image);
+	bool must = r->phase == PHASE_PREPARE && !m->damaged && !w->broken;
 	struct error ignored;
+	int q;
 
 	if (r->phase == PHASE_PREPARE && on_it && h->sight.ref->tag &&
 	    !streq(w->old.image, w->image))
 		(void)!put_tag(h, w->old.image, &ignored);
 	m->damaged = false;
-	return drop_image(h, &r->target, &m->drop_tried);
+	m->drop_tried = true;
+	q = drop_image(h, &r->target, ret_error);
+	m->dropped = q == 0;
+	return must && q != -EEXIST && q != -ENOENT ? q : 0;
 }
 
 static int act_keep_old(const struct hands *h, const struct world *w, struct error *ret_error)
@@ -517,7 +361,7 @@ static int do_step(const struct hands *h, struct step step, const struct record 
 	case ACT_FETCH:
 		return act_fetch(h, r, w, m, ret_error);
 	case ACT_DROP_TARGET:
-		return act_drop_target(h, r, w, m);
+		return act_drop_target(h, r, w, m, ret_error);
 	case ACT_CREATE:
 		return step.party ? act_create_follower(h, &p, r, w, ret_error)
 				  : act_create(h, r, w, m, ret_error);
@@ -556,7 +400,7 @@ static int do_step(const struct hands *h, struct step step, const struct record 
 	case ACT_REMOVE_NEW:
 		return engine_remove(e, p.new->id, ret_error);
 	case ACT_DROP_OLDER:
-		return drop_image(h, &r->previous, &m->older_tried);
+		return act_drop_older(h, r, m);
 	case ACT_NOTHING:
 	case ACT_WAIT:
 	case ACT_REFUSE:
@@ -582,7 +426,7 @@ static int make_room(const struct hands *h, const struct record *r, const struct
 	int q = engine_remove(h->sight.engine, w->new.id, ret_error);
 
 	if (q == 0 && r->target.brought)
-		q = drop_image(h, &r->target, &m->drop_tried);
+		q = act_drop_target(h, r, w, m, ret_error);
 	return q;
 }
 

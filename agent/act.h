@@ -18,8 +18,3 @@ struct hands {
  * refused, with the reason. Notes in m what this pass must remember. */
 int act_do(const struct hands *h, struct step step, const struct record *r, const struct world *w,
 	   struct memory *m, struct error *ret_error) warn_unused;
-
-/* Whether the old container and its followers can be made again faithfully, or the first one from its
- * file: asked before anything is fetched. */
-int act_check(const struct hands *h, const struct container_view *old, const struct record *r,
-	      const char *target, struct error *ret_error) warn_unused;

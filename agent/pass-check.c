@@ -9,6 +9,7 @@
 #include "pass-internal.h"
 #include "room.h"
 #include "store.h"
+#include "successor.h"
 
 static void drop_next(struct pass *p, const struct container_view *new)
 {
@@ -31,6 +32,8 @@ int pass_abandon(struct pass *p, struct error *ret_error)
 	    !digest_eq(&p->record.target.digest, &p->record.previous.digest))
 		(void)!act_do(&p->hands, (struct step){ACT_DROP_TARGET, 0}, &p->record, &p->world,
 			      &p->memory, &ignored);
+	/* That was this target's. */
+	p->memory.drop_tried = p->memory.dropped = false;
 	p->record.phase = PHASE_IDLE;
 	return pass_save(p, ret_error);
 }
@@ -89,12 +92,20 @@ static int may_bring(struct pass *p, bool *ret_present, struct error *ret_error)
 	return r == 0 && !*ret_present ? pass_may_download(p) : r;
 }
 
+/* A pull that a power cut ended, and of which layers may be there that the next version has, too. */
+static bool pull_was_cut(const struct pass *p)
+{
+	return p->record.phase == PHASE_PREPARE && !p->record.synced &&
+	       !streq(p->record.boot_id, p->world.boot_id);
+}
+
 /* The first durable decision: this target, and whether its image will be ours to remove. */
 static int begin(struct pass *p, struct error *ret_error)
 {
 	struct release target = {.digest = p->reply.digest, .manifest = p->reply.manifest};
-	bool present = false, begun = p->record.phase == PHASE_PREPARE &&
-				      digest_eq(&p->record.target.digest, &target.digest);
+	bool present = false, cut = pull_was_cut(p);
+	bool begun = p->record.phase == PHASE_PREPARE &&
+		     digest_eq(&p->record.target.digest, &target.digest);
 	int r = begun ? 0 : pass_abandon(p, ret_error);
 
 	/* Nobody knows what went on before, and how it ended; or it did not end well. */
@@ -107,7 +118,7 @@ static int begin(struct pass *p, struct error *ret_error)
 		return r;
 	target.brought = !present || (digest_eq(&target.digest, &p->record.previous.digest) &&
 				      p->record.previous.brought);
-	plan_begin(&p->record, &target, p->world.boot_id);
+	plan_begin(&p->record, &target, cut && !present ? "" : p->world.boot_id);
 	r = pass_save(p, ret_error);
 	if (r == 0)
 		pass_announce_phase(p);
@@ -239,8 +250,8 @@ static int check(struct pass *p, struct error *ret_error)
 		return r;
 	r = pass_find_followers(p, ret_error);
 	if (r == 0)
-		r = act_check(&p->hands, &p->world.old, &p->record, p->reply.digest.text,
-			      ret_error);
+		r = successor_check(&p->hands, &p->world.old, &p->record, p->reply.digest.text,
+				    ret_error);
 	if (r == 0)
 		r = verify_image(p->c, &p->reply.digest, &p->verified, ret_error);
 	p->hands.verified = p->verified;

@@ -6,6 +6,7 @@
 #include "followers.h"
 #include "news.h"
 #include "pass-internal.h"
+#include "successor.h"
 
 bool pass_is_note(enum purpose purpose)
 {
@@ -87,8 +88,8 @@ static int begin(struct pass *p, struct error *ret_error)
 	if (r == 0)
 		r = pass_find_followers(p, ret_error);
 	if (r == 0)
-		r = act_check(&p->hands, &p->world.old, &p->record, p->record.previous.digest.text,
-			      ret_error);
+		r = successor_check(&p->hands, &p->world.old, &p->record,
+				    p->record.previous.digest.text, ret_error);
 	if (r == 0)
 		r = verify_image(p->c, &p->record.previous.digest, &p->verified, ret_error);
 	if (r < 0)

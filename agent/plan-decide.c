@@ -108,7 +108,7 @@ static void decide_idle(struct record *r, const struct world *w)
 
 static void decide_fetch(struct record *r, const struct memory *m, const struct world *w)
 {
-	bool clean = m->drop_tried || streq(r->boot_id, w->boot_id);
+	bool clean = m->dropped || r->boot_id[0];
 
 	r->synced = false;
 	(void)snprintf(r->boot_id, sizeof(r->boot_id), "%s", clean ? w->boot_id : "");

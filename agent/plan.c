@@ -76,12 +76,10 @@ static bool image_is_no_torso(const struct situation *s)
 	return s->m->fetched ? !s->m->unvouched : same_boot(s);
 }
 
-/* Once it was here and is dropped, nothing half written is left of it. */
+/* Gone again, synced as it was; or dropped, so that nothing half written is left of it. */
 static bool fetch_is_written(const struct situation *s)
 {
-	bool doubted = !s->r->boot_id[0] && !s->m->drop_tried;
-
-	return image_is_here(s) || (!s->r->synced && (same_boot(s) || doubted));
+	return image_is_here(s) || (!s->r->synced && (same_boot(s) || !s->m->dropped));
 }
 
 static bool image_is_ready(const struct situation *s)

@@ -61,7 +61,8 @@ struct memory {
 	struct party_memory party[PARTIES_MAX];
 	bool fetched;	 /* the image was pulled and synced by this pass */
 	bool doubted;	 /* what lies in the engine already may be torn, whatever the record says */
-	bool unvouched;	 /* fetched, but with layers from there that no other image has */
+	bool unvouched;	 /* fetched, but maybe with layers of a pull that a power cut ended */
+	bool dropped;	 /* target's image, and with it each layer that nobody else has */
 	bool damaged;	 /* the engine's store could not give the image back; it is to be dropped */
 	bool counted;	 /* a start of the new one is written down and not made yet */
 	bool drop_tried; /* target's image: removed, or in use by somebody else */

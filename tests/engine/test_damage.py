@@ -3,11 +3,17 @@
 image and pulling it again where that can work, told as engine-store-damaged where not, and never put
 down to the release."""
 
+import io
+import json
 import os
 import pathlib
+import shutil
+import tarfile
+import uuid
 
 import pytest
 
+import pullet_trace
 from pullet_image import Image, actor
 from pullet_lab import stop_process
 
@@ -48,10 +54,10 @@ class Store:
 BASE = Image({"below": b"of all versions"})
 
 
-def publish(house, number):
+def publish(house, number, base=BASE):
     """A version with one layer of its own."""
     image = actor("say", number, "wait", files={"version": str(number).encode()})
-    image.base = BASE
+    image.base = base
     return house.registry.publish(house.repository, "stable", image)
 
 
@@ -123,3 +129,89 @@ def test_what_cannot_be_made_good_is_told(house, engine, waiting):
     new = publish(house, 3)
     house.once("updated")
     house.check(new)
+
+
+class Torso:
+    """What a power cut leaves of a pull: layers that the engine knows, of an image that it does not, and
+    whose files never came to the disk."""
+
+    def __init__(self, engine, reference):
+        self.engine, self.store = engine, engine.storage / "data/image/overlay2"
+        image = engine.inspect_image(reference)
+        self.id, self.layers = image["Id"].partition(":")[2], image["RootFS"]["Layers"]
+        data = image["GraphDriver"]["Data"]
+        self.diffs = [data["UpperDir"], *data.get("LowerDir", "").split(":")]
+
+    def leave(self, known=True, top=True):
+        """known: whether the engine still knows which blobs they came from; top: the topmost one was
+        unpacked, too."""
+        for diff in filter(None, self.diffs):
+            for path in pathlib.Path(diff).iterdir():
+                os.truncate(path, 0)
+        if not top:
+            layer = pathlib.Path(self.diffs[0]).parent
+            for entry in (self.store / "layerdb/sha256").glob("*/cache-id"):
+                if entry.read_text() == layer.name:
+                    shutil.rmtree(entry.parent)
+            shutil.rmtree(layer)
+        for part in ("content", "metadata"):
+            path = self.store / "imagedb" / part / "sha256" / self.id
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        names = self.store / "repositories.json"
+        have = json.loads(names.read_text())
+        for repository in have["Repositories"].values():
+            for name in [name for name, what in repository.items() if what.endswith(self.id)]:
+                del repository[name]
+        names.write_text(json.dumps(have))
+        for layer in () if known else self.layers:
+            of_blobs = self.store / "distribution/v2metadata-by-diffid/sha256" / layer.partition(":")[2]
+            for blob in json.loads(of_blobs.read_text()):
+                (self.store / "distribution/diffid-by-digest/sha256" / blob["Digest"].partition(":")[2]).unlink(
+                        missing_ok=True)
+            of_blobs.unlink()
+
+
+def begin(house):
+    """A pass that is killed when it is about to pull; then the machine boots."""
+    environment = {**house.lab.environment, "ASAN_OPTIONS": "detect_leaks=0"}
+    trace = pullet_trace.run(house.pullet.command("--once"), lambda call, side, _: (
+        "group" if call.text.startswith("POST /images/create") else None), environment)
+    assert trace.struck, trace
+    path = house.pullet.state / "app.json"
+    record = json.loads(path.read_text())
+    assert record["phase"] == "prepare"
+    record["update"]["boot_id"] = str(uuid.uuid4())
+    path.write_text(json.dumps(record))
+
+
+def content(engine, container, path):
+    data = engine.call("GET", f"/containers/{container}/archive?path={path}")
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return tar.extractfile(tar.next()).read()
+
+
+@pytest.mark.parametrize("whose, known", [("this version's", True), ("this version's", False),
+                                          ("the version's before it", False), ("an operator's", True)])
+def test_no_layer_of_a_pull_that_was_cut_short_is_trusted(house, engine, whose, known):
+    """The next pull takes it for whole, and says "Already exists", or even "Pull complete" when the engine
+    has yet to learn by unpacking the blob that it has the layer."""
+    publish(house, 1)
+    house.configure(create=UP)
+    house.once("updated")
+    base = Image({"base": uuid.uuid4().bytes})
+    new = publish(house, 2, base)
+    if whose != "an operator's":
+        begin(house)
+    pinned = house.registry.ref(house.repository) + "@" + new.digest
+    engine.pull(pinned)
+    torso = Torso(engine, pinned)
+    boot(engine, lambda: torso.leave(known, top=whose == "this version's"))
+    if whose != "this version's":
+        new = publish(house, 3, base)
+    house.once("updated")
+    house.check(new)
+    assert content(engine, "app", "/base") == base.files["base"]
+    assert not house.pullet.record("app")["rejected"]

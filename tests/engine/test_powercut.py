@@ -30,10 +30,7 @@ def test_power_cuts(campaign):
     campaign.run(CUTS)
     print(campaign.summary())
     assert campaign.cuts >= CUTS
-    assert campaign.lost == campaign.torn  # a container, a record, a policy, a digest put down to the release
-    # Open: once in a hundred cuts, half a second after the pull began, one file of 61 was torn in a container
-    # that ran. Not understood yet; more than that is a fault of its own.
-    assert campaign.torn <= 1
+    assert campaign.lost == 0
 
 
 @pytest.mark.parametrize("campaign", [False], indirect=True, ids=["no sync"])

@@ -409,7 +409,7 @@ class Campaign:
     def __init__(self, lab, registry, seed, sync=True, tell=print):
         self.lab, self.registry, self.sync, self.tell = lab, registry, sync, tell
         self.dice = random.Random(seed)
-        self.trials = self.cuts = self.lost = self.torn = 0
+        self.trials = self.cuts = self.lost = 0
         self.life = None
 
     def begin(self):
@@ -433,7 +433,6 @@ class Campaign:
         self.cuts += len(instants)
         if trial.faults:
             self.lost += 1
-            self.torn += all("files are torn" in fault for fault in trial.faults)
             self.tell(f"LOST: {trial}")
             self.end()
         return trial
@@ -445,5 +444,4 @@ class Campaign:
 
     def summary(self):
         return (f"{self.cuts} power cuts {'with' if self.sync else 'without'} sync, in "
-                f"{self.trials} updates: {self.lost} lost"
-                + (f", {self.torn} of them torn files and nothing else" if self.torn else ""))
+                f"{self.trials} updates: {self.lost} lost")

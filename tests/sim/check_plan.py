@@ -51,6 +51,7 @@ MISTAKES = [
 HAND = "of what an operator does meanwhile, the model asks only that it ends; tests/unit and tests/engine do"
 UNNOTICED = {
     "idle: -": "what comes after the last row is nothing too",
+    "prepare: a fetch is written down": "no image is removed by hand there; else it only saves a download",
     "commit: new is named NAME": "it is, unless an operator renamed it",
     "revert: the local tag is where it was": "it is, unless it came back from commit",
     "trial: new exists": HAND,

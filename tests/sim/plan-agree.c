@@ -107,6 +107,7 @@ static void fill_memory(struct memory *m)
 	}
 	m->fetched = now.fetched;
 	m->unvouched = now.unvouched;
+	m->dropped = now.dropped;
 	m->counted = now.counted;
 	m->drop_tried = now.drop_tried;
 	m->older_tried = now.older_tried;

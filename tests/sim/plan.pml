@@ -84,6 +84,7 @@ Box box[7];
 
 /* the engine's images */
 bit new_here, new_torn, new_on_disk, older_here;
+bit litter; /* torn layers of it, which a pull takes for whole */
 unsigned tag : 2;
 unsigned kept : 2;
 
@@ -114,7 +115,7 @@ bit rejected[2];
 /* the memory of a pass */
 bit created[2], started_new[2], started_old[2];
 byte made_of[2];
-bit fetched, unvouched, counted, drop_tried, older_tried, gate_open;
+bit fetched, unvouched, dropped, counted, drop_tried, older_tried, gate_open;
 unsigned seen : 2; /* of the one on trial, by waiting */
 unsigned verdict : 2;
 
@@ -167,7 +168,7 @@ c_code { \#include "plan-agree.c" };
 #define the_image_is_not_torn                                                                                 \
 	(!target_is_here || synced || !target_brought || drop_tried || (fetched -> !unvouched : same_boot))
 #define a_fetch_is_written_down                                                                               \
-	(target_is_here || (!synced && (same_boot || (doubted && !drop_tried))))
+	(target_is_here || (!synced && (same_boot || !dropped)))
 #define the_image_is_here_and_synced (target_is_here && (synced || fetched))
 #define that_is_written_down	     (synced)
 #define NAME_next_is_of_this_pass_and_this_old                                                                \
@@ -312,6 +313,7 @@ inline engine_dies()
 inline power_cut()
 {
 	new_torn = new_torn || (new_here && !new_on_disk);
+	litter = litter || (phase == PREPARE && target == NEW && !synced && !new_here);
 	same_boot = 0;
 	engine_dies()
 }
@@ -375,7 +377,7 @@ inline drop_new_image()
 	if
 	:: new_here && !(exists(0) && box[0].image == NEW) && !(exists(1) && box[1].image == NEW) &&
 	   !(exists(2) && box[2].image == NEW) ->
-		new_here = 0; new_torn = 0; new_on_disk = 0;
+		new_here = 0; new_torn = 0; new_on_disk = 0; litter = 0;
 		tag = (tag == NEW -> NONE : tag);
 		kept = (kept == NEW -> NONE : kept)
 	:: else
@@ -441,13 +443,15 @@ inline refuse() { skip }
 inline fetch()
 {
 	if
-	:: new_here -> skip
-	:: else -> d_step { new_here = 1; new_torn = 0; new_on_disk = 0; drop_tried = 0 }; hazard()
-	fi;
-	/* Layers may be there of which no other image knows. */
-	if
-	:: !same_boot -> unvouched = 1
-	:: unvouched = 0
+	:: new_here -> unvouched = (!same_boot && !dropped)
+	:: else ->
+		d_step { new_here = 1; new_torn = litter; new_on_disk = 0; drop_tried = 0 };
+		hazard();
+		/* Layers may be there of which no other image knows. */
+		if
+		:: !dropped -> unvouched = 1
+		:: same_boot || dropped -> unvouched = 0
+		fi
 	fi;
 	d_step {
 		new_on_disk = !MISTAKE(M_NO_SYNC);
@@ -455,7 +459,7 @@ inline fetch()
 	}
 }
 
-inline drop_target_s_image() { d_step { drop_tried = 1; drop_new_image() } }
+inline drop_target_s_image() { d_step { drop_tried = 1; drop_new_image(); dropped = !new_here } }
 
 /* Its container's image is the operator's tag, which is on the new image just while the engine reads it. */
 inline create_new()
@@ -565,7 +569,7 @@ inline write_fetch()
 {
 	d_step {
 		synced = 0;
-		doubted = !same_boot && !drop_tried;
+		doubted = doubted && !dropped;
 		same_boot = !doubted;
 		lost = 0
 	}
@@ -734,7 +738,7 @@ inline forget()
 {
 	created[0] = 0; created[1] = 0; started_new[0] = 0; started_new[1] = 0;
 	started_old[0] = 0; started_old[1] = 0; made_of[0] = NOBODY; made_of[1] = NOBODY;
-	fetched = 0; unvouched = 0; counted = 0; drop_tried = 0; older_tried = 0; gate_open = 0; seen = 0; verdict = PENDING
+	fetched = 0; unvouched = 0; dropped = 0; counted = 0; drop_tried = 0; older_tried = 0; gate_open = 0; seen = 0; verdict = PENDING
 }
 
 /* plan_begin() */

@@ -333,8 +333,8 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 		const struct pull_options *o, size_t *ret_layers, struct error *ret_error)
 {
 	(void)e, (void)ref, (void)v, (void)o, (void)ret_error;
-	/* A torn one stays torn: "Already exists". */
-	*ret_layers = !sim.layer;
+	/* A torn one stays torn, whether the engine says "Already exists" or learns it by unpacking. */
+	*ret_layers = !sim.layer || sim.torn[1];
 	before_change();
 	sim.layer = true;
 	after_change();

@@ -303,7 +303,8 @@ static void test_order_of_rows(void **state)
 ARRANGE(not_synced_in_this_pass, s->r.synced = false)
 ARRANGE(torso_of_others, torso(s); s->r.target.brought = false)
 ARRANGE(torso_in_use, torso(s); s->m.drop_tried = true)
-ARRANGE(image_removed_in_other_boot, not_fetched(s); SET(s->r.boot_id, "boot before"))
+ARRANGE(pull_cut_in_other_boot, not_fetched(s); SET(s->r.boot_id, "boot before"))
+ARRANGE(synced_and_removed, not_fetched(s); s->r.synced = true)
 ARRANGE(first_ever, s->w.old = (struct container_view){0}; s->r.old_id[0] = '\0';
 	s->m.party[0].made_of[0] = '\0'; s->r.serving = false)
 ARRANGE(first_ever_tagged, first_ever(s); tag_ahead(s))
@@ -339,9 +340,9 @@ ARRANGE(doubted, not_fetched(s); s->r.boot_id[0] = '\0')
 ARRANGE(doubted_here, torso(s); s->r.boot_id[0] = '\0')
 ARRANGE(doubted_vouched, doubted_here(s); s->m.fetched = true)
 ARRANGE(doubted_unvouched, doubted_vouched(s); s->m.unvouched = true)
-ARRANGE(doubted_dropped, doubted(s); s->m.drop_tried = true)
+ARRANGE(doubted_dropped, doubted(s); s->m.drop_tried = s->m.dropped = true)
 ARRANGE(unreadable, s->w.image[0] = '\0'; s->w.broken = true)
-ARRANGE(unreadable_dropped, unreadable(s); s->m.drop_tried = true)
+ARRANGE(unreadable_dropped, unreadable(s); s->m.drop_tried = s->m.dropped = true)
 ARRANGE(told_damaged, s->m.damaged = s->m.fetched = true)
 ARRANGE(target_in_use, target_image_here(s); s->m.drop_tried = true)
 ARRANGE(target_of_others, target_image_here(s); s->r.target.brought = false)
@@ -364,7 +365,8 @@ static void test_situations(void **state)
 		{PHASE_PREPARE, unreadable, ACT_DROP_TARGET},
 		{PHASE_PREPARE, unreadable_dropped, ACT_DECIDE_FETCH},
 		{PHASE_PREPARE, told_damaged, ACT_DROP_TARGET},
-		{PHASE_PREPARE, image_removed_in_other_boot, ACT_DECIDE_FETCH},
+		{PHASE_PREPARE, pull_cut_in_other_boot, ACT_FETCH},
+		{PHASE_PREPARE, synced_and_removed, ACT_DECIDE_FETCH},
 		{PHASE_PREPARE, first_ever, ACT_DECIDE_TRIAL},
 		{PHASE_PREPARE, first_ever_tagged, ACT_DECIDE_TRIAL},
 		{PHASE_PREPARE, next_is_of_another, ACT_REMOVE_NEW},
@@ -424,8 +426,7 @@ static void test_decide_on_the_way(void **state)
 	SET(s.r.boot_id, "boot before");
 	plan_decide(&s.r, &s.m, ACT_DECIDE_FETCH, &s.w);
 	assert_false(s.r.synced);
-	/* Of the boot before something may lie about, until all of it is dropped or none was found. */
-	assert_string_equal(s.r.boot_id, "");
+	assert_string_equal(s.r.boot_id, "boot");
 	s.m.fetched = s.m.unvouched = true;
 	plan_decide(&s.r, &s.m, ACT_DECIDE_SYNCED, &s.w);
 	assert_true(s.r.synced && s.r.phase == PHASE_PREPARE);
@@ -433,8 +434,11 @@ static void test_decide_on_the_way(void **state)
 	s.m.unvouched = false;
 	plan_decide(&s.r, &s.m, ACT_DECIDE_SYNCED, &s.w);
 	assert_string_equal(s.r.boot_id, "boot");
+	/* Something may lie about, until all of it is dropped. */
 	SET(s.r.boot_id, "");
-	s.m.drop_tried = true;
+	plan_decide(&s.r, &s.m, ACT_DECIDE_FETCH, &s.w);
+	assert_string_equal(s.r.boot_id, "");
+	s.m.dropped = true;
 	plan_decide(&s.r, &s.m, ACT_DECIDE_FETCH, &s.w);
 	assert_string_equal(s.r.boot_id, "boot");
 
