@@ -16,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
-from pullet_deb import SUITE, build, newer  # noqa: E402
+from pullet_deb import SUITE, TOP, build, newer  # noqa: E402
 from pullet_follower import Follower  # noqa: E402
 from pullet_lab import Lab, Registry, handle_signals, wait_for  # noqa: E402
 from pullet_machine import Machine  # noqa: E402
@@ -53,9 +53,6 @@ class Device(Follower, Machine):
 
     def etc(self, path):
         return pathlib.Path(f"/proc/{self.init}/root/etc/{path}")
-
-    def write(self, path, text):
-        pathlib.Path(f"/proc/{self.init}/root{path}").write_text(text)
 
     def status(self):
         return self.show("pulletd", "StatusText")["StatusText"]
@@ -167,8 +164,9 @@ def test_orders_on_the_system_bus(device):
     device.sh(ORDER + "Hold")
     wait_for("held", lambda: device.sh(held, user="nobody") == "b true\n", 30, 0.1)
     rules = device.etc("polkit-1/rules.d/50-pullet.rules")
-    rules.write_text('polkit.addRule(function(action, subject) { if (action.id == "org.pullet.agent1.hold" && '
-                     'action.lookup("container") == "app" && subject.user == "nobody") return "yes"; });\n')
+    page = (TOP / "packaging/man/org.pullet.Agent1.5").read_text()
+    rule = re.search(r"^polkit\.addRule.*?^}\);\n", page, re.M | re.S)[0]
+    rules.write_text(rule.replace('"hello"', '"app"').replace('"operators"', '"nogroup"'))
     device.sh("systemctl try-restart polkit")
     device.sh(ORDER + "Release", user="nobody")
     wait_for("released", lambda: device.sh(held) == "b false\n", 30, 0.1)

@@ -10,30 +10,30 @@ import subprocess
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
 
-def _run(*command, **options):
+def run(*command, **options):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
     return done.stdout.strip()
 
 
-HERE = _run("sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME")
+HERE = run("sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME")
 SUITE = os.environ.get("PULLET_SUITE") or HERE
-ARCH = _run("dpkg", "--print-architecture")
+ARCH = run("dpkg", "--print-architecture")
 
 
 def build(out, *arguments, suite=SUITE, **options):
     """-> the package, with all that comes with it in the directory out."""
     where = ["--here"] if suite == HERE else [suite, ARCH]
-    _run(TOP / "packaging/build-deb", *where, "--out", out, *arguments, **options)
+    run(TOP / "packaging/build-deb", *where, "--out", out, *arguments, **options)
     (deb,) = out.glob("pullet_*.deb")
     return deb
 
 
 def newer(deb, out):
     """-> the same package once more, as the next version."""
-    _run("dpkg-deb", "-R", deb, out / "tree")
+    run("dpkg-deb", "-R", deb, out / "tree")
     control = out / "tree/DEBIAN/control"
     control.write_text(re.sub("^(Version: .*)$", r"\1+1", control.read_text(), flags=re.M))
-    _run("dpkg-deb", "-b", "--root-owner-group", out / "tree", out)
+    run("dpkg-deb", "-b", "--root-owner-group", out / "tree", out)
     (next_one,) = out.glob("pullet_*.deb")
     return next_one

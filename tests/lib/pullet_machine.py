@@ -21,12 +21,12 @@ from pullet_lab import remove, tail, wait_for
 # With what pullet needs, so that installing it asks no mirror.
 PACKAGES = ["systemd", "systemd-sysv", "dbus", "docker.io", "polkitd", "ca-certificates", "procps",
             "libjansson4"]
-CURL = {"bookworm": "libcurl4", "trixie": "libcurl4t64"}
+OF_SUITE = {"bookworm": ["libcurl4"], "trixie": ["libcurl4t64", "docker-cli"]}
 
 
 def make_tree(suite):
     """What the package is installed into: a small Debian with systemd, Docker and what pullet needs."""
-    return debian(cache() / f"machine-{suite}", suite, [*PACKAGES, CURL[suite]], finish=_prepare)
+    return debian(cache() / f"machine-{suite}", suite, [*PACKAGES, *OF_SUITE[suite]], finish=_prepare)
 
 
 def _prepare(tree):
@@ -155,6 +155,9 @@ class Machine:
         if done.returncode and check:
             raise EngineError(f"{script}\nstatus {done.returncode}: {done.stdout[-3000:]}")
         return done.stdout if done.returncode == 0 else None
+
+    def write(self, path, text):
+        pathlib.Path(f"/proc/{self.init}/root{path}").write_text(text)
 
     def power_off(self):
         """All at once, nobody asked. What the kernel has is not lost: that is another test."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The manual tells the truth: its tables are the programs', its examples run."""
 
+import json
 import os
 import pathlib
 import re
@@ -226,8 +227,10 @@ def test_completion_completes(shell, down, environment):
 
 
 def test_example_configuration(tmp_path):
-    """It is read, to its last line."""
-    (example,) = examples("pullet.conf.5")
+    """It is read, to its last line, and the file that it names is a create body."""
+    example, body = examples("pullet.conf.5")
+    assert re.findall(r"^create = (.*)$", example, re.M) == ["hello.json"]
+    assert json.loads(body)["HostConfig"]["RestartPolicy"]
     conf = tmp_path / "pullet.conf"
     conf.write_text(example)
     done = run(str(BUILD / "pulletd"), "--config", str(conf), "--once", "absent")
