@@ -25,8 +25,8 @@ from dataclasses import dataclass
 
 from pullet_engines import EngineError, cache, mirror
 
-HOST_PACKAGES = ["qemu-system-arm", "qemu-utils", "e2fsprogs", "kmod", "nbdkit", "docker-registry",
-                 "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]
+HOST_PACKAGES = ["qemu-system-arm", "qemu-utils", "e2fsprogs", "kmod", "nbdkit", "docker-registry", "systemd",
+                 "git", "mmdebstrap", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]
 INITRD = pathlib.Path(__file__).resolve().parent / "programs/initrd.c"
 DISK_SIZE = "4G"  # a power of two, as an SD card must have in qemu
 # A device with Docker, and what pullet needs, so that installing it asks no mirror.
