@@ -171,7 +171,7 @@ def test_install_upgrade_remove_purge(tree, built, upgrade, tmp_path):
     # Its own files and what they make necessary, nothing else.
     own = set(tree.sh("dpkg -L pullet").stdout.splitlines())
     strange = {line for line in tree.files() - before if line.split()[0] not in own
-               and not re.search(r"pullet|deb-systemd-helper-enabled|\.target\.wants d", line)}
+               and not re.search(r"pullet|run-credentials|deb-systemd-helper-enabled|\.target\.wants d", line)}
     assert not strange, strange
     # By the suite's own systemd, as an operator asks it.
     for unit, most in {"pulletd.service": 5, "pullet-fetch@.service": 12}.items():

@@ -29,7 +29,7 @@ def root(tmp_path_factory):
                env={**os.environ, "DESTDIR": str(root)})
     assert done.returncode == 0, done.stderr
     # As the package is configured: programs live below /usr, whatever this build's prefix is.
-    for unit in (root / "usr/lib/systemd/system").iterdir():
+    for unit in (root / "usr/lib/systemd/system").glob("pullet*"):
         unit.write_text(unit.read_text().replace("/usr/local/", "/usr/"))
     return root
 
