@@ -8,6 +8,7 @@
 #include "log.h"
 #include "recreate.h"
 #include "ref.h"
+#include "store.h"
 #include "successor.h"
 
 /* Whose container an action is about: ours (0) or a follower's. */
@@ -318,6 +319,11 @@ static int act_start_old(const struct hands *h, const struct world *w, struct me
 {
 	int r = engine_start(h->sight.engine, w->old.id, ret_error);
 
+	/* The way back is gone to its end: what is there then can be made anew. */
+	if (r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED) {
+		log_error("%s: %s", h->sight.name, ret_error->text);
+		r = 0;
+	}
 	if (r == 0)
 		m->party[0].started_old = true;
 	return r;

@@ -11,6 +11,7 @@ struct hands {
 	const struct container_config *config;
 	const struct verified *verified;   /* of the target; needed for ACT_FETCH */
 	const struct digest *image_config; /* digest of the target's config; may be NULL */
+	const struct recreate_plan *kept;  /* what a lost container is made anew from; NULL: none */
 	struct pull_options pull;
 };
 

@@ -3,6 +3,7 @@
 
 #include "engine.h"
 #include "ref.h"
+#include "store.h"
 
 #define KNOWN_MAX (2 * RECORD_REJECTED_MAX + 3)
 
@@ -147,9 +148,16 @@ const struct rejected *news_rejected(const struct record *r, const struct fetch_
 	return x ? x : record_rejected(r, &reply->manifest);
 }
 
+bool news_is_broken(const struct container_view *v)
+{
+	return view_exists(v) && !view_is_up(v) && v->error[0] &&
+	       store_judge(v->error, 0) == STORE_DAMAGED;
+}
+
 const char *news_left_alone(const struct container_view *v)
 {
-	if (!view_exists(v) || v->state == STATE_RUNNING || v->state == STATE_RESTARTING)
+	if (!view_exists(v) || v->state == STATE_RUNNING || v->state == STATE_RESTARTING ||
+	    news_is_broken(v))
 		return NULL;
 	if (v->state == STATE_PAUSED)
 		return "somebody paused the container";

@@ -30,6 +30,9 @@ bool news_runs_already(struct engine *e, const struct record *r, const struct wo
 /* The entry that forbids it, by digest or by manifest; NULL if none. */
 const struct rejected *news_rejected(const struct record *r, const struct fetch_reply *reply);
 
+/* It is down for the engine could not start it, and says that it is for its store. */
+bool news_is_broken(const struct container_view *v);
+
 /* Why the container is left alone (static text): an operator stopped or paused it, or made and never
  * started it; NULL when it may be updated. */
 const char *news_left_alone(const struct container_view *v);

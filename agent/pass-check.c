@@ -89,7 +89,7 @@ static int may_bring(struct pass *p, bool *ret_present, struct error *ret_error)
 {
 	int r = image_is_present(p, &p->reply.digest, ret_present, ret_error);
 
-	return r == 0 && !*ret_present ? pass_may_download(p) : r;
+	return r == 0 && !*ret_present && !p->hands.kept ? pass_may_download(p) : r;
 }
 
 /* A pull that a power cut ended, and of which layers may be there that the next version has, too. */
@@ -106,10 +106,13 @@ static int begin(struct pass *p, struct error *ret_error)
 	bool present = false, cut = pull_was_cut(p);
 	bool begun = p->record.phase == PHASE_PREPARE &&
 		     digest_eq(&p->record.target.digest, &target.digest);
-	int r = begun ? 0 : pass_abandon(p, ret_error);
+	int r;
 
+	p->memory.dropped &= digest_eq(&p->record.target.digest, &target.digest);
+	r = begun ? 0 : pass_abandon(p, ret_error);
 	/* Nobody knows what went on before, and how it ended; or it did not end well. */
-	p->memory.doubted = p->recovered || digest_eq(&target.digest, &p->record.damage.digest);
+	p->memory.doubted = p->recovered || p->hands.kept ||
+			    digest_eq(&target.digest, &p->record.damage.digest);
 	if (r == 0)
 		r = may_bring(p, &present, ret_error);
 	if (r == 0)
@@ -195,6 +198,9 @@ static int may_go(struct pass *p, struct error *ret_error)
 	const char *why = p->o->purpose == PURPOSE_CHECK ? NULL : news_left_alone(&p->world.old);
 
 	p->result->to = p->reply.digest;
+	/* It ran here before. */
+	if (p->hands.kept)
+		return 0;
 	if (!why)
 		return pass_may_take(p, &p->reply.digest, ret_error);
 	pass_finish(p, OUTCOME_DEFERRED, "%s", why);
@@ -204,9 +210,10 @@ static int may_go(struct pass *p, struct error *ret_error)
 /* Where does the tag point, and what is there? 1: to what this device goes on waiting for. */
 static int ask(struct pass *p, struct error *ret_error)
 {
+	_cleanup_free_ char *pinned = p->hands.kept ? ref_pinned(&p->ref, &p->kept.digest) : NULL;
 	bool present;
-	int r = news_ask(&p->o->fetch, &p->hands.sight, p->c->image, &p->record, &p->world,
-			 &p->reply, ret_error);
+	int r = news_ask(&p->o->fetch, &p->hands.sight, pinned ? pinned : p->c->image, &p->record,
+			 &p->world, &p->reply, ret_error);
 
 	if (r < 0 || !is_waited_for(p))
 		return r;
@@ -222,6 +229,7 @@ static int ask(struct pass *p, struct error *ret_error)
 static int check(struct pass *p, struct error *ret_error)
 {
 	const struct rejected *rejected;
+	bool hopeless;
 	int r = ask(p, ret_error);
 
 	if (r < 0)
@@ -233,13 +241,23 @@ static int check(struct pass *p, struct error *ret_error)
 		if (r == 0)
 			r = note_current(p, ret_error);
 		p->result->from = p->result->to = p->record.current.digest;
+		if (r == 0 && news_is_broken(&p->world.old)) {
+			r = pass_repair(p, ret_error);
+			return r != 0 ? r : check(p, ret_error);
+		}
 		p->result->outcome = OUTCOME_UP_TO_DATE;
 		return r < 0 ? r : 1;
 	}
 	rejected = news_rejected(&p->record, &p->reply);
+	hopeless = record_is_hopeless(&p->record, &p->reply.digest, p->world.boot_id);
+	if ((rejected || hopeless) && news_is_broken(&p->world.old) &&
+	    news_current_is_true(&p->record, &p->world)) {
+		r = pass_repair(p, ret_error);
+		return r != 0 ? r : check(p, ret_error);
+	}
 	if (rejected)
 		return refuse_rejected(p, rejected, ret_error);
-	if (record_is_hopeless(&p->record, &p->reply.digest, p->world.boot_id))
+	if (hopeless)
 		return refuse_hopeless(p, ret_error);
 	r = may_go(p, ret_error);
 	if (r == 0 && p->o->purpose == PURPOSE_CHECK) {
@@ -252,6 +270,8 @@ static int check(struct pass *p, struct error *ret_error)
 	if (r == 0)
 		r = successor_check(&p->hands, &p->world.old, &p->record, p->reply.digest.text,
 				    ret_error);
+	verified_free(p->verified);
+	p->verified = NULL;
 	if (r == 0)
 		r = verify_image(p->c, &p->reply.digest, &p->verified, ret_error);
 	p->hands.verified = p->verified;

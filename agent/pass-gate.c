@@ -152,7 +152,9 @@ int pass_open_gate(struct pass *p, struct error *ret_error)
 	struct tm buf;
 	int r = 0;
 
-	p->memory.gate_open = schedule_gate(p->c, local_time(clock_now(), &buf), &why);
+	/* What is down waits for no window. */
+	p->memory.gate_open =
+		p->hands.kept || schedule_gate(p->c, local_time(clock_now(), &buf), &why);
 	if (!p->memory.gate_open) {
 		pass_finish(p, OUTCOME_DEFERRED, "%s", why);
 		return 0;

@@ -3,10 +3,12 @@
 #pragma once
 
 #include "act.h"
+#include "kept.h"
 #include "pass.h"
 #include "ref.h"
 
-#define PASS_HELD "held by the operator"
+#define PASS_HELD      "held by the operator"
+#define PASS_MADE_ANEW "made anew, since the engine's store was damaged"
 
 struct pass {
 	const struct pass_options *o;
@@ -19,6 +21,7 @@ struct pass {
 	struct ref ref;
 	struct verified *verified;
 	struct fetch_reply reply;
+	struct kept kept;	/* of the container that is to be made anew; empty: none */
 	uint64_t up_since_ms;	/* since when the new one is known to be up; 0: not */
 	uint64_t progress_ms;	/* of the last progress event */
 	struct digest admitted; /* by the rollout's policy in this pass */
@@ -48,6 +51,11 @@ int pass_find_followers(struct pass *p, struct error *ret_error) warn_unused;
 
 /* Is there news, and may it be taken? 0: an update is prepared; 1: the result says why not. */
 int pass_check(struct pass *p, struct error *ret_error) warn_unused;
+/* The container cannot start for the store: removes it when what it is made of is kept. 0: it is to be made
+ * anew; 1: the result says why not. */
+int pass_repair(struct pass *p, struct error *ret_error) warn_unused;
+/* What is kept of a container that is not there; of one that is there again nothing is. */
+int pass_find_kept(struct pass *p, struct error *ret_error) warn_unused;
 /* May this device take that version? By min-age and by the rollout's policy; 1: the result says why not. */
 int pass_may_take(struct pass *p, const struct digest *d, struct error *ret_error) warn_unused;
 int pass_may_download(struct pass *p) warn_unused;

@@ -191,9 +191,13 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 		return 0;
 	p->result->downtime_ms = p->record.downtime_ms;
 	p->result->to = p->record.target.digest;
-	if (before == PHASE_COMMIT)
-		pass_finish(p, OUTCOME_UPDATED, "%s", p->record.rollback ? PLAN_ROLLED_BACK : "");
-	else if (p->record.blame)
+	if (before == PHASE_COMMIT) {
+		kept_forget(p->o->state_dir, p->c->name);
+		pass_finish(p, OUTCOME_UPDATED, "%s",
+			    p->record.rollback ? PLAN_ROLLED_BACK
+			    : p->hands.kept    ? PASS_MADE_ANEW
+					       : "");
+	} else if (p->record.blame)
 		pass_finish(p, OUTCOME_ROLLED_BACK, "%s", p->record.reason);
 	return 0;
 }
@@ -256,6 +260,25 @@ static void remove_next(struct pass *p)
 	p->memory.party[0].created = false;
 }
 
+/* On trial and running, maybe, but the engine cannot tell of it any more: nothing that can be judged. */
+static bool give_up_new(struct pass *p, const struct error *e)
+{
+	struct engine *engine = p->hands.sight.engine;
+	const char *id = p->record.new_id;
+	_cleanup_json_ json_t *j = NULL;
+	struct error said, ignored;
+
+	if (p->record.phase != PHASE_TRIAL || !tells_of_damage(e) ||
+	    engine_inspect_container(engine, id, &j, &said) == 0 || !tells_of_damage(&said))
+		return false;
+	(void)!engine_stop(engine, id, p->c->stop_timeout_s, &ignored);
+	if (engine_remove(engine, id, &ignored) < 0)
+		return false;
+	p->memory.damaged = true;
+	copy_text(p->memory.reason, sizeof(p->memory.reason), said.text);
+	return true;
+}
+
 static void settle(struct pass *p, int64_t looked_ns)
 {
 	const char *id = view_exists(&p->world.old) ? p->world.old.id : p->world.new.id;
@@ -290,6 +313,8 @@ static int work(struct pass *p, struct error *ret_error)
 				remove_next(p);
 				continue;
 			}
+			if (r < 0 && give_up_new(p, ret_error))
+				continue;
 			if (r < 0)
 				return r;
 		}
@@ -387,13 +412,16 @@ static int look_for_news(struct pass *p, struct error *ret_error)
 {
 	int r;
 
-	p->memory = (struct memory){0};
+	p->memory = (struct memory){.dropped = p->memory.dropped};
 	r = world_look(&p->hands.sight, &p->record, WORLD_WHOLE, &p->world, ret_error);
 	if (r < 0)
 		return r;
 	p->result->from = news_current_is_true(&p->record, &p->world) ? p->record.current.digest
 								      : (struct digest){0};
-	if (!view_exists(&p->world.old) && !p->c->create) {
+	r = pass_find_kept(p, ret_error);
+	if (r < 0)
+		return r;
+	if (!view_exists(&p->world.old) && !p->c->create && !p->hands.kept) {
 		r = pass_abandon(p, ret_error);
 		return r < 0 ? r
 			     : error_set(
@@ -509,5 +537,6 @@ void pass_run(const struct pass_options *o, struct result *ret)
 		save_last_error(&p);
 	engine_close(p.hands.sight.engine);
 	verified_free(p.verified);
+	kept_free(&p.kept);
 	ref_free(&p.ref);
 }

@@ -2,6 +2,7 @@
 /* What decisions do to the record, and how a lost one is made anew. */
 #include <stdio.h>
 
+#include "news.h"
 #include "plan.h"
 #include "result.h"
 #include "store.h"
@@ -54,16 +55,28 @@ static bool store_is_to_blame(const struct record *r, const struct memory *m, co
 	return false;
 }
 
+/* The version that was here before, made anew: sick, it is better than none. */
+static bool is_made_anew(const struct record *r)
+{
+	return !r->old_id[0] && digest_is_set(&r->current.digest) &&
+	       digest_eq(&r->target.digest, &r->current.digest);
+}
+
 static void decide_revert(struct record *r, const struct memory *m, const struct world *w)
 {
 	r->phase = PHASE_REVERT;
 	r->blame = view_exists(&w->new) && !view_exists(&w->obstacle) && !m->blameless;
-	if (r->blame && store_is_to_blame(r, m, w)) {
+	if (m->damaged || (r->blame && store_is_to_blame(r, m, w))) {
 		r->blame = false;
 		r->target.brought = true; /* to be replaced by a whole one */
 		record_damage(r, w->boot_id);
 		(void)snprintf(r->reason, sizeof(r->reason), RESULT_STORE_DAMAGED ": %.450s",
 			       m->reason);
+		return;
+	}
+	if (r->blame && is_made_anew(r)) {
+		r->blame = false;
+		decide_commit(r, w);
 		return;
 	}
 	if (view_exists(&w->obstacle))
@@ -80,11 +93,34 @@ static void decide_revert(struct record *r, const struct memory *m, const struct
 			       m->reason[0] ? ": " : "", m->reason);
 }
 
+/* What served before fails as well now, like with a torn layer that they share; or the engine says so. */
+static bool old_suffers_too(const struct record *r, const struct world *w)
+{
+	return news_is_broken(&w->old) ||
+	       (r->serving && view_exists(&w->old) && !view_is_up(&w->old) &&
+		store_judge(w->old.error, w->old.exit_code) == STORE_DOUBTFUL);
+}
+
+static void reject(struct record *r, const struct world *w)
+{
+	if (!old_suffers_too(r, w)) {
+		record_reject(r, &r->target, r->reason);
+		return;
+	}
+	r->blame = false;
+	record_damage(r, w->boot_id);
+	(void)snprintf(r->reason, sizeof(r->reason),
+		       RESULT_STORE_DAMAGED ": the old container does not start any more%s%.400s",
+		       w->old.error[0] ? ": " : "", w->old.error);
+}
+
 static void decide_idle(struct record *r, const struct world *w)
 {
 	if (r->phase == PHASE_COMMIT) {
 		if (!digest_eq(&r->current.digest, &r->target.digest))
 			r->previous = r->current;
+		else
+			r->target.brought |= r->current.brought;
 		r->current = r->target;
 		r->damage = (struct damage){0};
 		r->last_error[0] = '\0';
@@ -93,7 +129,7 @@ static void decide_idle(struct record *r, const struct world *w)
 	}
 	if (r->phase == PHASE_REVERT) {
 		if (r->blame)
-			record_reject(r, &r->target, r->reason);
+			reject(r, w);
 		(void)snprintf(r->last_error, sizeof(r->last_error), "%s", r->reason);
 		if (r->serving)
 			r->downtime_ms = downtime_ms(w->old.finished_ns, w->old.started_ns);

@@ -98,6 +98,12 @@ int successor_plan_first(const struct hands *h, const json_t *image, const char 
 	size_t len;
 	int r;
 
+	if (h->kept) {
+		*ret = (struct recreate_plan){.body = json_deep_copy(h->kept->body),
+					      .connect = json_deep_copy(h->kept->connect),
+					      .policy = xstrdup(h->kept->policy)};
+		return ret->body && ret->connect ? 0 : error_set(ret_error, -ENOMEM, "no memory");
+	}
 	if (!h->config->create)
 		return error_set(ret_error, -ENOENT,
 				 "there is no container of that name, and no create = "

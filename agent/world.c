@@ -299,8 +299,10 @@ static int look_at_older(const struct sight *s, const struct record *r, struct w
 	bool broken;
 	int q;
 
+	/* Made anew of the same version, it leaves the one before where it was. */
 	if (!r->previous.brought || digest_eq(&r->previous.digest, &r->target.digest) ||
-	    digest_eq(&r->previous.digest, &r->current.digest))
+	    digest_eq(&r->previous.digest, &r->current.digest) ||
+	    digest_eq(&r->current.digest, &r->target.digest))
 		return 0;
 	q = look_at_pinned(s, &r->previous, image, sizeof(image), &broken, ret_error);
 	ret->older_present = q == 0 && image[0] && !streq(image, ret->new.image) &&

@@ -16,6 +16,7 @@ import pytest
 import pullet_trace
 from pullet_image import Image, actor
 from pullet_lab import stop_process
+from pullet_meddler import Meddler
 
 pytestmark = pytest.mark.skipif(os.environ.get("PULLET_ENGINE", "machine") not in (
     "machine", "bookworm", "trixie", "sid"), reason="it is overlay2's files that are damaged here")
@@ -44,6 +45,9 @@ class Store:
 
     def lose_directory(self):
         (self.layer / "diff").rename(self.layer / "lost")
+
+    def find_directory(self):
+        (self.layer / "lost").rename(self.layer / "diff")
 
     def lose_layer(self):
         for entry in (self.root / "image/overlay2/layerdb/sha256").glob("*/cache-id"):
@@ -215,3 +219,142 @@ def test_no_layer_of_a_pull_that_was_cut_short_is_trusted(house, engine, whose, 
     house.check(new)
     assert content(engine, "app", "/base") == base.files["base"]
     assert not house.pullet.record("app")["rejected"]
+
+
+@pytest.fixture
+def broken(house, engine, request):
+    """Version 2 ran, with data in an anonymous volume, and cannot start any more."""
+    publish(house, 1)
+    house.configure(create={**UP, "Env": ["KEY=value"], "Volumes": {"/data": {}}})
+    house.once("updated")
+    house.new = publish(house, 2)
+    house.once("updated")
+    before = engine.inspect("app")
+    engine.request("PUT", "/containers/app/archive?path=/data", body=Image({"precious": b"data"}).layer(),
+                   headers={"Content-Type": "application/x-tar"})
+    house.store = store = Store(engine, before["Image"])
+    if request.param == "its own layer":
+        store.layer = pathlib.Path(before["GraphDriver"]["Data"]["UpperDir"]).parent
+    boot(engine, store.lose_directory)
+    engine.wait("app", lambda inspect: inspect["State"]["Error"])
+    return before
+
+
+IMAGE = pytest.mark.parametrize("broken", ["its image"], indirect=True)
+
+
+def is_whole(house, engine, before):
+    """The container runs, made anew, and lacks nothing."""
+    after = house.check(house.new, policy="always")
+    assert after["Id"] != before["Id"]
+    assert after["Config"]["Env"] == before["Config"]["Env"]
+    assert [mount["Name"] for mount in after["Mounts"]] == [mount["Name"] for mount in before["Mounts"]]
+    assert content(engine, "app", "/data/precious") == b"data"
+    record = house.pullet.record("app")
+    assert record["current"]["brought"] and record["previous"] and not record["rejected"]
+    assert engine.inspect_image("localhost/pullet/previous:app")
+    assert os.listdir(house.pullet.state) == ["app.json"]
+
+
+@pytest.mark.parametrize("broken", ["its image", "its own layer"], indirect=True)
+def test_the_container_that_ran_is_made_anew(house, engine, broken, request):
+    mark = house.registry.mark()
+    house.once("updated", reason="made anew")
+    is_whole(house, engine, broken)
+    # What is not torn is not brought again.
+    pulled = [r for r in house.registry.requests(mark) if r.by_engine]
+    assert bool(pulled) == ("its image" in request.node.name), pulled
+    house.once("up-to-date")
+
+
+@IMAGE
+def test_one_that_can_start_after_all_is_started(house, engine, broken):
+    house.store.find_directory()
+    house.once("up-to-date")
+    assert house.check(house.new)["Id"] == broken["Id"]
+    assert os.listdir(house.pullet.state) == ["app.json"]
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+@IMAGE
+def test_what_is_made_anew_survives_a_kill(house, engine, broken, where):
+    environment = {**house.lab.environment, "ASAN_OPTIONS": "detect_leaks=0"}
+    for call in ("DELETE /containers", "POST /containers/create", "DELETE /images"):
+        trace = pullet_trace.run(house.pullet.command("--once"), lambda at, side, _, text=call: (
+            "group" if side == where and at.text.startswith(text) else None), environment)
+        assert trace.struck, trace
+    # Gone from the configuration or not: what was kept is what it is made of.
+    house.configure()
+    house.once("updated")
+    is_whole(house, engine, broken)
+
+
+@IMAGE
+def test_another_version_mends_it_too(house, engine, broken):
+    house.new = publish(house, 3)
+    house.once("updated")
+    is_whole(house, engine, broken)
+
+
+@IMAGE
+def test_what_is_in_the_way_is_told_before_anything_goes(house, engine, broken):
+    engine.create("app.prev", "localhost/pullet/previous:app")
+    house.once("failed", reason="engine-store-damaged: container app: error creating overlay mount")
+    assert engine.inspect("app")["Id"] == broken["Id"]
+    house.once("failed", reason="remove that")
+
+
+def test_a_container_on_trial_that_cannot_be_looked_at_is_not_judged(house, engine):
+    """Once: made anew from an image that is brought anew it is as good as any."""
+    publish(house, 1)
+    house.configure(create=UP)
+    house.once("updated")
+    new = publish(house, 2)
+    seen = []
+
+    def strike(call):
+        if call.done and call.path.endswith("/start"):
+            seen.append(call.path.removesuffix("/start"))
+        elif call.done and call.method == "DELETE":
+            seen.append("its end")
+        elif len(seen) == 1 and call.path == f"{seen[0]}/json":
+            return 500, "readlink /var/lib/docker/overlay2: invalid argument"
+        return None
+
+    meddler = Meddler(house.lab.path("meddler.sock"), engine, strike)
+    try:
+        house.configure(create=UP, agent={"engine": meddler.url})
+        house.once("updated")
+    finally:
+        meddler.stop()
+    assert seen[1] == "its end" and not meddler.faults
+    house.check(new)
+    assert not house.pullet.record("app")["rejected"]
+
+
+def test_a_release_is_not_blamed_when_the_way_back_is_damaged(house, engine):
+    """The old container cannot start again: it is made anew."""
+    publish(house, 1)
+    house.configure(create=UP)
+    house.once("updated")
+    old = engine.inspect("app")
+    bad = actor("sleep", "2000", "exit", "1")
+    bad.base = BASE
+    house.registry.publish(house.repository, "stable", bad)
+    damaged = []
+
+    def strike(call):
+        if call.done and not damaged and call.path.endswith("/start"):
+            Store(engine, old["Image"]).lose_directory()
+            damaged.append(call)
+
+    meddler = Meddler(house.lab.path("meddler.sock"), engine, strike)
+    try:
+        house.configure(create=UP, health_period="3s", agent={"engine": meddler.url})
+        house.once("failed", reason="engine-store-damaged: the old container does not start any more")
+        assert damaged and not meddler.faults and not house.pullet.record("app")["rejected"]
+        house.once("updated", reason="made anew")
+    finally:
+        meddler.stop()
+    after = engine.inspect("app")
+    assert after["State"]["Running"] and after["Image"] == old["Image"] and after["Id"] != old["Id"]

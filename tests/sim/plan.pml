@@ -636,10 +636,13 @@ inline write_revert()
 {
 	d_step {
 		verdict_changed = (sentence == GOOD && exists(N)) && !lost_ever;
-		sentence = BAD;
 		lost = 0;
-		phase = REVERT;
-		blame = exists(N) && way_is_free
+		blame = exists(N) && way_is_free;
+		/* The same version made anew, and nothing to go back to. */
+		phase = (blame && old_id[0] == NOBODY && current != NONE && current == target -> COMMIT : REVERT);
+		sentence = (phase == COMMIT -> GOOD : BAD);
+		won = won || phase == COMMIT;
+		blame = blame && phase == REVERT
 	}
 }
 
@@ -652,8 +655,8 @@ inline write_idle()
 			:: current != target -> previous = current; previous_brought = current_brought
 			:: else
 			fi;
+			current_brought = target_brought || (current == target && current_brought);
 			current = target;
-			current_brought = target_brought;
 			if
 			:: rollback && previous < NONE -> rejected[previous] = 1
 			:: else

@@ -540,7 +540,6 @@ static void test_decide_revert(void **state)
 	}
 }
 
-/* Clocks jump; and what never ran was never down. */
 /* What a torn store may have done is not put down to the release. */
 static void test_decide_revert_for_the_store(void **state)
 {
@@ -582,6 +581,87 @@ static void test_decide_revert_for_the_store(void **state)
 	}
 }
 
+/* What served before does not start any more either. */
+static void test_decide_idle_for_the_store(void **state)
+{
+	static const struct {
+		const char *error;
+		int exit_code;
+		bool serving, rejected;
+	} olds[] = {
+		{"", 0, true, true},
+		{"", 137, true, true},
+		{"", 127, true, false},
+		{"", 127, false, true},
+		{"error creating overlay mount to /x", 128, false, false},
+		{"driver failed: port is already allocated", 128, true, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(olds); i++) {
+		struct scene s;
+
+		all_done(&s, PHASE_REVERT);
+		s.r.blame = true;
+		s.r.serving = olds[i].serving;
+		s.w.old.state = STATE_EXITED;
+		s.w.old.exit_code = olds[i].exit_code;
+		SET(s.w.old.error, olds[i].error);
+		plan_decide(&s.r, &s.m, ACT_DECIDE_IDLE, &s.w);
+		assert_int_equal(s.r.n_rejected, olds[i].rejected);
+		assert_int_equal(s.r.damage.tries, !olds[i].rejected);
+		assert_int_equal(strncmp(s.r.last_error, "engine-store-damaged: ", 22) == 0,
+				 !olds[i].rejected);
+	}
+}
+
+/* It cannot be looked at, so it was removed. */
+static void test_decide_revert_of_what_cannot_be_seen(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	all_done(&s, PHASE_TRIAL);
+	s.w.new = (struct container_view){0};
+	s.m.damaged = true;
+	SET(s.m.reason, "layer does not exist");
+	plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
+	assert_true(s.r.phase == PHASE_REVERT && !s.r.blame && s.r.damage.tries == 1);
+	assert_string_equal(s.r.reason, "engine-store-damaged: layer does not exist");
+}
+
+/* The version that was here before, and no other to go back to. */
+static void test_made_anew_it_stays(void **state)
+{
+	struct scene s;
+
+	(void)state;
+	all_done(&s, PHASE_TRIAL);
+	s.w.old = (struct container_view){0};
+	s.r.old_id[0] = '\0';
+	s.r.current = s.r.target;
+	s.r.target.brought = false;
+	s.r.previous = (struct release){.digest = {"sha256:previous"}, .brought = true};
+	s.m.verdict = VERDICT_BAD;
+	SET(s.m.reason, "it exited with status 1");
+	plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
+	assert_true(s.r.phase == PHASE_COMMIT && !s.r.blame);
+	plan_decide(&s.r, &s.m, ACT_DECIDE_IDLE, &s.w);
+	assert_true(s.r.current.brought && s.r.n_rejected == 0);
+	assert_string_equal(s.r.previous.digest.text, "sha256:previous");
+
+	/* Unless it is the store again: then it is brought again. */
+	all_done(&s, PHASE_TRIAL);
+	s.w.old = (struct container_view){0};
+	s.r.old_id[0] = '\0';
+	s.r.current = s.r.target;
+	s.m.verdict = VERDICT_BAD;
+	SET(s.m.reason, "layer does not exist");
+	plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
+	assert_true(s.r.phase == PHASE_REVERT && !s.r.blame);
+}
+
+/* Clocks jump; and what never ran was never down. */
 static void test_downtime(void **state)
 {
 	static const struct {
@@ -722,6 +802,9 @@ int main(void)
 		cmocka_unit_test(test_decide_trial_without_service),
 		cmocka_unit_test(test_decide_revert),
 		cmocka_unit_test(test_decide_revert_for_the_store),
+		cmocka_unit_test(test_decide_idle_for_the_store),
+		cmocka_unit_test(test_decide_revert_of_what_cannot_be_seen),
+		cmocka_unit_test(test_made_anew_it_stays),
 		cmocka_unit_test(test_downtime),
 		cmocka_unit_test(test_begin),
 		cmocka_unit_test(test_recover),
