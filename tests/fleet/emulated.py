@@ -27,12 +27,12 @@ WantedBy=multi-user.target
 """
 
 
-def make_golden(lab, arch, packages, bits, delay, log):
+def make_golden(lab, suite, arch, packages, bits, delay, log):
     """The machine that all others are made from: the package by apt, the witness, the thin link."""
     shape = SHAPE.replace("NETEM", f"rate {bits}bit delay {round(delay * 500)}ms")
     setup = "".join(f"cat >/etc/systemd/system/{unit} <<'END'\n{text}END\nsystemctl enable --now {unit}\n"
                     for unit, text in (("fleet-engine.service", ENGINE_WITNESS), ("fleet-link.service", shape)))
-    return qemu.Golden(lab, qemu.Base("trixie", arch, log=log), packages, setup, log=log)
+    return qemu.Golden(lab, qemu.Base(suite, arch, log=log), packages, setup, log=log)
 
 
 class EmulatedDevice(Device):
