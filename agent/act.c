@@ -72,9 +72,9 @@ static int check_image(const struct hands *h, const json_t *image, const struct 
 	    !streq(id, r->target.manifest.text))
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the engine took another platform's image: %s", id);
-	(void)snprintf(p.os, sizeof(p.os), "%s", os ? os : "");
-	(void)snprintf(p.architecture, sizeof(p.architecture), "%s", arch ? arch : "");
-	(void)snprintf(p.variant, sizeof(p.variant), "%s", variant ? variant : "");
+	copy_text(p.os, sizeof(p.os), os);
+	copy_text(p.architecture, sizeof(p.architecture), arch);
+	copy_text(p.variant, sizeof(p.variant), variant);
 	if (!p.os[0] || !p.architecture[0] || oci_platform_rank(host, &p) > 0)
 		return 0;
 	/* Emulated on purpose (binfmt): the one that runs now is of that kind too. */
@@ -176,7 +176,7 @@ static int act_restore_tag(const struct hands *h, const struct world *w, struct 
 static void note_created(struct party_memory *did, const struct container_view *old)
 {
 	did->created = true;
-	(void)snprintf(did->made_of, sizeof(did->made_of), "%s", old->id);
+	copy_text(did->made_of, sizeof(did->made_of), old->id);
 }
 
 /* The container shall say the operator's tag as its image, as `docker ps` and compose know it, yet be

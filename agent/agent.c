@@ -226,7 +226,7 @@ static void take_failure(struct agent *a, const char *reason)
 	};
 	json_t *j;
 
-	(void)snprintf(r.reason, sizeof(r.reason), "%s", reason);
+	copy_text(r.reason, sizeof(r.reason), reason);
 	j = result_to_json(&r);
 	take_result(a, s, j);
 	json_decref(j);

@@ -32,8 +32,8 @@ static int set_span(struct parser *p, const char *key, const char *value, uint64
 
 static int set_bool(struct parser *p, const char *key, const char *value, bool *ret)
 {
-	static const char *const yes[] = {"yes", "true", "on", "1"};
-	static const char *const no[] = {"no", "false", "off", "0"};
+	static const char yes[][8] = {"yes", "true", "on", "1"};
+	static const char no[][8] = {"no", "false", "off", "0"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
 		if (streq(value, yes[i]) || streq(value, no[i])) {
@@ -189,7 +189,7 @@ static int set_image(struct parser *p, const char *key, const char *value)
 }
 
 /* The index of value in words, or -EINVAL. */
-static int find_word(const char *value, const char *const *words, size_t n)
+static int find_word(const char *value, const char (*words)[12], size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (streq(value, words[i]))
@@ -200,7 +200,7 @@ static int find_word(const char *value, const char *const *words, size_t n)
 
 static int set_health(struct parser *p, const char *key, const char *value)
 {
-	static const char *const names[] = {
+	static const char names[][12] = {
 		[HEALTH_AUTO] = "auto",
 		[HEALTH_HEALTHCHECK] = "healthcheck",
 		[HEALTH_RUNNING] = "running",
@@ -217,7 +217,7 @@ static int set_health(struct parser *p, const char *key, const char *value)
 
 static int set_rollout(struct parser *p, const char *key, const char *value)
 {
-	static const char *const names[] = {
+	static const char names[][12] = {
 		[ROLLOUT_AUTO] = "auto",
 		[ROLLOUT_REQUIRED] = "required",
 		[ROLLOUT_NO] = "no",
@@ -313,7 +313,7 @@ static int set_hold(struct parser *p, const char *key, const char *value)
 /* All there are; the table of pullet.conf(5) is compared with it. */
 static const struct {
 	enum section section;
-	const char *key;
+	char key[16];
 	int (*set)(struct parser *p, const char *key, const char *value);
 } table[] = {
 	{SECTION_AGENT, "interval", set_interval},

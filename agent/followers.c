@@ -17,7 +17,7 @@ struct neighbour {
 static int read_neighbours(const struct sight *s, struct neighbour **ret, size_t *ret_n,
 			   struct error *ret_error)
 {
-	static const char *const modes[] = {"NetworkMode", "PidMode", "IpcMode"};
+	static const char modes[][12] = {"NetworkMode", "PidMode", "IpcMode"};
 	_cleanup_json_ json_t *list = NULL;
 	struct neighbour *n;
 	const json_t *v;

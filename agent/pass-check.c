@@ -54,7 +54,7 @@ static int note_current(struct pass *p, struct error *ret_error)
 
 	if (known && digest_eq(&current->digest, &now.digest))
 		return 0;
-	(void)snprintf(now.image, sizeof(now.image), "%s", p->world.old.image);
+	copy_text(now.image, sizeof(now.image), p->world.old.image);
 	now.brought = known && current->brought;
 	if (now.brought)
 		now.pulled = *release_pulled(current);

@@ -17,17 +17,17 @@ static void decide_trial(struct record *r, const struct world *w)
 	r->phase = PHASE_TRIAL;
 	r->starts = 0;
 	r->downtime_ms = -1;
-	(void)snprintf(r->old_id, sizeof(r->old_id), "%s", w->old.id);
-	(void)snprintf(r->new_id, sizeof(r->new_id), "%s", w->new.id);
-	(void)snprintf(r->policy, sizeof(r->policy), "%s", w->new.final_policy);
+	copy_text(r->old_id, sizeof(r->old_id), w->old.id);
+	copy_text(r->new_id, sizeof(r->new_id), w->new.id);
+	copy_text(r->policy, sizeof(r->policy), w->new.final_policy);
 	r->serving = view_exists(&w->old) && view_is_up(&w->old);
 	for (size_t i = 0; i < r->n_followers; i++) {
 		const struct pair *pair = &w->followers[i];
 		struct follower *f = &r->followers[i];
 
-		(void)snprintf(f->old_id, sizeof(f->old_id), "%s", pair->old.id);
-		(void)snprintf(f->new_id, sizeof(f->new_id), "%s", pair->new.id);
-		(void)snprintf(f->policy, sizeof(f->policy), "%s", pair->new.final_policy);
+		copy_text(f->old_id, sizeof(f->old_id), pair->old.id);
+		copy_text(f->new_id, sizeof(f->new_id), pair->new.id);
+		copy_text(f->policy, sizeof(f->policy), pair->new.final_policy);
 		f->serving = view_exists(&pair->old) && view_is_up(&pair->old);
 	}
 }
@@ -35,7 +35,7 @@ static void decide_trial(struct record *r, const struct world *w)
 static void decide_commit(struct record *r, const struct world *w)
 {
 	r->phase = PHASE_COMMIT;
-	(void)snprintf(r->target.image, sizeof(r->target.image), "%s", w->new.image);
+	copy_text(r->target.image, sizeof(r->target.image), w->new.image);
 	if (r->serving)
 		r->downtime_ms = downtime_ms(w->old.finished_ns, w->new.started_ns);
 }
@@ -85,8 +85,8 @@ static void decide_revert(struct record *r, const struct memory *m, const struct
 	else if (!view_exists(&w->new))
 		(void)snprintf(r->reason, sizeof(r->reason), "somebody removed the new container");
 	else if (m->verdict == VERDICT_BAD)
-		(void)snprintf(r->reason, sizeof(r->reason), "%s",
-			       m->blameless ? "somebody stopped the new container" : m->reason);
+		copy_text(r->reason, sizeof(r->reason),
+			  m->blameless ? "somebody stopped the new container" : m->reason);
 	else
 		(void)snprintf(r->reason, sizeof(r->reason),
 			       "it did not stay up in %d starts%s%.400s", PLAN_STARTS_MAX,
@@ -130,7 +130,7 @@ static void decide_idle(struct record *r, const struct world *w)
 	if (r->phase == PHASE_REVERT) {
 		if (r->blame)
 			reject(r, w);
-		(void)snprintf(r->last_error, sizeof(r->last_error), "%s", r->reason);
+		copy_text(r->last_error, sizeof(r->last_error), r->reason);
 		if (r->serving)
 			r->downtime_ms = downtime_ms(w->old.finished_ns, w->old.started_ns);
 	}
@@ -147,15 +147,14 @@ static void decide_fetch(struct record *r, const struct memory *m, const struct 
 	bool clean = m->dropped || r->boot_id[0];
 
 	r->synced = false;
-	(void)snprintf(r->boot_id, sizeof(r->boot_id), "%s", clean ? w->boot_id : "");
+	copy_text(r->boot_id, sizeof(r->boot_id), clean ? w->boot_id : "");
 }
 
 static void decide_synced(struct record *r, const struct memory *m, const struct world *w)
 {
 	r->synced = true;
 	if (m->fetched)
-		(void)snprintf(r->boot_id, sizeof(r->boot_id), "%s",
-			       m->unvouched ? "" : w->boot_id);
+		copy_text(r->boot_id, sizeof(r->boot_id), m->unvouched ? "" : w->boot_id);
 }
 
 void plan_decide(struct record *r, struct memory *m, enum action decision, const struct world *w)
@@ -183,7 +182,7 @@ void plan_begin(struct record *r, const struct release *target, const char *boot
 	r->phase = PHASE_PREPARE;
 	r->target = *target;
 	r->synced = false;
-	(void)snprintf(r->boot_id, sizeof(r->boot_id), "%s", boot_id);
+	copy_text(r->boot_id, sizeof(r->boot_id), boot_id);
 	r->old_id[0] = r->new_id[0] = r->policy[0] = r->reason[0] = '\0';
 	r->serving = r->blame = r->rollback = false;
 	r->starts = 0;
@@ -231,15 +230,15 @@ void plan_recover(struct record *r, const struct container_view slots[SLOTS])
 	(void)snprintf(r->reason, sizeof(r->reason), "the record was lost");
 	if (new) {
 		r->target.digest = new->target;
-		(void)snprintf(r->target.image, sizeof(r->target.image), "%s", new->image);
-		(void)snprintf(r->new_id, sizeof(r->new_id), "%s", new->id);
-		(void)snprintf(r->policy, sizeof(r->policy), "%s", new->final_policy);
+		copy_text(r->target.image, sizeof(r->target.image), new->image);
+		copy_text(r->new_id, sizeof(r->new_id), new->id);
+		copy_text(r->policy, sizeof(r->policy), new->final_policy);
 	} else if (old) {
-		(void)snprintf(r->policy, sizeof(r->policy), "%s",
-			       old->final_policy[0] ? old->final_policy : old->policy);
+		copy_text(r->policy, sizeof(r->policy),
+			  old->final_policy[0] ? old->final_policy : old->policy);
 	}
 	if (old) {
-		(void)snprintf(r->old_id, sizeof(r->old_id), "%s", old->id);
+		copy_text(r->old_id, sizeof(r->old_id), old->id);
 		r->serving = may_have_served(old, new);
 	}
 }
@@ -250,13 +249,13 @@ void plan_recover_follower(struct record *r, size_t i, const struct pair *pair)
 	const struct container_view *new = is_ours(&pair->new) ? &pair->new : NULL;
 	struct follower *f = &r->followers[i];
 
-	(void)snprintf(f->old_id, sizeof(f->old_id), "%s", old ? old->id : "");
-	(void)snprintf(f->new_id, sizeof(f->new_id), "%s", new ? new->id : "");
-	(void)snprintf(f->policy, sizeof(f->policy), "%s",
-		       new			     ? new->final_policy
-		       : old && old->final_policy[0] ? old->final_policy
-		       : old			     ? old->policy
-						     : "");
+	copy_text(f->old_id, sizeof(f->old_id), old ? old->id : "");
+	copy_text(f->new_id, sizeof(f->new_id), new ? new->id : "");
+	copy_text(f->policy, sizeof(f->policy),
+		  new				? new->final_policy
+		  : old && old->final_policy[0] ? old->final_policy
+		  : old				? old->policy
+						: "");
 	f->serving = old ? may_have_served(old, new) : true;
 	/* An old one goes only when all is won. */
 	if (new && !old)

@@ -379,7 +379,7 @@ struct step plan_next(const struct record *r, const struct world *w, const struc
 	return step;
 }
 
-static const char *const names[] = {
+static const char names[][25] = {
 	[ACT_NOTHING] = "nothing",
 	[ACT_WAIT] = "wait",
 	[ACT_REFUSE] = "refuse",

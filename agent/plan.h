@@ -106,7 +106,7 @@ const char *action_name(enum action a);
 /* The table itself, for tests that compare it with its descriptions. */
 struct plan_row {
 	enum phase phase;
-	const char *unless; /* the condition, as agent/README.md words it */
+	char unless[44]; /* the condition, as agent/README.md words it */
 	enum action action;
 	enum {
 		ONE,  /* of the container itself */

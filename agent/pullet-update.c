@@ -121,7 +121,7 @@ static int run(const struct arguments *a, struct config *config)
 					 .image = container->image,
 					 .outcome = OUTCOME_FAILED,
 					 .downtime_ms = -1};
-		(void)snprintf(result.reason, sizeof(result.reason), "%s", e.text);
+		copy_text(result.reason, sizeof(result.reason), e.text);
 	} else {
 		pass_run(&(struct pass_options){.config = config,
 						.container = container,

@@ -10,7 +10,7 @@
 #define RECORD_VERSION	1
 #define RECORD_FILE_MAX ((size_t)64 * 1024)
 
-static const char *const phase_names[] = {
+static const char phase_names[][8] = {
 	[PHASE_IDLE] = "idle",	   [PHASE_PREPARE] = "prepare", [PHASE_TRIAL] = "trial",
 	[PHASE_COMMIT] = "commit", [PHASE_REVERT] = "revert",
 };
@@ -385,7 +385,7 @@ void record_damage(struct record *r, const char *boot_id)
 	if (!digest_eq(&d->digest, &r->target.digest) || !streq(d->boot_id, boot_id))
 		d->tries = 0;
 	d->digest = r->target.digest;
-	(void)snprintf(d->boot_id, sizeof(d->boot_id), "%s", boot_id);
+	copy_text(d->boot_id, sizeof(d->boot_id), boot_id);
 	d->tries++;
 }
 
@@ -423,5 +423,5 @@ void record_reject(struct record *r, const struct release *target, const char *r
 		forget_at(r, 0);
 	x = &r->rejected[r->n_rejected++];
 	*x = (struct rejected){.digest = target->digest, .manifest = target->manifest};
-	(void)snprintf(x->reason, sizeof(x->reason), "%s", reason);
+	copy_text(x->reason, sizeof(x->reason), reason);
 }

@@ -245,7 +245,7 @@ static void drop_empty(json_t *config)
 int recreate_config(const struct recreate_input *in, json_t **ret, struct error *ret_error)
 {
 	/* No image sets StopTimeout, and its Shell and OnBuild are for builds. */
-	static const char *const inherited[] = {"User", "WorkingDir", "StopSignal", "ArgsEscaped"};
+	static const char inherited[][12] = {"User", "WorkingDir", "StopSignal", "ArgsEscaped"};
 	_cleanup_json_ json_t *config =
 		need(json_deep_copy(need(json_object_get(in->container, "Config"))));
 	_cleanup_json_ json_t *defaults = recreate_defaults(in->container, in->old_image);

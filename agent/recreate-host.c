@@ -25,7 +25,7 @@ static int refer(const struct recreate_input *in, const char *what, const char *
 
 static int rewrite_modes(const struct recreate_input *in, json_t *host, struct error *ret_error)
 {
-	static const char *const modes[] = {"NetworkMode", "PidMode", "IpcMode"};
+	static const char modes[][12] = {"NetworkMode", "PidMode", "IpcMode"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 		const char *text = json_get_string(host, modes[i]);
@@ -91,9 +91,9 @@ static void rewrite_links(json_t *host)
 	}
 }
 
-static bool is_among(const char *path, const char *const *list)
+static bool is_among(const char *path, const char (*list)[32])
 {
-	for (; *list; list++)
+	for (; (*list)[0]; list++)
 		if (streq(*list, path))
 			return true;
 	return false;
@@ -102,7 +102,7 @@ static bool is_among(const char *path, const char *const *list)
 /* Lists the engine filled in itself: all of base, which is what 20.10 has, and perhaps what later
  * ones added (moby, oci/defaults.go). A copy would freeze them for ever; a list that lacks one or has
  * another is somebody's own. */
-static bool is_default_paths(const json_t *list, const char *const *base, const char *const *later)
+static bool is_default_paths(const json_t *list, const char (*base)[32], const char (*later)[32])
 {
 	size_t found = 0;
 
@@ -118,29 +118,29 @@ static bool is_default_paths(const json_t *list, const char *const *base, const 
 			   has_suffix(path, "/thermal_throttle")))
 			return false;
 	}
-	for (; *base && found > 0; base++)
+	for (; (*base)[0] && found > 0; base++)
 		found--;
-	return !*base && found == 0;
+	return !(*base)[0] && found == 0;
 }
 
 static void drop_default_paths(json_t *host)
 {
-	static const char *const masked[] = {"/proc/asound",
-					     "/proc/acpi",
-					     "/proc/kcore",
-					     "/proc/keys",
-					     "/proc/latency_stats",
-					     "/proc/timer_list",
-					     "/proc/timer_stats",
-					     "/proc/sched_debug",
-					     "/proc/scsi",
-					     "/sys/firmware",
-					     NULL};
-	static const char *const masked_later[] = {"/proc/interrupts",
-						   "/sys/devices/virtual/powercap", NULL};
-	static const char *const readonly[] = {
-		"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", NULL};
-	static const char *const none[] = {NULL};
+	static const char masked[][32] = {"/proc/asound",
+					  "/proc/acpi",
+					  "/proc/kcore",
+					  "/proc/keys",
+					  "/proc/latency_stats",
+					  "/proc/timer_list",
+					  "/proc/timer_stats",
+					  "/proc/sched_debug",
+					  "/proc/scsi",
+					  "/sys/firmware",
+					  ""};
+	static const char masked_later[][32] = {"/proc/interrupts", "/sys/devices/virtual/powercap",
+						""};
+	static const char readonly[][32] = {
+		"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", ""};
+	static const char none[][32] = {""};
 
 	if (json_is_true(json_object_get(host, "Privileged")))
 		return;
@@ -330,8 +330,8 @@ static void attach_volumes(const struct recreate_input *in, json_t *host)
 /* All of these conflict with somebody else's network namespace. */
 static void drop_network_conflicts(json_t *host)
 {
-	static const char *const conflicts[] = {"Links", "Dns", "ExtraHosts", "PortBindings",
-						"PublishAllPorts"};
+	static const char conflicts[][16] = {"Links", "Dns", "ExtraHosts", "PortBindings",
+					     "PublishAllPorts"};
 	const char *mode = recreate_network_mode(host);
 
 	if (streq(mode, "host"))
@@ -343,7 +343,7 @@ static void drop_network_conflicts(json_t *host)
 
 static void drop_obsolete(json_t *host)
 {
-	static const char *const limits[] = {"KernelMemory", "KernelMemoryTCP"};
+	static const char limits[][16] = {"KernelMemory", "KernelMemoryTCP"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
 		if (recreate_is_empty(json_object_get(host, limits[i])))

@@ -5,8 +5,8 @@
  * it, a label remembers that it is the operator's: ["User","Labels.vendor"]. */
 
 /* Not Env: there the engine's order tells (recreate-config.c). */
-static const char *const values[] = {"User", "WorkingDir", "StopSignal", "Entrypoint", "Cmd"};
-static const char *const tables[] = {"Labels", "Healthcheck", "ExposedPorts", "Volumes"};
+static const char values[][12] = {"User", "WorkingDir", "StopSignal", "Entrypoint", "Cmd"};
+static const char tables[][16] = {"Labels", "Healthcheck", "ExposedPorts", "Volumes"};
 
 static json_t *read_label(const json_t *container, const json_t *image)
 {

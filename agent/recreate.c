@@ -54,7 +54,7 @@ static void add_reference(json_t *array, const char *text, size_t len)
 
 json_t *recreate_references(const json_t *container)
 {
-	static const char *const modes[] = {"NetworkMode", "PidMode", "IpcMode"};
+	static const char modes[][12] = {"NetworkMode", "PidMode", "IpcMode"};
 	const json_t *host = json_object_get(container, "HostConfig");
 	json_t *array = need(json_array()), *entry;
 	size_t i;
@@ -158,7 +158,7 @@ int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 }
 
 /* The engine reads keys in any case; ours beside such a one would leave it to chance which wins. */
-static int check_spelling(const json_t *object, const char *const *keys, size_t n,
+static int check_spelling(const json_t *object, const char (*keys)[20], size_t n,
 			  struct error *ret_error)
 {
 	const char *key;
@@ -183,10 +183,10 @@ static int check_object(const json_t *object, const char *key, struct error *ret
 
 static int check_first(const json_t *body, struct error *ret_error)
 {
-	static const char *const top[] = {"Image", "Labels", "HostConfig", "NetworkingConfig",
-					  "MacAddress"};
-	static const char *const host[] = {"RestartPolicy", "AutoRemove", "NetworkMode"};
-	static const char *const networking[] = {"EndpointsConfig"};
+	static const char top[][20] = {"Image", "Labels", "HostConfig", "NetworkingConfig",
+				       "MacAddress"};
+	static const char host[][20] = {"RestartPolicy", "AutoRemove", "NetworkMode"};
+	static const char networking[][20] = {"EndpointsConfig"};
 	const json_t *host_config = json_object_get(body, "HostConfig");
 	const json_t *networking_config = json_object_get(body, "NetworkingConfig");
 	int r;

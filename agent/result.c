@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "result.h"
 
-static const char *const outcome_names[] = {
+static const char outcome_names[][12] = {
 	[OUTCOME_NONE] = "none",	 [OUTCOME_UP_TO_DATE] = "up-to-date",
 	[OUTCOME_UPDATED] = "updated",	 [OUTCOME_ROLLED_BACK] = "rolled-back",
 	[OUTCOME_DEFERRED] = "deferred", [OUTCOME_REFUSED] = "refused",

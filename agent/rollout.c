@@ -13,13 +13,12 @@
 #define NUMBERS	     4 /* of a version */
 
 /* All that may stand there, but for keys that begin with "x-", which are the writer's own. */
-static const char *const policy_keys[] = {"version",	"sequence", "target",
-					  "percent",	"ramp",	    "rings",
-					  "not-before", "halt",	    "minimum-version"};
-static const char *const ring_keys[] = {"percent", "ramp", "not-before"};
-static const char *const point_keys[] = {"at", "percent"};
+static const char policy_keys[][16] = {"version", "sequence",	"target", "percent",	    "ramp",
+				       "rings",	  "not-before", "halt",	  "minimum-version"};
+static const char ring_keys[][16] = {"percent", "ramp", "not-before"};
+static const char point_keys[][16] = {"at", "percent"};
 
-static int check_keys(const json_t *j, const char *what, const char *const *known, size_t n_known,
+static int check_keys(const json_t *j, const char *what, const char (*known)[16], size_t n_known,
 		      struct error *ret_error)
 {
 	const char *key;

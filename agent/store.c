@@ -7,7 +7,7 @@
 
 /* In the words of Docker 20.10, 26.1 and 28.5, with both image stores; tests/engine/test_damage.py makes
  * them say most of these. */
-static const char *const damaged[] = {
+static const char damaged[][40] = {
 	"error creating overlay mount", /* a layer's directory is gone, or its "lower" is empty */
 	"failed to mount /",		/* the same, containerd */
 	"failed to stat parent",	/* a snapshot's directory is gone */
@@ -25,13 +25,13 @@ static const char *const damaged[] = {
 	"structure needs cleaning",	  /* EUCLEAN of ext4 and btrfs */
 };
 
-static const char *const doubtful[] = {
+static const char doubtful[][40] = {
 	"exec format error",	     "no such file or directory",
 	"executable file not found", "error while loading shared libraries",
 	"input/output error",
 };
 
-static bool has_any(const char *text, const char *const *parts, size_t n)
+static bool has_any(const char *text, const char (*parts)[40], size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (strstr(text, parts[i]))

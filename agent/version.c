@@ -26,8 +26,7 @@ static void add_arm_variant(struct oci_platform *engine)
 	if (uname(&u) < 0)
 		return;
 	platform_of_machine(u.machine, 32, &host);
-	(void)snprintf(engine->variant, sizeof(engine->variant), "%s",
-		       host.variant[0] ? host.variant : "v7");
+	copy_text(engine->variant, sizeof(engine->variant), host.variant[0] ? host.variant : "v7");
 }
 
 static const json_t *find_component(const json_t *answer, const char *name)
@@ -76,8 +75,8 @@ int version_read(const json_t *v, struct version *ret, struct error *ret_error)
 				 min, API_MINOR_MAX);
 	*ret = (struct version){.podman = podman};
 	ret->api_minor = max < API_MINOR_MAX ? max : API_MINOR_MAX;
-	(void)snprintf(ret->platform.os, sizeof(ret->platform.os), "%s", os);
-	(void)snprintf(ret->platform.architecture, sizeof(ret->platform.architecture), "%s", arch);
+	copy_text(ret->platform.os, sizeof(ret->platform.os), os);
+	copy_text(ret->platform.architecture, sizeof(ret->platform.architecture), arch);
 	if (streq(arch, "arm"))
 		add_arm_variant(&ret->platform);
 	return podman ? read_podman(podman, ret_error) : 0;

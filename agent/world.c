@@ -12,7 +12,7 @@
 
 char *world_slot_name(const char *name, enum slot slot)
 {
-	static const char *const suffixes[SLOTS] = {
+	static const char suffixes[SLOTS][8] = {
 		[SLOT_MAIN] = "", [SLOT_NEXT] = ".next", [SLOT_PREV] = ".prev"};
 
 	return slot < SLOTS ? xasprintf("%s%s", name, suffixes[slot]) : NULL;
@@ -218,7 +218,7 @@ static int look_for_another(const struct sight *s, const struct pair *lead, stru
 	if ((view_exists(&lead->old) && lead->old.slot == SLOT_MAIN) ||
 	    (view_exists(&lead->new) && lead->new.slot == SLOT_MAIN))
 		return 0;
-	(void)snprintf(ret->obstacle_name, sizeof(ret->obstacle_name), "%s", s->name);
+	copy_text(ret->obstacle_name, sizeof(ret->obstacle_name), s->name);
 	return look_at(s, s->name, s->name, &ret->obstacle, ret_error);
 }
 
