@@ -93,8 +93,8 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 	_cleanup_free_ char *pinned = ref_pinned(h->sight.ref, &r->target.digest);
 	_cleanup_json_ json_t *image = NULL;
 	bool here = w->image[0] != '\0';
-	bool doubted = m->doubted || !streq(r->boot_id, w->boot_id);
-	size_t layers = 0;
+	bool cut = !streq(r->boot_id, w->boot_id);
+	size_t found = 0;
 	int q = 0;
 
 	/* Present means whole as long as the machine stayed up; only the disk may lag behind. */
@@ -104,7 +104,7 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
 				 pinned);
 	else
-		q = engine_pull(h->sight.engine, h->sight.ref, h->verified, &h->pull, &layers,
+		q = engine_pull(h->sight.engine, h->sight.ref, h->verified, &h->pull, &found,
 				ret_error);
 	if (q == 0)
 		q = engine_inspect_image(h->sight.engine, here ? w->image : pinned, &image,
@@ -114,11 +114,12 @@ static int act_fetch(const struct hands *h, const struct record *r, const struct
 	if (q == 0) {
 		m->fetched = true;
 		m->drop_tried &= here;
-		/* What is still there after a drop belongs to somebody else. In doubt not even a layer that
-		 * was brought is sure: the engine may know only when it has unpacked it that it had it. */
-		m->unvouched =
-			!m->dropped &&
-			(doubted || (!here && !layers_are_vouched(h->sight.engine, image, layers)));
+		/* What is still there after a drop belongs to somebody else. When a pull was cut short not even
+		 * a layer that was brought is sure: the engine may see only when it has unpacked it that it had
+		 * it. */
+		m->unvouched = !m->dropped &&
+			       (cut || (here ? m->doubted
+					     : !layers_are_vouched(h->sight.engine, image, found)));
 	}
 	return q;
 }

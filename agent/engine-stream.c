@@ -18,7 +18,7 @@ struct pull {
 	struct json_stream stream;
 	struct error *error;
 	bool finished;
-	size_t complete;
+	size_t found;
 	struct {
 		char id[16];
 		uint64_t first, current, total; /* first: containerd goes on behind what it has */
@@ -82,8 +82,9 @@ static int on_pull_object(void *userdata, json_t *object)
 	/* Docker's last word, and podman's. */
 	p->finished = after_prefix(status, "Status: ") || streq(status, "Download complete");
 	if (streq(status, "Pull complete")) {
-		p->complete++;
 		sync();
+	} else if (id && streq(status, "Already exists")) {
+		p->found++;
 	} else if (id && streq(status, "Downloading")) {
 		return note_progress(p, id, json_object_get(object, "progressDetail"));
 	}
@@ -98,7 +99,7 @@ static int on_pull_data(void *userdata, const char *data, size_t n)
 }
 
 int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
-		const struct pull_options *o, size_t *ret_layers, struct error *ret_error)
+		const struct pull_options *o, size_t *ret_found, struct error *ret_error)
 {
 	_cleanup_free_ char *repository = ref_repository(ref), *from = engine_escape(repository);
 	const char *digest = verified_digest(v)->text;
@@ -136,7 +137,7 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 	if (r < 0)
 		return error_prefix(ret_error, "pull %s@%s", repository, digest);
 	sync();
-	*ret_layers = p->complete;
+	*ret_found = p->found;
 	return 0;
 }
 

@@ -55,11 +55,11 @@ struct pull_options {
 
 /* Pulls by digest and syncs every file system on each finished layer and at the end: without it a
  * power cut after a successful pull leaves an image that neither starts nor heals by pulling again.
- * ret_layers: how many were brought; the engine had the others. Errors inside the 200 stream are errors
+ * ret_found: how many layers the engine says it had. Errors inside the 200 stream are errors
  * here; -EFBIG: the registry sent more than there is, which the engine itself takes until the disk is
  * full. */
 int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
-		const struct pull_options *o, size_t *ret_layers,
+		const struct pull_options *o, size_t *ret_found,
 		struct error *ret_error) warn_unused;
 
 /* Points repository:tag at the image. */

@@ -19,15 +19,15 @@ static size_t shared(const json_t *a, const json_t *b)
 	return n;
 }
 
-bool layers_are_vouched(struct engine *e, const json_t *image, size_t brought)
+bool layers_are_vouched(struct engine *e, const json_t *image, size_t found)
 {
 	const char *id = json_get_string(image, "Id");
-	size_t i, all = json_array_size(layers_of(image));
+	size_t i;
 	_cleanup_json_ json_t *list = NULL;
 	struct error ignored;
 	const json_t *v;
 
-	if (brought >= all)
+	if (found == 0)
 		return true;
 	if (!id || engine_list_images(e, &list, &ignored) < 0)
 		return false;
@@ -37,7 +37,7 @@ bool layers_are_vouched(struct engine *e, const json_t *image, size_t brought)
 
 		if (other_id && !streq(other_id, id) &&
 		    engine_inspect_image(e, other_id, &other, &ignored) == 0 &&
-		    shared(layers_of(image), layers_of(other)) >= all - brought)
+		    shared(layers_of(image), layers_of(other)) >= found)
 			return true;
 	}
 	return false;

@@ -6,6 +6,6 @@
 
 struct engine;
 
-/* Whether all layers of an image that a pull did not bring belong to another image, too: what no image
- * has can be the rest of a pull that a power cut ended. */
-bool layers_are_vouched(struct engine *e, const json_t *image, size_t brought);
+/* Whether the layers of an image that a pull found there belong to another image, too: what no image has can
+ * be the rest of a pull that a power cut ended. */
+bool layers_are_vouched(struct engine *e, const json_t *image, size_t found);

@@ -106,10 +106,8 @@ static int begin(struct pass *p, struct error *ret_error)
 	bool present = false, cut = pull_was_cut(p);
 	bool begun = p->record.phase == PHASE_PREPARE &&
 		     digest_eq(&p->record.target.digest, &target.digest);
-	int r;
+	int r = begun ? 0 : pass_abandon(p, ret_error);
 
-	p->memory.dropped &= digest_eq(&p->record.target.digest, &target.digest);
-	r = begun ? 0 : pass_abandon(p, ret_error);
 	/* Nobody knows what went on before, and how it ended; or it did not end well. */
 	p->memory.doubted = p->recovered || p->hands.kept ||
 			    digest_eq(&target.digest, &p->record.damage.digest);

@@ -412,7 +412,7 @@ static int look_for_news(struct pass *p, struct error *ret_error)
 {
 	int r;
 
-	p->memory = (struct memory){.dropped = p->memory.dropped};
+	p->memory = (struct memory){0};
 	r = world_look(&p->hands.sight, &p->record, WORLD_WHOLE, &p->world, ret_error);
 	if (r < 0)
 		return r;

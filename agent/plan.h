@@ -60,7 +60,7 @@ struct party_memory {
 struct memory {
 	struct party_memory party[PARTIES_MAX];
 	bool fetched;	 /* the image was pulled and synced by this pass */
-	bool doubted;	 /* what lies in the engine already may be torn, whatever the record says */
+	bool doubted;	 /* an image that is there already may be torn, whatever the record says */
 	bool unvouched;	 /* fetched, but maybe with layers of a pull that a power cut ended */
 	bool dropped;	 /* target's image, and with it each layer that nobody else has */
 	bool damaged;	 /* the engine's store could not give the image back; it is to be dropped */

@@ -10,6 +10,7 @@ that a file that was torn is seen by its content.
 
 import contextlib
 import fcntl
+import functools
 import io
 import json
 import os
@@ -34,6 +35,33 @@ EXT4_IOC_SHUTDOWN = 0x8004587D
 JOURNALS = {"journal lost": 2, "journal written": 1}  # EXT4_GOING_FLAGS_NOLOGFLUSH, _LOGFLUSH
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 NAME = "app"
+# Cuts when so many entries have come into a directory: within microseconds, which nothing slower can.
+CUTTER = """
+    #include <fcntl.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <sys/inotify.h>
+    #include <sys/ioctl.h>
+    #include <unistd.h>
+
+    int main(int argc, char **argv)
+    {
+        char buf[4096];
+        int disk = open(argv[1], O_RDONLY), watch = inotify_init(), n = atoi(argv[3]), how = atoi(argv[4]);
+
+        if (argc != 5 || disk < 0 || inotify_add_watch(watch, argv[2], IN_MOVED_TO) < 0)
+            return 1;
+        puts("ready");
+        fflush(stdout);
+        while (n > 0) {
+            long size = read(watch, buf, sizeof(buf));
+
+            for (long at = 0; at < size; n--)
+                at += (long)sizeof(struct inotify_event) + ((struct inotify_event *)(buf + at))->len;
+        }
+        return ioctl(disk, 0x8004587Du, &how);
+    }
+    """
 NO_SYNC = """
     int fsync(int fd) { return 0; }
     int fdatasync(int fd) { return 0; }
@@ -124,6 +152,12 @@ class Machine:
                        input=NO_SYNC.encode())
         return library
 
+    @functools.cached_property
+    def cutter(self):
+        program = self.pullet.directory / "cutter"
+        subprocess.run(["gcc", "-w", "-o", program, "-x", "c", "-"], check=True, input=CUTTER.encode())
+        return program
+
     def _boot(self):
         self.boot_id.write_text(str(uuid.uuid4()) + "\n")
 
@@ -163,13 +197,16 @@ class Machine:
 @dataclass(frozen=True)
 class Instant:
     """delay seconds after the nth of the agent's calls that change the world; meanwhile the agent
-    goes on. What becomes of the journal."""
+    goes on. What becomes of the journal. layer: not before the engine has put so many new ones on its books,
+    which is when their files are least on the disk, and where they came from is not on the books yet."""
     call: int
     delay: float
     journal: str
+    layer: int = 0
 
     def __str__(self):
         later = f" and {self.delay * 1000:.0f} ms" if self.delay else ""
+        later += f", with layer {self.layer}" if self.layer else ""
         return f"cut at call {self.call}{later}, {self.journal}"
 
 
@@ -186,6 +223,17 @@ class Cut:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def _start_cutter(self):
+        """-> once it watches"""
+        disk = self.machine.disk.path
+        self.cutter = subprocess.Popen(
+            [self.machine.cutter, disk, disk / "data/image/overlay2/layerdb/sha256", str(self.instant.layer),
+             str(JOURNALS[self.instant.journal])], stdout=subprocess.PIPE)
+        if self.cutter.stdout.readline() != b"ready\n":
+            raise LabError("cannot watch the engine's books")
+        self.timer = threading.Thread(target=lambda: (self.cutter.wait(20), self._now()))
+        self.timer.start()
+
     def strike(self, call, side, _number):
         if side != "before" or not call.program.startswith("pullet"):
             return None
@@ -193,6 +241,8 @@ class Cut:
         self.at = str(call)
         if self.calls < self.instant.call:
             return None
+        if self.instant.layer:
+            return self._start_cutter
         if not self.instant.delay:
             return self._now
         self.timer = threading.Timer(self.instant.delay, self._now)
@@ -391,13 +441,22 @@ class Life:
             trial.faults.append(str(error))
         return trial
 
+    def with_layer(self, n):
+        """When the engine has just put the nth layer of a pull on its books, and these are written."""
+        return Instant(self.pull, 0, "journal written", n)
+
     def instants(self, count):
-        """Half of them spread over all calls, half over the time of the pull and what follows."""
+        """Half of them spread over all calls, half over the time of the pull and what follows; and where a
+        layer was put on the books."""
+        layers = count // 5
         calls = [(call, 0) for call in range(1, len(self.calls) + 1)]
         times = [(self.pull, ms / 1000) for ms in range(1, 600)]
-        chosen = spread(calls, count - count // 2, self.dice) + spread(times, count // 2, self.dice)
-        self.dice.shuffle(chosen)
-        return [Instant(*where, self.dice.choice(list(JOURNALS))) for where in chosen]
+        rest = count - layers
+        chosen = spread(calls, rest - rest // 2, self.dice) + spread(times, rest // 2, self.dice)
+        instants = [Instant(*where, self.dice.choice(list(JOURNALS))) for where in chosen]
+        instants += [self.with_layer(1 + i % 2) for i in range(layers)]
+        self.dice.shuffle(instants)
+        return instants
 
     def end(self):
         self.machine.close()

@@ -34,6 +34,7 @@ static struct {
 	unsigned int n_boxes;
 	bool present[2], torn[2], synced[2];
 	bool layer;    /* the new image's only one is in the store, with or without the image */
+	bool lost;     /* the record was */
 	int tag, kept; /* image or -1 */
 	uint64_t clock_ms;
 	unsigned int boot, changes, at, saves, host_kills;
@@ -159,6 +160,7 @@ static void strike(void)
 	if (sim.fault == SIM_POWER_CUT)
 		power_cut();
 	if (sim.fault == SIM_LOSE_RECORD) {
+		sim.lost = true;
 		(void)snprintf(path, sizeof(path), "%s/app.json", sim.dir);
 		(void)unlink(path);
 	}
@@ -330,11 +332,12 @@ int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret
 }
 
 int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
-		const struct pull_options *o, size_t *ret_layers, struct error *ret_error)
+		const struct pull_options *o, size_t *ret_found, struct error *ret_error)
 {
 	(void)e, (void)ref, (void)v, (void)o, (void)ret_error;
-	/* A torn one stays torn, whether the engine says "Already exists" or learns it by unpacking. */
-	*ret_layers = !sim.layer || sim.torn[1];
+	/* A torn one stays torn, whether the engine says "Already exists" or learns it by unpacking. Both
+	 * that and a lost record are more than can be mended. */
+	*ret_found = sim.layer && (!sim.torn[1] || sim.lost);
 	before_change();
 	sim.layer = true;
 	after_change();
@@ -673,7 +676,7 @@ void sim_reset(const struct sim_setup *setup)
 	sim.idle = true;
 	sim.broken[0] = '\0';
 	sim.present[0] = sim.synced[0] = !setup->first;
-	sim.present[1] = sim.synced[1] = sim.torn[0] = sim.torn[1] = sim.layer = false;
+	sim.present[1] = sim.synced[1] = sim.torn[0] = sim.torn[1] = sim.layer = sim.lost = false;
 	sim.tag = setup->first ? -1 : 0;
 	sim.kept = -1;
 	if (setup->first)
