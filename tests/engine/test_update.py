@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """News behind the tag, or none: up-to-date, updated, first containers, several of them."""
 
+import os
+
 import pytest
 
 from conftest import ONE_SHOT, UP
+from pullet_image import Image
 from pullet_lab import actor, host_platform
 
 OTHER = "linux/s390x"
@@ -320,3 +323,17 @@ def test_one_image_behind_two_names(house):
     results = house.pullet.once().results
     assert {name: (r["result"], r["reason"]) for name, r in results.items()} == {
         "app": ("updated", None), "too": ("updated", None)}
+
+
+def test_nothing_is_pulled_twice(house):
+    """Neither at first, when there is no record, nor when most of it is here already."""
+    house.configure(create=UP)
+    below = Image({"below": os.urandom(5000)}, base=Image({"lowest": os.urandom(5000)}))
+    for number in (1, 2):
+        image = actor("say", number, "wait", files={"version": str(number).encode()})
+        image.base = below
+        house.registry.publish(house.repository, "stable", image)
+        mark = house.registry.mark()
+        house.once("updated")
+        blobs = [r.path for r in house.registry.requests(mark) if r.by_engine and "/blobs/" in r.path]
+        assert blobs and sorted(blobs) == sorted(set(blobs))
