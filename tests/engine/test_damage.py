@@ -55,13 +55,16 @@ class Store:
                 os.truncate(entry.parent / "diff", 0)
 
 
-BASE = Image({"below": b"of all versions"})
+def base_of(house):
+    """What all versions of a test have in common, and other tests have not: what those damaged may still lie
+    about in the engine."""
+    return Image({"below": house.repository.encode()})
 
 
-def publish(house, number, base=BASE):
+def publish(house, number, base=None):
     """A version with one layer of its own."""
-    image = actor("say", number, "wait", files={"version": str(number).encode()})
-    image.base = base
+    image = actor("say", number, "wait", files={"version": f"{number} of {house.repository}".encode()})
+    image.base = base or base_of(house)
     return house.registry.publish(house.repository, "stable", image)
 
 
@@ -339,7 +342,7 @@ def test_a_release_is_not_blamed_when_the_way_back_is_damaged(house, engine):
     house.once("updated")
     old = engine.inspect("app")
     bad = actor("sleep", "2000", "exit", "1")
-    bad.base = BASE
+    bad.base = base_of(house)
     house.registry.publish(house.repository, "stable", bad)
     damaged = []
 

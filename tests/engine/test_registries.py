@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Registries with locks on: Basic and Bearer authentication, TLS with a private CA."""
 
+import itertools
+
 import pytest
 
 from conftest import UP, House
 from pullet_lab import Registry
 
 USER = ("fleet", "p+s/word?:x")
+numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -15,7 +18,7 @@ def build(lab, engine):
     registries = []
 
     def make(**options):
-        registry = Registry(lab, f"registry-{len(registries)}-{id(registries):x}", **options)
+        registry = Registry(lab, f"registry-{next(numbers)}", **options)
         registries.append(registry)
         return House(lab, engine, registry)
 
