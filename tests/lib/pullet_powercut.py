@@ -369,10 +369,10 @@ class Life:
             subprocess.run(["sync", "-f", str(self.machine.disk.path)], check=True)
 
     def listed(self):
-        """The names of all images."""
-        return sorted(reference for image in self.engine.call("GET", "/images/json")
-                      for reference in (image["RepoTags"] or []) + (image["RepoDigests"] or [])
-                      if not reference.startswith("<none>"))
+        """The names of all images. containerd's store gives each tag a digest beside it."""
+        return sorted({reference for image in self.engine.call("GET", "/images/json")
+                       for reference in (image["RepoTags"] or []) + (image["RepoDigests"] or [])
+                       if not reference.startswith(("<none>", KEPT + "@"))})
 
     def faults_of_the_world(self):
         """What is not as it must be when nothing is under way."""
@@ -447,8 +447,8 @@ class Life:
 
     def instants(self, count):
         """Half of them spread over all calls, half over the time of the pull and what follows; and where a
-        layer was put on the books."""
-        layers = count // 5
+        layer was put on the books (containerd's are a database)."""
+        layers = 0 if self.engine.kind.containerd_store else count // 5
         calls = [(call, 0) for call in range(1, len(self.calls) + 1)]
         times = [(self.pull, ms / 1000) for ms in range(1, 600)]
         rest = count - layers
