@@ -227,9 +227,9 @@ class Scene:
         return [name + slot for name in names or self.names for slot in ("", ".next", ".prev")]
 
     def survives_engine(self):
-        """dockerd (20.10 at least) takes its own crash for a stop by hand: "unless-stopped" stays
-        down after it, with or without Pullet."""
-        return self.story.policy != "unless-stopped"
+        """dockerd takes its containers along. "no" stays down after it, and "unless-stopped" (20.10 at
+        least takes its own crash for a stop by hand), with or without Pullet."""
+        return self.story.policy == "always" or self.story.ends == "exited"
 
     def set_up(self):
         """The scene, made again; the old container serves."""
