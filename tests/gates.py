@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""gates.py format|layers|plan|sizes: the rules of agent/README.md that a machine can check."""
+"""gates.py format|plan|sizes: the rules of agent/README.md that a machine can check."""
 import pathlib
 import re
 import subprocess
@@ -22,39 +22,9 @@ def check_format():
     return r.stderr.splitlines()
 
 
-def read_layers():
-    """The rows `| 3 heart | `plan` ... |` of the table in agent/README.md: module -> layer."""
-    layers = {}
-    for line in (AGENT / "README.md").read_text().splitlines():
-        row = re.match(r"\|\s*(\d)\s+\w+\s*\|(.*)\|\s*$", line)
-        if row:
-            for name in re.findall(r"`([a-z0-9-]+)`", row[2]):
-                layers[name] = int(row[1])
-    return layers
-
-
-def check_layers():
-    layers, faults = read_layers(), []
-    for f in c_files("agent"):
-        if f.stem not in layers:
-            faults.append(f"{f.name}: not in the layer table of agent/README.md")
-            continue
-        for include in re.findall(r'^#include "([a-z0-9-]+)\.h"', f.read_text(), re.M):
-            if layers.get(include, 9) > layers[f.stem]:
-                faults.append(f"{f.name} (layer {layers[f.stem]}) includes {include}.h upwards")
-    for header, owners in {"curl/curl.h": {"http"}, "openssl/": {"hash", "base64", "verify"},
-                           "systemd/sd-event.h": {"helper", "bus"},
-                           "systemd/sd-bus.h": {"bus", "polkit", "client"}}.items():
-        for f in c_files("agent"):
-            if f"#include <{header}" in f.read_text() and f.stem not in owners:
-                faults.append(f"{f.name}: only {', '.join(sorted(owners))} may see <{header}>")
-    stale = set(layers) - {f.stem for f in c_files("agent")}
-    return faults + [f"agent/README.md names {m}, which is not there" for m in sorted(stale)]
-
-
 def check_plan():
     """The table in agent/README.md is the one in plan.c, row by row."""
-    code = (AGENT / "plan.c").read_text()
+    code = (AGENT / "update" / "plan.c").read_text()
     names = dict(re.findall(r'\[ACT_(\w+)\] = "([^"]*)"', code))
     whom = {"ONE": "", "EACH": ", each", "EACH_BACK": ", each, last first"}
     rows = [f"| {phase.lower()} | {unless} | {names[action]}{whom[of]} |" for phase, unless, action, of in
@@ -86,6 +56,6 @@ def check_sizes():
 
 
 if __name__ == "__main__":
-    problems = {"format": check_format, "layers": check_layers, "plan": check_plan, "sizes": check_sizes}[sys.argv[1]]()
+    problems = {"format": check_format, "plan": check_plan, "sizes": check_sizes}[sys.argv[1]]()
     print("\n".join(problems))
     sys.exit(1 if problems else 0)

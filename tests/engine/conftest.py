@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
-import unable  # noqa: E402
+import expected_skips  # noqa: E402
 from pullet_lab import Engine, Lab, LabError, Pullet, Registry, actor, handle_signals  # noqa: E402
 
 UP = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}}
@@ -28,7 +28,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        why = unable.reason(os.environ.get("PULLET_ENGINE", "machine"), item.path.stem,
+        why = expected_skips.reason(os.environ.get("PULLET_ENGINE", "machine"), item.path.stem,
                             item.name)
         if why:
             item.add_marker(pytest.mark.skip(reason=why))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""agent/recreate.c against the engine itself. A container is made with `docker create`, its
+"""agent/recreate against the engine itself. A container is made with `docker create`, its
 successor by recreate from what the engine says about it; beside them stands what the same
 `docker create` gives with the new image. Successor and that one must look alike, field by field,
 and the successor's successor too. PULLET_RECORD=DIRECTORY keeps what went in and came out."""
@@ -18,8 +18,9 @@ import pytest
 from pullet_lab import TOP, Engine, program
 
 AGENT = TOP / "agent"
-SOURCES = [*sorted(AGENT.glob("recreate*.c")), AGENT / "podman.c", AGENT / "json.c", AGENT / "error.c",
-           AGENT / "util.c", TOP / "tests/lib/recreate-driver.c"]
+SOURCES = [*sorted(AGENT.glob("recreate/*.c")), *(AGENT / f"base/{name}.c" for name in ("json", "error", "util")),
+           AGENT / "engine/podman.c", TOP / "tests/lib/recreate-driver.c"]
+FOLDERS = ("base", "transport", "engine", "recreate")
 TARGET = "sha256:" + "7" * 64
 
 IMAGES = {
@@ -177,7 +178,7 @@ def engine(lab):
 @pytest.fixture(scope="session")
 def driver(lab):
     out = lab.path("recreate-driver")
-    subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-g", "-I", AGENT, *SOURCES, "-ljansson",
+    subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-g", *(f"-I{AGENT / f}" for f in FOLDERS), *SOURCES, "-ljansson",
                     "-o", out], check=True)
 
     def run(**arguments):

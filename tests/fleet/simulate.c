@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <stdio.h>
 
+#include "cohort.h"
 #include "device.h"
 #include "rollout.h"
 #include "schedule.h"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """check_plan.py ROWS-PROGRAM [--all] [--show MISTAKE]
 
-Puts the table of agent/plan.c, as ROWS-PROGRAM prints it, into the model plan.pml, and lets spin search it:
+Puts the table of agent/update/plan.c, as ROWS-PROGRAM prints it, into the model plan.pml, and lets spin search it:
 first as it is, where no promise may break, then with one mistake after another in it, each of which must break
 one. --all: more faults, which takes minutes and gigabytes. --show: how one mistake is found out."""
 import argparse
@@ -18,8 +18,8 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 AGENT = HERE.parent.parent / "agent"
 # What the real plan_next() is linked with, inside spin's verifier.
-HEAD = [AGENT / f"{name}.c" for name in
-        "plan plan-decide health news record digest store util json error".split()]
+HEAD = [next(AGENT.glob(f"*/{name}.c")) for name in
+        "plan plan-decide health candidate record digest store util json error".split()]
 # faults, hands: as many of each at most, in one search
 SEARCHES, ALL_SEARCHES = [(2, 0), (0, 1)], [(3, 0), (1, 1)]
 MUTANT_SEARCHES = [(1, 0), (0, 1), (2, 0)]
@@ -91,18 +91,18 @@ def check_names(rows, model):
     faults = []
     for row in rows:
         if spell(row.unless) not in defined:
-            faults.append(f"agent/plan.c has the row '{row.text}': plan.pml does not say when "
+            faults.append(f"agent/update/plan.c has the row '{row.text}': plan.pml does not say when "
                           f"'{row.unless}' holds (#define {spell(row.unless)} ...)")
         if spell(row.action) not in actions:
-            faults.append(f"agent/plan.c has the row '{row.text}': plan.pml does not say what "
+            faults.append(f"agent/update/plan.c has the row '{row.text}': plan.pml does not say what "
                           f"'{row.action}' does (inline {spell(row.action)}() ...)")
     used = {spell(row.unless) for row in rows}
     for name in sorted(defined - used):
         if len(re.findall(rf"\b{name}\b", model)) < 2:
-            faults.append(f"plan.pml defines {name}, which no row of agent/plan.c uses")
+            faults.append(f"plan.pml defines {name}, which no row of agent/update/plan.c uses")
     hands = model[model.index("/* The actions on the engine"):model.index("/* A pass around the table")]
     for name in sorted(set(re.findall(r"^inline (\w+)\(\)", hands, re.M)) - {spell(r.action) for r in rows}):
-        faults.append(f"plan.pml defines {name}(), which no row of agent/plan.c does")
+        faults.append(f"plan.pml defines {name}(), which no row of agent/update/plan.c does")
     return faults
 
 
@@ -118,7 +118,7 @@ def number_mistakes(rows):
         for named in (key, what if kind in ("before", "unless") else None):
             if named and named not in by_key:
                 sys.exit(f"check_plan.py: mistake '{name}' is about the row '{named}', "
-                         "which agent/plan.c does not have")
+                         "which agent/update/plan.c does not have")
         mistakes[i] = (name, by_key.get(key), kind, by_key.get(what, what))
     return mistakes
 
@@ -158,7 +158,7 @@ def build(folder, rows, mistakes):
     r = subprocess.run(["spin", "-a", "plan.pml"], cwd=folder, capture_output=True, text=True)
     if r.returncode or not (folder / "pan.c").exists():
         sys.exit(f"spin does not understand plan.pml:\n{r.stdout}{r.stderr}")
-    subprocess.run(["gcc", "-O2", "-w", "-DNOFAIR", "-DMEMLIM=16000", "-D_GNU_SOURCE", f"-I{AGENT}", "-I.",
+    subprocess.run(["gcc", "-O2", "-w", "-DNOFAIR", "-DMEMLIM=16000", "-D_GNU_SOURCE", *[f"-I{AGENT / folder}" for folder in ("base", "transport", "engine", "update")], "-I.",
                     "-ffunction-sections", "-Wl,--gc-sections", "-o", "pan", "pan.c", *HEAD, "-ljansson"],
                    cwd=folder, check=True)
 

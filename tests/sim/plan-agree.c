@@ -13,7 +13,7 @@ extern int readtrail; /* of the verifier: it shows what it found */
 static struct {
 	struct record r;
 	struct world w;
-	struct memory m;
+	struct pass_state m;
 } real;
 
 static const char *const policies[] = {"no", "always", "unless-stopped", "on-failure"};
@@ -70,7 +70,7 @@ static void fill_record(struct record *r)
 	r->serving = now.serving[0];
 	r->starts = now.starts;
 	r->rollback = now.rollback;
-	r->blame = now.blame;
+	r->reject_target = now.reject_target;
 	r->n_followers = now.followed;
 	set_id(r->followers[0].old_id, now.old_id[1]);
 	set_id(r->followers[0].new_id, now.new_id[1]);
@@ -89,24 +89,24 @@ static void fill_world(struct world *w)
 	view(&w->new, now.new_one[0]);
 	view(&w->followers[0].old, now.old_one[1]);
 	view(&w->followers[0].new, now.new_one[1]);
-	view(&w->obstacle, now.another);
+	view(&w->blocker, now.another);
 	strcpy(w->image, now.target == 1 && now.new_here ? images[1] : "");
 	strcpy(w->tag, images[now.tag]);
-	strcpy(w->kept, images[now.kept]);
+	strcpy(w->previous_image, images[now.kept]);
 	w->older_present = now.older_here && now.previous == 3 && now.previous_brought;
 	strcpy(w->boot_id, "boot");
 }
 
-static void fill_memory(struct memory *m)
+static void fill_memory(struct pass_state *m)
 {
 	for (int i = 0; i < 2; i++) {
-		m->party[i].created = now.created[i];
-		m->party[i].started_new = now.started_new[i];
-		m->party[i].started_old = now.started_old[i];
-		set_id(m->party[i].made_of, now.made_of[i]);
+		m->member[i].created = now.created[i];
+		m->member[i].started_new = now.started_new[i];
+		m->member[i].started_old = now.started_old[i];
+		set_id(m->member[i].created_from, now.created_from[i]);
 	}
 	m->fetched = now.fetched;
-	m->unvouched = now.unvouched;
+	m->untrusted = now.untrusted;
 	m->dropped = now.dropped;
 	m->counted = now.counted;
 	m->drop_tried = now.drop_tried;
@@ -127,10 +127,10 @@ static void agree_on_step(void)
 	fill_world(&real.w);
 	fill_memory(&real.m);
 	step = plan_next(&real.r, &real.w, &rule, &real.m);
-	now.head_differs = step.action != now.step || (step.action && step.party != now.p);
+	now.head_differs = step.action != now.step || (step.action && step.member != now.p);
 	if (readtrail && now.head_differs)
-		printf("the code would: %s, of party %zu; the model: %s, of %d\n",
-		       action_name(step.action), step.party, action_name(now.step), now.p);
+		printf("the code would: %s, of member %zu; the model: %s, of %d\n",
+		       action_name(step.action), step.member, action_name(now.step), now.p);
 }
 
 static bool same_record(const struct record *a, const struct record *b)
@@ -143,7 +143,7 @@ static bool same_record(const struct record *a, const struct record *b)
 		       streq(a->policy, b->policy) && a->serving == b->serving &&
 		       a->starts == b->starts &&
 		       streq(a->target.digest.text, b->target.digest.text) &&
-		       (a->phase != PHASE_REVERT || a->blame == b->blame);
+		       (a->phase != PHASE_REVERT || a->reject_target == b->reject_target);
 	if (a->phase != PHASE_IDLE && a->n_followers)
 		same = same && a->n_followers == b->n_followers &&
 		       streq(a->followers[0].old_id, b->followers[0].old_id) &&
@@ -175,7 +175,7 @@ static void agree_on_decision(void)
 /* After a lost record was made anew. */
 static void agree_on_recovery(void)
 {
-	struct container_view slots[SLOTS] = {0}, seen = {0};
+	struct container_view slots[SLOT_MAX] = {0}, seen = {0};
 	static struct record model;
 	struct pair pair = {0};
 

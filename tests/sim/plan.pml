@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* plan.pml: the table of agent/plan.c as a model for spin, which tries every order of events.
+/* plan.pml: the table of agent/update/plan.c as a model for spin, which tries every order of events.
  *
  * The table itself is not here: check_plan.py asks the code for it (plan-rows) and makes plan_next() and
  * take_step() of it, each condition and each action called as the table calls it, with _ for what is no
@@ -103,7 +103,7 @@ unsigned target : 2;
 unsigned current : 2;
 unsigned previous : 2;
 bit target_brought, current_brought, previous_brought;
-bit synced, same_boot, rollback, blame;
+bit synced, same_boot, rollback, reject_target;
 bit doubted; /* its boot id is empty: something of another boot may lie about */
 unsigned starts : 2;
 bit followed; /* has a follower */
@@ -114,8 +114,8 @@ bit rejected[2];
 
 /* the memory of a pass */
 bit created[2], started_new[2], started_old[2];
-byte made_of[2];
-bit fetched, unvouched, dropped, counted, drop_tried, older_tried, gate_open;
+byte created_from[2];
+bit fetched, untrusted, dropped, counted, drop_tried, older_tried, gate_open;
 unsigned seen : 2; /* of the one on trial, by waiting */
 unsigned verdict : 2;
 
@@ -166,13 +166,13 @@ c_code { \#include "plan-agree.c" };
 #define nobody_else_s_container_is_in_the_way                                                                 \
 	(way_is_free || (phase == REVERT && (!exists(O) || is_replaced)))
 #define the_image_is_not_torn                                                                                 \
-	(!target_is_here || synced || !target_brought || drop_tried || (fetched -> !unvouched : same_boot))
+	(!target_is_here || synced || !target_brought || drop_tried || (fetched -> !untrusted : same_boot))
 #define a_fetch_is_written_down                                                                               \
 	(target_is_here || (!synced && (same_boot || !dropped)))
 #define the_image_is_here_and_synced (target_is_here && (synced || fetched))
 #define that_is_written_down	     (synced)
 #define NAME_next_is_of_this_pass_and_this_old                                                                \
-	(!exists(N) || (created[p] && made_of[p] == O && !left_alone(old_one[0])))
+	(!exists(N) || (created[p] && created_from[p] == O && !left_alone(old_one[0])))
 #define the_gate_is_open	     (gate_open)
 #define nobody_stopped_old_meanwhile (!left_alone(old_one[0]))
 #define NAME_next_exists	     new_exists
@@ -443,14 +443,14 @@ inline refuse() { skip }
 inline fetch()
 {
 	if
-	:: new_here -> unvouched = (!same_boot && !dropped)
+	:: new_here -> untrusted = (!same_boot && !dropped)
 	:: else ->
 		d_step { new_here = 1; new_torn = litter; new_on_disk = 0; drop_tried = 0 };
 		hazard();
 		/* Layers may be there of which no other image knows. */
 		if
-		:: !dropped -> unvouched = 1
-		:: same_boot || dropped -> unvouched = 0
+		:: !dropped -> untrusted = 1
+		:: same_boot || dropped -> untrusted = 0
 		fi
 	fi;
 	d_step {
@@ -491,7 +491,7 @@ inline create_new()
 		}
 	fi;
 	created[p] = 1;
-	made_of[p] = O
+	created_from[p] = O
 }
 
 inline restore_tag() { tag = (exists(O) -> box[O].image : NONE) }
@@ -579,8 +579,8 @@ inline write_synced()
 {
 	d_step {
 		synced = 1;
-		doubted = (fetched -> unvouched : doubted);
-		same_boot = (fetched -> !unvouched : same_boot);
+		doubted = (fetched -> untrusted : doubted);
+		same_boot = (fetched -> !untrusted : same_boot);
 		lost = 0
 	}
 }
@@ -610,7 +610,7 @@ inline write_trial()
 		rejected_tried_again = tries > 0 && !lost_ever && !touched;
 		tries = 1;
 		gate_missed = !gate_open;
-		stale_on_trial = !created[0] || made_of[0] != old_one[0] || (followed && !created[1]);
+		stale_on_trial = !created[0] || created_from[0] != old_one[0] || (followed && !created[1]);
 		obstructed = exists(another);
 		wrong_tag = exists(old_one[0]) && box[old_one[0]].image == OLD && tag == NEW && !lost_ever
 	}
@@ -637,12 +637,12 @@ inline write_revert()
 	d_step {
 		verdict_changed = (sentence == GOOD && exists(N)) && !lost_ever;
 		lost = 0;
-		blame = exists(N) && way_is_free;
+		reject_target = exists(N) && way_is_free;
 		/* The same version made anew, and nothing to go back to. */
-		phase = (blame && old_id[0] == NOBODY && current != NONE && current == target -> COMMIT : REVERT);
+		phase = (reject_target && old_id[0] == NOBODY && current != NONE && current == target -> COMMIT : REVERT);
 		sentence = (phase == COMMIT -> GOOD : BAD);
 		won = won || phase == COMMIT;
-		blame = blame && phase == REVERT
+		reject_target = reject_target && phase == REVERT
 	}
 }
 
@@ -663,7 +663,7 @@ inline write_idle()
 			fi
 		:: phase == REVERT ->
 			if
-			:: blame && target < NONE && !MISTAKE(M_FORGET) -> rejected[target] = 1
+			:: reject_target && target < NONE && !MISTAKE(M_FORGET) -> rejected[target] = 1
 			:: else
 			fi
 		:: else
@@ -740,8 +740,8 @@ inline judge()
 inline forget()
 {
 	created[0] = 0; created[1] = 0; started_new[0] = 0; started_new[1] = 0;
-	started_old[0] = 0; started_old[1] = 0; made_of[0] = NOBODY; made_of[1] = NOBODY;
-	fetched = 0; unvouched = 0; dropped = 0; counted = 0; drop_tried = 0; older_tried = 0; gate_open = 0; seen = 0; verdict = PENDING
+	started_old[0] = 0; started_old[1] = 0; created_from[0] = NOBODY; created_from[1] = NOBODY;
+	fetched = 0; untrusted = 0; dropped = 0; counted = 0; drop_tried = 0; older_tried = 0; gate_open = 0; seen = 0; verdict = PENDING
 }
 
 /* plan_begin() */
@@ -752,7 +752,7 @@ inline begin(t)
 	same_boot = 1; doubted = 0;
 	old_id[0] = NOBODY; new_id[0] = NOBODY; policy_of[0] = 0; serving[0] = 0;
 	old_id[1] = NOBODY; new_id[1] = NOBODY; policy_of[1] = 0; serving[1] = 0;
-	blame = 0;
+	reject_target = 0;
 	starts = 0
 }
 
@@ -766,7 +766,7 @@ inline recover()
 {
 	phase = IDLE; target = NONE; current = NONE; previous = NONE;
 	target_brought = 0; current_brought = 0; previous_brought = 0;
-	synced = 0; same_boot = 0; doubted = 0; rollback = 0; blame = 0; starts = 0; followed = 0;
+	synced = 0; same_boot = 0; doubted = 0; rollback = 0; reject_target = 0; starts = 0; followed = 0;
 	old_id[0] = NOBODY; new_id[0] = NOBODY; old_id[1] = NOBODY; new_id[1] = NOBODY;
 	policy_of[0] = 0; policy_of[1] = 0; serving[0] = 0; serving[1] = 0; rejected[0] = 0; rejected[1] = 0;
 	sentence = 0;

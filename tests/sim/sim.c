@@ -748,7 +748,7 @@ bool sim_pass(struct result *ret)
 
 	/* Once it is written down, it is carried out whatever a pass is made for. */
 	if (sim.setup.rollback && !sim.ordered)
-		o.purpose = PURPOSE_ROLLBACK;
+		o.operation = OPERATION_ROLLBACK;
 	container.create = sim.setup.first ? (char *)SIM_CREATE_FILE : NULL;
 	if (setjmp(sim.out) != 0)
 		return false;

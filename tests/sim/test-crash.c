@@ -180,7 +180,7 @@ static void explore(size_t setup, unsigned int step)
 			if (++pick % step != 0)
 				continue;
 			f[1] = (struct fault){j / 6 + 1, j % 2, (enum sim_fault)(j / 2 % 3)};
-			/* Losing the record twice is losing every memory on purpose. */
+			/* Losing the record twice is losing every memory on operation. */
 			if (f[0].kind != SIM_LOSE_RECORD || f[1].kind != SIM_LOSE_RECORD)
 				trial(setup, f, 2);
 		}

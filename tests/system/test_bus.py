@@ -49,7 +49,7 @@ def test_policy_names_every_action_and_its_owner():
     policy = xml.etree.ElementTree.parse(TOP / "systemd/org.pullet.Agent1.policy").getroot()
     actions = {action.get("id"): action for action in policy.iter("action")}
     assert set(actions) == {"org.pullet.agent1." + action for action in ORDERS.values()}
-    used = set(re.findall(r'"(org\.pullet\.agent1\.\w+)"', (TOP / "agent/bus.c").read_text()))
+    used = set(re.findall(r'"(org\.pullet\.agent1\.\w+)"', (TOP / "agent/daemon/bus.c").read_text()))
     assert used == set(actions)
     user = re.search(r"^User=(\w+)", (TOP / "systemd/pulletd.service.in").read_text(), re.M)[1]
     for action in actions.values():

@@ -48,7 +48,7 @@ def test_page_is_well_formed(page):
 
 
 def test_every_key_is_in_the_manual():
-    code = (TOP / "agent/config-keys.c").read_text()
+    code = (TOP / "agent/base/config-keys.c").read_text()
     table = re.findall(r'\{SECTION_(\w+), "([a-z-]+)", \w+\}', code)
     assert len(table) > 10
     page = []
@@ -109,7 +109,7 @@ def test_every_member_on_the_bus_is_in_the_manual():
     for name, kind in names.items():
         assert re.search(rf"^(?:\w+ *\(\), +)*{name} *\({re.escape(kind or '')}", page, re.M), name
     used = set(re.findall(r"SD_BUS_ERROR_([A-Z_]+)", "".join(
-        (TOP / f"agent/{f}.c").read_text() for f in ("bus", "polkit")))) - {"NULL"}
+        (TOP / f"agent/daemon/{f}.c").read_text() for f in ("bus", "polkit")))) - {"NULL"}
     told = {"".join(word) for word in re.findall(r"^org\.freedesktop\.DBus\.Error\.(\w+)$", page, re.M)}
     assert {re.sub(r"(?<!^)(?=[A-Z])", "_", name).upper() for name in told} == used
 

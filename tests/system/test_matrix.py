@@ -10,7 +10,7 @@ import pullet_engines
 from pullet_lab import TOP
 
 sys.path.insert(0, str(TOP / "tests/engine"))
-import unable  # noqa: E402
+import expected_skips  # noqa: E402
 
 GOOD = "def test_one(): pass\ndef test_two(): pass\n"
 MIXED = ("import pytest\n" + GOOD + "def test_bad(): assert 1 == 2, 'no such luck'\n"
@@ -75,8 +75,8 @@ def test_unknown_words_are_told(matrix):
 
 def test_unable_names_tests_that_are_there():
     """A test that was renamed would run where it cannot, or be forgotten here."""
-    assert set(unable.UNABLE) <= set(pullet_engines.KINDS)
-    for tests in (tests for whys in unable.UNABLE.values() for tests in whys.values()):
+    assert set(expected_skips.EXPECTED_SKIPS) <= set(pullet_engines.KINDS)
+    for tests in (tests for whys in expected_skips.EXPECTED_SKIPS.values() for tests in whys.values()):
         for name in tests:
             module, _, test = name.partition("::")
             text = (TOP / "tests/engine" / (module + ".py")).read_text()

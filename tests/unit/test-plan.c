@@ -15,7 +15,7 @@
 struct scene {
 	struct record r;
 	struct world w;
-	struct memory m;
+	struct pass_state m;
 	struct health_rule h;
 };
 
@@ -57,7 +57,7 @@ static void all_done(struct scene *s, enum phase phase)
 		      .serving = true,
 		      .starts = 1},
 		.w = {.image = "image-new", .tag = "image-old", .boot_id = "boot"},
-		.m = {.party[0] = {.created = true, .made_of = "old"}, .gate_open = true},
+		.m = {.member[0] = {.created = true, .created_from = "old"}, .gate_open = true},
 		.h = {.period_ms = 1000},
 	};
 	switch (phase) {
@@ -91,8 +91,8 @@ static void all_done(struct scene *s, enum phase phase)
 	}
 
 /* One for each row: what breaks its condition, whatever else is broken below it. */
-ARRANGE(obstacle, SET(s->w.obstacle.id, "stranger"))
-ARRANGE(another, obstacle(s); s->w.obstacle.state = STATE_RUNNING)
+ARRANGE(blocker, SET(s->w.blocker.id, "stranger"))
+ARRANGE(another, blocker(s); s->w.blocker.state = STATE_RUNNING)
 ARRANGE(torso, s->r.synced = s->m.fetched = s->m.drop_tried = false; SET(s->w.image, "image-new");
 	SET(s->r.boot_id, "boot before"))
 ARRANGE(fetch_not_written, s->w.image[0] = '\0'; s->r.synced = true)
@@ -101,7 +101,7 @@ ARRANGE(not_fetched, s->w.image[0] = '\0'; s->r.synced = s->m.fetched = false;
 ARRANGE(sync_not_written, s->r.synced = false; s->m.fetched = true)
 ARRANGE(gate_shut, s->m.gate_open = false)
 ARRANGE(next_is_stale, s->w.new = new_one(SLOT_NEXT, STATE_CREATED, "no");
-	s->m.party[0].created = false)
+	s->m.member[0].created = false)
 ARRANGE(stopped, s->w.new.id[0] = '\0'; s->w.old.state = STATE_EXITED)
 ARRANGE(no_new, s->w.new.id[0] = '\0')
 ARRANGE(tag_ahead, SET(s->w.image, "image-new"); SET(s->w.tag, "image-new"))
@@ -111,33 +111,33 @@ ARRANGE(old_crash_loops, s->w.old.state = STATE_RESTARTING)
 ARRANGE(old_not_aside, s->w.old.slot = SLOT_MAIN)
 ARRANGE(new_without_name, s->w.new.slot = SLOT_NEXT)
 ARRANGE(starts_used_up, s->w.new.state = STATE_EXITED;
-	s->m.counted = s->m.party[0].started_new = false; s->r.starts = PLAN_STARTS_MAX)
+	s->m.counted = s->m.member[0].started_new = false; s->r.starts = PLAN_STARTS_MAX)
 ARRANGE(start_not_counted, s->w.new.state = STATE_CREATED;
-	s->m.counted = s->m.party[0].started_new = false; s->r.starts = PLAN_STARTS_MAX - 1)
+	s->m.counted = s->m.member[0].started_new = false; s->r.starts = PLAN_STARTS_MAX - 1)
 ARRANGE(old_up, SET(s->w.old.id, "old"); s->w.old.state = STATE_RUNNING)
 ARRANGE(new_down, s->w.new.state = STATE_EXITED; s->w.new.exit_code = 1; s->m.counted = true)
 ARRANGE(verdict_pending, s->m.verdict = VERDICT_PENDING)
 ARRANGE(verdict_bad, s->m.verdict = VERDICT_BAD)
 ARRANGE(new_policy_no, SET(s->w.new.policy, "no"))
 ARRANGE(old_not_kept, s->w.old = old_one(SLOT_PREV, STATE_EXITED, "no");
-	SET(s->w.kept, "image-older"))
+	SET(s->w.previous_image, "image-older"))
 ARRANGE(tag_behind, SET(s->w.tag, "image-old"))
 ARRANGE(old_still_here, s->w.old = old_one(SLOT_PREV, STATE_EXITED, "no");
-	SET(s->w.kept, "image-old"))
+	SET(s->w.previous_image, "image-old"))
 ARRANGE(older_here, s->w.older_present = true)
-ARRANGE(no_way_back, s->w.obstacle.id[0] = '\0'; s->w.old.id[0] = '\0';
+ARRANGE(no_way_back, s->w.blocker.id[0] = '\0'; s->w.old.id[0] = '\0';
 	s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "no"))
 ARRANGE(new_not_parked, s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "always"))
 ARRANGE(new_up, s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "no"))
-ARRANGE(old_policy_no, s->w.obstacle.id[0] = '\0'; SET(s->w.old.policy, "no"))
-ARRANGE(old_down, s->w.obstacle.id[0] = '\0'; s->w.old.state = STATE_EXITED;
-	s->m.party[0].started_old = false)
+ARRANGE(old_policy_no, s->w.blocker.id[0] = '\0'; SET(s->w.old.policy, "no"))
+ARRANGE(old_down, s->w.blocker.id[0] = '\0'; s->w.old.state = STATE_EXITED;
+	s->m.member[0].started_old = false)
 ARRANGE(new_here, s->w.new = new_one(SLOT_MAIN, STATE_EXITED, "no"))
 ARRANGE(old_without_name, s->w.old.slot = SLOT_PREV)
 ARRANGE(old_up_beside_another, another(s); s->w.old.slot = SLOT_PREV;
 	s->w.old.state = STATE_RUNNING)
 ARRANGE(old_beside_another, another(s); s->w.old.slot = SLOT_PREV; s->w.old.state = STATE_EXITED)
-ARRANGE(old_without_place, s->w.old.slot = SLOT_PREV; obstacle(s))
+ARRANGE(old_without_place, s->w.old.slot = SLOT_PREV; blocker(s))
 ARRANGE(target_image_here, SET(s->w.image, "image-new"))
 
 /* In the order of plan.c's table. */
@@ -148,7 +148,7 @@ static const struct {
 } rows[] = {
 	{PHASE_IDLE, nothing_broken, ACT_NOTHING},
 
-	{PHASE_PREPARE, obstacle, ACT_REFUSE},
+	{PHASE_PREPARE, blocker, ACT_REFUSE},
 	{PHASE_PREPARE, torso, ACT_DROP_TARGET},
 	{PHASE_PREPARE, fetch_not_written, ACT_DECIDE_FETCH},
 	{PHASE_PREPARE, not_fetched, ACT_FETCH},
@@ -160,7 +160,7 @@ static const struct {
 	{PHASE_PREPARE, tag_ahead, ACT_RESTORE_TAG},
 	{PHASE_PREPARE, nothing_broken, ACT_DECIDE_TRIAL},
 
-	{PHASE_TRIAL, obstacle, ACT_DECIDE_REVERT},
+	{PHASE_TRIAL, blocker, ACT_DECIDE_REVERT},
 	{PHASE_TRIAL, no_new, ACT_DECIDE_REVERT},
 	{PHASE_TRIAL, old_not_parked, ACT_PARK_OLD},
 	{PHASE_TRIAL, old_crash_loops, ACT_STOP_OLD},
@@ -208,7 +208,7 @@ static void add_followers(struct scene *s)
 		s->w.followers[i] = (struct pair){s->w.old, s->w.new};
 		SET(s->r.followers[i].policy, s->r.policy);
 		s->r.followers[i].serving = s->r.serving;
-		s->m.party[i + 1] = s->m.party[0];
+		s->m.member[i + 1] = s->m.member[0];
 	}
 }
 
@@ -259,21 +259,21 @@ static void test_followers(void **state)
 		s = broken;
 		step = plan_next(&s.r, &s.w, &s.h, &s.m);
 		assert_int_equal(step.action, rows[i].action);
-		assert_int_equal(step.party, table[i].whom == EACH_BACK ? 2 : 0);
+		assert_int_equal(step.member, table[i].whom == EACH_BACK ? 2 : 0);
 		if (table[i].whom == ONE)
 			continue;
 		/* Only the second follower: it is its turn, and nobody else's. */
 		s = done;
 		s.w.followers[1] = broken.w.followers[1];
-		s.m.party[2] = broken.m.party[2];
+		s.m.member[2] = broken.m.member[2];
 		step = plan_next(&s.r, &s.w, &s.h, &s.m);
-		if (step.action != rows[i].action || step.party != 2)
-			fail_msg("%s: unless %s: '%s' of party %zu", phase_name(rows[i].phase),
-				 table[i].unless, action_name(step.action), step.party);
+		if (step.action != rows[i].action || step.member != 2)
+			fail_msg("%s: unless %s: '%s' of member %zu", phase_name(rows[i].phase),
+				 table[i].unless, action_name(step.action), step.member);
 		/* Somebody took it away: no longer our business. */
 		s.w.followers[1] = (struct pair){0};
 		step = plan_next(&s.r, &s.w, &s.h, &s.m);
-		assert_int_equal(step.party, 0);
+		assert_int_equal(step.member, 0);
 		assert_int_not_equal(step.action, rows[i].action);
 	}
 }
@@ -306,10 +306,10 @@ ARRANGE(torso_in_use, torso(s); s->m.drop_tried = true)
 ARRANGE(pull_cut_in_other_boot, not_fetched(s); SET(s->r.boot_id, "boot before"))
 ARRANGE(synced_and_removed, not_fetched(s); s->r.synced = true)
 ARRANGE(first_ever, s->w.old = (struct container_view){0}; s->r.old_id[0] = '\0';
-	s->m.party[0].made_of[0] = '\0'; s->r.serving = false)
+	s->m.member[0].created_from[0] = '\0'; s->r.serving = false)
 ARRANGE(first_ever_tagged, first_ever(s); tag_ahead(s))
-ARRANGE(next_is_of_another, SET(s->m.party[0].made_of, "older"))
-ARRANGE(next_is_of_none, s->m.party[0].made_of[0] = '\0')
+ARRANGE(next_is_of_another, SET(s->m.member[0].created_from, "older"))
+ARRANGE(next_is_of_none, s->m.member[0].created_from[0] = '\0')
 ARRANGE(next_is_of_a_stopped_one, s->w.old.state = STATE_EXITED)
 ARRANGE(paused, s->w.new.id[0] = '\0'; s->w.old.state = STATE_PAUSED)
 ARRANGE(old_was_removed, s->w.old = (struct container_view){0})
@@ -317,7 +317,7 @@ ARRANGE(tag_of_others, tag_ahead(s); s->r.target.brought = false)
 ARRANGE(same_image, tag_ahead(s); SET(s->w.old.image, "image-new"))
 ARRANGE(third_start_counted, starts_used_up(s); s->m.counted = true)
 ARRANGE(third_start_runs, s->r.starts = PLAN_STARTS_MAX; verdict_pending(s))
-ARRANGE(ran_and_fell, new_down(s); s->m.counted = false; s->m.party[0].started_new = true;
+ARRANGE(ran_and_fell, new_down(s); s->m.counted = false; s->m.member[0].started_new = true;
 	verdict_pending(s))
 ARRANGE(new_paused, s->w.new.state = STATE_PAUSED; verdict_pending(s))
 ARRANGE(one_shot, s->w.new.state = STATE_EXITED; SET(s->r.policy, "on-failure:3");
@@ -329,7 +329,7 @@ ARRANGE(same_image_in_commit, old_not_kept(s); SET(s->w.old.image, "image-new"))
 ARRANGE(first_ever_failed, first_ever(s); new_here(s))
 ARRANGE(both_are_gone, s->w.old.id[0] = '\0')
 ARRANGE(did_not_serve, old_down(s); s->r.serving = false)
-ARRANGE(old_fell_again, old_down(s); s->m.party[0].started_old = true)
+ARRANGE(old_fell_again, old_down(s); s->m.member[0].started_old = true)
 ARRANGE(old_renamed_beside_another, another(s); s->w.old.slot = SLOT_OTHER)
 ARRANGE(old_renamed_and_parked, old_renamed_beside_another(s); SET(s->w.old.policy, "no"))
 ARRANGE(old_gone_beside_another, another(s); tag_ahead(s); s->w.old = (struct container_view){0};
@@ -339,7 +339,7 @@ ARRANGE(new_beside_another, another(s); s->w.old = (struct container_view){0};
 ARRANGE(doubted, not_fetched(s); s->r.boot_id[0] = '\0')
 ARRANGE(doubted_here, torso(s); s->r.boot_id[0] = '\0')
 ARRANGE(doubted_vouched, doubted_here(s); s->m.fetched = true)
-ARRANGE(doubted_unvouched, doubted_vouched(s); s->m.unvouched = true)
+ARRANGE(doubted_unvouched, doubted_vouched(s); s->m.untrusted = true)
 ARRANGE(doubted_dropped, doubted(s); s->m.drop_tried = s->m.dropped = true)
 ARRANGE(unreadable, s->w.image[0] = '\0'; s->w.broken = true)
 ARRANGE(unreadable_dropped, unreadable(s); s->m.drop_tried = s->m.dropped = true)
@@ -427,11 +427,11 @@ static void test_decide_on_the_way(void **state)
 	plan_decide(&s.r, &s.m, ACT_DECIDE_FETCH, &s.w);
 	assert_false(s.r.synced);
 	assert_string_equal(s.r.boot_id, "boot");
-	s.m.fetched = s.m.unvouched = true;
+	s.m.fetched = s.m.untrusted = true;
 	plan_decide(&s.r, &s.m, ACT_DECIDE_SYNCED, &s.w);
 	assert_true(s.r.synced && s.r.phase == PHASE_PREPARE);
 	assert_string_equal(s.r.boot_id, "");
-	s.m.unvouched = false;
+	s.m.untrusted = false;
 	plan_decide(&s.r, &s.m, ACT_DECIDE_SYNCED, &s.w);
 	assert_string_equal(s.r.boot_id, "boot");
 	/* Something may lie about, until all of it is dropped. */
@@ -504,7 +504,7 @@ static void test_decide_revert(void **state)
 		bool new_is_gone;
 		enum verdict verdict;
 		const char *said, *reason;
-		bool blame;
+		bool reject_target;
 	} reverts[] = {
 		{true, VERDICT_PENDING, "", "somebody removed the new container", false},
 		{false, VERDICT_BAD, "it exited with status 3", "it exited with status 3", true},
@@ -524,7 +524,7 @@ static void test_decide_revert(void **state)
 		plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
 		assert_int_equal(s.r.phase, PHASE_REVERT);
 		assert_string_equal(s.r.reason, reverts[i].reason);
-		assert_int_equal(s.r.blame, reverts[i].blame);
+		assert_int_equal(s.r.reject_target, reverts[i].reject_target);
 		s.w.old.finished_ns = 1000000;
 		s.w.old.started_ns = 8000000;
 		SET(s.r.current.digest.text, OTHER);
@@ -533,9 +533,9 @@ static void test_decide_revert(void **state)
 		assert_string_equal(s.r.current.digest.text, OTHER);
 		assert_false(digest_is_set(&s.r.previous.digest));
 		assert_string_equal(s.r.last_error, reverts[i].reason);
-		assert_int_equal(s.r.n_rejected, reverts[i].blame);
+		assert_int_equal(s.r.n_rejected, reverts[i].reject_target);
 		assert_int_equal(record_rejected(&s.r, &s.r.target.digest) != NULL,
-				 reverts[i].blame);
+				 reverts[i].reject_target);
 		assert_int_equal(s.r.downtime_ms, 7);
 	}
 }
@@ -546,7 +546,7 @@ static void test_decide_revert_for_the_store(void **state)
 	static const struct {
 		const char *pulled_in, *said;
 		int exit_code;
-		bool blame;
+		bool reject_target;
 	} reverts[] = {
 		{"boot", "layer does not exist", 0, false},
 		{"boot before", "layer does not exist", 0, false},
@@ -570,14 +570,14 @@ static void test_decide_revert_for_the_store(void **state)
 		SET(s.m.reason, reverts[i].said);
 		SET(s.r.boot_id, reverts[i].pulled_in);
 		plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
-		assert_int_equal(s.r.blame, reverts[i].blame);
+		assert_int_equal(s.r.reject_target, reverts[i].reject_target);
 		/* It goes, whoever brought it, so that the next try pulls it. */
-		assert_int_equal(s.r.target.brought, !reverts[i].blame);
-		assert_int_equal(s.r.damage.tries, !reverts[i].blame);
+		assert_int_equal(s.r.target.brought, !reverts[i].reject_target);
+		assert_int_equal(s.r.damage.tries, !reverts[i].reject_target);
 		plan_decide(&s.r, &s.m, ACT_DECIDE_IDLE, &s.w);
-		assert_int_equal(s.r.n_rejected, reverts[i].blame);
+		assert_int_equal(s.r.n_rejected, reverts[i].reject_target);
 		assert_int_equal(strncmp(s.r.last_error, "engine-store-damaged: ", 22) == 0,
-				 !reverts[i].blame);
+				 !reverts[i].reject_target);
 	}
 }
 
@@ -602,7 +602,7 @@ static void test_decide_idle_for_the_store(void **state)
 		struct scene s;
 
 		all_done(&s, PHASE_REVERT);
-		s.r.blame = true;
+		s.r.reject_target = true;
 		s.r.serving = olds[i].serving;
 		s.w.old.state = STATE_EXITED;
 		s.w.old.exit_code = olds[i].exit_code;
@@ -626,7 +626,7 @@ static void test_decide_revert_of_what_cannot_be_seen(void **state)
 	s.m.damaged = true;
 	SET(s.m.reason, "layer does not exist");
 	plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
-	assert_true(s.r.phase == PHASE_REVERT && !s.r.blame && s.r.damage.tries == 1);
+	assert_true(s.r.phase == PHASE_REVERT && !s.r.reject_target && s.r.damage.tries == 1);
 	assert_string_equal(s.r.reason, "engine-store-damaged: layer does not exist");
 }
 
@@ -645,7 +645,7 @@ static void test_made_anew_it_stays(void **state)
 	s.m.verdict = VERDICT_BAD;
 	SET(s.m.reason, "it exited with status 1");
 	plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
-	assert_true(s.r.phase == PHASE_COMMIT && !s.r.blame);
+	assert_true(s.r.phase == PHASE_COMMIT && !s.r.reject_target);
 	plan_decide(&s.r, &s.m, ACT_DECIDE_IDLE, &s.w);
 	assert_true(s.r.current.brought && s.r.n_rejected == 0);
 	assert_string_equal(s.r.previous.digest.text, "sha256:previous");
@@ -658,7 +658,7 @@ static void test_made_anew_it_stays(void **state)
 	s.m.verdict = VERDICT_BAD;
 	SET(s.m.reason, "layer does not exist");
 	plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
-	assert_true(s.r.phase == PHASE_REVERT && !s.r.blame);
+	assert_true(s.r.phase == PHASE_REVERT && !s.r.reject_target);
 }
 
 /* Clocks jump; and what never ran was never down. */
@@ -694,13 +694,13 @@ static void test_begin(void **state)
 	(void)state;
 	all_done(&s, PHASE_REVERT);
 	SET(s.r.reason, "why");
-	s.r.blame = true;
+	s.r.reject_target = true;
 	record_reject(&s.r, &s.r.target, "bad");
 	plan_begin(&s.r, &target, "this boot");
 	assert_int_equal(s.r.phase, PHASE_PREPARE);
 	assert_memory_equal(&s.r.target, &target, sizeof(target));
 	assert_string_equal(s.r.boot_id, "this boot");
-	assert_false(s.r.synced || s.r.serving || s.r.blame || s.r.starts);
+	assert_false(s.r.synced || s.r.serving || s.r.reject_target || s.r.starts);
 	assert_false(s.r.old_id[0] || s.r.new_id[0] || s.r.policy[0] || s.r.reason[0]);
 	assert_int_equal(s.r.n_rejected, 1); /* what failed stays known */
 }
@@ -750,9 +750,9 @@ static void test_recover(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(worlds); i++) {
-		const struct container_view slots[SLOTS] = {view_of(worlds[i].main, SLOT_MAIN),
-							    view_of(worlds[i].next, SLOT_NEXT),
-							    view_of(worlds[i].prev, SLOT_PREV)};
+		const struct container_view slots[SLOT_MAX] = {view_of(worlds[i].main, SLOT_MAIN),
+							       view_of(worlds[i].next, SLOT_NEXT),
+							       view_of(worlds[i].prev, SLOT_PREV)};
 		struct scene s = {0};
 
 		record_init(&s.r);
@@ -762,9 +762,9 @@ static void test_recover(void **state)
 		assert_string_equal(s.r.new_id, worlds[i].new_id);
 		assert_string_equal(s.r.policy, worlds[i].policy);
 		assert_int_equal(s.r.serving, worlds[i].serving);
-		assert_false(s.r.blame || s.r.target.brought);
+		assert_false(s.r.reject_target || s.r.target.brought);
 		assert_string_equal(s.r.target.digest.text, worlds[i].new_id[0] ? TARGET : "");
-		for (enum slot slot = SLOT_MAIN; slot < SLOTS; slot++) {
+		for (enum slot slot = SLOT_MAIN; slot < SLOT_MAX; slot++) {
 			if (s.r.old_id[0] && streq(slots[slot].id, s.r.old_id))
 				s.w.old = slots[slot];
 			if (s.r.new_id[0] && streq(slots[slot].id, s.r.new_id))

@@ -108,7 +108,7 @@ static void fill(struct record *r, enum phase phase)
 	r->target.manifest = DIGEST("0006");
 	r->target.brought = true;
 	memset(r->target.image, 'i', sizeof(r->target.image) - 1);
-	r->rollback = r->synced = r->serving = r->blame = true;
+	r->rollback = r->synced = r->serving = r->reject_target = true;
 	memset(r->boot_id, 'b', sizeof(r->boot_id) - 1);
 	memset(r->old_id, 'o', sizeof(r->old_id) - 1);
 	memset(r->new_id, 'n', sizeof(r->new_id) - 1);

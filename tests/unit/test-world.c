@@ -363,7 +363,7 @@ static int look(enum phase phase, const char *reference, struct world *ret)
 {
 	struct record r = record;
 	struct ref ref = {0};
-	struct sight s = {.name = "ab", .ref = &ref};
+	struct context s = {.name = "ab", .ref = &ref};
 	struct error e = {0};
 	const char *why;
 	int q;
@@ -453,7 +453,7 @@ static void test_who_is_who(void **state)
 				0);
 			got[0] = slot_of(&w.old);
 			got[1] = slot_of(&w.new);
-			got[2] = slot_of(&w.obstacle);
+			got[2] = slot_of(&w.blocker);
 			if (!streq(got, rows[i].expected))
 				fail_msg("%s in %c: %s instead of %s", rows[i].names, *p, got,
 					 rows[i].expected);
@@ -500,7 +500,7 @@ static void test_images(void **state)
 		assert_int_equal(look(rows[i].phase, rows[i].reference, &w), 0);
 		assert_string_equal(w.image, rows[i].image);
 		assert_string_equal(w.tag, rows[i].tag);
-		assert_string_equal(w.kept, rows[i].kept);
+		assert_string_equal(w.previous_image, rows[i].kept);
 		assert_int_equal(w.older_present, rows[i].older);
 		assert_int_equal(engine.asked, rows[i].asked);
 	}
@@ -561,10 +561,10 @@ static void test_engine_fails(void **state)
 
 static void test_slot_names(void **state)
 {
-	static const char *const names[SLOTS] = {"a.b", "a.b.next", "a.b.prev"};
+	static const char *const names[SLOT_MAX] = {"a.b", "a.b.next", "a.b.prev"};
 
 	(void)state;
-	for (enum slot s = SLOT_MAIN; s < SLOTS; s++) {
+	for (enum slot s = SLOT_MAIN; s < SLOT_MAX; s++) {
 		_cleanup_free_ char *name = world_slot_name("a.b", s);
 
 		assert_string_equal(name, names[s]);
@@ -578,7 +578,7 @@ static void test_parts(void **state)
 	struct record r = record;
 	struct error e = {0};
 	struct ref ref = {0};
-	struct sight s = {.name = "ab", .ref = &ref};
+	struct context s = {.name = "ab", .ref = &ref};
 	struct world w = {.image = "kept", .old = {.id = "kept"}};
 	const char *why;
 

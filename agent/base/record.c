@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: MIT */
+#include "record.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+
+#include "json.h"
+
+#define RECORD_VERSION	1
+#define RECORD_FILE_MAX ((size_t)64 * 1024)
+
+static const char phase_names[][8] = {
+	[PHASE_IDLE] = "idle",	   [PHASE_PREPARE] = "prepare", [PHASE_TRIAL] = "trial",
+	[PHASE_COMMIT] = "commit", [PHASE_REVERT] = "revert",
+};
+
+const char *phase_name(enum phase phase)
+{
+	return phase_names[phase];
+}
+
+void record_init(struct record *r)
+{
+	*r = (struct record){.phase = PHASE_IDLE, .downtime_ms = -1};
+}
+
+static json_t *string_or_null(const char *s)
+{
+	return s[0] ? json_string(s) : json_null();
+}
+
+static json_t *release_to_json(const struct release *r)
+{
+	if (!digest_is_set(&r->digest))
+		return json_null();
+	return json_pack("{s:s, s:o, s:o, s:b, s:o}", "digest", r->digest.text, "manifest",
+			 string_or_null(r->manifest.text), "image", string_or_null(r->image),
+			 "brought", r->brought, "pulled", string_or_null(r->pulled.text));
+}
+
+static json_t *rejected_to_json(const struct record *r)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < r->n_rejected; i++) {
+		const struct rejected *x = &r->rejected[i];
+
+		json_t *entry = json_pack("{s:s, s:o, s:s}", "digest", x->digest.text, "manifest",
+					  string_or_null(x->manifest.text), "reason", x->reason);
+
+		if (json_array_append_new(list, entry) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+static json_t *followers_to_json(const struct record *r)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < r->n_followers; i++) {
+		const struct follower *f = &r->followers[i];
+		json_t *entry =
+			json_pack("{s:s, s:o, s:o, s:o, s:b}", "name", f->name, "old_id",
+				  string_or_null(f->old_id), "new_id", string_or_null(f->new_id),
+				  "policy", string_or_null(f->policy), "serving", f->serving);
+
+		if (json_array_append_new(list, entry) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	}
+	return list;
+}
+
+static json_t *damage_to_json(const struct damage *d)
+{
+	if (!digest_is_set(&d->digest))
+		return json_null();
+	return json_pack("{s:s, s:s, s:i}", "digest", d->digest.text, "boot_id", d->boot_id,
+			 "tries", (int)d->tries);
+}
+
+/* NULL when a text is not UTF-8: what could not be read back must not be written. */
+static json_t *record_to_json(const struct record *r)
+{
+	json_t *j = json_pack(
+		"{s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:I}", "version", RECORD_VERSION, "phase",
+		phase_name(r->phase), "current", release_to_json(&r->current), "previous",
+		release_to_json(&r->previous), "rejected", rejected_to_json(r), "damage",
+		damage_to_json(&r->damage), "held", r->held, "last_error",
+		string_or_null(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms);
+	json_t *u;
+
+	/* What not everybody uses, and earlier versions did not know. */
+	if (r->rollout_sequence > 0)
+		json_object_set_new(j, "rollout_sequence",
+				    json_integer((json_int_t)r->rollout_sequence));
+	if (digest_is_set(&r->seen))
+		json_object_set_new(j, "seen",
+				    json_pack("{s:s, s:I}", "digest", r->seen.text, "at",
+					      (json_int_t)r->seen_s));
+	if (r->phase == PHASE_IDLE)
+		return j;
+	u = json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:b, s:o, s:i, s:b, s:o}", "target",
+		      release_to_json(&r->target), "rollback", r->rollback, "synced", r->synced,
+		      "boot_id", string_or_null(r->boot_id), "old_id", string_or_null(r->old_id),
+		      "new_id", string_or_null(r->new_id), "policy", string_or_null(r->policy),
+		      "serving", r->serving, "followers", followers_to_json(r), "starts",
+		      (int)r->starts, "blame", r->reject_target, "reason",
+		      string_or_null(r->reason));
+	if (json_object_set_new(j, "update", u) < 0) {
+		json_decref(j);
+		return NULL;
+	}
+	return j;
+}
+
+/* Reading takes nothing on trust: a record that is not exactly of our making is no record. */
+struct reader {
+	const char *fault; /* the first key that was not as it must be */
+};
+
+static void read_text(struct reader *rd, const json_t *o, const char *key, char *ret, size_t size)
+{
+	const json_t *v = json_object_get(o, key);
+
+	if (json_is_null(v))
+		ret[0] = '\0';
+	else if (!json_is_string(v) || json_string_length(v) >= size)
+		rd->fault = rd->fault ? rd->fault : key;
+	else
+		memcpy(ret, json_string_value(v), json_string_length(v) + 1);
+}
+
+static bool read_bool(struct reader *rd, const json_t *o, const char *key)
+{
+	const json_t *v = json_object_get(o, key);
+
+	if (!json_is_boolean(v))
+		rd->fault = rd->fault ? rd->fault : key;
+	return json_is_true(v);
+}
+
+/* Not in the records of earlier versions. */
+static bool read_flag(struct reader *rd, const json_t *o, const char *key)
+{
+	return json_object_get(o, key) ? read_bool(rd, o, key) : false;
+}
+
+static json_int_t read_int(struct reader *rd, const json_t *o, const char *key)
+{
+	const json_t *v = json_object_get(o, key);
+
+	if (!json_is_integer(v))
+		rd->fault = rd->fault ? rd->fault : key;
+	return json_integer_value(v);
+}
+
+static void read_digest(struct reader *rd, const json_t *o, const char *key, bool needed,
+			struct digest *ret)
+{
+	const json_t *v = json_object_get(o, key);
+
+	if (json_is_null(v) && !needed)
+		return;
+	if (!json_is_string(v) || digest_parse(json_string_value(v), ret) < 0)
+		rd->fault = rd->fault ? rd->fault : key;
+}
+
+static void read_release(struct reader *rd, const json_t *o, const char *key, bool needed,
+			 struct release *ret)
+{
+	const json_t *v = json_object_get(o, key);
+
+	if (json_is_null(v) && !needed)
+		return;
+	if (!json_is_object(v)) {
+		rd->fault = rd->fault ? rd->fault : key;
+		return;
+	}
+	read_digest(rd, v, "digest", true, &ret->digest);
+	read_digest(rd, v, "manifest", false, &ret->manifest);
+	read_text(rd, v, "image", ret->image, sizeof(ret->image));
+	ret->brought = read_bool(rd, v, "brought");
+	read_digest(rd, v, "pulled", false, &ret->pulled);
+}
+
+static void read_rejected(struct reader *rd, const json_t *o, struct record *ret)
+{
+	const json_t *list = json_object_get(o, "rejected"), *v;
+	size_t i;
+
+	if (!json_is_array(list) || json_array_size(list) > RECORD_REJECTED_MAX) {
+		rd->fault = rd->fault ? rd->fault : "rejected";
+		return;
+	}
+	json_array_foreach (list, i, v) {
+		struct rejected *x = &ret->rejected[ret->n_rejected++];
+
+		read_digest(rd, v, "digest", true, &x->digest);
+		read_digest(rd, v, "manifest", false, &x->manifest);
+		read_text(rd, v, "reason", x->reason, sizeof(x->reason));
+	}
+}
+
+/* Not in the records of earlier versions. */
+static void read_damage(struct reader *rd, const json_t *o, struct damage *ret)
+{
+	const json_t *v = json_object_get(o, "damage");
+	json_int_t tries;
+
+	if (!v || json_is_null(v))
+		return;
+	read_digest(rd, v, "digest", true, &ret->digest);
+	read_text(rd, v, "boot_id", ret->boot_id, sizeof(ret->boot_id));
+	tries = read_int(rd, v, "tries");
+	if (tries < 0 || tries > 1000)
+		rd->fault = rd->fault ? rd->fault : "tries";
+	else
+		ret->tries = (unsigned int)tries;
+}
+
+static void read_phase(struct reader *rd, const json_t *o, enum phase *ret)
+{
+	const char *name = json_get_string(o, "phase");
+
+	for (size_t i = 0; name && i < ARRAY_SIZE(phase_names); i++) {
+		if (streq(name, phase_names[i])) {
+			*ret = (enum phase)i;
+			return;
+		}
+	}
+	rd->fault = rd->fault ? rd->fault : "phase";
+}
+
+static void read_followers(struct reader *rd, const json_t *u, struct record *ret)
+{
+	const json_t *list = json_object_get(u, "followers"), *v;
+	size_t i;
+
+	if (!json_is_array(list) || json_array_size(list) > FOLLOWERS_MAX) {
+		rd->fault = rd->fault ? rd->fault : "followers";
+		return;
+	}
+	json_array_foreach (list, i, v) {
+		struct follower *f = &ret->followers[ret->n_followers++];
+
+		read_text(rd, v, "name", f->name, sizeof(f->name));
+		read_text(rd, v, "old_id", f->old_id, sizeof(f->old_id));
+		read_text(rd, v, "new_id", f->new_id, sizeof(f->new_id));
+		read_text(rd, v, "policy", f->policy, sizeof(f->policy));
+		f->serving = read_bool(rd, v, "serving");
+		if (!f->name[0])
+			rd->fault = rd->fault ? rd->fault : "name";
+	}
+}
+
+static void read_update(struct reader *rd, const json_t *o, struct record *ret)
+{
+	const json_t *u = json_object_get(o, "update");
+	json_int_t starts;
+
+	if (ret->phase == PHASE_IDLE)
+		return;
+	read_release(rd, u, "target", ret->phase != PHASE_REVERT, &ret->target);
+	ret->rollback = read_flag(rd, u, "rollback");
+	ret->synced = read_bool(rd, u, "synced");
+	read_text(rd, u, "boot_id", ret->boot_id, sizeof(ret->boot_id));
+	read_text(rd, u, "old_id", ret->old_id, sizeof(ret->old_id));
+	read_text(rd, u, "new_id", ret->new_id, sizeof(ret->new_id));
+	read_text(rd, u, "policy", ret->policy, sizeof(ret->policy));
+	ret->serving = read_bool(rd, u, "serving");
+	read_followers(rd, u, ret);
+	starts = read_int(rd, u, "starts");
+	ret->reject_target = read_bool(rd, u, "blame");
+	read_text(rd, u, "reason", ret->reason, sizeof(ret->reason));
+	if (starts < 0 || starts > 1000)
+		rd->fault = rd->fault ? rd->fault : "starts";
+	else
+		ret->starts = (unsigned int)starts;
+}
+
+static void read_rollout(struct reader *rd, const json_t *o, struct record *ret)
+{
+	const json_t *seen = json_object_get(o, "seen");
+	json_int_t sequence = 0, at = 0;
+
+	if (json_object_get(o, "rollout_sequence"))
+		sequence = read_int(rd, o, "rollout_sequence");
+	if (seen) {
+		read_digest(rd, seen, "digest", true, &ret->seen);
+		at = read_int(rd, seen, "at");
+	}
+	if (sequence < 0 || at < 0)
+		rd->fault = rd->fault ? rd->fault : sequence < 0 ? "rollout_sequence" : "at";
+	ret->rollout_sequence = (uint64_t)sequence;
+	ret->seen_s = at;
+}
+
+static int parse(const char *text, size_t len, struct record *ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *j = NULL;
+	struct reader rd = {0};
+	int r = json_parse(text, len, "record", &j, ret_error);
+
+	if (r < 0)
+		return r;
+	if (json_integer_value(json_object_get(j, "version")) != RECORD_VERSION)
+		return error_set(ret_error, -EBADMSG, "record: not of version %d", RECORD_VERSION);
+	read_phase(&rd, j, &ret->phase);
+	read_release(&rd, j, "current", false, &ret->current);
+	read_release(&rd, j, "previous", false, &ret->previous);
+	read_rejected(&rd, j, ret);
+	read_damage(&rd, j, &ret->damage);
+	ret->held = read_flag(&rd, j, "held");
+	read_text(&rd, j, "last_error", ret->last_error, sizeof(ret->last_error));
+	ret->downtime_ms = read_int(&rd, j, "downtime_ms");
+	read_rollout(&rd, j, ret);
+	read_update(&rd, j, ret);
+	if (rd.fault)
+		return error_set(ret_error, -EBADMSG,
+				 "record: '%s' is missing or not as it must be", rd.fault);
+	return 0;
+}
+
+int record_read(int state_dir, const char *name, struct record *ret, struct error *ret_error)
+{
+	_cleanup_free_ char *file = xasprintf("%s.json", name);
+	_cleanup_free_ char *text = NULL;
+	struct record fresh;
+	size_t len = 0;
+	int r = read_file_at(state_dir, file, RECORD_FILE_MAX, &text, &len);
+
+	/* Only what was read and is no record is broken; want of memory or of files passes. */
+	if (r < 0 && r != -EFBIG && r != -EISDIR && r != -EINVAL)
+		return error_set(ret_error, r, "%s: %s", file, strerror(-r));
+	record_init(&fresh);
+	if (r < 0)
+		(void)error_set(ret_error, r, "record: %s", strerror(-r));
+	else
+		r = parse(text, len, &fresh, ret_error);
+	if (r < 0)
+		return ret_error->code = -EBADMSG;
+	*ret = fresh;
+	return 0;
+}
+
+int record_load(int state_dir, const char *name, struct record *ret, struct error *ret_error)
+{
+	_cleanup_free_ char *file = xasprintf("%s.json", name);
+	_cleanup_free_ char *aside = xasprintf("%s.json.broken", name);
+	int r = record_read(state_dir, name, ret, ret_error);
+
+	if (r != -EBADMSG)
+		return r;
+	if (renameat(state_dir, file, state_dir, aside) < 0)
+		return error_set(ret_error, -errno, "%s: cannot set it aside: %s", file,
+				 strerror(errno));
+	return error_prefix(ret_error, "%s set aside", aside);
+}
+
+int record_save(int state_dir, const char *name, const struct record *r, struct error *ret_error)
+{
+	_cleanup_free_ char *file = xasprintf("%s.json", name);
+	_cleanup_json_ json_t *j = record_to_json(r);
+	_cleanup_free_ char *text = json_dumps(j, JSON_INDENT(1));
+	_cleanup_free_ char *lines = NULL;
+	int q;
+
+	if (!text)
+		return error_set(ret_error, -EINVAL, "%s: a text in it is not UTF-8, or no memory",
+				 file);
+	lines = xasprintf("%s\n", text);
+	q = write_file_atomic_at(state_dir, file, lines, strlen(lines));
+	return q < 0 ? error_set(ret_error, q, "%s: cannot write: %s", file, strerror(-q)) : 0;
+}
+
+void record_damage(struct record *r, const char *boot_id)
+{
+	struct damage *d = &r->damage;
+
+	if (!digest_eq(&d->digest, &r->target.digest) || !streq(d->boot_id, boot_id))
+		d->tries = 0;
+	d->digest = r->target.digest;
+	copy_text(d->boot_id, sizeof(d->boot_id), boot_id);
+	d->tries++;
+}
+
+bool record_is_hopeless(const struct record *r, const struct digest *d, const char *boot_id)
+{
+	return digest_eq(&r->damage.digest, d) && r->damage.tries >= RECORD_DAMAGE_MAX &&
+	       streq(r->damage.boot_id, boot_id);
+}
+
+const struct rejected *record_rejected(const struct record *r, const struct digest *d)
+{
+	for (size_t i = 0; i < r->n_rejected; i++) {
+		if (digest_eq(&r->rejected[i].digest, d) || digest_eq(&r->rejected[i].manifest, d))
+			return &r->rejected[i];
+	}
+	return NULL;
+}
+
+static void forget_at(struct record *r, size_t i)
+{
+	memmove(&r->rejected[i], &r->rejected[i + 1],
+		(r->n_rejected - i - 1) * sizeof(r->rejected[0]));
+	r->n_rejected--;
+}
+
+void record_reject(struct record *r, const struct release *target, const char *reason)
+{
+	struct rejected *x;
+
+	for (size_t i = r->n_rejected; i-- > 0;) {
+		if (digest_eq(&r->rejected[i].digest, &target->digest))
+			forget_at(r, i);
+	}
+	if (r->n_rejected == RECORD_REJECTED_MAX)
+		forget_at(r, 0);
+	x = &r->rejected[r->n_rejected++];
+	*x = (struct rejected){.digest = target->digest, .manifest = target->manifest};
+	copy_text(x->reason, sizeof(x->reason), reason);
+}

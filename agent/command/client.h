@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* client: the other end of bus.c. Keeps what pulletd shows of its containers, gives it orders, and tells
+ * what happens, one event after the other. Only this module of the command sees D-Bus. */
+#pragma once
+
+#include "error.h"
+#include "operation.h"
+#include "status.h"
+
+#define CLIENT_FOREVER UINT64_MAX
+
+struct client;
+
+enum client_event_kind {
+	CLIENT_NOTHING,	 /* until then nothing happened */
+	CLIENT_CHANGED,	 /* properties of a container */
+	CLIENT_LISTED,	 /* containers came or went: the configuration was read again */
+	CLIENT_ACCEPTED, /* the order for a container; what ends from now on may be it */
+	CLIENT_REFUSED,	 /* the order; error says why: -EACCES, -EBUSY, -EHOSTDOWN, ... */
+	CLIENT_FINISHED, /* a pass over a container */
+	CLIENT_GONE,	 /* pulletd */
+	CLIENT_BACK,
+	CLIENT_INTERRUPTED, /* by SIGINT or SIGTERM */
+	CLIENT_LOST,	    /* the bus itself */
+};
+
+struct client_event {
+	enum client_event_kind kind;
+	char *name;	 /* of the container */
+	char *operation; /* CLIENT_FINISHED */
+	json_t *result;	 /* CLIENT_FINISHED: the contract's object */
+	struct error error;
+};
+
+/* Only the bus must be there; whether pulletd is: client_is_up(). */
+int client_open(struct client **ret, struct error *ret_error) warn_unused;
+void client_close(struct client *c);
+
+bool client_is_up(const struct client *c);
+/* Empty while it is down. Valid until the next client_next(). */
+const struct status_list *client_list(const struct client *c);
+
+/* Sends it; the answer is an event. */
+int client_request(struct client *c, const char *name, enum operation operation,
+		   struct error *ret_error) warn_unused;
+
+/* Waits until an event, or until_ms of now_ms(). Valid until the next call. From the first call on SIGINT
+ * and SIGTERM are events, too. */
+const struct client_event *client_next(struct client *c, uint64_t until_ms);

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: MIT */
+/* What is ordered of pulletd: sent, followed to its end, told. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "client.h"
+#include "command.h"
+#include "log.h"
+#include "progress.h"
+#include "result.h"
+#include "terminal.h"
+
+#define COME_BACK_MS \
+	((uint64_t)3 * 60 * 1000)	 /* a pass may rest for two minutes before pulletd ends */
+#define GO_AWAY_MS ((uint64_t)10 * 1000) /* after a pass was stopped by a signal */
+#define CLEAR_LINE "\r\033[K"
+
+enum job_state {
+	JOB_SENT,
+	JOB_ACCEPTED, /* what ends now is it */
+	JOB_STOPPED,  /* a signal ended it: does pulletd go away? */
+	JOB_LOST,     /* pulletd went away under it */
+	JOB_DONE,
+};
+
+struct job {
+	char *name;
+	enum job_state state;
+	char *previous; /* what a rollback leads to */
+	json_t *result;
+};
+
+struct followed {
+	const struct command_options *o;
+	struct client *client;
+	enum operation operation;
+	struct job *jobs;
+	size_t n_jobs;
+	struct terminal terminal; /* of standard error */
+	struct progress progress;
+	char *shown; /* container and phase that were told last */
+	uint64_t until_ms;
+	bool bad;
+};
+
+static void clear_line(const struct followed *f)
+{
+	if (f->terminal.live)
+		fputs(CLEAR_LINE, stderr);
+}
+
+static struct job *find_job(const struct followed *f, const char *name)
+{
+	for (size_t i = 0; name && i < f->n_jobs; i++) {
+		if (streq(f->jobs[i].name, name))
+			return &f->jobs[i];
+	}
+	return NULL;
+}
+
+static bool all_done(const struct followed *f)
+{
+	for (size_t i = 0; i < f->n_jobs; i++) {
+		if (f->jobs[i].state != JOB_DONE)
+			return false;
+	}
+	return true;
+}
+
+static void end_job(struct followed *f, struct job *job, bool bad)
+{
+	job->state = JOB_DONE;
+	f->bad |= bad;
+}
+
+static enum tint tint_of(const json_t *result)
+{
+	const char *what = json_get_string(result, "result");
+
+	if (result_is_bad(result))
+		return TINT_BAD;
+	return streq(what, "deferred") ? TINT_WAIT : TINT_NONE;
+}
+
+static bool is_note(enum operation p)
+{
+	return p == OPERATION_HOLD || p == OPERATION_RELEASE || p == OPERATION_RETRY;
+}
+
+static void print_result(const struct followed *f, const json_t *result)
+{
+	struct terminal t = terminal_of(STDOUT_FILENO);
+	_cleanup_free_ char *text = NULL;
+	const char *reason = json_get_string(result, "reason");
+
+	if (f->o->json)
+		text = json_dumps(result, JSON_COMPACT);
+	/* A note is no pass over the image: what was noted is all there is to tell. */
+	else if (is_note(f->operation) && reason && !result_is_bad(result))
+		text = xasprintf("%s: %s", json_get_string(result, "container"), reason);
+	else
+		text = result_text(result);
+	if (f->o->json || is_note(f->operation))
+		printf("%s\n", text);
+	else
+		printf("%s%s%s\n", terminal_tint(t.colours, tint_of(result)), text,
+		       terminal_plain(t.colours, tint_of(result)));
+	(void)fflush(stdout);
+}
+
+static void take_result(struct followed *f, struct job *job, json_t *result)
+{
+	clear_line(f);
+	print_result(f, result);
+	end_job(f, job, result_is_bad(result));
+}
+
+/* What did not come to a pass is told, too: a line a container for scripts. */
+static void fail_job(struct followed *f, struct job *job, const char *why)
+{
+	const struct status *s = status_list_find(client_list(f->client), job->name);
+	_cleanup_json_ json_t *result = NULL;
+	struct result r = {.container = job->name,
+			   .image = s ? s->image : "",
+			   .outcome = OUTCOME_FAILED,
+			   .downtime_ms = -1};
+
+	clear_line(f);
+	if (f->o->json) {
+		copy_text(r.reason, sizeof(r.reason), why);
+		result = result_to_json(&r);
+		print_result(f, result);
+	} else {
+		log_error("%s: %s", job->name, why);
+	}
+	end_job(f, job, true);
+}
+
+static void send_order(struct followed *f, struct job *job)
+{
+	const struct status *s = status_list_find(client_list(f->client), job->name);
+	struct error e;
+
+	if (!s) {
+		fail_job(f, job, "pulletd has no such container any more");
+		return;
+	}
+	job->state = JOB_SENT;
+	replace_string(&job->previous, s->previous);
+	if (client_request(f->client, job->name, f->operation, &e) < 0)
+		fail_job(f, job, e.text);
+}
+
+/* One pass runs at a time: whose end this one waits for is told. */
+static void on_accepted(struct followed *f, struct job *job)
+{
+	const struct status_list *l = client_list(f->client);
+
+	job->state = JOB_ACCEPTED;
+	for (size_t i = 0; !f->o->json && i < l->n; i++) {
+		const struct status *s = &l->items[i];
+
+		if (s->operation[0] &&
+		    !(streq(s->operation, operation_name(f->operation)) && find_job(f, s->name)))
+			log_info("%s: waits for the end of %s of %s", job->name, s->operation,
+				 s->name);
+	}
+}
+
+static void on_refused(struct followed *f, struct job *job, const struct error *e)
+{
+	_cleanup_free_ char *why = NULL;
+
+	if (e->code == -EHOSTDOWN) {
+		job->state = JOB_LOST;
+		f->until_ms = now_ms() + COME_BACK_MS;
+		return;
+	}
+	if (e->code == -EACCES)
+		why = xasprintf("permission denied: root may do that, and whom polkit lets; try: "
+				"sudo pullet %s %s",
+				operation_name(f->operation), job->name);
+	fail_job(f, job, why ? why : e->text);
+}
+
+static void tell_phase(struct followed *f, const struct status *s)
+{
+	_cleanup_free_ char *now = xasprintf("%s: %s %.19s", s->name, s->phase, s->target);
+
+	if (streq_null(now, f->shown))
+		return;
+	replace_string(&f->shown, now);
+	f->progress = (struct progress){0};
+	clear_line(f);
+	if (!streq(s->phase, "idle"))
+		fprintf(stderr, "%s%s", now, f->terminal.live ? "" : "\n");
+}
+
+static void tell_progress(struct followed *f, const struct status *s)
+{
+	_cleanup_free_ char *line = NULL;
+
+	progress_note(&f->progress, s->bytes, s->total, now_ms());
+	if (f->terminal.live) {
+		line = progress_bar(&f->progress, s->name, f->terminal.width - 1);
+		fprintf(stderr, CLEAR_LINE "%s", line);
+		return;
+	}
+	line = progress_line(&f->progress, s->name, now_ms());
+	if (line)
+		fprintf(stderr, "%s\n", line);
+}
+
+static void on_changed(struct followed *f, const char *name)
+{
+	const struct status *s = status_list_find(client_list(f->client), name);
+
+	if (f->o->json || !s || !s->operation[0] ||
+	    (f->operation != OPERATION_UPDATE && f->operation != OPERATION_ROLLBACK))
+		return;
+	tell_phase(f, s);
+	if (s->total)
+		tell_progress(f, s);
+}
+
+/* After pulletd came back and looked at what it had left: the order itself is forgotten, and given again. But
+ * a rollback that was made must not be made twice. */
+static void take_up(struct followed *f, struct job *job)
+{
+	const struct status *s = status_list_find(client_list(f->client), job->name);
+
+	if (s && s->next_check_us == 0)
+		return;
+	if (s && f->operation == OPERATION_ROLLBACK && job->previous[0] &&
+	    streq(s->current, job->previous)) {
+		struct result r = {.container = job->name,
+				   .image = s->image,
+				   .outcome = OUTCOME_UPDATED,
+				   .downtime_ms = -1};
+		_cleanup_json_ json_t *result = NULL;
+
+		copy_text(r.to.text, sizeof(r.to.text), s->current);
+		copy_text(r.reason, sizeof(r.reason), "rolled back while pulletd restarted");
+		result = result_to_json(&r);
+		take_result(f, job, result);
+		return;
+	}
+	send_order(f, job);
+}
+
+static void on_finished(struct followed *f, struct job *job, const struct client_event *event)
+{
+	const char *reason = json_get_string(event->result, "reason");
+	bool mine =
+		job->state == JOB_ACCEPTED && streq(event->operation, operation_name(f->operation));
+
+	/* What was interrupted has come to its end after all; what could not is ordered again. */
+	if (job->state == JOB_LOST && streq(event->operation, operation_name(OPERATION_FINISH)))
+		mine = !is_note(f->operation) && f->operation != OPERATION_CHECK &&
+		       !streq_null(json_get_string(event->result, "result"), "failed");
+	if (!mine)
+		return;
+	if (streq_null(reason, RESULT_STOPPED)) {
+		job->state = JOB_STOPPED;
+		json_decref(job->result);
+		job->result = json_incref(event->result);
+		f->until_ms = now_ms() + GO_AWAY_MS;
+		return;
+	}
+	take_result(f, job, event->result);
+}
+
+static void on_gone(struct followed *f)
+{
+	clear_line(f);
+	log_warning("pulletd went away; waiting for it to come back");
+	for (size_t i = 0; i < f->n_jobs; i++) {
+		if (f->jobs[i].state != JOB_DONE)
+			f->jobs[i].state = JOB_LOST;
+	}
+	f->until_ms = now_ms() + COME_BACK_MS;
+}
+
+static void on_time(struct followed *f)
+{
+	for (size_t i = 0; i < f->n_jobs; i++) {
+		struct job *job = &f->jobs[i];
+
+		if (job->state == JOB_STOPPED)
+			take_result(f, job, job->result);
+		else if (job->state == JOB_LOST)
+			fail_job(f, job,
+				 "pulletd did not come back; what is under way goes on when it "
+				 "does, "
+				 "pullet status tells how far it is");
+	}
+	f->until_ms = CLIENT_FOREVER;
+}
+
+static void on_interrupted(struct followed *f)
+{
+	clear_line(f);
+	for (size_t i = 0; i < f->n_jobs; i++) {
+		if (f->jobs[i].state == JOB_DONE)
+			continue;
+		log_warning("%s: %s goes on in pulletd; to follow it: pullet status --watch",
+			    f->jobs[i].name, operation_name(f->operation));
+		end_job(f, &f->jobs[i], true);
+	}
+}
+
+static void on_event(struct followed *f, const struct client_event *event)
+{
+	struct job *job = find_job(f, event->name);
+
+	switch (event->kind) {
+	case CLIENT_NOTHING:
+		on_time(f);
+		break;
+	case CLIENT_CHANGED:
+		if (job && job->state != JOB_DONE)
+			on_changed(f, event->name);
+		break;
+	case CLIENT_LISTED:
+		break;
+	case CLIENT_ACCEPTED:
+		if (job && job->state == JOB_SENT)
+			on_accepted(f, job);
+		break;
+	case CLIENT_REFUSED:
+		if (job && job->state != JOB_DONE)
+			on_refused(f, job, &event->error);
+		break;
+	case CLIENT_FINISHED:
+		if (job)
+			on_finished(f, job, event);
+		break;
+	case CLIENT_GONE:
+		on_gone(f);
+		break;
+	case CLIENT_BACK:
+		f->until_ms = CLIENT_FOREVER;
+		log_info("pulletd is back");
+		break;
+	case CLIENT_INTERRUPTED:
+		on_interrupted(f);
+		break;
+	case CLIENT_LOST:
+		for (size_t i = 0; i < f->n_jobs; i++) {
+			if (f->jobs[i].state != JOB_DONE)
+				fail_job(f, &f->jobs[i], event->error.text);
+		}
+		break;
+	}
+	/* Who did not answer is not up, though its end was not heard of yet. */
+	if (!client_is_up(f->client) || event->kind == CLIENT_REFUSED)
+		return;
+	for (size_t i = 0; i < f->n_jobs; i++) {
+		if (f->jobs[i].state == JOB_LOST)
+			take_up(f, &f->jobs[i]);
+	}
+}
+
+/* 0, or 2 when pulletd has no such container. */
+static int make_jobs(struct followed *f, const char *const *names)
+{
+	const struct status_list *l = client_list(f->client);
+	size_t n = 0;
+
+	while (names[n])
+		n++;
+	f->n_jobs = n ? n : l->n;
+	f->jobs = xcalloc(f->n_jobs, sizeof(*f->jobs));
+	for (size_t i = 0; i < f->n_jobs; i++) {
+		f->jobs[i].name = xstrdup(n ? names[i] : l->items[i].name);
+		if (!status_list_find(l, f->jobs[i].name)) {
+			log_error("pulletd has no [container %s]; it has those of: pullet status",
+				  f->jobs[i].name);
+			return 2;
+		}
+	}
+	if (f->n_jobs == 0)
+		log_info("the configuration names no container");
+	return 0;
+}
+
+static int follow(struct followed *f, const char *const *names)
+{
+	int status = make_jobs(f, names);
+
+	for (size_t i = 0; status == 0 && i < f->n_jobs; i++)
+		send_order(f, &f->jobs[i]);
+	while (status == 0 && !all_done(f))
+		on_event(f, client_next(f->client, f->until_ms));
+	for (size_t i = 0; i < f->n_jobs; i++) {
+		free(f->jobs[i].name);
+		free(f->jobs[i].previous);
+		json_decref(f->jobs[i].result);
+	}
+	free(f->jobs);
+	free(f->shown);
+	return status ? status : f->bad;
+}
+
+static int order(const struct command_options *o, const char *const *names,
+		 enum operation operation)
+{
+	struct followed f = {.o = o,
+			     .operation = operation,
+			     .terminal = terminal_of(STDERR_FILENO),
+			     .until_ms = CLIENT_FOREVER};
+	struct error e;
+	int status;
+
+	if (client_open(&f.client, &e) < 0) {
+		log_error("%s", e.text);
+		return 1;
+	}
+	if (client_is_up(f.client)) {
+		status = follow(&f, names);
+	} else {
+		log_error("pulletd does not run; to start it: systemctl start pulletd");
+		status = 1;
+	}
+	client_close(f.client);
+	return status;
+}
+
+int command_order_check(const struct command_options *o, const char *const *operands)
+{
+	return order(o, operands, OPERATION_CHECK);
+}
+
+int command_order_update(const struct command_options *o, const char *const *operands)
+{
+	return order(o, operands, OPERATION_UPDATE);
+}
+
+int command_order_rollback(const struct command_options *o, const char *const *operands)
+{
+	return order(o, operands, OPERATION_ROLLBACK);
+}
+
+int command_order_hold(const struct command_options *o, const char *const *operands)
+{
+	return order(o, operands, OPERATION_HOLD);
+}
+
+int command_order_release(const struct command_options *o, const char *const *operands)
+{
+	return order(o, operands, OPERATION_RELEASE);
+}
+
+int command_order_retry(const struct command_options *o, const char *const *operands)
+{
+	return order(o, operands, OPERATION_RETRY);
+}

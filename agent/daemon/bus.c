@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: MIT */
+#include "bus.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <systemd/sd-bus.h>
+#include <time.h>
+
+#include "log.h"
+#include "polkit.h"
+#include "record.h"
+
+#define BUS_NAME	     "org.pullet.Agent1"
+#define BUS_PATH	     "/org/pullet/Agent1"
+#define BUS_CONTAINERS	     BUS_PATH "/container"
+#define BUS_CONTAINER	     BUS_NAME ".Container"
+#define ADDRESS_DEFAULT	     "unix:path=/run/dbus/system_bus_socket"
+#define CHANGES_MAX	     16
+#define QUEUE_MAX	     200 /* messages that a stuck bus has not taken */
+#define RECONNECT_FIRST_US   ((uint64_t)1000000)
+#define RECONNECT_LONGEST_US ((uint64_t)60 * 1000000)
+
+struct bus {
+	struct agent *agent;
+	sd_event *event;
+	sd_event_source *reconnect;
+	bool refused; /* the name, and that was told */
+	uint64_t reconnect_us;
+	sd_bus *bus;
+	bool ready; /* the name is ours */
+	struct polkit polkit;
+	/* What was read last: a client asks for all properties of a container in a row. */
+	struct record *record;
+	const struct unit *record_of;
+};
+
+/* Of what is not there or cannot be read all properties are empty. */
+static const struct record *read_record(struct bus *b, const struct unit *s)
+{
+	_cleanup_close_ int dir = -1;
+	struct error e;
+
+	if (b->record_of == s)
+		return b->record;
+	if (!b->record)
+		b->record = xmalloc(sizeof(*b->record));
+	record_init(b->record);
+	b->record_of = s;
+	dir = open(agent_state_dir(b->agent), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir >= 0 && record_read(dir, s->config->name, b->record, &e) < 0)
+		log_debug("%s: %s", s->config->name, e.text);
+	return b->record;
+}
+
+static void drop_record(struct bus *b)
+{
+	free(b->record);
+	b->record = NULL;
+	b->record_of = NULL;
+}
+
+/* Which container an object path means, for everything below BUS_CONTAINERS. */
+static int find_unit(sd_bus *bus, const char *path, const char *interface, void *userdata,
+		     void **ret_found, sd_bus_error *error)
+{
+	struct bus *b = userdata;
+	_cleanup_free_ char *name = NULL;
+	struct unit *units;
+	size_t n = agent_units(b->agent, &units);
+
+	(void)bus, (void)interface, (void)error;
+	if (sd_bus_path_decode(path, BUS_CONTAINERS, &name) <= 0)
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		if (streq(units[i].config->name, name)) {
+			*ret_found = &units[i];
+			return 1;
+		}
+	}
+	return 0;
+}
+
+static int list_paths(sd_bus *bus, const char *prefix, void *userdata, char ***ret,
+		      sd_bus_error *error)
+{
+	struct bus *b = userdata;
+	struct unit *units;
+	size_t n = agent_units(b->agent, &units);
+	char **paths = xcalloc(n + 1, sizeof(*paths));
+
+	(void)bus, (void)prefix, (void)error;
+	for (size_t i = 0; i < n; i++) {
+		if (sd_bus_path_encode(BUS_CONTAINERS, units[i].config->name, &paths[i]) < 0)
+			abort();
+	}
+	*ret = paths;
+	return 0;
+}
+
+static const char *text_of(struct bus *b, const struct unit *s, const char *property)
+{
+	const struct record *r;
+
+	if (streq(property, "Name"))
+		return s->config->name;
+	if (streq(property, "Image"))
+		return s->config->image;
+	if (streq(property, "Operation"))
+		return agent_operation(s);
+	if (streq(property, "LastResult"))
+		return s->last_result ? s->last_result : "";
+	r = read_record(b, s);
+	if (streq(property, "Phase"))
+		return phase_name(r->phase);
+	if (streq(property, "Current"))
+		return r->current.digest.text;
+	if (streq(property, "Previous"))
+		return r->previous.digest.text;
+	if (streq(property, "LastError"))
+		return r->last_error;
+	if (r->phase != PHASE_IDLE)
+		return r->target.digest.text;
+	return s->available ? s->available : "";
+}
+
+static int get_text(sd_bus *bus, const char *path, const char *interface, const char *property,
+		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct unit *s = userdata;
+
+	(void)bus, (void)path, (void)interface, (void)error;
+	return sd_bus_message_append(reply, "s", text_of(agent_bus(s->agent), s, property));
+}
+
+static int get_rejected(sd_bus *bus, const char *path, const char *interface, const char *property,
+			sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct unit *s = userdata;
+	const struct record *record = read_record(agent_bus(s->agent), s);
+	int r = sd_bus_message_open_container(reply, 'a', "(ss)");
+
+	(void)bus, (void)path, (void)interface, (void)property, (void)error;
+	for (size_t i = 0; r >= 0 && i < record->n_rejected; i++)
+		r = sd_bus_message_append(reply, "(ss)", record->rejected[i].digest.text,
+					  record->rejected[i].reason);
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int get_held(sd_bus *bus, const char *path, const char *interface, const char *property,
+		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct unit *s = userdata;
+
+	(void)bus, (void)path, (void)interface, (void)property, (void)error;
+	return sd_bus_message_append(reply, "b",
+				     s->config->hold || read_record(agent_bus(s->agent), s)->held);
+}
+
+/* The schedule knows no wall time, people know no other. */
+static int get_next_check(sd_bus *bus, const char *path, const char *interface,
+			  const char *property, sd_bus_message *reply, void *userdata,
+			  sd_bus_error *error)
+{
+	const struct unit *s = userdata;
+	uint64_t due = agent_next_check(s), now = now_ms(), us = 0;
+	struct timespec wall;
+
+	(void)bus, (void)path, (void)interface, (void)property, (void)error;
+	if (due && clock_gettime(CLOCK_REALTIME, &wall) == 0)
+		us = (uint64_t)wall.tv_sec * 1000000 + (uint64_t)wall.tv_nsec / 1000 +
+		     (due > now ? due - now : 0) * 1000;
+	return sd_bus_message_append(reply, "t", us);
+}
+
+static int get_progress(sd_bus *bus, const char *path, const char *interface, const char *property,
+			sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct unit *s = userdata;
+
+	(void)bus, (void)path, (void)interface, (void)property, (void)error;
+	return sd_bus_message_append(reply, "(tt)", s->current, s->total);
+}
+
+static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
+		       sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	(void)bus, (void)path, (void)interface, (void)property, (void)userdata, (void)error;
+	return sd_bus_message_append(reply, "s", PULLET_VERSION);
+}
+
+static const struct method {
+	const char *name;
+	enum operation operation;
+	const char *action; /* systemd/org.pullet.Agent1.policy */
+} methods[] = {
+	{"Check", OPERATION_CHECK, "org.pullet.agent1.check"},
+	{"Update", OPERATION_UPDATE, "org.pullet.agent1.update"},
+	{"Rollback", OPERATION_ROLLBACK, "org.pullet.agent1.rollback"},
+	{"Hold", OPERATION_HOLD, "org.pullet.agent1.hold"},
+	{"Release", OPERATION_RELEASE, "org.pullet.agent1.hold"},
+	{"Retry", OPERATION_RETRY, "org.pullet.agent1.retry"},
+};
+
+static const struct method *find_method(sd_bus_message *call)
+{
+	const struct method *m = methods;
+
+	/* The vtable has no other. */
+	while (!streq(m->name, sd_bus_message_get_member(call)))
+		m++;
+	return m;
+}
+
+static int carry_out(sd_bus_message *call, void *userdata)
+{
+	struct bus *b = userdata;
+	void *unit;
+	struct error e;
+	int r;
+
+	/* The configuration may have changed while somebody typed a password. */
+	if (find_unit(b->bus, sd_bus_message_get_path(call), NULL, b, &unit, NULL) == 0)
+		return sd_bus_reply_method_errorf(call, SD_BUS_ERROR_UNKNOWN_OBJECT,
+						  "there is no such container any more");
+	r = agent_request(unit, find_method(call)->operation, &e);
+	if (r < 0)
+		return sd_bus_reply_method_errorf(
+			call, r == -EBUSY ? BUS_NAME ".Error.Busy" : SD_BUS_ERROR_FAILED, "%s",
+			e.text);
+	return sd_bus_reply_method_return(call, NULL);
+}
+
+static int on_order(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+	const struct unit *s = userdata;
+	struct bus *b = agent_bus(s->agent);
+
+	return polkit_check(&b->polkit, call, find_method(call)->action, s->config->name, carry_out,
+			    b, error);
+}
+
+#define CHANGES	    SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
+#define ORDER(name) SD_BUS_METHOD(name, "", "", on_order, SD_BUS_VTABLE_UNPRIVILEGED)
+
+static const sd_bus_vtable container_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("Name", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	SD_BUS_PROPERTY("Image", "s", get_text, 0, CHANGES),
+	SD_BUS_PROPERTY("Phase", "s", get_text, 0, CHANGES),
+	SD_BUS_PROPERTY("Operation", "s", get_text, 0, CHANGES),
+	SD_BUS_PROPERTY("Current", "s", get_text, 0, CHANGES),
+	SD_BUS_PROPERTY("Target", "s", get_text, 0, CHANGES),
+	SD_BUS_PROPERTY("Previous", "s", get_text, 0, CHANGES),
+	SD_BUS_PROPERTY("Rejected", "a(ss)", get_rejected, 0, CHANGES),
+	SD_BUS_PROPERTY("Held", "b", get_held, 0, CHANGES),
+	SD_BUS_PROPERTY("LastResult", "s", get_text, 0, CHANGES),
+	SD_BUS_PROPERTY("LastError", "s", get_text, 0, CHANGES),
+	SD_BUS_PROPERTY("NextCheck", "t", get_next_check, 0, CHANGES),
+	SD_BUS_PROPERTY("Progress", "(tt)", get_progress, 0, CHANGES),
+	ORDER("Check"),
+	ORDER("Update"),
+	ORDER("Rollback"),
+	ORDER("Hold"),
+	ORDER("Release"),
+	ORDER("Retry"),
+	SD_BUS_SIGNAL_WITH_NAMES("Finished", "ss", SD_BUS_PARAM(operation) SD_BUS_PARAM(result), 0),
+	SD_BUS_VTABLE_END,
+};
+
+static const sd_bus_vtable manager_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	SD_BUS_VTABLE_END,
+};
+
+/* Caller frees. NULL: nobody would hear a signal now. */
+static char *path_to_tell(const struct bus *b, const struct unit *s)
+{
+	uint64_t queued;
+	char *path;
+
+	if (!b || !b->ready || sd_bus_get_n_queued_write(b->bus, &queued) < 0 ||
+	    queued > QUEUE_MAX || sd_bus_path_encode(BUS_CONTAINERS, s->config->name, &path) < 0)
+		return NULL;
+	return path;
+}
+
+static void tell_changed(struct bus *b, const struct unit *s, char **names)
+{
+	_cleanup_free_ char *path = path_to_tell(b, s);
+	int r;
+
+	if (!path)
+		return;
+	r = sd_bus_emit_properties_changed_strv(b->bus, path, BUS_CONTAINER, names);
+	if (r < 0)
+		log_debug("%s: D-Bus: %s", s->config->name, strerror(-r));
+}
+
+void bus_changed(struct bus *b, const struct unit *s, ...)
+{
+	const char *names[CHANGES_MAX] = {NULL};
+	size_t n = 0;
+	va_list ap;
+
+	va_start(ap, s);
+	while (n + 1 < CHANGES_MAX && (names[n] = va_arg(ap, const char *)))
+		n++;
+	va_end(ap);
+	tell_changed(b, s, (char **)names);
+}
+
+void bus_job_ended(struct bus *b, const struct unit *s, enum operation operation,
+		   const char *result)
+{
+	_cleanup_free_ char *path = NULL;
+
+	bus_changed(b, s, "Phase", "Operation", "Current", "Target", "Previous", "Rejected", "Held",
+		    "LastResult", "LastError", "NextCheck", "Progress", NULL);
+	path = result ? path_to_tell(b, s) : NULL;
+	if (path)
+		(void)sd_bus_emit_signal(b->bus, path, BUS_CONTAINER, "Finished", "ss",
+					 operation_name(operation), result);
+}
+
+static void for_each_object(struct bus *b, int (*emit)(sd_bus *bus, const char *path))
+{
+	struct unit *units;
+	size_t n = b ? agent_units(b->agent, &units) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_free_ char *path = path_to_tell(b, &units[i]);
+
+		if (path)
+			(void)emit(b->bus, path);
+	}
+}
+
+void bus_forget_objects(struct bus *b)
+{
+	for_each_object(b, sd_bus_emit_object_removed);
+}
+
+void bus_announce_objects(struct bus *b)
+{
+	if (b)
+		drop_record(b);
+	for_each_object(b, sd_bus_emit_object_added);
+}
+
+void bus_drop_cache(struct bus *b)
+{
+	if (b)
+		drop_record(b);
+}
+
+static struct bus *connect_bus(struct bus *b);
+
+static int on_reconnect(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct bus *b = userdata;
+
+	(void)s, (void)usec;
+	b->reconnect = sd_event_source_unref(b->reconnect);
+	connect_bus(b);
+	return 0;
+}
+
+static void disconnect_bus(struct bus *b)
+{
+	b->ready = false;
+	if (b->bus)
+		(void)sd_bus_detach_event(b->bus);
+	b->bus = sd_bus_close_unref(b->bus);
+}
+
+/* A bus that sends us away again and again is not asked again and again. */
+static void reconnect_later(struct bus *b)
+{
+	disconnect_bus(b);
+	b->reconnect = sd_event_source_unref(b->reconnect);
+	(void)sd_event_add_time_relative(b->event, &b->reconnect, CLOCK_BOOTTIME, b->reconnect_us,
+					 0, on_reconnect, b);
+	b->reconnect_us *= 2;
+	if (b->reconnect_us > RECONNECT_LONGEST_US)
+		b->reconnect_us = RECONNECT_LONGEST_US;
+}
+
+static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	(void)m, (void)error;
+	log_info("D-Bus: disconnected; going on without, until it is there again");
+	reconnect_later(userdata);
+	return 0;
+}
+
+static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const sd_bus_error *e = sd_bus_message_get_error(reply);
+	struct bus *b = userdata;
+	uint32_t answer = 0;
+
+	(void)error;
+	/* 1: it is ours; 4: it was already. */
+	if (!e && sd_bus_message_read(reply, "u", &answer) >= 0 && (answer == 1 || answer == 4)) {
+		b->ready = true;
+		b->reconnect_us = RECONNECT_FIRST_US;
+		b->refused = false;
+		return 0;
+	}
+	/* Right after installation the bus may not have read yet that we may. */
+	if (!b->refused)
+		log_warning("D-Bus: cannot have the name " BUS_NAME ": %s; trying again later",
+			    e ? e->message : "another pulletd has it");
+	b->refused = true;
+	reconnect_later(b);
+	return 0;
+}
+
+static int add_objects(struct bus *b)
+{
+	int r = sd_bus_add_object_vtable(b->bus, NULL, BUS_PATH, BUS_NAME, manager_vtable, b);
+
+	if (r >= 0)
+		r = sd_bus_add_object_manager(b->bus, NULL, BUS_PATH);
+	if (r >= 0)
+		r = sd_bus_add_fallback_vtable(b->bus, NULL, BUS_CONTAINERS, BUS_CONTAINER,
+					       container_vtable, find_unit, b);
+	if (r >= 0)
+		r = sd_bus_add_node_enumerator(b->bus, NULL, BUS_CONTAINERS, list_paths, b);
+	return r;
+}
+
+static int try_to_connect(struct bus *b)
+{
+	const char *address = secure_getenv("DBUS_SYSTEM_BUS_ADDRESS");
+	int r = sd_bus_new(&b->bus);
+
+	if (r >= 0)
+		r = sd_bus_set_address(b->bus, address ? address : ADDRESS_DEFAULT);
+	if (r >= 0)
+		r = sd_bus_set_bus_client(b->bus, 1);
+	/* Not there yet: sd-bus waits until it is. */
+	if (r >= 0)
+		r = sd_bus_set_watch_bind(b->bus, 1);
+	if (r >= 0)
+		r = add_objects(b);
+	if (r >= 0)
+		r = sd_bus_match_signal(b->bus, NULL, "org.freedesktop.DBus.Local",
+					"/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",
+					"Disconnected", on_disconnected, b);
+	if (r >= 0)
+		r = sd_bus_start(b->bus);
+	if (r >= 0)
+		r = sd_bus_attach_event(b->bus, b->event, SD_EVENT_PRIORITY_NORMAL);
+	if (r >= 0)
+		r = sd_bus_request_name_async(b->bus, NULL, BUS_NAME, 0, on_name, b);
+	return r;
+}
+
+static struct bus *connect_bus(struct bus *b)
+{
+	int r = try_to_connect(b);
+
+	if (r < 0) {
+		log_warning("D-Bus: cannot connect: %s; trying again later", strerror(-r));
+		reconnect_later(b);
+	}
+	return b;
+}
+
+struct bus *bus_open(struct agent *agent, sd_event *event)
+{
+	struct bus *b = xcalloc(1, sizeof(*b));
+
+	*b = (struct bus){.agent = agent, .event = event, .reconnect_us = RECONNECT_FIRST_US};
+	return connect_bus(b);
+}
+
+void bus_close(struct bus *b)
+{
+	if (!b)
+		return;
+	disconnect_bus(b);
+	(void)sd_event_source_unref(b->reconnect);
+	drop_record(b);
+	free(b);
+}

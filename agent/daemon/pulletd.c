@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* pulletd: arguments, configuration, and off. */
+#include <errno.h>
+
+#include "agent.h"
+#include "log.h"
+#include "options.h"
+
+static const char usage[] =
+	"Usage: pulletd [OPTION]...              run as the service\n"
+	"       pulletd --once [OPTION]... [NAME]...  one pass, then end\n\n"
+	"Keeps containers at the newest image behind their tag, and never without one.\n\n"
+	"  --once            one pass in the foreground for each NAME, or for all\n"
+	"  --json            with --once: print one JSON object a container\n"
+	"  --config FILE     configuration (" CONFIG_PATH_DEFAULT ")\n"
+	"  --state-dir DIR   records (" CONFIG_STATE_DIR_DEFAULT ")\n"
+	"  --engine URL      Docker socket, unix:///PATH (the configuration's)\n"
+	"  --fetch-socket PATH  use the pullet-fetch that listens there\n"
+	"  --debug           tell each action\n"
+	"  --help, --version\n\n"
+	"Exit status: 0 all well (updated, up-to-date, deferred); 1 something failed, was\n"
+	"refused or rolled back; 2 usage or configuration.\n";
+
+/* 0, or the exit status for what cannot be. */
+static int check_arguments(const struct agent_options *o)
+{
+	if (!o->once && (o->names[0] || o->json)) {
+		log_error("%s is for --once", o->json ? "--json" : "a container's NAME");
+		return 2;
+	}
+	if (o->helper.engine && !config_engine_path(o->helper.engine)) {
+		log_error("--engine: '%s' is not of the form unix:///PATH", o->helper.engine);
+		return 2;
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct agent_options o = {
+		.helper = {.config_path = CONFIG_PATH_DEFAULT,
+			   .state_dir = CONFIG_STATE_DIR_DEFAULT},
+	};
+	struct config *config;
+	struct error e;
+	const struct option_row rows[] = {
+		{"once", NULL, &o.once},
+		{"json", NULL, &o.json},
+		{"debug", NULL, &o.helper.debug},
+		{"config", &o.helper.config_path, NULL},
+		{"state-dir", &o.helper.state_dir, NULL},
+		{"engine", &o.helper.engine, NULL},
+		{"fetch-socket", &o.helper.fetch_socket, NULL},
+		{0},
+	};
+	int first = options_parse(argc, argv, rows, usage);
+
+	if (first < 0)
+		return -1 - first;
+	o.names = (const char *const *)(argv + first);
+	if (check_arguments(&o) != 0)
+		return 2;
+	if (o.helper.debug)
+		log_set_level(LOG_LEVEL_DEBUG);
+	if (config_load(o.helper.config_path, &config, &e) < 0) {
+		log_error("%s", e.text);
+		return 2;
+	}
+	for (const char *const *name = o.names; *name; name++) {
+		if (!config_container(config, *name)) {
+			log_error("%s has no [container %s]", o.helper.config_path, *name);
+			config_free(config);
+			return 2;
+		}
+	}
+	return agent_run(&o, config);
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+#include "followers.h"
+
+#include <errno.h>
+
+#include "engine.h"
+
+/* A container of the engine, as far as it may share another's namespaces. */
+enum side { SIDE_NONE, SIDE_OLD, SIDE_NEW };
+
+struct neighbour {
+	char id[72], name[CONTAINER_NAME_MAX];
+	char shares[3][CONTAINER_NAME_MAX]; /* ids, or names */
+	enum side side;
+};
+
+static int read_neighbours(const struct context *s, struct neighbour **ret, size_t *ret_n,
+			   struct error *ret_error)
+{
+	static const char modes[][12] = {"NetworkMode", "PidMode", "IpcMode"};
+	_cleanup_json_ json_t *list = NULL;
+	struct neighbour *n;
+	const json_t *v;
+	size_t i, count = 0;
+	int r = engine_list(s->engine, &list, ret_error);
+
+	if (r < 0)
+		return r;
+	n = xcalloc(json_array_size(list) + 1, sizeof(*n));
+	json_array_foreach (list, i, v) {
+		const char *id = json_get_string(v, "Id");
+		_cleanup_json_ json_t *j = NULL;
+		struct error gone;
+		bool any = false;
+
+		if (!id || engine_inspect_container(s->engine, id, &j, &gone) < 0)
+			continue;
+		copy_text(n[count].id, sizeof(n[count].id), id);
+		copy_text(n[count].name, sizeof(n[count].name), world_name_of(j));
+		for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
+			const char *mode =
+				json_string_value(json_get_path(j, "HostConfig", modes[m], NULL));
+			const char *whose = mode ? after_prefix(mode, "container:") : NULL;
+
+			copy_text(n[count].shares[m], sizeof(n[count].shares[m]), whose);
+			any |= whose != NULL;
+		}
+		if (any)
+			count++;
+		else
+			n[count] = (struct neighbour){0};
+	}
+	*ret = n;
+	*ret_n = count;
+	return 0;
+}
+
+static bool shares_with(const struct neighbour *n, const char *id, const char *name)
+{
+	for (size_t m = 0; id[0] && m < ARRAY_SIZE(n->shares); m++) {
+		if (streq(n->shares[m], id) || (name && streq(n->shares[m], name)))
+			return true;
+	}
+	return false;
+}
+
+/* The follower's own name, from the name that an update under way may have given it. */
+static void base_name(const struct neighbour *n, bool under_way, char *ret, size_t size)
+{
+	const char *suffix = n->side == SIDE_OLD ? ".prev" : ".next";
+
+	copy_text(ret, size, n->name);
+	if (under_way && has_suffix(ret, suffix))
+		ret[strlen(ret) - strlen(suffix)] = '\0';
+}
+
+/* Parked beside its successor; what it shared may be gone already. */
+static bool is_parked_twin(const struct record *r, const struct neighbour *n)
+{
+	for (size_t i = 0; i < r->n_followers; i++) {
+		_cleanup_free_ char *parked = world_slot_name(r->followers[i].name, SLOT_PREV);
+
+		if (r->followers[i].new_id[0] && streq(n->name, parked))
+			return true;
+	}
+	return false;
+}
+
+static int add_follower(struct record *r, const struct neighbour *n, bool under_way,
+			struct error *ret_error)
+{
+	char name[CONTAINER_NAME_MAX];
+	struct follower *f = NULL;
+
+	base_name(n, under_way, name, sizeof(name));
+	for (size_t i = 0; i < r->n_followers; i++) {
+		if (streq(r->followers[i].name, name))
+			f = &r->followers[i];
+	}
+	if (!f && r->n_followers == FOLLOWERS_MAX)
+		return error_set(ret_error, -EKEYREJECTED,
+				 "more than %d containers share its namespaces", FOLLOWERS_MAX);
+	if (!f) {
+		f = &r->followers[r->n_followers++];
+		*f = (struct follower){0};
+		memcpy(f->name, name, sizeof(name));
+	}
+	copy_text(n->side == SIDE_OLD ? f->old_id : f->new_id, sizeof(f->old_id), n->id);
+	return 0;
+}
+
+static enum side side_of(const struct neighbour *n, const struct record *r, const char *old_id,
+			 const char *new_id, const char *name, const struct neighbour *all,
+			 size_t n_all)
+{
+	if (shares_with(n, old_id, name) || is_parked_twin(r, n))
+		return SIDE_OLD;
+	if (shares_with(n, new_id, NULL))
+		return SIDE_NEW;
+	for (size_t i = 0; i < n_all; i++) {
+		if (all[i].side != SIDE_NONE && shares_with(n, all[i].id, all[i].name))
+			return all[i].side;
+	}
+	return SIDE_NONE;
+}
+
+int followers_find(const struct context *s, const char *old_id, const char *new_id,
+		   struct record *r, struct error *ret_error)
+{
+	_cleanup_free_ struct neighbour *all = NULL;
+	bool grown = true;
+	size_t n = 0;
+	int q = read_neighbours(s, &all, &n, ret_error);
+
+	r->n_followers = 0;
+	/* Round by round, so that nobody comes before the one whose namespaces he shares. */
+	while (q == 0 && grown) {
+		grown = false;
+		for (size_t i = 0; q == 0 && i < n; i++) {
+			if (all[i].side != SIDE_NONE)
+				continue;
+			all[i].side = side_of(&all[i], r, old_id, new_id, s->name, all, n);
+			if (all[i].side == SIDE_NONE)
+				continue;
+			grown = true;
+			q = add_follower(r, &all[i], new_id[0] != '\0', ret_error);
+		}
+	}
+	return q;
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* What decisions do to the record, and how a lost one is made anew. */
+#include <stdio.h>
+
+#include "candidate.h"
+#include "plan.h"
+#include "result.h"
+#include "store.h"
+
+static int64_t downtime_ms(int64_t down_ns, int64_t up_ns)
+{
+	return down_ns > 0 && up_ns > down_ns ? (up_ns - down_ns) / 1000000 : 0;
+}
+
+static void decide_trial(struct record *r, const struct world *w)
+{
+	r->phase = PHASE_TRIAL;
+	r->starts = 0;
+	r->downtime_ms = -1;
+	copy_text(r->old_id, sizeof(r->old_id), w->old.id);
+	copy_text(r->new_id, sizeof(r->new_id), w->new.id);
+	copy_text(r->policy, sizeof(r->policy), w->new.final_policy);
+	r->serving = view_exists(&w->old) && view_is_up(&w->old);
+	for (size_t i = 0; i < r->n_followers; i++) {
+		const struct pair *pair = &w->followers[i];
+		struct follower *f = &r->followers[i];
+
+		copy_text(f->old_id, sizeof(f->old_id), pair->old.id);
+		copy_text(f->new_id, sizeof(f->new_id), pair->new.id);
+		copy_text(f->policy, sizeof(f->policy), pair->new.final_policy);
+		f->serving = view_exists(&pair->old) && view_is_up(&pair->old);
+	}
+}
+
+static void decide_commit(struct record *r, const struct world *w)
+{
+	r->phase = PHASE_COMMIT;
+	copy_text(r->target.image, sizeof(r->target.image), w->new.image);
+	if (r->serving)
+		r->downtime_ms = downtime_ms(w->old.finished_ns, w->new.started_ns);
+}
+
+/* Torn by the power, or a bad release? What was brought whole in this boot is not torn, unless the engine
+ * says so. */
+static bool store_is_to_blame(const struct record *r, const struct pass_state *m,
+			      const struct world *w)
+{
+	switch (store_judge(m->reason, w->new.state == STATE_EXITED ? w->new.exit_code : 0)) {
+	case STORE_SILENT:
+		return false;
+	case STORE_DOUBTFUL:
+		return !streq(r->boot_id, w->boot_id) && !r->rollback;
+	case STORE_DAMAGED:
+		return true;
+	}
+	return false;
+}
+
+/* The version that was here before, made anew: sick, it is better than none. */
+static bool is_made_anew(const struct record *r)
+{
+	return !r->old_id[0] && digest_is_set(&r->current.digest) &&
+	       digest_eq(&r->target.digest, &r->current.digest);
+}
+
+static void decide_revert(struct record *r, const struct pass_state *m, const struct world *w)
+{
+	r->phase = PHASE_REVERT;
+	r->reject_target = view_exists(&w->new) && !view_exists(&w->blocker) && !m->not_at_fault;
+	if (m->damaged || (r->reject_target && store_is_to_blame(r, m, w))) {
+		r->reject_target = false;
+		r->target.brought = true; /* to be replaced by a whole one */
+		record_damage(r, w->boot_id);
+		(void)snprintf(r->reason, sizeof(r->reason), RESULT_STORE_DAMAGED ": %.450s",
+			       m->reason);
+		return;
+	}
+	if (r->reject_target && is_made_anew(r)) {
+		r->reject_target = false;
+		decide_commit(r, w);
+		return;
+	}
+	if (view_exists(&w->blocker))
+		(void)snprintf(r->reason, sizeof(r->reason), "somebody made another container %s",
+			       w->blocker_name);
+	else if (!view_exists(&w->new))
+		(void)snprintf(r->reason, sizeof(r->reason), "somebody removed the new container");
+	else if (m->verdict == VERDICT_BAD)
+		copy_text(r->reason, sizeof(r->reason),
+			  m->not_at_fault ? "somebody stopped the new container" : m->reason);
+	else
+		(void)snprintf(r->reason, sizeof(r->reason),
+			       "it did not stay up in %d starts%s%.400s", PLAN_STARTS_MAX,
+			       m->reason[0] ? ": " : "", m->reason);
+}
+
+/* What served before fails as well now, like with a torn layer that they share; or the engine says so. */
+static bool old_suffers_too(const struct record *r, const struct world *w)
+{
+	return candidate_is_broken(&w->old) ||
+	       (r->serving && view_exists(&w->old) && !view_is_up(&w->old) &&
+		store_judge(w->old.error, w->old.exit_code) == STORE_DOUBTFUL);
+}
+
+static void reject(struct record *r, const struct world *w)
+{
+	if (!old_suffers_too(r, w)) {
+		record_reject(r, &r->target, r->reason);
+		return;
+	}
+	r->reject_target = false;
+	record_damage(r, w->boot_id);
+	(void)snprintf(r->reason, sizeof(r->reason),
+		       RESULT_STORE_DAMAGED ": the old container does not start any more%s%.400s",
+		       w->old.error[0] ? ": " : "", w->old.error);
+}
+
+static void decide_idle(struct record *r, const struct world *w)
+{
+	if (r->phase == PHASE_COMMIT) {
+		if (!digest_eq(&r->current.digest, &r->target.digest))
+			r->previous = r->current;
+		else
+			r->target.brought |= r->current.brought;
+		r->current = r->target;
+		r->damage = (struct damage){0};
+		r->last_error[0] = '\0';
+		if (r->rollback)
+			record_reject(r, &r->previous, PLAN_ROLLED_BACK);
+	}
+	if (r->phase == PHASE_REVERT) {
+		if (r->reject_target)
+			reject(r, w);
+		copy_text(r->last_error, sizeof(r->last_error), r->reason);
+		if (r->serving)
+			r->downtime_ms = downtime_ms(w->old.finished_ns, w->old.started_ns);
+	}
+	/* Decided: nobody waits for it any more. */
+	if (r->phase == PHASE_COMMIT || r->reject_target) {
+		r->seen = (struct digest){0};
+		r->seen_s = 0;
+	}
+	r->phase = PHASE_IDLE;
+}
+
+static void decide_fetch(struct record *r, const struct pass_state *m, const struct world *w)
+{
+	bool clean = m->dropped || r->boot_id[0];
+
+	r->synced = false;
+	copy_text(r->boot_id, sizeof(r->boot_id), clean ? w->boot_id : "");
+}
+
+static void decide_synced(struct record *r, const struct pass_state *m, const struct world *w)
+{
+	r->synced = true;
+	if (m->fetched)
+		copy_text(r->boot_id, sizeof(r->boot_id), m->untrusted ? "" : w->boot_id);
+}
+
+void plan_decide(struct record *r, struct pass_state *m, enum action decision,
+		 const struct world *w)
+{
+	if (decision == ACT_DECIDE_FETCH) {
+		decide_fetch(r, m, w);
+	} else if (decision == ACT_DECIDE_SYNCED) {
+		decide_synced(r, m, w);
+	} else if (decision == ACT_DECIDE_TRIAL) {
+		decide_trial(r, w);
+	} else if (decision == ACT_DECIDE_START) {
+		r->starts++;
+		m->counted = true;
+	} else if (decision == ACT_DECIDE_COMMIT) {
+		decide_commit(r, w);
+	} else if (decision == ACT_DECIDE_REVERT) {
+		decide_revert(r, m, w);
+	} else if (decision == ACT_DECIDE_IDLE) {
+		decide_idle(r, w);
+	}
+}
+
+void plan_begin(struct record *r, const struct release *target, const char *boot_id)
+{
+	r->phase = PHASE_PREPARE;
+	r->target = *target;
+	r->synced = false;
+	copy_text(r->boot_id, sizeof(r->boot_id), boot_id);
+	r->old_id[0] = r->new_id[0] = r->policy[0] = r->reason[0] = '\0';
+	r->serving = r->reject_target = r->rollback = false;
+	r->starts = 0;
+}
+
+void plan_begin_rollback(struct record *r, const char *boot_id)
+{
+	struct release previous = r->previous;
+
+	plan_begin(r, &previous, boot_id);
+	r->rollback = true;
+	r->synced = true; /* it ran here */
+}
+
+static bool is_ours(const struct container_view *v)
+{
+	return view_exists(v) && digest_is_set(&v->target);
+}
+
+/* Parked and down: whether it served cannot be known; once too often is better. */
+static bool may_have_served(const struct container_view *old, const struct container_view *new)
+{
+	return view_is_up(old) || old->slot == SLOT_PREV ||
+	       (new && !streq(old->policy, new->final_policy));
+}
+
+void plan_recover(struct record *r, const struct container_view slots[SLOT_MAX])
+{
+	const struct container_view *main = &slots[SLOT_MAIN], *next = &slots[SLOT_NEXT];
+	const struct container_view *prev = &slots[SLOT_PREV], *old = NULL, *new = NULL;
+
+	if (view_exists(prev) && (is_ours(main) || !view_exists(main))) {
+		old = prev;
+		new = is_ours(main) ? main : is_ours(next) ? next : NULL;
+	} else if (view_exists(main) && is_ours(next)) {
+		old = main;
+		new = next;
+	} else if (is_ours(main)) {
+		new = main; /* alone, so it had won; whether all behind it was done is seen by looking */
+	}
+	if (!old && !new)
+		return;
+	r->phase = old ? PHASE_REVERT : PHASE_COMMIT;
+	r->reject_target = false; /* nobody knows what went wrong, if anything did */
+	(void)snprintf(r->reason, sizeof(r->reason), "the record was lost");
+	if (new) {
+		r->target.digest = new->target;
+		copy_text(r->target.image, sizeof(r->target.image), new->image);
+		copy_text(r->new_id, sizeof(r->new_id), new->id);
+		copy_text(r->policy, sizeof(r->policy), new->final_policy);
+	} else if (old) {
+		copy_text(r->policy, sizeof(r->policy),
+			  old->final_policy[0] ? old->final_policy : old->policy);
+	}
+	if (old) {
+		copy_text(r->old_id, sizeof(r->old_id), old->id);
+		r->serving = may_have_served(old, new);
+	}
+}
+
+void plan_recover_follower(struct record *r, size_t i, const struct pair *pair)
+{
+	const struct container_view *old = view_exists(&pair->old) ? &pair->old : NULL;
+	const struct container_view *new = is_ours(&pair->new) ? &pair->new : NULL;
+	struct follower *f = &r->followers[i];
+
+	copy_text(f->old_id, sizeof(f->old_id), old ? old->id : "");
+	copy_text(f->new_id, sizeof(f->new_id), new ? new->id : "");
+	copy_text(f->policy, sizeof(f->policy),
+		  new				? new->final_policy
+		  : old && old->final_policy[0] ? old->final_policy
+		  : old				? old->policy
+						: "");
+	f->serving = old ? may_have_served(old, new) : true;
+	/* An old one goes only when all is won. */
+	if (new && !old)
+		r->phase = PHASE_COMMIT;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#include "saved-spec.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "json.h"
+
+#define SAVED_SPEC_MAX ((size_t)1024 * 1024)
+
+static char *file_of(const char *name)
+{
+	return xasprintf("%s.json.kept", name);
+}
+
+int saved_spec_save(int state_dir, const char *name, const struct saved_spec *k,
+		    struct error *ret_error)
+{
+	_cleanup_free_ char *file = file_of(name);
+	_cleanup_json_ json_t *j =
+		json_pack("{s:s, s:O, s:O, s:s}", "digest", k->digest.text, "body", k->plan.body,
+			  "connect", k->plan.connect, "policy", k->plan.policy);
+	_cleanup_free_ char *text = j ? json_dumps(j, JSON_INDENT(1)) : NULL;
+	int r;
+
+	if (!text)
+		return error_set(ret_error, -ENOMEM, "%s: no memory", file);
+	r = write_file_atomic_at(state_dir, file, text, strlen(text));
+	return r < 0 ? error_set(ret_error, r, "%s: cannot write: %s", file, strerror(-r)) : 0;
+}
+
+int saved_spec_load(int state_dir, const char *name, struct saved_spec *ret,
+		    struct error *ret_error)
+{
+	_cleanup_free_ char *file = file_of(name), *text = NULL;
+	_cleanup_json_ json_t *j = NULL;
+	const char *digest, *policy;
+	struct saved_spec k = {0};
+	size_t len = 0;
+	int r = read_file_at(state_dir, file, SAVED_SPEC_MAX, &text, &len);
+
+	if (r < 0)
+		return error_set(ret_error, r, "%s: %s", file, strerror(-r));
+	r = json_parse(text, len, file, &j, ret_error);
+	if (r < 0)
+		return r;
+	digest = json_get_string(j, "digest");
+	policy = json_get_string(j, "policy");
+	k.plan.body = json_object_get(j, "body");
+	k.plan.connect = json_object_get(j, "connect");
+	if (!digest || digest_parse(digest, &k.digest) < 0 || !policy ||
+	    !json_is_object(k.plan.body) || !json_is_array(k.plan.connect))
+		return error_set(ret_error, -EBADMSG, "%s: not as it must be", file);
+	json_incref(k.plan.body);
+	json_incref(k.plan.connect);
+	k.plan.policy = xstrdup(policy);
+	*ret = k;
+	return 0;
+}
+
+void saved_spec_forget(int state_dir, const char *name)
+{
+	_cleanup_free_ char *file = file_of(name);
+
+	(void)unlinkat(state_dir, file, 0);
+}
+
+void saved_spec_free(struct saved_spec *k)
+{
+	recreate_plan_free(&k->plan);
+	*k = (struct saved_spec){0};
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+#include "successor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+
+#include "copied.h"
+#include "podman.h"
+#include "ref.h"
+
+#define CREATE_FILE_MAX ((size_t)256 * 1024)
+
+/* The successor of a container that is replaced in this update; NULL: it is not. */
+static const char *successor_of(const struct world *w, const char *id)
+{
+	if (w && streq(id, w->old.id) && view_exists(&w->new))
+		return w->new.id;
+	for (size_t i = 0; w && i < FOLLOWERS_MAX; i++) {
+		const struct pair *f = &w->followers[i];
+
+		if (streq(id, f->old.id) && view_exists(&f->new))
+			return f->new.id;
+	}
+	return NULL;
+}
+
+/* Ids in NetworkMode=container:ID and its kin to names, which survive recreation, or to the id of what
+ * is being put in that one's place. w may be NULL. Caller frees. */
+static json_t *look_up_names(const struct act_context *h, const struct world *w,
+			     const json_t *container)
+{
+	_cleanup_json_ json_t *ids = recreate_references(container);
+	json_t *names = json_object();
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach (ids, i, v) {
+		_cleanup_json_ json_t *other = NULL;
+		const char *id = json_string_value(v), *name = id ? successor_of(w, id) : NULL;
+		struct error ignored;
+
+		if (name) {
+			json_object_set_new(names, id, json_string(name));
+			continue;
+		}
+		if (!id || engine_inspect_container(h->context.engine, id, &other, &ignored) < 0)
+			continue;
+		json_object_set_new(names, id, json_string(world_name_of(other)));
+	}
+	return names;
+}
+
+int successor_plan(const struct act_context *h, const struct world *w,
+		   const struct container_view *old, const json_t *image, const char *reference,
+		   const char *target, struct recreate_plan *ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *container = NULL, *old_image = NULL, *names = NULL;
+	char host_name[HOST_NAME_MAX + 1] = "";
+	struct recreate_input in = {
+		.host_name = host_name,
+		.image = reference,
+		.target = target,
+		.api_minor = engine_api_minor(h->context.engine),
+	};
+	int r = engine_inspect_container(h->context.engine, old->id, &container, ret_error);
+
+	(void)gethostname(host_name, sizeof(host_name) - 1);
+	/* What we made has nothing copied into it. */
+	if (r == 0 && !digest_is_set(&old->target))
+		r = copied_refuse(h->context.engine, container, ret_error);
+	if (r < 0)
+		return r;
+	r = engine_inspect_image(h->context.engine, old->image, &old_image, ret_error);
+	if (r == -ENOENT)
+		return error_set(
+			ret_error, -EKEYREJECTED,
+			"the running container's image %.19s is no longer in the engine, so what "
+			"was set by hand cannot be told from its defaults",
+			old->image);
+	if (r < 0)
+		return r;
+	if (engine_is_podman(h->context.engine))
+		podman_mend_config(container, old_image);
+	names = look_up_names(h, w, container);
+	in.container = container;
+	in.old_image = old_image;
+	in.new_image = image ? image : old_image;
+	in.names = names;
+	return recreate_spec(&in, ret, ret_error);
+}
+
+int successor_plan_first(const struct act_context *h, const json_t *image, const char *reference,
+			 const char *target, struct recreate_plan *ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *body = NULL;
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	if (h->saved_plan) {
+		*ret = (struct recreate_plan){.body = json_deep_copy(h->saved_plan->body),
+					      .connect = json_deep_copy(h->saved_plan->connect),
+					      .policy = xstrdup(h->saved_plan->policy)};
+		return ret->body && ret->connect ? 0 : error_set(ret_error, -ENOMEM, "no memory");
+	}
+	if (!h->config->create)
+		return error_set(ret_error, -ENOENT,
+				 "there is no container of that name, and no create = "
+				 "to make one from");
+	r = read_file_at(AT_FDCWD, h->config->create, CREATE_FILE_MAX, &text, &len);
+	if (r < 0)
+		return error_set(ret_error, r, "%s: %s", h->config->create, strerror(-r));
+	r = json_parse(text, len, h->config->create, &body, ret_error);
+	if (r < 0)
+		return r;
+	r = recreate_first(body, image, reference, target, engine_api_minor(h->context.engine), ret,
+			   ret_error);
+	return r < 0 ? error_prefix(ret_error, "%s", h->config->create) : 0;
+}
+
+/* What a follower's successor is made from: the image that it has now, by the name that the operator
+ * gave it as long as that name means it. Caller frees. */
+static int follower_reference(const struct act_context *h, const struct container_view *old,
+			      char **ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *container = NULL, *image = NULL;
+	struct error ignored;
+	const char *name, *id = NULL;
+	int r = engine_inspect_container(h->context.engine, old->id, &container, ret_error);
+
+	if (r < 0)
+		return r;
+	name = json_get_string(json_object_get(container, "Config"), "Image");
+	if (name && engine_inspect_image(h->context.engine, name, &image, &ignored) == 0)
+		id = json_get_string(image, "Id");
+	*ret = xstrdup(id && streq(id, old->image) ? name : old->image);
+	return 0;
+}
+
+int successor_plan_follower(const struct act_context *h, const struct world *w,
+			    const struct container_view *old, const char *name, const char *target,
+			    struct recreate_plan *ret, struct error *ret_error)
+{
+	_cleanup_free_ char *reference = NULL;
+	int r = follower_reference(h, old, &reference, ret_error);
+
+	if (r == 0)
+		r = successor_plan(h, w, old, NULL, reference,
+				   digest_is_set(&old->target) ? old->target.text : target, ret,
+				   ret_error);
+	return r < 0 ? error_prefix(ret_error, "container %s, which shares its namespaces", name)
+		     : 0;
+}
+
+static int check_follower(const struct act_context *h, const struct follower *f, const char *target,
+			  struct error *ret_error)
+{
+	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+	_cleanup_json_ json_t *container = NULL;
+	struct container_view view = {0};
+	int r = engine_inspect_container(h->context.engine, f->old_id, &container, ret_error);
+
+	if (r == 0)
+		r = world_read_container(container, &view, ret_error);
+	if (r == 0 && view.state == STATE_PAUSED)
+		return error_set(ret_error, -EKEYREJECTED,
+				 "container %s, which shares its namespaces, is paused", f->name);
+	return r < 0 ? r
+		     : successor_plan_follower(h, NULL, &view, f->name, target, &plan, ret_error);
+}
+
+int successor_check(const struct act_context *h, const struct container_view *old,
+		    const struct record *r, const char *target, struct error *ret_error)
+{
+	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+	int q;
+
+	if (!view_exists(old))
+		return successor_plan_first(h, NULL, h->config->image, target, &plan, ret_error);
+	q = successor_plan(h, NULL, old, NULL, h->config->image, target, &plan, ret_error);
+	for (size_t i = 0; q == 0 && i < r->n_followers; i++)
+		q = check_follower(h, &r->followers[i], target, ret_error);
+	return q;
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+#include "world.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "calendar.h"
+#include "engine.h"
+#include "recreate.h"
+#include "ref.h"
+#include "store.h"
+
+char *world_slot_name(const char *name, enum slot slot)
+{
+	static const char suffixes[SLOT_MAX][8] = {
+		[SLOT_MAIN] = "", [SLOT_NEXT] = ".next", [SLOT_PREV] = ".prev"};
+
+	return slot < SLOT_MAX ? xasprintf("%s%s", name, suffixes[slot]) : NULL;
+}
+
+static enum container_state read_state(const json_t *state)
+{
+	const char *status = json_get_string(state, "Status");
+
+	if (json_is_true(json_object_get(state, "Restarting")))
+		return STATE_RESTARTING;
+	if (json_is_true(json_object_get(state, "Paused")))
+		return STATE_PAUSED;
+	if (json_is_true(json_object_get(state, "Running")))
+		return STATE_RUNNING;
+	return status && streq(status, "created") ? STATE_CREATED : STATE_EXITED;
+}
+
+static enum container_health read_health(const json_t *inspect)
+{
+	const json_t *test = json_get_path(inspect, "Config", "Healthcheck", "Test", NULL);
+	const char *first = json_string_value(json_array_get(test, 0));
+	const char *status =
+		json_get_string(json_get_path(inspect, "State", "Health", NULL), "Status");
+
+	if (status && streq(status, "healthy"))
+		return CONTAINER_HEALTH_HEALTHY;
+	if (status && streq(status, "unhealthy"))
+		return CONTAINER_HEALTH_UNHEALTHY;
+	if (status && streq(status, "starting"))
+		return CONTAINER_HEALTH_STARTING;
+	/* Before the first start there is no State.Health, only the wish for one. */
+	return first && !streq(first, "NONE") ? CONTAINER_HEALTH_STARTING : CONTAINER_HEALTH_NONE;
+}
+
+/* Both, and both as we write them; anything else is not of our making. */
+static void read_our_labels(const json_t *labels, struct container_view *v)
+{
+	const char *target = json_get_string(labels, RECREATE_LABEL_TARGET);
+	const char *policy = json_get_string(labels, RECREATE_LABEL_POLICY);
+	_cleanup_json_ json_t *parsed = policy ? recreate_policy_json(policy) : NULL;
+
+	if (parsed && target && digest_parse(target, &v->target) == 0)
+		copy_text(v->final_policy, sizeof(v->final_policy), policy);
+}
+
+int world_read_container(const json_t *inspect, struct container_view *ret, struct error *ret_error)
+{
+	const json_t *state = json_object_get(inspect, "State");
+	const json_t *labels = json_get_path(inspect, "Config", "Labels", NULL);
+	const char *id = json_get_string(inspect, "Id"), *image = json_get_string(inspect, "Image");
+	_cleanup_free_ char *policy = NULL;
+	struct container_view v = {0};
+	struct error text;
+
+	if (!id || !image || !json_is_object(state) || strlen(id) >= sizeof(v.id))
+		return error_set(ret_error, -EPROTO,
+				 "the engine's inspect answer has no Id, Image, "
+				 "State");
+	policy = recreate_policy_text(json_get_path(inspect, "HostConfig", "RestartPolicy", NULL));
+	copy_text(v.id, sizeof(v.id), id);
+	copy_text(v.image, sizeof(v.image), image);
+	copy_text(v.policy, sizeof(v.policy), policy);
+	v.state = read_state(state);
+	v.health = read_health(inspect);
+	v.exit_code = (int)json_integer_value(json_object_get(state, "ExitCode"));
+	(void)error_set(&text, -EIO, "%s",
+			json_get_string(state, "Error") ? json_get_string(state, "Error") : "");
+	copy_text(v.error, sizeof(v.error), text.text);
+	v.started_ns = calendar_parse_time(json_get_string(state, "StartedAt"));
+	v.finished_ns = calendar_parse_time(json_get_string(state, "FinishedAt"));
+	if (v.state == STATE_EXITED && v.started_ns == 0)
+		v.state = STATE_CREATED;
+	read_our_labels(labels, &v);
+	*ret = v;
+	return 0;
+}
+
+const char *world_name_of(const json_t *inspect)
+{
+	const char *name = json_get_string(inspect, "Name");
+
+	return name ? name + (name[0] == '/') : "";
+}
+
+/* Of the names that the container called base has for us. */
+static enum slot slot_of(const char *base, const char *name)
+{
+	for (enum slot slot = SLOT_MAIN; slot < SLOT_MAX; slot++) {
+		_cleanup_free_ char *ours = world_slot_name(base, slot);
+
+		if (streq(name, ours))
+			return slot;
+	}
+	return SLOT_OTHER;
+}
+
+static int look_at(const struct context *s, const char *base, const char *name_or_id,
+		   struct container_view *ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *j = NULL;
+	int r;
+
+	*ret = (struct container_view){0};
+	if (!name_or_id[0])
+		return 0;
+	r = engine_inspect_container(s->engine, name_or_id, &j, ret_error);
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = world_read_container(j, ret, ret_error);
+	if (r == 0)
+		ret->slot = slot_of(base, world_name_of(j));
+	return r;
+}
+
+/* An image can carry labels too, and the engine gives them to its containers. It cannot carry its own
+ * digest: a label that the image has as well did not come from us. */
+static int distrust_labels(const struct context *s, struct container_view *v,
+			   struct error *ret_error)
+{
+	_cleanup_json_ json_t *image = NULL;
+	const char *label;
+	int r;
+
+	if (!digest_is_set(&v->target))
+		return 0;
+	r = engine_inspect_image(s->engine, v->image, &image, ret_error);
+	if (r < 0 && r != -ENOENT && store_judge(ret_error->text, 0) != STORE_DAMAGED)
+		return r;
+	label = json_get_string(json_get_path(image, "Config", "Labels", NULL),
+				RECREATE_LABEL_TARGET);
+	if (label && streq(label, v->target.text)) {
+		v->target = (struct digest){0};
+		v->final_policy[0] = '\0';
+	}
+	return 0;
+}
+
+static int look_at_names(const struct context *s, const char *base,
+			 struct container_view ret[SLOT_MAX], struct error *ret_error)
+{
+	for (enum slot slot = SLOT_MAIN; slot < SLOT_MAX; slot++) {
+		_cleanup_free_ char *name = world_slot_name(base, slot);
+		int r = look_at(s, base, name, &ret[slot], ret_error);
+
+		if (r < 0)
+			return r;
+	}
+	return distrust_labels(s, &ret[SLOT_NEXT], ret_error);
+}
+
+int world_look_at_names(const struct context *s, struct container_view ret[SLOT_MAX],
+			struct error *ret_error)
+{
+	int r = look_at_names(s, s->name, ret, ret_error);
+
+	return r < 0 ? r : distrust_labels(s, &ret[SLOT_MAIN], ret_error);
+}
+
+/* Before the trial names tell who is who, for nothing was decided about any of them. */
+void world_assign(const struct container_view slots[SLOT_MAX], struct pair *ret,
+		  struct container_view *ret_blocker)
+{
+	ret->old = slots[SLOT_MAIN];
+	if (digest_is_set(&slots[SLOT_NEXT].target))
+		ret->new = slots[SLOT_NEXT];
+	else
+		*ret_blocker = slots[SLOT_NEXT];
+	if (view_exists(&slots[SLOT_PREV]))
+		*ret_blocker = slots[SLOT_PREV];
+}
+
+static int look_at_pair_by_name(const struct context *s, const char *base, struct pair *ret,
+				struct world *w, struct error *ret_error)
+{
+	struct container_view slots[SLOT_MAX], blocker = {0};
+	int q = look_at_names(s, base, slots, ret_error);
+
+	if (q < 0)
+		return q;
+	world_assign(slots, ret, &blocker);
+	if (view_exists(&blocker)) {
+		w->blocker = blocker;
+		(void)snprintf(w->blocker_name, sizeof(w->blocker_name), "%s%s", base,
+			       blocker.slot == SLOT_PREV ? ".prev" : ".next");
+	}
+	return 0;
+}
+
+/* From then on their ids tell, whatever anybody renames them to. */
+static int look_at_pair_by_id(const struct context *s, const char *base, const char *old_id,
+			      const char *new_id, struct pair *ret, struct error *ret_error)
+{
+	int q = look_at(s, base, old_id, &ret->old, ret_error);
+
+	return q < 0 ? q : look_at(s, base, new_id, &ret->new, ret_error);
+}
+
+/* Neither has the name now: has anybody else? */
+static int look_for_another(const struct context *s, const struct pair *lead, struct world *ret,
+			    struct error *ret_error)
+{
+	if ((view_exists(&lead->old) && lead->old.slot == SLOT_MAIN) ||
+	    (view_exists(&lead->new) && lead->new.slot == SLOT_MAIN))
+		return 0;
+	copy_text(ret->blocker_name, sizeof(ret->blocker_name), s->name);
+	return look_at(s, s->name, s->name, &ret->blocker, ret_error);
+}
+
+static int look_at_containers(const struct context *s, const struct record *r, struct world *ret,
+			      struct error *ret_error)
+{
+	bool by_name = r->phase == PHASE_IDLE || r->phase == PHASE_PREPARE;
+	struct pair lead = {0};
+	int q = by_name ? look_at_pair_by_name(s, s->name, &lead, ret, ret_error)
+			: look_at_pair_by_id(s, s->name, r->old_id, r->new_id, &lead, ret_error);
+
+	if (q == 0 && !by_name)
+		q = look_for_another(s, &lead, ret, ret_error);
+	ret->old = lead.old;
+	ret->new = lead.new;
+	for (size_t i = 0; q == 0 && r->phase != PHASE_IDLE && i < r->n_followers; i++) {
+		const struct follower *f = &r->followers[i];
+		struct pair *pair = &ret->followers[i];
+
+		q = by_name ? look_at_pair_by_name(s, f->name, pair, ret, ret_error)
+			    : look_at_pair_by_id(s, f->name, f->old_id, f->new_id, pair, ret_error);
+	}
+	return q;
+}
+
+/* The Id behind an image reference; empty when there is none, or none that the engine can read. */
+static int look_at_image(const struct context *s, const char *reference, char *ret, size_t size,
+			 bool *ret_broken, struct error *ret_error)
+{
+	_cleanup_json_ json_t *j = NULL;
+	int r = engine_inspect_image(s->engine, reference, &j, ret_error);
+
+	ret[0] = '\0';
+	*ret_broken = r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED;
+	if (r < 0)
+		return r == -ENOENT || *ret_broken ? 0 : r;
+	copy_text(ret, size, json_get_string(j, "Id"));
+	return 0;
+}
+
+static int look_at_pinned(const struct context *s, const struct release *release, char *ret,
+			  size_t size, bool *ret_broken, struct error *ret_error)
+{
+	_cleanup_free_ char *pinned = NULL;
+
+	ret[0] = '\0';
+	*ret_broken = false;
+	if (!digest_is_set(&release->digest))
+		return 0;
+	pinned = ref_pinned(s->ref, release_pulled(release));
+	return look_at_image(s, pinned, ret, size, ret_broken, ret_error);
+}
+
+/* One that ran here before is known by its Id, whatever became of its names. */
+static int look_at_target(const struct context *s, const struct record *r, struct world *ret,
+			  struct error *ret_error)
+{
+	if (r->target.image[0])
+		return look_at_image(s, r->target.image, ret->image, sizeof(ret->image),
+				     &ret->broken, ret_error);
+	return look_at_pinned(s, &r->target, ret->image, sizeof(ret->image), &ret->broken,
+			      ret_error);
+}
+
+static int look_at_tag(const struct context *s, char *ret, size_t size, struct error *ret_error)
+{
+	_cleanup_free_ char *tagged = ref_tagged(s->ref);
+	bool broken;
+
+	ret[0] = '\0';
+	return tagged ? look_at_image(s, tagged, ret, size, &broken, ret_error) : 0;
+}
+
+static int look_at_older(const struct context *s, const struct record *r, struct world *ret,
+			 struct error *ret_error)
+{
+	char image[80];
+	bool broken;
+	int q;
+
+	/* Made anew of the same version, it leaves the one before where it was. */
+	if (!r->previous.brought || digest_eq(&r->previous.digest, &r->target.digest) ||
+	    digest_eq(&r->previous.digest, &r->current.digest) ||
+	    digest_eq(&r->current.digest, &r->target.digest))
+		return 0;
+	q = look_at_pinned(s, &r->previous, image, sizeof(image), &broken, ret_error);
+	ret->older_present = q == 0 && image[0] && !streq(image, ret->new.image) &&
+			     !streq(image, ret->old.image);
+	return q;
+}
+
+static int look_at_images(const struct context *s, const struct record *r, struct world *ret,
+			  struct error *ret_error)
+{
+	_cleanup_free_ char *kept = xasprintf("%s:%s", WORLD_KEEP_REPOSITORY, s->name);
+	bool broken;
+	int q = 0;
+
+	switch (r->phase) {
+	case PHASE_IDLE:
+	case PHASE_TRIAL:
+		return 0;
+	case PHASE_PREPARE:
+	case PHASE_REVERT:
+		q = look_at_target(s, r, ret, ret_error);
+		return q < 0 ? q : look_at_tag(s, ret->tag, sizeof(ret->tag), ret_error);
+	case PHASE_COMMIT:
+		q = look_at_tag(s, ret->tag, sizeof(ret->tag), ret_error);
+		if (q == 0)
+			q = look_at_image(s, kept, ret->previous_image, sizeof(ret->previous_image),
+					  &broken, ret_error);
+		/* Without a tag of its own there is none to move. */
+		if (!s->ref->tag)
+			copy_text(ret->tag, sizeof(ret->tag), ret->new.image);
+		return q < 0 ? q : look_at_older(s, r, ret, ret_error);
+	}
+	return 0;
+}
+
+int world_look(const struct context *s, const struct record *r, unsigned int parts, struct world *w,
+	       struct error *ret_error)
+{
+	struct world fresh = {0};
+	int q = 0;
+
+	if (parts == WORLD_IMAGES) {
+		fresh.old = w->old;
+		fresh.new = w->new;
+		memcpy(fresh.followers, w->followers, sizeof(fresh.followers));
+		fresh.blocker = w->blocker;
+		memcpy(fresh.blocker_name, w->blocker_name, sizeof(fresh.blocker_name));
+	} else if (parts == WORLD_CONTAINERS) {
+		memcpy(fresh.image, w->image, sizeof(fresh.image));
+		fresh.broken = w->broken;
+		memcpy(fresh.tag, w->tag, sizeof(fresh.tag));
+		memcpy(fresh.previous_image, w->previous_image, sizeof(fresh.previous_image));
+		fresh.older_present = w->older_present;
+	}
+	if (parts & WORLD_CONTAINERS)
+		q = look_at_containers(s, r, &fresh, ret_error);
+	if (q == 0 && (parts & WORLD_IMAGES))
+		q = look_at_images(s, r, &fresh, ret_error);
+	boot_id(fresh.boot_id);
+	if (q == 0)
+		*w = fresh;
+	return q;
+}

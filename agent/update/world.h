@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* world: the eyes. One look at the engine, as far as the plan wants to know. Plain data. */
+#pragma once
+
+#include "json.h"
+#include "record.h"
+
+struct engine;
+struct ref;
+
+enum slot {
+	SLOT_MAIN,  /* NAME */
+	SLOT_NEXT,  /* NAME.next */
+	SLOT_PREV,  /* NAME.prev */
+	SLOT_OTHER, /* somebody renamed it */
+};
+#define SLOT_MAX 3
+
+enum container_state {
+	STATE_CREATED, /* never started */
+	STATE_RUNNING,
+	STATE_RESTARTING, /* down, and the engine is about to start it again */
+	STATE_PAUSED,
+	STATE_EXITED,
+};
+
+enum container_health {
+	CONTAINER_HEALTH_NONE, /* it has no HEALTHCHECK */
+	CONTAINER_HEALTH_STARTING,
+	CONTAINER_HEALTH_HEALTHY,
+	CONTAINER_HEALTH_UNHEALTHY,
+};
+
+struct container_view {
+	char id[72]; /* empty: there is no such container */
+	enum slot slot;
+	enum container_state state;
+	enum container_health health;
+	int exit_code;
+	char error[RECORD_TEXT_MAX];	    /* why the last start failed, in the engine's words */
+	char image[80];			    /* Id of its image */
+	char policy[POLICY_TEXT_MAX];	    /* "no", "always", "unless-stopped", "on-failure:3" */
+	struct digest target;		    /* label pullet.target: we made it for that digest */
+	char final_policy[POLICY_TEXT_MAX]; /* label pullet.policy: what it gets on commit */
+	int64_t started_ns;		    /* Unix time by the engine; 0: never */
+	int64_t finished_ns;
+};
+
+struct pair {
+	struct container_view old, new;
+};
+
+struct world {
+	struct container_view old;	      /* what runs, or ran, before the update */
+	struct container_view new;	      /* what we made to replace it */
+	struct pair followers[FOLLOWERS_MAX]; /* as in the record */
+	struct container_view blocker;	      /* somebody else's, under a name that we need */
+	char blocker_name[CONTAINER_NAME_MAX + 8];
+	char image[80];		 /* Id of the target's image; empty: not in the engine */
+	bool broken;		 /* it is there, and the engine's store cannot give it back */
+	char tag[80];		 /* Id that the local tag points to; empty: nothing */
+	char previous_image[80]; /* Id of the image kept to go back to; empty: none */
+	bool older_present;	 /* the image before the previous one, which we brought */
+	char boot_id[BOOT_ID_SIZE];
+};
+
+static inline bool view_exists(const struct container_view *v)
+{
+	return v->id[0] != '\0';
+}
+
+static inline bool view_is_up(const struct container_view *v)
+{
+	return v->state == STATE_RUNNING || v->state == STATE_RESTARTING ||
+	       v->state == STATE_PAUSED;
+}
+
+/* Whose eyes: the container's name in the configuration and its image reference. */
+struct context {
+	struct engine *engine;
+	const char *name;
+	const struct ref *ref;
+};
+
+/* Parts of a look. */
+#define WORLD_CONTAINERS 1u
+#define WORLD_IMAGES	 2u
+#define WORLD_WHOLE	 (WORLD_CONTAINERS | WORLD_IMAGES)
+
+/* Looks again at those parts, as far as r's phase needs them; the others stay as they are in *w. What
+ * is not there is empty, not an error. On failure *w is as before. */
+int world_look(const struct context *s, const struct record *r, unsigned int parts, struct world *w,
+	       struct error *ret_error) warn_unused;
+
+/* The three names alone, for a record that is lost (plan_recover). */
+int world_look_at_names(const struct context *s, struct container_view ret[SLOT_MAX],
+			struct error *ret_error) warn_unused;
+
+/* NAME, NAME.next, NAME.prev; NULL for SLOT_OTHER. Caller frees. */
+char *world_slot_name(const char *name, enum slot slot);
+
+/* The repository that keeps previous images, each under its container's name as tag. */
+#define WORLD_KEEP_REPOSITORY "localhost/pullet/previous"
+
+/* Name of an inspect answer, without the slash; never NULL. Borrowed. */
+const char *world_name_of(const json_t *inspect);
+
+/* For tests: an inspect answer to a view. Pure. */
+int world_read_container(const json_t *inspect, struct container_view *ret,
+			 struct error *ret_error) warn_unused;
+/* Who is who among the three names, before a trial. Pure. */
+void world_assign(const struct container_view slots[SLOT_MAX], struct pair *ret,
+		  struct container_view *ret_blocker);

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""What an engine cannot do by its nature, and the tests that stand on it: they are skipped there, with
+the reason. "test_FILE::test_NAME", one case of it, "test_FILE::test_NAME[CASE]", or all of "test_FILE"."""
+
+COMPOSE = {
+    "Debian 12's compose wants ContainerConfig, which no engine since Docker 25 tells": [
+        "test_compose::test_a_project_goes_on_as_before[bookworm]",
+        "test_compose::test_the_successor_is_as_compose_makes_it[bookworm]",
+        "test_compose::test_operator_recreates_and_pulls[bookworm]",
+        "test_compose::test_profile_and_one_shot[bookworm]",
+        "test_compose::test_service_in_anothers_network[bookworm]",
+        "test_compose::test_operator_comes_in_between[bookworm-up -d --force-recreate-on trial]"],
+}
+
+EXPECTED_SKIPS = {
+    "trixie": COMPOSE,
+    "trixie-containerd": COMPOSE,
+    "sid": COMPOSE,
+    "sid-containerd": COMPOSE,
+    "sid-minimum": {
+        **COMPOSE,
+        "takes no API version older than 1.44": ["test_versions::test_oldest_version_that_is_spoken"],
+    },
+    "sid-cgroup2": {
+        **COMPOSE,
+        "the controllers are at work on cgroup v1 here, and v2 has none: the engine takes limits out of "
+        "HostConfig when a container starts": ["test_recreate::test_successor"],
+    },
+    "podman": {
+        "a HEALTHCHECK counts in images of docker's format only, and systemd runs it (test_podman has "
+        "it)": [
+            "test_update::test_healthy_container_passes_by_its_own_check",
+            "test_rollback::test_bad_version[unhealthy]",
+            "test_rollback::test_bad_version[never healthy]"],
+        "no links": ["test_recreate::test_successor[links]",
+                     "test_recreate::test_successor[network-link]"],
+        "the Docker API's MacAddress is ignored": [
+            "test_recreate::test_successor[mac]", "test_recreate::test_successor[network-full]"],
+        "ports that the engine chose are told like those that were asked for, and stay": [
+            "test_recreate::test_successor[ports]", "test_recreate::test_successor[all-ports]"],
+    },
+}
+
+
+def reason(engine, module, test):
+    """Why a test, with its case, cannot be run on an engine, or None."""
+    names = {module, f"{module}::{test}", f"{module}::{test.partition('[')[0]}"}
+    for why, tests in EXPECTED_SKIPS.get(engine, {}).items():
+        if names.intersection(tests):
+            return why
+    return None
