@@ -13,6 +13,27 @@
 #define FETCH_FD	 3
 #define FETCH_TIMEOUT_MS (5u * 60 * 1000) /* its own limits are shorter */
 
+struct fetch {
+	const struct fetch_options *options;
+	char *host;
+};
+
+struct fetch *fetch_new(const struct fetch_options *o, const char *host)
+{
+	struct fetch *f = xcalloc(1, sizeof(*f));
+
+	f->options = o;
+	f->host = xstrdup(host);
+	return f;
+}
+
+void fetch_free(struct fetch *f)
+{
+	if (f)
+		free(f->host);
+	free(f);
+}
+
 static int connect_to(const char *path, int flags, struct error *ret_error)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -56,7 +77,7 @@ static int start_child(const struct fetch_options *o, pid_t *ret_pid, struct err
 	return pair[0];
 }
 
-int fetch_open(const struct fetch_options *o, pid_t *ret_pid, struct error *ret_error)
+int fetch_connect(const struct fetch_options *o, pid_t *ret_pid, struct error *ret_error)
 {
 	int fd;
 
@@ -95,29 +116,29 @@ static int ask(const struct fetch_options *o, const json_t *question, json_t **r
 	return r;
 }
 
-int fetch_ask(const struct fetch_options *o, const struct fetch_request *request,
-	      struct fetch_reply *ret, struct error *ret_error)
+int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch_reply *ret,
+	      struct error *ret_error)
 {
 	_cleanup_json_ json_t *question = protocol_request_to_json(request), *answer = NULL;
-	int r = ask(o, question, &answer, ret_error);
+	int r = ask(f->options, question, &answer, ret_error);
 
 	return r < 0 ? r : protocol_reply_from_json(answer, ret, ret_error);
 }
 
-int fetch_ask_rollout(const struct fetch_options *o, const struct rollout_request *request,
+int fetch_ask_rollout(struct fetch *f, const struct rollout_request *request,
 		      struct rollout_reply *ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *question = protocol_rollout_request_to_json(request), *answer = NULL;
-	int r = ask(o, question, &answer, ret_error);
+	int r = ask(f->options, question, &answer, ret_error);
 
 	return r < 0 ? r : protocol_rollout_reply_from_json(answer, ret, ret_error);
 }
 
-int fetch_ask_publish(const struct fetch_options *o, const json_t *question, json_t **ret,
+int fetch_ask_publish(struct fetch *f, const json_t *question, json_t **ret,
 		      struct error *ret_error)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int r = ask(o, question, &answer, ret_error);
+	int r = ask(f->options, question, &answer, ret_error);
 
 	if (r == 0)
 		r = protocol_check_error(answer, ret_error);

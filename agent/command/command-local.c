@@ -131,10 +131,10 @@ static void print_object(const char *image, const struct oci_platform *platform,
 	puts(line);
 }
 
-static int verify(const struct command_options *o, const struct config *config, const char *image)
+static int verify(const struct command_options *o, const struct config *config, const char *image,
+		  struct fetch *fetch)
 {
 	struct oci_platform platform = {0};
-	struct fetch_options fetch = {.config = o->config};
 	struct fetch_reply reply;
 	struct verdict v;
 	struct error e;
@@ -144,7 +144,7 @@ static int verify(const struct command_options *o, const struct config *config, 
 		log_error("--platform: '%s' is not of the form linux/arm/v7", o->platform);
 		return 2;
 	}
-	if (fetch_ask(&fetch,
+	if (fetch_ask(fetch,
 		      &(struct fetch_request){.image = image,
 					      .os = platform.os,
 					      .architecture = platform.architecture,
@@ -164,7 +164,9 @@ static int verify(const struct command_options *o, const struct config *config, 
 
 int command_verify(const struct command_options *o, const char *const *operands)
 {
+	const struct fetch_options options = {.config = o->config};
 	_cleanup_(ref_free) struct ref ref = {0};
+	_cleanup_fetch_ struct fetch *fetch = NULL;
 	struct config *config;
 	struct error e;
 	const char *why;
@@ -178,7 +180,8 @@ int command_verify(const struct command_options *o, const char *const *operands)
 		log_error("%s", e.text);
 		return 2;
 	}
-	status = verify(o, config, operands[0]);
+	fetch = fetch_new(&options, ref.host);
+	status = verify(o, config, operands[0], fetch);
 	config_free(config);
 	return status;
 }

@@ -8,6 +8,7 @@
 #include "command.h"
 #include "fetch.h"
 #include "log.h"
+#include "ref.h"
 #include "rollout.h"
 
 /* What the registry has now. Borrows from answer. */
@@ -21,16 +22,20 @@ struct present {
 /* Reads what is there, or with a policy writes that. The caller owns *ret. */
 static int ask(const struct command_options *o, const char *image, json_t *policy, json_t **ret)
 {
-	const struct fetch_options fetch = {.config = o->config, .publish = true};
+	const struct fetch_options options = {.config = o->config, .publish = true};
+	_cleanup_fetch_ struct fetch *fetch = NULL;
+	_cleanup_(ref_free) struct ref ref = {0};
+	const char *why;
 	_cleanup_json_ json_t *question =
 		json_pack("{s:s, s:s, s:O*}", "op", "publish", "image", image, "policy", policy);
 	struct error e;
 
-	if (!question) {
-		log_error("%s: not UTF-8", image);
+	if (ref_parse(image, &ref, &why) < 0 || !question) {
+		log_error("%s: %s", image, question ? why : "not UTF-8");
 		return 2;
 	}
-	if (fetch_ask_publish(&fetch, question, ret, &e) < 0) {
+	fetch = fetch_new(&options, ref.host);
+	if (fetch_ask_publish(fetch, question, ret, &e) < 0) {
 		log_error("%s", e.text);
 		return 1;
 	}

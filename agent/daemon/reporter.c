@@ -180,7 +180,7 @@ static void start_post(struct reporter *r, char *line)
 	struct error e;
 	int q;
 
-	p->fd = fetch_open(&fetch, &p->pid, &e);
+	p->fd = fetch_connect(&fetch, &p->pid, &e);
 	if (p->fd < 0) {
 		p->fd = -1;
 		p->pid = 0;

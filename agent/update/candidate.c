@@ -30,7 +30,7 @@ static size_t list_known(const struct record *r, const struct world *w,
 	return n;
 }
 
-static int ask(const struct fetch_options *o, const struct context *s, const char *image,
+static int ask(struct fetch *f, const struct context *s, const char *image,
 	       const struct digest *known, size_t n_known, struct fetch_reply *ret,
 	       struct error *ret_error)
 {
@@ -45,10 +45,10 @@ static int ask(const struct fetch_options *o, const struct context *s, const cha
 	};
 
 	*ret = (struct fetch_reply){0};
-	return fetch_ask(o, &request, ret, ret_error);
+	return fetch_ask(f, &request, ret, ret_error);
 }
 
-int candidate_ask(const struct fetch_options *o, const struct context *s, const char *image,
+int candidate_ask(struct fetch *f, const struct context *s, const char *image,
 		  const struct record *r, const struct world *w, struct fetch_reply *ret,
 		  struct error *ret_error)
 {
@@ -57,17 +57,17 @@ int candidate_ask(const struct fetch_options *o, const struct context *s, const 
 
 	if (digest_is_set(&r->seen))
 		known[n++] = r->seen;
-	return ask(o, s, image, known, n, ret, ret_error);
+	return ask(f, s, image, known, n, ret, ret_error);
 }
 
-int candidate_ask_details(const struct fetch_options *o, const struct context *s,
-			  const struct digest *d, const struct record *r, const struct world *w,
-			  struct fetch_reply *ret, struct error *ret_error)
+int candidate_ask_details(struct fetch *f, const struct context *s, const struct digest *d,
+			  const struct record *r, const struct world *w, struct fetch_reply *ret,
+			  struct error *ret_error)
 {
 	_cleanup_free_ char *pinned = ref_pinned(s->ref, d);
 	struct digest known[KNOWN_MAX];
 
-	return ask(o, s, pinned, known, list_known(r, w, known), ret, ret_error);
+	return ask(f, s, pinned, known, list_known(r, w, known), ret, ret_error);
 }
 
 /* Ids of the layers (of what they unpack to) of an image, lowest first. */
@@ -89,9 +89,8 @@ static size_t list_layers(struct engine *e, const char *image, struct digest lay
 	return n;
 }
 
-int candidate_bytes_to_come(const struct fetch_options *o, const struct context *s,
-			    const struct world *w, const struct digest *d, uint64_t *ret,
-			    struct error *ret_error)
+int candidate_bytes_to_come(struct fetch *f, const struct context *s, const struct world *w,
+			    const struct digest *d, uint64_t *ret, struct error *ret_error)
 {
 	const struct oci_platform *platform = engine_platform(s->engine);
 	_cleanup_free_ char *pinned = ref_pinned(s->ref, d);
@@ -105,7 +104,7 @@ int candidate_bytes_to_come(const struct fetch_options *o, const struct context 
 		.n_layers = list_layers(s->engine, w->old.image, layers),
 	};
 	struct fetch_reply reply;
-	int r = fetch_ask(o, &request, &reply, ret_error);
+	int r = fetch_ask(f, &request, &reply, ret_error);
 
 	if (r == 0)
 		*ret = reply.layer_bytes;

@@ -9,18 +9,18 @@
 bool candidate_current_is_true(const struct record *r, const struct world *w);
 
 /* Asks where the tag points. Of what we run, rejected or wait for no details are wanted: one request. */
-int candidate_ask(const struct fetch_options *o, const struct context *s, const char *image,
+int candidate_ask(struct fetch *f, const struct context *s, const char *image,
 		  const struct record *r, const struct world *w, struct fetch_reply *ret,
 		  struct error *ret_error) warn_unused;
 /* The details of d, which is no longer waited for. */
-int candidate_ask_details(const struct fetch_options *o, const struct context *s,
-			  const struct digest *d, const struct record *r, const struct world *w,
-			  struct fetch_reply *ret, struct error *ret_error) warn_unused;
+int candidate_ask_details(struct fetch *f, const struct context *s, const struct digest *d,
+			  const struct record *r, const struct world *w, struct fetch_reply *ret,
+			  struct error *ret_error) warn_unused;
 
 /* How many compressed bytes of layers are to come for d: those that it shares with the image that runs
  * are here. Two or three requests, the image's config among them. */
-int candidate_bytes_to_come(const struct fetch_options *o, const struct context *s,
-			    const struct world *w, const struct digest *d, uint64_t *ret,
+int candidate_bytes_to_come(struct fetch *f, const struct context *s, const struct world *w,
+			    const struct digest *d, uint64_t *ret,
 			    struct error *ret_error) warn_unused;
 
 /* The container may run that image already without our knowing: it was pulled by hand, or only the

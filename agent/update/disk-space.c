@@ -110,7 +110,7 @@ static int refuse(const char *directory, uint64_t need, uint64_t free_bytes,
 			 size_text(free_bytes, b, sizeof(b)));
 }
 
-int disk_space_check(const struct fetch_options *o, const struct context *s, const struct record *r,
+int disk_space_check(struct fetch *f, const struct context *s, const struct record *r,
 		     const struct world *w, const struct digest *d, uint64_t layer_bytes,
 		     struct error *ret_error)
 {
@@ -127,7 +127,7 @@ int disk_space_check(const struct fetch_options *o, const struct context *s, con
 		return 0;
 	/* Only now is it worth a question which layers are here. */
 	if (layer_bytes > 0)
-		q = candidate_bytes_to_come(o, s, w, d, &layer_bytes, ret_error);
+		q = candidate_bytes_to_come(f, s, w, d, &layer_bytes, ret_error);
 	if (q < 0)
 		return q;
 	need = disk_space_need(layer_bytes);

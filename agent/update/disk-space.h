@@ -17,6 +17,6 @@ const char *disk_space_directory(const json_t *info);
  * nobody can tell; -ENOSPC: no, and the text has the numbers. Layers that are here already take none.
  * Where it helps, the version before the running one is given up: room for two is what an update
  * needs. */
-int disk_space_check(const struct fetch_options *o, const struct context *s, const struct record *r,
+int disk_space_check(struct fetch *f, const struct context *s, const struct record *r,
 		     const struct world *w, const struct digest *d, uint64_t layer_bytes,
 		     struct error *ret_error) warn_unused;

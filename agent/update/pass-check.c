@@ -76,8 +76,8 @@ static int image_is_present(struct pass *p, const struct digest *d, bool *ret,
 /* 1 when there is none: the result has the numbers. */
 static int find_disk_space(struct pass *p, uint64_t layer_bytes, struct error *ret_error)
 {
-	int r = disk_space_check(&p->o->fetch, &p->act.context, &p->record, &p->world,
-				 &p->reply.digest, layer_bytes, ret_error);
+	int r = disk_space_check(p->fetch, &p->act.context, &p->record, &p->world, &p->reply.digest,
+				 layer_bytes, ret_error);
 
 	if (r != -ENOSPC)
 		return r;
@@ -212,8 +212,8 @@ static int ask(struct pass *p, struct error *ret_error)
 	_cleanup_free_ char *pinned =
 		p->act.saved_plan ? ref_pinned(&p->ref, &p->saved.digest) : NULL;
 	bool present;
-	int r = candidate_ask(&p->o->fetch, &p->act.context, pinned ? pinned : p->c->image,
-			      &p->record, &p->world, &p->reply, ret_error);
+	int r = candidate_ask(p->fetch, &p->act.context, pinned ? pinned : p->c->image, &p->record,
+			      &p->world, &p->reply, ret_error);
 
 	if (r < 0 || !is_waited_for(p))
 		return r;
@@ -221,8 +221,8 @@ static int ask(struct pass *p, struct error *ret_error)
 	if (r == 0 && p->o->operation != OPERATION_CHECK)
 		r = may_bring(p, &present, ret_error);
 	if (r == 0)
-		r = candidate_ask_details(&p->o->fetch, &p->act.context, &p->record.seen,
-					  &p->record, &p->world, &p->reply, ret_error);
+		r = candidate_ask_details(p->fetch, &p->act.context, &p->record.seen, &p->record,
+					  &p->world, &p->reply, ret_error);
 	return r;
 }
 

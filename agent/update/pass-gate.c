@@ -106,7 +106,7 @@ static int check_policy(struct pass *p, const struct digest *d, struct error *re
 		return 0;
 	if (digest_eq(d, &p->admitted) && now_ms() - p->admitted_ms <= POLICY_FRESH_MS)
 		return 0;
-	r = fetch_ask_rollout(&p->o->fetch, &request, &reply, ret_error);
+	r = fetch_ask_rollout(p->fetch, &request, &reply, ret_error);
 	if (r == -ECANCELED)
 		return r;
 	if (r < 0) {

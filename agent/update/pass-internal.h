@@ -19,6 +19,7 @@ struct pass {
 	struct world world;
 	struct act_context act;
 	struct ref ref;
+	struct fetch *fetch; /* with its registry */
 	struct verified *verified;
 	struct fetch_reply reply;
 	struct saved_spec saved; /* of the container that is to be made anew; empty: none */

@@ -97,7 +97,7 @@ int pass_repair(struct pass *p, struct error *ret_error)
 	r = verify_image(p->c, &p->record.current.digest, &verified, ret_error);
 	verified_free(verified);
 	if (r == 0 && !digest_eq(&p->reply.digest, &p->record.current.digest))
-		r = candidate_ask_details(&p->o->fetch, &p->act.context, &p->record.current.digest,
+		r = candidate_ask_details(p->fetch, &p->act.context, &p->record.current.digest,
 					  &p->record, &p->world, &p->reply, ret_error);
 	if (r < 0)
 		return r;

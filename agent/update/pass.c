@@ -498,6 +498,7 @@ static int set_up(struct pass *p, struct credential *ret_credential, char **ret_
 
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", p->c->image, why);
+	p->fetch = fetch_new(&p->o->fetch, p->ref.host);
 	registry = config_registry(p->o->config, p->ref.host);
 	r = credential_load(registry ? registry->credentials : NULL, p->ref.host, ret_credential,
 			    ret_error);
@@ -539,5 +540,6 @@ void pass_run(const struct pass_options *o, struct result *ret)
 	engine_close(p.act.context.engine);
 	verified_free(p.verified);
 	saved_spec_free(&p.saved);
+	fetch_free(p.fetch);
 	ref_free(&p.ref);
 }

@@ -567,10 +567,21 @@ int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
 
 /* fetch.h */
 
-int fetch_ask(const struct fetch_options *o, const struct fetch_request *request,
-	      struct fetch_reply *ret, struct error *ret_error)
+struct fetch *fetch_new(const struct fetch_options *o, const char *host)
 {
-	(void)o, (void)ret_error;
+	(void)o, (void)host;
+	return NULL;
+}
+
+void fetch_free(struct fetch *f)
+{
+	(void)f;
+}
+
+int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch_reply *ret,
+	      struct error *ret_error)
+{
+	(void)f, (void)ret_error;
 	*ret = (struct fetch_reply){0};
 	/* The tag stays on what is rolled back. */
 	if (digest_parse(image_ids[!sim.setup.rollback], &ret->digest) < 0)
@@ -582,10 +593,10 @@ int fetch_ask(const struct fetch_options *o, const struct fetch_request *request
 	return 0;
 }
 
-int fetch_ask_rollout(const struct fetch_options *o, const struct rollout_request *request,
+int fetch_ask_rollout(struct fetch *f, const struct rollout_request *request,
 		      struct rollout_reply *ret, struct error *ret_error)
 {
-	(void)o, (void)request, (void)ret_error;
+	(void)f, (void)request, (void)ret_error;
 	*ret = (struct rollout_reply){0};
 	return 0;
 }
