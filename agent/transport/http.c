@@ -9,7 +9,8 @@
 #define CONNECT_TIMEOUT_MS 15000L
 
 struct http {
-	CURL *curl;
+	CURLSH *connections;
+	CURL *curl; /* of the running request */
 	char *unix_socket;
 	char *ca_file;
 	bool allow_plain;
@@ -220,7 +221,7 @@ static void set_session(struct transfer *t)
 	const struct http *h = t->http;
 	CURL *c = h->curl;
 
-	curl_easy_reset(c); /* keeps connections, forgets the last request */
+	(void)curl_easy_setopt(c, CURLOPT_SHARE, h->connections);
 	(void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR,
 			       h->allow_plain || h->unix_socket ? "http,https" : "https");
 	(void)curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "https");
@@ -336,16 +337,19 @@ int http_new(const struct http_options *options, struct http **ret, struct error
 {
 	static bool initialised; /* libcurl's own state is global, too */
 	struct http *h;
-	CURL *curl;
+	CURLSH *connections;
 
 	if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return error_set(ret_error, -ENOMEM, "libcurl cannot be set up");
 	initialised = true;
-	curl = curl_easy_init();
-	if (!curl)
+	connections = curl_share_init();
+	if (!connections ||
+	    curl_share_setopt(connections, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) != CURLSHE_OK) {
+		(void)curl_share_cleanup(connections);
 		return error_set(ret_error, -ENOMEM, "libcurl cannot be set up");
+	}
 	h = xcalloc(1, sizeof(*h));
-	h->curl = curl;
+	h->connections = connections;
 	h->allow_plain = options->allow_plain;
 	h->cancel = options->cancel;
 	replace_string(&h->unix_socket, options->unix_socket);
@@ -358,7 +362,7 @@ void http_free(struct http *h)
 {
 	if (!h)
 		return;
-	curl_easy_cleanup(h->curl);
+	(void)curl_share_cleanup(h->connections);
 	free(h->unix_socket);
 	free(h->ca_file);
 	free(h);
@@ -373,6 +377,11 @@ int http_perform(struct http *h, const struct http_request *req, struct http_res
 	CURLcode c;
 	int r = 0;
 
+	/* A handle that is used again keeps a freed header line of the last answer: libcurl 7.88 takes a
+	 * folded first line for the rest of it (curl issue 11101). */
+	h->curl = curl_easy_init();
+	if (!h->curl)
+		return error_set(ret_error, -ENOMEM, "libcurl cannot be set up");
 	set_session(&t);
 	headers = make_headers(req);
 	set_request(&t, headers);
@@ -380,8 +389,8 @@ int http_perform(struct http *h, const struct http_request *req, struct http_res
 	if (c != CURLE_OK)
 		r = fail(&t, c, ret_error);
 	(void)curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_cleanup(steal(h->curl));
 	curl_slist_free_all(headers);
-	curl_easy_reset(h->curl); /* nothing in it may point at t any more */
 	if (r < 0) {
 		free(t.headers);
 		free(t.body);

@@ -9,8 +9,8 @@
 
 #define HTTP_HEADER_BYTES_MAX ((size_t)32 * 1024)
 
-/* A session belongs to one origin and keeps its connection; never use it for another origin
- * (state of one transfer must not leak into the next: CVE-2026-6276 and its kin). */
+/* A session belongs to one origin and keeps its connection, and nothing else from one request to the
+ * next (CVE-2026-6276 and its kin); never use it for another origin. */
 struct http;
 
 struct http_options {

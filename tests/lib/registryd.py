@@ -97,7 +97,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             answer.raw(self.connection)
             return
+        self.wfile.write(registry.interim)
         self.send_response(answer.status)
+        self._headers_buffer.insert(1, registry.fold(seen))
         answer.headers.setdefault("Content-Length", str(len(answer.body)))
         for name, values in answer.headers.items():
             for value in values if isinstance(values, list) else [values]:
@@ -132,6 +134,8 @@ class Registry:
         self.documents = {}  # (repository, tag or digest): (bytes, media type)
         self.hooks = []      # functions of Seen that return an Answer or None
         self.seen = []
+        self.interim = b""   # goes before every answer
+        self.fold = lambda seen: b""  # goes between the status line and the first header
         self.server = Server((address, 0), Handler)
         self.server.registry = self
         self.port = self.server.server_address[1]

@@ -167,6 +167,18 @@ def raw(*pieces, pause=0.0, forever=False):
     return Answer(raw=write)
 
 
+def count_connections(registry):
+    """A list that gets an element for each connection from now on."""
+    connections, accept = [], registry.server.get_request
+
+    def get_request():
+        connections.append(accept())
+        return connections[-1]
+
+    registry.server.get_request = get_request
+    return connections
+
+
 def basic(user=USER, password=PASSWORD):
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
@@ -679,6 +691,97 @@ def test_interim_answer_is_no_answer(fetch, registry):
         f"HTTP/1.1 103 Early Hints\r\nDocker-Content-Digest: {evil}\r\n\r\n"
         f"HTTP/1.1 200 OK\r\nDocker-Content-Digest: {digest}\r\n\r\n".encode())))
     assert fetch.ask(f"{registry.host}/app")["digest"] == digest
+
+
+# A header line that begins with a blank continues the line before it. libcurl 7.88 took one before the
+# first header for the rest of a line that the last answer on the handle had left behind, and freed.
+
+FOLDED = b" fol:ded" + b"B" * 200 + b"\r\n"
+
+
+def is_sane(reply):
+    """RFC 9112 5.2 lets a client refuse such an answer, as 7.88 does, or skip the line, as 8.14 does."""
+    return "digest" in reply or reply["error"]["code"] == "EPROTO"
+
+
+@pytest.mark.parametrize("first", range(1, 5))
+def test_folded_first_header(fetch, registry, first):
+    config = image_config(*IDS)
+    member = manifest(config, (1, 2, 4))
+    registry.put("app", None, member)
+    registry.put("app", "latest", index([("linux/arm/v7", member)]))
+    registry.hooks.append(on("GET", "/blobs/", Answer(200, body=config)))
+    connections = count_connections(registry)
+    registry.fold = lambda seen: FOLDED if len(registry.seen) >= first else b""
+    assert is_sane(fetch.ask(f"{registry.host}/app", layers=IDS[:1]))
+    assert registry.methods()[:first] == ["HEAD", "GET", "GET", "GET"][:first]
+    assert len(connections) == 1
+
+
+@pytest.mark.parametrize("before", [b"", b"X-Last: " + b"A" * 40 + b"\r\n"])
+def test_folded_header_in_interim_answers(fetch, registry, before):
+    registry.put("app", "latest", manifest())
+    registry.interim = b"HTTP/1.1 103 Early Hints\r\n" + before + FOLDED + b"\r\n"
+    registry.fold = lambda seen: FOLDED
+    assert is_sane(fetch.ask(f"{registry.host}/app"))
+
+
+@pytest.mark.parametrize("before", [b"", b"X-Last: " + b"A" * 40 + b"\r\n"])
+def test_folded_trailer(fetch, registry, before):
+    data = manifest()
+    top = index([("linux/arm/v7", data)])
+    registry.put("app", None, data)
+    digest = registry.put("app", "latest", top)
+    registry.hooks.append(on("GET", digest, Answer(200, {
+        "Content-Type": OCI_INDEX, "Transfer-Encoding": "chunked", "Content-Length": []},
+        b"%x\r\n" % len(top) + top + b"\r\n0\r\n" + before + FOLDED + b"\r\n")))
+    registry.fold = lambda seen: FOLDED if sha256(data) in seen.path else b""
+    assert is_sane(fetch.ask(f"{registry.host}/app"))
+
+
+@pytest.mark.parametrize("trade", [False, True], ids=["get", "post"])
+def test_folded_first_header_from_token_server(fetch, registry, trade):
+    with Registry() as server:
+        bearer(registry, server.url + "/token")
+        if trade:
+            fetch.configure(registry.host, credentials=fetch.credentials(
+                registry.host, identitytoken="id"))
+        for folded in [server], [registry], [registry, server]:
+            server.hooks = [on(path="/token", answer=Answer(200, {}, {"token": "tok"}))]
+            server.fold = registry.fold = lambda seen: b""
+            registry.put("app", "latest", manifest())
+            for r in folded:
+                r.fold = lambda seen: FOLDED
+            assert is_sane(fetch.ask(f"{registry.host}/app"))
+        assert "POST" in server.methods() if trade else "GET" in server.methods()
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_folded_first_header_after_a_redirect(fetch, registry, where):
+    data = manifest()
+    with Registry() as other:
+        target = registry if where == "here" else other
+        other.put("moved", "latest", data)
+        registry.put("moved", "latest", data)
+        registry.hooks.append(on(path="/app/", answer=Answer(
+            307, {"Location": target.url + "/v2/moved/manifests/latest"})))
+        target.fold = lambda seen: FOLDED if "/moved/" in seen.path else b""
+        assert is_sane(fetch.ask(f"{registry.host}/app"))
+        assert target.seen[-1].path.startswith("/v2/moved/")
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_folded_first_header_from_collector(fetch, registry, first):
+    fetch.config.write_text(f"[report]\nurl = {registry.url}\n")
+    registry.hooks.append(on("POST", answer=Answer(200, {"X-Last": "A" * 40})))
+    registry.fold = lambda seen: FOLDED if len(registry.seen) >= first else b""
+    child = Child(fetch.config)
+    child.send({"op": "report", "metrics": "{}", "logs": "{}"})
+    reply = child.receive()
+    _, errors = child.end()
+    assert child.proc.returncode == 0, errors
+    assert reply == {} or is_sane(reply)
+    assert registry.methods()[:first] == ["POST", "POST"][:first]
 
 
 def test_not_http(fetch, registry):
