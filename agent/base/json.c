@@ -141,6 +141,20 @@ int json_parse(const char *data, size_t n, const char *what, json_t **ret, struc
 	return 0;
 }
 
+char *json_text(const json_t *j, size_t flags)
+{
+	size_t n = j ? json_dumpb(j, NULL, 0, flags) : 0;
+	char *text;
+
+	if (n == 0)
+		return NULL;
+	text = xmalloc(n + 1);
+	if (json_dumpb(j, text, n, flags) != n)
+		abort();
+	text[n] = '\0';
+	return text;
+}
+
 int json_stream_push(struct json_stream *s, const char *data, size_t n,
 		     int (*on_object)(void *userdata, json_t *object), void *userdata,
 		     struct error *ret_error)

@@ -18,6 +18,11 @@ void json_budget(size_t bytes);
 int json_parse(const char *data, size_t n, const char *what, json_t **ret,
 	       struct error *ret_error) warn_unused;
 
+/* The text of j, in memory that free() gives back; NULL when j is NULL. flags are jansson's.
+ * json_dumps() allocates by the budget's count: its text, freed by free(), would be counted for ever. */
+char *json_text(const json_t *j, size_t flags);
+#pragma GCC poison json_dumps
+
 /* Cuts a byte stream into lines and parses each as one object; blank lines are skipped. */
 struct json_stream {
 	char *buf;

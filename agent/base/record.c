@@ -367,7 +367,7 @@ int record_save(int state_dir, const char *name, const struct record *r, struct 
 {
 	_cleanup_free_ char *file = xasprintf("%s.json", name);
 	_cleanup_json_ json_t *j = record_to_json(r);
-	_cleanup_free_ char *text = json_dumps(j, JSON_INDENT(1));
+	_cleanup_free_ char *text = json_text(j, JSON_INDENT(1));
 	_cleanup_free_ char *lines = NULL;
 	int q;
 

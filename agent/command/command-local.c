@@ -48,7 +48,7 @@ int command_config_check(const struct command_options *o, const char *const *ope
 			(void)json_array_append_new(names, json_string(c->containers[i].name));
 		j = json_pack("{s:s, s:o, s:O}", "config", o->config, "containers", names, "faults",
 			      faults);
-		text = json_dumps(j, JSON_COMPACT);
+		text = json_text(j, JSON_COMPACT);
 		puts(text);
 	} else {
 		print_verdict(o, c, faults);
@@ -126,7 +126,7 @@ static void print_object(const char *image, const struct oci_platform *platform,
 		"manifest", reply->manifest.text, "config", reply->config.text, "platform",
 		oci_platform_text(platform, text, sizeof(text)), "layer_bytes",
 		(json_int_t)reply->layer_bytes, "containers", v->containers);
-	_cleanup_free_ char *line = json_dumps(j, JSON_COMPACT);
+	_cleanup_free_ char *line = json_text(j, JSON_COMPACT);
 
 	puts(line);
 }

@@ -94,7 +94,7 @@ static void print_result(const struct followed *f, const json_t *result)
 	const char *reason = json_get_string(result, "reason");
 
 	if (f->o->json)
-		text = json_dumps(result, JSON_COMPACT);
+		text = json_text(result, JSON_COMPACT);
 	/* A note is no pass over the image: what was noted is all there is to tell. */
 	else if (is_note(f->operation) && reason && !result_is_bad(result))
 		text = xasprintf("%s: %s", json_get_string(result, "container"), reason);

@@ -109,7 +109,7 @@ static void print_present(const struct command_options *o, const char *image,
 		_cleanup_json_ json_t *j = json_pack("{s:s, s:s, s:O?, s:s?, s:s?}", "image", image,
 						     "digest", p->digest, "policy", p->policy,
 						     "fault", p->fault, "published", published);
-		_cleanup_free_ char *line = json_dumps(j, JSON_COMPACT);
+		_cleanup_free_ char *line = json_text(j, JSON_COMPACT);
 
 		puts(line);
 		return;

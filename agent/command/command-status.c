@@ -36,7 +36,7 @@ static int show(const struct command_options *o, const struct status_list *l, co
 	}
 	if (o->json) {
 		j = status_list_to_json(l, only);
-		text = json_dumps(j, JSON_COMPACT);
+		text = json_text(j, JSON_COMPACT);
 		puts(text);
 	} else {
 		text = one ? status_details(one, &v) : status_table(l, &v);

@@ -166,7 +166,7 @@ static void show_phase(struct agent *a, struct unit *s, const json_t *event)
 static void print_result(const struct agent *a, const json_t *result)
 {
 	_cleanup_free_ char *text =
-		a->o->json ? json_dumps(result, JSON_COMPACT) : result_text(result);
+		a->o->json ? json_text(result, JSON_COMPACT) : result_text(result);
 
 	puts(text);
 	fflush(stdout);
@@ -204,7 +204,7 @@ static void take_result(struct agent *a, struct unit *s, json_t *result)
 	if (a->o->once || !s)
 		return;
 	tally_result(&s->tally, result, now_ms(), now_ms() - a->started_ms);
-	text = json_dumps(result, JSON_COMPACT);
+	text = json_text(result, JSON_COMPACT);
 	/* A healthy day is silent, and a lasting trouble is told once. */
 	if (!streq_null(text, s->last_result)) {
 		journal_result(result);

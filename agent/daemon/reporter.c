@@ -280,8 +280,8 @@ static void tell_file(struct reporter *r, const struct report_device *d,
 /* The bodies go as text: what is not looked into need not be parsed on the way. Takes both over. */
 static json_t *make_question(json_t *metrics, json_t *logs)
 {
-	_cleanup_free_ char *text = json_dumps(metrics, JSON_COMPACT);
-	_cleanup_free_ char *more = logs ? json_dumps(logs, JSON_COMPACT) : NULL;
+	_cleanup_free_ char *text = json_text(metrics, JSON_COMPACT);
+	_cleanup_free_ char *more = logs ? json_text(logs, JSON_COMPACT) : NULL;
 	json_t *j = json_pack("{s:s, s:s, s:s*}", "op", "report", "metrics", text, "logs", more);
 
 	json_decref(metrics);

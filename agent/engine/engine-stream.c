@@ -171,7 +171,7 @@ static int ask_events(struct engine *e, json_t *filters, int64_t since_ns, const
 		      struct error *ret_error)
 {
 	_cleanup_json_ json_t *owned = filters;
-	_cleanup_free_ char *text = json_dumps(filters, JSON_COMPACT),
+	_cleanup_free_ char *text = json_text(filters, JSON_COMPACT),
 			    *escaped = engine_escape(text);
 	_cleanup_free_ char *url = xasprintf(
 		"http://engine/v1.%d/events?since=%lld.%09lld%s&filters=%s", e->version.api_minor,

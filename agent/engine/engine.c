@@ -77,7 +77,7 @@ static int call(struct engine *e, const struct call *c, json_t **ret, struct err
 	_cleanup_free_ char *url =
 		c->own ? xasprintf("http://engine%s%s", c->own, c->path)
 		       : xasprintf("http://engine/v1.%d%s", e->version.api_minor, c->path);
-	_cleanup_free_ char *body = c->body ? json_dumps(c->body, JSON_COMPACT) : NULL;
+	_cleanup_free_ char *body = c->body ? json_text(c->body, JSON_COMPACT) : NULL;
 	_cleanup_http_response_ struct http_response answer = {0};
 	struct http_request request = {
 		.method = c->method,

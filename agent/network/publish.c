@@ -57,7 +57,7 @@ int publish_read(struct registry *r, const struct ref *ref, json_t **ret, struct
 int publish_write(struct registry *r, const struct ref *ref, const json_t *policy, json_t **ret,
 		  struct error *ret_error)
 {
-	_cleanup_free_ char *tag = NULL, *text = json_dumps(policy, JSON_INDENT(2));
+	_cleanup_free_ char *tag = NULL, *text = json_text(policy, JSON_INDENT(2));
 	struct rollout ignored;
 	struct digest digest;
 	int q = need_tag(ref, &tag, ret_error);

@@ -70,7 +70,7 @@ int registry_push_artifact(struct registry *r, const char *tag, const char *type
 		json_pack("{s:i, s:s, s:s, s:o, s:[o]}", "schemaVersion", 2, "mediaType",
 			  OCI_MANIFEST, "artifactType", type, "config",
 			  descriptor(EMPTY_TYPE, EMPTY), "layers", descriptor(type, data));
-	_cleanup_free_ char *text = json_dumps(manifest, JSON_COMPACT);
+	_cleanup_free_ char *text = json_text(manifest, JSON_COMPACT);
 	_cleanup_free_ char *what = xasprintf("manifests/%s", tag);
 	int q = push_blob(r, EMPTY, ret_error);
 

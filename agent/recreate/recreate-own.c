@@ -84,7 +84,7 @@ void recreate_note_own(json_t *body, const json_t *image)
 
 	(void)json_object_del(labels, RECREATE_LABEL_OWN);
 	if (json_array_size(own) > 0) {
-		_cleanup_free_ char *text = json_dumps(own, JSON_COMPACT);
+		_cleanup_free_ char *text = json_text(own, JSON_COMPACT);
 
 		put(labels, RECREATE_LABEL_OWN, json_string(text));
 	}

@@ -20,7 +20,7 @@ int saved_spec_save(int state_dir, const char *name, const struct saved_spec *k,
 	_cleanup_json_ json_t *j =
 		json_pack("{s:s, s:O, s:O, s:s}", "digest", k->digest.text, "body", k->plan.body,
 			  "connect", k->plan.connect, "policy", k->plan.policy);
-	_cleanup_free_ char *text = j ? json_dumps(j, JSON_INDENT(1)) : NULL;
+	_cleanup_free_ char *text = j ? json_text(j, JSON_INDENT(1)) : NULL;
 	int r;
 
 	if (!text)

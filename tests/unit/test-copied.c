@@ -190,7 +190,7 @@ static void test_many(void **state)
 	for (int i = 0; i < 1000; i++)
 		json_array_append_new(many, json_pack("{s:o,s:i}", "Path",
 						      json_sprintf("/cache/%d", i), "Kind", 1));
-	text = json_dumps(many, 0);
+	text = json_text(many, 0);
 	house = (typeof(house)){.api_minor = 44,
 				.changes = text,
 				.stat = "{\"mode\":292,\"mtime\":\"" BROKEN "\"}"};
@@ -199,7 +199,7 @@ static void test_many(void **state)
 
 	free(text);
 	json_array_append_new(many, json_pack("{s:s,s:i}", "Path", "/one more", "Kind", 1));
-	house.changes = text = json_dumps(many, 0);
+	house.changes = text = json_text(many, 0);
 	assert_int_equal(ask(V2, "", &e), -EKEYREJECTED);
 	assert_non_null(strstr(e.text, "--force-recreate"));
 

@@ -242,6 +242,27 @@ static void test_budget_counts_what_is_held(void **state)
 	json_budget(SIZE_MAX);
 }
 
+/* What is written down and freed again is not held: a process may do so for ever. */
+static void test_text_leaves_the_budget_alone(void **state)
+{
+	_cleanup_free_ char *text = repeat("[", "\"abcdefgh\",", 700, "0]");
+	struct error e;
+
+	(void)state;
+	json_budget(1000000);
+	for (int i = 0; i < 1000; i++) {
+		_cleanup_free_ char *copy = NULL;
+		_cleanup_json_ json_t *j = NULL;
+
+		if (parse(text, &j, &e) < 0)
+			fail_msg("after %d texts: %s", i, e.text);
+		copy = json_text(j, JSON_COMPACT);
+		assert_string_equal(copy, text);
+	}
+	assert_null(json_text(NULL, 0));
+	json_budget(SIZE_MAX);
+}
+
 struct heard {
 	size_t n;
 	json_int_t sum;
@@ -362,6 +383,7 @@ int main(void)
 		cmocka_unit_test(test_estimate_is_an_upper_bound),
 		cmocka_unit_test(test_long_string_and_small_budget),
 		cmocka_unit_test(test_budget_counts_what_is_held),
+		cmocka_unit_test(test_text_leaves_the_budget_alone),
 		cmocka_unit_test(test_stream_in_pieces),
 		cmocka_unit_test(test_stream_faults),
 		cmocka_unit_test(test_stream_stops_when_told),

@@ -140,7 +140,7 @@ static void test_config(void **state)
 
 		podman_mend_config(container, image);
 		if (!json_equal(container, want))
-			fail_msg("row %zu: %s", i, json_dumps(container, JSON_INDENT(1)));
+			fail_msg("row %zu: %s", i, json_text(container, JSON_INDENT(1)));
 	}
 }
 

@@ -211,14 +211,14 @@ static void expect_broken(const char *text, size_t len, const char *what)
 
 static void expect_broken_json(const json_t *j, const char *what)
 {
-	_cleanup_free_ char *text = json_dumps(j, 0);
+	_cleanup_free_ char *text = json_text(j, 0);
 
 	expect_broken(text, strlen(text), what);
 }
 
 static void expect_whole_json(const json_t *j)
 {
-	_cleanup_free_ char *text = json_dumps(j, 0);
+	_cleanup_free_ char *text = json_text(j, 0);
 	struct error e = {0};
 	struct record r;
 

@@ -41,9 +41,8 @@ static bool same(const char *name, const char *what, const json_t *got, const js
 {
 	if (json_equal(got, want))
 		return true;
-	_cleanup_free_ char *g = json_dumps(got, JSON_SORT_KEYS | JSON_INDENT(1) | JSON_ENCODE_ANY);
-	_cleanup_free_ char *w =
-		json_dumps(want, JSON_SORT_KEYS | JSON_INDENT(1) | JSON_ENCODE_ANY);
+	_cleanup_free_ char *g = json_text(got, JSON_SORT_KEYS | JSON_INDENT(1) | JSON_ENCODE_ANY);
+	_cleanup_free_ char *w = json_text(want, JSON_SORT_KEYS | JSON_INDENT(1) | JSON_ENCODE_ANY);
 
 	print_error("%s: %s is\n%s\nand should be\n%s\n", name, what, g, w);
 	return false;

@@ -40,7 +40,7 @@ static void expect_json(json_t *j, const char *text)
 
 	assert_non_null(wanted);
 	if (!json_equal(mine, wanted)) {
-		_cleanup_free_ char *got = json_dumps(mine, JSON_INDENT(1));
+		_cleanup_free_ char *got = json_text(mine, JSON_INDENT(1));
 
 		fail_msg("got %s\nwanted %s", got, text);
 	}
@@ -168,7 +168,7 @@ static void test_a_device_without_history(void **state)
 	(void)state;
 	tally_init(&fresh, 10000);
 	body = report_metrics(&d, &c, 1);
-	text = json_dumps(body, 0);
+	text = json_text(body, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
 		assert_null(strstr(text, absent[i]));
 	assert_non_null(strstr(text, "pullet.image.pulled"));
@@ -341,7 +341,7 @@ static void test_foreign_bytes(void **state)
 {
 	struct report_event e = {10000, report_phase("app\xff", "trial", "\xc3")};
 	_cleanup_json_ json_t *logs = report_logs(&device, &e, 1);
-	_cleanup_free_ char *text = json_dumps(logs, 0);
+	_cleanup_free_ char *text = json_text(logs, 0);
 
 	(void)state;
 	assert_non_null(strstr(text, "\"pullet.phase\""));

@@ -37,7 +37,7 @@ static void test_object(void **state)
 
 	(void)state;
 	j = status_to_json(s);
-	text = json_dumps(j, JSON_COMPACT);
+	text = json_text(j, JSON_COMPACT);
 	assert_string_equal(text, "{\"container\":\"app\",\"image\":\"reg/app:stable\","
 				  "\"phase\":\"idle\",\"current\":\"" A
 				  "\",\"target\":null,\"rejected\":[],"
@@ -47,7 +47,7 @@ static void test_object(void **state)
 	json_decref(j);
 	j = status_list_to_json(&l, "app");
 	free(text);
-	text = json_dumps(json_object_get(json_array_get(j, 0), "rejected"), JSON_COMPACT);
+	text = json_text(json_object_get(json_array_get(j, 0), "rejected"), JSON_COMPACT);
 	assert_string_equal(text,
 			    "[{\"digest\":\"" B "\",\"reason\":\"it exited with status 3\"}]");
 	assert_true(json_is_null(json_object_get(json_array_get(j, 0), "next_check")));
