@@ -19,8 +19,8 @@ struct engine {
 /* Percent-encodes what may not stand in a path segment or query value. Caller frees. */
 char *engine_escape(const char *s);
 
-/* What only podman's own API tells. */
-bool engine_podman_stopped_by_user(struct engine *e, const char *id);
+/* 1, 0, or a negative errno: only podman's own API tells. */
+int engine_podman_stopped_by_user(struct engine *e, const char *id);
 
 /* The engine's refusal in its own words. */
 int engine_refusal(const struct http_response *r, const char *what, struct error *ret_error);

@@ -212,33 +212,39 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 	return ask_events(e, filters, since_ns, "", timeout_ms, 1, &n, ret_error);
 }
 
-static bool have_happened(struct engine *e, json_t *filters, int64_t since_ns, unsigned int enough)
+/* Whether so many events passed the filters since then: 1, 0, or a negative errno. */
+static int have_happened(struct engine *e, json_t *filters, int64_t since_ns, unsigned int enough)
 {
 	struct timespec now = {0};
 	_cleanup_free_ char *end = NULL;
 	struct error ignored;
 	unsigned int n = 0;
+	int r;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	end = xasprintf("&until=%lld.%09ld", (long long)now.tv_sec, now.tv_nsec);
-	return ask_events(e, filters, since_ns, end, SHORT_CALL_MS, enough, &n, &ignored) == 0 &&
-	       n >= enough;
+	r = ask_events(e, filters, since_ns, end, SHORT_CALL_MS, enough, &n, &ignored);
+	return r < 0 ? r : n >= enough;
 }
 
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 {
+	int r;
+
 	/* Not all of podman's answers come to an end. */
 	if (e->version.podman)
-		return !engine_podman_stopped_by_user(e, id);
-	if (have_happened(e,
+		return engine_podman_stopped_by_user(e, id) == 0;
+	r = have_happened(e,
 			  json_pack("{s:[s], s:[s,s]}", "container", id, "event", "kill", "stop"),
-			  since_ns, 1))
+			  since_ns, 1);
+	if (r != 0)
 		return false;
-	if (have_happened(e, json_pack("{s:[s], s:[s]}", "container", id, "event", "die"), since_ns,
-			  1))
-		return true;
+	r = have_happened(e, json_pack("{s:[s], s:[s]}", "container", id, "event", "die"), since_ns,
+			  1);
+	if (r != 0)
+		return r > 0;
 	/* Forgotten: by an engine that was restarted, or among too many others. */
-	return have_happened(e, json_object(), since_ns, EVENTS_KEPT);
+	return have_happened(e, json_object(), since_ns, EVENTS_KEPT) > 0;
 }
 
 /* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */

@@ -200,14 +200,14 @@ static int call_own(struct engine *e, const char *path, const char *what, json_t
 		    ret, ret_error);
 }
 
-bool engine_podman_stopped_by_user(struct engine *e, const char *id)
+int engine_podman_stopped_by_user(struct engine *e, const char *id)
 {
 	_cleanup_free_ char *path = xasprintf("/containers/%s/json", id);
 	_cleanup_json_ json_t *own = NULL;
 	struct error ignored;
+	int r = call_own(e, path, "inspect container", &own, &ignored);
 
-	return call_own(e, path, "inspect container", &own, &ignored) == 0 &&
-	       json_is_true(json_get_path(own, "State", "StoppedByUser", NULL));
+	return r < 0 ? r : json_is_true(json_get_path(own, "State", "StoppedByUser", NULL));
 }
 
 int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **ret,

@@ -90,8 +90,9 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error) war
 int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,
 		      struct error *ret_error) warn_unused;
 
-/* Whether the container, which was started at since_ns and has ended, did so without anybody stopping or
- * killing it: an operator, or the engine when it was itself stopped. */
+/* Whether the container, which was started at since_ns and has ended, was neither stopped nor killed by an
+ * operator, nor by the engine when it was itself stopped. false when the engine does not answer: what
+ * is not known is not held against a release. */
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns);
 
 /* The last line that the container wrote, printable, cut to size; empty when there is none. */

@@ -19,7 +19,7 @@ static int read_neighbours(const struct context *s, struct neighbour **ret, size
 {
 	static const char modes[][12] = {"NetworkMode", "PidMode", "IpcMode"};
 	_cleanup_json_ json_t *list = NULL;
-	struct neighbour *n;
+	_cleanup_free_ struct neighbour *n = NULL;
 	const json_t *v;
 	size_t i, count = 0;
 	int r = engine_list(s->engine, &list, ret_error);
@@ -30,11 +30,14 @@ static int read_neighbours(const struct context *s, struct neighbour **ret, size
 	json_array_foreach (list, i, v) {
 		const char *id = json_get_string(v, "Id");
 		_cleanup_json_ json_t *j = NULL;
-		struct error gone;
 		bool any = false;
 
-		if (!id || engine_inspect_container(s->engine, id, &j, &gone) < 0)
+		r = id ? engine_inspect_container(s->engine, id, &j, ret_error) : -ENOENT;
+		/* Removed since the list was made. Any other error hides a container that may depend on ours. */
+		if (r == -ENOENT)
 			continue;
+		if (r < 0)
+			return r;
 		copy_text(n[count].id, sizeof(n[count].id), id);
 		copy_text(n[count].name, sizeof(n[count].name), world_name_of(j));
 		for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
@@ -50,7 +53,7 @@ static int read_neighbours(const struct context *s, struct neighbour **ret, size
 		else
 			n[count] = (struct neighbour){0};
 	}
-	*ret = n;
+	*ret = steal(n);
 	*ret_n = count;
 	return 0;
 }
@@ -133,7 +136,7 @@ int followers_find(const struct context *s, const char *old_id, const char *new_
 	int q = read_neighbours(s, &all, &n, ret_error);
 
 	r->n_followers = 0;
-	/* Round by round, so that nobody comes before the one whose namespaces he shares. */
+	/* Round by round, so that no container comes before the one whose namespaces it shares. */
 	while (q == 0 && grown) {
 		grown = false;
 		for (size_t i = 0; q == 0 && i < n; i++) {
