@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* The Engine API against answers that a real engine does not give on demand. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "engine.h"
+
+#define ID "aaaaaaaaaaaaaaaa"
+
+static char directory[] = "/tmp/pullet-test-XXXXXX";
+static char path[64];
+static int listener = -1;
+
+/* An answer to each request that has part in its first line. */
+struct answer {
+	const char *part;
+	int status;
+	const char *body;
+};
+
+static int set_up(void **state)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	(void)state;
+	if (!mkdtemp(directory))
+		return -1;
+	(void)snprintf(path, sizeof(path), "%s/socket", directory);
+	memcpy(address.sun_path, path, strlen(path));
+	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -1;
+	return listen(listener, 4);
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	close(listener);
+	(void)unlink(path);
+	return rmdir(directory);
+}
+
+static void serve_one(int fd, const struct answer *answers)
+{
+	static const struct answer version = {
+		"/version", 200, "{\"ApiVersion\":\"1.44\",\"Arch\":\"amd64\",\"Os\":\"linux\"}"};
+	static const struct answer unknown = {"", 500, "{\"message\":\"not in this test\"}"};
+	const struct answer *a = answers;
+	_cleanup_free_ char *head = NULL;
+	char request[8192] = "";
+	size_t len = 0;
+
+	while (len < sizeof(request) - 1 && !strstr(request, "\r\n\r\n")) {
+		ssize_t n = read(fd, request + len, sizeof(request) - 1 - len);
+
+		if (n <= 0)
+			return;
+		request[len += (size_t)n] = '\0';
+	}
+	while (a->part && !strstr(request, a->part))
+		a++;
+	if (!a->part)
+		a = strstr(request, "GET /version ") ? &version : &unknown;
+	head = xasprintf("HTTP/1.1 %d x\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
+			 a->status, strlen(a->body));
+	(void)!write_all(fd, head, strlen(head));
+	(void)!write_all(fd, a->body, strlen(a->body));
+}
+
+static pid_t serve(const struct answer *answers)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		int fd = accept(listener, NULL, NULL);
+
+		if (fd < 0)
+			_exit(0);
+		serve_one(fd, answers);
+		close(fd);
+	}
+}
+
+static struct engine *open_engine(void)
+{
+	struct engine *e = NULL;
+	struct error error;
+
+	if (engine_open(path, NULL, &e, &error) < 0)
+		fail_msg("%s", error.text);
+	return e;
+}
+
+static void end(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void test_ended_by_itself(void **state)
+{
+	static const char event[] = "{\"Type\":\"container\",\"Action\":\"die\"}\n";
+	static const struct {
+		struct answer answers[4];
+		bool want;
+	} cases[] = {
+		{{{"stop", 200, ""}, {"die", 200, event}}, true},
+		{{{"stop", 200, event}, {"die", 200, event}}, false},
+		{{{"stop", 200, ""}, {"die", 200, ""}, {"events", 200, ""}}, false},
+		/* What is not known is not held against the release. */
+		{{{"stop", 500, "{}"}, {"die", 200, event}}, false},
+		{{{"stop", 200, ""}, {"die", 500, "{}"}, {"events", 500, "{}"}}, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		pid_t pid = serve(cases[i].answers);
+		_cleanup_engine_ struct engine *e = open_engine();
+
+		if (engine_ended_by_itself(e, ID, 1) != cases[i].want)
+			fail_msg("case %zu", i);
+		end(pid);
+	}
+}
+
+/* An event carries the container's labels, and those are as large as anybody makes them. */
+static void test_an_event_of_any_size(void **state)
+{
+	_cleanup_free_ char *labels = xcalloc(300001, 1);
+	_cleanup_free_ char *event = NULL, *after = NULL;
+	struct answer answers[] = {{"/events", 200, NULL}, {0}};
+	struct error error = {0};
+
+	(void)state;
+	memset(labels, 'x', 300000);
+	event = xasprintf("{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"" ID "\","
+			  "\"Attributes\":{\"a\":\"%s\"}}}\n",
+			  labels);
+	after = xasprintf("%s{\"Type\":\"container\",\"Action\":\"start\"}\n", event);
+	for (int i = 0; i < 2; i++) {
+		struct engine *e;
+		pid_t pid;
+
+		answers[0].body = i ? after : event;
+		pid = serve(answers);
+		e = open_engine();
+		if (engine_wait_event(e, ID, 1, 10000, &error) < 0)
+			fail_msg("%s", error.text);
+		assert_true(engine_ended_by_itself(e, ID, 1) == false);
+		engine_close(e);
+		end(pid);
+	}
+}
+
+static void test_events_say_what_is_wrong(void **state)
+{
+	static const struct answer answers[] = {{"/events", 500, "{\"message\":\"no journal\"}"},
+						{0}};
+	pid_t pid = serve(answers);
+	_cleanup_engine_ struct engine *e = open_engine();
+	struct error error = {0};
+
+	(void)state;
+	assert_int_equal(engine_wait_event(e, ID, 1, 10000, &error), -EIO);
+	if (!strstr(error.text, "no journal"))
+		fail_msg("%s", error.text);
+	end(pid);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ended_by_itself),
+		cmocka_unit_test(test_an_event_of_any_size),
+		cmocka_unit_test(test_events_say_what_is_wrong),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
