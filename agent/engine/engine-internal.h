@@ -14,7 +14,12 @@ struct engine {
 	struct http *events; /* a second connection: waiting must not block it */
 	struct http *pull;   /* cancellable */
 	struct version version;
+	int disks[2]; /* directories on the file systems that it writes to; -1: unknown */
 };
+
+/* The two halves of engine_sync(): only the second asks the engine nothing. */
+void engine_find_disks(struct engine *e);
+void engine_sync_disks(const struct engine *e);
 
 /* Percent-encodes what may not stand in a path segment or query value. Caller frees. */
 char *engine_escape(const char *s);

@@ -24,6 +24,7 @@ struct pull {
 		uint64_t first, current, total; /* first: containerd goes on behind what it has */
 	} layers[PULL_LAYERS_MAX];
 	size_t n_layers;
+	const struct engine *engine;
 	const struct pull_options *options;
 };
 
@@ -82,7 +83,7 @@ static int on_pull_object(void *userdata, json_t *object)
 	/* Docker's last word, and podman's. */
 	p->finished = after_prefix(status, "Status: ") || streq(status, "Download complete");
 	if (streq(status, "Pull complete")) {
-		sync();
+		engine_sync_disks(p->engine);
 	} else if (id && streq(status, "Already exists")) {
 		p->found++;
 	} else if (id && streq(status, "Downloading")) {
@@ -122,7 +123,8 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 	struct error transport = {0};
 	int r;
 
-	*p = (struct pull){.error = ret_error, .options = o};
+	*p = (struct pull){.engine = e, .error = ret_error, .options = o};
+	engine_find_disks(e);
 	ret_error->code = 0;
 	r = http_perform(e->pull, &request, &answer, &transport);
 	if (r < 0 && ret_error->code == 0)
@@ -136,7 +138,7 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 		r = error_set(ret_error, -ECONNRESET, "the engine's answer ended in the middle");
 	if (r < 0)
 		return error_prefix(ret_error, "pull %s@%s", repository, digest);
-	sync();
+	engine_sync_disks(e);
 	*ret_found = p->found;
 	return 0;
 }

@@ -143,6 +143,7 @@ int engine_open(const char *socket, const volatile sig_atomic_t *cancel, struct 
 	struct engine *e = xcalloc(1, sizeof(*e));
 	int r;
 
+	e->disks[0] = e->disks[1] = -1;
 	stoppable.cancel = cancel;
 	r = http_new(&plain, &e->http, ret_error);
 	if (r == 0)
@@ -166,6 +167,8 @@ void engine_close(struct engine *e)
 	http_free(e->http);
 	http_free(e->events);
 	http_free(e->pull);
+	for (size_t i = 0; i < ARRAY_SIZE(e->disks); i++)
+		cleanup_close_p(&e->disks[i]);
 	free(e);
 }
 

@@ -53,8 +53,12 @@ struct pull_options {
 	void *userdata;
 };
 
-/* Pulls by digest and syncs every file system on each finished layer and at the end: without it a
- * power cut after a successful pull leaves an image that neither starts nor heals by pulling again.
+/* Waits until what the engine wrote is on the disk: syncfs(2) on the file systems of its directories.
+ * sync(2) waits for every file system of the machine, for ever when one is a dead NFS mount; only when
+ * the engine's cannot be opened there is nothing else. */
+void engine_sync(struct engine *e);
+
+/* Pulls by digest, and syncs on each finished layer and at the end: without it a power cut after a successful pull leaves an image that neither starts nor heals by pulling again.
  * ret_found: how many layers the engine says it had. Errors inside the 200 stream are errors
  * here; -EFBIG: the registry sent more than there is, which the engine itself takes until the disk is
  * full. */

@@ -3,7 +3,10 @@
 
 #include <signal.h>
 
-#include "util.h"
+#include "json.h"
+
+#define CONTAINERD_SOCKET "/run/containerd/containerd.sock"
+#define CONTAINERD_ROOT	  "/var/lib/containerd"
 
 /* In the words of Docker 20.10, 26.1 and 28.5, with both image stores; tests/engine/test_damage.py makes
  * them say most of these. */
@@ -61,4 +64,31 @@ enum store_word store_judge(const char *said, int exit_code)
 	default:
 		return STORE_SILENT;
 	}
+}
+
+static bool is_containerd_store(const json_t *info)
+{
+	const json_t *pair;
+	size_t i;
+
+	json_array_foreach (json_object_get(info, "DriverStatus"), i, pair) {
+		const char *value = json_string_value(json_array_get(pair, 1));
+
+		if (value && streq(value, "io.containerd.snapshotter.v1"))
+			return true;
+	}
+	return false;
+}
+
+const char *store_directory(const json_t *info)
+{
+	const char *root = json_get_string(info, "DockerRootDir");
+	const char *address = json_get_string(json_object_get(info, "Containerd"), "Address");
+
+	if (!is_containerd_store(info))
+		return root;
+	/* Debian's and Docker's own packages; or one that dockerd started beside its own data. */
+	if (address && streq(address, CONTAINERD_SOCKET))
+		return CONTAINERD_ROOT;
+	return address && strstr(address, "/docker/containerd/") ? root : NULL;
 }

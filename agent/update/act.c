@@ -99,7 +99,7 @@ static int act_fetch(const struct act_context *h, const struct record *r, const 
 
 	/* Present means whole as long as the machine stayed up; only the disk may lag behind. */
 	if (here)
-		sync();
+		engine_sync(h->context.engine);
 	else if (!h->verified)
 		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
 				 pinned);
@@ -208,7 +208,7 @@ static int act_create(const struct act_context *h, const struct record *r, const
 		return q;
 	q = create_and_connect(h, h->context.name, &plan, ret_error);
 	/* Its own files in the engine's store are as torn by a power cut as any layer. */
-	sync();
+	engine_sync(h->context.engine);
 	/* Without a place to go back to it stays: the engine takes no name from an image in use. */
 	if (move && w->tag[0])
 		t = put_tag(h, w->tag, &tag_error);
@@ -231,7 +231,7 @@ static int act_create_follower(const struct act_context *h, const struct member 
 
 	if (q == 0)
 		q = create_and_connect(h, p->name, &plan, ret_error);
-	sync();
+	engine_sync(h->context.engine);
 	if (q == 0)
 		note_created(p->progress, p->old);
 	return q;

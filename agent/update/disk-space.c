@@ -9,12 +9,10 @@
 #include "log.h"
 #include "candidate.h"
 #include "ref.h"
+#include "store.h"
 
 /* The engine's books, the new container's own layer, our record. */
 #define MARGIN ((uint64_t)16 * 1000 * 1000)
-
-#define CONTAINERD_SOCKET "/run/containerd/containerd.sock"
-#define CONTAINERD_ROOT	  "/var/lib/containerd"
 
 /* A layer lies there compressed until it is unpacked (containerd keeps it even then), and unpacks to
  * 2.2 to 2.9 times as much: debian, python, node, postgres. */
@@ -25,33 +23,6 @@ uint64_t disk_space_need(uint64_t layer_bytes)
 	if (__builtin_mul_overflow(layer_bytes, (uint64_t)7, &need))
 		return UINT64_MAX;
 	return need / 2 + MARGIN;
-}
-
-static bool is_containerd_store(const json_t *info)
-{
-	const json_t *pair;
-	size_t i;
-
-	json_array_foreach (json_object_get(info, "DriverStatus"), i, pair) {
-		const char *value = json_string_value(json_array_get(pair, 1));
-
-		if (value && streq(value, "io.containerd.snapshotter.v1"))
-			return true;
-	}
-	return false;
-}
-
-const char *disk_space_directory(const json_t *info)
-{
-	const char *root = json_get_string(info, "DockerRootDir");
-	const char *address = json_get_string(json_object_get(info, "Containerd"), "Address");
-
-	if (!is_containerd_store(info))
-		return root;
-	/* Debian's and Docker's own packages; or one that dockerd started beside its own data. */
-	if (address && streq(address, CONTAINERD_SOCKET))
-		return CONTAINERD_ROOT;
-	return address && strstr(address, "/docker/containerd/") ? root : NULL;
 }
 
 /* What df calls available; -ENOENT when the engine's disk cannot be seen from here. */
@@ -122,7 +93,7 @@ int disk_space_check(struct fetch *f, const struct context *s, const struct reco
 
 	if (engine_info(s->engine, &info, &ignored) < 0)
 		return 0;
-	directory = disk_space_directory(info);
+	directory = store_directory(info);
 	if (look_at_disk(directory, &free_bytes) < 0 || free_bytes >= need)
 		return 0;
 	/* Only now is it worth a question which layers are here. */

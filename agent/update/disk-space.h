@@ -9,10 +9,6 @@
 /* Bytes that an image with so many compressed bytes of layers to come takes while it is pulled. Pure. */
 uint64_t disk_space_need(uint64_t layer_bytes);
 
-/* Where the engine puts images, by its answer to GET /info; NULL when that cannot be told. Pure;
- * borrowed from info. */
-const char *disk_space_directory(const json_t *info);
-
 /* Whether the image d with so many bytes of layers (0: it is here) can become a container. 0: yes, or
  * nobody can tell; -ENOSPC: no, and the text has the numbers. Layers that are here already take none.
  * Where it helps, the version before the running one is given up: room for two is what an update

@@ -344,7 +344,7 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 	before_change();
 	sim.present[1] = true;
 	after_change();
-	sync();
+	engine_sync(e);
 	return 0;
 }
 
@@ -552,6 +552,15 @@ int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 	return 0;
 }
 
+void engine_sync(struct engine *e)
+{
+	(void)e;
+	before_change();
+	sim.synced[0] = sim.present[0];
+	sim.synced[1] = sim.layer;
+	after_change();
+}
+
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 {
 	(void)e, (void)id, (void)since_ns;
@@ -606,7 +615,6 @@ int fetch_ask_rollout(struct fetch *f, const struct rollout_request *request,
 int __real_record_save(int dir, const char *name, const struct record *r, struct error *ret_error);
 int __wrap_record_save(int dir, const char *name, const struct record *r, struct error *ret_error);
 uint64_t __wrap_now_ms(void);
-void __wrap_sync(void);
 void __wrap_boot_id(char ret[BOOT_ID_SIZE]);
 
 int __wrap_record_save(int dir, const char *name, const struct record *r, struct error *ret_error)
@@ -620,14 +628,6 @@ int __wrap_record_save(int dir, const char *name, const struct record *r, struct
 	sim.ordered |= r->rollback;
 	after_change();
 	return q;
-}
-
-void __wrap_sync(void)
-{
-	before_change();
-	sim.synced[0] = sim.present[0];
-	sim.synced[1] = sim.layer;
-	after_change();
 }
 
 uint64_t __wrap_now_ms(void)

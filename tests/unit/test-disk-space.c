@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "disk-space.h"
+#include "store.h"
 
 #define MB ((uint64_t)1000 * 1000)
 
@@ -55,8 +56,8 @@ static void test_directory(void **state)
 		_cleanup_json_ json_t *info = json_loads(cases[i].info, 0, NULL);
 
 		assert_non_null(info);
-		if (!streq_null(disk_space_directory(info), cases[i].directory))
-			fail_msg("%s: %s", cases[i].info, disk_space_directory(info));
+		if (!streq_null(store_directory(info), cases[i].directory))
+			fail_msg("%s: %s", cases[i].info, store_directory(info));
 	}
 }
 

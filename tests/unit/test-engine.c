@@ -11,12 +11,31 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
 #include "engine.h"
 
 #define ID "aaaaaaaaaaaaaaaa"
+
+/* libc's, which this program has before it. */
+static unsigned int n_sync, n_syncfs;
+static dev_t synced[2];
+
+void sync(void)
+{
+	n_sync++;
+}
+
+int syncfs(int fd)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	synced[n_syncfs++ % 2] = st.st_dev;
+	return 0;
+}
 
 static char directory[] = "/tmp/pullet-test-XXXXXX";
 static char path[64];
@@ -184,11 +203,53 @@ static void test_events_say_what_is_wrong(void **state)
 	end(pid);
 }
 
+/* As the service's user, who may not read the engine's directory. */
+static void sync_as_nobody(const struct answer *answers, unsigned int times)
+{
+	pid_t pid = serve(answers);
+	_cleanup_engine_ struct engine *e = open_engine();
+
+	n_sync = n_syncfs = 0;
+	assert_true(geteuid() != 0 || seteuid(65534) == 0);
+	while (times-- > 0)
+		engine_sync(e);
+	assert_true(getuid() != 0 || seteuid(0) == 0);
+	end(pid);
+}
+
+static void test_sync_waits_for_the_engines_disk_alone(void **state)
+{
+	_cleanup_free_ char *root = xasprintf("%s/docker", directory);
+	_cleanup_free_ char *ours = xasprintf("{\"DockerRootDir\":\"%s\"}", root);
+	struct answer answers[] = {{"/info", 200, ours}, {0}};
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(chmod(directory, 0755) | chmod(path, 0777) | mkdir(root, 0700), 0);
+	sync_as_nobody(answers, 2);
+	assert_int_equal(stat(directory, &st), 0);
+	assert_true(n_sync == 0 && n_syncfs == 4 && synced[0] == st.st_dev &&
+		    synced[1] == st.st_dev);
+	/* containerd's own directory is not known: nothing less than everything will do. */
+	answers[0].body = "{\"DockerRootDir\":\"/\",\"DriverStatus\":"
+			  "[[\"driver-type\",\"io.containerd.snapshotter.v1\"]]}";
+	sync_as_nobody(answers, 1);
+	assert_int_equal(n_sync, 1);
+	answers[0].body = "{\"DockerRootDir\":\"/nowhere/docker\"}";
+	sync_as_nobody(answers, 1);
+	assert_int_equal(n_sync, 1);
+	answers[0] = (struct answer){"/info", 500, "{}"};
+	sync_as_nobody(answers, 1);
+	assert_int_equal(n_sync, 1);
+	assert_int_equal(rmdir(root), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ended_by_itself),
 		cmocka_unit_test(test_an_event_of_any_size),
+		cmocka_unit_test(test_sync_waits_for_the_engines_disk_alone),
 		cmocka_unit_test(test_events_say_what_is_wrong),
 	};
 
