@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #define CONFIG_FILE_MAX ((size_t)256 * 1024)
 #define CONFIG_LINE_MAX 4096
@@ -171,18 +170,12 @@ static int parse_file(struct config *config, const char *path, const struct list
 {
 	struct parser p = {.config = config, .path = path, .error = ret_error};
 	_cleanup_free_ char *text = NULL;
-	struct stat st;
 	char *line;
 	size_t len;
-	int r;
+	int r = read_trusted_file(path, CONFIG_FILE_MAX, &text, &len, ret_error);
 
-	r = read_file_at(AT_FDCWD, path, CONFIG_FILE_MAX, &text, &len);
 	if (r < 0)
-		return error_set(ret_error, r, "%s: %s", path, strerror(-r));
-	if (stat(path, &st) == 0 && (st.st_mode & S_IWOTH))
-		return error_set(ret_error, -EPERM,
-				 "%s: anybody may write to it (mode %03o): chmod o-w", path,
-				 (unsigned int)st.st_mode & 0777);
+		return r;
 	if (strlen(text) != len) {
 		p.line = 1;
 		return config_complain(&p, "not a text file: it has a NUL byte");
@@ -208,13 +201,19 @@ static int parse_drop_ins(struct config *config, const char *path, const struct 
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *dir =
 		slash ? xasprintf("%.*s/conf.d", (int)(slash - path), path) : xstrdup("conf.d");
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct dirent **entries = NULL;
-	int n = scandir(dir, &entries, is_drop_in, alphasort), r = 0;
+	int n, r;
 
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	/* Also when it is empty: the drop-in that demands signatures may have been removed. */
+	r = check_trusted(fd, dir, ret_error);
+	if (r < 0)
+		return r;
+	n = scandirat(fd, ".", &entries, is_drop_in, alphasort);
 	if (n < 0)
-		return errno == ENOENT
-			       ? 0
-			       : error_set(ret_error, -errno, "%s: %s", dir, strerror(errno));
+		return error_set(ret_error, -errno, "%s: %s", dir, strerror(errno));
 	for (int i = 0; i < n; i++) {
 		_cleanup_free_ char *file = xasprintf("%s/%s", dir, entries[i]->d_name);
 

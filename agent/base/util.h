@@ -9,7 +9,13 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
+
+/* armhf has 32-bit ones without -D_TIME_BITS=64 and -D_FILE_OFFSET_BITS=64: a clock that ends in 2038, and
+ * files that stat() refuses. */
+_Static_assert(sizeof(time_t) == 8 && sizeof(off_t) == 8, "time_t and off_t need 64 bits");
 
 #define warn_unused		 __attribute__((warn_unused_result))
 #define format_printf(fmt, args) __attribute__((format(printf, fmt, args)))
@@ -79,6 +85,17 @@ void replace_string(char **p, const char *s);
 /* Reads a regular file of at most max bytes and terminates it by NUL; ret_len may be NULL.
  * -EFBIG when it is larger, -EISDIR or -EINVAL when it is not a file. Caller frees. */
 int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len) warn_unused;
+
+struct error;
+
+/* Whether only root and ourselves could have written what is open there (O_PATH suffices). A message and
+ * -EPERM when not: path names it there. A directory may be everybody's if it is sticky. */
+int check_trusted(int fd, const char *path, struct error *ret_error) warn_unused;
+
+/* read_file_at() for a file that says what runs on this machine, or how it is reached: it and the
+ * directory that it is opened in are checked once open. The message names path. Caller frees. */
+int read_trusted_file(const char *path, size_t max, char **ret, size_t *ret_len,
+		      struct error *ret_error) warn_unused;
 
 /* Writes name in dirfd so that after any crash or power cut either the old or the new content is
  * there, whole: temporary file, fsync, rename, fsync of the directory. */

@@ -109,9 +109,9 @@ int successor_plan_first(const struct act_context *h, const json_t *image, const
 		return error_set(ret_error, -ENOENT,
 				 "there is no container of that name, and no create = "
 				 "to make one from");
-	r = read_file_at(AT_FDCWD, h->config->create, CREATE_FILE_MAX, &text, &len);
+	r = read_trusted_file(h->config->create, CREATE_FILE_MAX, &text, &len, ret_error);
 	if (r < 0)
-		return error_set(ret_error, r, "%s: %s", h->config->create, strerror(-r));
+		return r;
 	r = json_parse(text, len, h->config->create, &body, ret_error);
 	if (r < 0)
 		return r;

@@ -82,6 +82,24 @@ static struct config *load(void)
 }
 
 /* text: behind DIR/. */
+/* A file or directory below dir that others may write to, too; the fault names it twice. */
+static void expect_untrusted(const char *name, mode_t mode)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
+	_cleanup_free_ char *text =
+		xasprintf("%s: others may write to it (mode %03o): run chmod go-w %s", path,
+			  (unsigned int)mode & 0777, path);
+	struct stat st;
+	struct config *c;
+	struct error e = {0};
+
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(chmod(path, mode), 0);
+	assert_int_equal(config_load(in_dir("main.conf"), &c, &e), -EPERM);
+	assert_string_equal(e.text, text);
+	assert_int_equal(chmod(path, st.st_mode & 07777), 0);
+}
+
 static void expect_refusal(int code, const char *text)
 {
 	struct config *c = (struct config *)dir, *const before = c;
@@ -419,10 +437,13 @@ static void test_files(void **state)
 	(void)state;
 	expect_refusal(-ENOENT, "main.conf: No such file or directory");
 	put("main.conf", "");
-	assert_int_equal(chmod(in_dir("main.conf"), 0666), 0);
-	expect_refusal(-EPERM, "main.conf: anybody may write to it (mode 666): chmod o-w");
-	assert_int_equal(chmod(in_dir("main.conf"), 0664), 0);
+	expect_untrusted("main.conf", 0666);
+	expect_untrusted("main.conf", 0664);
+	/* What is not there any more demands nothing any more. */
+	expect_untrusted("", 0770);
+	assert_int_equal(chmod(dir, 01777), 0);
 	config_free(load());
+	assert_int_equal(chmod(dir, 0700), 0);
 	put("conf.d", "no directory");
 	expect_refusal(-ENOTDIR, "conf.d: Not a directory");
 	(void)remove(in_dir("conf.d"));
@@ -431,8 +452,9 @@ static void test_files(void **state)
 	expect_refusal(-EISDIR, "conf.d/dir.conf: Is a directory");
 	(void)remove(in_dir("conf.d/dir.conf"));
 	put("conf.d/a.conf", "");
-	assert_int_equal(chmod(in_dir("conf.d/a.conf"), 0602), 0);
-	expect_refusal(-EPERM, "conf.d/a.conf: anybody may write to it (mode 602): chmod o-w");
+	expect_untrusted("conf.d/a.conf", 0602);
+	(void)remove(in_dir("conf.d/a.conf"));
+	expect_untrusted("conf.d", 0777);
 }
 
 /* After the main file, by name, each beginning outside of any section; other names are not read. */
