@@ -4,12 +4,23 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 static enum log_level max_level = LOG_LEVEL_INFO;
 
 void log_set_level(enum log_level level)
 {
 	max_level = level;
+}
+
+bool log_to_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	uintmax_t device, inode;
+	struct stat st;
+
+	return stream && sscanf(stream, "%ju:%ju", &device, &inode) == 2 &&
+	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
 void log_write(enum log_level level, const char *fmt, ...)
@@ -22,7 +33,7 @@ void log_write(enum log_level level, const char *fmt, ...)
 	if (level > max_level)
 		return;
 	/* sd-daemon(3): the journal reads the level from the line itself. */
-	if (getenv("JOURNAL_STREAM"))
+	if (log_to_journal())
 		n = (size_t)snprintf(line, sizeof(line), "<%d>", level);
 	else
 		n = (size_t)snprintf(line, sizeof(line), "%s: ", program_invocation_short_name);

@@ -14,6 +14,9 @@ enum log_level {
 };
 
 void log_set_level(enum log_level level);
+/* Whether standard error is the journal's stream, and not what a shell or a program between put in its
+ * place: $JOURNAL_STREAM names it by device and inode (sd-daemon(3)). */
+bool log_to_journal(void);
 void log_write(enum log_level level, const char *fmt, ...) format_printf(2, 3);
 
 #define log_error(...)	 log_write(LOG_LEVEL_ERROR, __VA_ARGS__)

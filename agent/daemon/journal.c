@@ -52,8 +52,7 @@ static const char *id_of_result(const char *what, const char *reason)
 static void write_entry(enum log_level level, const char *id, const char *container,
 			const char *phase, const char *digest, const char *text)
 {
-	/* Fields only where a journal is at the other end of standard error. */
-	if (!id || !getenv("JOURNAL_STREAM")) {
+	if (!id || !log_to_journal()) {
 		log_write(level, "%s", text);
 		return;
 	}

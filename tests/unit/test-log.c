@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -34,6 +35,17 @@ static int release_stderr(void **state)
 	return 0;
 }
 
+/* As systemd tells a service that its standard error is the journal's. */
+static void be_the_journal(void)
+{
+	_cleanup_free_ char *stream = NULL;
+	struct stat st;
+
+	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+	stream = xasprintf("%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+}
+
 static ssize_t take_packet(char *ret, size_t size)
 {
 	ssize_t n = read(ends[0], ret, size - 1);
@@ -49,7 +61,7 @@ static void test_levels(void **state)
 	char line[100];
 
 	(void)state;
-	setenv("JOURNAL_STREAM", "8:1", 1);
+	be_the_journal();
 	for (size_t max = 0; max < ARRAY_SIZE(levels); max++) {
 		log_set_level(levels[max]);
 		for (size_t i = 0; i < ARRAY_SIZE(levels); i++) {
@@ -67,7 +79,7 @@ static void test_default_level(void **state)
 	char line[100];
 
 	(void)state;
-	setenv("JOURNAL_STREAM", "8:1", 1);
+	be_the_journal();
 	log_debug("not shown");
 	assert_int_equal(take_packet(line, sizeof(line)), -1);
 	log_info("shown");
@@ -78,6 +90,22 @@ static void test_default_level(void **state)
 	log_error("shown");
 	(void)take_packet(line, sizeof(line));
 	assert_string_equal(line, "<3>shown\n");
+}
+
+/* Inherited from the service's environment, and standard error is a file by now. */
+static void test_another_stream(void **state)
+{
+	static const char *const streams[] = {"8:1", "", "8", "x:y", "0:0"};
+	char line[200];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(streams); i++) {
+		setenv("JOURNAL_STREAM", streams[i], 1);
+		assert_false(log_to_journal());
+		log_info("for people");
+		(void)take_packet(line, sizeof(line));
+		assert_true(has_suffix(line, ": for people\n"));
+	}
 }
 
 static void test_terminal(void **state)
@@ -99,7 +127,7 @@ static void test_length(void **state)
 	char text[3000], line[4000];
 
 	(void)state;
-	setenv("JOURNAL_STREAM", "8:1", 1);
+	be_the_journal();
 	for (size_t n = 0; n < sizeof(text); n += n < 1010 || n > 1030 ? 7 : 1) {
 		size_t len;
 
@@ -120,10 +148,8 @@ static void test_length(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		caught(test_default_level),
-		caught(test_levels),
-		caught(test_terminal),
-		caught(test_length),
+		caught(test_default_level), caught(test_levels), caught(test_another_stream),
+		caught(test_terminal),	    caught(test_length),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
