@@ -35,7 +35,8 @@ struct reporter {
 	sd_event_source *soon, *heartbeat;
 	struct report_event events[EVENTS_MAX]; /* oldest first */
 	size_t n_events;
-	bool again; /* there was news while one was on its way */
+	bool again;  /* there was news while one was on its way */
+	size_t next; /* which container the next post begins with: one line does not hold all */
 	struct post post;
 	char *trouble, *file_trouble; /* that was told; NULL: all is well */
 };
@@ -95,7 +96,7 @@ static void rest(struct reporter *r)
 	if (is_busy(r))
 		return;
 	r->post.limit = sd_event_source_unref(r->post.limit);
-	if (r->again)
+	if (r->again || r->next > 0)
 		report_soon(r);
 	r->again = false;
 }
@@ -103,6 +104,8 @@ static void rest(struct reporter *r)
 static void hang_up(struct reporter *r, const char *trouble)
 {
 	tell_trouble(&r->trouble, trouble);
+	if (trouble)
+		r->next = 0;
 	r->post.io = sd_event_source_unref(r->post.io);
 	close(r->post.fd);
 	r->post.fd = -1;
@@ -291,10 +294,30 @@ static json_t *make_question(json_t *metrics, json_t *logs)
 	return j;
 }
 
+/* Of as many of the n containers, halved until they fit, and as many of the newest events; sets *n.
+ * Caller frees; NULL: not even one fits. */
+static char *make_line(struct reporter *r, const struct report_device *d,
+		       const struct report_container *containers, size_t *n)
+{
+	for (;;) {
+		_cleanup_json_ json_t *question = make_question(
+			report_metrics(d, containers, *n),
+			r->n_events > 0 ? report_logs(d, r->events, r->n_events) : NULL);
+		char *line = protocol_line(question);
+
+		if (line || (*n <= 1 && r->n_events == 0))
+			return line;
+		if (*n > 1)
+			*n = (*n + 1) / 2;
+		else
+			drop_events(r, 1);
+	}
+}
+
 static void tell_collector(struct reporter *r, const struct report_device *d,
 			   const struct report_container *containers, size_t n)
 {
-	_cleanup_json_ json_t *question = NULL;
+	size_t from = r->next < n ? r->next : 0, taken = n - from;
 	char *line;
 
 	if (is_busy(r)) {
@@ -304,14 +327,13 @@ static void tell_collector(struct reporter *r, const struct report_device *d,
 	/* Events wait for a clock; of metrics there will be newer ones. */
 	if (d->wall_ms == 0)
 		return;
-	question = make_question(report_metrics(d, containers, n),
-				 r->n_events > 0 ? report_logs(d, r->events, r->n_events) : NULL);
+	line = make_line(r, d, containers + from, &taken);
 	drop_events(r, r->n_events);
-	line = protocol_line(question);
+	r->next = from + taken < n ? from + taken : 0;
 	if (line)
 		start_post(r, line);
 	else
-		tell_trouble(&r->trouble, "it is too large: there are too many containers");
+		tell_trouble(&r->trouble, "what one container has to say is too large");
 }
 
 static void tell(struct reporter *r)

@@ -117,7 +117,7 @@ def lab():
 def engines(lab):
     directory = lab.path("engines")
     directory.mkdir()
-    names = ["told", "asked", "stall", "down", "error", "garbage", "filed"]
+    names = ["told", "asked", "stall", "down", "error", "garbage", "filed", "many"]
     engines = Engines(directory, names)
     engines.devices = {name: Fragile(name) for name in names}
     engines.start()
@@ -159,6 +159,19 @@ class Activator:
     def close(self):
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+
+
+def test_many_containers_are_told_in_several_posts(lab, engines, registry, collector):
+    """All of them at once are more than a line to the network half holds."""
+    house = House(lab, "many", registry, engines)
+    names = {f"container-{number}" for number in range(150)}
+    house.pullet.configure({name: {"image": f"{registry.address}/many:stable"} for name in names},
+                           agent={"interval": "1d"}, more=f"[report]\nurl = {collector.url}\ninterval = 1s\n")
+    with house.pullet.resident():
+        wait_for("all of them", lambda: names <= {
+            plain(point["attributes"])["container.name"] for body in collector.bodies("/v1/metrics")
+            for metric in body["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]
+            if metric["name"] == "pullet.container.info" for point in metric["gauge"]["dataPoints"]}, 120)
 
 
 def test_an_update_and_a_rollback_are_told(lab, engines, registry, collector):
