@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#include "json.h"
+#include "json-build.h"
 
 #define RECORD_VERSION	1
 #define RECORD_FILE_MAX ((size_t)64 * 1024)
@@ -25,18 +25,14 @@ void record_init(struct record *r)
 	*r = (struct record){.phase = PHASE_IDLE, .downtime_ms = -1};
 }
 
-static json_t *string_or_null(const char *s)
-{
-	return s[0] ? json_string(s) : json_null();
-}
-
 static json_t *release_to_json(const struct release *r)
 {
 	if (!digest_is_set(&r->digest))
 		return json_null();
 	return json_pack("{s:s, s:o, s:o, s:b, s:o}", "digest", r->digest.text, "manifest",
-			 string_or_null(r->manifest.text), "image", string_or_null(r->image),
-			 "brought", r->brought, "pulled", string_or_null(r->pulled.text));
+			 json_string_or_null(r->manifest.text), "image",
+			 json_string_or_null(r->image), "brought", r->brought, "pulled",
+			 json_string_or_null(r->pulled.text));
 }
 
 static json_t *rejected_to_json(const struct record *r)
@@ -46,8 +42,9 @@ static json_t *rejected_to_json(const struct record *r)
 	for (size_t i = 0; i < r->n_rejected; i++) {
 		const struct rejected *x = &r->rejected[i];
 
-		json_t *entry = json_pack("{s:s, s:o, s:s}", "digest", x->digest.text, "manifest",
-					  string_or_null(x->manifest.text), "reason", x->reason);
+		json_t *entry =
+			json_pack("{s:s, s:o, s:s}", "digest", x->digest.text, "manifest",
+				  json_string_or_null(x->manifest.text), "reason", x->reason);
 
 		if (json_array_append_new(list, entry) < 0) {
 			json_decref(list);
@@ -63,10 +60,10 @@ static json_t *followers_to_json(const struct record *r)
 
 	for (size_t i = 0; i < r->n_followers; i++) {
 		const struct follower *f = &r->followers[i];
-		json_t *entry =
-			json_pack("{s:s, s:o, s:o, s:o, s:b}", "name", f->name, "old_id",
-				  string_or_null(f->old_id), "new_id", string_or_null(f->new_id),
-				  "policy", string_or_null(f->policy), "serving", f->serving);
+		json_t *entry = json_pack("{s:s, s:o, s:o, s:o, s:b}", "name", f->name, "old_id",
+					  json_string_or_null(f->old_id), "new_id",
+					  json_string_or_null(f->new_id), "policy",
+					  json_string_or_null(f->policy), "serving", f->serving);
 
 		if (json_array_append_new(list, entry) < 0) {
 			json_decref(list);
@@ -92,7 +89,7 @@ static json_t *record_to_json(const struct record *r)
 		phase_name(r->phase), "current", release_to_json(&r->current), "previous",
 		release_to_json(&r->previous), "rejected", rejected_to_json(r), "damage",
 		damage_to_json(&r->damage), "held", r->held, "last_error",
-		string_or_null(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms);
+		json_string_or_null(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms);
 	json_t *u;
 
 	/* What not everybody uses, and earlier versions did not know. */
@@ -107,11 +104,11 @@ static json_t *record_to_json(const struct record *r)
 		return j;
 	u = json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:b, s:o, s:i, s:b, s:o}", "target",
 		      release_to_json(&r->target), "rollback", r->rollback, "synced", r->synced,
-		      "boot_id", string_or_null(r->boot_id), "old_id", string_or_null(r->old_id),
-		      "new_id", string_or_null(r->new_id), "policy", string_or_null(r->policy),
-		      "serving", r->serving, "followers", followers_to_json(r), "starts",
-		      (int)r->starts, "blame", r->reject_target, "reason",
-		      string_or_null(r->reason));
+		      "boot_id", json_string_or_null(r->boot_id), "old_id",
+		      json_string_or_null(r->old_id), "new_id", json_string_or_null(r->new_id),
+		      "policy", json_string_or_null(r->policy), "serving", r->serving, "followers",
+		      followers_to_json(r), "starts", (int)r->starts, "blame", r->reject_target,
+		      "reason", json_string_or_null(r->reason));
 	if (json_object_set_new(j, "update", u) < 0) {
 		json_decref(j);
 		return NULL;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "result.h"
 
+#include "json-build.h"
+
 static const char outcome_names[][12] = {
 	[OUTCOME_NONE] = "none",	 [OUTCOME_UP_TO_DATE] = "up-to-date",
 	[OUTCOME_UPDATED] = "updated",	 [OUTCOME_ROLLED_BACK] = "rolled-back",
@@ -13,17 +15,12 @@ const char *outcome_name(enum outcome outcome)
 	return outcome_names[outcome];
 }
 
-static json_t *text_or_null(const char *s)
-{
-	return s[0] ? json_string(s) : json_null();
-}
-
 json_t *result_to_json(const struct result *r)
 {
 	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "container", r->container, "image",
 			 r->image, "result", outcome_names[r->outcome], "from",
-			 text_or_null(r->from.text), "to", text_or_null(r->to.text), "reason",
-			 text_or_null(r->reason), "downtime_ms",
+			 json_string_or_null(r->from.text), "to", json_string_or_null(r->to.text),
+			 "reason", json_string_or_null(r->reason), "downtime_ms",
 			 r->downtime_ms < 0 ? json_null() : json_integer(r->downtime_ms));
 }
 

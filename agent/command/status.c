@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "json-build.h"
 #include "result.h"
 #include "table.h"
 #include "text.h"
@@ -101,11 +102,6 @@ void status_take_record(struct status *s, const struct container_config *c, cons
 	s->held = c->hold || r->held;
 }
 
-static json_t *text_or_null(const char *s)
-{
-	return s[0] ? json_string(s) : json_null();
-}
-
 /* RFC 3339, in UTC: sorts, and jq's fromdate reads it. */
 static json_t *moment_or_null(uint64_t us)
 {
@@ -128,9 +124,9 @@ json_t *status_to_json(const struct status *s)
 					    json_pack("{s:s, s:s}", "digest", s->rejected[i].digest,
 						      "reason", s->rejected[i].reason));
 	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "container", s->name, "image",
-			 s->image, "phase", s->phase, "current", text_or_null(s->current), "target",
-			 text_or_null(s->target), "rejected", rejected, "last_error",
-			 text_or_null(s->last_error), "next_check",
+			 s->image, "phase", s->phase, "current", json_string_or_null(s->current),
+			 "target", json_string_or_null(s->target), "rejected", rejected,
+			 "last_error", json_string_or_null(s->last_error), "next_check",
 			 moment_or_null(s->next_check_us));
 }
 

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "json-build.h"
+
 #define LABELS_MAX     6
 #define SEVERITY_INFO  9 /* OTLP's numbers */
 #define SEVERITY_ERROR 17
@@ -163,38 +165,11 @@ static bool get_point(const struct metric *m, const struct report_device *d,
 
 /* --- OTLP --- */
 
-static json_t *must(json_t *j)
-{
-	if (!j)
-		abort();
-	return j;
-}
-
-static void append(json_t *list, json_t *item)
-{
-	if (json_array_append_new(list, must(item)) < 0)
-		abort();
-}
-
-static void set(json_t *object, const char *key, json_t *value)
-{
-	if (json_object_set_new(object, key, must(value)) < 0)
-		abort();
-}
-
-/* What is no UTF-8 is nothing that we said. */
-static json_t *make_text(const char *s)
-{
-	json_t *j = json_string(s);
-
-	return j ? j : must(json_string("?"));
-}
-
 static void add_attribute(json_t *list, const char *name, const char *value)
 {
 	if (value && *value)
-		append(list, json_pack("{s:s, s:{s:o}}", "key", name, "value", "stringValue",
-				       make_text(value)));
+		json_append(list, json_pack("{s:s, s:{s:o}}", "key", name, "value", "stringValue",
+					    json_string_lossy(value)));
 }
 
 /* 64 bits are text in protobuf's JSON. */
@@ -214,57 +189,57 @@ static json_t *make_time(const struct report_device *d, uint64_t at_ms)
 /* service.instance.id is what keeps devices apart; Prometheus makes its `instance` of it. */
 static json_t *make_resource(const struct report_device *d)
 {
-	json_t *attributes = must(json_array());
+	json_t *attributes = json_need(json_array());
 
 	add_attribute(attributes, "service.name", "pullet");
 	add_attribute(attributes, "service.version", PULLET_VERSION);
 	add_attribute(attributes, "service.instance.id", d->id);
 	add_attribute(attributes, "host.id", d->id);
 	add_attribute(attributes, "pullet.ring", d->ring);
-	return must(json_pack("{s:o}", "attributes", attributes));
+	return json_need(json_pack("{s:o}", "attributes", attributes));
 }
 
 /* The frame around both: {"resourceX": [{"resource": .., "scopeX": [{"scope": .., key: list}]}]}. */
 static json_t *wrap(const struct report_device *d, const char *resources, const char *scopes,
 		    const char *key, json_t *list)
 {
-	return must(json_pack("{s:[{s:o, s:[{s:{s:s, s:s}, s:o}]}]}", resources, "resource",
-			      make_resource(d), scopes, "scope", "name", "pullet", "version",
-			      PULLET_VERSION, key, list));
+	return json_need(json_pack("{s:[{s:o, s:[{s:{s:s, s:s}, s:o}]}]}", resources, "resource",
+				   make_resource(d), scopes, "scope", "name", "pullet", "version",
+				   PULLET_VERSION, key, list));
 }
 
 static json_t *make_point(const struct metric *m, const struct report_device *d,
 			  const struct report_container *c, const struct point *p)
 {
-	json_t *attributes = must(json_array()), *j;
+	json_t *attributes = json_need(json_array()), *j;
 
 	for (size_t i = 0; i < p->n_labels; i++)
 		add_attribute(attributes, p->labels[i].name, p->labels[i].value);
-	j = must(json_pack("{s:o}", "attributes", attributes));
+	j = json_need(json_pack("{s:o}", "attributes", attributes));
 	if (m->kind == KIND_SUM)
-		set(j, "startTimeUnixNano", make_time(d, c->tally->since_ms));
-	set(j, "timeUnixNano", make_time(d, d->now_ms));
+		json_put(j, "startTimeUnixNano", make_time(d, c->tally->since_ms));
+	json_put(j, "timeUnixNano", make_time(d, d->now_ms));
 	if (streq(m->unit, "s"))
-		set(j, "asDouble", json_real((double)p->value / 1000));
+		json_put(j, "asDouble", json_real((double)p->value / 1000));
 	else
-		set(j, "asInt", make_number(p->value));
+		json_put(j, "asInt", make_number(p->value));
 	return j;
 }
 
 static json_t *make_metric(const struct metric *m, const struct report_device *d,
 			   const struct report_container *containers, size_t n)
 {
-	json_t *points = must(json_array()), *data;
+	json_t *points = json_need(json_array()), *data;
 	struct point p;
 
 	for (size_t i = 0; i < n; i++) {
 		for (size_t k = 0; get_point(m, d, &containers[i], k, &p); k++)
-			append(points, make_point(m, d, &containers[i], &p));
+			json_append(points, make_point(m, d, &containers[i], &p));
 	}
-	data = must(json_pack("{s:o}", "dataPoints", points));
+	data = json_need(json_pack("{s:o}", "dataPoints", points));
 	if (m->kind == KIND_SUM) {
-		set(data, "aggregationTemporality", json_integer(2)); /* cumulative */
-		set(data, "isMonotonic", json_true());
+		json_put(data, "aggregationTemporality", json_integer(2)); /* cumulative */
+		json_put(data, "isMonotonic", json_true());
 	}
 	return json_pack("{s:s, s:s, s:s, s:o}", "name", m->name, "description", m->help, "unit",
 			 m->unit, m->kind == KIND_SUM ? "sum" : "gauge", data);
@@ -273,14 +248,14 @@ static json_t *make_metric(const struct metric *m, const struct report_device *d
 json_t *report_metrics(const struct report_device *d, const struct report_container *containers,
 		       size_t n)
 {
-	json_t *list = must(json_array());
+	json_t *list = json_need(json_array());
 
 	for (size_t i = 0; i < ARRAY_SIZE(metrics); i++) {
-		json_t *m = must(make_metric(&metrics[i], d, containers, n));
+		json_t *m = json_need(make_metric(&metrics[i], d, containers, n));
 
 		if (json_array_size(json_get_path(m, metrics[i].kind == KIND_SUM ? "sum" : "gauge",
 						  "dataPoints", NULL)) > 0)
-			append(list, json_incref(m));
+			json_append(list, json_incref(m));
 		json_decref(m);
 	}
 	return wrap(d, "resourceMetrics", "scopeMetrics", "metrics", list);
@@ -288,14 +263,14 @@ json_t *report_metrics(const struct report_device *d, const struct report_contai
 
 json_t *report_logs(const struct report_device *d, const struct report_event *events, size_t n)
 {
-	json_t *list = must(json_array());
+	json_t *list = json_need(json_array());
 
 	for (size_t i = 0; i < n; i++) {
-		json_t *record = must(json_copy(events[i].record));
+		json_t *record = json_need(json_copy(events[i].record));
 
-		set(record, "timeUnixNano", make_time(d, events[i].at_ms));
-		set(record, "observedTimeUnixNano", make_time(d, events[i].at_ms));
-		append(list, record);
+		json_put(record, "timeUnixNano", make_time(d, events[i].at_ms));
+		json_put(record, "observedTimeUnixNano", make_time(d, events[i].at_ms));
+		json_append(list, record);
 	}
 	return wrap(d, "resourceLogs", "scopeLogs", "logRecords", list);
 }
@@ -303,16 +278,16 @@ json_t *report_logs(const struct report_device *d, const struct report_event *ev
 /* Takes attributes over. */
 static json_t *make_record(const char *name, bool bad, const char *text, json_t *attributes)
 {
-	return must(json_pack("{s:s, s:i, s:s, s:{s:o}, s:o}", "eventName", name, "severityNumber",
-			      bad ? SEVERITY_ERROR : SEVERITY_INFO, "severityText",
-			      bad ? "ERROR" : "INFO", "body", "stringValue", make_text(text),
-			      "attributes", attributes));
+	return json_need(json_pack("{s:s, s:i, s:s, s:{s:o}, s:o}", "eventName", name,
+				   "severityNumber", bad ? SEVERITY_ERROR : SEVERITY_INFO,
+				   "severityText", bad ? "ERROR" : "INFO", "body", "stringValue",
+				   json_string_lossy(text), "attributes", attributes));
 }
 
 json_t *report_phase(const char *container, const char *phase, const char *digest)
 {
 	_cleanup_free_ char *text = xasprintf("%s: %s %.19s", container, phase, digest);
-	json_t *attributes = must(json_array());
+	json_t *attributes = json_need(json_array());
 
 	add_attribute(attributes, "container.name", container);
 	add_attribute(attributes, "oci.manifest.digest", digest);
@@ -323,7 +298,7 @@ json_t *report_phase(const char *container, const char *phase, const char *diges
 json_t *report_result(const json_t *result)
 {
 	_cleanup_free_ char *text = result_text(result);
-	json_t *attributes = must(json_array());
+	json_t *attributes = json_need(json_array());
 
 	add_attribute(attributes, "container.name", json_get_string(result, "container"));
 	add_attribute(attributes, "container.image.name", json_get_string(result, "image"));

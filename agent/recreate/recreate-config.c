@@ -6,41 +6,6 @@
 #define COMPOSE_PREFIX "com.docker.compose."
 #define COMPOSE_IMAGE  "com.docker.compose.image"
 
-bool recreate_is_empty(const json_t *j)
-{
-	switch (json_typeof(j ? j : json_null())) {
-	case JSON_NULL:
-		return true;
-	case JSON_STRING:
-		return json_string_length(j) == 0;
-	case JSON_ARRAY:
-		return json_array_size(j) == 0;
-	case JSON_OBJECT:
-		return json_object_size(j) == 0;
-	case JSON_INTEGER:
-		return json_integer_value(j) == 0;
-	case JSON_REAL:
-	case JSON_TRUE:
-	case JSON_FALSE:
-		return false;
-	}
-	return false;
-}
-
-bool recreate_same(const json_t *a, const json_t *b)
-{
-	if (recreate_is_empty(a) || recreate_is_empty(b))
-		return recreate_is_empty(a) && recreate_is_empty(b);
-	return json_equal(a, b);
-}
-
-bool recreate_is_short_id(const json_t *container, const char *text)
-{
-	const char *id = json_get_string(container, "Id");
-
-	return id && strlen(text) == 12 && strncmp(id, text, 12) == 0;
-}
-
 static bool array_has(const json_t *array, const json_t *value)
 {
 	for (size_t i = 0; i < json_array_size(array); i++)
@@ -54,7 +19,7 @@ static bool array_has(const json_t *array, const json_t *value)
  * before was asked for, even where the value is the image's. */
 static size_t first_of_image(const json_t *env, const json_t *defaults)
 {
-	_cleanup_json_ json_t *order = need(json_object());
+	_cleanup_json_ json_t *order = json_need(json_object());
 	size_t first = json_array_size(env);
 	json_int_t next = (json_int_t)json_array_size(defaults);
 
@@ -62,7 +27,7 @@ static size_t first_of_image(const json_t *env, const json_t *defaults)
 		const char *text = json_string_value(json_array_get(defaults, i));
 
 		if (text)
-			put(order, text, json_integer((json_int_t)i));
+			json_put(order, text, json_integer((json_int_t)i));
 	}
 	for (; first > 0; first--) {
 		const char *text = json_string_value(json_array_get(env, first - 1));
@@ -105,12 +70,6 @@ static void subtract_same(json_t *config, const json_t *defaults, const char *ke
 		(void)json_object_del(config, key);
 }
 
-bool recreate_is_no_command(const json_t *j)
-{
-	return recreate_is_empty(j) ||
-	       (json_array_size(j) == 1 && recreate_is_empty(json_array_get(j, 0)));
-}
-
 /* The engine takes Cmd from the image only when neither Entrypoint nor Cmd is given (moby,
  * daemon/commit.go, merge), and it stores a reset [""] as null; so null under an image that has an
  * entrypoint is a reset. */
@@ -124,7 +83,7 @@ static void subtract_command(json_t *config, const json_t *defaults)
 
 	if (recreate_is_empty(entry) && !recreate_is_no_command(old_entry)) {
 		if (!json_is_array(entry)) {
-			put(config, "Entrypoint", need(json_pack("[s]", "")));
+			json_put(config, "Entrypoint", json_need(json_pack("[s]", "")));
 			return;
 		}
 		if (cmd_same)
@@ -182,7 +141,7 @@ static int carry_labels(const struct recreate_input *in, json_t *config, const j
 		if (!id)
 			return error_set(ret_error, -EKEYREJECTED,
 					 "the new image's id is not known, which compose asks for");
-		put(labels, COMPOSE_IMAGE, json_string(id));
+		json_put(labels, COMPOSE_IMAGE, json_string(id));
 	}
 	return 0;
 }
@@ -202,11 +161,11 @@ static void carry_ports(json_t *config, const json_t *defaults, const json_t *ho
 	}
 	subtract_keys(config, defaults, "ExposedPorts");
 	if (!json_is_object(ports)) {
-		ports = need(json_object());
-		put(config, "ExposedPorts", ports);
+		ports = json_need(json_object());
+		json_put(config, "ExposedPorts", ports);
 	}
 	json_object_foreach (json_object_get(host, "PortBindings"), key, value)
-		put(ports, key, json_object());
+		json_put(ports, key, json_object());
 	json_object_foreach_safe (ports, next, key, value)
 		if (key[0] == '/' || key[0] == '\0')
 			(void)json_object_del(ports, key);
@@ -247,7 +206,7 @@ int recreate_config(const struct recreate_input *in, json_t **ret, struct error 
 	/* No image sets StopTimeout, and its Shell and OnBuild are for builds. */
 	static const char inherited[][12] = {"User", "WorkingDir", "StopSignal", "ArgsEscaped"};
 	_cleanup_json_ json_t *config =
-		need(json_deep_copy(need(json_object_get(in->container, "Config"))));
+		json_need(json_deep_copy(json_need(json_object_get(in->container, "Config"))));
 	_cleanup_json_ json_t *defaults = recreate_defaults(in->container, in->old_image);
 	const json_t *host = json_object_get(in->container, "HostConfig");
 	const char *mode = recreate_network_mode(host);

@@ -3,13 +3,6 @@
 
 #include <errno.h>
 
-const char *recreate_network_mode(const json_t *host)
-{
-	const char *mode = json_get_string(host, "NetworkMode");
-
-	return !mode || mode[0] == '\0' || streq(mode, "default") ? "bridge" : mode;
-}
-
 /* Containers that outlive the one they refer to keep its dead id; a name goes on to its successor. */
 static int refer(const struct recreate_input *in, const char *what, const char *container,
 		 const char **ret, struct error *ret_error)
@@ -25,22 +18,19 @@ static int refer(const struct recreate_input *in, const char *what, const char *
 
 static int rewrite_modes(const struct recreate_input *in, json_t *host, struct error *ret_error)
 {
-	static const char modes[][12] = {"NetworkMode", "PidMode", "IpcMode"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
-		const char *text = json_get_string(host, modes[i]);
-		const char *id = text ? after_prefix(text, "container:") : NULL;
+	for (size_t i = 0; i < RECREATE_MODES; i++) {
+		const char *id = recreate_shared_with(host, i);
 		_cleanup_free_ char *mode = NULL;
 		const char *name;
 		int r;
 
 		if (!id)
 			continue;
-		r = refer(in, modes[i], id, &name, ret_error);
+		r = refer(in, recreate_modes[i], id, &name, ret_error);
 		if (r < 0)
 			return r;
 		mode = xasprintf("container:%s", name);
-		put(host, modes[i], json_string(mode));
+		json_put(host, recreate_modes[i], json_string(mode));
 	}
 	return 0;
 }
@@ -64,7 +54,7 @@ static int rewrite_volumes_from(const struct recreate_input *in, json_t *host,
 		if (r < 0)
 			return r;
 		entry = xasprintf("%s%s", name, options);
-		if (json_array_set_new(from, i, need(json_string(entry))) < 0)
+		if (json_array_set_new(from, i, json_need(json_string(entry))) < 0)
 			abort();
 	}
 	return 0;
@@ -86,7 +76,7 @@ static void rewrite_links(json_t *host)
 		alias = strrchr(colon, '/');
 		link = xasprintf("%.*s:%s", (int)(colon - text - 1), text + 1,
 				 alias ? alias + 1 : colon + 1);
-		if (json_array_set_new(links, i, need(json_string(link))) < 0)
+		if (json_array_set_new(links, i, json_need(json_string(link))) < 0)
 			abort();
 	}
 }
@@ -163,7 +153,8 @@ static void complete_ports(json_t *host)
 		if (port[0] == '/' || port[0] == '\0')
 			(void)json_object_del(bindings, port);
 		else if (recreate_is_empty(list))
-			put(bindings, port, json_pack("[{s:s,s:s}]", "HostIp", "", "HostPort", ""));
+			json_put(bindings, port,
+				 json_pack("[{s:s,s:s}]", "HostIp", "", "HostPort", ""));
 	}
 }
 
@@ -176,7 +167,7 @@ static void complete_devices(json_t *host)
 
 		if (json_is_object(device) &&
 		    recreate_is_empty(json_object_get(device, "CgroupPermissions")))
-			put(device, "CgroupPermissions", json_string("rwm"));
+			json_put(device, "CgroupPermissions", json_string("rwm"));
 	}
 }
 
@@ -226,8 +217,8 @@ static bool bind_covers(json_t *host, const char *name, const char *destination)
 		if (!colon) {
 			if (!same_path(bind, strlen(bind), destination))
 				continue;
-			if (json_array_set_new(binds, i, need(json_sprintf("%s:%s", name, bind))) <
-			    0)
+			if (json_array_set_new(binds, i,
+					       json_need(json_sprintf("%s:%s", name, bind))) < 0)
 				abort();
 			return true;
 		}
@@ -251,7 +242,7 @@ static bool mount_covers(json_t *host, const char *name, const char *destination
 
 		if (target && same_path(target, strlen(target), destination)) {
 			if (!source || source[0] == '\0')
-				put(mount, "Source", json_string(name));
+				json_put(mount, "Source", json_string(name));
 			return true;
 		}
 		if (streq_null(source, name))
@@ -314,16 +305,16 @@ static void attach_volumes(const struct recreate_input *in, json_t *host)
 		    is_inherited(in, destination))
 			continue;
 
-		mount = need(json_pack("{s:s,s:s,s:s}", "Type", "volume", "Source", name, "Target",
-				       destination));
+		mount = json_need(json_pack("{s:s,s:s,s:s}", "Type", "volume", "Source", name,
+					    "Target", destination));
 		if (json_is_false(json_object_get(point, "RW")))
-			put(mount, "ReadOnly", json_true());
+			json_put(mount, "ReadOnly", json_true());
 		if (driver && driver[0] != '\0' && !streq(driver, "local"))
-			put(mount, "VolumeOptions",
-			    json_pack("{s:{s:s}}", "DriverConfig", "Name", driver));
+			json_put(mount, "VolumeOptions",
+				 json_pack("{s:{s:s}}", "DriverConfig", "Name", driver));
 		if (!json_is_array(json_object_get(host, "Mounts")))
-			put(host, "Mounts", json_array());
-		append(json_object_get(host, "Mounts"), mount);
+			json_put(host, "Mounts", json_array());
+		json_append(json_object_get(host, "Mounts"), mount);
 	}
 }
 
@@ -353,7 +344,7 @@ static void drop_obsolete(json_t *host)
 int recreate_host_config(const struct recreate_input *in, json_t **ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *host =
-		need(json_deep_copy(need(json_object_get(in->container, "HostConfig"))));
+		json_need(json_deep_copy(json_need(json_object_get(in->container, "HostConfig"))));
 	int r;
 
 	r = rewrite_modes(in, host, ret_error);

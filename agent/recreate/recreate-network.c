@@ -45,16 +45,16 @@ static const char *configured_mac(const struct recreate_input *in, const json_t 
 static void copy_aliases(const struct recreate_input *in, json_t *endpoint, const json_t *seen)
 {
 	const json_t *aliases = json_object_get(seen, "Aliases");
-	json_t *kept = json_is_array(aliases) ? need(json_array()) : NULL;
+	json_t *kept = json_is_array(aliases) ? json_need(json_array()) : NULL;
 	size_t i;
 	json_t *alias;
 
 	json_array_foreach (aliases, i, alias)
 		if (json_is_string(alias) &&
 		    !recreate_is_short_id(in->container, json_string_value(alias)))
-			append(kept, json_incref(alias));
+			json_append(kept, json_incref(alias));
 	if (kept)
-		put(endpoint, "Aliases", kept);
+		json_put(endpoint, "Aliases", kept);
 }
 
 /* What is of another type is not something we could hand on. */
@@ -63,14 +63,14 @@ static void copy(json_t *object, const char *key, const json_t *seen, json_type 
 	const json_t *value = json_object_get(seen, key);
 
 	if (value && json_typeof(value) == type)
-		put(object, key, json_deep_copy(value));
+		json_put(object, key, json_deep_copy(value));
 }
 
 /* Only what is configuration; the rest of an endpoint is state (moby, api/types/network). */
 static json_t *copy_endpoint(const struct recreate_input *in, const char *network,
 			     const json_t *seen, bool is_main)
 {
-	json_t *endpoint = need(json_object());
+	json_t *endpoint = json_need(json_object());
 	const char *mac = configured_mac(in, seen, is_main);
 	const char *key;
 	json_t *value;
@@ -88,7 +88,7 @@ static json_t *copy_endpoint(const struct recreate_input *in, const char *networ
 	if (in->api_minor >= 48 && !recreate_is_empty(json_object_get(seen, "GwPriority")))
 		copy(endpoint, "GwPriority", seen, JSON_INTEGER);
 	if (mac)
-		put(endpoint, "MacAddress", json_string(mac));
+		json_put(endpoint, "MacAddress", json_string(mac));
 	return endpoint;
 }
 
@@ -147,12 +147,12 @@ static int move_sysctls(json_t *host, json_t *endpoint, struct error *ret_error)
 
 	options = json_object_get(endpoint, "DriverOpts");
 	if (!options) {
-		options = need(json_object());
-		put(endpoint, "DriverOpts", options);
+		options = json_need(json_object());
+		json_put(endpoint, "DriverOpts", options);
 	}
 	already = json_get_string(options, ENDPOINT_SYSCTLS);
-	put(options, ENDPOINT_SYSCTLS,
-	    already ? json_sprintf("%s,%s", moved, already) : json_string(moved));
+	json_put(options, ENDPOINT_SYSCTLS,
+		 already ? json_sprintf("%s,%s", moved, already) : json_string(moved));
 	return 0;
 }
 
@@ -173,12 +173,12 @@ int recreate_place_endpoints(json_t *body, json_t *endpoints, const char *main, 
 						 "a MAC address on network %s needs API 1.44",
 						 name);
 			if (mac)
-				put(body, "MacAddress", json_string(mac));
+				json_put(body, "MacAddress", json_string(mac));
 			(void)json_object_del(endpoint, "MacAddress");
 			if (streq(name, main))
 				continue;
-			append(connect, json_pack("{s:s,s:{s:O}}", "Network", name, "Body",
-						  "EndpointConfig", endpoint));
+			json_append(connect, json_pack("{s:s,s:{s:O}}", "Network", name, "Body",
+						       "EndpointConfig", endpoint));
 			(void)json_object_del(all, name);
 		}
 	}
@@ -187,7 +187,7 @@ int recreate_place_endpoints(json_t *body, json_t *endpoints, const char *main, 
 	    (json_object_size(all) == 1 && recreate_is_empty(json_object_get(all, main))))
 		(void)json_object_del(body, "NetworkingConfig");
 	else
-		put(body, "NetworkingConfig", json_pack("{s:O}", "EndpointsConfig", all));
+		json_put(body, "NetworkingConfig", json_pack("{s:O}", "EndpointsConfig", all));
 	return 0;
 }
 
@@ -212,7 +212,7 @@ int recreate_networks(const struct recreate_input *in, json_t *body, json_t *hos
 	_cleanup_free_ char *mode = xstrdup(recreate_network_mode(host));
 	_cleanup_free_ char *word = NULL;
 	const char *main = NULL, *name;
-	_cleanup_json_ json_t *endpoints = need(json_object());
+	_cleanup_json_ json_t *endpoints = json_need(json_object());
 	json_t *seen;
 	int r;
 
@@ -220,11 +220,11 @@ int recreate_networks(const struct recreate_input *in, json_t *body, json_t *hos
 		main = main_network(networks, mode);
 		word = xstrdup(main_word(host, networks, main));
 		json_object_foreach ((json_t *)networks, name, seen)
-			put(endpoints, streq(name, main) ? word : name,
-			    copy_endpoint(in, name, seen, streq(name, main)));
+			json_put(endpoints, streq(name, main) ? word : name,
+				 copy_endpoint(in, name, seen, streq(name, main)));
 		if (!json_object_get(endpoints, word))
-			put(endpoints, word, json_object());
-		put(host, "NetworkMode", json_string(word));
+			json_put(endpoints, word, json_object());
+		json_put(host, "NetworkMode", json_string(word));
 	}
 	/* Host and container: modes share somebody else's interfaces: nothing to move. */
 	if (in->api_minor >= 48 && (main || streq(mode, "none"))) {

@@ -23,7 +23,8 @@ json_t *recreate_defaults(const json_t *container, const json_t *image)
 {
 	_cleanup_json_ json_t *own = read_label(container, image);
 	const json_t *config = json_object_get(image, "Config");
-	json_t *defaults = need(json_is_object(config) ? json_deep_copy(config) : json_object());
+	json_t *defaults =
+		json_need(json_is_object(config) ? json_deep_copy(config) : json_object());
 	const json_t *entry;
 	size_t i;
 
@@ -32,7 +33,7 @@ json_t *recreate_defaults(const json_t *container, const json_t *image)
 
 		for (size_t k = 0; path && k < ARRAY_SIZE(values); k++)
 			if (streq(path, values[k]))
-				put(defaults, path, json_true()); /* what no container has */
+				json_put(defaults, path, json_true()); /* what no container has */
 		for (size_t k = 0; path && k < ARRAY_SIZE(tables); k++) {
 			const char *key = after_prefix(path, tables[k]);
 
@@ -62,14 +63,14 @@ static void note_table(const json_t *body, const json_t *config, const char *tab
 		if (json_object_get(of_image, key) &&
 		    recreate_same(value, json_object_get(of_image, key)) &&
 		    !is_carried(body, table, key))
-			append(own, json_sprintf("%s.%s", table, key));
+			json_append(own, json_sprintf("%s.%s", table, key));
 }
 
 void recreate_note_own(json_t *body, const json_t *image)
 {
 	const json_t *config = json_object_get(image, "Config");
 	json_t *labels = json_object_get(body, "Labels");
-	_cleanup_json_ json_t *own = need(json_array());
+	_cleanup_json_ json_t *own = json_need(json_array());
 
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		const json_t *value = json_object_get(body, values[i]);
@@ -77,7 +78,7 @@ void recreate_note_own(json_t *body, const json_t *image)
 
 		if (value && (recreate_same(value, of_image) ||
 			      (recreate_is_no_command(value) && recreate_is_no_command(of_image))))
-			append(own, json_string(values[i]));
+			json_append(own, json_string(values[i]));
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		note_table(body, config, tables[i], own);
@@ -86,6 +87,6 @@ void recreate_note_own(json_t *body, const json_t *image)
 	if (json_array_size(own) > 0) {
 		_cleanup_free_ char *text = json_text(own, JSON_COMPACT);
 
-		put(labels, RECREATE_LABEL_OWN, json_string(text));
+		json_put(labels, RECREATE_LABEL_OWN, json_string(text));
 	}
 }

@@ -31,37 +31,35 @@ json_t *recreate_policy_json(const char *text)
 
 	if (streq(text, "no") || streq(text, "always") || streq(text, "unless-stopped") ||
 	    streq(text, "on-failure"))
-		return need(json_pack("{s:s}", "Name", text));
+		return json_need(json_pack("{s:s}", "Name", text));
 	if (!count || count[0] < '1' || count[0] > '9')
 		return NULL;
 	errno = 0;
 	n = strtol(count, &end, 10);
 	if (errno != 0 || *end != '\0' || n > INT_MAX)
 		return NULL;
-	return need(json_pack("{s:s,s:i}", "Name", "on-failure", "MaximumRetryCount", (int)n));
+	return json_need(json_pack("{s:s,s:i}", "Name", "on-failure", "MaximumRetryCount", (int)n));
 }
 
 static void add_reference(json_t *array, const char *text, size_t len)
 {
-	_cleanup_json_ json_t *item = need(json_stringn(text, len));
+	_cleanup_json_ json_t *item = json_need(json_stringn(text, len));
 
 	for (size_t i = 0; i < json_array_size(array); i++)
 		if (json_equal(json_array_get(array, i), item))
 			return;
 	if (len > 0)
-		append(array, steal(item));
+		json_append(array, steal(item));
 }
 
 json_t *recreate_references(const json_t *container)
 {
-	static const char modes[][12] = {"NetworkMode", "PidMode", "IpcMode"};
 	const json_t *host = json_object_get(container, "HostConfig");
-	json_t *array = need(json_array()), *entry;
+	json_t *array = json_need(json_array()), *entry;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(modes); i++) {
-		const char *mode = json_get_string(host, modes[i]);
-		const char *id = mode ? after_prefix(mode, "container:") : NULL;
+	for (i = 0; i < RECREATE_MODES; i++) {
+		const char *id = recreate_shared_with(host, i);
 
 		if (id)
 			add_reference(array, id, strlen(id));
@@ -109,16 +107,16 @@ static void sign(json_t *body, const json_t *new_image, const char *image, const
 	json_t *labels = json_object_get(body, "Labels");
 
 	if (!json_is_object(labels)) {
-		labels = need(json_object());
-		put(body, "Labels", labels);
+		labels = json_need(json_object());
+		json_put(body, "Labels", labels);
 	}
 	recreate_note_own(body, new_image);
-	put(labels, RECREATE_LABEL_TARGET, json_string(target));
-	put(labels, RECREATE_LABEL_POLICY, json_string(policy));
-	put(body, "Image", json_string(image));
+	json_put(labels, RECREATE_LABEL_TARGET, json_string(target));
+	json_put(labels, RECREATE_LABEL_POLICY, json_string(policy));
+	json_put(body, "Image", json_string(image));
 	/* Unset is as good as no. */
 	if (!recreate_is_empty(json_object_get(json_object_get(host, "RestartPolicy"), "Name")))
-		put(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));
+		json_put(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));
 }
 
 static int read_policy(const json_t *host, char **ret, struct error *ret_error)
@@ -134,7 +132,7 @@ static int read_policy(const json_t *host, char **ret, struct error *ret_error)
 int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 		  struct error *ret_error)
 {
-	_cleanup_json_ json_t *body = NULL, *host = NULL, *connect = need(json_array());
+	_cleanup_json_ json_t *body = NULL, *host = NULL, *connect = json_need(json_array());
 	_cleanup_free_ char *policy = NULL;
 	int r;
 
@@ -150,7 +148,7 @@ int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 	if (r < 0)
 		return r;
 
-	put(body, "HostConfig", steal(host));
+	json_put(body, "HostConfig", steal(host));
 	sign(body, in->new_image, in->image, in->target, policy);
 	*ret = (struct recreate_plan){
 		.body = steal(body), .connect = steal(connect), .policy = steal(policy)};
@@ -223,7 +221,7 @@ static int place_first_networks(json_t *body, const json_t *host, int api_minor,
 	const char *main = recreate_network_mode(host);
 	json_t *written = json_get_path(body, "NetworkingConfig", "EndpointsConfig", NULL);
 	_cleanup_json_ json_t *endpoints =
-		need(json_is_object(written) ? json_incref(written) : json_object());
+		json_need(json_is_object(written) ? json_incref(written) : json_object());
 	_cleanup_json_ json_t *mac = json_incref(json_object_get(body, "MacAddress"));
 
 	if (!recreate_mode_has_endpoints(main))
@@ -235,11 +233,11 @@ static int place_first_networks(json_t *body, const json_t *host, int api_minor,
 		json_t *endpoint = json_object_get(endpoints, main);
 
 		if (!json_is_object(endpoint)) {
-			endpoint = need(json_object());
-			put(endpoints, main, endpoint);
+			endpoint = json_need(json_object());
+			json_put(endpoints, main, endpoint);
 		}
 		if (!json_object_get(endpoint, "MacAddress"))
-			put(endpoint, "MacAddress", json_incref(mac));
+			json_put(endpoint, "MacAddress", json_incref(mac));
 		(void)json_object_del(body, "MacAddress");
 	}
 	return recreate_place_endpoints(body, steal(endpoints), main, api_minor, connect,
@@ -250,7 +248,7 @@ int recreate_first(const json_t *written, const json_t *new_image, const char *i
 		   const char *target, int api_minor, struct recreate_plan *ret,
 		   struct error *ret_error)
 {
-	_cleanup_json_ json_t *body = NULL, *connect = need(json_array());
+	_cleanup_json_ json_t *body = NULL, *connect = json_need(json_array());
 	_cleanup_free_ char *policy = NULL;
 	json_t *host;
 	int r;
@@ -258,11 +256,11 @@ int recreate_first(const json_t *written, const json_t *new_image, const char *i
 	r = check_first(written, ret_error);
 	if (r < 0)
 		return r;
-	body = need(json_deep_copy(written));
+	body = json_need(json_deep_copy(written));
 	host = json_object_get(body, "HostConfig");
 	if (!json_is_object(host)) {
-		host = need(json_object());
-		put(body, "HostConfig", host);
+		host = json_need(json_object());
+		json_put(body, "HostConfig", host);
 	}
 	r = read_policy(host, &policy, ret_error);
 	if (r >= 0)

@@ -53,3 +53,9 @@ json_t *recreate_references(const json_t *container);
  * NULL for what is none of them (the text); an absent or empty policy is "no". Caller owns both. */
 char *recreate_policy_text(const json_t *restart_policy);
 json_t *recreate_policy_json(const char *text);
+
+/* The keys of HostConfig that may name another container: "container:" and its id or name. */
+#define RECREATE_MODES 3
+extern const char recreate_modes[RECREATE_MODES][12];
+/* The container whose namespace recreate_modes[i] of this HostConfig shares; NULL: none. Borrowed. */
+const char *recreate_shared_with(const json_t *host, size_t i);

@@ -4,20 +4,20 @@
 #include <errno.h>
 
 #include "engine.h"
+#include "recreate.h"
 
 /* A container of the engine, as far as it may share another's namespaces. */
 enum side { SIDE_NONE, SIDE_OLD, SIDE_NEW };
 
 struct neighbour {
 	char id[72], name[CONTAINER_NAME_MAX];
-	char shares[3][CONTAINER_NAME_MAX]; /* ids, or names */
+	char shares[RECREATE_MODES][CONTAINER_NAME_MAX]; /* ids, or names */
 	enum side side;
 };
 
 static int read_neighbours(const struct context *s, struct neighbour **ret, size_t *ret_n,
 			   struct error *ret_error)
 {
-	static const char modes[][12] = {"NetworkMode", "PidMode", "IpcMode"};
 	_cleanup_json_ json_t *list = NULL;
 	_cleanup_free_ struct neighbour *n = NULL;
 	const json_t *v;
@@ -40,10 +40,9 @@ static int read_neighbours(const struct context *s, struct neighbour **ret, size
 			return r;
 		copy_text(n[count].id, sizeof(n[count].id), id);
 		copy_text(n[count].name, sizeof(n[count].name), world_name_of(j));
-		for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
-			const char *mode =
-				json_string_value(json_get_path(j, "HostConfig", modes[m], NULL));
-			const char *whose = mode ? after_prefix(mode, "container:") : NULL;
+		for (size_t m = 0; m < RECREATE_MODES; m++) {
+			const char *whose =
+				recreate_shared_with(json_object_get(j, "HostConfig"), m);
 
 			copy_text(n[count].shares[m], sizeof(n[count].shares[m]), whose);
 			any |= whose != NULL;

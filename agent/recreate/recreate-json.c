@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#include "recreate-json.h"
+
+#include "recreate.h"
+
+const char recreate_modes[RECREATE_MODES][12] = {"NetworkMode", "PidMode", "IpcMode"};
+
+bool recreate_is_empty(const json_t *j)
+{
+	switch (json_typeof(j ? j : json_null())) {
+	case JSON_NULL:
+		return true;
+	case JSON_STRING:
+		return json_string_length(j) == 0;
+	case JSON_ARRAY:
+		return json_array_size(j) == 0;
+	case JSON_OBJECT:
+		return json_object_size(j) == 0;
+	case JSON_INTEGER:
+		return json_integer_value(j) == 0;
+	case JSON_REAL:
+	case JSON_TRUE:
+	case JSON_FALSE:
+		return false;
+	}
+	return false;
+}
+
+bool recreate_same(const json_t *a, const json_t *b)
+{
+	if (recreate_is_empty(a) || recreate_is_empty(b))
+		return recreate_is_empty(a) && recreate_is_empty(b);
+	return json_equal(a, b);
+}
+
+bool recreate_is_short_id(const json_t *container, const char *text)
+{
+	const char *id = json_get_string(container, "Id");
+
+	return id && strlen(text) == 12 && strncmp(id, text, 12) == 0;
+}
+
+bool recreate_is_no_command(const json_t *j)
+{
+	return recreate_is_empty(j) ||
+	       (json_array_size(j) == 1 && recreate_is_empty(json_array_get(j, 0)));
+}
+
+const char *recreate_shared_with(const json_t *host, size_t i)
+{
+	const char *mode = json_get_string(host, recreate_modes[i]);
+
+	return mode ? after_prefix(mode, "container:") : NULL;
+}
+
+const char *recreate_network_mode(const json_t *host)
+{
+	const char *mode = json_get_string(host, "NetworkMode");
+
+	return !mode || mode[0] == '\0' || streq(mode, "default") ? "bridge" : mode;
+}
