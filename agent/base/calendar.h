@@ -22,15 +22,18 @@ struct window {
 	unsigned short end;	/* minute of the day, not included; start == end: the whole day */
 };
 
+struct window_list {
+	struct window *items;
+	size_t n; /* 0: any time */
+};
+
 int calendar_parse_window(const char *s, struct window *ret) warn_unused;
 bool calendar_in_window(const struct window *w, const struct tm *local);
 
-/* RFC 3339 with nanoseconds, as Go writes it, to nanoseconds of Unix time; 0 for "never" and for what
- * is none. */
+/* RFC 3339 with an offset or Z to Unix time; years from 1970 on. -EINVAL for everything else. */
+int calendar_parse_rfc3339(const char *s, struct timespec *ret) warn_unused;
+/* The same in nanoseconds, as engines tell times; 0 for NULL, for Go's zero time ("never", year 1), for what
+ * is not RFC 3339 and for what 64 bits cannot hold (from 2262 on). */
 int64_t calendar_parse_time(const char *s);
-
-/* RFC 3339, with seconds and an offset or Z, to Unix time in seconds (fractions are cut); years from 1970
- * on. -EINVAL for everything else. */
-int calendar_parse_rfc3339(const char *s, int64_t *ret) warn_unused;
-/* "2026-12-01T08:00:00Z" into buf of n bytes; returns buf. */
+/* Unix time to "2026-12-01T08:00:00Z" into buf of n bytes, 21 at least; returns buf. */
 const char *calendar_rfc3339(int64_t s, char *buf, size_t n);

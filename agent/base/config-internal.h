@@ -28,5 +28,5 @@ struct parser {
 
 /* "FILE:LINE: ..."; -EINVAL. */
 int config_complain(struct parser *p, const char *fmt, ...) format_printf(2, 3);
-/* A key of the section that is open. */
+/* Sets a key of the section that is open; without one, or with an unknown key, it complains. */
 int config_set_key(struct parser *p, const char *key, const char *value) warn_unused;

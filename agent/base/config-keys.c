@@ -1,370 +1,312 @@
 /* SPDX-License-Identifier: MIT */
-/* Every key there is, and what it takes. */
+/* Every key of the configuration. A new key is a row of keys[] and, for a new kind of value, a parser. */
 #include <ctype.h>
 #include <errno.h>
+#include <strings.h>
 
 #include "config-internal.h"
 #include "device.h"
 #include "ref.h"
 #include "rollout.h"
-#include "url.h"
 
-#define INTERVAL_MIN_MS 1000
+#define INTERVAL_MIN_MS	    1000
+#define STOP_TIMEOUT_MAX_MS ((uint64_t)3600 * 1000)
 
-/* A path in the file is relative to the file. Caller frees. */
-static char *resolve_path(const struct parser *p, const char *value)
+struct key {
+	enum section section;
+	char name[16];
+	/* Writes value to field, which is as the parser's name says, or complains. */
+	int (*parse)(struct parser *p, const struct key *key, const char *value, void *field);
+	size_t offset;	   /* of field in the section's structure */
+	uint64_t least;	   /* parse_span: ms */
+	const char *words; /* parse_word: "WORD, WORD, ..." by the number of each */
+};
+
+static int parse_string(struct parser *p, const struct key *key, const char *value, void *field)
 {
-	const char *slash = strrchr(p->path, '/');
-
-	if (value[0] == '/' || !slash)
-		return xstrdup(value);
-	return xasprintf("%.*s/%s", (int)(slash - p->path), p->path, value);
+	(void)p;
+	(void)key;
+	replace_string(field, value);
+	return 0;
 }
 
-static int set_span(struct parser *p, const char *key, const char *value, uint64_t min_ms,
-		    uint64_t *ret)
+static int parse_span(struct parser *p, const struct key *key, const char *value, void *field)
 {
-	if (calendar_parse_span(value, ret) < 0)
-		return config_complain(p, "%s: '%s' is not a time span (15min, 1h 30min, 45s)", key,
-				       value);
-	return *ret < min_ms ? config_complain(p, "%s: '%s' is too short", key, value) : 0;
+	uint64_t *ms = field;
+
+	if (calendar_parse_span(value, ms) < 0)
+		return config_complain(p, "%s: '%s' is not a time span (15min, 1h 30min, 45s)",
+				       key->name, value);
+	return *ms < key->least ? config_complain(p, "%s: '%s' is too short", key->name, value) : 0;
 }
 
-static int set_bool(struct parser *p, const char *key, const char *value, bool *ret)
+/* Whole seconds, rounded up: the engine knows no smaller ones. */
+static int parse_stop_timeout(struct parser *p, const struct key *key, const char *value,
+			      void *field)
+{
+	uint64_t ms;
+	int r = parse_span(p, key, value, &ms);
+
+	if (r == 0 && ms > STOP_TIMEOUT_MAX_MS)
+		return config_complain(p, "%s: '%s' is more than an hour", key->name, value);
+	if (r == 0)
+		*(int *)field = (int)((ms + 999) / 1000);
+	return r;
+}
+
+static int parse_bool(struct parser *p, const struct key *key, const char *value, void *field)
 {
 	static const char yes[][8] = {"yes", "true", "on", "1"};
 	static const char no[][8] = {"no", "false", "off", "0"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
 		if (streq(value, yes[i]) || streq(value, no[i])) {
-			*ret = streq(value, yes[i]);
+			*(bool *)field = streq(value, yes[i]);
 			return 0;
 		}
 	}
-	return config_complain(p, "%s: '%s' is neither yes nor no", key, value);
+	return config_complain(p, "%s: '%s' is neither yes nor no", key->name, value);
 }
 
-static int set_path(struct parser *p, char **ret, const char *value)
+static int parse_insecure(struct parser *p, const struct key *key, const char *value, void *field)
 {
-	free(*ret);
-	*ret = resolve_path(p, value);
-	return 0;
+	p->registry->insecure_set = true;
+	return parse_bool(p, key, value, field);
 }
 
-/* A bare name is a systemd credential where there is one (systemd.exec(5), LoadCredential=). */
-static int set_credentials(struct parser *p, char **ret, const char *value)
+static int parse_word(struct parser *p, const struct key *key, const char *value, void *field)
 {
-	const char *dir = getenv("CREDENTIALS_DIRECTORY");
+	const char *word = key->words;
 
-	if (dir && !strchr(value, '/')) {
-		_cleanup_free_ char *path = xasprintf("%s/%s", dir, value);
+	for (unsigned int i = 0;; i++) {
+		size_t n = strcspn(word, ",");
 
-		if (access(path, F_OK) == 0) {
-			free(*ret);
-			*ret = steal(path);
+		if (strlen(value) == n && strncmp(value, word, n) == 0) {
+			*(unsigned int *)field = i;
 			return 0;
 		}
+		if (!word[n])
+			return config_complain(p, "%s: '%s' is not one of %s", key->name, value,
+					       key->words);
+		word += n + strlen(", ");
 	}
-	return set_path(p, ret, value);
 }
 
-static int set_interval(struct parser *p, const char *key, const char *value)
-{
-	return set_span(p, key, value, INTERVAL_MIN_MS, &p->config->interval_ms);
-}
-
-static int set_jitter(struct parser *p, const char *key, const char *value)
+static int parse_percent(struct parser *p, const struct key *key, const char *value, void *field)
 {
 	char *end;
 	unsigned long n = strtoul(value, &end, 10);
 
 	if (!isdigit((unsigned char)*value) || !streq(end, "%") || n > 100)
-		return config_complain(p, "%s: '%s' is not a percentage from 0%% to 100%%", key,
-				       value);
-	p->config->jitter_percent = (unsigned int)n;
+		return config_complain(p, "%s: '%s' is not a percentage from 0%% to 100%%",
+				       key->name, value);
+	*(unsigned int *)field = (unsigned int)n;
 	return 0;
 }
 
-static int set_engine(struct parser *p, const char *key, const char *value)
+/* A path in the file is relative to the file. */
+static int parse_path(struct parser *p, const struct key *key, const char *value, void *field)
 {
-	if (!config_engine_path(value))
-		return config_complain(p, "%s: '%s' is not of the form unix:///PATH", key, value);
-	replace_string(&p->config->engine, config_engine_path(value));
-	return 0;
+	const char *slash = strrchr(p->path, '/');
+	_cleanup_free_ char *path = NULL;
+
+	if (value[0] != '/' && slash)
+		path = xasprintf("%.*s/%s", (int)(slash - p->path), p->path, value);
+	return parse_string(p, key, path ? path : value, field);
 }
 
-static int set_ring(struct parser *p, const char *key, const char *value)
+/* A bare name is a systemd credential where there is one (systemd.exec(5), LoadCredential=). */
+static int parse_credentials(struct parser *p, const struct key *key, const char *value,
+			     void *field)
+{
+	const char *dir = getenv("CREDENTIALS_DIRECTORY");
+	_cleanup_free_ char *path =
+		dir && !strchr(value, '/') ? xasprintf("%s/%s", dir, value) : NULL;
+
+	if (path && access(path, F_OK) == 0)
+		return parse_string(p, key, path, field);
+	return parse_path(p, key, value, field);
+}
+
+/* node_exporter reads files of this suffix only. */
+static int parse_textfile(struct parser *p, const struct key *key, const char *value, void *field)
+{
+	if (!has_suffix(value, ".prom"))
+		return config_complain(p, "%s: '%s' does not end in .prom", key->name, value);
+	return parse_path(p, key, value, field);
+}
+
+static int parse_engine(struct parser *p, const struct key *key, const char *value, void *field)
+{
+	const char *path = config_engine_path(value);
+
+	if (!path)
+		return config_complain(p, "%s: '%s' is not of the form unix:///PATH", key->name,
+				       value);
+	return parse_string(p, key, path, field);
+}
+
+static int parse_ring(struct parser *p, const struct key *key, const char *value, void *field)
 {
 	if (!rollout_ring_is_valid(value))
 		return config_complain(
-			p, "%s: '%s' is no name for a ring: letters, digits, '.', '_', '-'", key,
-			value);
-	replace_string(&p->config->ring, value);
-	return 0;
+			p, "%s: '%s' is not a ring name (letters, digits, '.', '_', '-')",
+			key->name, value);
+	return parse_string(p, key, value, field);
 }
 
-static int set_device_id(struct parser *p, const char *key, const char *value)
+static int parse_device_id(struct parser *p, const struct key *key, const char *value, void *field)
 {
 	if (strlen(value) >= DEVICE_ID_SIZE)
-		return config_complain(p, "%s: more than %d bytes", key, DEVICE_ID_SIZE - 1);
+		return config_complain(p, "%s: longer than %d bytes", key->name,
+				       DEVICE_ID_SIZE - 1);
 	for (const char *c = value; *c; c++) {
 		if (!isgraph((unsigned char)*c))
 			return config_complain(
-				p, "%s: '%s' has more than printable ASCII without blanks", key,
-				value);
+				p, "%s: '%s' may hold printable ASCII without spaces only",
+				key->name, value);
 	}
-	replace_string(&p->config->device_id, value);
-	return 0;
+	return parse_string(p, key, value, field);
 }
 
-static int set_insecure(struct parser *p, const char *key, const char *value)
+/* pullet-fetch parses the URL again, with libcurl: this is for a message with a line number. */
+static bool is_http_url(const char *s)
 {
-	p->registry->insecure_set = true;
-	return set_bool(p, key, value, &p->registry->insecure);
+	const char *host = strncasecmp(s, "https://", 8) == 0  ? s + 8
+			   : strncasecmp(s, "http://", 7) == 0 ? s + 7
+							       : "/";
+
+	for (const char *c = s; *c; c++) {
+		if (!isgraph((unsigned char)*c))
+			return false;
+	}
+	return *host && *host != '/' && *host != ':';
 }
 
-static int set_ca(struct parser *p, const char *key, const char *value)
+/* A base: "/v1/metrics" and "/v1/logs" are appended to it. */
+static int parse_base_url(struct parser *p, const struct key *key, const char *value, void *field)
 {
-	(void)key;
-	return set_path(p, &p->registry->ca, value);
-}
+	_cleanup_free_ char *base = xstrdup(value);
 
-static int set_registry_credentials(struct parser *p, const char *key, const char *value)
-{
-	(void)key;
-	return set_credentials(p, &p->registry->credentials, value);
-}
-
-/* A base: "/v1/metrics" and "/v1/logs" are put behind it. */
-static int set_report_url(struct parser *p, const char *key, const char *value)
-{
-	struct url url;
-	size_t n = strlen(value);
-
-	if (strpbrk(value, "?#") || url_parse(value, &url) < 0)
+	if (!is_http_url(value) || strpbrk(value, "?#@\\"))
 		return config_complain(p, "%s: '%s' is not of the form https://HOST[:PORT][/PATH]",
-				       key, value);
-	url_free(&url);
-	replace_string(&p->config->report.url, value);
-	while (n > 0 && p->config->report.url[n - 1] == '/')
-		p->config->report.url[--n] = '\0';
-	return 0;
+				       key->name, value);
+	for (size_t n = strlen(base); base[n - 1] == '/';)
+		base[--n] = '\0';
+	return parse_string(p, key, base, field);
 }
 
-static int set_report_ca(struct parser *p, const char *key, const char *value)
-{
-	(void)key;
-	return set_path(p, &p->config->report.ca, value);
-}
-
-static int set_report_credentials(struct parser *p, const char *key, const char *value)
-{
-	(void)key;
-	return set_credentials(p, &p->config->report.credentials, value);
-}
-
-static int set_report_interval(struct parser *p, const char *key, const char *value)
-{
-	return set_span(p, key, value, INTERVAL_MIN_MS, &p->config->report.interval_ms);
-}
-
-/* Scrapers take what has that ending, and nothing else. */
-static int set_report_textfile(struct parser *p, const char *key, const char *value)
-{
-	if (!has_suffix(value, ".prom"))
-		return config_complain(p, "%s: '%s' does not end in .prom", key, value);
-	return set_path(p, &p->config->report.textfile, value);
-}
-
-static int set_image(struct parser *p, const char *key, const char *value)
+static int parse_image(struct parser *p, const struct key *key, const char *value, void *field)
 {
 	struct ref ref = {0};
 	const char *why;
+	int r = parse_string(p, key, value, field);
 
-	replace_string(&p->container->image, value);
 	if (ref_parse(value, &ref, &why) < 0)
-		return config_complain(p, "%s: '%s': %s", key, value, why);
+		return config_complain(p, "%s: '%s': %s", key->name, value, why);
 	ref_free(&ref);
-	return 0;
-}
-
-/* The index of value in words, or -EINVAL. */
-static int find_word(const char *value, const char (*words)[12], size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (streq(value, words[i]))
-			return (int)i;
-	}
-	return -EINVAL;
-}
-
-static int set_health(struct parser *p, const char *key, const char *value)
-{
-	static const char names[][12] = {
-		[HEALTH_AUTO] = "auto",
-		[HEALTH_HEALTHCHECK] = "healthcheck",
-		[HEALTH_RUNNING] = "running",
-		[HEALTH_EXIT] = "exit",
-	};
-	int kind = find_word(value, names, ARRAY_SIZE(names));
-
-	if (kind < 0)
-		return config_complain(p, "%s: '%s' is none of auto, healthcheck, running, exit",
-				       key, value);
-	p->container->health = (enum health_kind)kind;
-	return 0;
-}
-
-static int set_rollout(struct parser *p, const char *key, const char *value)
-{
-	static const char names[][12] = {
-		[ROLLOUT_AUTO] = "auto",
-		[ROLLOUT_REQUIRED] = "required",
-		[ROLLOUT_NO] = "no",
-	};
-	int rule = find_word(value, names, ARRAY_SIZE(names));
-
-	if (rule < 0)
-		return config_complain(p, "%s: '%s' is none of auto, required, no", key, value);
-	p->container->rollout = (enum rollout_rule)rule;
-	return 0;
-}
-
-static int add_public_key(struct parser *p, const char *key, const char *value)
-{
-	struct container_config *c = p->container;
-	size_t n = 0;
-
-	while (c->keys && c->keys[n])
-		n++;
-	if (n >= CONFIG_LIST_MAX)
-		return config_complain(p, "%s: more than %d of them", key, CONFIG_LIST_MAX);
-	c->keys = xrealloc(c->keys, (n + 2) * sizeof(*c->keys));
-	c->keys[n] = NULL;
-	c->keys[n + 1] = NULL;
-	/* Keys live in keys/ beside the configuration: /etc/pullet/keys/prod.pub. */
-	if (!strchr(value, '/')) {
-		_cleanup_free_ char *in_keys = xasprintf("keys/%s", value);
-
-		return set_path(p, &c->keys[n], in_keys);
-	}
-	return set_path(p, &c->keys[n], value);
-}
-
-static int append_window(struct parser *p, const char *key, const char *value,
-			 struct window **windows, size_t *n)
-{
-	struct window w;
-
-	if (calendar_parse_window(value, &w) < 0)
-		return config_complain(p, "%s: '%s' is not of the form Mon..Fri 02:00-04:00", key,
-				       value);
-	if (*n >= CONFIG_LIST_MAX)
-		return config_complain(p, "%s: more than %d of them", key, CONFIG_LIST_MAX);
-	*windows = xrealloc(*windows, (*n + 1) * sizeof(**windows));
-	(*windows)[(*n)++] = w;
-	return 0;
-}
-
-static int add_window(struct parser *p, const char *key, const char *value)
-{
-	return append_window(p, key, value, &p->container->windows, &p->container->n_windows);
-}
-
-static int add_download_window(struct parser *p, const char *key, const char *value)
-{
-	return append_window(p, key, value, &p->container->download_windows,
-			     &p->container->n_download_windows);
-}
-
-static int set_min_age(struct parser *p, const char *key, const char *value)
-{
-	return set_span(p, key, value, 0, &p->container->min_age_ms);
-}
-
-static int set_health_period(struct parser *p, const char *key, const char *value)
-{
-	return set_span(p, key, value, 1, &p->container->health_period_ms);
-}
-
-static int set_stop_timeout(struct parser *p, const char *key, const char *value)
-{
-	uint64_t ms;
-	int r = set_span(p, key, value, 0, &ms);
-
-	if (r == 0 && ms > (uint64_t)3600 * 1000)
-		return config_complain(p, "%s: '%s' is more than an hour", key, value);
-	if (r == 0)
-		p->container->stop_timeout_s = (int)((ms + 999) / 1000);
 	return r;
 }
 
-static int set_create(struct parser *p, const char *key, const char *value)
+static int complain_too_many(struct parser *p, const struct key *key)
 {
-	(void)key;
-	return set_path(p, &p->container->create, value);
+	return config_complain(p, "%s: more than %d values", key->name, CONFIG_LIST_MAX);
 }
 
-static int set_hold(struct parser *p, const char *key, const char *value)
+/* A bare name lies in keys/ beside the configuration: /etc/pullet/keys/prod.pub. */
+static int parse_public_key(struct parser *p, const struct key *key, const char *value, void *field)
 {
-	return set_bool(p, key, value, &p->container->hold);
+	_cleanup_free_ char *in_keys = strchr(value, '/') ? NULL : xasprintf("keys/%s", value);
+	char ***keys = field;
+	size_t n = 0;
+
+	while (*keys && (*keys)[n])
+		n++;
+	if (n >= CONFIG_LIST_MAX)
+		return complain_too_many(p, key);
+	*keys = xrealloc(*keys, (n + 2) * sizeof(**keys));
+	(*keys)[n] = NULL;
+	(*keys)[n + 1] = NULL;
+	return parse_path(p, key, in_keys ? in_keys : value, &(*keys)[n]);
 }
 
-/* All there are; the table of pullet.conf(5) is compared with it. */
-static const struct {
-	enum section section;
-	char key[16];
-	int (*set)(struct parser *p, const char *key, const char *value);
-} table[] = {
-	{SECTION_AGENT, "interval", set_interval},
-	{SECTION_AGENT, "jitter", set_jitter},
-	{SECTION_AGENT, "engine", set_engine},
-	{SECTION_AGENT, "ring", set_ring},
-	{SECTION_AGENT, "device-id", set_device_id},
+static int parse_window(struct parser *p, const struct key *key, const char *value, void *field)
+{
+	struct window_list *list = field;
+	struct window w;
 
-	{SECTION_REGISTRY, "insecure", set_insecure},
-	{SECTION_REGISTRY, "ca", set_ca},
-	{SECTION_REGISTRY, "credentials", set_registry_credentials},
+	if (calendar_parse_window(value, &w) < 0)
+		return config_complain(p, "%s: '%s' is not of the form Mon..Fri 02:00-04:00",
+				       key->name, value);
+	if (list->n >= CONFIG_LIST_MAX)
+		return complain_too_many(p, key);
+	list->items = xrealloc(list->items, (list->n + 1) * sizeof(w));
+	list->items[list->n++] = w;
+	return 0;
+}
 
-	{SECTION_CONTAINER, "image", set_image},
-	{SECTION_CONTAINER, "health", set_health},
-	{SECTION_CONTAINER, "health-period", set_health_period},
-	{SECTION_CONTAINER, "stop-timeout", set_stop_timeout},
-	{SECTION_CONTAINER, "create", set_create},
-	{SECTION_CONTAINER, "key", add_public_key},
-	{SECTION_CONTAINER, "window", add_window},
-	{SECTION_CONTAINER, "download-window", add_download_window},
-	{SECTION_CONTAINER, "min-age", set_min_age},
-	{SECTION_CONTAINER, "rollout", set_rollout},
-	{SECTION_CONTAINER, "hold", set_hold},
+#define AGENT(field)	 .offset = offsetof(struct config, field)
+#define REGISTRY(field)	 .offset = offsetof(struct registry_config, field)
+#define CONTAINER(field) .offset = offsetof(struct container_config, field)
 
-	{SECTION_REPORT, "url", set_report_url},
-	{SECTION_REPORT, "ca", set_report_ca},
-	{SECTION_REPORT, "credentials", set_report_credentials},
-	{SECTION_REPORT, "interval", set_report_interval},
-	{SECTION_REPORT, "textfile", set_report_textfile},
+/* pullet.conf(5) has them in the same order; a test compares the two. */
+static const struct key keys[] = {
+	{SECTION_AGENT, "interval", parse_span, AGENT(interval_ms), .least = INTERVAL_MIN_MS},
+	{SECTION_AGENT, "jitter", parse_percent, AGENT(jitter_percent)},
+	{SECTION_AGENT, "engine", parse_engine, AGENT(engine)},
+	{SECTION_AGENT, "ring", parse_ring, AGENT(ring)},
+	{SECTION_AGENT, "device-id", parse_device_id, AGENT(device_id)},
+
+	{SECTION_REGISTRY, "insecure", parse_insecure, REGISTRY(insecure)},
+	{SECTION_REGISTRY, "ca", parse_path, REGISTRY(ca)},
+	{SECTION_REGISTRY, "credentials", parse_credentials, REGISTRY(credentials)},
+
+	{SECTION_CONTAINER, "image", parse_image, CONTAINER(image)},
+	{SECTION_CONTAINER, "health", parse_word, CONTAINER(health),
+	 .words = "auto, healthcheck, running, exit"}, /* enum health_kind */
+	{SECTION_CONTAINER, "health-period", parse_span, CONTAINER(health_period_ms), .least = 1},
+	{SECTION_CONTAINER, "stop-timeout", parse_stop_timeout, CONTAINER(stop_timeout_s)},
+	{SECTION_CONTAINER, "create", parse_path, CONTAINER(create)},
+	{SECTION_CONTAINER, "key", parse_public_key, CONTAINER(keys)},
+	{SECTION_CONTAINER, "window", parse_window, CONTAINER(windows)},
+	{SECTION_CONTAINER, "download-window", parse_window, CONTAINER(download_windows)},
+	{SECTION_CONTAINER, "min-age", parse_span, CONTAINER(min_age_ms)},
+	{SECTION_CONTAINER, "rollout", parse_word, CONTAINER(rollout),
+	 .words = "auto, required, no"}, /* enum rollout_rule */
+	{SECTION_CONTAINER, "hold", parse_bool, CONTAINER(hold)},
+
+	{SECTION_REPORT, "url", parse_base_url, AGENT(report.url)},
+	{SECTION_REPORT, "ca", parse_path, AGENT(report.ca)},
+	{SECTION_REPORT, "credentials", parse_credentials, AGENT(report.credentials)},
+	{SECTION_REPORT, "interval", parse_span, AGENT(report.interval_ms),
+	 .least = INTERVAL_MIN_MS},
+	{SECTION_REPORT, "textfile", parse_textfile, AGENT(report.textfile)},
 };
 
-int config_set_key(struct parser *p, const char *key, const char *value)
+int config_set_key(struct parser *p, const char *name, const char *value)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-		if (table[i].section == p->section && streq(table[i].key, key))
-			return table[i].set(p, key, value);
+	char *section = p->section == SECTION_CONTAINER	 ? (char *)p->container
+			: p->section == SECTION_REGISTRY ? (char *)p->registry
+							 : (char *)p->config;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (keys[i].section == p->section && streq(keys[i].name, name))
+			return keys[i].parse(p, &keys[i], value, section + keys[i].offset);
 	}
 	switch (p->section) {
 	case SECTION_NONE:
-		return config_complain(p, "key '%s' stands before any [section]", key);
+		return config_complain(p, "key '%s' stands before any [section]", name);
 	case SECTION_FAULTY:
 		return 0;
 	case SECTION_AGENT:
-		return config_complain(p, "unknown key '%s' in [agent]", key);
+		return config_complain(p, "unknown key '%s' in [agent]", name);
 	case SECTION_REGISTRY:
-		return config_complain(p, "unknown key '%s' in [registry %s]", key,
+		return config_complain(p, "unknown key '%s' in [registry %s]", name,
 				       p->registry->host);
 	case SECTION_REPORT:
-		return config_complain(p, "unknown key '%s' in [report]", key);
+		return config_complain(p, "unknown key '%s' in [report]", name);
 	case SECTION_CONTAINER:
-		return config_complain(p, "unknown key '%s' in [container %s]", key,
+		return config_complain(p, "unknown key '%s' in [container %s]", name,
 				       p->container->name);
 	}
 	return -EINVAL;

@@ -293,8 +293,8 @@ void config_free(struct config *c)
 		for (char **key = k->keys; key && *key; key++)
 			free(*key);
 		free(k->keys);
-		free(k->windows);
-		free(k->download_windows);
+		free(k->windows.items);
+		free(k->download_windows.items);
 		free(k->name);
 		free(k->origin);
 		free(k->image);

@@ -40,11 +40,8 @@ struct container_config {
 	int stop_timeout_s; /* -1: what the container itself says */
 	char *create;	    /* path of a create body, or NULL */
 	char **keys;	    /* NULL-terminated paths, or NULL */
-	struct window *windows;
-	size_t n_windows; /* 0: any time */
-	struct window *download_windows;
-	size_t n_download_windows; /* 0: any time */
-	uint64_t min_age_ms;	   /* since this device saw it first */
+	struct window_list windows, download_windows;
+	uint64_t min_age_ms; /* since this device saw it first */
 	enum rollout_rule rollout;
 	bool hold;
 };

@@ -52,13 +52,13 @@ uint64_t schedule_backoff(unsigned int failures, uint64_t interval_ms, uint64_t 
 	return wait - wait / 2 + mix(device ^ mix(failures)) % (wait + 1);
 }
 
-static bool is_in_one(const struct window *windows, size_t n, const struct tm *local)
+static bool is_open(const struct window_list *l, const struct tm *local)
 {
-	for (size_t i = 0; local && i < n; i++) {
-		if (calendar_in_window(&windows[i], local))
+	for (size_t i = 0; local && i < l->n; i++) {
+		if (calendar_in_window(&l->items[i], local))
 			return true;
 	}
-	return n == 0;
+	return l->n == 0;
 }
 
 bool schedule_gate(const struct container_config *c, const struct tm *local,
@@ -68,7 +68,7 @@ bool schedule_gate(const struct container_config *c, const struct tm *local,
 		*ret_reason = "hold = yes";
 		return false;
 	}
-	if (is_in_one(c->windows, c->n_windows, local))
+	if (is_open(&c->windows, local))
 		return true;
 	*ret_reason = local ? "outside its window" : "the clock is not set, and window goes by it";
 	return false;
@@ -77,7 +77,7 @@ bool schedule_gate(const struct container_config *c, const struct tm *local,
 bool schedule_download(const struct container_config *c, const struct tm *local,
 		       const char **ret_reason)
 {
-	if (is_in_one(c->download_windows, c->n_download_windows, local))
+	if (is_open(&c->download_windows, local))
 		return true;
 	*ret_reason = local ? "outside its download-window"
 			    : "the clock is not set, and download-window goes by it";

@@ -140,7 +140,7 @@ static void test_defaults(void **state)
 	assert_true(c->containers[0].health_period_ms == 30000);
 	assert_true(c->containers[0].stop_timeout_s == -1 && !c->containers[0].hold);
 	assert_true(!c->containers[0].create && !c->containers[0].keys);
-	assert_int_equal(c->containers[0].n_windows, 0);
+	assert_int_equal(c->containers[0].windows.n, 0);
 	config_free(c);
 }
 
@@ -235,10 +235,11 @@ static void test_everything(void **state)
 	expect_path(hello->keys[1], "./own.pub");
 	assert_string_equal(hello->keys[2], "/abs.pub");
 	assert_null(hello->keys[3]);
-	assert_int_equal(hello->n_windows, 2);
-	assert_true(hello->windows[0].weekdays == 0x1f && hello->windows[1].weekdays == 0x40);
-	assert_int_equal(hello->n_download_windows, 1);
-	assert_true(hello->download_windows[0].end == 300 && hello->min_age_ms == 172800000);
+	assert_int_equal(hello->windows.n, 2);
+	assert_true(hello->windows.items[0].weekdays == 0x1f &&
+		    hello->windows.items[1].weekdays == 0x40);
+	assert_int_equal(hello->download_windows.n, 1);
+	assert_true(hello->download_windows.items[0].end == 300 && hello->min_age_ms == 172800000);
 	assert_true(hello->rollout == ROLLOUT_REQUIRED && world->rollout == ROLLOUT_AUTO);
 	assert_true(world && world->health == HEALTH_HEALTHCHECK && !world->hold);
 	config_free(c);
@@ -289,16 +290,20 @@ static const struct {
 	{"[agent]\nengine = unix://run", "2: engine: 'unix://run' is not of the form unix:///PATH"},
 	{"[agent]\nengine = tcp://h:1", "2: engine: 'tcp://h:1' is not of the form unix:///PATH"},
 	{"[agent]\nring = a b",
-	 "2: ring: 'a b' is no name for a ring: letters, digits, '.', '_', '-'"},
+	 "2: ring: 'a b' is not a ring name (letters, digits, '.', '_', '-')"},
 	{"[agent]\ndevice-id = a b",
-	 "2: device-id: 'a b' has more than printable ASCII without blanks"},
-	{"[agent]\ndevice-id = " NAME_120, "2: device-id: more than 64 bytes"},
+	 "2: device-id: 'a b' may hold printable ASCII without spaces only"},
+	{"[agent]\ndevice-id = " NAME_120, "2: device-id: longer than 64 bytes"},
 	{"[report]\nfoo = 1", "2: unknown key 'foo' in [report]"},
 	{"[report x]", "1: unknown section [report x]"},
 	{"[report]\nurl = collector:4318",
 	 "2: url: 'collector:4318' is not of the form https://HOST[:PORT][/PATH]"},
 	{"[report]\nurl = http://u:p@h/",
 	 "2: url: 'http://u:p@h/' is not of the form https://HOST[:PORT][/PATH]"},
+	{"[report]\nurl = https:///v1",
+	 "2: url: 'https:///v1' is not of the form https://HOST[:PORT][/PATH]"},
+	{"[report]\nurl = http://h/a b",
+	 "2: url: 'http://h/a b' is not of the form https://HOST[:PORT][/PATH]"},
 	{"[report]\nurl = http://h/?a=b",
 	 "2: url: 'http://h/?a=b' is not of the form https://HOST[:PORT][/PATH]"},
 	{"[report]\ninterval = 0", "2: interval: '0' is too short"},
@@ -322,7 +327,7 @@ static const struct {
 	{"\n[container ab]\nhold = no", "2: [container ab] has no image ="},
 	{"[container ab]\nhold = 2", "2: hold: '2' is neither yes nor no"},
 	{"[container ab]\nhealth = none",
-	 "2: health: 'none' is none of auto, healthcheck, running, exit"},
+	 "2: health: 'none' is not one of auto, healthcheck, running, exit"},
 	{"[container ab]\nhealth-period = 0s", "2: health-period: '0s' is too short"},
 	{"[container ab]\nstop-timeout = x",
 	 "2: stop-timeout: 'x' is not a time span (15min, 1h 30min, 45s)"},
@@ -336,7 +341,7 @@ static const struct {
 	 "2: download-window: 'night' is not of the form Mon..Fri 02:00-04:00"},
 	{"[container ab]\nmin-age = old",
 	 "2: min-age: 'old' is not a time span (15min, 1h 30min, 45s)"},
-	{"[container ab]\nrollout = yes", "2: rollout: 'yes' is none of auto, required, no"},
+	{"[container ab]\nrollout = yes", "2: rollout: 'yes' is not one of auto, required, no"},
 	{"\357\273\277[agent]\n", "1: '???[agent]': neither [section] nor key = value"},
 };
 
@@ -481,8 +486,8 @@ static void test_drop_ins(void **state)
 	assert_string_equal(k->image, "a:nine");
 	expect_path(k->origin, "main.conf:4");
 	expect_path(k->create, "conf.d/c.json"); /* relative to the file that says it */
-	assert_int_equal(k->n_windows, 2);
-	assert_int_equal(k->windows[1].start, 180);
+	assert_int_equal(k->windows.n, 2);
+	assert_int_equal(k->windows.items[1].start, 180);
 	expect_path(config_container(c, "cd")->origin, "conf.d/a.conf:4");
 	config_free(c);
 	put("conf.d/z.conf", "\njitter = 3%");
@@ -527,9 +532,9 @@ static void test_lists(void **state)
 	} lists[] = {
 		{"", "[registry r%d]\n", "main.conf:1025: more than 1024 registries"},
 		{"", "[container c%d]\n", "main.conf:1025: more than 1024 containers"},
-		{"[container ab]\n", "key=k%d\n", "main.conf:1026: key: more than 1024 of them"},
+		{"[container ab]\n", "key=k%d\n", "main.conf:1026: key: more than 1024 values"},
 		{"[container ab]\n", "window=1:0-%d:0\n",
-		 "main.conf:1026: window: more than 1024 of them"},
+		 "main.conf:1026: window: more than 1024 values"},
 	};
 
 	(void)state;

@@ -8,7 +8,7 @@
 
 #include "json-build.h"
 
-static void expect_string(json_t *j, const char *expected)
+static void expect_text(json_t *j, const char *expected)
 {
 	assert_string_equal(json_string_value(j), expected);
 	json_decref(j);
@@ -17,10 +17,10 @@ static void expect_string(json_t *j, const char *expected)
 static void test_string_lossy(void **state)
 {
 	(void)state;
-	expect_string(json_string_lossy(""), "");
-	expect_string(json_string_lossy("caf\xc3\xa9"), "caf\xc3\xa9");
-	expect_string(json_string_lossy("caf\xc3"), "caf?");
-	expect_string(json_string_lossy("caf\xc3\xa9\xff"), "caf???");
+	expect_text(json_string_lossy(""), "");
+	expect_text(json_string_lossy("caf\xc3\xa9"), "caf\xc3\xa9");
+	expect_text(json_string_lossy("caf\xc3"), "caf?");
+	expect_text(json_string_lossy("caf\xc3\xa9\xff"), "caf???");
 }
 
 static void test_string_or_null(void **state)
@@ -29,7 +29,7 @@ static void test_string_or_null(void **state)
 
 	(void)state;
 	assert_true(json_is_null(null));
-	expect_string(json_string_or_null("a"), "a");
+	expect_text(json_string_or_null("a"), "a");
 	assert_null(json_string_or_null("caf\xc3"));
 }
 

@@ -247,10 +247,9 @@ static void test_gate(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct container_config c = {
-			.windows = windows, .n_windows = rows[i].windows, .hold = rows[i].hold};
-		struct container_config d = {.download_windows = windows,
-					     .n_download_windows = rows[i].windows};
+		struct container_config c = {.windows = {windows, rows[i].windows},
+					     .hold = rows[i].hold};
+		struct container_config d = {.download_windows = {windows, rows[i].windows}};
 		struct tm monday = {.tm_wday = 1, .tm_hour = rows[i].hour};
 		const char *reason = NULL;
 
