@@ -177,114 +177,93 @@ bool calendar_in_window(const struct window *w, const struct tm *local)
 	return (w->weekdays & (1u << yesterday)) && now >= w->start && now < w->start + length;
 }
 
-int64_t calendar_parse_time(const char *s)
+/* Whether s begins with shape: 0 is a digit, T one of "Tt ", everything else itself. */
+static bool has_shape(const char *s, const char *shape)
 {
-	struct tm tm = {0};
-	const char *p = s ? strptime(s, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
-	int64_t ns = 0, scale = 100000000;
-	int hours, minutes;
-	time_t t;
-
-	/* Nanoseconds of Unix time end in 2262. */
-	if (!p || tm.tm_year < 70 || tm.tm_year > 300)
-		return 0;
-	if (*p == '.') {
-		for (p++; *p >= '0' && *p <= '9'; p++, scale /= 10)
-			ns += (*p - '0') * scale;
-	}
-	t = timegm(&tm);
-	if ((*p == '+' || *p == '-') && sscanf(p + 1, "%2d:%2d", &hours, &minutes) == 2)
-		t -= (time_t)(*p == '+' ? 1 : -1) * (hours * 3600 + minutes * 60);
-	return (int64_t)t * 1000000000 + ns;
-}
-
-static bool take_digits(const char **s, int n, int *ret)
-{
-	*ret = 0;
-	for (; n > 0; n--, (*s)++) {
-		if (!isdigit((unsigned char)**s))
+	for (; *shape; s++, shape++) {
+		if (*shape == '0'   ? !isdigit((unsigned char)*s)
+		    : *shape == 'T' ? !*s || !strchr("Tt ", *s)
+				    : *s != *shape)
 			return false;
-		*ret = *ret * 10 + (**s - '0');
 	}
 	return true;
 }
 
-static bool take_char(const char **s, const char *set)
+/* ".123456789", or nothing; digits behind the ninth are cut. */
+static int take_fraction(const char **s, long *ret_ns)
 {
-	return **s && strchr(set, *(*s)++);
-}
+	long scale = 100000000;
 
-static int days_of_month(int year, int month)
-{
-	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-
-	return days[month - 1] + (month == 2 && leap);
-}
-
-/* Not timegm(): time_t may have 32 bits, and policies outlive 2038. */
-static int64_t days_since_1970(int year, int month, int day)
-{
-	int64_t y = year - 1;
-	int64_t days = y * 365 + y / 4 - y / 100 + y / 400 - 719162 + day - 1;
-
-	for (int m = 1; m < month; m++)
-		days += days_of_month(year, m);
-	return days;
+	*ret_ns = 0;
+	if (**s != '.')
+		return 0;
+	if (!isdigit((unsigned char)*++*s))
+		return -EINVAL;
+	for (; isdigit((unsigned char)**s); (*s)++, scale /= 10)
+		*ret_ns += (**s - '0') * scale;
+	return 0;
 }
 
 /* "Z", "+02:00": seconds east of UTC. */
-static bool take_offset(const char **s, int *ret)
+static int take_offset(const char **s, int *ret)
 {
 	int sign = **s == '-' ? -1 : 1, hours, minutes;
 
 	*ret = 0;
-	if (!take_char(s, "Zz+-"))
-		return false;
-	if ((*s)[-1] != '+' && (*s)[-1] != '-')
-		return true;
-	if (!take_digits(s, 2, &hours) || !take_char(s, ":") || !take_digits(s, 2, &minutes) ||
-	    hours > 23 || minutes > 59)
-		return false;
+	if (**s == 'Z' || **s == 'z') {
+		(*s)++;
+		return 0;
+	}
+	if (!has_shape(*s, sign < 0 ? "-00:00" : "+00:00") ||
+	    sscanf(*s + 1, "%d:%d", &hours, &minutes) != 2 || hours > 23 || minutes > 59)
+		return -EINVAL;
+	*s += strlen("+00:00");
 	*ret = sign * (hours * 3600 + minutes * 60);
-	return true;
+	return 0;
 }
 
-int calendar_parse_rfc3339(const char *s, int64_t *ret)
+int calendar_parse_rfc3339(const char *s, struct timespec *ret)
 {
-	int year, month, day, hour, minute, second, east;
+	static const char shape[] = "0000-00-00T00:00:00";
+	struct tm tm = {0}, day;
+	int second, east;
+	time_t t;
+	long ns;
 
-	if (!take_digits(&s, 4, &year) || !take_char(&s, "-") || !take_digits(&s, 2, &month) ||
-	    !take_char(&s, "-") || !take_digits(&s, 2, &day) || !take_char(&s, "Tt ") ||
-	    !take_digits(&s, 2, &hour) || !take_char(&s, ":") || !take_digits(&s, 2, &minute) ||
-	    !take_char(&s, ":") || !take_digits(&s, 2, &second))
+	if (!has_shape(s, shape) || sscanf(s, "%d-%d-%d%*c%d:%d:%d", &tm.tm_year, &tm.tm_mon,
+					   &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &second) != 6)
 		return -EINVAL;
-	if (*s == '.') {
-		s++;
-		if (!isdigit((unsigned char)*s))
-			return -EINVAL;
-		s += strspn(s, "0123456789");
-	}
-	if (!take_offset(&s, &east) || *s || year < 1970 || month < 1 || month > 12 || day < 1 ||
-	    day > days_of_month(year, month) || hour > 23 || minute > 59 || second > 60)
+	s += strlen(shape);
+	if (take_fraction(&s, &ns) < 0 || take_offset(&s, &east) < 0 || *s)
 		return -EINVAL;
-	*ret = days_since_1970(year, month, day) * 86400 + hour * 3600 + minute * 60 + second -
-	       east;
+	tm.tm_year -= 1900;
+	tm.tm_mon -= 1;
+	day = tm;
+	t = timegm(&day);
+	/* timegm() makes the 1st of March of the 30th of February. */
+	if (tm.tm_year < 70 || day.tm_mon != tm.tm_mon || day.tm_mday != tm.tm_mday ||
+	    tm.tm_hour > 23 || tm.tm_min > 59 || second > 60)
+		return -EINVAL;
+	*ret = (struct timespec){.tv_sec = t + second - east, .tv_nsec = ns};
 	return 0;
+}
+
+int64_t calendar_parse_time(const char *s)
+{
+	struct timespec t;
+
+	if (!s || calendar_parse_rfc3339(s, &t) < 0 || t.tv_sec < 0 ||
+	    t.tv_sec >= INT64_MAX / 1000000000)
+		return 0;
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 const char *calendar_rfc3339(int64_t s, char *buf, size_t n)
 {
-	int64_t days = s / 86400, rest = s % 86400;
-	int year = 1970, month = 1;
+	time_t t = (time_t)s;
+	struct tm utc;
 
-	while (days >= 365 + (days_of_month(year, 2) == 29)) {
-		days -= 365 + (days_of_month(year, 2) == 29);
-		year++;
-	}
-	while (days >= days_of_month(year, month))
-		days -= days_of_month(year, month++);
-	(void)snprintf(buf, n, "%04d-%02d-%02dT%02d:%02d:%02dZ", year, month, (int)days + 1,
-		       (int)(rest / 3600), (int)(rest / 60 % 60), (int)(rest % 60));
+	if (!gmtime_r(&t, &utc) || strftime(buf, n, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
+		buf[0] = '\0';
 	return buf;
 }

@@ -41,11 +41,13 @@ static int check_keys(const json_t *j, const char *what, const char (*known)[16]
 static int parse_time(const json_t *j, const char *key, int64_t *ret, struct error *ret_error)
 {
 	const char *s = json_get_string(j, key);
+	struct timespec t;
 
-	if (!s || calendar_parse_rfc3339(s, ret) < 0 || *ret <= 0)
+	if (!s || calendar_parse_rfc3339(s, &t) < 0 || t.tv_sec <= 0)
 		return error_set(
 			ret_error, -EBADMSG,
 			"\"%s\" is not a time of RFC 3339, such as \"2026-12-01T08:00:00Z\"", key);
+	*ret = t.tv_sec;
 	return 0;
 }
 

@@ -105,14 +105,11 @@ void status_take_record(struct status *s, const struct container_config *c, cons
 /* RFC 3339, in UTC: sorts, and jq's fromdate reads it. */
 static json_t *moment_or_null(uint64_t us)
 {
-	time_t t = (time_t)(us / US_PER_S);
 	char text[32];
-	struct tm utc;
 
-	if (us == 0 || !gmtime_r(&t, &utc))
+	if (us == 0)
 		return json_null();
-	(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
-	return json_string(text);
+	return json_string(calendar_rfc3339((int64_t)(us / US_PER_S), text, sizeof(text)));
 }
 
 json_t *status_to_json(const struct status *s)
