@@ -30,8 +30,9 @@ int options_parse(int argc, char **argv, const struct option_row *rows, const ch
 			printf("%s " PULLET_VERSION "\n", program_invocation_short_name);
 			return END(0);
 		}
-		if (c == '?') {
-			fputs(usage, stderr);
+		if (c == '?') { /* getopt_long() has told why */
+			fprintf(stderr, "Try '%s --help' for more information.\n",
+				program_invocation_short_name);
 			return END(2);
 		}
 		if (rows[c].value)

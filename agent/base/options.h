@@ -10,8 +10,7 @@ struct option_row {
 	bool *flag;	    /* is set */
 };
 
-/* Reads argv by the table; --help and --version are always there. Returns the index of the first
- * operand; or a negative number -1 - STATUS when the program shall end with STATUS: help and version
- * were printed (0), or the usage was wrong and has been told (2). */
+/* Reads argv by the table, to which it adds --help and --version. Returns the index of the first operand, or
+ * -1 - STATUS when the program must exit with STATUS: 0 after help or version, 2 after an error message. */
 int options_parse(int argc, char **argv, const struct option_row *rows,
 		  const char *usage) warn_unused;

@@ -274,7 +274,9 @@ int command_rollout_set(const struct command_options *o, const char *const *oper
 	int status;
 
 	if (!o->percent == !o->ramp) {
-		log_error("either --percent or --ramp is wanted; see: pullet rollout set --help");
+		log_error("%s; see: pullet rollout set --help",
+			  o->percent ? "options --percent and --ramp are mutually exclusive"
+				     : "missing option --percent or --ramp");
 		return 2;
 	}
 	status = read_present(o, operands[0], &p);

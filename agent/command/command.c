@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "command.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "config.h"
@@ -11,37 +12,39 @@
 static const struct command commands[] = {
 	{.name = "status",
 	 .operands = "[NAME]",
-	 .summary = "what runs, what waits, what was rejected",
-	 .help = "Shows all containers as a table, or NAME in full. While pulletd does not run,\n"
-		 "what the records in the state directory say.\n",
+	 .summary = "show what runs, what waits and what was rejected",
+	 .help = "Shows all containers as a table, or NAME in detail. While pulletd is stopped, "
+		 "it\n"
+		 "shows what the records in the state directory say.\n",
 	 .most = 1,
 	 .options = COMMAND_OPTION_WATCH,
 	 .run = command_status},
 	{.name = "check",
 	 .operands = "[NAME]...",
-	 .summary = "look for a new image, and take nothing",
-	 .help = "Asks the registry now, for each NAME or for all.\n",
+	 .summary = "look for a new image without taking it",
+	 .help = "Asks the registry now, for each NAME or for all containers.\n",
 	 .most = -1,
 	 .run = command_order_check},
 	{.name = "update",
 	 .operands = "[NAME]...",
-	 .summary = "look for a new image, and take it",
-	 .help = "Asks the registry now, for each NAME or for all, and waits for the end.\n"
-		 "Window and hold stay in force. The update runs in pulletd: Ctrl-C ends the\n"
-		 "waiting, not the update.\n",
+	 .summary = "look for a new image and take it",
+	 .help = "Asks the registry now, for each NAME or for all containers, and waits for the\n"
+		 "result. Windows and holds stay in force. The update runs in pulletd: Ctrl-C\n"
+		 "ends the waiting, not the update.\n",
 	 .most = -1,
 	 .run = command_order_update},
 	{.name = "rollback",
 	 .operands = "NAME",
-	 .summary = "go back to the version before",
-	 .help = "What runs now is rejected: it is not taken again until 'pullet retry NAME'.\n",
+	 .summary = "go back to the previous image",
+	 .help = "The image that runs now is rejected: it is not taken again until\n"
+		 "'pullet retry NAME'.\n",
 	 .least = 1,
 	 .most = 1,
 	 .run = command_order_rollback},
 	{.name = "hold",
 	 .operands = "NAME",
-	 .summary = "take no update until released",
-	 .help = "Lasts over restarts. An update under way is brought to its end.\n",
+	 .summary = "take no updates until released",
+	 .help = "A hold survives restarts. An update that is under way is completed.\n",
 	 .least = 1,
 	 .most = 1,
 	 .run = command_order_hold},
@@ -54,85 +57,110 @@ static const struct command commands[] = {
 	 .run = command_order_release},
 	{.name = "retry",
 	 .operands = "NAME",
-	 .summary = "forget the digests that were rejected",
-	 .help = "The next look may take them again: 'pullet update NAME' looks now.\n",
+	 .summary = "forget the rejected digests",
+	 .help = "The next check may take them again; 'pullet update NAME' checks now.\n",
 	 .least = 1,
 	 .most = 1,
 	 .run = command_order_retry},
 	{.name = "config check",
 	 .operands = "",
-	 .summary = "read the configuration and tell all faults in it",
-	 .help = "Reads it as pulletd does at its start and on reload. Needs no pulletd.\n",
+	 .summary = "read the configuration and report all errors",
+	 .help = "Reads it as pulletd does at start and on reload. Works without pulletd.\n",
 	 .run = command_config_check},
 	{.name = "verify",
 	 .operands = "IMAGE",
-	 .summary = "where a reference points, and whether it may run here",
-	 .help = "Asks the registry through pullet-fetch: digest, platform, size, and whether\n"
-		 "the keys of the containers that follow this image let it run. Takes nothing,\n"
-		 "and needs no pulletd.\n",
+	 .summary = "show where a reference points and if it may run here",
+	 .help = "Asks the registry for digest, platform and size, and checks whether the keys of\n"
+		 "the containers that follow this image allow it. Takes nothing, and works\n"
+		 "without pulletd.\n",
 	 .least = 1,
 	 .most = 1,
 	 .options = COMMAND_OPTION_PLATFORM,
 	 .run = command_verify},
 	{.name = "rollout show",
 	 .operands = "IMAGE",
-	 .summary = "who takes the image, by the policy beside it",
+	 .summary = "show the rollout policy of an image",
 	 .help = "Reads the policy IMAGE.rollout from the registry; see pullet-rollout(5).\n",
 	 .least = 1,
 	 .most = 1,
 	 .run = command_rollout_show},
 	{.name = "rollout set",
 	 .operands = "IMAGE",
-	 .summary = "write a policy: who takes it, and when",
-	 .help = "Writes IMAGE.rollout anew, with the next sequence number, for what the tag\n"
-		 "points to now. What an option does not say is not in it.\n",
+	 .summary = "write a rollout policy: which devices, and when",
+	 .help = "Replaces the policy IMAGE.rollout by one for the image that the tag points to\n"
+		 "now, with the next sequence number. It holds what the options say, no more.\n",
 	 .least = 1,
 	 .most = 1,
 	 .options = COMMAND_OPTION_ROLLOUT,
 	 .run = command_rollout_set},
 	{.name = "rollout halt",
 	 .operands = "IMAGE",
-	 .summary = "nobody takes it any more",
-	 .help = "Seen by each device at its next poll. What is on trial already ends as it\n"
-		 "would have. The rest of the policy stays: 'pullet rollout resume IMAGE'.\n",
+	 .summary = "let no further device take the image",
+	 .help = "Each device sees it at its next poll; trials that have begun are completed. The\n"
+		 "rest of the policy stays as it is, for 'pullet rollout resume IMAGE'.\n",
 	 .least = 1,
 	 .most = 1,
 	 .run = command_rollout_halt},
 	{.name = "rollout resume",
 	 .operands = "IMAGE",
-	 .summary = "go on where it was halted",
+	 .summary = "continue a halted rollout",
 	 .help = "The policy is in force again as it was before 'pullet rollout halt'.\n",
 	 .least = 1,
 	 .most = 1,
 	 .run = command_rollout_resume},
 };
 
+#define AT(field) offsetof(struct command_options, field)
+
 static const struct {
-	unsigned int option; /* 0: every command has it */
 	const char *name, *value, *help;
+	size_t offset;	     /* of its text, or without a value of its flag */
+	unsigned int option; /* 0: every command has it */
 } options[] = {
-	{COMMAND_OPTION_WATCH, "watch", "", "show each change, until Ctrl-C"},
-	{COMMAND_OPTION_PLATFORM, "platform", "OS/ARCH[/VARIANT]", "for another machine than this"},
-	{COMMAND_OPTION_ROLLOUT, "percent", "NUMBER", "share of the devices, from now on"},
-	{COMMAND_OPTION_ROLLOUT, "ramp", "TIME=NUMBER,...", "shares at times, growing between"},
-	{COMMAND_OPTION_ROLLOUT, "ring", "NAME=NUMBER,...", "another share for these rings"},
-	{COMMAND_OPTION_ROLLOUT, "not-before", "TIME", "nobody before; 2026-12-01T08:00:00Z"},
-	{COMMAND_OPTION_ROLLOUT, "minimum-version", "N.N.N", "only by this pullet or newer"},
-	{COMMAND_OPTION_ROLLOUT, "target", "DIGEST", "for another image than the tag's"},
-	{COMMAND_OPTION_ROLLOUT, "sequence", "N", "instead of the next number"},
-	{0, "config", "FILE", "configuration (" CONFIG_PATH_DEFAULT ")"},
-	{0, "state-dir", "DIR", "records (" CONFIG_STATE_DIR_DEFAULT ")"},
-	{0, "engine", "URL", "Docker socket, unix:///PATH; only pulletd speaks to it"},
-	{0, "json", "", "for scripts: JSON on standard output"},
-	{0, "help", "", "what you read; of a command behind its name"},
-	{0, "version", "", "of pullet"},
+	{"watch", "", "show each change, until Ctrl-C", AT(watch), COMMAND_OPTION_WATCH},
+	{"platform", "OS/ARCH[/VARIANT]", "for another machine than this one", AT(platform),
+	 COMMAND_OPTION_PLATFORM},
+	{"percent", "NUMBER", "percentage of the devices, from now on", AT(percent),
+	 COMMAND_OPTION_ROLLOUT},
+	{"ramp", "TIME=NUMBER,...", "percentages at times, growing in between", AT(ramp),
+	 COMMAND_OPTION_ROLLOUT},
+	{"ring", "NAME=NUMBER,...", "other percentages for these rings", AT(ring),
+	 COMMAND_OPTION_ROLLOUT},
+	{"not-before", "TIME", "no device takes it before; 2026-12-01T08:00:00Z", AT(not_before),
+	 COMMAND_OPTION_ROLLOUT},
+	{"minimum-version", "N.N.N", "only devices with this pullet or newer", AT(minimum_version),
+	 COMMAND_OPTION_ROLLOUT},
+	{"target", "DIGEST", "image to roll out, instead of the tag's", AT(target),
+	 COMMAND_OPTION_ROLLOUT},
+	{"sequence", "N", "sequence number, instead of the next", AT(sequence),
+	 COMMAND_OPTION_ROLLOUT},
+	{"config", "FILE", "configuration (" CONFIG_PATH_DEFAULT ")", AT(config), 0},
+	{"state-dir", "DIR", "records (" CONFIG_STATE_DIR_DEFAULT ")", AT(state_dir), 0},
+	{"engine", "URL", "engine socket, unix:///PATH; only pulletd uses it", AT(engine), 0},
+	{"json", "", "print JSON, for scripts", AT(json), 0},
+	{"help", "", "show this help; after a command, help for it", AT(help), 0},
+	{"version", "", "show the version", 0, 0}, /* options_parse() has it */
 };
 
 static const char status_help[] =
-	"Exit status: 0 all well; 1 something failed, was refused or rolled back;\n"
-	"2 usage or configuration.\n";
+	"Exit status: 0 success; 1 something failed, was refused or rolled back;\n"
+	"2 wrong usage or configuration.\n";
 
-/* Whether words begin with those of name; how many these are. */
+void command_option_rows(struct command_options *o, struct option_row ret[COMMAND_OPTIONS_MAX])
+{
+	for (size_t i = 0; i + 1 < ARRAY_SIZE(options); i++) {
+		void *field = (char *)o + options[i].offset;
+
+		ret[i] = (struct option_row){.name = options[i].name};
+		if (*options[i].value)
+			ret[i].value = field;
+		else
+			ret[i].flag = field;
+	}
+	ret[ARRAY_SIZE(options) - 1] = (struct option_row){0};
+}
+
+/* How many words the command's name has, if words begin with it; else 0. */
 static int match(const char *name, const char *const *words)
 {
 	const char *space = strchr(name, ' ');
@@ -192,7 +220,7 @@ char *command_usage(void)
 	FILE *f = start(&text, &len);
 
 	fputs("Usage: pullet [OPTION]... COMMAND [OPERAND]...\n\n"
-	      "Shows and steers what pulletd does for the containers of this machine.\n\n",
+	      "Shows and controls what pulletd does for the containers of this machine.\n\n",
 	      f);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		_cleanup_free_ char *left =
@@ -200,7 +228,7 @@ char *command_usage(void)
 
 		fprintf(f, "  %-*s  %s\n", NAME_COLUMNS, left, commands[i].summary);
 	}
-	fputs("\npullet COMMAND --help tells more of each. Options of all:\n\n", f);
+	fputs("\n'pullet COMMAND --help' describes a command. Options of all commands:\n\n", f);
 	print_options(f, 0, true);
 	fprintf(f, "\n%s", status_help);
 	return finish(f, &text);
@@ -219,8 +247,14 @@ char *command_help(const struct command *c)
 	return finish(f, &text);
 }
 
-static int complain(const struct command *c, const char *what)
+static int format_printf(2, 3) complain(const struct command *c, const char *fmt, ...)
 {
+	char what[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
 	log_error("%s; see: pullet %s --help", what, c->name);
 	return 2;
 }
@@ -233,21 +267,18 @@ int command_check(const struct command *c, const struct command_options *o,
 	while (operands[n])
 		n++;
 	if (n < c->least)
-		return complain(c,
-				streq(c->operands, "NAME") ? "which container?" : "which image?");
-	if (c->most >= 0 && n > c->most) {
-		_cleanup_free_ char *what = xasprintf("one thing too many: %s", operands[c->most]);
+		return complain(c, "missing operand %s", c->operands);
+	if (c->most >= 0 && n > c->most)
+		return complain(c, "extra operand '%s'", operands[c->most]);
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		const void *field = (const char *)o + options[i].offset;
 
-		return complain(c, what);
+		if (!options[i].option || (c->options & options[i].option))
+			continue;
+		if (*options[i].value ? *(const char *const *)field != NULL : *(const bool *)field)
+			return complain(c, "option '--%s' is not valid for pullet %s",
+					options[i].name, c->name);
 	}
-	if (o->watch && !(c->options & COMMAND_OPTION_WATCH))
-		return complain(c, "--watch is for pullet status");
-	if ((o->percent || o->ramp || o->ring || o->not_before || o->minimum_version || o->target ||
-	     o->sequence) &&
-	    !(c->options & COMMAND_OPTION_ROLLOUT))
-		return complain(c, "--percent and its kin are for pullet rollout set");
-	if (o->platform && !(c->options & COMMAND_OPTION_PLATFORM))
-		return complain(c, "--platform is for pullet verify");
 	if (o->engine && !config_engine_path(o->engine)) {
 		log_error("--engine: '%s' is not of the form unix:///PATH", o->engine);
 		return 2;

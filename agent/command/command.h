@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* command: what pullet can be told, as one table. --help, the arguments' check, and the tests of the manual
- * and of the completions all go by it. A new one is a row here and a function in command-NOUN.c. */
+/* command: the commands and options of pullet as two tables. --help, the check of the arguments, and the tests
+ * of the manual and of the completions use them. A new command is a row and a function in command-NOUN.c. */
 #pragma once
 
 #include "options.h"
+
+#define COMMAND_OPTIONS_MAX 16
 
 struct command_options {
 	const char *config, *state_dir, *engine, *platform;
@@ -20,22 +22,25 @@ enum command_option {
 struct command {
 	const char *name;     /* one word, or two: "config check" */
 	const char *operands; /* as in the usage; "" for none */
-	const char *summary;  /* for the list of all */
-	const char *help;     /* what more there is to know */
-	int least, most;      /* operands; most < 0: any number */
-	unsigned int options; /* of its own, beside the common ones */
-	/* operands: NULL-terminated. Returns the exit status. */
+	const char *summary;  /* in the list of all commands */
+	const char *help;     /* whole lines of 80 columns at most */
+	int least, most;      /* number of operands; most < 0: any */
+	unsigned int options; /* its own, beside the common ones: enum command_option */
+	/* operands ends with NULL. Returns the exit status. */
 	int (*run)(const struct command_options *o, const char *const *operands);
 };
 
-/* The command that the first words name, and how many words that were; NULL: none. */
+/* The command that the first words name, and the number of these words; NULL: none. */
 const struct command *command_find(const char *const *words, int *ret_words);
 
 /* Caller frees. */
 char *command_usage(void);
 char *command_help(const struct command *c);
 
-/* 0, or 2 after having told what is wrong. */
+/* The table of options for options_parse(), which writes to o. */
+void command_option_rows(struct command_options *o, struct option_row ret[COMMAND_OPTIONS_MAX]);
+
+/* Checks operands and options. 0, or 2 after an error message. */
 int command_check(const struct command *c, const struct command_options *o,
 		  const char *const *operands) warn_unused;
 
@@ -48,10 +53,10 @@ int command_order_rollback(const struct command_options *o, const char *const *o
 int command_order_hold(const struct command_options *o, const char *const *operands);
 int command_order_release(const struct command_options *o, const char *const *operands);
 int command_order_retry(const struct command_options *o, const char *const *operands);
-/* command-local.c: no daemon needed. */
+/* command-local.c: these work without pulletd. */
 int command_config_check(const struct command_options *o, const char *const *operands);
 int command_verify(const struct command_options *o, const char *const *operands);
-/* command-rollout.c: neither. */
+/* command-rollout.c: these do, too. */
 int command_rollout_show(const struct command_options *o, const char *const *operands);
 int command_rollout_set(const struct command_options *o, const char *const *operands);
 int command_rollout_halt(const struct command_options *o, const char *const *operands);

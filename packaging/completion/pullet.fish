@@ -43,16 +43,16 @@ function __pullet_sets_rollout
 end
 
 complete -c pullet -f
-complete -c pullet -n 'test -z "$(__pullet_words)"' -a status -d 'what runs, what waits, what was rejected'
-complete -c pullet -n 'test -z "$(__pullet_words)"' -a check -d 'look for a new image, and take nothing'
-complete -c pullet -n 'test -z "$(__pullet_words)"' -a update -d 'look for a new image, and take it'
-complete -c pullet -n 'test -z "$(__pullet_words)"' -a rollback -d 'go back to the version before'
-complete -c pullet -n 'test -z "$(__pullet_words)"' -a hold -d 'take no update until released'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a status -d 'show what runs, what waits and what was rejected'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a check -d 'look for a new image without taking it'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a update -d 'look for a new image and take it'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a rollback -d 'go back to the previous image'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a hold -d 'take no updates until released'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a release -d 'let a held container be updated again'
-complete -c pullet -n 'test -z "$(__pullet_words)"' -a retry -d 'forget the digests that were rejected'
-complete -c pullet -n 'test -z "$(__pullet_words)"' -a config -d 'read the configuration and tell all faults in it'
-complete -c pullet -n 'test -z "$(__pullet_words)"' -a verify -d 'where a reference points, and whether it may run here'
-complete -c pullet -n 'test -z "$(__pullet_words)"' -a rollout -d 'who takes an image, by the policy beside it'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a retry -d 'forget the rejected digests'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a config -d 'read the configuration and report all errors'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a verify -d 'show where a reference points and if it may run here'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a rollout -d 'show or change the rollout policy of an image'
 
 complete -c pullet -n '__pullet_at 0 config' -a check
 complete -c pullet -n '__pullet_at 0 rollout' -a 'show set halt resume'
@@ -62,16 +62,16 @@ complete -c pullet -n '__pullet_at 0 status rollback hold release retry' -a '(__
 complete -c pullet -n '__pullet_at -1 status' -l watch -d 'show each change'
 complete -c pullet -n '__pullet_at -1 verify' -x -l platform -d 'for another machine' \
 	-a 'linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6'
-complete -c pullet -n '__pullet_sets_rollout' -x -l percent -d 'share of the devices'
-complete -c pullet -n '__pullet_sets_rollout' -x -l ramp -d 'shares at times: TIME=NUMBER,...'
-complete -c pullet -n '__pullet_sets_rollout' -x -l ring -d 'another share for rings: NAME=NUMBER,...'
-complete -c pullet -n '__pullet_sets_rollout' -x -l not-before -d 'nobody before'
-complete -c pullet -n '__pullet_sets_rollout' -x -l minimum-version -d 'only by this pullet or newer'
-complete -c pullet -n '__pullet_sets_rollout' -x -l target -d 'another image than that of the tag'
-complete -c pullet -n '__pullet_sets_rollout' -x -l sequence -d 'instead of the next number'
-complete -c pullet -l json -d 'JSON on standard output'
+complete -c pullet -n '__pullet_sets_rollout' -x -l percent -d 'percentage of the devices'
+complete -c pullet -n '__pullet_sets_rollout' -x -l ramp -d 'percentages at times: TIME=NUMBER,...'
+complete -c pullet -n '__pullet_sets_rollout' -x -l ring -d 'other percentages for rings: NAME=NUMBER,...'
+complete -c pullet -n '__pullet_sets_rollout' -x -l not-before -d 'no device takes it before'
+complete -c pullet -n '__pullet_sets_rollout' -x -l minimum-version -d 'only devices with this pullet or newer'
+complete -c pullet -n '__pullet_sets_rollout' -x -l target -d 'image to roll out instead of the tag'
+complete -c pullet -n '__pullet_sets_rollout' -x -l sequence -d 'sequence number instead of the next'
+complete -c pullet -l json -d 'print JSON'
 complete -c pullet -r -F -l config -d configuration
 complete -c pullet -x -l state-dir -d records -a '(__fish_complete_directories)'
 complete -c pullet -x -l engine -d 'Docker socket' -a unix:///run/docker.sock
-complete -c pullet -l help -d 'what there is to know'
-complete -c pullet -l version -d 'of pullet'
+complete -c pullet -l help -d 'show help'
+complete -c pullet -l version -d 'show the version'

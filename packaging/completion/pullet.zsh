@@ -16,24 +16,24 @@ _pullet() {
 	local curcontext=$curcontext state line
 	local -a commands options
 	commands=(
-		'status:what runs, what waits, what was rejected'
-		'check:look for a new image, and take nothing'
-		'update:look for a new image, and take it'
-		'rollback:go back to the version before'
-		'hold:take no update until released'
+		'status:show what runs, what waits and what was rejected'
+		'check:look for a new image without taking it'
+		'update:look for a new image and take it'
+		'rollback:go back to the previous image'
+		'hold:take no updates until released'
 		'release:let a held container be updated again'
-		'retry:forget the digests that were rejected'
-		'config:read the configuration and tell all faults in it'
-		'verify:where a reference points, and whether it may run here'
-		'rollout:who takes an image, by the policy beside it'
+		'retry:forget the rejected digests'
+		'config:read the configuration and report all errors'
+		'verify:show where a reference points and if it may run here'
+		'rollout:show or change the rollout policy of an image'
 	)
 	options=(
-		'--json[JSON on standard output]'
+		'--json[print JSON]'
 		'--config[configuration]:file:_files'
 		'--state-dir[records]:directory:_files -/'
 		'--engine[Docker socket]:URL:(unix\:///run/docker.sock)'
-		'--help[what there is to know]'
-		'--version[of pullet]'
+		'--help[show help]'
+		'--version[show the version]'
 	)
 	_arguments -C $options '1: :->command' '*:: :->operand'
 	case $state in
@@ -46,13 +46,13 @@ _pullet() {
 		config) _arguments $options '1: :(check)' ;;
 		rollout)
 			[[ ${words[(r)set]} == set ]] && options+=(
-				'--percent[share of the devices]:number: '
-				'--ramp[shares at times]:TIME=NUMBER,...: '
-				'--ring[another share for rings]:NAME=NUMBER,...: '
-				'--not-before[nobody before]:time: '
-				'--minimum-version[only by this pullet or newer]:version: '
-				'--target[another image than that of the tag]:digest: '
-				'--sequence[instead of the next number]:number: '
+				'--percent[percentage of the devices]:number: '
+				'--ramp[percentages at times]:TIME=NUMBER,...: '
+				'--ring[other percentages for rings]:NAME=NUMBER,...: '
+				'--not-before[no device takes it before]:time: '
+				'--minimum-version[only devices with this pullet or newer]:version: '
+				'--target[image to roll out instead of the tag]:digest: '
+				'--sequence[sequence number instead of the next]:number: '
 			)
 			_arguments $options '1: :(show set halt resume)' '2:image: '
 			;;

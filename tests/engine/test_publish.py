@@ -127,8 +127,8 @@ def test_what_is_not_valid_is_shown_and_replaced_on_demand(operator):
 
 
 @pytest.mark.parametrize("words,why", [
-    ([], "either --percent or --ramp"),
-    (["--percent", "1", "--ramp", f"{HOUR[0]}=1"], "either --percent or --ramp"),
+    ([], "missing option --percent or --ramp"),
+    (["--percent", "1", "--ramp", f"{HOUR[0]}=1"], "options --percent and --ramp are mutually exclusive"),
     (["--percent", "101"], '"percent" is not a number from 0 to 100'),
     (["--percent", "ten"], "'ten' is not a number"),
     (["--percent", "1", "--ring", "canary"], "'canary' lacks =PERCENT"),

@@ -226,12 +226,13 @@ def test_all_and_some(command, pullet, bus, daemon):
 
 def test_usage(command, pullet, bus, daemon):
     for arguments, said in {
-            ("hold",): "which container?", ("hold", "app", "db"): "one thing too many: db",
-            ("frobnicate",): "no command 'frobnicate'", ("config",): "no command 'config'",
-            (): "Usage:", ("update", "--watch"): "--watch is for", ("verify",): "which image?",
-            ("hold", "app", "--platform", "linux/arm"): "--platform is for",
+            ("hold",): "missing operand NAME;", ("hold", "app", "db"): "extra operand 'db';",
+            ("frobnicate",): "unknown command 'frobnicate'", ("config",): "unknown command 'config'",
+            (): "Usage:", ("update", "--watch"): "'--watch' is not valid for pullet update", ("verify",): "missing operand IMAGE;",
+            ("hold", "app", "--platform", "linux/arm"): "'--platform' is not valid",
             ("update", "nobodys"): "no [container nobodys]", ("status", "nobodys"): "no [container nobodys]",
-            ("status", "--engine", "/run/docker.sock"): "not of the form", ("--frob",): "Usage:",
+            ("status", "--engine", "/run/docker.sock"): "not of the form",
+            ("--frob",): "unrecognized option '--frob'",
             ("verify", "UPPER"): "lower case"}.items():
         out, err = command(*arguments, status=2)
         assert said in err and not out, (arguments, err)
