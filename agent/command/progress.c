@@ -74,11 +74,11 @@ char *progress_bar(const struct progress *p, const char *name, size_t width)
 
 	/* The figures first, then the name, then the bar. */
 	if (width < strlen(numbers) + 4)
-		return text_cut(numbers, width);
-	name_width = text_columns(name);
+		return xasprintf("%.*s", (int)width, numbers);
+	name_width = strlen(name);
 	if (name_width > width - strlen(numbers) - 2)
 		name_width = width - strlen(numbers) - 2;
-	cut = text_fit(name, name_width);
+	cut = xstrndup(name, name_width);
 	bar = width - name_width - strlen(numbers) - 4;
 	if (width < name_width + strlen(numbers) + 6 + BAR_MIN)
 		return xasprintf("%s  %s", cut, numbers);

@@ -2,16 +2,19 @@
 #include "status.h"
 
 #include <inttypes.h>
+#include <libsmartcols.h>
 #include <stdio.h>
 #include <time.h>
 
 #include "json-build.h"
 #include "result.h"
-#include "table.h"
+#include "terminal.h"
 #include "text.h"
 
 #define DIGEST_SHOWN  12 /* hex digits, as docker shows them */
 #define LABEL_COLUMNS 9	 /* "Current: ", so that a whole digest ends at column 80 */
+#define NOTE_INDENT   2
+#define ELLIPSIS      "\xe2\x80\xa6"
 #define US_PER_S      ((uint64_t)1000000)
 
 static void status_free(struct status *s)
@@ -202,64 +205,128 @@ static char *state_of(const struct status *s, enum tint *ret)
 	return xstrdup(s->target[0] ? "update waits" : s->current[0] ? "up to date" : "not seen");
 }
 
-static void add_notes(struct table *t, const struct status *s)
+/* A line below the row of its container, cut where it does not fit. */
+static void print_note(FILE *f, const struct view *v, enum tint tint, const char *text)
+{
+	_cleanup_free_ char *line = text_printable(text);
+	int width = (int)v->width - NOTE_INDENT;
+	bool cut = strlen(line) > (size_t)width;
+
+	fprintf(f, "%*s%s%.*s%s%s\n", NOTE_INDENT, "", terminal_tint(v->colours, tint),
+		cut ? width - 1 : width, line, cut ? ELLIPSIS : "",
+		terminal_plain(v->colours, tint));
+}
+
+static void print_notes(FILE *f, const struct view *v, const struct status *s)
 {
 	if (s->last_error[0] && !was_rolled_back(s))
-		table_add_note(t, s->last_error, TINT_BAD);
+		print_note(f, v, TINT_BAD, s->last_error);
 	if (s->target[0] && !s->last_error[0] && !is_at_work(s)) {
 		_cleanup_json_ json_t *last = read_last_result(s);
 		const char *reason = json_get_string(last, "reason");
 
 		if (reason)
-			table_add_note(t, reason, TINT_WAIT);
+			print_note(f, v, TINT_WAIT, reason);
 	}
 	for (size_t k = s->n_rejected; k-- > 0;) {
 		_cleanup_free_ char *digest = short_digest(s->rejected[k].digest);
 		_cleanup_free_ char *note =
 			xasprintf("rejected %s: %s", digest, s->rejected[k].reason);
 
-		table_add_note(t, note, TINT_NONE);
+		print_note(f, v, TINT_NONE, note);
 	}
+}
+
+static void add_row(struct libscols_table *t, const struct status *s, const struct view *v)
+{
+	enum tint tint;
+	/* By column; the table takes them over. */
+	char *cells[] = {xstrdup(s->name), state_of(s, &tint), short_digest(s->current),
+			 short_digest(s->target), moment(s, v->now_us)};
+	struct libscols_line *line = scols_table_new_line(t, NULL);
+
+	for (size_t i = 0; i < ARRAY_SIZE(cells); i++) {
+		if (!line || scols_line_refer_data(line, i, cells[i]) < 0)
+			abort();
+	}
+	if (tint != TINT_NONE)
+		(void)scols_cell_set_color(scols_line_get_cell(line, 1), terminal_tint(true, tint));
+}
+
+/* Only a name can be long: it goes on in the next line. */
+static struct libscols_table *make_table(const struct status_list *l, const struct view *v)
+{
+	static const char *const head[] = {"CONTAINER", "STATE", "CURRENT", "TARGET", "NEXT CHECK"};
+	struct libscols_table *t = scols_new_table();
+
+	if (!t || scols_table_set_column_separator(t, "  ") < 0)
+		abort();
+	(void)scols_table_set_termforce(t, SCOLS_TERMFORCE_ALWAYS);
+	(void)scols_table_set_termwidth(t, v->width);
+	(void)scols_table_enable_colors(t, v->colours);
+	for (size_t i = 0; i < ARRAY_SIZE(head); i++) {
+		if (!scols_table_new_column(t, head[i], 0, i == 0 ? SCOLS_FL_WRAP : 0))
+			abort();
+	}
+	for (size_t i = 0; i < l->n; i++)
+		add_row(t, &l->items[i], v);
+	return t;
+}
+
+/* With the headings before the first row. The library ends all lines but the table's last. */
+static void print_row(FILE *f, struct libscols_table *t, size_t i)
+{
+	struct libscols_line *line = scols_table_get_line(t, i);
+	_cleanup_free_ char *text = NULL;
+
+	if (scols_table_print_range_to_string(t, line, line, &text) < 0)
+		abort();
+	fprintf(f, "%s%s", text, has_suffix(text, "\n") ? "" : "\n");
 }
 
 char *status_table(const struct status_list *l, const struct view *v)
 {
-	static const char *const head[] = {"CONTAINER", "STATE", "CURRENT", "TARGET", "NEXT CHECK"};
-	struct table t = {.n_columns = ARRAY_SIZE(head)};
+	struct libscols_table *t;
 	char *text;
+	size_t len;
+	FILE *f;
 
-	table_add(&t, head, TINT_NONE);
+	if (l->n == 0)
+		return xstrdup("no containers are configured\n");
+	t = make_table(l, v);
+	f = open_memstream(&text, &len);
+	if (!f)
+		abort();
 	for (size_t i = 0; i < l->n; i++) {
-		const struct status *s = &l->items[i];
-		_cleanup_free_ char *current = short_digest(s->current), *state = NULL;
-		_cleanup_free_ char *target = short_digest(s->target);
-		_cleanup_free_ char *next = moment(s, v->now_us);
-		enum tint tint;
-
-		state = state_of(s, &tint);
-		table_add(&t, (const char *const[]){s->name, state, current, target, next}, tint);
-		add_notes(&t, s);
+		print_row(f, t, i);
+		print_notes(f, v, &l->items[i]);
 	}
-	text = table_text(&t, v->width, v->colours);
-	table_free(&t);
+	scols_unref_table(t);
+	if (fclose(f) != 0)
+		abort();
 	return text;
 }
 
+/* "  Label: value", with further lines below the value; broken at spaces where there are any. */
 static void print_detail(FILE *f, const struct view *v, const char *label, enum tint tint,
 			 const char *value)
 {
 	size_t width = v->width > 2 * LABEL_COLUMNS ? v->width - LABEL_COLUMNS : v->width;
-	_cleanup_free_ char *wrapped = text_wrap(value, width, 0);
-	const char *line = wrapped;
+	_cleanup_free_ char *text = text_printable(value);
 
-	while (*line) {
-		size_t n = strcspn(line, "\n");
+	for (const char *line = text; *line; line += strspn(line, " ")) {
+		size_t n = strlen(line);
 
+		if (n > width) {
+			for (n = width; n > 0 && line[n] != ' ';)
+				n--;
+			n = n ? n : width;
+		}
 		fprintf(f, "%*s%s %s%.*s%s\n", LABEL_COLUMNS - 2, label, *label ? ":" : " ",
 			terminal_tint(v->colours, tint), (int)n, line,
 			terminal_plain(v->colours, tint));
 		label = "";
-		line += n + (line[n] == '\n');
+		line += n;
 	}
 }
 

@@ -6,10 +6,7 @@
 
 #include <cmocka.h>
 
-#include <locale.h>
-
 #include "progress.h"
-#include "text.h"
 
 #define MB ((uint64_t)1000 * 1000)
 
@@ -19,7 +16,7 @@ static void expect_bar(const struct progress *p, const char *name, size_t width,
 	_cleanup_free_ char *bar = progress_bar(p, name, width);
 
 	assert_string_equal(bar, expected);
-	assert_true(text_columns(bar) <= width);
+	assert_true(strlen(bar) <= width);
 }
 
 static void test_bar(void **state)
@@ -37,9 +34,8 @@ static void test_bar(void **state)
 		"app  [#######........................]   25%  5.0 MB of 20.0 MB  1.0 MB/s  0:15");
 	/* Narrower: the bar goes first, then the name, then what cannot stand. */
 	expect_bar(&p, "app", 50, "app   25%  5.0 MB of 20.0 MB  1.0 MB/s  0:15");
-	expect_bar(&p, "application", 46,
-		   "appl\xe2\x80\xa6   25%  5.0 MB of 20.0 MB  1.0 MB/s  0:15");
-	expect_bar(&p, "app", 20, " 25%  5.0 MB of 20.\xe2\x80\xa6");
+	expect_bar(&p, "application", 46, "appli   25%  5.0 MB of 20.0 MB  1.0 MB/s  0:15");
+	expect_bar(&p, "app", 20, " 25%  5.0 MB of 20.0");
 	progress_note(&p, 20 * MB, 20 * MB, 21000);
 	expect_bar(&p, "app", 60, "app  [###########]  100%  20.0 MB of 20.0 MB  1.0 MB/s  0:00");
 }
@@ -58,7 +54,7 @@ static void test_fits_whatever_the_numbers(void **state)
 				progress_note(&p, 0, numbers[k], 0);
 				progress_note(&p, numbers[i], numbers[k], 1000);
 				bar = progress_bar(&p, "a-long-name-of-a-container", width);
-				assert_true(text_columns(bar) <= width);
+				assert_true(strlen(bar) <= width);
 			}
 		}
 	}
@@ -116,6 +112,5 @@ int main(void)
 		cmocka_unit_test(test_lines_now_and_then),
 	};
 
-	(void)setlocale(LC_CTYPE, "C.UTF-8");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,6 @@
 #include <time.h>
 
 #include "status.h"
-#include "text.h"
 
 #define A   "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define B   "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -128,6 +127,52 @@ static void test_table(void **state)
 	status_list_clear(&l);
 }
 
+/* At 80 columns and more every line fits: a long name goes on below, a long note is cut. */
+static void test_table_fits_whatever_the_lengths(void **state)
+{
+	char name[121] = "", reason[200] = "";
+
+	(void)state;
+	for (size_t n = 0; n + 1 < sizeof(reason); n++) {
+		struct status_list l = {0};
+		_cleanup_free_ char *text = NULL;
+		struct view v = {.width = 80 + n % 30, .now_us = NOW};
+		size_t x = 0;
+		char *rest;
+
+		reason[n] = 'r';
+		name[n < 120 ? n : 119] = 'x';
+		status_reject(one(&l, name), xstrdup(B), xstrdup(reason));
+		text = rest = status_table(&l, &v);
+		for (char *line = strsep(&rest, "\n"); rest; line = strsep(&rest, "\n")) {
+			assert_true(mbstowcs(NULL, line, 0) <= v.width);
+			for (const char *c = line; *c; c++)
+				x += *c == 'x';
+		}
+		assert_int_equal(x, strlen(name));
+		status_list_clear(&l);
+	}
+}
+
+/* Nothing in a record controls the terminal. */
+static void test_controls(void **state)
+{
+	struct status_list l = {0};
+	struct status *s = one(&l, "app");
+	_cleanup_free_ char *table = NULL, *details = NULL;
+
+	(void)state;
+	replace_string(&s->last_error, "no \033[2J such \xc2\x9b manifest");
+	table = status_table(&l, &plain);
+	details = status_details(s, &plain);
+	assert_non_null(strstr(table, "\n  no ?[2J such ?? manifest\n"));
+	assert_non_null(strstr(details, "  Error: no ?[2J such ?? manifest\n"));
+	status_list_clear(&l);
+	free(table);
+	table = status_table(&l, &plain);
+	assert_string_equal(table, "no containers are configured\n");
+}
+
 static void test_what_waits_says_why(void **state)
 {
 	struct status_list l = {0};
@@ -185,7 +230,7 @@ static void test_details_are_whole(void **state)
 	assert_true(n >= sizeof(long_text) - 1);
 	rest = text;
 	for (char *line = strsep(&rest, "\n"); rest; line = strsep(&rest, "\n"))
-		assert_true(text_columns(line) <= 80);
+		assert_true(strlen(line) <= 80);
 	status_list_clear(&l);
 }
 
@@ -220,9 +265,14 @@ static void test_record(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_object), cmocka_unit_test(test_states),
-		cmocka_unit_test(test_table),  cmocka_unit_test(test_details_are_whole),
-		cmocka_unit_test(test_record), cmocka_unit_test(test_what_waits_says_why),
+		cmocka_unit_test(test_object),
+		cmocka_unit_test(test_states),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_details_are_whole),
+		cmocka_unit_test(test_record),
+		cmocka_unit_test(test_what_waits_says_why),
+		cmocka_unit_test(test_table_fits_whatever_the_lengths),
+		cmocka_unit_test(test_controls),
 	};
 
 	(void)setlocale(LC_CTYPE, "C.UTF-8");
