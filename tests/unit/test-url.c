@@ -23,6 +23,8 @@ static void test_good(void **state)
 		{"https://r.io:8443/x?y=z", "https://r.io:8443/x?y=z", 8443},
 		{"http://[::1]:5000/", "http://[::1]:5000/", 5000},
 		{"http://127.0.0.1/a@b", "http://127.0.0.1/a@b", 80},
+		{"https://r.io/a/../b/./c", "https://r.io/b/c", 443},
+		{"https://r_1.io/%2e%2e/?", "https://r_1.io/%2e%2e/", 443},
 	};
 
 	(void)state;
@@ -65,6 +67,12 @@ static void test_bad(void **state)
 		"https://r.io/\r\nX: y",
 		"https://r.io/\303\274",
 		"https://r.io%2eevil/",
+		"https://r.io:080/",
+		"https://0.0.1/",
+		"https://0x7f.0.0.1/",
+		"https://2130706433/",
+		"https:////r.io/",
+		"https://r.io|evil/",
 		"https://[::1/",
 		"https://[::1]x/",
 		"https://[]/",

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#include "url.h"
+
+#include <ctype.h>
+#include <curl/curl.h>
+#include <errno.h>
+
+/* A part of u, or NULL. Caller frees. */
+static char *get(CURLU *u, CURLUPart part, unsigned int flags)
+{
+	char *value = NULL, *copy = NULL;
+
+	if (curl_url_get(u, part, &value, flags) == CURLUE_OK)
+		copy = xstrdup(value);
+	curl_free(value);
+	return copy;
+}
+
+/* libcurl reads "r.io:", "r%2eio" or "0x7f.1" as another host or port than another parser might. */
+static bool authority_is_normal(const struct url *u, const char *authority)
+{
+	_cleanup_free_ char *port = get(u->handle, CURLUPART_PORT, 0);
+	_cleanup_free_ char *normal =
+		xasprintf("%s%s%s", u->host, port ? ":" : "", port ? port : "");
+
+	if (u->host[0] != '[' &&
+	    u->host[strspn(u->host, "abcdefghijklmnopqrstuvwxyz0123456789.-_")])
+		return false;
+	return strlen(normal) == strcspn(authority, "/?#") &&
+	       strncmp(authority, normal, strlen(normal)) == 0;
+}
+
+static int take_parts(struct url *u, const char *authority)
+{
+	_cleanup_free_ char *scheme = get(u->handle, CURLUPART_SCHEME, 0),
+			    *port = get(u->handle, CURLUPART_PORT, CURLU_DEFAULT_PORT),
+			    *path = get(u->handle, CURLUPART_PATH, 0),
+			    *query = get(u->handle, CURLUPART_QUERY, 0);
+
+	u->host = get(u->handle, CURLUPART_HOST, 0);
+	if (!scheme || !port || !path || !u->host || !authority_is_normal(u, authority))
+		return -EINVAL;
+	u->tls = streq(scheme, "https");
+	u->port = (unsigned int)strtoul(port, NULL, 10);
+	u->path = xasprintf("%s%s%s", path, query ? "?" : "", query ? query : "");
+	return (u->tls || streq(scheme, "http")) && u->port > 0 ? 0 : -EINVAL;
+}
+
+int url_parse(const char *s, struct url *ret)
+{
+	_cleanup_free_ char *copy = NULL;
+	struct url u = {0};
+	char *authority;
+	int r = -EINVAL;
+
+	if (strlen(s) > URL_MAX)
+		return -EINVAL;
+	for (const char *p = s; *p; p++) {
+		if (*p <= 0x20 || *p >= 0x7f || *p == '\\')
+			return -EINVAL;
+	}
+	copy = xstrdup(s);
+	authority = strstr(copy, "://");
+	if (!authority)
+		return -EINVAL;
+	authority += strlen("://");
+	for (char *p = authority; *p && !strchr("/?#", *p); p++)
+		*p = (char)tolower((unsigned char)*p);
+	u.handle = curl_url();
+	if (!u.handle)
+		abort();
+	if (curl_url_set(u.handle, CURLUPART_URL, copy, CURLU_DISALLOW_USER) == CURLUE_OK &&
+	    curl_url_set(u.handle, CURLUPART_FRAGMENT, NULL, 0) == CURLUE_OK)
+		r = take_parts(&u, authority);
+	if (r < 0)
+		url_free(&u);
+	else
+		*ret = u;
+	return r;
+}
+
+int url_resolve(const struct url *base, const char *location, struct url *ret)
+{
+	const char *scheme = base->tls ? "https" : "http";
+	_cleanup_free_ char *text = NULL;
+
+	if (strlen(location) > URL_MAX)
+		return -EINVAL;
+	if (after_prefix(location, "//"))
+		text = xasprintf("%s:%s", scheme, location);
+	else if (location[0] == '/')
+		text = xasprintf("%s://%s:%u%s", scheme, base->host, base->port, location);
+	return url_parse(text ? text : location, ret);
+}
+
+void url_free(struct url *u)
+{
+	curl_url_cleanup(u->handle);
+	free(u->host);
+	free(u->path);
+	*u = (struct url){0};
+}
+
+bool url_same_origin(const struct url *a, const struct url *b)
+{
+	return a->tls == b->tls && a->port == b->port && streq(a->host, b->host);
+}
+
+char *url_text(const struct url *u)
+{
+	char *text = get(u->handle, CURLUPART_URL, CURLU_NO_DEFAULT_PORT);
+
+	if (!text)
+		abort();
+	return text;
+}
+
+char *url_encode(const char *s)
+{
+	char *escaped = *s ? curl_easy_escape(NULL, s, 0) : NULL,
+	     *copy = xstrdup(escaped ? escaped : "");
+
+	if (*s && !escaped)
+		abort();
+	curl_free(escaped);
+	return copy;
+}
