@@ -92,12 +92,12 @@ static int request_url(struct registry *r, const struct ask *ask, const struct u
 		.cancel = r->cancel,
 	};
 	bool foreign = !url_same_origin(url, &r->origin);
-	_cleanup_free_ char *text = url_text(url), *accept = xasprintf("Accept: %s", oci_accept);
+	_cleanup_free_ char *accept = xasprintf("Accept: %s", oci_accept);
 	const char *let_in = r->token.authorization ? r->token.authorization : r->basic;
 	const char *headers[] = {accept, foreign ? NULL : let_in, NULL};
 	struct http_request request = {
 		.method = ask->method,
-		.url = text,
+		.to = url,
 		.headers = headers,
 		.body = ask->body,
 		.content_type = ask->type,
@@ -117,7 +117,7 @@ static int request_url(struct registry *r, const struct ask *ask, const struct u
 	if (q < 0)
 		return q;
 	ret->foreign = foreign;
-	r->retry_after = token_retry_after(&ret->response);
+	r->retry_after = ret->response.retry_after_s;
 	return 0;
 }
 

@@ -3,15 +3,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <time.h>
 
 #include "json.h"
 
-#define ANSWER_MAX	((size_t)64 * 1024)
-#define TOKEN_MAX	((size_t)32 * 1024)
-#define RETRY_AFTER_MAX (24u * 60 * 60)
-#define STALL_MS	20000
-#define STALL_RATE	100
+#define ANSWER_MAX ((size_t)64 * 1024)
+#define TOKEN_MAX  ((size_t)32 * 1024)
+#define STALL_MS   20000
+#define STALL_RATE 100
 
 /* "service=..&scope=.." Caller frees. */
 static char *make_query(const struct token_options *o, const struct challenge *c)
@@ -138,7 +136,7 @@ static int get_bearer(const struct token_options *o, const struct challenge *c,
 	r = ask(o, realm, c, with_credential, own ? o->session : session, &answer, ret_error);
 	if (r < 0)
 		return error_prefix(ret_error, "token server");
-	*ret_retry_after = token_retry_after(&answer);
+	*ret_retry_after = answer.retry_after_s;
 	if (answer.status != 200)
 		return refused(realm->host, &answer, withheld, ret_error);
 	r = take_token(realm->host, &answer, &ret->authorization, ret_error);
@@ -223,26 +221,4 @@ char *token_error_message(const struct http_response *r)
 	if (!message)
 		message = json_get_string(j, "details");
 	return message && *message ? xasprintf("%.200s", message) : NULL;
-}
-
-unsigned int token_retry_after(const struct http_response *r)
-{
-	_cleanup_free_ char *value = http_header(r, "Retry-After");
-	struct tm tm = {0};
-	char *end;
-	double wait;
-
-	if (!value || !*value)
-		return 0;
-	if (strspn(value, "0123456789") == strlen(value)) {
-		wait = (double)strtoul(value, NULL, 10);
-	} else {
-		end = strptime(value, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-		if (!end || *end)
-			return 0;
-		wait = difftime(timegm(&tm), time(NULL));
-	}
-	if (wait <= 0)
-		return 0;
-	return wait < RETRY_AFTER_MAX ? (unsigned int)wait : RETRY_AFTER_MAX;
 }

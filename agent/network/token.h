@@ -38,6 +38,3 @@ bool token_host_is_trusted(const struct ref *ref, const struct url *registry,
 
 /* "MESSAGE" of a registry's or token server's JSON body, or NULL. Caller frees. */
 char *token_error_message(const struct http_response *r);
-
-/* Seconds of a Retry-After header, number or date; 0 without one, a day at most. */
-unsigned int token_retry_after(const struct http_response *r);

@@ -5,78 +5,84 @@
 #include <errno.h>
 
 #include "ref.h"
+#include "tls-session.h"
+#include "url.h"
 
 #define CONNECT_TIMEOUT_MS 15000L
+#define POLL_MS		   1000 /* a signal between the look at cancel and the poll waits that long */
+#define CUTS_MAX	   3 /* a server that cuts so many connections in a row is not asked on */
+#define RETRY_AFTER_MAX_S  (24 * 60 * 60)
 
 struct http {
-	CURLSH *connections;
-	CURL *curl; /* of the running request */
+	CURLM *multi;
 	char *unix_socket;
 	char *ca_file;
 	bool allow_plain;
+	bool multiplexes; /* the last answer came over HTTP/2 */
+	struct tls_session *session;
 	const volatile sig_atomic_t *cancel;
 };
 
-/* One transfer, as the callbacks see it. */
-struct transfer {
+/* The requests of one call. */
+struct batch {
 	struct http *http;
+	size_t running;
+	size_t cuts;		      /* since the last answer */
+	const struct error *hopeless; /* what those not yet begun fail with */
+};
+
+/* One request, as the callbacks see it. */
+struct transfer {
+	struct batch *batch;
 	const struct http_request *req;
-	char *headers;
-	size_t headers_len;
+	struct http_result *ret;
+	/* A handle that is used again keeps a freed header line of the last answer: libcurl 7.88 takes a
+	 * folded first line for the rest of it (curl issue 11101). */
+	CURL *curl;
+	struct url url;
+	const struct url *to;
+	char *where; /* "HOST" or "HOST:PORT", for messages */
+	struct curl_slist *headers;
 	size_t header_bytes; /* of all answers together, interim ones and trailers too */
-	bool headers_done;
 	char *body;
 	size_t body_len;
 	size_t body_size;
-	int code; /* what a callback ended the transfer with */
-	const char *why;
+	int code;	 /* what ended the transfer before libcurl did */
+	const char *why; /* and its text */
 	char text[CURL_ERROR_SIZE];
 };
+
+/* Sets an option of a transfer. libcurl refuses one only if it was built without it or lacks memory. */
+#define set(t, option, value)                                               \
+	do {                                                                \
+		if (curl_easy_setopt((t)->curl, option, value) != CURLE_OK) \
+			end((t), -ENOSYS, "libcurl refuses " #option);      \
+	} while (0)
+
+static void end(struct transfer *t, int code, const char *why)
+{
+	if (t->code == 0) {
+		t->code = code;
+		t->why = why;
+	}
+}
 
 static bool is_cancelled(const struct http *h)
 {
 	return h->cancel && *h->cancel;
 }
 
-static int on_progress(void *userdata, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal,
-		       curl_off_t ulnow)
-{
-	const struct transfer *t = userdata;
-
-	(void)dltotal;
-	(void)dlnow;
-	(void)ultotal;
-	(void)ulnow;
-	return is_cancelled(t->http) ? 1 : 0;
-}
-
+/* libcurl keeps the headers; this bounds them. */
 static size_t on_header(char *data, size_t size, size_t n, void *userdata)
 {
 	struct transfer *t = userdata;
-	size_t len = size * n, keep = len;
 
-	t->header_bytes += len;
-	if (t->header_bytes > HTTP_HEADER_BYTES_MAX) {
-		t->code = -EFBIG;
-		t->why = "the header is too large";
-		return 0;
-	}
-	if (len >= 5 && memcmp(data, "HTTP/", 5) == 0) { /* another answer after an interim one */
-		t->headers_len = 0;
-		t->headers_done = false;
-	}
-	while (keep > 0 && (data[keep - 1] == '\n' || data[keep - 1] == '\r'))
-		keep--;
-	if (keep == 0)
-		t->headers_done = true;
-	if (t->headers_done) /* trailers may not pass for headers */
-		return len;
-	t->headers = xrealloc(t->headers, t->headers_len + keep + 2);
-	memcpy(t->headers + t->headers_len, data, keep);
-	t->headers_len += keep;
-	t->headers[t->headers_len++] = '\n';
-	t->headers[t->headers_len] = '\0';
-	return len;
+	(void)data;
+	t->header_bytes += size * n;
+	if (t->header_bytes <= HTTP_HEADER_BYTES_MAX)
+		return size * n;
+	end(t, -EFBIG, "the header is too large");
+	return 0;
 }
 
 static size_t stream_body(struct transfer *t, const char *data, size_t len)
@@ -85,8 +91,7 @@ static size_t stream_body(struct transfer *t, const char *data, size_t len)
 
 	if (r >= 0)
 		return len;
-	t->code = r;
-	t->why = "stopped by what it said";
+	end(t, r, "aborted by response handler");
 	return 0;
 }
 
@@ -96,13 +101,12 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 	size_t len = size * n, need;
 	long status = 0;
 
-	(void)curl_easy_getinfo(t->http->curl, CURLINFO_RESPONSE_CODE, &status);
+	(void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (t->req->on_data && status / 100 == 2)
 		return stream_body(t, data, len);
 	/* Content-Length is a claim; these are the bytes. */
 	if (len > t->req->body_max - t->body_len) {
-		t->code = -EFBIG;
-		t->why = "the answer is too large";
+		end(t, -EFBIG, "the answer is too large");
 		return 0;
 	}
 	need = t->body_len + len;
@@ -119,11 +123,11 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 	return len;
 }
 
-static int code_of_connect(const struct http *h)
+static int code_of_connect(const struct transfer *t)
 {
 	long e = 0;
 
-	(void)curl_easy_getinfo(h->curl, CURLINFO_OS_ERRNO, &e);
+	(void)curl_easy_getinfo(t->curl, CURLINFO_OS_ERRNO, &e);
 	switch (e) {
 	case EHOSTUNREACH:
 	case ENETUNREACH:
@@ -136,33 +140,24 @@ static int code_of_connect(const struct http *h)
 	}
 }
 
-static int code_of_curl(const struct http *h, CURLcode c)
+static int code_of_curl(const struct transfer *t, CURLcode c)
 {
 	if (c == CURLE_COULDNT_CONNECT)
-		return code_of_connect(h);
+		return code_of_connect(t);
 	if (c == CURLE_COULDNT_RESOLVE_HOST || c == CURLE_COULDNT_RESOLVE_PROXY)
 		return -EHOSTUNREACH;
 	if (c == CURLE_OPERATION_TIMEDOUT)
 		return -ETIMEDOUT;
 	if (c == CURLE_GOT_NOTHING || c == CURLE_PARTIAL_FILE || c == CURLE_RECV_ERROR ||
-	    c == CURLE_SEND_ERROR)
+	    c == CURLE_SEND_ERROR || c == CURLE_HTTP2_STREAM)
 		return -ECONNRESET;
 	if (c == CURLE_OUT_OF_MEMORY)
 		return -ENOMEM;
 	return -EPROTO;
 }
 
-/* "HOST[:PORT]" of an absolute URL. Caller frees. */
-static char *url_host(const char *url)
-{
-	const char *p = strstr(url, "://");
-
-	p = p ? p + 3 : url;
-	return xstrndup(p, strcspn(p, "/?#"));
-}
-
-/* curl tells after how many milliseconds: without that the same failure is the same text, and need not
- * be written down again. */
+/* libcurl says after how many milliseconds. Without that the same failure is the same text, and is not written
+ * down again. */
 static void drop_time(char *text)
 {
 	static const char *const units[] = {" milliseconds", " ms"};
@@ -182,71 +177,85 @@ static void drop_time(char *text)
 
 static int fail(struct transfer *t, CURLcode c, struct error *ret_error)
 {
-	const struct http *h = t->http;
-	_cleanup_free_ char *host = url_host(t->req->url);
-	const char *where = h->unix_socket ? h->unix_socket : host;
+	const struct http *h = t->batch->http;
+	const char *where = h->unix_socket ? h->unix_socket : t->where ? t->where : "request";
 	long e = 0;
 
 	if (t->code < 0)
 		return error_set(ret_error, t->code, "%s: %s", where, t->why);
-	if (is_cancelled(h))
-		return error_set(ret_error, -ECANCELED, "%s: cancelled", where);
 	if (h->unix_socket && c == CURLE_COULDNT_CONNECT) {
-		(void)curl_easy_getinfo(h->curl, CURLINFO_OS_ERRNO, &e);
+		(void)curl_easy_getinfo(t->curl, CURLINFO_OS_ERRNO, &e);
 		return error_set(ret_error, -ECONNREFUSED, "cannot connect to %s: %s", where,
 				 strerror((int)e));
 	}
 	drop_time(t->text);
-	return error_set(ret_error, code_of_curl(h, c), "%s: %s", where,
+	return error_set(ret_error, code_of_curl(t, c), "%s: %s", where,
 			 t->text[0] ? t->text : curl_easy_strerror(c));
 }
 
-static void set_trust(const struct http *h)
+static void set_trust(struct transfer *t)
 {
-	const char *bundle = h->ca_file;
+	const char *bundle = t->batch->http->ca_file;
 	char *builtin = NULL;
 
-	if (!bundle && curl_easy_getinfo(h->curl, CURLINFO_CAINFO, &builtin) == CURLE_OK &&
+	if (!bundle && curl_easy_getinfo(t->curl, CURLINFO_CAINFO, &builtin) == CURLE_OK &&
 	    builtin && access(builtin, R_OK) == 0)
 		bundle = builtin;
 	if (!bundle)
 		return;
-	(void)curl_easy_setopt(h->curl, CURLOPT_CAINFO, bundle);
-	/* Else the whole default directory is looked through too: 18 ms a poll. */
-	(void)curl_easy_setopt(h->curl, CURLOPT_CAPATH, NULL);
+	set(t, CURLOPT_CAINFO, bundle);
+	/* Else libcurl looks through the whole default directory, too: 18 ms a poll. */
+	set(t, CURLOPT_CAPATH, NULL);
 }
 
-static void set_session(struct transfer *t)
+static CURLcode on_tls(CURL *curl, void *ctx, void *userdata)
 {
-	const struct http *h = t->http;
-	CURL *c = h->curl;
+	const struct transfer *t = userdata;
+	char *peer = NULL;
 
-	(void)curl_easy_setopt(c, CURLOPT_SHARE, h->connections);
-	(void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR,
-			       h->allow_plain || h->unix_socket ? "http,https" : "https");
-	(void)curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "https");
-	(void)curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
-	(void)curl_easy_setopt(c, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	(void)curl_easy_setopt(c, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	(void)curl_easy_setopt(c, CURLOPT_HTTP09_ALLOWED, 0L);
-	(void)curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	(void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_USERAGENT, "pullet/" PULLET_VERSION);
-	(void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->text);
-	(void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
-	(void)curl_easy_setopt(c, CURLOPT_HEADERDATA, t);
-	(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
-	(void)curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
-	(void)curl_easy_setopt(c, CURLOPT_XFERINFODATA, t);
-	(void)curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
-	(void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
+	(void)curl_easy_getinfo(curl, CURLINFO_PRIMARY_IP, &peer);
+	tls_session_attach(t->batch->http->session, ctx, t->to->host, peer ? peer : "");
+	return CURLE_OK;
+}
+
+static void set_connection(struct transfer *t)
+{
+	const struct http *h = t->batch->http;
+
 	if (h->unix_socket)
-		(void)curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, h->unix_socket);
+		set(t, CURLOPT_UNIX_SOCKET_PATH, h->unix_socket);
 	else
-		set_trust(h);
+		set_trust(t);
+	if (h->unix_socket || ref_host_is_loopback(t->where))
+		set(t, CURLOPT_NOPROXY, "*");
+	set(t, CURLOPT_PROTOCOLS_STR, h->allow_plain || h->unix_socket ? "http,https" : "https");
+	set(t, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS); /* without TLS: 1.1 */
+	set(t, CURLOPT_PIPEWAIT, 1L);
+	set(t, CURLOPT_HTTP09_ALLOWED, 0L);
+	set(t, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	set(t, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
+	if (h->session) {
+		set(t, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+		set(t, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+		set(t, CURLOPT_SSL_CTX_DATA, t);
+	}
+}
+
+static void set_policy(struct transfer *t)
+{
+	set(t, CURLOPT_REDIR_PROTOCOLS_STR, "https");
+	set(t, CURLOPT_FOLLOWLOCATION, 0L);
+	set(t, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	set(t, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+	set(t, CURLOPT_NOSIGNAL, 1L);
+	set(t, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	set(t, CURLOPT_USERAGENT, "pullet/" PULLET_VERSION);
+	set(t, CURLOPT_ERRORBUFFER, t->text);
+	set(t, CURLOPT_PRIVATE, t);
+	set(t, CURLOPT_HEADERFUNCTION, on_header);
+	set(t, CURLOPT_HEADERDATA, t);
+	set(t, CURLOPT_WRITEFUNCTION, on_body);
+	set(t, CURLOPT_WRITEDATA, t);
 }
 
 static struct curl_slist *append(struct curl_slist *list, const char *line)
@@ -281,80 +290,231 @@ static struct curl_slist *make_headers(const struct http_request *req)
 	return list;
 }
 
-static void set_request(struct transfer *t, const struct curl_slist *headers)
+static void set_request(struct transfer *t)
 {
 	const struct http_request *req = t->req;
-	CURL *c = t->http->curl;
-	_cleanup_free_ char *host = url_host(req->url);
 
-	(void)curl_easy_setopt(c, CURLOPT_URL, req->url);
-	(void)curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
-	if (t->http->unix_socket || ref_host_is_loopback(host))
-		(void)curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
+	t->headers = make_headers(req);
+	set(t, CURLOPT_CURLU, t->to->handle);
+	set(t, CURLOPT_HTTPHEADER, t->headers);
 	if (req->body || streq(req->method, "POST")) {
-		(void)curl_easy_setopt(c, CURLOPT_POST, 1L);
-		(void)curl_easy_setopt(c, CURLOPT_POSTFIELDS, req->body ? req->body : "");
-		(void)curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE,
-				       (curl_off_t)(req->body ? strlen(req->body) : 0));
+		set(t, CURLOPT_POST, 1L);
+		set(t, CURLOPT_POSTFIELDS, req->body ? req->body : "");
+		set(t, CURLOPT_POSTFIELDSIZE_LARGE,
+		    (curl_off_t)(req->body ? strlen(req->body) : 0));
 	}
 	if (streq(req->method, "HEAD"))
-		(void)curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
+		set(t, CURLOPT_NOBODY, 1L);
 	else
-		(void)curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, req->method);
-	(void)curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)req->timeout_ms);
+		set(t, CURLOPT_CUSTOMREQUEST, req->method);
+	set(t, CURLOPT_TIMEOUT_MS, (long)req->timeout_ms);
 	if (req->stall_ms > 0) {
-		(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME,
-				       (long)(req->stall_ms / 1000 + (req->stall_ms % 1000 > 0)));
-		(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT,
-				       req->stall_rate > 0 ? (long)req->stall_rate : 1L);
+		set(t, CURLOPT_LOW_SPEED_TIME,
+		    (long)(req->stall_ms / 1000 + (req->stall_ms % 1000 > 0)));
+		set(t, CURLOPT_LOW_SPEED_LIMIT, req->stall_rate > 0 ? (long)req->stall_rate : 1L);
 	}
 }
 
-/* The value of the first header of that name from *line on, which moves behind it. */
-static char *next_header(const char **line, const char *name)
+static int make_url(struct transfer *t)
 {
-	size_t n = strlen(name);
+	if (!t->req->to && url_parse(t->req->url, &t->url) < 0)
+		return -EINVAL;
+	t->to = t->req->to ? t->req->to : &t->url;
+	t->where = t->to->port == (t->to->tls ? 443u : 80u)
+			   ? xstrdup(t->to->host)
+			   : xasprintf("%s:%u", t->to->host, t->to->port);
+	return 0;
+}
 
-	while (**line) {
-		const char *here = *line;
-		size_t len = strcspn(here, "\n");
+static unsigned int retry_after_s(CURL *curl)
+{
+	curl_off_t seconds = 0;
 
-		*line += len + (here[len] == '\n');
-		if (len > n && here[n] == ':' && strncasecmp(here, name, n) == 0) {
-			const char *value = here + n + 1, *end = here + len;
+	(void)curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &seconds);
+	if (seconds <= 0)
+		return 0;
+	return seconds < RETRY_AFTER_MAX_S ? (unsigned int)seconds : RETRY_AFTER_MAX_S;
+}
 
-			while (value < end && (*value == ' ' || *value == '\t'))
-				value++;
-			while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
-				end--;
-			return xstrndup(value, (size_t)(end - value));
-		}
+static void take_response(struct transfer *t)
+{
+	struct http_response *r = &t->ret->response;
+	long version = 0;
+
+	(void)curl_easy_getinfo(t->curl, CURLINFO_HTTP_VERSION, &version);
+	t->batch->cuts = 0;
+	t->batch->http->multiplexes = version == CURL_HTTP_VERSION_2_0;
+	if (t->batch->http->session)
+		tls_session_confirm(t->batch->http->session);
+	(void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &r->status);
+	r->retry_after_s = retry_after_s(t->curl);
+	r->body = t->body ? steal(t->body) : xstrdup("");
+	r->body_len = t->body_len;
+	/* The headers stay in the handle; nothing in it may point at t any more. */
+	(void)curl_easy_setopt(t->curl, CURLOPT_ERRORBUFFER, NULL);
+	r->handle = steal(t->curl);
+}
+
+/* Whether the requests not yet begun would fail like t: no connection, no answer in time, or cut again. */
+static bool is_hopeless(const struct transfer *t)
+{
+	long sent = 0;
+
+	if (!t->curl || curl_easy_getinfo(t->curl, CURLINFO_REQUEST_SIZE, &sent) != CURLE_OK)
+		return false;
+	if (t->ret->code == -ECONNRESET)
+		t->batch->cuts++;
+	return sent == 0 || t->ret->code == -ETIMEDOUT || t->batch->cuts >= CUTS_MAX;
+}
+
+static void finish(struct transfer *t, CURLcode c)
+{
+	(void)curl_multi_remove_handle(t->batch->http->multi, t->curl);
+	if (c == CURLE_OK && t->code == 0)
+		take_response(t);
+	else
+		t->ret->code = fail(t, c, &t->ret->error);
+	if (t->ret->code < 0 && is_hopeless(t))
+		t->batch->hopeless = &t->ret->error;
+	curl_easy_cleanup(t->curl);
+	curl_slist_free_all(t->headers);
+	url_free(&t->url);
+	free(t->where);
+	free(t->body);
+	*t = (struct transfer){0};
+}
+
+static void start(struct transfer *t)
+{
+	if (is_cancelled(t->batch->http))
+		end(t, -ECANCELED, "cancelled");
+	else if (make_url(t) < 0)
+		end(t, -EPROTO, "not a valid http or https URL");
+	t->curl = t->code == 0 ? curl_easy_init() : NULL;
+	if (t->curl) {
+		set_policy(t);
+		set_connection(t);
+		set_request(t);
 	}
-	return NULL;
+	if (t->curl && t->code == 0 &&
+	    curl_multi_add_handle(t->batch->http->multi, t->curl) == CURLM_OK) {
+		t->batch->running++;
+		return;
+	}
+	end(t, -ENOMEM, "libcurl cannot begin the request");
+	finish(t, CURLE_FAILED_INIT);
+}
+
+/* Takes the requests that have ended. Returns whether there were any. */
+static bool take_ended(struct batch *b)
+{
+	struct transfer *t = NULL;
+	bool any = false;
+	CURLMsg *m;
+	int left;
+
+	while ((m = curl_multi_info_read(b->http->multi, &left))) {
+		CURLcode c = m->data.result;
+
+		if (curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &t) != CURLE_OK)
+			abort();
+		b->running--;
+		finish(t, c);
+		any = true;
+	}
+	return any;
+}
+
+/* Goes on until a request has ended or none may go on. 0, -ECANCELED or -ENOMEM. */
+static int go_on(struct batch *b)
+{
+	int running;
+
+	do {
+		if (is_cancelled(b->http))
+			return -ECANCELED;
+		if (curl_multi_perform(b->http->multi, &running) != CURLM_OK)
+			return -ENOMEM;
+		if (take_ended(b))
+			return 0;
+		/* Returns at a signal, too. */
+	} while (curl_multi_poll(b->http->multi, NULL, 0, POLL_MS, NULL) == CURLM_OK);
+	return -ENOMEM;
+}
+
+static void stop(struct transfer *t, int code)
+{
+	if (!t->curl)
+		return;
+	end(t, code, code == -ECANCELED ? "cancelled" : "libcurl cannot go on");
+	t->batch->running--;
+	finish(t, CURLE_ABORTED_BY_CALLBACK);
+}
+
+void http_perform_all(struct http *h, const struct http_request *reqs, size_t n,
+		      struct http_result *ret)
+{
+	_cleanup_free_ struct transfer *transfers = xcalloc(n, sizeof(*transfers));
+	struct batch b = {.http = h};
+	size_t next = 0;
+	int r;
+
+	while (next < n || b.running > 0) {
+		for (; next < n && b.running < (h->multiplexes ? HTTP_STREAMS_MAX : 1); next++) {
+			ret[next] = (struct http_result){0};
+			transfers[next] = (struct transfer){
+				.batch = &b, .req = &reqs[next], .ret = &ret[next]};
+			if (b.hopeless)
+				ret[next] = (struct http_result){.code = b.hopeless->code,
+								 .error = *b.hopeless};
+			else
+				start(&transfers[next]);
+		}
+		r = b.running > 0 ? go_on(&b) : 0;
+		for (size_t i = 0; r < 0 && i < next; i++)
+			stop(&transfers[i], r);
+	}
+}
+
+int http_perform(struct http *h, const struct http_request *req, struct http_response *ret,
+		 struct error *ret_error)
+{
+	struct http_result result;
+
+	http_perform_all(h, req, 1, &result);
+	if (result.code < 0) {
+		*ret_error = result.error;
+		return result.code;
+	}
+	*ret = result.response;
+	return 0;
 }
 
 int http_new(const struct http_options *options, struct http **ret, struct error *ret_error)
 {
 	static bool initialised; /* libcurl's own state is global, too */
-	struct http *h;
-	CURLSH *connections;
+	_cleanup_http_ struct http *h = xcalloc(1, sizeof(*h));
 
 	if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return error_set(ret_error, -ENOMEM, "libcurl cannot be set up");
 	initialised = true;
-	connections = curl_share_init();
-	if (!connections ||
-	    curl_share_setopt(connections, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT) != CURLSHE_OK) {
-		(void)curl_share_cleanup(connections);
-		return error_set(ret_error, -ENOMEM, "libcurl cannot be set up");
-	}
-	h = xcalloc(1, sizeof(*h));
-	h->connections = connections;
 	h->allow_plain = options->allow_plain;
 	h->cancel = options->cancel;
 	replace_string(&h->unix_socket, options->unix_socket);
 	replace_string(&h->ca_file, options->ca_file);
-	*ret = h;
+	if (options->session_key &&
+	    tls_session_open(options->session_dir, options->session_key, &h->session) < 0)
+		return error_set(ret_error, -EINVAL, "%s: not a name of a TLS session",
+				 options->session_key);
+	h->multi = curl_multi_init();
+	if (!h->multi ||
+	    curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX) !=
+		    CURLM_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, 1L) != CURLM_OK ||
+	    curl_multi_setopt(h->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)HTTP_STREAMS_MAX) !=
+		    CURLM_OK)
+		return error_set(ret_error, -ENOMEM, "libcurl cannot be set up");
+	*ret = steal(h);
 	return 0;
 }
 
@@ -362,74 +522,48 @@ void http_free(struct http *h)
 {
 	if (!h)
 		return;
-	(void)curl_share_cleanup(h->connections);
+	(void)curl_multi_cleanup(h->multi);
+	tls_session_close(h->session);
 	free(h->unix_socket);
 	free(h->ca_file);
 	free(h);
 }
 
-int http_perform(struct http *h, const struct http_request *req, struct http_response *ret,
-		 struct error *ret_error)
-{
-	struct transfer t = {.http = h, .req = req};
-	struct curl_slist *headers;
-	long status = 0;
-	CURLcode c;
-	int r = 0;
-
-	/* A handle that is used again keeps a freed header line of the last answer: libcurl 7.88 takes a
-	 * folded first line for the rest of it (curl issue 11101). */
-	h->curl = curl_easy_init();
-	if (!h->curl)
-		return error_set(ret_error, -ENOMEM, "libcurl cannot be set up");
-	set_session(&t);
-	headers = make_headers(req);
-	set_request(&t, headers);
-	c = is_cancelled(h) ? CURLE_ABORTED_BY_CALLBACK : curl_easy_perform(h->curl);
-	if (c != CURLE_OK)
-		r = fail(&t, c, ret_error);
-	(void)curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_cleanup(steal(h->curl));
-	curl_slist_free_all(headers);
-	if (r < 0) {
-		free(t.headers);
-		free(t.body);
-		return r;
-	}
-	*ret = (struct http_response){
-		.status = status,
-		.body = t.body ? t.body : xstrdup(""),
-		.body_len = t.body_len,
-		.headers = t.headers ? t.headers : xstrdup(""),
-	};
-	return 0;
-}
-
 void http_response_free(struct http_response *r)
 {
+	curl_easy_cleanup(r->handle);
 	free(r->body);
-	free(r->headers);
 	*r = (struct http_response){0};
+}
+
+/* The value of header i of that name, or NULL; all of them: *ret_n. */
+static char *get_header(const struct http_response *r, const char *name, size_t i, size_t *ret_n)
+{
+	struct curl_header *header;
+
+	if (curl_easy_header(r->handle, name, i, CURLH_HEADER, -1, &header) != CURLHE_OK)
+		return NULL;
+	*ret_n = header->amount;
+	/* libcurl 7.88 leaves the CR in an empty value. */
+	return xstrdup(streq(header->value, "\r") ? "" : header->value);
 }
 
 char *http_header(const struct http_response *r, const char *name)
 {
-	const char *line = r->headers;
+	size_t n;
 
-	return next_header(&line, name);
+	return get_header(r, name, 0, &n);
 }
 
 char *http_header_all(const struct http_response *r, const char *name)
 {
-	const char *line = r->headers;
-	char *all = next_header(&line, name), *more;
+	size_t n = 0;
+	char *all = get_header(r, name, 0, &n);
 
-	while (all && (more = next_header(&line, name))) {
-		char *joined = xasprintf("%s, %s", all, more);
+	for (size_t i = 1; i < n; i++) {
+		_cleanup_free_ char *before = all, *value = get_header(r, name, i, &n);
 
-		free(all);
-		free(more);
-		all = joined;
+		all = xasprintf("%s, %s", before, value);
 	}
 	return all;
 }

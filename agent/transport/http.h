@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* http: one request at a time over TCP, TLS or a unix socket; the only place that sees libcurl.
- * No retries, no redirects, no cookies, no netrc: what happens next is the caller's policy. */
+/* http: requests over TCP, TLS or a unix socket through libcurl, with HTTP/2 where a TLS server speaks it.
+ * No retries, no redirects, no cookies, no netrc: those are the caller's policy. */
 #pragma once
 
 #include <signal.h>
@@ -8,10 +8,12 @@
 #include "error.h"
 
 #define HTTP_HEADER_BYTES_MAX ((size_t)32 * 1024)
+#define HTTP_STREAMS_MAX      16 /* requests of http_perform_all at the same time */
 
-/* A session belongs to one origin and keeps its connection, and nothing else from one request to the
- * next (CVE-2026-6276 and its kin); never use it for another origin. */
+/* A session belongs to one origin and keeps its one connection, and nothing else from one request to the next
+ * (CVE-2026-6276 and its kin); never use it for another origin. */
 struct http;
+struct url;
 
 struct http_options {
 	const char *unix_socket; /* path; NULL: TCP. No proxy is used on a unix socket */
@@ -19,10 +21,15 @@ struct http_options {
 	bool allow_plain;	 /* http:// is allowed, else only https:// (unix socket: always) */
 	/* Set by a signal handler: running requests end with -ECANCELED. May be NULL. */
 	const volatile sig_atomic_t *cancel;
+	/* The file below the directory session_dir that keeps the TLS session for the next process (tls-session.h has
+	 * the rules of the name); NULL: none. Another ca_file needs another key. The caller keeps session_dir open. */
+	const char *session_key;
+	int session_dir;
 };
 
 struct http_request {
-	const char *method;	    /* "GET", "HEAD", "POST", "DELETE" */
+	const char *method;	    /* "GET", "HEAD", "POST", "PUT", "DELETE" */
+	const struct url *to;	    /* where to; NULL: url */
 	const char *url;	    /* absolute; on a unix socket "http://engine/v1.41/..." */
 	const char *const *headers; /* "Name: value" lines, NULL-terminated; NULL: none */
 	const char *body;	    /* NULL: none */
@@ -41,22 +48,41 @@ struct http_response {
 	long status;
 	char *body; /* NUL-terminated, never NULL after success */
 	size_t body_len;
-	char *headers; /* of the final answer, lines ended by '\n' */
+	unsigned int
+		retry_after_s; /* of Retry-After, number or date (RFC 9110 10.2.3); 0: none; a day at most */
+	void *handle;	       /* libcurl's, with the headers */
 };
 
+struct http_result {
+	int code; /* 0, or what http_perform returns */
+	struct http_response response;
+	struct error error;
+};
+
+/* -ENOMEM; -EINVAL: session_key. */
 int http_new(const struct http_options *options, struct http **ret,
 	     struct error *ret_error) warn_unused;
 void http_free(struct http *h);
 
 /* Any HTTP status is success here: 0 means an answer came whole. Failures: -ETIMEDOUT, -EFBIG,
  * -ECONNREFUSED (nobody there; also a missing socket), -ECONNRESET (cut), -EPROTO (not HTTP, TLS
- * trouble: the text says what), -EHOSTUNREACH (name or route), -ECANCELED. The caller frees
- * ret with http_response_free. */
+ * trouble, no URL: the text says what), -EHOSTUNREACH (name or route), -ECANCELED. The caller frees
+ * ret with http_response_free; it may outlive h. */
 int http_perform(struct http *h, const struct http_request *req, struct http_response *ret,
 		 struct error *ret_error) warn_unused;
+
+/* Performs n requests on the one connection of h and sets ret[0..n-1], each like http_perform. The first goes
+ * alone; if the server speaks HTTP/2, up to HTTP_STREAMS_MAX others go at the same time, else one after the other.
+ * A timeout counts from where a request goes out. A request that fails fails alone, but those not yet begun fail
+ * with it if there is no connection, if it timed out, or if it is the third in a row that was cut. Costs up to HTTP_STREAMS_MAX times body_max of memory
+ * while it runs, and n times body_max in ret. */
+void http_perform_all(struct http *h, const struct http_request *reqs, size_t n,
+		      struct http_result *ret);
+
 void http_response_free(struct http_response *r);
 
-/* The value of a header (case-insensitive name, the first if several), or NULL. Caller frees. */
+/* The value of a header of the final answer (case-insensitive name, the first if several; trailers do not
+ * count), or NULL. Caller frees. */
 char *http_header(const struct http_response *r, const char *name);
 /* The same, all of them joined by ", " (RFC 9110 5.3). */
 char *http_header_all(const struct http_response *r, const char *name);

@@ -98,7 +98,7 @@ static void check_response(const struct http_response *r)
 			    *message = token_error_message(r);
 	struct challenge c;
 
-	if (r->body_len > BODY_MAX || r->body[r->body_len] != '\0' || token_retry_after(r) > 86400)
+	if (r->body_len > BODY_MAX || r->body[r->body_len] != '\0' || r->retry_after_s > 86400)
 		abort();
 	if ((asked && strlen(asked) > HTTP_HEADER_BYTES_MAX) ||
 	    (location && strchr(location, '\n')))

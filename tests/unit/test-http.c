@@ -271,6 +271,40 @@ static void test_headers(void **state)
 	http_response_free(&r);
 }
 
+static void test_retry_after(void **state)
+{
+	static const struct {
+		const char *header;
+		unsigned int low, high;
+	} cases[] = {
+		{"", 0, 0},
+		{"Retry-After: 5\r\n", 5, 5},
+		{"retry-after:\t 5 \r\n", 5, 5},
+		{"Retry-After: 86401\r\n", 86400, 86400},
+		{"Retry-After: -1\r\n", 0, 0},
+		{"Retry-After:\r\n", 0, 0},
+		{"Retry-After: soon\r\n", 0, 0},
+		{"Retry-After: Fri, 31 Dec 2010 23:59:59 GMT\r\n", 0, 0},
+		{"Retry-After: Thu, 31 Dec 2099 23:59:59 GMT\r\n", 86400, 86400},
+		/* libcurl 7.88 reads 0, newer ones the largest number. */
+		{"Retry-After: 99999999999999999999999999\r\n", 0, 86400},
+		{"X-Retry-After: 5\r\n", 0, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *answer = xasprintf(
+			"HTTP/1.1 429 Wait\r\nContent-Length: 0\r\n%s\r\n", cases[i].header);
+		_cleanup_http_response_ struct http_response r = {0};
+		struct http_request request = {.body_max = 8};
+		struct error e = {0};
+
+		assert_int_equal(get(answer, false, &request, NULL, &r, &e), 0);
+		if (r.retry_after_s < cases[i].low || r.retry_after_s > cases[i].high)
+			fail_msg("%s: %u", cases[i].header, r.retry_after_s);
+	}
+}
+
 static void test_limits_of_time(void **state)
 {
 	struct http_request total = {.body_max = 8, .timeout_ms = 200};
@@ -367,11 +401,11 @@ static void test_schemes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_requests),       cmocka_unit_test(test_answers),
-		cmocka_unit_test(test_stream),	       cmocka_unit_test(test_headers),
-		cmocka_unit_test(test_limits_of_time), cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_no_times),       cmocka_unit_test(test_nobody_there),
-		cmocka_unit_test(test_schemes),
+		cmocka_unit_test(test_requests),     cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_stream),	     cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_retry_after),  cmocka_unit_test(test_limits_of_time),
+		cmocka_unit_test(test_cancel),	     cmocka_unit_test(test_no_times),
+		cmocka_unit_test(test_nobody_there), cmocka_unit_test(test_schemes),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -63,35 +63,6 @@ static void test_who_may_see_credentials(void **state)
 	assert_false(trusted("app", "https://registry-1.docker.io", "https://evil.docker.io/"));
 }
 
-static void test_retry_after(void **state)
-{
-	static const struct {
-		const char *headers;
-		unsigned int seconds;
-	} cases[] = {
-		{"HTTP/1.1 429\n", 0},
-		{"HTTP/1.1 429\nRetry-After: 5\n", 5},
-		{"HTTP/1.1 429\nretry-after:\t 5 \n", 5},
-		{"HTTP/1.1 429\nRetry-After: 86401\n", 86400},
-		{"HTTP/1.1 429\nRetry-After: 99999999999999999999999999\n", 86400},
-		{"HTTP/1.1 429\nRetry-After: -1\n", 0},
-		{"HTTP/1.1 429\nRetry-After: 1.5\n", 0},
-		{"HTTP/1.1 429\nRetry-After:\n", 0},
-		{"HTTP/1.1 429\nRetry-After: Fri, 31 Dec 2010 23:59:59 GMT\n", 0},
-		{"HTTP/1.1 429\nRetry-After: Fri, 31 Dec 9999 23:59:59 GMT\n", 86400},
-		{"HTTP/1.1 429\nRetry-After: Fri, 31 Dec 9999 23:59:59 GMT+1\n", 0},
-		{"HTTP/1.1 429\nX-Retry-After: 5\n", 0},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct http_response r = {.headers = (char *)cases[i].headers};
-
-		if (token_retry_after(&r) != cases[i].seconds)
-			fail_msg("%s: %u", cases[i].headers, token_retry_after(&r));
-	}
-}
-
 static void test_message(void **state)
 {
 	static const struct {
@@ -122,7 +93,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_who_may_see_credentials),
-		cmocka_unit_test(test_retry_after),
+
 		cmocka_unit_test(test_message),
 	};
 

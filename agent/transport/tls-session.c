@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include "tls-session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/ssl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+struct tls_session {
+	int dirfd; /* the caller's */
+	char *key;
+	char *host;
+	bool is_peer;	  /* host is the address that is connected to */
+	SSL_SESSION *old; /* from the file, or NULL */
+	char *old_host;	  /* whose it is */
+	SSL_SESSION *new;
+	bool offered, confirmed;
+};
+
+static bool key_is_safe(const char *key)
+{
+	size_t n = strlen(key);
+
+	return n > 0 && n <= TLS_SESSION_KEY_MAX && key[0] != '.' &&
+	       strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+		       n;
+}
+
+/* A session's age follows the wall clock: a clock that was set back makes it one from the future. */
+static bool is_fresh(const SSL_SESSION *s)
+{
+	time_t made = (time_t)SSL_SESSION_get_time(s), now = time(NULL);
+	long most = SSL_SESSION_get_timeout(s);
+
+	if (most > TLS_SESSION_SECONDS_MAX)
+		most = TLS_SESSION_SECONDS_MAX;
+	return made <= now && now - made <= most && SSL_SESSION_is_resumable(s);
+}
+
+/* The file holds the host, a NUL and the session in ASN.1 (d2i_SSL_SESSION). */
+static void read_session(struct tls_session *s)
+{
+	_cleanup_close_ int fd =
+		openat(s->dirfd, s->key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+	unsigned char data[TLS_SESSION_BYTES_MAX];
+	const unsigned char *p;
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
+	    (uintmax_t)st.st_size > sizeof(data))
+		return;
+	n = read(fd, data, sizeof(data));
+	p = n > 0 && n == st.st_size ? memchr(data, '\0', (size_t)n) : NULL;
+	if (p) {
+		s->old_host = xstrdup((const char *)data);
+		p++;
+		s->old = d2i_SSL_SESSION(NULL, &p, data + n - p);
+	}
+	explicit_bzero(data, n > 0 ? (size_t)n : 0);
+	if (s->old && !is_fresh(s->old)) {
+		SSL_SESSION_free(s->old);
+		s->old = NULL;
+	}
+}
+
+static void write_session(const struct tls_session *s)
+{
+	int n = i2d_SSL_SESSION(s->new, NULL);
+	size_t start = strlen(s->host) + 1, size = start + (size_t)(n > 0 ? n : 0);
+	unsigned char *data, *p;
+
+	if (n <= 0 || size > TLS_SESSION_BYTES_MAX)
+		return;
+	data = xmalloc(size);
+	memcpy(data, s->host, start);
+	p = data + start;
+	/* Without the file the next process makes a full handshake: no reason to fail. */
+	if (i2d_SSL_SESSION(s->new, &p) == n)
+		(void)!write_file_atomic_at(s->dirfd, s->key, (const char *)data, size);
+	explicit_bzero(data, size);
+	free(data);
+}
+
+int tls_session_open(int dirfd, const char *key, struct tls_session **ret)
+{
+	struct tls_session *s;
+
+	if (!key_is_safe(key))
+		return -EINVAL;
+	s = xcalloc(1, sizeof(*s));
+	s->dirfd = dirfd;
+	s->key = xstrdup(key);
+	read_session(s);
+	*ret = s;
+	return 0;
+}
+
+void tls_session_close(struct tls_session *s)
+{
+	if (!s)
+		return;
+	if (s->new && s->confirmed)
+		write_session(s);
+	else if (s->offered && !s->confirmed)
+		(void)unlinkat(s->dirfd, s->key, 0);
+	SSL_SESSION_free(s->old);
+	SSL_SESSION_free(s->new);
+	free(s->key);
+	free(s->host);
+	free(s->old_host);
+	free(s);
+}
+
+/* An https proxy has a handshake of its own. The name that ssl asks for tells them apart, and for a host without a
+ * name, its address. */
+static bool is_for_host(const struct tls_session *s, const SSL *ssl)
+{
+	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+	return name ? streq(name, s->host) : s->is_peer;
+}
+
+static int on_new_session(SSL *ssl, SSL_SESSION *session)
+{
+	struct tls_session *s = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+
+	/* What a resumed session leaves is not newer: no certificate was checked for it. */
+	if (SSL_session_reused(ssl) || !is_for_host(s, ssl) ||
+	    SSL_get_verify_result(ssl) != X509_V_OK)
+		return 0;
+	SSL_SESSION_free(s->new);
+	s->new = session;
+	return 1; /* keeps the reference */
+}
+
+static void on_info(const SSL *const_ssl, int where, int value)
+{
+	struct tls_session *s = SSL_CTX_get_app_data(SSL_get_SSL_CTX(const_ssl));
+	SSL *ssl = (SSL *)const_ssl;
+
+	(void)value;
+	/* Messages after the handshake start one as well. */
+	if (where != SSL_CB_HANDSHAKE_START || SSL_get_session(ssl))
+		return;
+	if (!s->old || !streq(s->old_host, s->host) || !is_for_host(s, ssl))
+		return;
+	if (SSL_set_session(ssl, s->old) != 1)
+		return;
+	/* The session's own result: a resumed handshake verifies no chain. */
+	if (SSL_get_verify_result(ssl) == X509_V_OK)
+		s->offered = true;
+	else
+		(void)SSL_set_session(ssl, NULL);
+}
+
+void tls_session_attach(struct tls_session *s, void *ctx, const char *host, const char *peer)
+{
+	_cleanup_free_ char *bracketed = xasprintf("[%s]", peer);
+
+	replace_string(&s->host, host);
+	s->is_peer = streq(host, peer) || streq(host, bracketed);
+	SSL_CTX_set_app_data(ctx, s);
+	(void)SSL_CTX_set_session_cache_mode(ctx,
+					     SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(ctx, on_new_session);
+	SSL_CTX_set_info_callback(ctx, on_info);
+}
+
+void tls_session_confirm(struct tls_session *s)
+{
+	s->confirmed = true;
+}
