@@ -42,7 +42,8 @@ static int take_parts(struct url *u, const char *authority)
 		return -EINVAL;
 	u->tls = streq(scheme, "https");
 	u->port = (unsigned int)strtoul(port, NULL, 10);
-	u->path = xasprintf("%s%s%s", path, query ? "?" : "", query ? query : "");
+	/* libcurl leaves an empty query away. */
+	u->path = query && *query ? xasprintf("%s?%s", path, query) : xstrdup(path);
 	return (u->tls || streq(scheme, "http")) && u->port > 0 ? 0 : -EINVAL;
 }
 
