@@ -372,7 +372,7 @@ int record_save(int state_dir, const char *name, const struct record *r, struct 
 		return error_set(ret_error, -EINVAL, "%s: a text in it is not UTF-8, or no memory",
 				 file);
 	lines = xasprintf("%s\n", text);
-	q = write_file_atomic_at(state_dir, file, lines, strlen(lines));
+	q = write_file_atomic_at(state_dir, file, 0640, lines, strlen(lines));
 	return q < 0 ? error_set(ret_error, q, "%s: cannot write: %s", file, strerror(-q)) : 0;
 }
 

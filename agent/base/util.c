@@ -202,7 +202,7 @@ static int give_to_owner_of(int dirfd, int fd)
 	return st.st_uid != 0 && fchown(fd, st.st_uid, st.st_gid) < 0 ? -errno : 0;
 }
 
-int write_file_atomic_at(int dirfd, const char *name, const char *data, size_t len)
+int write_file_atomic_at(int dirfd, const char *name, mode_t mode, const char *data, size_t len)
 {
 	_cleanup_free_ char *tmp = xasprintf(".%s.new", name);
 	_cleanup_close_ int fd = -1;
@@ -211,7 +211,7 @@ int write_file_atomic_at(int dirfd, const char *name, const char *data, size_t l
 	/* A file of that name can only be what a power cut left of an earlier try. */
 	if (unlinkat(dirfd, tmp, 0) < 0 && errno != ENOENT)
 		return -errno;
-	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return -errno;
 	r = give_to_owner_of(dirfd, fd);

@@ -98,8 +98,10 @@ int read_trusted_file(const char *path, size_t max, char **ret, size_t *ret_len,
 		      struct error *ret_error) warn_unused;
 
 /* Writes name in dirfd so that after any crash or power cut either the old or the new content is
- * there, whole: temporary file, fsync, rename, fsync of the directory. */
-int write_file_atomic_at(int dirfd, const char *name, const char *data, size_t len) warn_unused;
+ * there, whole: temporary file, fsync, rename, fsync of the directory. The umask narrows mode; from root
+ * the file goes to the directory's owner and group. */
+int write_file_atomic_at(int dirfd, const char *name, mode_t mode, const char *data,
+			 size_t len) warn_unused;
 
 /* Writes all of it, whatever signals and short writes say. */
 int write_all(int fd, const void *data, size_t len) warn_unused;

@@ -25,7 +25,7 @@ int saved_spec_save(int state_dir, const char *name, const struct saved_spec *k,
 
 	if (!text)
 		return error_set(ret_error, -ENOMEM, "%s: no memory", file);
-	r = write_file_atomic_at(state_dir, file, text, strlen(text));
+	r = write_file_atomic_at(state_dir, file, 0600, text, strlen(text));
 	return r < 0 ? error_set(ret_error, r, "%s: cannot write: %s", file, strerror(-r)) : 0;
 }
 

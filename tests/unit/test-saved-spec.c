@@ -69,8 +69,9 @@ static void test_what_is_not_whole_is_not_taken(void **state)
 		struct saved_spec k = {0};
 		struct error e;
 
-		assert_int_equal(
-			write_file_atomic_at(dir, "app.json.kept", texts[i], strlen(texts[i])), 0);
+		assert_int_equal(write_file_atomic_at(dir, "app.json.kept", 0600, texts[i],
+						      strlen(texts[i])),
+				 0);
 		assert_true(saved_spec_load(dir, "app", &k, &e) < 0);
 		assert_null(k.plan.body);
 	}

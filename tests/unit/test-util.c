@@ -164,7 +164,7 @@ static void test_read_bounds(void **state)
 		memset(data, 'x', rows[i].size);
 		if (rows[i].size > 2)
 			data[2] = '\0';
-		assert_int_equal(write_file_atomic_at(dir, "file", data, rows[i].size), 0);
+		assert_int_equal(write_file_atomic_at(dir, "file", 0640, data, rows[i].size), 0);
 		assert_int_equal(read_file_at(dir, "file", rows[i].max, &text, &len),
 				 rows[i].result);
 		if (rows[i].result < 0) {
@@ -214,7 +214,7 @@ static void test_read_trusted_file(void **state)
 static void test_read_in_pieces(void **state)
 {
 	(void)state;
-	assert_int_equal(write_file_atomic_at(dir, "file", "0123456789", 10), 0);
+	assert_int_equal(write_file_atomic_at(dir, "file", 0640, "0123456789", 10), 0);
 	calls.read_at_most = 3;
 	calls.interrupt = true;
 	calls.calls = 0;
@@ -246,11 +246,11 @@ static void test_write_order(void **state)
 
 	(void)state;
 	calls.fd = dir + 1;
-	assert_int_equal(write_file_atomic_at(dir, "file", "content", 7), 0);
+	assert_int_equal(write_file_atomic_at(dir, "file", 0640, "content", 7), 0);
 	assert_string_equal(calls.trace, "uwfrD");
 	expect_content("content");
 	assert_int_equal(fstatat(dir, "file", &st, 0), 0);
-	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(st.st_mode & 07777, 0640);
 	assert_int_equal(faccessat(dir, ".file.new", F_OK, 0), -1);
 }
 
@@ -260,11 +260,11 @@ static void test_write_fails(void **state)
 	(void)state;
 	for (size_t fail = 1; fail <= 5; fail++) {
 		forget_calls();
-		assert_int_equal(write_file_atomic_at(dir, "file", "old", 3), 0);
+		assert_int_equal(write_file_atomic_at(dir, "file", 0640, "old", 3), 0);
 		forget_calls();
 		calls.fd = dir + 1;
 		calls.fail = fail;
-		assert_int_equal(write_file_atomic_at(dir, "file", "new content", 11), -EIO);
+		assert_int_equal(write_file_atomic_at(dir, "file", 0640, "new content", 11), -EIO);
 		expect_content(fail <= 4 ? "old" : "new content");
 		assert_int_equal(faccessat(dir, ".file.new", F_OK, 0), -1);
 	}
@@ -281,7 +281,7 @@ static void die_in_write(size_t before, size_t after, size_t at_most)
 		calls.die_before = before;
 		calls.die_after = after;
 		calls.write_at_most = at_most;
-		_exit(write_file_atomic_at(dir, "file", "new content", 11) == 0 ? 2 : 3);
+		_exit(write_file_atomic_at(dir, "file", 0640, "new content", 11) == 0 ? 2 : 3);
 	}
 	assert_true(pid > 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -294,10 +294,10 @@ static void test_write_dies(void **state)
 	(void)state;
 	/* Three writes of four bytes at most: u w w w f r D. */
 	for (size_t n = 1; n <= 7; n++) {
-		assert_int_equal(write_file_atomic_at(dir, "file", "old", 3), 0);
+		assert_int_equal(write_file_atomic_at(dir, "file", 0640, "old", 3), 0);
 		die_in_write(n, 0, 4);
 		expect_content(n <= 6 ? "old" : "new content");
-		assert_int_equal(write_file_atomic_at(dir, "file", "old", 3), 0);
+		assert_int_equal(write_file_atomic_at(dir, "file", 0640, "old", 3), 0);
 		die_in_write(0, n, 4);
 		expect_content(n <= 5 ? "old" : "new content");
 	}
@@ -307,10 +307,10 @@ static void test_write_leftover(void **state)
 {
 	(void)state;
 	assert_int_equal(symlinkat("file", dir, ".file.new"), 0);
-	assert_int_equal(write_file_atomic_at(dir, "file", "a", 1), 0);
+	assert_int_equal(write_file_atomic_at(dir, "file", 0640, "a", 1), 0);
 	expect_content("a");
 	assert_int_equal(mkdirat(dir, ".file.new", 0700), 0);
-	assert_true(write_file_atomic_at(dir, "file", "b", 1) < 0);
+	assert_true(write_file_atomic_at(dir, "file", 0640, "b", 1) < 0);
 	expect_content("a");
 	assert_int_equal(unlinkat(dir, ".file.new", AT_REMOVEDIR), 0);
 }
@@ -324,11 +324,11 @@ static void test_write_owner(void **state)
 	if (geteuid() != 0)
 		skip();
 	assert_int_equal(fchown(dir, 12345, 23456), 0);
-	assert_int_equal(write_file_atomic_at(dir, "file", "a", 1), 0);
+	assert_int_equal(write_file_atomic_at(dir, "file", 0640, "a", 1), 0);
 	assert_int_equal(fstatat(dir, "file", &st, 0), 0);
 	assert_int_equal(st.st_uid, 12345);
 	assert_int_equal(st.st_gid, 23456);
-	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_int_equal(st.st_mode & 07777, 0640);
 	assert_int_equal(fchown(dir, 0, 0), 0);
 }
 
