@@ -16,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
-from pullet_deb import SUITE, TOP, build, newer  # noqa: E402
+from pullet_deb import SUITE, TOP, build, newer, run  # noqa: E402
 from pullet_follower import Follower  # noqa: E402
 from pullet_lab import Lab, Registry, handle_signals, wait_for  # noqa: E402
 from pullet_machine import Machine  # noqa: E402
@@ -60,12 +60,36 @@ class Device(Follower, Machine):
     def journal(self, *arguments):
         return self.sh("journalctl --no-pager -q " + " ".join(arguments))
 
+    def probe(self, unit, *attempts, more=""):
+        """-> {attempt: "ok" or an error's name}, tried in the sandbox of the unit as it is installed: an instance of
+        the template, or a copy, in which a drop-in replaces the program alone."""
+        name = unit.replace("@.", "@probe.")
+        if name == unit:
+            name = "probe-" + unit
+            self.sh(f"cp $(systemctl show -P FragmentPath {unit}) /run/systemd/system/{name}")
+        self.sh(f"mkdir -p /run/systemd/system/{name}.d")
+        self.write(f"/run/systemd/system/{name}.d/probe.conf", f"""[Service]
+Type=oneshot
+ExecStart=
+ExecStart=/lab/probe {" ".join(attempts)}
+StandardInput=null
+StandardOutput=truncate:/run/probe
+RuntimeMaxSec=infinity
+RuntimeDirectoryPreserve=yes
+Restart=no
+WatchdogSec=0
+{more}
+""")
+        self.sh(f"systemctl daemon-reload; systemctl start {name}")
+        return dict(line.rsplit(" ", 1) for line in self.sh("cat /run/probe").splitlines())
+
 
 @pytest.fixture(scope="module")
 def device(lab, registry, packages):
     device = Device(lab, SUITE).start()
     shutil.copy(packages[0], device.shared / "one.deb")
     shutil.copy(packages[1], device.shared / "two.deb")
+    run("gcc", "-static", "-o", device.shared / "probe", pathlib.Path(__file__).with_name("probe.c"))
     yield device
     device.stop()
 
@@ -92,6 +116,62 @@ def test_it_is_locked_in(device):
     mine, its = (device.sh(f"readlink /proc/{of}/ns/net") for of in ("1", pid))
     assert mine != its
     assert device.sh(f"nsenter -t {pid} -n cat /proc/net/dev").count(":") == 1  # loopback alone
+
+
+def test_sandbox_of_pulletd(device):
+    """It reads the records and reaches the other two and the bus; Docker, the network and all secrets are out."""
+    device.sh("mkdir -p -m 700 /etc/credstore")
+    assert device.probe(
+        "pulletd.service", "connect=/run/dbus/system_bus_socket", "connect=/run/pullet/update.sock",
+        "connect=/run/pullet/fetch.sock", "read=/var/lib/pullet/app.json", "write=/run/pullet/metrics",
+        "write=/var/lib/pullet", "connect=/run/docker.sock", "connect=/run/containerd/containerd.sock",
+        "read=/run/pullet-fetch", "read=/run/user", "read=/etc/credstore", "send=127.0.0.1") == {
+            "connect /run/dbus/system_bus_socket": "ok", "connect /run/pullet/update.sock": "ok",
+            "connect /run/pullet/fetch.sock": "ok", "read /var/lib/pullet/app.json": "ok",
+            "write /run/pullet/metrics": "ok",
+            "write /var/lib/pullet": "EROFS", "connect /run/docker.sock": "EACCES",
+            "connect /run/containerd/containerd.sock": "EACCES", "read /run/pullet-fetch": "EACCES",
+            "read /run/user": "EACCES", "read /etc/credstore": "EACCES", "send 127.0.0.1": "EAFNOSUPPORT"}
+
+
+def test_sandbox_of_pullet_update(device):
+    """Docker's socket, the records and the network half, and nothing else."""
+    assert device.probe(
+        "pullet-update@.service", "connect=/run/docker.sock", "write=/var/lib/pullet",
+        "connect=/run/pullet/fetch.sock", "connect=/run/pullet/update.sock", "connect=/run/dbus/system_bus_socket",
+        "connect=/run/containerd/containerd.sock", "read=/run/pullet-fetch", "read=/run/user", "read=/etc/credstore",
+        "write=/etc", "send=127.0.0.1") == {
+            "connect /run/docker.sock": "ok", "write /var/lib/pullet": "ok", "connect /run/pullet/fetch.sock": "ok",
+            "connect /run/pullet/update.sock": "EACCES", "connect /run/dbus/system_bus_socket": "EACCES",
+            "connect /run/containerd/containerd.sock": "EACCES", "read /run/pullet-fetch": "EACCES",
+            "read /run/user": "EACCES", "read /etc/credstore": "EACCES", "write /etc": "EROFS",
+            "send 127.0.0.1": "EAFNOSUPPORT"}
+
+
+def test_sandbox_of_pullet_fetch(device):
+    """The network but for link-local and multicast, and its own cache. The network here is one in which those
+    addresses are this machine's, so that nothing but the filter can refuse them."""
+    device.sh("touch /run/probe-net; unshare --net=/run/probe-net true; install -m 600 /dev/null /etc/pullet/other.json")
+    for command in ("link set lo up", "addr add 169.254.169.254/32 dev lo", "route add 224.0.0.0/4 dev lo"):
+        run("nsenter", f"--net=/proc/{device.init}/root/run/probe-net", "ip", *command.split())
+    assert device.probe(
+        "pullet-fetch@.service", "send=127.0.0.1", "write=/run/pullet-fetch", "read=/etc/pullet/pullet.conf",
+        "send=169.254.169.254", "send=224.0.0.1", "connect=/run/docker.sock",
+        "connect=/run/containerd/containerd.sock", "connect=/run/dbus/system_bus_socket",
+        "connect=/run/pullet/fetch.sock", "read=/var/lib/pullet", "read=/etc/pullet/other.json",
+        "read=/etc/credstore", "read=/run/user", "write=/etc", more="NetworkNamespacePath=/run/probe-net") == {
+            "send 127.0.0.1": "ok", "write /run/pullet-fetch": "ok", "read /etc/pullet/pullet.conf": "ok",
+            "send 169.254.169.254": "EPERM", "send 224.0.0.1": "EPERM", "connect /run/docker.sock": "EACCES",
+            "connect /run/containerd/containerd.sock": "EACCES", "connect /run/dbus/system_bus_socket": "EACCES",
+            "connect /run/pullet/fetch.sock": "EACCES", "read /var/lib/pullet": "EACCES",
+            "read /etc/pullet/other.json": "EACCES", "read /etc/credstore": "EACCES", "read /run/user": "EACCES",
+            "write /etc": "EROFS"}
+    device.sh("umount /run/probe-net; rm /run/probe-net /etc/pullet/other.json")
+
+
+def test_the_network_cache_is_kept_and_private(device):
+    """What pullet-fetch keeps between polls is its own user's and outlives the process."""
+    assert device.sh("stat -c '%U %a' /run/pullet-fetch") == "pullet-fetch 700\n"
 
 
 def test_update_in_the_journal(device, registry):
@@ -143,11 +223,11 @@ def test_engine_restarts(device, registry):
 
 
 def test_without_dockers_group(device, registry):
-    """It starts all the same, says what is missing, and goes on when that is there."""
-    device.sh("gpasswd -d pullet docker; systemctl restart pulletd")
+    """Each job has the groups of its moment: what is missing is said, and once it is there all goes on."""
+    device.sh("gpasswd -d pullet-update docker")
     wait_for("the complaint", lambda: "trouble with app" in device.status(), 30, 0.1)
     assert "ermission denied" in device.journal("-u pulletd -n 20")
-    device.sh("usermod --append --groups docker pullet; systemctl restart pulletd")
+    device.sh("usermod --append --groups docker pullet-update")
     device.settle(device.publish(registry))
 
 
@@ -191,6 +271,22 @@ def test_watchdog_bites(device, registry):
     device.sh("systemctl daemon-reload; systemctl restart pulletd")
 
 
+def test_stop_amid_an_update(device, registry):
+    """Where the service has stopped, no process of it is left, and one container runs."""
+    device.configure(registry, health_period="30s")
+    device.sh("systemctl reload pulletd")
+    version = device.publish(registry)
+    device.phase("trial")
+    device.sh("systemctl stop pulletd")
+    assert device.sh("systemctl list-units --no-legend --plain 'pullet-update@*'").strip() == ""
+    assert device.sh("ps -u pullet,pullet-update -o comm=; true") == ""
+    running = device.sh("docker ps --format '{{.Names}}'").split()
+    assert len(running) == 1, running
+    device.configure(registry)
+    device.sh("systemctl start pulletd")
+    device.settle(version)
+
+
 def test_upgrade_amid_an_update(device, registry):
     device.configure(registry, health_period="3s")
     device.sh("systemctl reload pulletd")
@@ -203,7 +299,7 @@ def test_upgrade_amid_an_update(device, registry):
 
 
 def test_credentials(device, lab):
-    """By the credential that both halves load; a missing one is no reason not to start."""
+    """By the credential that both halves load for each job; a missing one is no reason not to start."""
     private = Registry(lab, name="private", user=("me", "secret"))
     device.configure(private, more=f"[registry {private.address}]\ncredentials = registry-auth\n")
     first = device.publish(private)
@@ -211,7 +307,6 @@ def test_credentials(device, lab):
     credential = device.etc("credstore/registry-auth")
     credential.write_text(json.dumps({"auths": {private.address: {"username": "me", "password": "secret"}}}))
     credential.chmod(0o600)
-    device.sh("systemctl restart pulletd")
     device.settle(first)
 
 
