@@ -222,15 +222,15 @@ def test_records_are_handed_over(tree, built, upgrade, tmp_path):
     shutil.copy(built[0], tmp_path / "one.deb")
     shutil.copy(upgrade, tmp_path / "two.deb")
     tree.sh("""groupadd -r docker; dpkg -i /lab/one.deb; userdel pullet-update; usermod -aG docker pullet
-cd /var/lib/pullet; echo '{}' >app.json; echo '{}' >app.json.kept; mkdir spool; chmod 600 app.json*
-chown -R pullet:pullet .; chmod 700 . spool
-ln -s /etc/passwd x.json; chown -h pullet:pullet x.json
+cd /var/lib/pullet; echo '{}' >app.json; echo '{}' >app.json.kept; chmod 600 app.json*
+chown -R pullet:pullet .; chmod 700 .
+ln -s /etc/passwd x; chown -h pullet:pullet x
 dpkg -i /lab/two.deb""")
     found = tree.sh("stat -c '%n %U:%G %a' /var/lib/pullet /var/lib/pullet/* /etc/passwd; id -nG pullet").stdout
     assert found.splitlines() == [
         "/var/lib/pullet pullet-update:pullet 750", "/var/lib/pullet/app.json pullet-update:pullet 640",
-        "/var/lib/pullet/app.json.kept pullet-update:pullet 600", "/var/lib/pullet/spool pullet-update:pullet 700",
-        "/var/lib/pullet/x.json pullet-update:pullet 777", "/etc/passwd root:root 644", "pullet"]
+        "/var/lib/pullet/app.json.kept pullet-update:pullet 600", "/var/lib/pullet/x pullet-update:pullet 777",
+        "/etc/passwd root:root 644", "pullet"]
     assert "docker" in tree.sh("id -nG pullet-update").stdout
 
 
