@@ -122,7 +122,7 @@ def test_privileges_follow_the_processes():
     assert update["StateDirectory"] == "pullet" and update["Group"] == daemon["Group"]
     for unit in (daemon, update, fetch):
         assert "docker" not in unit.get("SupplementaryGroups", "")  # the unit would fail where there is none
-    assert update["PartOf"] == "pulletd.service" and int(update["TimeoutStopSec"]) >= 120
+    assert update["StopPropagatedFrom"] == "pulletd.service" and int(update["TimeoutStopSec"]) >= 120
     socket = settings("pullet-update.socket")
     assert (socket["SocketUser"], socket["SocketMode"]) == (daemon["User"], "0600")
     socket = settings("pullet-fetch.socket")
