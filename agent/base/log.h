@@ -9,7 +9,8 @@
 enum log_level {
 	LOG_LEVEL_ERROR = 3, /* numbers of syslog(3) */
 	LOG_LEVEL_WARNING = 4,
-	LOG_LEVEL_INFO = 6,
+	/* notice in syslog(3): systemd's own lines about each start and end are info, and units drop those. */
+	LOG_LEVEL_INFO = 5,
 	LOG_LEVEL_DEBUG = 7,
 };
 

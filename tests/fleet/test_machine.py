@@ -3,6 +3,7 @@
 engine, the package or the power, the container runs. The machine is a tree with its own systemd in namespaces
 (tests/lib/pullet_machine.py); tests/fleet/device does the same on emulated ones."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -198,6 +199,16 @@ def test_quiet_day(device):
     assert device.record() == before
 
 
+def test_what_pullet_update_logs_is_kept(device):
+    """Its own lines, of whatever level, where systemd's about each of its starts are dropped."""
+    since = device.sh("date +%s.%N").strip()
+    records = os.open(f"/proc/{device.init}/root/var/lib/pullet", os.O_DIRECTORY)
+    fcntl.flock(records, fcntl.LOCK_EX)
+    wait_for("the line", lambda: "locked" in device.journal(f"--since @{since} -u 'pullet-update@*'"), 30, 0.1)
+    os.close(records)
+    assert "Started" not in device.journal(f"--since @{since} -u 'pullet-update@*'")
+
+
 def test_reload(device, registry):
     pid = device.show("pulletd", "MainPID")["MainPID"]
     good = device.etc("pullet/conf.d/app.conf").read_text()
@@ -279,7 +290,7 @@ def test_stop_amid_an_update(device, registry):
     device.phase("trial")
     device.sh("systemctl stop pulletd")
     assert device.sh("systemctl list-units --no-legend --plain 'pullet-update@*'").strip() == ""
-    assert device.sh("ps -u pullet,pullet-update -o comm=; true") == ""
+    assert device.sh("ps -u pullet,pullet-update -o comm= || true") == ""
     running = device.sh("docker ps --format '{{.Names}}'").split()
     assert len(running) == 1, running
     device.configure(registry)
