@@ -78,7 +78,7 @@ static void write_session(const struct tls_session *s)
 	p = data + start;
 	/* Without the file the next process makes a full handshake: no reason to fail. */
 	if (i2d_SSL_SESSION(s->new, &p) == n)
-		(void)!write_file_atomic_at(s->dirfd, s->key, (const char *)data, size);
+		(void)!write_file_atomic_at(s->dirfd, s->key, 0600, (const char *)data, size);
 	explicit_bzero(data, size);
 	free(data);
 }
