@@ -3,36 +3,30 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "json-build.h"
 #include "program.h"
+#include "protocol.h"
 
 #define FETCH_FD	 3
+#define SEND_TIMEOUT_S	 10
 #define FETCH_TIMEOUT_MS (5u * 60 * 1000) /* its own limits are shorter */
+#define END_MS		 1000
 
 struct fetch {
 	const struct fetch_options *options;
 	char *host;
+	struct protocol_reader reader; /* fd -1: not connected */
+	pid_t pid;		       /* 0: no child */
 };
-
-struct fetch *fetch_new(const struct fetch_options *o, const char *host)
-{
-	struct fetch *f = xcalloc(1, sizeof(*f));
-
-	f->options = o;
-	f->host = xstrdup(host);
-	return f;
-}
-
-void fetch_free(struct fetch *f)
-{
-	if (f)
-		free(f->host);
-	free(f);
-}
 
 static int connect_to(const char *path, int flags, struct error *ret_error)
 {
@@ -48,17 +42,19 @@ static int connect_to(const char *path, int flags, struct error *ret_error)
 	return steal_fd(&fd);
 }
 
-static int start_child(const struct fetch_options *o, pid_t *ret_pid, struct error *ret_error)
+static int start_child(const struct fetch_options *o, const char *host, pid_t *ret_pid,
+		       struct error *ret_error)
 {
-	const char *argv[] = {"pullet-fetch",
-			      "--config",
-			      o->config,
-			      "--fd",
-			      "3",
-			      o->publish ? "--publish" : NULL,
-			      NULL};
+	const char *argv[9] = {"pullet-fetch", "--config", o->config, "--fd", "3"};
+	size_t n = 5;
 	int pair[2], r;
 
+	if (o->publish)
+		argv[n++] = "--publish";
+	if (host) {
+		argv[n++] = "--registry";
+		argv[n++] = host;
+	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_set(ret_error, -errno, "socketpair: %s", strerror(errno));
 	/* dup2 onto itself would leave close-on-exec set. */
@@ -84,61 +80,192 @@ int fetch_connect(const struct fetch_options *o, pid_t *ret_pid, struct error *r
 	*ret_pid = 0;
 	if (o->socket)
 		return connect_to(o->socket, SOCK_NONBLOCK, ret_error);
-	fd = start_child(o, ret_pid, ret_error);
+	fd = start_child(o, NULL, ret_pid, ret_error);
 	if (fd >= 0)
 		(void)fcntl(fd, F_SETFL, O_NONBLOCK);
 	return fd;
 }
 
-static int exchange(int fd, const json_t *question, json_t **ret_answer, struct error *ret_error)
+struct fetch *fetch_new(const struct fetch_options *o, const char *host)
 {
-	int r = protocol_write(fd, question);
+	struct fetch *f = xcalloc(1, sizeof(*f));
 
-	if (r < 0)
-		return error_set(ret_error, r, "pullet-fetch: %s", strerror(-r));
-	r = protocol_read(fd, FETCH_TIMEOUT_MS, ret_answer, ret_error);
-	return r < 0 ? error_prefix(ret_error, "pullet-fetch") : 0;
+	f->options = o;
+	f->host = xstrdup(host);
+	f->reader.fd = -1;
+	return f;
 }
 
-static int ask(const struct fetch_options *o, const json_t *question, json_t **ret_answer,
+/* A child that hangs must not hang the caller. A signal asks the caller to end, so it ends the wait. */
+static void end_child(pid_t pid)
+{
+	_cleanup_close_ int fd = pidfd_open(pid, 0);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	if (fd < 0 || poll(&p, 1, END_MS) <= 0) {
+		(void)kill(pid, SIGKILL);
+		(void)poll(&p, 1, END_MS);
+	}
+	(void)waitpid(pid, NULL, WNOHANG);
+}
+
+static void hang_up(struct fetch *f)
+{
+	protocol_reader_free(&f->reader);
+	if (f->reader.fd >= 0)
+		close(f->reader.fd);
+	f->reader.fd = -1;
+	if (f->pid > 0)
+		end_child(f->pid);
+	f->pid = 0;
+}
+
+void fetch_free(struct fetch *f)
+{
+	if (!f)
+		return;
+	hang_up(f);
+	free(f->host);
+	free(f);
+}
+
+static int open_session(struct fetch *f, struct error *ret_error)
+{
+	const struct timeval limit = {.tv_sec = SEND_TIMEOUT_S};
+
+	f->reader.fd = f->options->socket ? connect_to(f->options->socket, 0, ret_error)
+					  : start_child(f->options, f->host, &f->pid, ret_error);
+	if (f->reader.fd < 0)
+		return f->reader.fd;
+	(void)setsockopt(f->reader.fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	return 0;
+}
+
+static int send_line(int fd, const json_t *j)
+{
+	_cleanup_free_ char *line = protocol_line(j);
+	size_t len = line ? strlen(line) : 0;
+
+	if (!line)
+		return -EFBIG;
+	for (size_t sent = 0; sent < len;) {
+		ssize_t n = send(fd, line + sent, len - sent, MSG_NOSIGNAL);
+
+		if (n < 0)
+			return errno == EINTR ? -ECANCELED : -errno;
+		sent += (size_t)n;
+	}
+	return 0;
+}
+
+static int exchange(struct fetch *f, json_t *const *questions, size_t n, json_t **ret_answers,
+		    struct error *ret_error)
+{
+	uint64_t deadline = now_ms() + FETCH_TIMEOUT_MS, now;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = send_line(f->reader.fd, questions[i]);
+	if (r < 0)
+		return error_set(ret_error, r, "%s", strerror(-r));
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		now = now_ms();
+		r = protocol_read(&f->reader, now < deadline ? (unsigned int)(deadline - now) : 0,
+				  &ret_answers[i], ret_error);
+	}
+	return r;
+}
+
+/* One batch and its answers, which the caller owns. */
+static int ask(struct fetch *f, json_t *const *questions, size_t n, json_t **ret_answers,
 	       struct error *ret_error)
 {
-	pid_t pid = -1;
-	int fd = o->socket ? connect_to(o->socket, 0, ret_error) : start_child(o, &pid, ret_error);
 	int r;
 
-	if (fd < 0)
-		return fd;
-	r = exchange(fd, question, ret_answer, ret_error);
-	close(fd);
-	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	for (;;) {
+		bool used = f->reader.fd >= 0;
+
+		if (!used) {
+			r = open_session(f, ret_error);
+			if (r < 0)
+				return r;
+		}
+		r = exchange(f, questions, n, ret_answers, ret_error);
+		if (r == 0)
+			return 0;
+		hang_up(f);
+		for (size_t i = 0; i < n; i++)
+			json_decref(steal(ret_answers[i]));
+		/* The network half does not wait for ever between two questions. */
+		if (r != -EPIPE || !used)
+			return error_prefix(ret_error, "pullet-fetch");
+	}
+}
+
+static int ask_one(struct fetch *f, json_t *question, json_t **ret, struct error *ret_error)
+{
+	*ret = NULL;
+	return ask(f, &question, 1, ret, ret_error);
+}
+
+static int resolve_batch(struct fetch *f, const char *const *images, size_t n,
+			 struct fetch_resolved *ret, struct error *ret_error)
+{
+	json_t *questions[PROTOCOL_BATCH_MAX], *answers[PROTOCOL_BATCH_MAX] = {NULL};
+	int r;
+
+	for (size_t i = 0; i < n; i++) {
+		questions[i] = message_resolve_to_json(images[i]);
+		if (i + 1 < n)
+			json_put(questions[i], "more", json_true());
+	}
+	r = ask(f, questions, n, answers, ret_error);
+	for (size_t i = 0; i < n; i++) {
+		ret[i] = (struct fetch_resolved){0};
+		if (r == 0)
+			ret[i].code = message_resolved_from_json(
+				answers[i], &ret[i].digest, &ret[i].retry_after_s, &ret[i].error);
+		json_decref(questions[i]);
+		json_decref(answers[i]);
+	}
+	return r;
+}
+
+int fetch_resolve(struct fetch *f, const char *const *images, size_t n, struct fetch_resolved *ret,
+		  struct error *ret_error)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i += PROTOCOL_BATCH_MAX)
+		r = resolve_batch(f, images + i,
+				  n - i < PROTOCOL_BATCH_MAX ? n - i : PROTOCOL_BATCH_MAX, ret + i,
+				  ret_error);
 	return r;
 }
 
 int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch_reply *ret,
 	      struct error *ret_error)
 {
-	_cleanup_json_ json_t *question = protocol_request_to_json(request), *answer = NULL;
-	int r = ask(f->options, question, &answer, ret_error);
+	_cleanup_json_ json_t *question = message_request_to_json(request), *answer = NULL;
+	int r = ask_one(f, question, &answer, ret_error);
 
-	return r < 0 ? r : protocol_reply_from_json(answer, ret, ret_error);
+	return r < 0 ? r : message_reply_from_json(answer, request, ret, ret_error);
 }
 
 int fetch_ask_rollout(struct fetch *f, const struct rollout_request *request,
 		      struct rollout_reply *ret, struct error *ret_error)
 {
-	_cleanup_json_ json_t *question = protocol_rollout_request_to_json(request), *answer = NULL;
-	int r = ask(f->options, question, &answer, ret_error);
+	_cleanup_json_ json_t *question = message_rollout_request_to_json(request), *answer = NULL;
+	int r = ask_one(f, question, &answer, ret_error);
 
-	return r < 0 ? r : protocol_rollout_reply_from_json(answer, ret, ret_error);
+	return r < 0 ? r : message_rollout_reply_from_json(answer, ret, ret_error);
 }
 
 int fetch_ask_publish(struct fetch *f, const json_t *question, json_t **ret,
 		      struct error *ret_error)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int r = ask(f->options, question, &answer, ret_error);
+	int r = ask_one(f, (json_t *)question, &answer, ret_error);
 
 	if (r == 0)
 		r = protocol_check_error(answer, ret_error);

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include "message.h"
 #include "protocol.h"
 
 struct fetch_options {
@@ -14,15 +15,29 @@ struct fetch_options {
 
 struct fetch;
 
+/* Where a tag points, or why that is unknown. */
+struct fetch_resolved {
+	int code; /* 0, or error's */
+	struct digest digest;
+	unsigned int retry_after_s; /* with an error: what a 429 or 503 asked for, 0 if nothing */
+	struct error error;
+};
+
 /* A session for the registry host (as in struct ref). Starts nothing: that is left to the first question.
  * o is borrowed and must live as long. The caller frees with fetch_free(). */
 struct fetch *fetch_new(const struct fetch_options *o, const char *host);
-/* Hangs up, which ends the network half, and waits for a child's end for a moment. NULL is allowed. */
+/* Hangs up, which ends the network half; a child that has not ended a second later, or when a signal comes, is
+ * killed. NULL is allowed. */
 void fetch_free(struct fetch *f);
 
 /* A socket to the network half; what is written there is up to the caller. Does not block. *ret_pid is that
  * of the child, or 0 when there is none. */
 int fetch_connect(const struct fetch_options *o, pid_t *ret_pid,
+		  struct error *ret_error) warn_unused;
+
+/* Where the tags of n images of this registry point: ret[0..n-1], one each. The network half asks for up to
+ * PROTOCOL_BATCH_MAX at the same time. Fails only when the network half itself did. */
+int fetch_resolve(struct fetch *f, const char *const *images, size_t n, struct fetch_resolved *ret,
 		  struct error *ret_error) warn_unused;
 
 /* Codes of the network half's error, or -EPIPE when it died without an answer. ret->retry_after_s

@@ -11,6 +11,7 @@
 
 #include "collector.h"
 #include "log.h"
+#include "message.h"
 #include "options.h"
 #include "protocol.h"
 #include "publish.h"
@@ -58,15 +59,6 @@ static void cancel_on_hangup(int fd)
 	(void)fcntl(fd, F_SETFL, O_ASYNC);
 	if (poll(&p, 1, 0) > 0)
 		cancel = 1;
-}
-
-static bool is_known(const struct fetch_request *request, const struct digest *d)
-{
-	for (size_t i = 0; i < request->n_known; i++) {
-		if (digest_eq(&request->known[i], d))
-			return true;
-	}
-	return false;
 }
 
 static int set_platform(const struct fetch_request *request, struct oci_platform *ret,
@@ -117,7 +109,7 @@ static int choose(struct registry *registry, const struct fetch_request *request
 	if (!entry)
 		return refuse_platform(index, &host, ret_error);
 	reply->manifest = entry->digest;
-	reply->manifest_known = is_known(request, &entry->digest);
+	reply->manifest_known = message_is_known(request, &entry->digest);
 	if (reply->manifest_known)
 		return 0;
 	r = registry_document(registry, &entry->digest, ret, ret_error);
@@ -154,7 +146,7 @@ static int ask_registry(struct registry *registry, const struct fetch_request *r
 
 	if (r < 0)
 		return r;
-	ret->known = is_known(request, &ret->digest);
+	ret->known = message_is_known(request, &ret->digest);
 	if (ret->known)
 		return 0;
 	r = registry_document(registry, &ret->digest, &top, ret_error);
@@ -218,7 +210,7 @@ static int fetch_image(const struct config *config, const json_t *question, json
 	_cleanup_(session_close) struct session l = {0};
 	struct fetch_request request = {0};
 	struct fetch_reply reply = {0};
-	int r = protocol_request_from_json(question, &request, ret_error);
+	int r = message_request_from_json(question, &request, ret_error);
 
 	if (r < 0)
 		return r;
@@ -228,7 +220,7 @@ static int fetch_image(const struct config *config, const json_t *question, json
 		*ret_retry_after = registry_retry_after(l.registry);
 	}
 	if (r == 0)
-		*ret_answer = protocol_reply_to_json(&reply);
+		*ret_answer = message_reply_to_json(&reply);
 	free((void *)request.known);
 	free((void *)request.layers);
 	return r;
@@ -271,7 +263,7 @@ static int fetch_rollout(const struct config *config, const struct rollout_reque
 	r = ask_policy(&l, request->ring, &reply, ret_error);
 	*ret_retry_after = registry_retry_after(l.registry);
 	if (r == 0)
-		*ret_answer = protocol_rollout_reply_to_json(&reply);
+		*ret_answer = message_rollout_reply_to_json(&reply);
 	return r;
 }
 
@@ -336,15 +328,17 @@ static int answer(const char *path, int fd, bool publishing, json_t **ret_answer
 	struct rollout_request rollout = {0};
 	struct config *config;
 	bool wanted;
-	int other, r = protocol_read(fd, REQUEST_TIMEOUT_MS, &question, ret_error);
+	struct protocol_reader reader = {.fd = fd};
+	int other, r = protocol_read(&reader, REQUEST_TIMEOUT_MS, &question, ret_error);
 
+	protocol_reader_free(&reader);
 	if (r < 0)
 		return r;
 	cancel_on_hangup(fd);
 	wanted = streq_null(json_get_string(question, "op"), "publish");
 	if (wanted && !publishing)
 		return error_set(ret_error, -EPERM, "policies are not published from here");
-	other = protocol_rollout_request_from_json(question, &rollout, ret_error);
+	other = message_rollout_request_from_json(question, &rollout, ret_error);
 	r = other < 0 ? other : load_config(path, publishing, &config, ret_error);
 	if (r < 0)
 		return r;
@@ -377,17 +371,19 @@ static int take_fd(const char *text, int *ret)
 
 int main(int argc, char **argv)
 {
-	const char *config = CONFIG_PATH_DEFAULT, *fd_text = NULL;
+	const char *config = CONFIG_PATH_DEFAULT, *fd_text = NULL, *registry = NULL;
 	bool publishing = false;
 	const struct option_row rows[] = {{"config", &config, NULL},
 					  {"fd", &fd_text, NULL},
 					  {"publish", NULL, &publishing},
+					  {"registry", &registry, NULL},
 					  {0}};
 	int first = options_parse(argc, argv, rows, usage), fd = STDIN_FILENO, r;
 	_cleanup_json_ json_t *line = NULL;
 	unsigned int retry_after = 0;
 	struct error error = {0};
 
+	(void)registry;
 	if (first < 0)
 		return -1 - first;
 	if (first != argc) {
