@@ -24,7 +24,7 @@ static const char *skip_blanks(const char *s)
 	return s + strspn(s, " \t");
 }
 
-/* Stops growing where no span or time could be right any more. */
+/* Stops growing above every valid span and time, so that it cannot overflow. */
 static bool take_number(const char **s, uint64_t *ret)
 {
 	const char *p = *s;
@@ -41,7 +41,7 @@ static bool take_number(const char **s, uint64_t *ret)
 	return true;
 }
 
-/* The unit at *s in ms; seconds when none stands there; 0 for an unknown word. */
+/* The unit at *s in ms; without a unit seconds; 0 for an unknown word. */
 static uint64_t take_unit(const char **s)
 {
 	const char *p = skip_blanks(*s);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* calendar: time spans and weekly windows in the notation of systemd.time(7), moments in that of the
- * engine. Pure. */
+/* calendar: time spans and weekly windows in the notation of systemd.time(7), and times in RFC 3339. Pure. */
 #pragma once
 
 #include <time.h>

@@ -19,7 +19,7 @@ bool clock_is_set(const struct clock_facts *f)
 int64_t clock_now(void)
 {
 	struct timex query = {.modes = 0};
-	/* Not allowed in a sandbox with ProtectClock=yes: then the file has to do. */
+	/* ProtectClock=yes forbids adjtimex(2): then the file decides alone. */
 	int state = adjtimex(&query);
 	bool heard = access(SYNCHRONISED, F_OK) == 0;
 	struct clock_facts f = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* clock: whether the wall clock can be believed. A Pi has no real-time clock of its own: it starts where
- * it was switched off, or in 1970, until a time server answers. */
+/* clock: whether the wall clock is right. A Pi has no real-time clock: it starts at the time when it was
+ * switched off, or in 1970, until a time server answers. */
 #pragma once
 
 #include "util.h"
@@ -8,11 +8,11 @@
 struct clock_facts {
 	int64_t now_s;	   /* Unix time */
 	bool synchronised; /* the kernel or systemd-timesyncd says so */
-	bool waiting;	   /* systemd-timesyncd runs and has heard from no server yet */
+	bool waiting;	   /* systemd-timesyncd runs, and no server has answered yet */
 	bool rtc;	   /* there is a real-time clock */
 };
 
-/* Before this program was built it cannot be. Pure. */
+/* Never before the time of the build. Pure. */
 bool clock_is_set(const struct clock_facts *f);
 
 /* Unix time; 0: the clock is not set. */

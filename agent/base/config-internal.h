@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* config-internal: what the files of config share; nobody else includes it. */
+/* config-internal: shared by config.c and config-keys.c only. */
 #pragma once
 
 #include "config.h"
@@ -8,14 +8,14 @@
 
 enum section {
 	SECTION_NONE,
-	SECTION_FAULTY, /* it was complained about, its keys are not */
+	SECTION_FAULTY, /* reported already; its keys are skipped */
 	SECTION_AGENT,
 	SECTION_REGISTRY,
 	SECTION_REPORT,
 	SECTION_CONTAINER,
 };
 
-/* Where the parser stands: for messages, relative paths and the section that keys go to. */
+/* The place in the file, for messages and relative paths, and the open section, for keys. */
 struct parser {
 	struct config *config;
 	const char *path;
@@ -26,7 +26,7 @@ struct parser {
 	struct container_config *container;
 };
 
-/* "FILE:LINE: ..."; -EINVAL. */
+/* Sets the error "FILE:LINE: ..." and returns -EINVAL. */
 int config_complain(struct parser *p, const char *fmt, ...) format_printf(2, 3);
 /* Sets a key of the section that is open; without one, or with an unknown key, it complains. */
 int config_set_key(struct parser *p, const char *key, const char *value) warn_unused;

@@ -295,7 +295,7 @@ int config_set_key(struct parser *p, const char *name, const char *value)
 	}
 	switch (p->section) {
 	case SECTION_NONE:
-		return config_complain(p, "key '%s' stands before any [section]", name);
+		return config_complain(p, "key '%s' appears before any [section]", name);
 	case SECTION_FAULTY:
 		return 0;
 	case SECTION_AGENT:

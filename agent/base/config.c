@@ -11,9 +11,9 @@
 #define CONFIG_FILE_MAX ((size_t)256 * 1024)
 #define CONFIG_LINE_MAX 4096
 
-/* Who wants to hear of all faults; without, the first one ends the reading. */
+/* Gets all errors; without report the first error ends the reading. */
 struct listener {
-	void (*tell)(void *userdata, const char *fault);
+	void (*report)(void *userdata, const char *text);
 	void *userdata;
 };
 
@@ -28,7 +28,7 @@ int config_complain(struct parser *p, const char *fmt, ...)
 	return error_set(p->error, -EINVAL, "%s:%u: %s", p->path, p->line, text);
 }
 
-/* The engine's own rule for names, and short enough for the names we derive. */
+/* The engine's rule for names; short enough for the names that are derived from it. */
 static bool container_name_is_valid(const char *s)
 {
 	size_t n = strlen(s);
@@ -48,7 +48,7 @@ static int open_registry(struct parser *p, const char *host)
 
 	p->section = SECTION_REGISTRY;
 	if (!*host || strpbrk(host, " \t/@"))
-		return config_complain(p, "[registry %s]: a host is wanted, registry.example:5000",
+		return config_complain(p, "[registry %s]: not a host such as registry.example:5000",
 				       host);
 	for (size_t i = 0; i < c->n_registries; i++) {
 		p->registry = &c->registries[i];
@@ -69,10 +69,10 @@ static int open_container(struct parser *p, const char *name)
 
 	p->section = SECTION_CONTAINER;
 	if (!container_name_is_valid(name))
-		return config_complain(p, "[container %s]: not a name the engine takes", name);
+		return config_complain(p, "[container %s]: not a valid container name", name);
 	if (has_suffix(name, ".next") || has_suffix(name, ".prev"))
 		return config_complain(
-			p, "[container %s]: names ending in .next and .prev are ours", name);
+			p, "[container %s]: names that end in .next or .prev are reserved", name);
 	for (size_t i = 0; i < c->n_containers; i++) {
 		p->container = &c->containers[i];
 		if (streq(p->container->name, name))
@@ -136,7 +136,7 @@ static int parse_line(struct parser *p, char *line)
 	int r;
 
 	if (strlen(line) > CONFIG_LINE_MAX)
-		return config_complain(p, "line of more than %d bytes", CONFIG_LINE_MAX);
+		return config_complain(p, "line longer than %d bytes", CONFIG_LINE_MAX);
 	line = trim(line);
 	if (!*line || *line == '#' || *line == ';')
 		return 0;
@@ -157,12 +157,12 @@ static int parse_line(struct parser *p, char *line)
 	return config_set_key(p, key, value);
 }
 
-/* 0 when somebody was told of it and wants to hear on. */
-static int tell_fault(const struct listener *l, int r, const struct error *e)
+/* 0 when the error was reported and reading goes on. */
+static int report_fault(const struct listener *l, int r, const struct error *e)
 {
-	if (r < 0 && l->tell)
-		l->tell(l->userdata, e->text);
-	return l->tell ? 0 : r;
+	if (r < 0 && l->report)
+		l->report(l->userdata, e->text);
+	return l->report ? 0 : r;
 }
 
 static int parse_file(struct config *config, const char *path, const struct listener *l,
@@ -178,12 +178,12 @@ static int parse_file(struct config *config, const char *path, const struct list
 		return r;
 	if (strlen(text) != len) {
 		p.line = 1;
-		return config_complain(&p, "not a text file: it has a NUL byte");
+		return config_complain(&p, "not a text file: it contains a NUL byte");
 	}
 	for (char *next = text; next;) {
 		line = strsep(&next, "\n");
 		p.line++;
-		r = tell_fault(l, parse_line(&p, line), ret_error);
+		r = report_fault(l, parse_line(&p, line), ret_error);
 		if (r < 0)
 			return r;
 	}
@@ -218,7 +218,7 @@ static int parse_drop_ins(struct config *config, const char *path, const struct 
 		_cleanup_free_ char *file = xasprintf("%s/%s", dir, entries[i]->d_name);
 
 		if (r == 0)
-			r = tell_fault(l, parse_file(config, file, l, ret_error), ret_error);
+			r = report_fault(l, parse_file(config, file, l, ret_error), ret_error);
 		free(entries[i]);
 	}
 	free(entries);
@@ -233,11 +233,11 @@ static int check_whole(const struct config *c, const struct listener *l, struct 
 		const struct container_config *k = &c->containers[i];
 
 		if (!k->image)
-			r = tell_fault(l,
-				       error_set(ret_error, -EINVAL,
-						 "%s: [container %s] has no image =", k->origin,
-						 k->name),
-				       ret_error);
+			r = report_fault(l,
+					 error_set(ret_error, -EINVAL,
+						   "%s: [container %s] has no image =", k->origin,
+						   k->name),
+					 ret_error);
 	}
 	return r;
 }
@@ -250,9 +250,9 @@ static int read_all(struct config *c, const char *path, const struct listener *l
 	c->interval_ms = (uint64_t)15 * 60 * 1000;
 	c->jitter_percent = 10;
 	c->engine = xstrdup("/run/docker.sock");
-	r = tell_fault(l, parse_file(c, path, l, ret_error), ret_error);
+	r = report_fault(l, parse_file(c, path, l, ret_error), ret_error);
 	if (r == 0)
-		r = tell_fault(l, parse_drop_ins(c, path, l, ret_error), ret_error);
+		r = report_fault(l, parse_drop_ins(c, path, l, ret_error), ret_error);
 	return r < 0 ? r : check_whole(c, l, ret_error);
 }
 
@@ -268,13 +268,13 @@ int config_load(const char *path, struct config **ret, struct error *ret_error)
 	return r;
 }
 
-struct config *config_read(const char *path, void (*tell)(void *userdata, const char *fault),
+struct config *config_read(const char *path, void (*report)(void *userdata, const char *text),
 			   void *userdata)
 {
 	struct config *c = xcalloc(1, sizeof(*c));
 	struct error ignored;
 
-	(void)!read_all(c, path, &(struct listener){tell, userdata}, &ignored);
+	(void)!read_all(c, path, &(struct listener){report, userdata}, &ignored);
 	return c;
 }
 

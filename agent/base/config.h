@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* config: pullet.conf and its drop-ins (conf.d, *.conf beside it, by name, after it). INI whose every
- * unknown key or section is an error with file and line. Settings of containers come from here
+/* config: pullet.conf and its drop-ins (those in conf.d beside it, read after it in the order of their names).
+ * An unknown key or section of this INI is an error with file and line. Container settings come from here
  * alone, never from labels: an image can write labels. */
 #pragma once
 
@@ -18,15 +18,15 @@ enum health_kind {
 };
 
 enum rollout_rule {
-	ROLLOUT_AUTO,	  /* obeys a policy that is there */
-	ROLLOUT_REQUIRED, /* takes nothing without one */
-	ROLLOUT_NO,	  /* does not ask */
+	ROLLOUT_AUTO,	  /* a policy is optional */
+	ROLLOUT_REQUIRED, /* nothing is taken without a policy */
+	ROLLOUT_NO,	  /* policies are ignored */
 };
 
 struct registry_config {
 	char *host; /* as in image references: "registry.example:5000", "docker.io" */
 	bool insecure;
-	bool insecure_set; /* the key stands in the file */
+	bool insecure_set; /* the key is in the file */
 	char *ca;	   /* path of a PEM file, or NULL */
 	char *credentials; /* path of a file in the form of docker's config.json, or NULL */
 };
@@ -37,18 +37,18 @@ struct container_config {
 	char *image;
 	enum health_kind health;
 	uint64_t health_period_ms;
-	int stop_timeout_s; /* -1: what the container itself says */
+	int stop_timeout_s; /* -1: the container's own */
 	char *create;	    /* path of a create body, or NULL */
 	char **keys;	    /* NULL-terminated paths, or NULL */
 	struct window_list windows, download_windows;
-	uint64_t min_age_ms; /* since this device saw it first */
+	uint64_t min_age_ms; /* since this device first saw the digest */
 	enum rollout_rule rollout;
 	bool hold;
 };
 
-/* Where this device tells how it is. */
+/* Where this device reports to. */
 struct report_config {
-	char *url;	   /* of an OpenTelemetry collector, without a '/' at its end; NULL: none */
+	char *url;	   /* of an OpenTelemetry collector, without a trailing '/'; NULL: none */
 	char *ca;	   /* path of a PEM file, or NULL */
 	char *credentials; /* path, or NULL */
 	uint64_t interval_ms; /* between metrics; 0: after each poll only */
@@ -60,7 +60,7 @@ struct config {
 	unsigned int jitter_percent; /* 0 to 100 */
 	char *engine;		     /* path of a unix socket */
 	char *ring;		     /* of rollouts; NULL: none */
-	char *device_id;	     /* NULL: the machine's */
+	char *device_id;	     /* NULL: the machine id */
 	struct report_config report;
 	struct registry_config *registries;
 	size_t n_registries;
@@ -68,18 +68,18 @@ struct config {
 	size_t n_containers;
 };
 
-/* Reads path and its drop-ins; an error's text is "FILE:LINE: what is wrong". The caller owns
- * ret (config_free). */
+/* Reads path and its drop-ins. Errors begin with "FILE:LINE: ". The caller owns ret (config_free). */
 int config_load(const char *path, struct config **ret, struct error *ret_error) warn_unused;
 void config_free(struct config *c);
 
-/* Reads on behind each fault and tells it; never NULL, and good for nothing else when there was one. */
-struct config *config_read(const char *path, void (*tell)(void *userdata, const char *fault),
+/* Reports every error, if report is not NULL, and reads on. Never NULL; after an error the configuration is
+ * incomplete. Caller frees (config_free). */
+struct config *config_read(const char *path, void (*report)(void *userdata, const char *text),
 			   void *userdata);
 
-/* NULL when there is none of that name. Borrowed. */
+/* By name; NULL when there is none. Borrowed. */
 const struct container_config *config_container(const struct config *c, const char *name);
 const struct registry_config *config_registry(const struct config *c, const char *host);
 
-/* "unix:///run/docker.sock" to the path in it; NULL for anything else. Borrowed from url. */
+/* The path in "unix:///run/docker.sock"; NULL for anything else. Borrowed from url. */
 const char *config_engine_path(const char *url);

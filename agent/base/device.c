@@ -25,7 +25,7 @@ void device_id(const char *configured, char ret[DEVICE_ID_SIZE])
 		copy_text(ret, MACHINE_ID_LEN + 1, text);
 }
 
-/* FNV-1a: schedule mixes it well enough, and pulletd does not load libcrypto for it. */
+/* FNV-1a: good enough, as schedule mixes the number again, and without libcrypto. */
 uint64_t device_number(const char *id)
 {
 	uint64_t n = 0xcbf29ce484222325;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* platform: what kind of machine an image is for, in the terms of the OCI image-spec. */
+/* platform: operating system, architecture and variant, in the terms of the OCI image-spec. */
 #pragma once
 
 #include "util.h"
@@ -13,12 +13,12 @@ struct oci_platform {
 /* "linux/arm/v7" into buf of n bytes; returns buf. */
 const char *oci_platform_text(const struct oci_platform *p, char *buf, size_t n);
 
-/* The other way; -EINVAL. */
+/* Reads the same form; -EINVAL. */
 int platform_parse(const char *text, struct oci_platform *ret) warn_unused;
 
-/* What a machine of uname(2)'s name runs, for programs of so many bits: a Pi's kernel may have 64 under a
- * system of 32. */
+/* The platform of a machine of this name (uname(2)) for programs of 32 or 64 bits: a Pi may have a 64-bit
+ * kernel below a 32-bit system. */
 void platform_of_machine(const char *machine, unsigned int bits, struct oci_platform *ret);
 
-/* This machine, as programs like this one see it. */
+/* The platform of this program on this machine. */
 void platform_of_host(struct oci_platform *ret);

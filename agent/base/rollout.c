@@ -8,11 +8,11 @@
 #include "calendar.h"
 
 #define VERSION	     1
-#define SEQUENCE_MAX ((json_int_t)1 << 53) /* what every JSON library can write exactly */
+#define SEQUENCE_MAX ((json_int_t)1 << 53) /* exact in every JSON library */
 #define PERCENT	     (COHORT_ALL / 100)
 #define NUMBERS	     4 /* of a version */
 
-/* All that may stand there, but for keys that begin with "x-", which are the writer's own. */
+/* All valid keys, besides those that begin with "x-": these are free for the author. */
 static const char policy_keys[][16] = {"version", "sequence",	"target", "percent",	    "ramp",
 				       "rings",	  "not-before", "halt",	  "minimum-version"};
 static const char ring_keys[][16] = {"percent", "ramp", "not-before"};
@@ -76,10 +76,10 @@ static int parse_point(const json_t *j, const struct rollout_point *before,
 		r = parse_percent(j, &ret->share, ret_error);
 	if (r < 0)
 		return r;
-	/* A device that took it cannot be asked to give it back. */
+	/* A device that took the image does not give it back. */
 	if (before && (ret->at_s < before->at_s || ret->share < before->share))
 		return error_set(ret_error, -EBADMSG,
-				 "\"ramp\" goes back: neither \"at\" nor \"percent\" may fall");
+				 "\"ramp\" decreases: neither \"at\" nor \"percent\" may");
 	return 0;
 }
 
@@ -101,14 +101,15 @@ static int parse_ramp(const json_t *list, struct rollout *ret, struct error *ret
 	return 0;
 }
 
-/* Who and when: of the whole policy, or of one ring. */
+/* The part that the whole policy and a ring have in common. */
 static int parse_stage(const json_t *j, struct rollout *ret, struct error *ret_error)
 {
 	const json_t *ramp = json_object_get(j, "ramp");
 
 	ret->not_before_s = 0;
 	if (!ramp == !json_object_get(j, "percent"))
-		return error_set(ret_error, -EBADMSG, "either \"percent\" or \"ramp\" is wanted");
+		return error_set(ret_error, -EBADMSG,
+				 "exactly one of \"percent\" and \"ramp\" is required");
 	if (json_object_get(j, "not-before")) {
 		int r = parse_time(j, "not-before", &ret->not_before_s, ret_error);
 
@@ -131,7 +132,7 @@ bool rollout_ring_is_valid(const char *name)
 			    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
 }
 
-/* All of them are checked, one is taken. */
+/* Checks all rings, and takes the device's. */
 static int parse_rings(const json_t *j, const char *ring, struct rollout *ret,
 		       struct error *ret_error)
 {
@@ -149,7 +150,7 @@ static int parse_rings(const json_t *j, const char *ring, struct rollout *ret,
 		int r;
 
 		if (!rollout_ring_is_valid(name))
-			return error_set(ret_error, -EBADMSG, "\"%.64s\" is no name for a ring",
+			return error_set(ret_error, -EBADMSG, "\"%.64s\" is not a valid ring name",
 					 name);
 		r = check_keys(value, "the ring", ring_keys, ARRAY_SIZE(ring_keys), ret_error);
 		if (r == 0)
@@ -162,7 +163,7 @@ static int parse_rings(const json_t *j, const char *ring, struct rollout *ret,
 	return 0;
 }
 
-/* "1.2.3" to its numbers; what follows them too. Missing ones are 0. */
+/* Reads the numbers of "1.2.3"; missing ones are 0. Returns the rest of s. */
 static const char *take_version(const char *s, unsigned long numbers[NUMBERS])
 {
 	for (size_t i = 0; i < NUMBERS; i++) {
@@ -201,16 +202,15 @@ static int parse_head(const json_t *j, struct rollout *ret, struct error *ret_er
 
 	if (json_is_integer(version) && json_integer_value(version) > VERSION)
 		return error_set(ret_error, -EBADMSG,
-				 "it is of version %" JSON_INTEGER_FORMAT ", this agent knows %d: "
-				 "update the agent",
+				 "it has version %" JSON_INTEGER_FORMAT
+				 ", this pullet supports %d; update pullet",
 				 json_integer_value(version), VERSION);
 	if (!json_is_integer(version) || json_integer_value(version) != VERSION)
 		return error_set(ret_error, -EBADMSG, "\"version\" is not %d", VERSION);
 	sequence = json_object_get(j, "sequence");
 	if (!json_is_integer(sequence) || json_integer_value(sequence) < 1 ||
 	    json_integer_value(sequence) > SEQUENCE_MAX)
-		return error_set(ret_error, -EBADMSG,
-				 "\"sequence\" is not a whole number from 1 on");
+		return error_set(ret_error, -EBADMSG, "\"sequence\" is not a positive integer");
 	ret->sequence = (uint64_t)json_integer_value(sequence);
 	if (!target || digest_parse(target, &ret->target) < 0)
 		return error_set(ret_error, -EBADMSG,
@@ -239,7 +239,7 @@ int rollout_from_json(const json_t *j, const char *ring, struct rollout *ret,
 
 	if (!json_is_object(j))
 		return error_set(ret_error, -EBADMSG, "it is not a JSON object");
-	/* First, as a later version may have other keys. */
+	/* The version comes first: a later one may have other keys. */
 	r = parse_head(j, &policy, ret_error);
 	if (r == 0)
 		r = check_keys(j, "it", policy_keys, ARRAY_SIZE(policy_keys), ret_error);
@@ -259,8 +259,8 @@ int rollout_parse(const char *data, size_t n, const char *ring, struct rollout *
 	int r;
 
 	if (n > ROLLOUT_BYTES_MAX)
-		return error_set(ret_error, -EBADMSG, "it has %zu bytes, %zu at most are taken", n,
-				 ROLLOUT_BYTES_MAX);
+		return error_set(ret_error, -EBADMSG, "it has %zu bytes; at most %zu are allowed",
+				 n, ROLLOUT_BYTES_MAX);
 	r = json_parse(data, n, "it", &j, ret_error);
 	return r < 0 ? r : rollout_from_json(j, ring, ret, ret_error);
 }
@@ -322,9 +322,9 @@ const char *rollout_percent(uint32_t share, char *buf, size_t n)
 	return buf;
 }
 
-/* Not yet, or not at all. */
-static void tell_turn(const struct rollout *r, const struct rollout_device *d, int64_t turn,
-		      char *ret_why, size_t size)
+/* Writes why the device does not take it yet, or at all. */
+static void explain_turn(const struct rollout *r, const struct rollout_device *d, int64_t turn,
+			 char *ret_why, size_t size)
 {
 	char most[16], mine[16], when[32];
 
@@ -332,11 +332,10 @@ static void tell_turn(const struct rollout *r, const struct rollout_device *d, i
 	(void)rollout_percent(d->position, mine, sizeof(mine));
 	if (turn == ROLLOUT_NEVER)
 		(void)snprintf(ret_why, size,
-			       "the rollout goes to %s %% of the devices, this one stands at %s %%",
+			       "the rollout covers %s %% of the devices, this device is at %s %%",
 			       most, mine);
 	else
-		(void)snprintf(ret_why, size,
-			       "the rollout reaches this device, which stands at %s %%, at %s",
+		(void)snprintf(ret_why, size, "the rollout reaches this device (at %s %%) at %s",
 			       mine, calendar_rfc3339(turn, when, sizeof(when)));
 }
 
@@ -348,8 +347,8 @@ bool rollout_admits(const struct rollout *r, const struct rollout_device *d, cha
 	ret_why[0] = '\0';
 	if (r->sequence < d->sequence)
 		(void)snprintf(ret_why, size,
-			       "the rollout policy goes back: its sequence is %" PRIu64
-			       ", and %" PRIu64 " was seen before",
+			       "the rollout policy is too old: its sequence is %" PRIu64
+			       ", but %" PRIu64 " was seen before",
 			       r->sequence, d->sequence);
 	else if (!digest_eq(&r->target, &d->digest))
 		(void)snprintf(ret_why, size,
@@ -360,11 +359,12 @@ bool rollout_admits(const struct rollout *r, const struct rollout_device *d, cha
 		(void)snprintf(ret_why, size, "the rollout is halted (sequence %" PRIu64 ")",
 			       r->sequence);
 	else if (is_older(d->version, r->minimum_version))
-		(void)snprintf(ret_why, size, "the rollout wants pullet %s or newer, this is %s",
+		(void)snprintf(ret_why, size, "the rollout requires pullet %s or newer, this is %s",
 			       r->minimum_version, d->version);
 	else if (turn != ROLLOUT_NEVER && needs_clock(r) && d->now_s == 0)
-		(void)snprintf(ret_why, size, "the clock is not set, and the rollout goes by it");
+		(void)snprintf(ret_why, size,
+			       "the clock is not set, and the rollout depends on it");
 	else if (turn == ROLLOUT_NEVER || turn > d->now_s)
-		tell_turn(r, d, turn, ret_why, size);
+		explain_turn(r, d, turn, ret_why, size);
 	return !ret_why[0];
 }

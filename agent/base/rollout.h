@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* rollout: the policy that stands beside an image in the registry: who takes the new version, and when.
- * Pure. The format is that of pullet-rollout(5). */
+/* rollout: the policy beside an image in the registry: which devices take a new image, and when. The format
+ * is that of pullet-rollout(5). Pure. */
 #pragma once
 
 #include "digest.h"
 #include "json.h"
 
-#define COHORT_ALL	   1000000u /* shares of a fleet, and positions in it, are counted in this unit */
+#define COHORT_ALL	   1000000u /* unit of shares of a fleet and of positions in it */
 #define ROLLOUT_MEDIA_TYPE "application/vnd.pullet.rollout.v1+json"
 #define ROLLOUT_TAG_SUFFIX ".rollout"
 #define ROLLOUT_BYTES_MAX  ((size_t)16 * 1024)
@@ -14,15 +14,15 @@
 #define ROLLOUT_RINGS_MAX  64
 #define ROLLOUT_RING_MAX   64 /* bytes of a name, with its NUL */
 #define ROLLOUT_NEVER	   INT64_MAX
-#define ROLLOUT_TIME_MAX   253402387199 /* the last second of 9999, wherever */
+#define ROLLOUT_TIME_MAX   253402387199 /* the last second of 9999 in every time zone */
 
-/* From at on, share of COHORT_ALL devices; straight lines between two of them. */
+/* From at on, share of COHORT_ALL devices; linear between two points. */
 struct rollout_point {
-	int64_t at_s; /* Unix time; 0: ever since */
+	int64_t at_s; /* Unix time; 0: always */
 	uint32_t share;
 };
 
-/* What the policy says to the devices of one ring. */
+/* The policy as it applies to one ring. */
 struct rollout {
 	uint64_t sequence;
 	struct digest target;
@@ -30,37 +30,37 @@ struct rollout {
 	char minimum_version[24]; /* empty: any */
 	int64_t not_before_s;	  /* Unix time; 0: at once */
 	struct rollout_point
-		points[ROLLOUT_POINTS_MAX]; /* at least one; neither number ever falls */
+		points[ROLLOUT_POINTS_MAX]; /* at least one; neither number decreases */
 	size_t n_points;
 };
 
-/* What it is held against. */
+/* The device to which a policy is applied. */
 struct rollout_device {
 	const char *version;  /* of the agent */
 	uint32_t position;    /* cohort_position */
-	uint64_t sequence;    /* the highest that was seen for this container; 0: none */
-	struct digest digest; /* what the tag points to */
+	uint64_t sequence;    /* highest seen for this container; 0: none */
+	struct digest digest; /* of the tag */
 	int64_t now_s;	      /* Unix time; 0: the clock is not set */
 };
 
-/* A policy that is not exactly right is none: -EBADMSG and what is wrong. ring may be NULL, or a name
- * that the policy does not mention: the rest of the fleet. */
+/* -EBADMSG for a policy that is not valid in every part. The rest of the fleet has ring NULL, or a name that
+ * the policy does not mention. */
 int rollout_parse(const char *data, size_t n, const char *ring, struct rollout *ret,
 		  struct error *ret_error) warn_unused;
 int rollout_from_json(const json_t *j, const char *ring, struct rollout *ret,
 		      struct error *ret_error) warn_unused;
 
-/* How many of COHORT_ALL devices may take it at that time, whatever else it says. */
+/* How many of COHORT_ALL devices may take the image at now_s, by share and not-before alone. */
 uint32_t rollout_share(const struct rollout *r, int64_t now_s);
-/* The first second at which a device of that position may; ROLLOUT_NEVER. */
+/* The first second at which a device of this position may, or ROLLOUT_NEVER. */
 int64_t rollout_turn(const struct rollout *r, uint32_t position);
 
-/* Whether the device takes it now; else why not, in a sentence that stays the same until the policy or
- * the answer changes. */
+/* Whether the device takes the image now; else ret_why has the reason, which stays the same until the policy
+ * or the answer changes. */
 bool rollout_admits(const struct rollout *r, const struct rollout_device *d, char *ret_why,
 		    size_t size);
 
-/* A share or a position of COHORT_ALL: "12.5", of a hundred. Into buf; returns buf. */
+/* A share or position of COHORT_ALL as a percentage, "12.5", into buf; returns buf. */
 const char *rollout_percent(uint32_t share, char *buf, size_t n);
 
 bool rollout_ring_is_valid(const char *name);

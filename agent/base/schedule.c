@@ -20,7 +20,7 @@ uint64_t schedule_next_poll(uint64_t now_ms, uint64_t interval_ms, unsigned int 
 	uint64_t spread = interval_ms * jitter_percent / 100;
 	uint64_t n = now_ms / interval_ms;
 
-	/* The poll of the interval before may be late enough to be still ahead. */
+	/* Jitter can put the poll of the previous interval after now. */
 	for (n -= n > 0;; n++) {
 		uint64_t offset = spread ? mix(device ^ mix(n)) % spread : 0;
 		uint64_t due = n * interval_ms + slot + offset;
@@ -35,10 +35,10 @@ uint64_t schedule_next_poll(uint64_t now_ms, uint64_t interval_ms, unsigned int 
 uint64_t schedule_retry_poll(uint64_t now_ms, unsigned int failures, uint64_t interval_ms,
 			     unsigned int jitter_percent, uint64_t device)
 {
-	uint64_t left_out = failures < BACKOFF_MOST_TIMES ? failures : BACKOFF_MOST_TIMES;
+	uint64_t skipped = failures < BACKOFF_MOST_TIMES ? failures : BACKOFF_MOST_TIMES;
 
-	left_out -= left_out > 0;
-	return schedule_next_poll(now_ms + left_out * interval_ms, interval_ms, jitter_percent,
+	skipped -= skipped > 0;
+	return schedule_next_poll(now_ms + skipped * interval_ms, interval_ms, jitter_percent,
 				  device);
 }
 
@@ -70,7 +70,8 @@ bool schedule_gate(const struct container_config *c, const struct tm *local,
 	}
 	if (is_open(&c->windows, local))
 		return true;
-	*ret_reason = local ? "outside its window" : "the clock is not set, and window goes by it";
+	*ret_reason =
+		local ? "outside its window" : "the clock is not set, and window depends on it";
 	return false;
 }
 
@@ -80,6 +81,6 @@ bool schedule_download(const struct container_config *c, const struct tm *local,
 	if (is_open(&c->download_windows, local))
 		return true;
 	*ret_reason = local ? "outside its download-window"
-			    : "the clock is not set, and download-window goes by it";
+			    : "the clock is not set, and download-window depends on it";
 	return false;
 }

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* What needs no daemon. */
+/* Commands that work without pulletd. */
 #include <stdio.h>
 
 #include "command.h"
 #include "config.h"
 #include "fetch.h"
+#include "json-build.h"
 #include "log.h"
 #include "platform.h"
 #include "ref.h"
 #include "text.h"
 #include "verify.h"
 
-static void collect(void *userdata, const char *fault)
+static void add_fault(void *userdata, const char *text)
 {
-	(void)json_array_append_new(userdata, json_string(fault));
+	json_append(userdata, json_string_lossy(text));
 }
 
-static void print_verdict(const struct command_options *o, const struct config *c,
-			  const json_t *faults)
+static void print_faults(const struct command_options *o, const struct config *c,
+			 const json_t *faults)
 {
 	const json_t *fault;
 	size_t i;
@@ -25,10 +26,10 @@ static void print_verdict(const struct command_options *o, const struct config *
 	json_array_foreach (faults, i, fault)
 		printf("%s\n", json_string_value(fault));
 	if (json_array_size(faults) > 0)
-		printf("%zu fault%s\n", json_array_size(faults),
+		printf("%zu error%s\n", json_array_size(faults),
 		       json_array_size(faults) == 1 ? "" : "s");
 	else
-		printf("%s: no faults; %zu container%s, %zu registr%s\n", o->config,
+		printf("%s: no errors; %zu container%s, %zu registr%s\n", o->config,
 		       c->n_containers, c->n_containers == 1 ? "" : "s", c->n_registries,
 		       c->n_registries == 1 ? "y" : "ies");
 }
@@ -36,7 +37,7 @@ static void print_verdict(const struct command_options *o, const struct config *
 int command_config_check(const struct command_options *o, const char *const *operands)
 {
 	_cleanup_json_ json_t *faults = json_array(), *j = NULL;
-	struct config *c = config_read(o->config, collect, faults);
+	struct config *c = config_read(o->config, add_fault, faults);
 	int status = json_array_size(faults) ? 2 : 0;
 
 	(void)operands;
@@ -51,13 +52,13 @@ int command_config_check(const struct command_options *o, const char *const *ope
 		text = json_text(j, JSON_COMPACT);
 		puts(text);
 	} else {
-		print_verdict(o, c, faults);
+		print_faults(o, c, faults);
 	}
 	config_free(c);
 	return status;
 }
 
-/* Whether two references mean the same tag, however they are written. */
+/* Whether two references mean the same tag, in whatever form. */
 static bool is_same_image(const char *a, const char *b)
 {
 	_cleanup_(ref_free) struct ref left = {0}, right = {0};
@@ -69,11 +70,11 @@ static bool is_same_image(const char *a, const char *b)
 }
 
 struct verdict {
-	json_t *containers; /* those that follow the image: {"container", "allowed", "reason"} */
+	json_t *containers; /* that follow the image: {"container", "allowed", "reason"} */
 	bool refused;
 };
 
-/* The keys are the containers': each that follows the image judges. */
+/* Keys belong to containers: each container that follows the image decides. */
 static struct verdict judge(const struct config *config, const char *image, const struct digest *d)
 {
 	struct verdict v = {.containers = json_array()};
@@ -111,10 +112,10 @@ static void print_image(const char *image, const struct oci_platform *platform,
 		const char *reason = json_get_string(one, "reason");
 
 		printf(" May run: %s: %s\n", json_get_string(one, "container"),
-		       reason ? reason : "yes; it has no key =, so nothing is asked of the image");
+		       reason ? reason : "yes (no key is set, so no signature is required)");
 	}
 	if (i == 0)
-		puts(" May run: no container of the configuration follows it");
+		puts(" May run: no container in the configuration follows this image");
 }
 
 static void print_object(const char *image, const struct oci_platform *platform,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The policy beside an image: shown, written, halted. Needs no daemon, and no device: any machine that may
- * push to the registry will do. */
+/* Shows, writes and halts the policy beside an image. Any machine that may push to the registry can do it,
+ * without pulletd. */
 #include <stdio.h>
 #include <time.h>
 
@@ -11,16 +11,16 @@
 #include "ref.h"
 #include "rollout.h"
 
-/* What the registry has now. Borrows from answer. */
+/* The policy in the registry. Borrows from answer. */
 struct present {
 	json_t *answer;
-	const char *digest; /* what the tag points to */
-	json_t *policy;	    /* NULL: none that is valid */
-	const char *fault;  /* why not, if there is something */
+	const char *digest; /* of the tag */
+	json_t *policy;	    /* NULL: there is no valid one */
+	const char *fault;  /* why the one that is there is not valid */
 };
 
-/* Reads what is there, or with a policy writes that. The caller owns *ret. */
-static int ask(const struct command_options *o, const char *image, json_t *policy, json_t **ret)
+/* Reads the policy, or writes the given one. Exit status. The caller owns *ret. */
+static int request(const struct command_options *o, const char *image, json_t *policy, json_t **ret)
 {
 	const struct fetch_options options = {.config = o->config, .publish = true};
 	_cleanup_fetch_ struct fetch *fetch = NULL;
@@ -44,7 +44,7 @@ static int ask(const struct command_options *o, const char *image, json_t *polic
 
 static int read_present(const struct command_options *o, const char *image, struct present *ret)
 {
-	int status = ask(o, image, NULL, &ret->answer);
+	int status = request(o, image, NULL, &ret->answer);
 
 	if (status)
 		return status;
@@ -55,7 +55,7 @@ static int read_present(const struct command_options *o, const char *image, stru
 		ret->policy = NULL;
 	if (ret->digest)
 		return 0;
-	log_error("%s: pullet-fetch does not say where it points", image);
+	log_error("%s: the answer of pullet-fetch has no digest", image);
 	return 1;
 }
 
@@ -74,7 +74,7 @@ static void print_stage(const json_t *policy, const char *ring)
 	printf("%8s: %s %% of the devices now", ring ? ring : "Share",
 	       rollout_percent(rollout_share(&r, now), share, sizeof(share)));
 	if (end > now)
-		printf(", %s %% from %s on", rollout_percent(goal, last, sizeof(last)),
+		printf(", %s %% from %s", rollout_percent(goal, last, sizeof(last)),
 		       calendar_rfc3339(end, when, sizeof(when)));
 	putchar('\n');
 }
@@ -91,9 +91,9 @@ static void print_policy(const struct present *p)
 	if (streq_null(target, p->digest))
 		puts(", for this image");
 	else
-		printf(", for another image, %s: all devices stay where they are\n", target);
+		printf(", for another image, %s: no device updates\n", target);
 	if (json_is_true(json_object_get(p->policy, "halt")))
-		puts("  Halted: yes, all devices stay where they are");
+		puts("  Halted: yes, no device updates");
 	print_stage(p->policy, NULL);
 	json_object_foreach (json_object_get(p->policy, "rings"), name, ring)
 		print_stage(p->policy, name);
@@ -101,7 +101,7 @@ static void print_policy(const struct present *p)
 		printf(" Minimum: pullet %s\n", minimum);
 }
 
-/* published: digest of what was written; NULL: nothing was. */
+/* published: digest of the policy that was written; NULL: none was. */
 static void print_present(const struct command_options *o, const char *image,
 			  const struct present *p, const char *published)
 {
@@ -118,13 +118,12 @@ static void print_present(const struct command_options *o, const char *image,
 	if (p->policy)
 		print_policy(p);
 	else if (p->fault)
-		printf("  Policy: not valid, all devices stay where they are: %s\n", p->fault);
+		printf("  Policy: not valid, no device updates: %s\n", p->fault);
 	else
-		puts("  Policy: none; a new version is taken at once, but where "
-		     "rollout = required");
+		puts("  Policy: none; devices update at once, except with rollout = required");
 }
 
-/* "12.5" as it goes into the policy; NULL after having told what is wrong. */
+/* "12.5" as a number of the policy; NULL after an error message. */
 static json_t *parse_percent(const char *option, const char *text)
 {
 	json_t *j = json_loads(text, JSON_DECODE_ANY, NULL);
@@ -136,7 +135,7 @@ static json_t *parse_percent(const char *option, const char *text)
 	return NULL;
 }
 
-/* "LEFT=PERCENT,LEFT=PERCENT", each given to add. */
+/* Calls add for each part of "LEFT=PERCENT,LEFT=PERCENT". Exit status. */
 static int parse_list(const char *option, const char *text, json_t *ret,
 		      int (*add)(json_t *ret, const char *left, json_t *percent))
 {
@@ -150,7 +149,7 @@ static int parse_list(const char *option, const char *text, json_t *ret,
 			*equals = '\0';
 			percent = parse_percent(option, equals + 1);
 		} else {
-			log_error("--%s: '%s' lacks =PERCENT", option, item);
+			log_error("--%s: '%s' has no =NUMBER", option, item);
 		}
 		if (!percent || add(ret, item, percent) < 0)
 			return 2;
@@ -168,7 +167,7 @@ static int add_ring(json_t *ret, const char *left, json_t *percent)
 	return json_object_set_new(ret, left, json_pack("{s:o}", "percent", percent));
 }
 
-/* What --percent, --ramp and --ring say. */
+/* Writes --percent or --ramp, and --ring, into policy. Exit status. */
 static int set_shares(const struct command_options *o, json_t *policy)
 {
 	json_t *percent, *ramp, *rings;
@@ -190,7 +189,7 @@ static int set_shares(const struct command_options *o, json_t *policy)
 	return parse_list("ring", o->ring, rings, add_ring);
 }
 
-/* One more than what is there, or what the operator says. */
+/* --sequence, or one more than that of the present policy. Exit status. */
 static int next_sequence(const struct command_options *o, const char *image,
 			 const struct present *p, json_int_t *ret)
 {
@@ -199,24 +198,24 @@ static int next_sequence(const struct command_options *o, const char *image,
 
 	*ret = o->sequence ? strtoll(o->sequence, &end, 10) : present + 1;
 	if (end && (*end || *ret < 1)) {
-		log_error("--sequence: '%s' is not a whole number from 1 on", o->sequence);
+		log_error("--sequence: '%s' is not a positive integer", o->sequence);
 		return 2;
 	}
 	if (!o->sequence && p->fault) {
-		log_error("%s: the policy that is there is not valid: %s; to replace it give "
-			  "--sequence N, higher than any before",
+		log_error("%s: the present policy is not valid: %s; to replace it, give a higher "
+			  "number than any before with --sequence N",
 			  image, p->fault);
 		return 1;
 	}
 	if (*ret > present)
 		return 0;
-	log_error("--sequence: the policy that is there has %" JSON_INTEGER_FORMAT
-		  ", and devices take none that is lower",
+	log_error("--sequence: the present policy has %" JSON_INTEGER_FORMAT
+		  ", and devices refuse lower numbers",
 		  present);
 	return 1;
 }
 
-/* Writes the policy in place of the present one, and shows it. */
+/* Replaces the present policy, and shows the new one. Exit status. */
 static int write_policy(const struct command_options *o, const char *image,
 			const struct present *before, json_t *policy)
 {
@@ -229,7 +228,7 @@ static int write_policy(const struct command_options *o, const char *image,
 		log_error("%s", e.text);
 		return 2;
 	}
-	status = ask(o, image, policy, &written);
+	status = request(o, image, policy, &written);
 	if (status == 0)
 		print_present(o, image,
 			      &(struct present){.digest = before->digest, .policy = policy},
@@ -248,7 +247,7 @@ int command_rollout_show(const struct command_options *o, const char *const *ope
 	return status;
 }
 
-/* All of it is said anew: nothing of what was there stays in force unseen. */
+/* Starts from an empty policy, so that no old setting stays in force unseen. */
 static int set(const struct command_options *o, const char *image, const struct present *p)
 {
 	_cleanup_json_ json_t *policy = NULL;
@@ -286,7 +285,7 @@ int command_rollout_set(const struct command_options *o, const char *const *oper
 	return status;
 }
 
-/* The same policy but for one word. */
+/* Changes halt and nothing else. */
 static int set_halt(const struct command_options *o, const char *image, bool halt)
 {
 	struct present p = {0};
@@ -294,7 +293,7 @@ static int set_halt(const struct command_options *o, const char *image, bool hal
 	json_int_t sequence;
 
 	if (status == 0 && !p.policy && !p.fault) {
-		log_error("%s: there is no rollout policy; to keep all devices where they are: "
+		log_error("%s: there is no rollout policy; to stop all updates: "
 			  "pullet rollout set --percent 0 %s",
 			  image, image);
 		status = 1;

@@ -10,6 +10,7 @@
 #include "terminal.h"
 
 #define CLEAR_SCREEN "\033[H\033[J"
+#define ACCESS_HINT  "; only root and the user pullet may read records; try sudo"
 
 static struct view view_now(void)
 {
@@ -22,7 +23,7 @@ static struct view view_now(void)
 	return v;
 }
 
-/* 0, or 2 when there is no such container. */
+/* Exit status: 2 when there is no such container. */
 static int show(const struct command_options *o, const struct status_list *l, const char *only)
 {
 	const struct status *one = only ? status_list_find(l, only) : NULL;
@@ -45,7 +46,7 @@ static int show(const struct command_options *o, const struct status_list *l, co
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 
-/* 0; 1 when a record cannot be read, which is told. */
+/* Exit status: 1 after an error message when a record cannot be read. */
 static int read_records(const struct command_options *o, const struct config *config,
 			struct status_list *ret)
 {
@@ -55,8 +56,7 @@ static int read_records(const struct command_options *o, const struct config *co
 
 	if (dir < 0 && errno != ENOENT) {
 		log_error("cannot read the records in %s: %s%s", o->state_dir, strerror(errno),
-			  errno == EACCES ? "; they are for root and the user pullet: try sudo"
-					  : "");
+			  errno == EACCES ? ACCESS_HINT : "");
 		status = 1;
 	}
 	for (size_t i = 0; i < config->n_containers; i++) {
@@ -66,11 +66,7 @@ static int read_records(const struct command_options *o, const struct config *co
 		record_init(&record);
 		r = dir < 0 ? -ENOENT : record_read(dir, c->name, &record, &e);
 		if (r < 0 && r != -ENOENT) {
-			log_error(
-				"%s/%s%s", o->state_dir, e.text,
-				r == -EACCES
-					? "; the records are for root and the user pullet: try sudo"
-					: "");
+			log_error("%s/%s%s", o->state_dir, e.text, r == -EACCES ? ACCESS_HINT : "");
 			status = 1;
 		}
 		status_take_record(status_list_get(ret, c->name), c, &record);
@@ -89,7 +85,7 @@ static int show_records(const struct command_options *o, const char *only, const
 		log_error("%s: %s", why, e.text);
 		return 2;
 	}
-	log_warning("%s; this is what the records in %s say", why, o->state_dir);
+	log_warning("%s; showing the records in %s", why, o->state_dir);
 	status = read_records(o, config, &list);
 	r = show(o, &list, only);
 	status_list_clear(&list);
@@ -97,7 +93,7 @@ static int show_records(const struct command_options *o, const char *only, const
 	return r ? r : status;
 }
 
-/* All that has happened by now is one change to people. Returns what ends the watch, or NULL. */
+/* Waits for a change, and takes all that are pending as one. Returns the event that ends the watch, or NULL. */
 static const struct client_event *next_change(struct client *c)
 {
 	const struct client_event *event = client_next(c, CLIENT_FOREVER);
@@ -124,7 +120,7 @@ static int watch(const struct command_options *o, struct client *c, const char *
 			if (r)
 				return r;
 		} else if (up) {
-			show_records(o, only, "pulletd does not run");
+			show_records(o, only, "pulletd is not running");
 		}
 		up = client_is_up(c);
 		end = next_change(c);
@@ -151,7 +147,7 @@ int command_status(const struct command_options *o, const char *const *operands)
 	else if (client_is_up(c))
 		status = show(o, client_list(c), operands[0]);
 	else
-		status = show_records(o, operands[0], "pulletd does not run");
+		status = show_records(o, operands[0], "pulletd is not running");
 	client_close(c);
 	return status;
 }

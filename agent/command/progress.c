@@ -5,8 +5,8 @@
 
 #include "text.h"
 
-#define SMOOTHING_MS 5000.0 /* how long a rate of before still counts */
-#define MEASURE_MS   200    /* shorter spans tell more of scheduling than of the link */
+#define SMOOTHING_MS 5000.0 /* weight of the earlier rate */
+#define MEASURE_MS   200    /* shorter spans measure scheduling, not the link */
 #define LINE_EACH_MS 10000
 #define BAR_MIN	     10
 #define BAR_MAX	     40
@@ -42,7 +42,7 @@ static unsigned int percent(const struct progress *p)
 	return p->total ? (unsigned int)((double)p->bytes * 100 / (double)p->total) : 0;
 }
 
-/* "0:27", "1:02:03"; "-:--" when nobody can know. Caller frees. */
+/* "0:27", "1:02:03"; "-:--" when the rate is unknown. Caller frees. */
 static char *time_left(const struct progress *p)
 {
 	double left = p->rate >= 1 ? (double)(p->total - p->bytes) / p->rate + 0.5 : -1;
@@ -72,7 +72,7 @@ char *progress_bar(const struct progress *p, const char *name, size_t width)
 	size_t name_width, bar, full;
 	char line[BAR_MAX + 1];
 
-	/* The figures first, then the name, then the bar. */
+	/* The figures have priority, then the name, then the bar. */
 	if (width < strlen(numbers) + 4)
 		return xasprintf("%.*s", (int)width, numbers);
 	name_width = strlen(name);
@@ -96,7 +96,7 @@ char *progress_line(struct progress *p, const char *name, uint64_t now_ms)
 {
 	_cleanup_free_ char *bytes = NULL, *total = NULL, *rate = NULL, *left = NULL;
 
-	/* The first one when there is a rate to tell. */
+	/* The first line waits for a rate. */
 	if (p->rate <= 0 || (p->spoken && now_ms < p->spoken_ms + LINE_EACH_MS))
 		return NULL;
 	p->spoken = true;

@@ -12,7 +12,7 @@
 #include "text.h"
 
 #define DIGEST_SHOWN  12 /* hex digits, as docker shows them */
-#define LABEL_COLUMNS 9	 /* "Current: ", so that a whole digest ends at column 80 */
+#define LABEL_COLUMNS 9	 /* "Current: ": a whole digest ends at column 80 */
 #define NOTE_INDENT   2
 #define ELLIPSIS      "\xe2\x80\xa6"
 #define US_PER_S      ((uint64_t)1000000)
@@ -105,7 +105,7 @@ void status_take_record(struct status *s, const struct container_config *c, cons
 	s->held = c->hold || r->held;
 }
 
-/* RFC 3339, in UTC: sorts, and jq's fromdate reads it. */
+/* RFC 3339 in UTC, which sorts, and which jq's fromdate reads. */
 static json_t *moment_or_null(uint64_t us)
 {
 	char text[32];
@@ -149,7 +149,7 @@ static char *short_digest(const char *digest)
 	return hex ? xstrndup(hex, DIGEST_SHOWN) : xstrdup("-");
 }
 
-/* Local time: within a day the clock, else the day. Caller frees. */
+/* Local time: the time of day within 24 hours, else the date. Caller frees. */
 static char *moment(const struct status *s, uint64_t now_us)
 {
 	time_t t = (time_t)(s->next_check_us / US_PER_S);
@@ -163,7 +163,7 @@ static char *moment(const struct status *s, uint64_t now_us)
 	return xstrdup(text);
 }
 
-/* Before the swap an update may rest, until the window opens or the registry is there again. */
+/* An update in phase prepare may be waiting, for a window or for the registry. */
 static bool is_at_work(const struct status *s)
 {
 	return s->operation[0] || (!streq(s->phase, "idle") && !streq(s->phase, "prepare"));
@@ -176,7 +176,7 @@ static bool was_rolled_back(const struct status *s)
 	       streq(s->last_error, s->rejected[s->n_rejected - 1].reason);
 }
 
-/* NULL when nothing is known. Caller owns it. */
+/* NULL when there is none. Caller owns it. */
 static json_t *read_last_result(const struct status *s)
 {
 	json_t *j = NULL;
@@ -187,7 +187,7 @@ static json_t *read_last_result(const struct status *s)
 	return j;
 }
 
-/* In one word what people look for. Caller frees. */
+/* The column STATE. Caller frees. */
 static char *state_of(const struct status *s, enum tint *ret)
 {
 	*ret = TINT_NONE;
@@ -359,12 +359,12 @@ char *status_details(const struct status *s, const struct view *v)
 	print_detail(f, v, "Image", TINT_NONE, s->image);
 	print_phase(f, s, v);
 	if (s->held)
-		print_detail(f, v, "Held", TINT_WAIT, "yes; to let it go: pullet release");
+		print_detail(f, v, "Held", TINT_WAIT, "yes; to release it: pullet release");
 	print_detail(f, v, "Current", TINT_NONE, s->current);
 	print_detail(f, v, "Target", TINT_NONE, s->target);
 	print_detail(f, v, "Before", TINT_NONE, s->previous);
 	print_detail(f, v, "Next", TINT_NONE, next);
-	/* Behind the container's name. */
+	/* Without the container's name, which is above. */
 	print_detail(f, v, "Last", TINT_NONE,
 		     sentence[0] ? sentence + strcspn(sentence, ":") + strlen(": ") : "");
 	print_detail(f, v, "Error", TINT_BAD, s->last_error);

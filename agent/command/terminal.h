@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* terminal: what stands behind a descriptor: its width, and whether colours are welcome. */
+/* terminal: width and colours of the terminal behind a descriptor. */
 #pragma once
 
 #include "util.h"
 
 struct terminal {
 	int fd;
-	bool live;    /* somebody looks, and lines can be drawn again */
-	bool colours; /* NO_COLOR is not set */
-	size_t width; /* 80 where nothing is known */
+	bool live;    /* a terminal that can clear lines */
+	bool colours; /* live, and NO_COLOR is not set */
+	size_t width; /* columns; 80 if unknown */
 };
 
 enum tint {
@@ -19,6 +19,6 @@ enum tint {
 
 struct terminal terminal_of(int fd);
 
-/* What switches a tint on, and what switches it off again; "" without colours. */
+/* The sequence that switches a tint on, and the one that switches it off; "" without colours. */
 const char *terminal_tint(bool colours, enum tint tint);
 const char *terminal_plain(bool colours, enum tint tint);

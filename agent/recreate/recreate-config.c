@@ -14,9 +14,9 @@ static bool array_has(const json_t *array, const json_t *value)
 	return false;
 }
 
-/* The engine puts what the image has behind what was asked for, in the image's order (moby,
- * daemon/commit.go, merge): where the last variables are the image's, the first of them; what stands
- * before was asked for, even where the value is the image's. */
+/* The engine appends the image's variables to the configured ones, in the image's order (moby,
+ * daemon/commit.go, merge). Returns the index of the first of them: variables before it were configured,
+ * even where they equal the image's. */
 static size_t first_of_image(const json_t *env, const json_t *defaults)
 {
 	_cleanup_json_ json_t *order = json_need(json_object());
@@ -46,7 +46,7 @@ static void subtract_env(json_t *config, const json_t *defaults)
 	const json_t *old = json_object_get(defaults, "Env");
 	size_t first = recreate_same(env, old) ? 0 : first_of_image(env, old);
 
-	/* All of it was asked for, by a tool that copies: taken for what it copied. */
+	/* A tool that copies configures all of the image's variables: they count as the image's. */
 	if (first == json_array_size(env))
 		first = 0;
 	for (size_t i = json_array_size(env); i-- > first;)
@@ -89,15 +89,15 @@ static void subtract_command(json_t *config, const json_t *defaults)
 		if (cmd_same)
 			(void)json_object_del(config, "Cmd");
 	} else if (recreate_is_empty(entry)) {
-		/* An explicit []; where the image's own is left out of the answer (API 1.52) it
-		 * cannot be told from the image's. */
+		/* An explicit [] stays, unless the answer leaves the image's out (API 1.52): then the
+		 * two cannot be distinguished. */
 		if (!(json_is_array(entry) && json_is_null(old_entry)))
 			(void)json_object_del(config, "Entrypoint");
 		if (cmd_same)
 			(void)json_object_del(config, "Cmd");
 	} else if (json_equal(entry, old_entry)) {
-		/* Without a command where the image has one, the operator wrote the entrypoint out,
-		 * and that must stay: it is why the image's command is not taken. */
+		/* Without a command where the image has one, the operator set the entrypoint, and it
+		 * must stay: it keeps the engine from taking the image's command. */
 		if (cmd_same || !cmd_empty)
 			(void)json_object_del(config, "Entrypoint");
 		if (cmd_same)
@@ -105,7 +105,7 @@ static void subtract_command(json_t *config, const json_t *defaults)
 	}
 }
 
-/* Field by field, as the engine merges it; a zero field means "as in the image". */
+/* The engine merges field by field; a zero field means "as in the image". */
 static void subtract_healthcheck(json_t *config, const json_t *defaults)
 {
 	json_t *check = json_object_get(config, "Healthcheck");
@@ -119,8 +119,8 @@ static void subtract_healthcheck(json_t *config, const json_t *defaults)
 			(void)json_object_del(check, key);
 }
 
-/* Images that compose built carry compose's project and service labels too; the container needs
- * them whatever its image says, or compose no longer knows it. */
+/* Images that compose built have compose's project and service labels, too. The container keeps its own, or
+ * compose would not recognize it. */
 static int carry_labels(const struct recreate_input *in, json_t *config, const json_t *defaults,
 			struct error *ret_error)
 {
@@ -140,7 +140,8 @@ static int carry_labels(const struct recreate_input *in, json_t *config, const j
 
 		if (!id)
 			return error_set(ret_error, -EKEYREJECTED,
-					 "the new image's id is not known, which compose asks for");
+					 "the new image's id is unknown, and compose requires it "
+					 "in a label");
 		json_put(labels, COMPOSE_IMAGE, json_string(id));
 	}
 	return 0;
@@ -171,7 +172,7 @@ static void carry_ports(json_t *config, const json_t *defaults, const json_t *ho
 			(void)json_object_del(ports, key);
 }
 
-/* The engine fills these in, and refuses them together with a foreign network or UTS namespace. */
+/* The engine fills these in, and refuses them with the network or UTS namespace of another container. */
 static void carry_host_name(const struct recreate_input *in, json_t *config, const json_t *host,
 			    const char *mode)
 {
@@ -224,7 +225,7 @@ int recreate_config(const struct recreate_input *in, json_t **ret, struct error 
 	if (r < 0)
 		return r;
 
-	/* Set again by recreate_networks(), where it was asked for. */
+	/* recreate_networks() sets it where it was configured. */
 	(void)json_object_del(config, "MacAddress");
 	drop_empty(config);
 	*ret = steal(config);

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-/* Containers that outlive the one they refer to keep its dead id; a name goes on to its successor. */
+/* An id dies with its container; a name passes on to the successor, so references use names. */
 static int refer(const struct recreate_input *in, const char *what, const char *container,
 		 const char **ret, struct error *ret_error)
 {
@@ -60,7 +60,7 @@ static int rewrite_volumes_from(const struct recreate_input *in, json_t *host,
 	return 0;
 }
 
-/* "/other:/me/alias" of the link index is "other:alias" of the request. */
+/* "/other:/me/alias" in the answer is "other:alias" in the request. */
 static void rewrite_links(json_t *host)
 {
 	json_t *links = json_object_get(host, "Links");
@@ -89,9 +89,8 @@ static bool is_among(const char *path, const char (*list)[32])
 	return false;
 }
 
-/* Lists the engine filled in itself: all of base, which is what 20.10 has, and perhaps what later
- * ones added (moby, oci/defaults.go). A copy would freeze them for ever; a list that lacks one or has
- * another is somebody's own. */
+/* Whether the engine filled the list in: all of base, which is 20.10's list, and perhaps paths that later
+ * versions added (moby, oci/defaults.go). A copy would freeze them; every other list is the operator's. */
 static bool is_default_paths(const json_t *list, const char (*base)[32], const char (*later)[32])
 {
 	size_t found = 0;
@@ -140,8 +139,8 @@ static void drop_default_paths(json_t *host)
 		(void)json_object_del(host, "ReadonlyPaths");
 }
 
-/* No binding in the list means one at a port of the engine's choice, until a later API takes it for
- * none at all (moby, api/docs/CHANGELOG.md, 1.52): said in full. */
+/* An empty list means one binding at a port of the engine's choice, but none at all from API 1.52 on (moby,
+ * api/docs/CHANGELOG.md): write it in full. */
 static void complete_ports(json_t *host)
 {
 	json_t *bindings = json_object_get(host, "PortBindings");
@@ -203,7 +202,7 @@ static bool same_path(const char *a, size_t a_len, const char *b)
 	return a_len == b_len && strncmp(a, b, a_len) == 0;
 }
 
-/* Whether a bind stands for this volume; one that is the bare destination gets its name. */
+/* Whether a bind mounts this volume; a bind of the bare destination gets the volume's name. */
 static bool bind_covers(json_t *host, const char *name, const char *destination)
 {
 	json_t *binds = json_object_get(host, "Binds");
@@ -230,7 +229,7 @@ static bool bind_covers(json_t *host, const char *name, const char *destination)
 	return false;
 }
 
-/* Whether a mount stands for this volume; one without source gets its name. */
+/* Whether a mount mounts this volume; a mount without source gets the volume's name. */
 static bool mount_covers(json_t *host, const char *name, const char *destination)
 {
 	json_t *mounts = json_object_get(host, "Mounts");
@@ -251,8 +250,8 @@ static bool mount_covers(json_t *host, const char *name, const char *destination
 	return false;
 }
 
-/* Volumes inherited from another container come again through VolumesFrom, unless this container
- * asks for a volume of its own at the same place. */
+/* VolumesFrom provides volumes of another container again, unless this container configures a volume of its
+ * own at the same place. */
 static bool is_inherited(const struct recreate_input *in, const char *destination)
 {
 	const json_t *own = json_get_path(in->container, "Config", "Volumes", NULL);
@@ -268,8 +267,8 @@ static bool is_inherited(const struct recreate_input *in, const char *destinatio
 	return true;
 }
 
-/* Of the volume behind a mount point: Docker 28 leaves the name out for the bind that is a bare
- * destination, and the local driver's path has it. Caller frees; NULL. */
+/* The volume behind a mount point. Docker 28 leaves the name of a bare destination out; the local driver's
+ * path has it. Caller frees; NULL if unknown. */
 static char *volume_name(const json_t *point)
 {
 	const char *name = json_get_string(point, "Name"),
@@ -285,8 +284,8 @@ static char *volume_name(const json_t *point)
 	return begin && begin + 1 < end ? xstrndup(begin + 1, (size_t)(end - begin - 1)) : NULL;
 }
 
-/* Volumes without a name of their own are only in the list of what is mounted: without this the
- * successor would get new, empty ones. */
+/* Anonymous volumes appear only in the list of mounts: without this the successor would get new, empty
+ * volumes. */
 static void attach_volumes(const struct recreate_input *in, json_t *host)
 {
 	const json_t *seen = json_object_get(in->container, "Mounts");
@@ -318,7 +317,7 @@ static void attach_volumes(const struct recreate_input *in, json_t *host)
 	}
 }
 
-/* All of these conflict with somebody else's network namespace. */
+/* Drops settings that conflict with the network namespace of another container or of the host. */
 static void drop_network_conflicts(json_t *host)
 {
 	static const char conflicts[][16] = {"Links", "Dns", "ExtraHosts", "PortBindings",

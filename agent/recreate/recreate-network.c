@@ -7,9 +7,9 @@
 
 #define ENDPOINT_SYSCTLS "com.docker.network.endpoint.sysctls"
 
-/* What the engine made up itself before 28: 02:42 and the four octets of the address. From a random
- * one (28 and later) a configured one cannot be told; that one is kept. */
-static bool is_made_up_mac(const char *mac, const json_t *seen)
+/* Engines before 28 generate 02:42 and the four octets of the IP address. A random address (28 and later)
+ * cannot be distinguished from a configured one, and is kept. */
+static bool is_generated_mac(const char *mac, const json_t *seen)
 {
 	const char *address = json_get_string(seen, "IPAddress");
 	struct in_addr in;
@@ -22,8 +22,7 @@ static bool is_made_up_mac(const char *mac, const json_t *seen)
 	return strcasecmp(text, mac) == 0;
 }
 
-/* The address that was asked for, or NULL. Config.MacAddress is it, on the main network, in every
- * answer below API 1.52. */
+/* The configured address, or NULL. Below API 1.52 that of the main network is in Config.MacAddress. */
 static const char *configured_mac(const struct recreate_input *in, const json_t *seen, bool is_main)
 {
 	const char *mac = json_get_string(seen, "MacAddress");
@@ -37,7 +36,7 @@ static const char *configured_mac(const struct recreate_input *in, const json_t 
 		if (in->api_minor < 52)
 			return NULL;
 	}
-	if (in->api_minor < 44 || !mac || mac[0] == '\0' || is_made_up_mac(mac, seen))
+	if (in->api_minor < 44 || !mac || mac[0] == '\0' || is_generated_mac(mac, seen))
 		return NULL;
 	return mac;
 }
@@ -57,7 +56,7 @@ static void copy_aliases(const struct recreate_input *in, json_t *endpoint, cons
 		json_put(endpoint, "Aliases", kept);
 }
 
-/* What is of another type is not something we could hand on. */
+/* A value of another type is dropped. */
 static void copy(json_t *object, const char *key, const json_t *seen, json_type type)
 {
 	const json_t *value = json_object_get(seen, key);
@@ -66,7 +65,7 @@ static void copy(json_t *object, const char *key, const json_t *seen, json_type 
 		json_put(object, key, json_deep_copy(value));
 }
 
-/* Only what is configuration; the rest of an endpoint is state (moby, api/types/network). */
+/* Copies configuration only; the rest of an endpoint is state (moby, api/types/network). */
 static json_t *copy_endpoint(const struct recreate_input *in, const char *network,
 			     const json_t *seen, bool is_main)
 {
@@ -99,7 +98,7 @@ static bool is_id_of(const char *text, const json_t *seen)
 	return id && strlen(text) >= 12 && strncmp(id, text, strlen(text)) == 0;
 }
 
-/* The network that NetworkMode means. A container that was taken off it has another one as main. */
+/* The network that NetworkMode means, or another one if the container was disconnected from it. */
 static const char *main_network(const json_t *networks, const char *mode)
 {
 	const char *name, *first = NULL;
@@ -116,8 +115,8 @@ static const char *main_network(const json_t *networks, const char *mode)
 	return first;
 }
 
-/* net.X.Y.ethN.Z: engines speaking 1.48 and later want these at the endpoint, under a name of their
- * own for the interface (moby, container_routes.go, handleSysctlBC). */
+/* net.X.Y.ethN.Z: from API 1.48 on these belong to the endpoint, with IFNAME for the interface (moby,
+ * container_routes.go, handleSysctlBC). */
 static int move_sysctls(json_t *host, json_t *endpoint, struct error *ret_error)
 {
 	json_t *sysctls = json_object_get(host, "Sysctls"), *options;
@@ -136,7 +135,7 @@ static int move_sysctls(json_t *host, json_t *endpoint, struct error *ret_error)
 			continue;
 		if (!endpoint || !text || strchr(text, ',') || !after_prefix(key + n, "0."))
 			return error_set(ret_error, -EKEYREJECTED,
-					 "sysctl %s names an interface that cannot be told", key);
+					 "sysctl %s cannot be assigned to a network", key);
 		rest = steal(moved);
 		moved = xasprintf("%s%snet.%s.%s.IFNAME.%s=%s", rest ? rest : "", rest ? "," : "",
 				  family, part, key + n + 2, text);
@@ -182,7 +181,7 @@ int recreate_place_endpoints(json_t *body, json_t *endpoints, const char *main, 
 			(void)json_object_del(all, name);
 		}
 	}
-	/* The main network alone, without settings, is what NetworkMode says already. */
+	/* NetworkMode alone implies the main network without settings. */
 	if (json_object_size(all) == 0 ||
 	    (json_object_size(all) == 1 && recreate_is_empty(json_object_get(all, main))))
 		(void)json_object_del(body, "NetworkingConfig");
@@ -191,8 +190,8 @@ int recreate_place_endpoints(json_t *body, json_t *endpoints, const char *main, 
 	return 0;
 }
 
-/* NetworkMode as it was written, by name or id, while it still means that network. The key of the
- * endpoint must be the same word, or its settings are lost (moby/moby#47441). */
+/* NetworkMode as it was written, by name or id, if it still means this network. The key of the endpoint must
+ * be the same text, or its settings are lost (moby/moby#47441). */
 static const char *main_word(const json_t *host, const json_t *networks, const char *main)
 {
 	const char *word = json_get_string(host, "NetworkMode");
@@ -226,7 +225,7 @@ int recreate_networks(const struct recreate_input *in, json_t *body, json_t *hos
 			json_put(endpoints, word, json_object());
 		json_put(host, "NetworkMode", json_string(word));
 	}
-	/* Host and container: modes share somebody else's interfaces: nothing to move. */
+	/* The modes host and container: share interfaces: there is nothing to move. */
 	if (in->api_minor >= 48 && (main || streq(mode, "none"))) {
 		r = move_sysctls(host, main ? json_object_get(endpoints, word) : NULL, ret_error);
 		if (r < 0)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "recreate-internal.h"
 
-/* What stands in a container and is the image's too may come from either. Where the create body had
- * it, a label remembers that it is the operator's: ["User","Labels.vendor"]. */
+/* A setting of a container that equals the image's may come from either. If the create body had it, a label
+ * says that it is the operator's: ["User","Labels.vendor"]. */
 
-/* Not Env: there the engine's order tells (recreate-config.c). */
+/* Without Env, where the engine's order decides (recreate-config.c). */
 static const char values[][12] = {"User", "WorkingDir", "StopSignal", "Entrypoint", "Cmd"};
 static const char tables[][16] = {"Labels", "Healthcheck", "ExposedPorts", "Volumes"};
 
@@ -15,7 +15,7 @@ static json_t *read_label(const json_t *container, const json_t *image)
 	const char *of_image =
 		json_get_string(json_get_path(image, "Config", "Labels", NULL), RECREATE_LABEL_OWN);
 
-	/* An image can carry labels too, and its containers have them. */
+	/* Containers inherit the labels of an image, this one included. */
 	return text && !streq_null(text, of_image) ? json_loads(text, 0, NULL) : NULL;
 }
 
@@ -33,7 +33,8 @@ json_t *recreate_defaults(const json_t *container, const json_t *image)
 
 		for (size_t k = 0; path && k < ARRAY_SIZE(values); k++)
 			if (streq(path, values[k]))
-				json_put(defaults, path, json_true()); /* what no container has */
+				json_put(defaults, path,
+					 json_true()); /* equals no container's value */
 		for (size_t k = 0; path && k < ARRAY_SIZE(tables); k++) {
 			const char *key = after_prefix(path, tables[k]);
 
@@ -45,7 +46,7 @@ json_t *recreate_defaults(const json_t *container, const json_t *image)
 	return defaults;
 }
 
-/* Carried over anyway, whatever the image has. */
+/* Whether recreate_config() carries it over in any case. */
 static bool is_carried(const json_t *body, const char *table, const char *key)
 {
 	if (streq(table, "ExposedPorts"))

@@ -73,7 +73,7 @@ json_t *recreate_references(const json_t *container)
 	return array;
 }
 
-/* What no create body can carry over. */
+/* Refuses what no create body can reproduce. */
 static int check_container(const struct recreate_input *in, struct error *ret_error)
 {
 	const json_t *config = json_object_get(in->container, "Config");
@@ -83,23 +83,23 @@ static int check_container(const struct recreate_input *in, struct error *ret_er
 
 	if (!json_is_object(config) || !json_is_object(host))
 		return error_set(ret_error, -EKEYREJECTED,
-				 "the engine does not say how it is configured");
+				 "the engine's answer lacks Config or HostConfig");
 	if (!json_get_string(in->old_image, "Id") ||
 	    (defaults && !json_is_object(defaults) && !json_is_null(defaults)))
 		return error_set(ret_error, -EKEYREJECTED,
-				 "its image is no longer readable, so what came from the image "
-				 "cannot be told from what was asked for");
+				 "its image is no longer readable, so image defaults cannot be "
+				 "distinguished from the container's own settings");
 	if (json_object_get(labels, "com.docker.swarm.service.id") ||
 	    json_object_get(labels, "com.docker.swarm.task.id"))
 		return error_set(ret_error, -EKEYREJECTED, "it belongs to a swarm service");
 	if (json_is_true(json_object_get(host, "AutoRemove")))
 		return error_set(ret_error, -EKEYREJECTED,
-				 "it was created with --rm: stopped, it would be gone, and nothing "
-				 "left to go back to");
+				 "it was created with --rm: once stopped it is gone, with no way "
+				 "to roll back");
 	return 0;
 }
 
-/* The part that successor and first container have in common. Labels win over the image's. */
+/* The labels, image and restart policy of every container that Pullet creates. */
 static void sign(json_t *body, const json_t *new_image, const char *image, const char *target,
 		 const char *policy)
 {
@@ -124,7 +124,7 @@ static int read_policy(const json_t *host, char **ret, struct error *ret_error)
 	char *policy = recreate_policy_text(json_object_get(host, "RestartPolicy"));
 
 	if (!policy)
-		return error_set(ret_error, -EKEYREJECTED, "its restart policy is not a known one");
+		return error_set(ret_error, -EKEYREJECTED, "its restart policy is unknown");
 	*ret = policy;
 	return 0;
 }
@@ -155,7 +155,7 @@ int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 	return 0;
 }
 
-/* The engine reads keys in any case; ours beside such a one would leave it to chance which wins. */
+/* The engine ignores the case of keys: which of two spellings wins is undefined. */
 static int check_spelling(const json_t *object, const char (*keys)[20], size_t n,
 			  struct error *ret_error)
 {
@@ -210,11 +210,11 @@ static int check_first(const json_t *body, struct error *ret_error)
 	if (r >= 0 && json_is_true(json_object_get(host_config, "AutoRemove")))
 		r = error_set(
 			ret_error, -EKEYREJECTED,
-			"AutoRemove: stopped, it would be gone, and nothing left to go back to");
+			"AutoRemove: once stopped the container is gone, with no way to roll back");
 	return r;
 }
 
-/* Networks as the operator wrote them, put where this API version wants them. */
+/* Moves the networks of the operator's body to where this API version expects them. */
 static int place_first_networks(json_t *body, const json_t *host, int api_minor, json_t *connect,
 				struct error *ret_error)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* recreate: the create body of a successor, from what the engine says about the old container and
- * both images; or a refusal before anything is touched. Pure. Inspect mixes what the operator asked
- * for, what the old image added and run-time state; only the first goes into the body, so that the
- * new image's defaults apply. */
+/* recreate: the create body of a successor, from the engine's answers about the old container and both
+ * images; or a refusal before anything is changed. Inspect mixes the operator's settings, the defaults of
+ * the old image and run-time state; only the first go into the body, so that the new image's defaults
+ * apply. Pure. */
 #pragma once
 
 #include <jansson.h>
@@ -16,11 +16,11 @@
 struct recreate_input {
 	const json_t *container; /* GET /containers/ID/json of the old one */
 	const json_t *old_image; /* GET /images/<container.Image>/json; NULL: unreadable, refused */
-	const json_t *new_image; /* GET /images/REF/json of what comes */
+	const json_t *new_image; /* GET /images/REF/json of the new one */
 	const char *image;	 /* goes into Image */
 	const char *target;	 /* digest, goes into label pullet.target */
-	const char *host_name; /* of this machine; NULL: unknown. Only used to tell a host name that
-				  * the engine filled in (host network) from one that was asked for */
+	const char *host_name; /* of this machine; NULL: unknown. Distinguishes a host name that the
+				  * engine filled in (host network) from one that was configured */
 	int api_minor;	       /* API version spoken: 41 is 1.41; the answers must be of the same */
 	const json_t *names;   /* object: each of recreate_references() -> that container's name */
 };
@@ -32,25 +32,24 @@ struct recreate_plan {
 	char *policy; /* the real restart policy, as in label pullet.policy: "always", "on-failure:3" */
 };
 
-/* -EKEYREJECTED with the reason when no faithful successor can be made. */
+/* -EKEYREJECTED with the reason when the container cannot be reproduced. */
 int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 		  struct error *ret_error) warn_unused;
 
-/* The first container of a name, from a create body that the operator wrote: the same plan. new_image
- * is what GET /images/REF/json says; NULL: not here yet, for a mere check. */
+/* The same for the first container of a name, from the operator's create body. new_image is the answer to
+ * GET /images/REF/json, or NULL for a check before the image is there. */
 int recreate_first(const json_t *body, const json_t *new_image, const char *image,
 		   const char *target, int api_minor, struct recreate_plan *ret,
 		   struct error *ret_error) warn_unused;
 
 void recreate_plan_free(struct recreate_plan *plan);
 
-/* Array of the other containers (ids, id prefixes or names, as the container says it) whose name or
- * volumes the container uses. The caller looks each up and leaves out of `names` those it does not
- * find. Caller owns it. */
+/* Array of the other containers (ids, id prefixes or names, as written) whose namespaces or volumes the
+ * container uses. The caller looks each up, and leaves those that are gone out of `names`. Caller owns it. */
 json_t *recreate_references(const json_t *container);
 
-/* HostConfig.RestartPolicy as text and back: no, always, unless-stopped, on-failure, on-failure:N.
- * NULL for what is none of them (the text); an absent or empty policy is "no". Caller owns both. */
+/* HostConfig.RestartPolicy as text and back: no, always, unless-stopped, on-failure, on-failure:N. NULL for
+ * anything else; an absent or empty policy is "no". Caller owns both. */
 char *recreate_policy_text(const json_t *restart_policy);
 json_t *recreate_policy_json(const char *text);
 

@@ -64,7 +64,7 @@ def operator(registry, tmp_path):
 
 def test_set_show_halt_resume(operator):
     first = operator.publish(1)
-    assert "Policy: none; a new version is taken at once" in operator.run("show")
+    assert "Policy: none; devices update at once" in operator.run("show")
     told = operator.run("set", "--percent", "12.5", "--ring", "canary=100,lab=0.5",
                         "--minimum-version", "0.1.0")
     assert told == operator.run("show")
@@ -74,7 +74,7 @@ def test_set_show_halt_resume(operator):
         "version": 1, "sequence": 1, "target": first.digest, "percent": 12.5,
         "rings": {"canary": {"percent": 100}, "lab": {"percent": 0.5}}, "minimum-version": "0.1.0"}
     second = operator.publish(2)
-    assert f"for another image, {first.digest}: all devices stay" in operator.run("show")
+    assert f"for another image, {first.digest}: no device updates" in operator.run("show")
     ramp = ",".join(f"{at}={share}" for at, share in zip(HOUR, (1, 100)))
     told = operator.run("set", "--ramp", ramp, "--not-before", HOUR[0])
     assert f"100 % from {HOUR[1]} on" in told
@@ -118,12 +118,12 @@ def test_what_is_not_valid_is_shown_and_replaced_on_demand(operator):
     operator.publish(1)
     operator.registry.publish_rollout(operator.repository, "stable", b'{"version": 1}')
     told = operator.run("show")
-    assert "not valid, all devices stay where they are: " in told and '"sequence"' in told
+    assert "not valid, no device updates: " in told and '"sequence"' in told
     for words in (["set", "--percent", "1"], ["halt"]):
         assert "--sequence N" in operator.run(*words, status=1)
     operator.run("set", "--percent", "1", "--sequence", "9")
     assert operator.policy()["sequence"] == 9
-    assert "has 9, and devices" in operator.run("set", "--percent", "1", "--sequence", "9", status=1)
+    assert "has 9, and devices refuse" in operator.run("set", "--percent", "1", "--sequence", "9", status=1)
 
 
 @pytest.mark.parametrize("words,why", [
@@ -131,12 +131,12 @@ def test_what_is_not_valid_is_shown_and_replaced_on_demand(operator):
     (["--percent", "1", "--ramp", f"{HOUR[0]}=1"], "options --percent and --ramp are mutually exclusive"),
     (["--percent", "101"], '"percent" is not a number from 0 to 100'),
     (["--percent", "ten"], "'ten' is not a number"),
-    (["--percent", "1", "--ring", "canary"], "'canary' lacks =PERCENT"),
-    (["--percent", "1", "--ring", "a b=1"], "no name for a ring"),
+    (["--percent", "1", "--ring", "canary"], "'canary' has no =NUMBER"),
+    (["--percent", "1", "--ring", "a b=1"], "not a valid ring name"),
     (["--percent", "1", "--not-before", "tomorrow"], "not a time of RFC 3339"),
     (["--percent", "1", "--target", "stable"], '"target"'),
-    (["--percent", "1", "--sequence", "-1"], "not a whole number"),
-    (["--ramp", f"{HOUR[1]}=1,{HOUR[0]}=2"], "goes back"),
+    (["--percent", "1", "--sequence", "-1"], "not a positive integer"),
+    (["--ramp", f"{HOUR[1]}=1,{HOUR[0]}=2"], "decreases"),
 ])
 def test_nothing_wrong_is_pushed(operator, words, why):
     operator.publish(1)

@@ -69,7 +69,7 @@ def test_percentage_and_cohort(house, fleet):
     fleet.policy(second, percent=20)
     device = device_at(second.digest, 30, 50)
     house.configure(agent={"device-id": device})
-    entry = fleet.held(before, "goes to 20 % of the devices, this one stands at "
+    entry = fleet.held(before, "covers 20 % of the devices, this device is at "
                                f"{cohort(device, second.digest):g} %")
     assert entry["to"] == second.digest
     fleet.policy(second, percent=50)
@@ -83,7 +83,7 @@ def test_machine_id_is_the_name(house, fleet):
     machine = open("/etc/machine-id").read().strip()
     position = cohort(machine, second.digest)
     fleet.policy(second, percent=position)  # the first who does not belong to it
-    fleet.held(before, f"this one stands at {position:g} %")
+    fleet.held(before, f"this device is at {position:g} %")
     fleet.policy(second, percent=round(position + 0.0001, 4))
     house.once("updated")
 
@@ -235,7 +235,7 @@ def test_replayed_policy(house, fleet):
     fleet.held(before, "halted")
     assert house.pullet.record("app")["rollout_sequence"] == 2
     fleet.raw(old)
-    fleet.held(before, "goes back: its sequence is 1, and 2 was seen before")
+    fleet.held(before, "too old: its sequence is 1, but 2 was seen before")
     fleet.policy(second)
     house.once("updated")
     assert house.pullet.record("app")["rollout_sequence"] == 3
@@ -245,7 +245,7 @@ def test_replayed_policy(house, fleet):
     (b"", "no valid policy"),
     (b"{", "no valid policy"),
     (b"[1]", "not a JSON object"),
-    (b'{"version": 2}', "version 2, this agent knows 1"),
+    (b'{"version": 2}', "version 2, this pullet supports 1"),
     (b'{"version": 1, "sequence": 1, "target": "stable", "percent": 1}', '"target"'),
     (b" " * 20000, "20000 bytes, 16384 at most"),
 ])
@@ -303,7 +303,7 @@ def test_minimum_version(house, fleet):
     _, before = house.up()
     second = house.publish()
     fleet.policy(second, minimum_version="99.1")
-    fleet.held(before, "wants pullet 99.1 or newer")
+    fleet.held(before, "requires pullet 99.1 or newer")
 
 
 def test_required(house, fleet):
@@ -388,16 +388,16 @@ def test_before_the_clock_is_set(house, fleet, past):
     """What needs the time waits for it and says so; what does not need it goes on."""
     _, before = house.up()
     second = house.publish()
-    for settings, why in (({"download_window": "00:00-24:00"}, "download-window goes by it"),
+    for settings, why in (({"download_window": "00:00-24:00"}, "download-window depends on it"),
                           ({"min_age": "1s"}, "min-age goes by it"),
-                          ({"window": "00:00-24:00"}, "window goes by it")):
+                          ({"window": "00:00-24:00"}, "window depends on it")):
         house.configure(**settings)
         house.once("deferred", reason="the clock is not set, and " + why, env=past)
         assert house.engine.inspect("app")["State"] == before["State"]
     house.configure()
     assert house.pullet.record("app")["seen"]["at"] == 0  # nobody knows since when
     fleet.policy(second, not_before="1970-01-01T00:00:01Z")
-    house.once("deferred", reason="the clock is not set, and the rollout goes by it", env=past)
+    house.once("deferred", reason="the clock is not set, and the rollout depends on it", env=past)
     house.untouched(before)
     fleet.policy(second, percent=100)
     house.configure(health_period="10ms")  # the engine lives in another year here, and its old events seem new

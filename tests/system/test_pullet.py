@@ -86,7 +86,7 @@ def test_status_is_the_same_with_and_without_the_daemon(command, pullet, bus):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", running[0]["next_check"])
     out, err = command("status", "--json")
     resting = json.loads(out)
-    assert "pulletd does not run" in err and str(pullet.state) in err
+    assert "pulletd is not running" in err and str(pullet.state) in err
     assert resting[0] == {
         "container": "app", "image": "127.0.0.1:1/app:stable", "phase": "idle", "current": A,
         "target": None, "rejected": [{"digest": C, "reason": "it exited with status 3"}],
@@ -123,7 +123,7 @@ def test_status_of_a_stranger(command, pullet, bus):
         assert command.json("status", user="nobody")[0]["current"] == A
     os.chmod(pullet.state, 0o700)
     _, err = command("status", status=1, user="nobody")
-    assert "Permission denied" in err and "sudo" in err and "pulletd does not run" in err
+    assert "Permission denied" in err and "sudo" in err and "pulletd is not running" in err
 
 
 def test_status_without_a_bus(command, pullet, bus):
@@ -350,7 +350,7 @@ def test_config_check_tells_all_faults(command, pullet, bus):
 
     (more / "10-more.conf").unlink()
     configure(pullet, "app", "db")
-    assert "no faults; 2 containers, 0 registries" in command("config", "check")[0]
+    assert "no errors; 2 containers, 0 registries" in command("config", "check")[0]
     found = command.json("config", "check")
     assert found == {"config": str(pullet.config), "containers": ["app", "db"], "faults": []}
     pullet.config.unlink()

@@ -253,7 +253,7 @@ static void test_everything(void **state)
 static const struct {
 	const char *file, *text;
 } refusals[] = {
-	{"interval = 5min", "1: key 'interval' stands before any [section]"},
+	{"interval = 5min", "1: key 'interval' appears before any [section]"},
 	{"\n\n# x\n[agent]\nfoo = 1", "5: unknown key 'foo' in [agent]"},
 	{"[agent]\nInterval = 1h", "2: unknown key 'Interval' in [agent]"},
 	{"[agent]\nimage = a", "2: unknown key 'image' in [agent]"},
@@ -308,22 +308,24 @@ static const struct {
 	 "2: url: 'http://h/?a=b' is not of the form https://HOST[:PORT][/PATH]"},
 	{"[report]\ninterval = 0", "2: interval: '0' is too short"},
 	{"[report]\ntextfile = /run/x", "2: textfile: '/run/x' does not end in .prom"},
-	{"[registry]", "1: [registry ]: a host is wanted, registry.example:5000"},
-	{"[registry a/b]", "1: [registry a/b]: a host is wanted, registry.example:5000"},
-	{"[registry a b]", "1: [registry a b]: a host is wanted, registry.example:5000"},
-	{"[registry u@a]", "1: [registry u@a]: a host is wanted, registry.example:5000"},
+	{"[registry]", "1: [registry ]: not a host such as registry.example:5000"},
+	{"[registry a/b]", "1: [registry a/b]: not a host such as registry.example:5000"},
+	{"[registry a b]", "1: [registry a b]: not a host such as registry.example:5000"},
+	{"[registry u@a]", "1: [registry u@a]: not a host such as registry.example:5000"},
 	{"[registry a]\ninsecure = maybe", "2: insecure: 'maybe' is neither yes nor no"},
 	{"[registry a]\ninsecure = Yes", "2: insecure: 'Yes' is neither yes nor no"},
 	{"[registry a]\ninsecure = yes ; lab", "2: insecure: 'yes ; lab' is neither yes nor no"},
-	{"[container]", "1: [container ]: not a name the engine takes"},
-	{"[container a]", "1: [container a]: not a name the engine takes"},
-	{"[container -ab]", "1: [container -ab]: not a name the engine takes"},
-	{"[container ../ab]", "1: [container ../ab]: not a name the engine takes"},
-	{"[container a b]", "1: [container a b]: not a name the engine takes"},
-	{"[container h\303\251]", "1: [container h??]: not a name the engine takes"},
-	{"[container " NAME_120 "x]", "1: [container " NAME_120 "x]: not a name the engine takes"},
-	{"[container ab.next]", "1: [container ab.next]: names ending in .next and .prev are ours"},
-	{"[container ab.prev]", "1: [container ab.prev]: names ending in .next and .prev are ours"},
+	{"[container]", "1: [container ]: not a valid container name"},
+	{"[container a]", "1: [container a]: not a valid container name"},
+	{"[container -ab]", "1: [container -ab]: not a valid container name"},
+	{"[container ../ab]", "1: [container ../ab]: not a valid container name"},
+	{"[container a b]", "1: [container a b]: not a valid container name"},
+	{"[container h\303\251]", "1: [container h??]: not a valid container name"},
+	{"[container " NAME_120 "x]", "1: [container " NAME_120 "x]: not a valid container name"},
+	{"[container ab.next]",
+	 "1: [container ab.next]: names that end in .next or .prev are reserved"},
+	{"[container ab.prev]",
+	 "1: [container ab.prev]: names that end in .next or .prev are reserved"},
 	{"\n[container ab]\nhold = no", "2: [container ab] has no image ="},
 	{"[container ab]\nhold = 2", "2: hold: '2' is neither yes nor no"},
 	{"[container ab]\nhealth = none",
@@ -415,7 +417,7 @@ static void test_lengths(void **state)
 		memcpy(text + n + lengths[i] - 6, "\n", 2);
 		put("main.conf", text);
 		if (lengths[i] > 4096) {
-			expect_refusal(-EINVAL, "main.conf:2: line of more than 4096 bytes");
+			expect_refusal(-EINVAL, "main.conf:2: line longer than 4096 bytes");
 			continue;
 		}
 		c = load();
@@ -425,7 +427,7 @@ static void test_lengths(void **state)
 	memset(text, '#', 4097); /* a comment is a line too */
 	text[4097] = '\0';
 	put("main.conf", text);
-	expect_refusal(-EINVAL, "main.conf:1: line of more than 4096 bytes");
+	expect_refusal(-EINVAL, "main.conf:1: line longer than 4096 bytes");
 	memset(text, '\n', sizeof(text));
 	put_bytes("main.conf", text, (size_t)256 * 1024);
 	config_free(load());
@@ -434,7 +436,7 @@ static void test_lengths(void **state)
 	put("main.conf", "[container " NAME_120 "]\nimage = a");
 	config_free(load());
 	put_bytes("main.conf", "[agent]\n\0jitter = 3%", 20);
-	expect_refusal(-EINVAL, "main.conf:1: not a text file: it has a NUL byte");
+	expect_refusal(-EINVAL, "main.conf:1: not a text file: it contains a NUL byte");
 }
 
 static void test_files(void **state)
@@ -491,7 +493,7 @@ static void test_drop_ins(void **state)
 	expect_path(config_container(c, "cd")->origin, "conf.d/a.conf:4");
 	config_free(c);
 	put("conf.d/z.conf", "\njitter = 3%");
-	expect_refusal(-EINVAL, "conf.d/z.conf:2: key 'jitter' stands before any [section]");
+	expect_refusal(-EINVAL, "conf.d/z.conf:2: key 'jitter' appears before any [section]");
 	put("conf.d/z.conf", "[container ef]");
 	expect_refusal(-EINVAL, "conf.d/z.conf:1: [container ef] has no image =");
 	put("main.conf", "[agent]\njitter = x"); /* the first fault is told */
