@@ -342,7 +342,7 @@ def test_config_check_tells_all_faults(command, pullet, bus):
     main, drop_in = pullet.config.name, "conf.d/10-more.conf"
     assert faults == [(main, "2"), (main, "3"), (main, "4"), (main, "7"), (main, "8"), (drop_in, "2"),
                       (main, "10")]
-    assert out.splitlines()[-1] == "7 faults"
+    assert out.splitlines()[-1] == "7 errors"
     found = command.json("config", "check", status=2)
     assert found["faults"] == out.splitlines()[:-1]
     # pulletd stumbles over the first of them.
