@@ -222,6 +222,9 @@ static int take_offset(const char **s, int *ret)
 	return 0;
 }
 
+/* 9999-12-31T23:59:59Z: a leap second or an offset leads beyond it. */
+#define LAST_SECOND 253402300799
+
 int calendar_parse_rfc3339(const char *s, struct timespec *ret)
 {
 	static const char shape[] = "0000-00-00T00:00:00";
@@ -239,12 +242,12 @@ int calendar_parse_rfc3339(const char *s, struct timespec *ret)
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
 	day = tm;
-	t = timegm(&day);
+	t = timegm(&day) + second - east;
 	/* timegm() makes the 1st of March of the 30th of February. */
 	if (tm.tm_year < 70 || day.tm_mon != tm.tm_mon || day.tm_mday != tm.tm_mday ||
-	    tm.tm_hour > 23 || tm.tm_min > 59 || second > 60)
+	    tm.tm_hour > 23 || tm.tm_min > 59 || second > 60 || t < 0 || t > LAST_SECOND)
 		return -EINVAL;
-	*ret = (struct timespec){.tv_sec = t + second - east, .tv_nsec = ns};
+	*ret = (struct timespec){.tv_sec = t, .tv_nsec = ns};
 	return 0;
 }
 

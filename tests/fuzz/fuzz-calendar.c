@@ -21,14 +21,14 @@ static void read_window(const char *s)
 /* What was read and is written down again is the same time. */
 static void read_time(const char *s)
 {
-	int64_t t, again;
+	struct timespec t, again;
 	char text[64];
 
 	(void)calendar_parse_time(s);
 	if (calendar_parse_rfc3339(s, &t) < 0)
 		return;
-	(void)calendar_rfc3339(t, text, sizeof(text));
-	if (t < 0 || calendar_parse_rfc3339(text, &again) < 0 || again != t)
+	(void)calendar_rfc3339(t.tv_sec, text, sizeof(text));
+	if (calendar_parse_rfc3339(text, &again) < 0 || again.tv_sec != t.tv_sec)
 		abort();
 }
 
