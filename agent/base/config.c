@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "trusted-file.h"
+
 #define CONFIG_FILE_MAX ((size_t)256 * 1024)
 #define CONFIG_LINE_MAX 4096
 

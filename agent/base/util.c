@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "error.h"
-
 const char *after_prefix(const char *s, const char *prefix)
 {
 	size_t n = strlen(prefix);
@@ -96,10 +94,7 @@ void replace_string(char **p, const char *s)
 	*p = copy;
 }
 
-/* Not to wait for the other end of a FIFO. */
-#define READ_FLAGS (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
-
-static int read_opened(int fd, size_t max, char **ret, size_t *ret_len)
+int read_file(int fd, size_t max, char **ret, size_t *ret_len)
 {
 	_cleanup_free_ char *buf = NULL;
 	size_t len = 0;
@@ -132,45 +127,9 @@ static int read_opened(int fd, size_t max, char **ret, size_t *ret_len)
 
 int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len)
 {
-	_cleanup_close_ int fd = openat(dirfd, path, READ_FLAGS);
+	_cleanup_close_ int fd = openat(dirfd, path, READ_FILE_FLAGS);
 
-	return read_opened(fd, max, ret, ret_len);
-}
-
-int check_trusted(int fd, const char *path, struct error *ret_error)
-{
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_set(ret_error, -errno, "%s: %s", path, strerror(errno));
-	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return error_set(ret_error, -EPERM, "%s: belongs to user %u: run chown root %s",
-				 path, (unsigned int)st.st_uid, path);
-	/* Of a sticky directory nobody but a file's owner takes a file away. */
-	if ((st.st_mode & (S_IWGRP | S_IWOTH)) && !(S_ISDIR(st.st_mode) && (st.st_mode & S_ISVTX)))
-		return error_set(ret_error, -EPERM,
-				 "%s: others may write to it (mode %03o): run chmod go-w %s", path,
-				 (unsigned int)st.st_mode & 0777, path);
-	return 0;
-}
-
-int read_trusted_file(const char *path, size_t max, char **ret, size_t *ret_len,
-		      struct error *ret_error)
-{
-	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *dir =
-		slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
-	_cleanup_close_ int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_close_ int fd = openat(dirfd, slash ? slash + 1 : path, READ_FLAGS);
-	int r = fd < 0 ? error_set(ret_error, -errno, "%s: %s", path, strerror(errno))
-		       : check_trusted(dirfd, dir, ret_error);
-
-	if (r == 0)
-		r = check_trusted(fd, path, ret_error);
-	if (r < 0)
-		return r;
-	r = read_opened(fd, max, ret, ret_len);
-	return r < 0 ? error_set(ret_error, r, "%s: %s", path, strerror(-r)) : 0;
+	return read_file(fd, max, ret, ret_len);
 }
 
 int write_all(int fd, const void *data, size_t len)

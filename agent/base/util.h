@@ -84,18 +84,9 @@ void replace_string(char **p, const char *s);
 
 /* Reads a regular file of at most max bytes and terminates it by NUL; ret_len may be NULL.
  * -EFBIG when it is larger, -EISDIR or -EINVAL when it is not a file. Caller frees. */
+#define READ_FILE_FLAGS (O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) /* a FIFO does not block */
+int read_file(int fd, size_t max, char **ret, size_t *ret_len) warn_unused;
 int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len) warn_unused;
-
-struct error;
-
-/* Whether only root and ourselves could have written what is open there (O_PATH suffices). A message and
- * -EPERM when not: path names it there. A directory may be everybody's if it is sticky. */
-int check_trusted(int fd, const char *path, struct error *ret_error) warn_unused;
-
-/* read_file_at() for a file that says what runs on this machine, or how it is reached: it and the
- * directory that it is opened in are checked once open. The message names path. Caller frees. */
-int read_trusted_file(const char *path, size_t max, char **ret, size_t *ret_len,
-		      struct error *ret_error) warn_unused;
 
 /* Writes name in dirfd so that after any crash or power cut either the old or the new content is
  * there, whole: temporary file, fsync, rename, fsync of the directory. The umask narrows mode; from root

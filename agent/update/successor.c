@@ -9,6 +9,7 @@
 #include "copied.h"
 #include "podman.h"
 #include "ref.h"
+#include "trusted-file.h"
 
 #define CREATE_FILE_MAX ((size_t)256 * 1024)
 
