@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "result.h"
 
+#include <errno.h>
+#include <stdio.h>
+
 #include "json-build.h"
+#include "log.h"
+#include "record.h"
 
 static const char outcome_names[][12] = {
 	[OUTCOME_NONE] = "none",	 [OUTCOME_UP_TO_DATE] = "up-to-date",
@@ -22,6 +27,31 @@ json_t *result_to_json(const struct result *r)
 			 json_string_or_null(r->from.text), "to", json_string_or_null(r->to.text),
 			 "reason", json_string_or_null(r->reason), "downtime_ms",
 			 r->downtime_ms < 0 ? json_null() : json_integer(r->downtime_ms));
+}
+
+void result_set_error(struct result *r, const struct error *e)
+{
+	r->outcome = e->code == -ECANCELED	? OUTCOME_DEFERRED
+		     : e->code == -EKEYREJECTED ? OUTCOME_REFUSED
+						: OUTCOME_FAILED;
+	copy_text(r->reason, sizeof(r->reason),
+		  e->code == -ECANCELED ? RESULT_STOPPED : e->text);
+}
+
+void result_save_error(const struct result *r, int state_dir, struct record *record)
+{
+	char text[RECORD_TEXT_MAX];
+	struct error e;
+	bool bad = r->outcome == OUTCOME_FAILED || r->outcome == OUTCOME_REFUSED;
+
+	if (!bad && r->outcome != OUTCOME_UP_TO_DATE)
+		return;
+	(void)snprintf(text, sizeof(text), "%.500s", bad ? r->reason : "");
+	if (streq(text, record->last_error))
+		return;
+	memcpy(record->last_error, text, sizeof(text));
+	if (record_save(state_dir, r->container, record, &e) < 0)
+		log_warning("%s: %s", r->container, e.text);
 }
 
 char *result_text(const json_t *result)

@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* result: what one pass came to, as scripts and people read it. */
+/* result: the outcome of an operation on one container, for scripts and people. */
 #pragma once
 
 #include "digest.h"
 #include "json.h"
 
-/* How a reason begins, and last_error with it, that tells of the engine's own store: no release is to be
- * blamed for that. */
+struct record;
+
+/* Reasons that a poll and a pass both give. */
+#define RESULT_HELD	     "held by the operator"
+#define RESULT_HELD_CONFIG   "hold = yes"
+#define RESULT_REJECTED	     "this digest was rejected before: %s"
+#define RESULT_CLOCK_NOT_SET "the clock is not set"
+#define RESULT_RETRY_AFTER   "registry %s accepts no request for another %" PRIu64 " s"
+
+/* The prefix of a reason, and of last_error, that comes from the engine's image store: no image is
+ * rejected for it. */
 #define RESULT_STORE_DAMAGED "engine-store-damaged"
 
 enum outcome {
-	OUTCOME_NONE, /* nothing to tell: there was nothing to finish */
+	OUTCOME_NONE, /* there was nothing to finish */
 	OUTCOME_UP_TO_DATE,
 	OUTCOME_UPDATED,
 	OUTCOME_ROLLED_BACK,
@@ -20,7 +29,7 @@ enum outcome {
 };
 #define OUTCOME_MAX (OUTCOME_FAILED + 1)
 
-/* Reason of a pass that a signal ended; whoever waits for it waits on. */
+/* Reason of an operation that a signal or a hang-up ended; a client that waits for it keeps waiting. */
 #define RESULT_STOPPED "stopped by a signal"
 
 struct result {
@@ -41,7 +50,14 @@ json_t *result_to_json(const struct result *r);
 /* "hello: updated sha256:0123456789ab -> sha256:..." for a result object. Caller frees. */
 char *result_text(const json_t *result);
 
-/* OUTCOME_NONE for what is no result. */
+/* The outcome that an error makes: refused for -EKEYREJECTED, deferred for -ECANCELED, else failed. */
+void result_set_error(struct result *r, const struct error *e);
+
+/* Saves the reason of a failure as last_error of the record, once and not again at every poll; up-to-date clears
+ * it. Logs what cannot be saved. */
+void result_save_error(const struct result *r, int state_dir, struct record *record);
+
+/* OUTCOME_NONE for an object that is no result. */
 enum outcome result_outcome(const json_t *result);
 
 /* Whether it counts as failure in exit statuses: failed, refused, rolled-back, or not a result. */

@@ -7,12 +7,12 @@
 #include <systemd/sd-bus.h>
 #include <time.h>
 
-#define BUS_NAME       "org.pullet.Agent1"
-#define BUS_PATH       "/org/pullet/Agent1"
-#define BUS_CONTAINERS BUS_PATH "/container"
-#define BUS_CONTAINER  BUS_NAME ".Container"
-#define ORDER_TIME_US  ((uint64_t)150 * 1000000) /* polkit may ask somebody for a password */
-#define LIST_TIME_US   ((uint64_t)25 * 1000000)
+#define BUS_NAME	"org.pullet.Agent1"
+#define BUS_PATH	"/org/pullet/Agent1"
+#define BUS_CONTAINERS	BUS_PATH "/container"
+#define BUS_CONTAINER	BUS_NAME ".Container"
+#define REQUEST_TIME_US ((uint64_t)150 * 1000000) /* polkit may ask for a password */
+#define LIST_TIME_US	((uint64_t)25 * 1000000)
 
 struct client {
 	sd_bus *bus;
@@ -23,7 +23,7 @@ struct client {
 	sigset_t before; /* signals that were blocked before */
 };
 
-struct order {
+struct request {
 	struct client *client;
 	char *name;
 };
@@ -347,58 +347,47 @@ static int code_of(const sd_bus_error *e)
 static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
 	const sd_bus_error *e = sd_bus_message_get_error(reply);
-	struct order *o = userdata;
+	struct request *q = userdata;
 
 	(void)error;
-	set_event(o->client, e ? CLIENT_REFUSED : CLIENT_ACCEPTED, o->name);
+	set_event(q->client, e ? CLIENT_REFUSED : CLIENT_ACCEPTED, q->name);
 	if (e)
-		(void)error_set(&o->client->event.error, code_of(e), "%s",
+		(void)error_set(&q->client->event.error, code_of(e), "%s",
 				e->message ? e->message : e->name);
 	return 0;
 }
 
-static void order_free(void *userdata)
+static void request_free(void *userdata)
 {
-	struct order *o = userdata;
+	struct request *q = userdata;
 
-	free(o->name);
-	free(o);
-}
-
-/* As bus.c has them. */
-static const char *method_of(enum operation operation)
-{
-	static const char *const names[OPERATION_MAX] = {
-		[OPERATION_UPDATE] = "Update",	   [OPERATION_CHECK] = "Check",
-		[OPERATION_ROLLBACK] = "Rollback", [OPERATION_HOLD] = "Hold",
-		[OPERATION_RELEASE] = "Release",   [OPERATION_RETRY] = "Retry",
-	};
-
-	return names[operation];
+	free(q->name);
+	free(q);
 }
 
 int client_request(struct client *c, const char *name, enum operation operation,
 		   struct error *ret_error)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-	struct order *o = xcalloc(1, sizeof(*o));
+	struct request *q = xcalloc(1, sizeof(*q));
 	_cleanup_free_ char *path = NULL;
 	sd_bus_slot *slot;
 	int r = sd_bus_path_encode(BUS_CONTAINERS, name, &path);
 
-	*o = (struct order){.client = c, .name = xstrdup(name)};
+	*q = (struct request){.client = c, .name = xstrdup(name)};
 	if (r >= 0)
 		r = sd_bus_message_new_method_call(c->bus, &m, BUS_NAME, path, BUS_CONTAINER,
-						   method_of(operation));
+						   operation_method(operation));
 	if (r >= 0)
 		r = sd_bus_message_set_allow_interactive_authorization(m, 1);
 	if (r >= 0)
-		r = sd_bus_call_async(c->bus, &slot, m, on_reply, o, ORDER_TIME_US);
+		r = sd_bus_call_async(c->bus, &slot, m, on_reply, q, REQUEST_TIME_US);
 	if (r < 0) {
-		order_free(o);
-		return error_set(ret_error, r, "%s: cannot send the order: %s", name, strerror(-r));
+		request_free(q);
+		return error_set(ret_error, r, "%s: cannot send the request: %s", name,
+				 strerror(-r));
 	}
-	(void)sd_bus_slot_set_destroy_callback(slot, order_free);
+	(void)sd_bus_slot_set_destroy_callback(slot, request_free);
 	(void)sd_bus_slot_set_floating(slot, 1);
 	sd_bus_slot_unref(slot);
 	return 0;

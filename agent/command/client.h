@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* client: the other end of bus.c. Keeps what pulletd shows of its containers, gives it orders, and tells
- * what happens, one event after the other. Only this module of the command sees D-Bus. */
+/* client: the client of bus.c. Mirrors the containers of pulletd, requests operations and returns what
+ * happens as events, one at a time. Only this module of the command uses D-Bus. */
 #pragma once
 
 #include "error.h"
@@ -12,12 +12,12 @@
 struct client;
 
 enum client_event_kind {
-	CLIENT_NOTHING,	 /* until then nothing happened */
+	CLIENT_NOTHING,	 /* the time is up */
 	CLIENT_CHANGED,	 /* properties of a container */
 	CLIENT_LISTED,	 /* containers came or went: the configuration was read again */
-	CLIENT_ACCEPTED, /* the order for a container; what ends from now on may be it */
-	CLIENT_REFUSED,	 /* the order; error says why: -EACCES, -EBUSY, -EHOSTDOWN, ... */
-	CLIENT_FINISHED, /* a pass over a container */
+	CLIENT_ACCEPTED, /* the request; an operation that ends from now on may be it */
+	CLIENT_REFUSED,	 /* the request; error has the reason: -EACCES, -EBUSY, -EHOSTDOWN, ... */
+	CLIENT_FINISHED, /* an operation on a container */
 	CLIENT_GONE,	 /* pulletd */
 	CLIENT_BACK,
 	CLIENT_INTERRUPTED, /* by SIGINT or SIGTERM */
@@ -40,7 +40,7 @@ bool client_is_up(const struct client *c);
 /* Empty while it is down. Valid until the next client_next(). */
 const struct status_list *client_list(const struct client *c);
 
-/* Sends it; the answer is an event. */
+/* Sends the request; the answer is an event. operation: one that has a method. */
 int client_request(struct client *c, const char *name, enum operation operation,
 		   struct error *ret_error) warn_unused;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is ordered of pulletd: sent, followed to its end, told. */
+/* Operations that pulletd carries out: requested, followed to their end, printed. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -10,23 +10,22 @@
 #include "result.h"
 #include "terminal.h"
 
-#define COME_BACK_MS \
-	((uint64_t)3 * 60 * 1000)	 /* a pass may rest for two minutes before pulletd ends */
-#define GO_AWAY_MS ((uint64_t)10 * 1000) /* after a pass was stopped by a signal */
-#define CLEAR_LINE "\r\033[K"
+#define COME_BACK_MS ((uint64_t)3 * 60 * 1000) /* stopping pulletd may take two minutes */
+#define GO_AWAY_MS   ((uint64_t)10 * 1000)     /* until a stopped pulletd is gone */
+#define CLEAR_LINE   "\r\033[K"
 
 enum job_state {
 	JOB_SENT,
-	JOB_ACCEPTED, /* what ends now is it */
-	JOB_STOPPED,  /* a signal ended it: does pulletd go away? */
-	JOB_LOST,     /* pulletd went away under it */
+	JOB_ACCEPTED, /* the next end of the operation is this job's */
+	JOB_STOPPED,  /* by a signal: pulletd may be about to restart */
+	JOB_LOST,     /* pulletd stopped */
 	JOB_DONE,
 };
 
 struct job {
 	char *name;
 	enum job_state state;
-	char *previous; /* what a rollback leads to */
+	char *previous; /* digest that a rollback leads to */
 	json_t *result;
 };
 
@@ -38,7 +37,7 @@ struct followed {
 	size_t n_jobs;
 	struct terminal terminal; /* of standard error */
 	struct progress progress;
-	char *shown; /* container and phase that were told last */
+	char *shown; /* container and phase that were printed last */
 	uint64_t until_ms;
 	bool bad;
 };
@@ -82,11 +81,6 @@ static enum tint tint_of(const json_t *result)
 	return streq(what, "deferred") ? TINT_WAIT : TINT_NONE;
 }
 
-static bool is_note(enum operation p)
-{
-	return p == OPERATION_HOLD || p == OPERATION_RELEASE || p == OPERATION_RETRY;
-}
-
 static void print_result(const struct followed *f, const json_t *result)
 {
 	struct terminal t = terminal_of(STDOUT_FILENO);
@@ -95,12 +89,12 @@ static void print_result(const struct followed *f, const json_t *result)
 
 	if (f->o->json)
 		text = json_text(result, JSON_COMPACT);
-	/* A note is no pass over the image: what was noted is all there is to tell. */
-	else if (is_note(f->operation) && reason && !result_is_bad(result))
+	/* The image was not looked at: the reason is all there is to print. */
+	else if (operation_is_record_only(f->operation) && reason && !result_is_bad(result))
 		text = xasprintf("%s: %s", json_get_string(result, "container"), reason);
 	else
 		text = result_text(result);
-	if (f->o->json || is_note(f->operation))
+	if (f->o->json || operation_is_record_only(f->operation))
 		printf("%s\n", text);
 	else
 		printf("%s%s%s\n", terminal_tint(t.colours, tint_of(result)), text,
@@ -115,7 +109,7 @@ static void take_result(struct followed *f, struct job *job, json_t *result)
 	end_job(f, job, result_is_bad(result));
 }
 
-/* What did not come to a pass is told, too: a line a container for scripts. */
+/* Scripts get a line for each container, also where no operation was started. */
 static void fail_job(struct followed *f, struct job *job, const char *why)
 {
 	const struct status *s = status_list_find(client_list(f->client), job->name);
@@ -136,13 +130,13 @@ static void fail_job(struct followed *f, struct job *job, const char *why)
 	end_job(f, job, true);
 }
 
-static void send_order(struct followed *f, struct job *job)
+static void send_request(struct followed *f, struct job *job)
 {
 	const struct status *s = status_list_find(client_list(f->client), job->name);
 	struct error e;
 
 	if (!s) {
-		fail_job(f, job, "pulletd has no such container any more");
+		fail_job(f, job, "pulletd no longer has this container");
 		return;
 	}
 	job->state = JOB_SENT;
@@ -151,7 +145,7 @@ static void send_order(struct followed *f, struct job *job)
 		fail_job(f, job, e.text);
 }
 
-/* One pass runs at a time: whose end this one waits for is told. */
+/* One operation runs at a time: name the one that this one waits for. */
 static void on_accepted(struct followed *f, struct job *job)
 {
 	const struct status_list *l = client_list(f->client);
@@ -162,7 +156,7 @@ static void on_accepted(struct followed *f, struct job *job)
 
 		if (s->operation[0] &&
 		    !(streq(s->operation, operation_name(f->operation)) && find_job(f, s->name)))
-			log_info("%s: waits for the end of %s of %s", job->name, s->operation,
+			log_info("%s: waiting for the end of %s of %s", job->name, s->operation,
 				 s->name);
 	}
 }
@@ -177,13 +171,12 @@ static void on_refused(struct followed *f, struct job *job, const struct error *
 		return;
 	}
 	if (e->code == -EACCES)
-		why = xasprintf("permission denied: root may do that, and whom polkit lets; try: "
-				"sudo pullet %s %s",
+		why = xasprintf("permission denied; try: sudo pullet %s %s",
 				operation_name(f->operation), job->name);
 	fail_job(f, job, why ? why : e->text);
 }
 
-static void tell_phase(struct followed *f, const struct status *s)
+static void print_phase(struct followed *f, const struct status *s)
 {
 	_cleanup_free_ char *now = xasprintf("%s: %s %.19s", s->name, s->phase, s->target);
 
@@ -196,7 +189,7 @@ static void tell_phase(struct followed *f, const struct status *s)
 		fprintf(stderr, "%s%s", now, f->terminal.live ? "" : "\n");
 }
 
-static void tell_progress(struct followed *f, const struct status *s)
+static void print_progress(struct followed *f, const struct status *s)
 {
 	_cleanup_free_ char *line = NULL;
 
@@ -218,13 +211,13 @@ static void on_changed(struct followed *f, const char *name)
 	if (f->o->json || !s || !s->operation[0] ||
 	    (f->operation != OPERATION_UPDATE && f->operation != OPERATION_ROLLBACK))
 		return;
-	tell_phase(f, s);
+	print_phase(f, s);
 	if (s->total)
-		tell_progress(f, s);
+		print_progress(f, s);
 }
 
-/* After pulletd came back and looked at what it had left: the order itself is forgotten, and given again. But
- * a rollback that was made must not be made twice. */
+/* A restarted pulletd finishes what was under way but forgets requests: request again. A rollback that was
+ * made must not be made twice. */
 static void take_up(struct followed *f, struct job *job)
 {
 	const struct status *s = status_list_find(client_list(f->client), job->name);
@@ -245,7 +238,7 @@ static void take_up(struct followed *f, struct job *job)
 		take_result(f, job, result);
 		return;
 	}
-	send_order(f, job);
+	send_request(f, job);
 }
 
 static void on_finished(struct followed *f, struct job *job, const struct client_event *event)
@@ -254,9 +247,9 @@ static void on_finished(struct followed *f, struct job *job, const struct client
 	bool mine =
 		job->state == JOB_ACCEPTED && streq(event->operation, operation_name(f->operation));
 
-	/* What was interrupted has come to its end after all; what could not is ordered again. */
+	/* The interrupted operation was finished after the restart; one that failed is requested again. */
 	if (job->state == JOB_LOST && streq(event->operation, operation_name(OPERATION_FINISH)))
-		mine = !is_note(f->operation) && f->operation != OPERATION_CHECK &&
+		mine = !operation_is_record_only(f->operation) && f->operation != OPERATION_CHECK &&
 		       !streq_null(json_get_string(event->result, "result"), "failed");
 	if (!mine)
 		return;
@@ -273,7 +266,7 @@ static void on_finished(struct followed *f, struct job *job, const struct client
 static void on_gone(struct followed *f)
 {
 	clear_line(f);
-	log_warning("pulletd went away; waiting for it to come back");
+	log_warning("pulletd stopped; waiting for it to come back");
 	for (size_t i = 0; i < f->n_jobs; i++) {
 		if (f->jobs[i].state != JOB_DONE)
 			f->jobs[i].state = JOB_LOST;
@@ -290,9 +283,8 @@ static void on_time(struct followed *f)
 			take_result(f, job, job->result);
 		else if (job->state == JOB_LOST)
 			fail_job(f, job,
-				 "pulletd did not come back; what is under way goes on when it "
-				 "does, "
-				 "pullet status tells how far it is");
+				 "pulletd did not come back; an operation under way continues "
+				 "when it does; see: pullet status");
 	}
 	f->until_ms = CLIENT_FOREVER;
 }
@@ -303,7 +295,7 @@ static void on_interrupted(struct followed *f)
 	for (size_t i = 0; i < f->n_jobs; i++) {
 		if (f->jobs[i].state == JOB_DONE)
 			continue;
-		log_warning("%s: %s goes on in pulletd; to follow it: pullet status --watch",
+		log_warning("%s: %s continues in pulletd; to follow it: pullet status --watch",
 			    f->jobs[i].name, operation_name(f->operation));
 		end_job(f, &f->jobs[i], true);
 	}
@@ -352,7 +344,7 @@ static void on_event(struct followed *f, const struct client_event *event)
 		}
 		break;
 	}
-	/* Who did not answer is not up, though its end was not heard of yet. */
+	/* A pulletd that did not answer is down, even before its end was signalled. */
 	if (!client_is_up(f->client) || event->kind == CLIENT_REFUSED)
 		return;
 	for (size_t i = 0; i < f->n_jobs; i++) {
@@ -374,7 +366,7 @@ static int make_jobs(struct followed *f, const char *const *names)
 	for (size_t i = 0; i < f->n_jobs; i++) {
 		f->jobs[i].name = xstrdup(n ? names[i] : l->items[i].name);
 		if (!status_list_find(l, f->jobs[i].name)) {
-			log_error("pulletd has no [container %s]; it has those of: pullet status",
+			log_error("pulletd has no [container %s]; for a list: pullet status",
 				  f->jobs[i].name);
 			return 2;
 		}
@@ -389,7 +381,7 @@ static int follow(struct followed *f, const char *const *names)
 	int status = make_jobs(f, names);
 
 	for (size_t i = 0; status == 0 && i < f->n_jobs; i++)
-		send_order(f, &f->jobs[i]);
+		send_request(f, &f->jobs[i]);
 	while (status == 0 && !all_done(f))
 		on_event(f, client_next(f->client, f->until_ms));
 	for (size_t i = 0; i < f->n_jobs; i++) {
@@ -402,8 +394,8 @@ static int follow(struct followed *f, const char *const *names)
 	return status ? status : f->bad;
 }
 
-static int order(const struct command_options *o, const char *const *names,
-		 enum operation operation)
+static int request(const struct command_options *o, const char *const *names,
+		   enum operation operation)
 {
 	struct followed f = {.o = o,
 			     .operation = operation,
@@ -426,32 +418,32 @@ static int order(const struct command_options *o, const char *const *names,
 	return status;
 }
 
-int command_order_check(const struct command_options *o, const char *const *operands)
+int command_operation_check(const struct command_options *o, const char *const *operands)
 {
-	return order(o, operands, OPERATION_CHECK);
+	return request(o, operands, OPERATION_CHECK);
 }
 
-int command_order_update(const struct command_options *o, const char *const *operands)
+int command_operation_update(const struct command_options *o, const char *const *operands)
 {
-	return order(o, operands, OPERATION_UPDATE);
+	return request(o, operands, OPERATION_UPDATE);
 }
 
-int command_order_rollback(const struct command_options *o, const char *const *operands)
+int command_operation_rollback(const struct command_options *o, const char *const *operands)
 {
-	return order(o, operands, OPERATION_ROLLBACK);
+	return request(o, operands, OPERATION_ROLLBACK);
 }
 
-int command_order_hold(const struct command_options *o, const char *const *operands)
+int command_operation_hold(const struct command_options *o, const char *const *operands)
 {
-	return order(o, operands, OPERATION_HOLD);
+	return request(o, operands, OPERATION_HOLD);
 }
 
-int command_order_release(const struct command_options *o, const char *const *operands)
+int command_operation_release(const struct command_options *o, const char *const *operands)
 {
-	return order(o, operands, OPERATION_RELEASE);
+	return request(o, operands, OPERATION_RELEASE);
 }
 
-int command_order_retry(const struct command_options *o, const char *const *operands)
+int command_operation_retry(const struct command_options *o, const char *const *operands)
 {
-	return order(o, operands, OPERATION_RETRY);
+	return request(o, operands, OPERATION_RETRY);
 }

@@ -47,12 +47,12 @@ int command_check(const struct command *c, const struct command_options *o,
 /* command-status.c */
 int command_status(const struct command_options *o, const char *const *operands);
 /* command-order.c: the command's name is its operation. */
-int command_order_check(const struct command_options *o, const char *const *operands);
-int command_order_update(const struct command_options *o, const char *const *operands);
-int command_order_rollback(const struct command_options *o, const char *const *operands);
-int command_order_hold(const struct command_options *o, const char *const *operands);
-int command_order_release(const struct command_options *o, const char *const *operands);
-int command_order_retry(const struct command_options *o, const char *const *operands);
+int command_operation_check(const struct command_options *o, const char *const *operands);
+int command_operation_update(const struct command_options *o, const char *const *operands);
+int command_operation_rollback(const struct command_options *o, const char *const *operands);
+int command_operation_hold(const struct command_options *o, const char *const *operands);
+int command_operation_release(const struct command_options *o, const char *const *operands);
+int command_operation_retry(const struct command_options *o, const char *const *operands);
 /* command-local.c: these work without pulletd. */
 int command_config_check(const struct command_options *o, const char *const *operands);
 int command_verify(const struct command_options *o, const char *const *operands);

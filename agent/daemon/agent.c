@@ -14,79 +14,38 @@
 #include "log.h"
 #include "memory.h"
 #include "reporter.h"
-#include "result.h"
+#include "round.h"
 #include "schedule.h"
+#include "unit.h"
 
-/* One container's turn: queued, running, done. */
-struct job {
-	char *name;
-	enum operation operation;
-	bool ordered; /* by an operator; else the round's */
-	struct job *next;
-};
+/* Requests that come one by one in one go (pullet check of many containers) make one job. */
+#define REQUEST_DELAY_US ((uint64_t)30 * 1000)
+/* How often a client that is not root may have a registry asked. */
+#define CHECK_EACH_MS 30000
 
 struct agent {
 	const struct agent_options *o;
-	struct config *config;
-	struct unit *units;	   /* as config->containers */
+	struct unit_table table;
 	char *config_fault;	   /* of the last reload; NULL: it was well */
 	struct bus *bus;	   /* NULL with --once */
 	struct reporter *reporter; /* the same */
 	sd_event *event;
-	sd_event_source *timer; /* the next round */
-	uint64_t due_ms;	/* of the timer; 0: a round is under way */
-	struct job *queue;	/* the first one is running when there is a helper */
-	int status;		/* exit status so far, of --once */
-	bool stopping;
+	sd_event_source *timer;	  /* the next round */
+	sd_event_source *request; /* requests that come together */
+	uint64_t due_ms;	  /* of the timer; 0: a round is under way */
+	bool rearm;		  /* an update failed half way: the timer is set again */
+	bool early;		  /* the timer is for those updates, not a round */
+	unsigned int failures;	  /* times in a row that an update failed half way */
 	uint64_t device;
-	unsigned int failures;		  /* rounds in a row */
-	bool round_failed, left_half_way; /* since the timer was armed */
-
+	int status; /* exit status so far, of --once */
+	bool stopping;
+	struct job_queue queue;
 	struct helper helper;
-	/* Of the turn that runs. */
-	bool has_result, under_way;
-	uint64_t started_ms;
+	uint64_t started_ms; /* of the job that runs */
 	bool progress_shown;
 };
 
 static void start_next(struct agent *a);
-
-static struct unit *find_unit(const struct agent *a, const char *name)
-{
-	for (size_t i = 0; name && i < a->config->n_containers; i++) {
-		if (streq(a->config->containers[i].name, name))
-			return &a->units[i];
-	}
-	return NULL;
-}
-
-static void append_job(struct agent *a, const char *name, enum operation operation)
-{
-	struct job **last = &a->queue, *turn = xcalloc(1, sizeof(*turn));
-
-	*turn = (struct job){.name = xstrdup(name), .operation = operation};
-	while (*last)
-		last = &(*last)->next;
-	*last = turn;
-}
-
-static void queue_round(struct agent *a, enum operation operation)
-{
-	for (size_t i = 0; i < a->config->n_containers; i++) {
-		if (operation == OPERATION_FINISH || now_ms() >= a->units[i].not_before_ms)
-			append_job(a, a->config->containers[i].name, operation);
-	}
-}
-
-static void free_units(struct agent *a)
-{
-	for (size_t i = 0; a->config && i < a->config->n_containers; i++) {
-		free(a->units[i].last_result);
-		free(a->units[i].available);
-	}
-	free(a->units);
-	config_free(a->config);
-}
 
 static uint64_t find_device(const struct config *config)
 {
@@ -102,27 +61,59 @@ static uint64_t find_device(const struct config *config)
 	return n;
 }
 
-/* Takes config over. Who reads it again wants to be asked again: all memory starts anew. */
+/* Takes config over. A reload resets the state of every container and registry. */
 static void take_config(struct agent *a, struct config *config)
 {
-	free_units(a);
-	a->config = config;
+	unit_table_load(&a->table, config);
 	a->device = find_device(config);
-	a->units = xcalloc(config->n_containers, sizeof(*a->units));
-	for (size_t i = 0; i < config->n_containers; i++) {
-		a->units[i] = (struct unit){.agent = a, .config = &config->containers[i]};
-		tally_init(&a->units[i].tally, now_ms());
+}
+
+/* --- the timer --- */
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct agent *a = userdata;
+
+	(void)s, (void)usec;
+	a->due_ms = 0;
+	if (a->early)
+		round_queue_half_way(&a->table, now_ms(), &a->queue);
+	else
+		round_queue_poll(&a->table, now_ms(), &a->queue);
+	if (!a->helper.running)
+		start_next(a);
+	return 0;
+}
+
+static void arm_timer(struct agent *a)
+{
+	uint64_t now = now_ms(), half_way_ms;
+	bool half_way = false;
+	int r;
+
+	for (size_t i = 0; i < a->table.n; i++)
+		half_way |= a->table.units[i].half_way;
+	a->failures = half_way ? a->failures + 1 : 0;
+	a->due_ms = round_next(&a->table, now, a->device);
+	half_way_ms = now + schedule_backoff(a->failures, a->table.config->interval_ms, a->device);
+	a->early = half_way && half_way_ms < a->due_ms;
+	a->due_ms = a->early ? half_way_ms : a->due_ms;
+	a->rearm = false;
+	a->timer = sd_event_source_unref(a->timer);
+	r = sd_event_add_time(a->event, &a->timer, CLOCK_BOOTTIME, a->due_ms * 1000, 0, on_timer,
+			      a);
+	if (r < 0)
+		log_error("cannot arm the timer: %s", strerror(-r));
+	for (size_t i = 0; i < a->table.n; i++) {
+		struct unit *u = &a->table.units[i];
+		uint64_t held = registry_held_until(u->registry);
+
+		u->next_check_ms = held > a->due_ms ? held : a->due_ms;
+		bus_changed(a->bus, u, "NextCheck", NULL);
 	}
 }
 
-static void drop_first_job(struct agent *a)
-{
-	struct job *turn = a->queue;
-
-	a->queue = turn->next;
-	free(turn->name);
-	free(turn);
-}
+/* --- what is shown --- */
 
 static void clear_progress(struct agent *a)
 {
@@ -131,36 +122,36 @@ static void clear_progress(struct agent *a)
 	a->progress_shown = false;
 }
 
-static void show_progress(struct agent *a, struct unit *s, const json_t *event)
+static void show_progress(struct agent *a, struct unit *u, const json_t *event)
 {
 	uint64_t current = (uint64_t)json_integer_value(json_object_get(event, "current"));
 
-	tally_bytes(&s->tally, s->current, current);
-	s->current = current;
-	s->total = (uint64_t)json_integer_value(json_object_get(event, "total"));
-	bus_changed(a->bus, s, "Progress", NULL);
+	tally_bytes(&u->tally, u->current, current);
+	u->current = current;
+	u->total = (uint64_t)json_integer_value(json_object_get(event, "total"));
+	bus_changed(a->bus, u, "Progress", NULL);
 	if (!a->o->once || a->o->json || !isatty(STDERR_FILENO))
 		return;
-	fprintf(stderr, "\r\033[K%s: %" PRIu64 " of %" PRIu64 " bytes", s->config->name, s->current,
-		s->total);
+	fprintf(stderr, "\r\033[K%s: %" PRIu64 " of %" PRIu64 " bytes", u->config->name, u->current,
+		u->total);
 	a->progress_shown = true;
 }
 
-static void show_phase(struct agent *a, struct unit *s, const json_t *event)
+static void show_phase(struct agent *a, struct unit *u, const json_t *event)
 {
 	const char *phase = json_get_string(event, "phase");
 	const char *digest = json_get_string(event, "digest");
 
 	if (!phase || !digest)
 		return;
-	a->under_way = !streq(phase, "idle");
-	bus_changed(a->bus, s, "Phase", "Target", NULL);
-	reporter_phase(a->reporter, s, phase, digest);
+	u->under_way = !streq(phase, "idle");
+	bus_changed(a->bus, u, "Phase", "Target", NULL);
+	reporter_phase(a->reporter, u, phase, digest);
 	if (a->o->json)
 		return;
 	clear_progress(a);
-	(void)sd_notifyf(0, "STATUS=%s: %s", s->config->name, phase);
-	journal_phase(s->config->name, phase, digest);
+	(void)sd_notifyf(0, "STATUS=%s: %s", u->config->name, phase);
+	journal_phase(u->config->name, phase, digest);
 }
 
 static void print_result(const struct agent *a, const json_t *result)
@@ -172,194 +163,193 @@ static void print_result(const struct agent *a, const json_t *result)
 	fflush(stdout);
 }
 
-/* What was seen and not taken is worth to be shown until something else is known. */
-static void note_available(struct unit *s, const json_t *result)
+/* For systemctl status. A point in time, not a span: it stands there until the next check. */
+static void show_rest(struct agent *a)
 {
-	const char *what = json_get_string(result, "result");
-	const char *from = json_get_string(result, "from"), *to = json_get_string(result, "to");
-	bool waits = what && to && streq(what, "deferred") && !streq_null(from, to);
+	uint64_t now = now_ms();
+	time_t due = time(NULL) + (time_t)(a->due_ms > now ? (a->due_ms - now) / 1000 : 0);
+	_cleanup_free_ char *failing = NULL;
+	struct tm local;
+	char at[16];
 
-	if (waits || !what || !streq(what, "failed"))
-		replace_string(&s->available, waits ? to : NULL);
+	for (size_t i = 0; i < a->table.n && !failing; i++) {
+		if (a->table.units[i].failing)
+			failing = xasprintf(", %s is failing", a->table.units[i].config->name);
+	}
+	(void)strftime(at, sizeof(at), "%H:%M:%S", localtime_r(&due, &local));
+	(void)sd_notifyf(0, "STATUS=%s%s%zu container%s%s, next check at %s",
+			 a->config_fault ? a->config_fault : "",
+			 a->config_fault ? "; updates are suspended; " : "", a->table.n,
+			 a->table.n == 1 ? "" : "s", failing ? failing : "", at);
 }
 
-static void take_result(struct agent *a, struct unit *s, json_t *result)
-{
-	_cleanup_free_ char *text = NULL;
-	const char *what = json_get_string(result, "result");
+/* --- the job that runs --- */
 
-	a->has_result = true;
-	if (s)
-		s->in_trouble = result_is_bad(result);
+static void end_member(struct agent *a, struct job_member *m, struct unit *u, bool has_result)
+{
+	m->done = true;
+	if (!u)
+		return;
+	u->operation = "";
+	u->current = u->total = 0;
+	if (has_result)
+		bus_job_ended(a->bus, u, a->queue.first->operation, u->last_result);
+	else
+		bus_changed(a->bus, u, "Operation", "Phase", NULL);
+}
+
+static void take_result(struct agent *a, struct job_member *m, struct unit *u, json_t *result)
+{
+	const struct job *job = a->queue.first;
+	bool failed = result_outcome(result) == OUTCOME_FAILED;
+
 	(void)json_object_del(result, "event");
 	clear_progress(a);
 	if (a->o->once)
 		print_result(a, result);
 	if (result_is_bad(result) && a->status == 0)
 		a->status = 1;
-	if (what && streq(what, "failed")) {
-		a->left_half_way |= a->under_way;
-		a->round_failed |= a->under_way || !a->queue->ordered;
+	if (!a->o->once && u) {
+		u->half_way = failed && (u->under_way || u->half_way);
+		a->rearm |= u->half_way;
+		u->registry->failed |= failed && !job->requested;
+		/* A healthy day is silent, and a lasting failure is logged once. */
+		if (unit_take_result(u, result, job->operation, now_ms(),
+				     now_ms() - a->started_ms)) {
+			journal_result(result);
+			reporter_result(a->reporter, result);
+		}
 	}
-	if (a->o->once || !s)
-		return;
-	tally_result(&s->tally, result, now_ms(), now_ms() - a->started_ms);
-	text = json_text(result, JSON_COMPACT);
-	/* A healthy day is silent, and a lasting trouble is told once. */
-	if (!streq_null(text, s->last_result)) {
-		journal_result(result);
-		reporter_result(a->reporter, result);
-	}
-	replace_string(&s->last_result, text);
-	note_available(s, result);
+	end_member(a, m, u, true);
 }
 
-/* The contract promises a line a container, also for one whose pass died. */
-static void take_failure(struct agent *a, const char *reason)
+/* The contract promises a line a container, also for one whose process died. */
+static void take_failure(struct agent *a, struct job_member *m, const char *reason)
 {
-	struct unit *s = find_unit(a, a->queue->name);
+	struct unit *u = unit_find(&a->table, m->name);
 	struct result r = {
-		.container = a->queue->name,
-		.image = s ? s->config->image : "",
+		.container = m->name,
+		.image = u ? u->config->image : "",
 		.outcome = OUTCOME_FAILED,
 		.downtime_ms = -1,
 	};
-	json_t *j;
+	_cleanup_json_ json_t *j = NULL;
 
 	copy_text(r.reason, sizeof(r.reason), reason);
 	j = result_to_json(&r);
-	take_result(a, s, j);
-	json_decref(j);
+	take_result(a, m, u, j);
+}
+
+static void fail_rest(struct agent *a, const char *reason)
+{
+	struct job *job = a->queue.first;
+
+	for (size_t i = 0; i < job->n; i++) {
+		if (!job->members[i].done)
+			take_failure(a, &job->members[i], reason);
+	}
+}
+
+/* There may be a new image, or more to do than a poll can tell: a pass of its own. */
+static void queue_candidate(struct agent *a, const char *name)
+{
+	const struct job *job = a->queue.first;
+	struct job *pass = job_append(
+		&a->queue, job->operation == OPERATION_CHECK ? OPERATION_CHECK : OPERATION_UPDATE,
+		job->requested);
+
+	pass->alone = true;
+	job_add(pass, name);
+}
+
+/* pullet-update has bounded the time. */
+static void hold_registry(struct agent *a, const struct unit *u, const json_t *event)
+{
+	struct registry_state *r =
+		u ? u->registry : unit_find_registry(&a->table, json_get_string(event, "registry"));
+	json_int_t seconds = json_integer_value(json_object_get(event, "seconds"));
+
+	if (r && seconds > 0)
+		r->retry_after_ms = now_ms() + (uint64_t)seconds * 1000;
 }
 
 static int on_object(void *userdata, json_t *object)
 {
 	struct agent *a = userdata;
 	const char *event = json_get_string(object, "event");
+	const char *name = json_get_string(object, "container");
 	/* After a reload there may be no such container any more. */
-	struct unit *s = find_unit(a, a->queue->name);
+	struct unit *u = unit_find(&a->table, name);
+	struct job_member *m = name ? job_find(a->queue.first, name) : NULL;
 
-	if (event && streq(event, "result"))
-		take_result(a, s, object);
-	else if (event && s && streq(event, "phase"))
-		show_phase(a, s, object);
-	else if (event && s && streq(event, "progress"))
-		show_progress(a, s, object);
-	else if (event && s && streq(event, "retry-after")) /* pullet-update has bounded it */
-		s->not_before_ms =
-			now_ms() +
-			(uint64_t)json_integer_value(json_object_get(object, "seconds")) * 1000;
+	if (!event)
+		return 0;
+	if (streq(event, "retry-after")) {
+		hold_registry(a, u, object);
+	} else if (!m || m->done) {
+		log_debug("pullet-update: event %s of no container of the job", event);
+	} else if (streq(event, "result")) {
+		take_result(a, m, u, object);
+	} else if (streq(event, "candidate")) {
+		queue_candidate(a, name);
+		end_member(a, m, u, false);
+	} else if (streq(event, "nothing")) {
+		end_member(a, m, u, false);
+	} else if (u && streq(event, "phase")) {
+		show_phase(a, u, object);
+	} else if (u && streq(event, "progress")) {
+		show_progress(a, u, object);
+	}
 	return 0;
 }
 
-static void end_job(struct agent *a)
-{
-	struct unit *s = find_unit(a, a->queue->name);
-	enum operation operation = a->queue->operation;
-
-	drop_first_job(a);
-	if (!s)
-		return;
-	s->current = s->total = 0;
-	bus_job_ended(a->bus, s, operation, a->has_result ? s->last_result : NULL);
-}
-
-static void on_helper_end(void *userdata, const siginfo_t *si)
+static void on_helper_end(void *userdata, int exit_status, const char *how)
 {
 	struct agent *a = userdata;
-	bool clean = si->si_code == CLD_EXITED && si->si_status == 0;
+	_cleanup_free_ char *reason = xasprintf("pullet-update ended without a result%s%s%s",
+						how[0] ? " (" : "", how, how[0] ? ")" : "");
 
-	if (si->si_code == CLD_EXITED && si->si_status == 2)
+	if (exit_status == 2)
 		a->status = 2;
-	if (!a->has_result && !(clean && a->queue->operation == OPERATION_FINISH)) {
-		_cleanup_free_ char *reason = xasprintf(
-			"pullet-update %s %d",
-			si->si_code == CLD_EXITED ? "exited with status" : "was ended by signal",
-			si->si_status);
-
-		take_failure(a, reason);
-	}
-	end_job(a);
+	fail_rest(a, reason);
+	job_drop_first(&a->queue);
 	start_next(a);
-}
-
-static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
-{
-	struct agent *a = userdata;
-
-	(void)s, (void)usec;
-	a->due_ms = 0;
-	queue_round(a, OPERATION_UPDATE);
-	if (a->helper.pid == 0)
-		start_next(a);
-	return 0;
-}
-
-static void arm_timer(struct agent *a)
-{
-	const struct config *c = a->config;
-	uint64_t now = now_ms();
-	int r;
-
-	a->failures = a->round_failed ? a->failures + 1 : 0;
-	if (a->failures && a->left_half_way)
-		a->due_ms = now + schedule_backoff(a->failures, c->interval_ms, a->device);
-	else
-		a->due_ms = schedule_retry_poll(now, a->failures, c->interval_ms, c->jitter_percent,
-						a->device);
-	a->round_failed = a->left_half_way = false;
-	a->timer = sd_event_source_unref(a->timer);
-	r = sd_event_add_time(a->event, &a->timer, CLOCK_BOOTTIME, a->due_ms * 1000, 0, on_timer,
-			      a);
-	if (r < 0)
-		log_error("cannot arm the timer: %s", strerror(-r));
-	for (size_t i = 0; i < c->n_containers; i++)
-		bus_changed(a->bus, &a->units[i], "NextCheck", NULL);
-}
-
-/* For systemctl status. A point in time, not a span: it stands there until the next look. */
-static void show_rest(struct agent *a)
-{
-	time_t due = time(NULL) + (time_t)((a->due_ms - now_ms()) / 1000);
-	_cleanup_free_ char *trouble = NULL;
-	struct tm local;
-	char at[16];
-
-	for (size_t i = 0; i < a->config->n_containers && !trouble; i++) {
-		if (a->units[i].in_trouble)
-			trouble = xasprintf(", trouble with %s", a->units[i].config->name);
-	}
-	(void)strftime(at, sizeof(at), "%H:%M:%S", localtime_r(&due, &local));
-	(void)sd_notifyf(0, "STATUS=%s%s%zu container%s%s, next look at %s",
-			 a->config_fault ? a->config_fault : "",
-			 a->config_fault ? "; no update is made; " : "", a->config->n_containers,
-			 a->config->n_containers == 1 ? "" : "s", trouble ? trouble : "", at);
 }
 
 static bool start_job(struct agent *a)
 {
-	struct unit *s = find_unit(a, a->queue->name);
+	const struct job *job = a->queue.first;
+	const char *word = operation_name(job->operation);
 	struct error e;
 
-	a->has_result = a->under_way = false;
 	a->started_ms = now_ms();
-	if (helper_start(&a->helper, a->event, &a->o->helper, a->queue->name, a->queue->operation,
-			 &e) < 0) {
-		log_error("%s: %s", a->queue->name, e.text);
-		take_failure(a, e.text);
-		end_job(a);
+	job_start(&a->queue);
+	if (helper_start(&a->helper, a->event, &a->o->helper, job, &e) < 0) {
+		log_error("%s: %s", word, e.text);
+		fail_rest(a, e.text);
+		job_drop_first(&a->queue);
 		return false;
 	}
-	(void)sd_notifyf(0, "STATUS=%s: %s", a->queue->name, operation_name(a->queue->operation));
-	if (s)
-		bus_changed(a->bus, s, "Operation", NULL);
+	if (job->n == 1)
+		(void)sd_notifyf(0, "STATUS=%s: %s", job->members[0].name, word);
+	else
+		(void)sd_notifyf(0, "STATUS=%s of %zu containers", word, job->n);
+	for (size_t i = 0; i < job->n; i++) {
+		struct unit *u = unit_find(&a->table, job->members[i].name);
+
+		if (!u)
+			continue;
+		u->operation = word;
+		u->under_way = false;
+		bus_changed(a->bus, u, "Operation", NULL);
+	}
 	return true;
 }
 
-/* The queue is the only state: what stands first is running, or starts now. */
+/* The queue is the only state: its first job is running, or starts now. */
 static void start_next(struct agent *a)
 {
-	while (a->queue && !a->stopping) {
+	while (a->queue.first && !a->stopping) {
 		if (start_job(a))
 			return;
 	}
@@ -367,87 +357,76 @@ static void start_next(struct agent *a)
 		(void)sd_event_exit(a->event, a->stopping && !a->o->once ? 0 : a->status);
 		return;
 	}
-	/* An order between two rounds moves the next one only when it left something half way. */
-	if (a->due_ms == 0 || a->left_half_way)
+	if (a->due_ms == 0)
+		round_end(&a->table, now_ms(), a->device);
+	/* A request between two rounds moves the next one only when it left something half way. */
+	if (a->due_ms == 0 || a->rearm)
 		arm_timer(a);
 	reporter_flush(a->reporter);
 	show_rest(a);
 }
 
-size_t agent_units(struct agent *a, struct unit **ret)
+/* --- requests --- */
+
+static int on_request_time(sd_event_source *s, uint64_t usec, void *userdata)
 {
-	*ret = a->units;
-	return a->config->n_containers;
-}
+	struct agent *a = userdata;
 
-struct bus *agent_bus(const struct agent *a)
-{
-	return a->bus;
-}
-
-const struct config *agent_config(const struct agent *a)
-{
-	return a->config;
-}
-
-const struct helper_options *agent_helper_options(const struct agent *a)
-{
-	return &a->o->helper;
-}
-
-const char *agent_state_dir(const struct agent *a)
-{
-	return a->o->helper.state_dir;
-}
-
-static bool is_running(const struct unit *s)
-{
-	const struct agent *a = s->agent;
-
-	return a->helper.pid > 0 && a->queue && streq(a->queue->name, s->config->name);
-}
-
-const char *agent_operation(const struct unit *s)
-{
-	return is_running(s) ? operation_name(s->agent->queue->operation) : "";
-}
-
-uint64_t agent_next_check(const struct unit *s)
-{
-	uint64_t due = s->agent->due_ms;
-
-	return due && s->not_before_ms > due ? s->not_before_ms : due;
-}
-
-int agent_request(struct unit *s, enum operation operation, struct error *ret_error)
-{
-	struct agent *a = s->agent;
-	struct job **place = &a->queue, *turn;
-
-	if (a->stopping)
-		return error_set(ret_error, -ESHUTDOWN, "pulletd is stopping");
-	/* What is before the version that comes now nobody can have meant. */
-	if (operation == OPERATION_ROLLBACK && is_running(s) &&
-	    a->queue->operation != OPERATION_ROLLBACK)
-		return error_set(ret_error, -EBUSY,
-				 "%s: another pass (%s) is under way; wait for its end",
-				 s->config->name, agent_operation(s));
-	for (turn = a->queue; turn; turn = turn->next) {
-		if (turn->operation == operation && streq(turn->name, s->config->name))
-			return 0;
-	}
-	turn = xcalloc(1, sizeof(*turn));
-	*turn = (struct job){
-		.name = xstrdup(s->config->name), .operation = operation, .ordered = true};
-	/* Behind what runs and what was ordered before, in front of the round's. */
-	while (*place && ((*place)->ordered || (place == &a->queue && a->helper.pid > 0)))
-		place = &(*place)->next;
-	turn->next = *place;
-	*place = turn;
-	if (a->helper.pid == 0)
+	(void)s, (void)usec;
+	a->request = sd_event_source_unref(a->request);
+	if (!a->helper.running)
 		start_next(a);
 	return 0;
 }
+
+/* A check that asks no registry: because that wants to be left alone, or because a client that is not root
+ * had it asked just now. NULL: it must be asked. Caller frees. */
+static char *answer_check(const struct unit *u, bool privileged)
+{
+	uint64_t now = now_ms(), until = u->registry->retry_after_ms;
+	struct result r = {.container = u->config->name,
+			   .image = u->config->image,
+			   .outcome = OUTCOME_DEFERRED,
+			   .downtime_ms = -1};
+	_cleanup_json_ json_t *j = NULL;
+
+	if (now < until) {
+		(void)snprintf(r.reason, sizeof(r.reason), RESULT_RETRY_AFTER, u->registry->host,
+			       (until - now + 999) / 1000);
+		j = result_to_json(&r);
+		return json_text(j, JSON_COMPACT);
+	}
+	if (!privileged && u->last_result && u->checked_ms && now < u->checked_ms + CHECK_EACH_MS)
+		return xstrdup(u->last_result);
+	return NULL;
+}
+
+static int on_request(void *userdata, const struct unit *u, enum operation operation,
+		      bool privileged, char **ret_answer, struct error *ret_error)
+{
+	struct agent *a = userdata;
+
+	*ret_answer = NULL;
+	if (a->stopping)
+		return error_set(ret_error, -ESHUTDOWN, "pulletd is stopping");
+	/* The previous image is not known while an update is under way. */
+	if (operation == OPERATION_ROLLBACK && u->operation[0] &&
+	    !streq(u->operation, operation_name(operation)))
+		return error_set(ret_error, -EBUSY,
+				 "another operation (%s) is under way; wait for its end",
+				 u->operation);
+	if (operation == OPERATION_CHECK)
+		*ret_answer = answer_check(u, privileged);
+	if (*ret_answer)
+		return 0;
+	job_request(&a->queue, operation, u->config->name);
+	if (!a->request)
+		(void)sd_event_add_time_relative(a->event, &a->request, CLOCK_MONOTONIC,
+						 REQUEST_DELAY_US, 0, on_request_time, a);
+	return 0;
+}
+
+/* --- the process --- */
 
 static int on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 {
@@ -456,11 +435,22 @@ static int on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *
 	(void)s, (void)si;
 	(void)sd_notify(0, "STOPPING=1");
 	a->stopping = true;
-	if (a->helper.pid > 0)
+	if (a->helper.running)
 		helper_stop(&a->helper);
 	else
 		(void)sd_event_exit(a->event, a->o->once ? 1 : 0);
 	return 0;
+}
+
+/* sd_notify(3): RELOADING=1 goes with a time of CLOCK_MONOTONIC, by which systemd tells this reload from the
+ * one before. */
+static void notify_reloading(void)
+{
+	struct timespec t = {0};
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+			 (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000);
 }
 
 static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
@@ -470,9 +460,9 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	struct error e;
 
 	(void)s, (void)si;
-	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_ms() * 1000);
+	notify_reloading();
 	if (config_load(a->o->helper.config_path, &fresh, &e) < 0) {
-		log_error("%s; no update is made until that is mended", e.text);
+		log_error("%s; updates are suspended until the configuration is fixed", e.text);
 		replace_string(&a->config_fault, e.text);
 	} else {
 		replace_string(&a->config_fault, NULL);
@@ -480,11 +470,11 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 		take_config(a, fresh);
 		bus_announce_objects(a->bus);
 		reporter_reload(a->reporter);
-		log_info("configuration read again: %zu containers", fresh->n_containers);
-		if (!a->queue)
+		log_info("configuration reloaded: %zu containers", fresh->n_containers);
+		if (!a->queue.first)
 			arm_timer(a);
 	}
-	if (!a->queue)
+	if (!a->queue.first)
 		show_rest(a);
 	(void)sd_notify(0, "READY=1");
 	return 0;
@@ -514,7 +504,7 @@ static int set_up(struct agent *a)
 	return r;
 }
 
-/* sd_event_loop(), and a rest before each sleep with nothing under way. */
+/* sd_event_loop(), and memory given back before each sleep with nothing under way. */
 static int loop(struct agent *a)
 {
 	int r, code;
@@ -523,7 +513,7 @@ static int loop(struct agent *a)
 		r = sd_event_prepare(a->event);
 		if (r == 0) {
 			bus_drop_cache(a->bus);
-			if (!a->queue)
+			if (!a->queue.first)
 				memory_trim();
 			r = sd_event_wait(a->event, UINT64_MAX);
 		}
@@ -536,38 +526,49 @@ static int loop(struct agent *a)
 	return r < 0 ? r : code;
 }
 
+static void begin(struct agent *a)
+{
+	const char *const *name = a->o->names;
+	struct job *job = *name ? job_append(&a->queue, OPERATION_POLL, false) : NULL;
+
+	for (; *name; name++)
+		job_add(job, *name);
+	if (a->o->once && !job)
+		round_queue_poll(&a->table, now_ms(), &a->queue);
+	else if (!a->o->once)
+		round_queue_unfinished(&a->table, a->o->helper.state_dir, &a->queue);
+	if (!a->o->once) {
+		a->bus = bus_open(a->event, &a->table, a->o->helper.state_dir, on_request, a);
+		a->reporter = reporter_open(a->event, &a->table, &a->o->helper);
+	}
+	(void)sd_notify(0, "READY=1");
+	start_next(a);
+}
+
 int agent_run(const struct agent_options *o, struct config *config)
 {
 	struct agent a = {.o = o};
 	int r = set_up(&a);
 
-	a.helper = (struct helper){.on_object = on_object, .on_end = on_helper_end, .userdata = &a};
+	a.helper = (struct helper){
+		.on_object = on_object, .on_end = on_helper_end, .userdata = &a, .fd = -1};
 	take_config(&a, config);
 	if (r < 0) {
 		log_error("cannot set up the event loop: %s", strerror(-r));
 		a.status = 1;
 	} else {
-		for (const char *const *name = o->names; *name; name++)
-			append_job(&a, *name, OPERATION_UPDATE);
-		/* First of all, what an interrupted update left. */
-		if (!o->names[0])
-			queue_round(&a, o->once ? OPERATION_UPDATE : OPERATION_FINISH);
-		if (!o->once) {
-			a.bus = bus_open(&a, a.event);
-			a.reporter = reporter_open(&a, a.event);
-		}
-		(void)sd_notify(0, "READY=1");
-		start_next(&a);
+		begin(&a);
 		r = loop(&a);
 		a.status = r < 0 ? 1 : r;
 	}
 	bus_close(a.bus);
 	reporter_close(a.reporter);
-	while (a.queue)
-		drop_first_job(&a);
+	while (a.queue.first)
+		job_drop_first(&a.queue);
 	(void)sd_event_source_unref(a.timer);
+	(void)sd_event_source_unref(a.request);
 	(void)sd_event_unref(a.event);
 	free(a.config_fault);
-	free_units(&a);
+	unit_table_clear(&a.table);
 	return a.status;
 }

@@ -22,34 +22,40 @@
 #define RECONNECT_LONGEST_US ((uint64_t)60 * 1000000)
 
 struct bus {
-	struct agent *agent;
+	const struct unit_table *table;
+	const char *state_dir;
+	bus_request_fn *request;
+	void *userdata;
 	sd_event *event;
 	sd_event_source *reconnect;
-	bool refused; /* the name, and that was told */
+	bool refused; /* the name, and that was logged */
 	uint64_t reconnect_us;
 	sd_bus *bus;
 	bool ready; /* the name is ours */
 	struct polkit polkit;
-	/* What was read last: a client asks for all properties of a container in a row. */
+	/* Of the object that sd-bus asks for: it looks up each one right before it reads properties or calls a
+	 * method. */
+	const struct unit *unit;
+	/* The record that was read last: a client asks for all properties of a container in a row. */
 	struct record *record;
 	const struct unit *record_of;
 };
 
-/* Of what is not there or cannot be read all properties are empty. */
-static const struct record *read_record(struct bus *b, const struct unit *s)
+/* A record that is missing or unreadable has only empty properties. */
+static const struct record *read_record(struct bus *b, const struct unit *u)
 {
 	_cleanup_close_ int dir = -1;
 	struct error e;
 
-	if (b->record_of == s)
+	if (b->record_of == u)
 		return b->record;
 	if (!b->record)
 		b->record = xmalloc(sizeof(*b->record));
 	record_init(b->record);
-	b->record_of = s;
-	dir = open(agent_state_dir(b->agent), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir >= 0 && record_read(dir, s->config->name, b->record, &e) < 0)
-		log_debug("%s: %s", s->config->name, e.text);
+	b->record_of = u;
+	dir = open(b->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir >= 0 && record_read(dir, u->config->name, b->record, &e) < 0)
+		log_debug("%s: %s", u->config->name, e.text);
 	return b->record;
 }
 
@@ -60,57 +66,51 @@ static void drop_record(struct bus *b)
 	b->record_of = NULL;
 }
 
-/* Which container an object path means, for everything below BUS_CONTAINERS. */
+/* The container of an object path, for everything below BUS_CONTAINERS. */
 static int find_unit(sd_bus *bus, const char *path, const char *interface, void *userdata,
 		     void **ret_found, sd_bus_error *error)
 {
 	struct bus *b = userdata;
 	_cleanup_free_ char *name = NULL;
-	struct unit *units;
-	size_t n = agent_units(b->agent, &units);
 
 	(void)bus, (void)interface, (void)error;
 	if (sd_bus_path_decode(path, BUS_CONTAINERS, &name) <= 0)
 		return 0;
-	for (size_t i = 0; i < n; i++) {
-		if (streq(units[i].config->name, name)) {
-			*ret_found = &units[i];
-			return 1;
-		}
-	}
-	return 0;
+	b->unit = unit_find(b->table, name);
+	*ret_found = b;
+	return b->unit != NULL;
 }
 
 static int list_paths(sd_bus *bus, const char *prefix, void *userdata, char ***ret,
 		      sd_bus_error *error)
 {
-	struct bus *b = userdata;
-	struct unit *units;
-	size_t n = agent_units(b->agent, &units);
-	char **paths = xcalloc(n + 1, sizeof(*paths));
+	const struct bus *b = userdata;
+	char **paths = xcalloc(b->table->n + 1, sizeof(*paths));
 
 	(void)bus, (void)prefix, (void)error;
-	for (size_t i = 0; i < n; i++) {
-		if (sd_bus_path_encode(BUS_CONTAINERS, units[i].config->name, &paths[i]) < 0)
+	for (size_t i = 0; i < b->table->n; i++) {
+		if (sd_bus_path_encode(BUS_CONTAINERS, b->table->units[i].config->name, &paths[i]) <
+		    0)
 			abort();
 	}
 	*ret = paths;
 	return 0;
 }
 
-static const char *text_of(struct bus *b, const struct unit *s, const char *property)
+static const char *text_of(struct bus *b, const char *property)
 {
+	const struct unit *u = b->unit;
 	const struct record *r;
 
 	if (streq(property, "Name"))
-		return s->config->name;
+		return u->config->name;
 	if (streq(property, "Image"))
-		return s->config->image;
+		return u->config->image;
 	if (streq(property, "Operation"))
-		return agent_operation(s);
+		return u->operation;
 	if (streq(property, "LastResult"))
-		return s->last_result ? s->last_result : "";
-	r = read_record(b, s);
+		return u->last_result ? u->last_result : "";
+	r = read_record(b, u);
 	if (streq(property, "Phase"))
 		return phase_name(r->phase);
 	if (streq(property, "Current"))
@@ -121,23 +121,21 @@ static const char *text_of(struct bus *b, const struct unit *s, const char *prop
 		return r->last_error;
 	if (r->phase != PHASE_IDLE)
 		return r->target.digest.text;
-	return s->available ? s->available : "";
+	return u->available ? u->available : "";
 }
 
 static int get_text(sd_bus *bus, const char *path, const char *interface, const char *property,
 		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-	const struct unit *s = userdata;
-
 	(void)bus, (void)path, (void)interface, (void)error;
-	return sd_bus_message_append(reply, "s", text_of(agent_bus(s->agent), s, property));
+	return sd_bus_message_append(reply, "s", text_of(userdata, property));
 }
 
 static int get_rejected(sd_bus *bus, const char *path, const char *interface, const char *property,
 			sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-	const struct unit *s = userdata;
-	const struct record *record = read_record(agent_bus(s->agent), s);
+	struct bus *b = userdata;
+	const struct record *record = read_record(b, b->unit);
 	int r = sd_bus_message_open_container(reply, 'a', "(ss)");
 
 	(void)bus, (void)path, (void)interface, (void)property, (void)error;
@@ -150,20 +148,20 @@ static int get_rejected(sd_bus *bus, const char *path, const char *interface, co
 static int get_held(sd_bus *bus, const char *path, const char *interface, const char *property,
 		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-	const struct unit *s = userdata;
+	struct bus *b = userdata;
 
 	(void)bus, (void)path, (void)interface, (void)property, (void)error;
 	return sd_bus_message_append(reply, "b",
-				     s->config->hold || read_record(agent_bus(s->agent), s)->held);
+				     b->unit->config->hold || read_record(b, b->unit)->held);
 }
 
-/* The schedule knows no wall time, people know no other. */
+/* The schedule is of CLOCK_BOOTTIME; people read wall time. */
 static int get_next_check(sd_bus *bus, const char *path, const char *interface,
 			  const char *property, sd_bus_message *reply, void *userdata,
 			  sd_bus_error *error)
 {
-	const struct unit *s = userdata;
-	uint64_t due = agent_next_check(s), now = now_ms(), us = 0;
+	const struct bus *b = userdata;
+	uint64_t due = b->unit->next_check_ms, now = now_ms(), us = 0;
 	struct timespec wall;
 
 	(void)bus, (void)path, (void)interface, (void)property, (void)error;
@@ -176,10 +174,10 @@ static int get_next_check(sd_bus *bus, const char *path, const char *interface,
 static int get_progress(sd_bus *bus, const char *path, const char *interface, const char *property,
 			sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-	const struct unit *s = userdata;
+	const struct bus *b = userdata;
 
 	(void)bus, (void)path, (void)interface, (void)property, (void)error;
-	return sd_bus_message_append(reply, "(tt)", s->current, s->total);
+	return sd_bus_message_append(reply, "(tt)", b->unit->current, b->unit->total);
 }
 
 static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -189,59 +187,49 @@ static int get_version(sd_bus *bus, const char *path, const char *interface, con
 	return sd_bus_message_append(reply, "s", PULLET_VERSION);
 }
 
-static const struct method {
-	const char *name;
-	enum operation operation;
-	const char *action; /* systemd/org.pullet.Agent1.policy */
-} methods[] = {
-	{"Check", OPERATION_CHECK, "org.pullet.agent1.check"},
-	{"Update", OPERATION_UPDATE, "org.pullet.agent1.update"},
-	{"Rollback", OPERATION_ROLLBACK, "org.pullet.agent1.rollback"},
-	{"Hold", OPERATION_HOLD, "org.pullet.agent1.hold"},
-	{"Release", OPERATION_RELEASE, "org.pullet.agent1.hold"},
-	{"Retry", OPERATION_RETRY, "org.pullet.agent1.retry"},
-};
-
-static const struct method *find_method(sd_bus_message *call)
-{
-	const struct method *m = methods;
-
-	/* The vtable has no other. */
-	while (!streq(m->name, sd_bus_message_get_member(call)))
-		m++;
-	return m;
-}
+static void emit_finished(struct bus *b, const struct unit *u, enum operation operation,
+			  const char *result);
 
 static int carry_out(sd_bus_message *call, void *userdata)
 {
 	struct bus *b = userdata;
-	void *unit;
+	_cleanup_free_ char *answer = NULL;
+	enum operation operation;
 	struct error e;
+	void *found;
 	int r;
 
-	/* The configuration may have changed while somebody typed a password. */
-	if (find_unit(b->bus, sd_bus_message_get_path(call), NULL, b, &unit, NULL) == 0)
+	/* The configuration may have changed while polkit asked for a password. */
+	if (find_unit(b->bus, sd_bus_message_get_path(call), NULL, b, &found, NULL) == 0 ||
+	    operation_from_method(sd_bus_message_get_member(call), &operation) < 0)
 		return sd_bus_reply_method_errorf(call, SD_BUS_ERROR_UNKNOWN_OBJECT,
-						  "there is no such container any more");
-	r = agent_request(unit, find_method(call)->operation, &e);
+						  "the container is no longer configured");
+	r = b->request(b->userdata, b->unit, operation, sd_bus_query_sender_privilege(call, -1) > 0,
+		       &answer, &e);
 	if (r < 0)
 		return sd_bus_reply_method_errorf(
 			call, r == -EBUSY ? BUS_NAME ".Error.Busy" : SD_BUS_ERROR_FAILED, "%s",
 			e.text);
-	return sd_bus_reply_method_return(call, NULL);
+	r = sd_bus_reply_method_return(call, NULL);
+	if (answer)
+		emit_finished(b, b->unit, operation, answer);
+	return r;
 }
 
-static int on_order(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int on_request(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
-	const struct unit *s = userdata;
-	struct bus *b = agent_bus(s->agent);
+	struct bus *b = userdata;
+	enum operation operation;
 
-	return polkit_check(&b->polkit, call, find_method(call)->action, s->config->name, carry_out,
-			    b, error);
+	/* The vtable has no other. */
+	if (operation_from_method(sd_bus_message_get_member(call), &operation) < 0)
+		return -ENOENT;
+	return polkit_check(&b->polkit, call, operation_action(operation), b->unit->config->name,
+			    carry_out, b, error);
 }
 
-#define CHANGES	    SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
-#define ORDER(name) SD_BUS_METHOD(name, "", "", on_order, SD_BUS_VTABLE_UNPRIVILEGED)
+#define CHANGES	      SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
+#define REQUEST(name) SD_BUS_METHOD(name, "", "", on_request, SD_BUS_VTABLE_UNPRIVILEGED)
 
 static const sd_bus_vtable container_vtable[] = {
 	SD_BUS_VTABLE_START(0),
@@ -258,12 +246,12 @@ static const sd_bus_vtable container_vtable[] = {
 	SD_BUS_PROPERTY("LastError", "s", get_text, 0, CHANGES),
 	SD_BUS_PROPERTY("NextCheck", "t", get_next_check, 0, CHANGES),
 	SD_BUS_PROPERTY("Progress", "(tt)", get_progress, 0, CHANGES),
-	ORDER("Check"),
-	ORDER("Update"),
-	ORDER("Rollback"),
-	ORDER("Hold"),
-	ORDER("Release"),
-	ORDER("Retry"),
+	REQUEST("Check"),
+	REQUEST("Update"),
+	REQUEST("Rollback"),
+	REQUEST("Hold"),
+	REQUEST("Release"),
+	REQUEST("Retry"),
 	SD_BUS_SIGNAL_WITH_NAMES("Finished", "ss", SD_BUS_PARAM(operation) SD_BUS_PARAM(result), 0),
 	SD_BUS_VTABLE_END,
 };
@@ -274,63 +262,68 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_VTABLE_END,
 };
 
-/* Caller frees. NULL: nobody would hear a signal now. */
-static char *path_to_tell(const struct bus *b, const struct unit *s)
+/* Caller frees. NULL: a signal would not be delivered now. */
+static char *path_for_signal(const struct bus *b, const struct unit *u)
 {
 	uint64_t queued;
 	char *path;
 
 	if (!b || !b->ready || sd_bus_get_n_queued_write(b->bus, &queued) < 0 ||
-	    queued > QUEUE_MAX || sd_bus_path_encode(BUS_CONTAINERS, s->config->name, &path) < 0)
+	    queued > QUEUE_MAX || sd_bus_path_encode(BUS_CONTAINERS, u->config->name, &path) < 0)
 		return NULL;
 	return path;
 }
 
-static void tell_changed(struct bus *b, const struct unit *s, char **names)
+static void emit_changed(struct bus *b, const struct unit *u, char **names)
 {
-	_cleanup_free_ char *path = path_to_tell(b, s);
+	_cleanup_free_ char *path = path_for_signal(b, u);
 	int r;
 
 	if (!path)
 		return;
 	r = sd_bus_emit_properties_changed_strv(b->bus, path, BUS_CONTAINER, names);
 	if (r < 0)
-		log_debug("%s: D-Bus: %s", s->config->name, strerror(-r));
+		log_debug("%s: D-Bus: %s", u->config->name, strerror(-r));
 }
 
-void bus_changed(struct bus *b, const struct unit *s, ...)
+void bus_changed(struct bus *b, const struct unit *u, ...)
 {
 	const char *names[CHANGES_MAX] = {NULL};
 	size_t n = 0;
 	va_list ap;
 
-	va_start(ap, s);
+	va_start(ap, u);
 	while (n + 1 < CHANGES_MAX && (names[n] = va_arg(ap, const char *)))
 		n++;
 	va_end(ap);
-	tell_changed(b, s, (char **)names);
+	emit_changed(b, u, (char **)names);
 }
 
-void bus_job_ended(struct bus *b, const struct unit *s, enum operation operation,
-		   const char *result)
+static void emit_finished(struct bus *b, const struct unit *u, enum operation operation,
+			  const char *result)
 {
-	_cleanup_free_ char *path = NULL;
+	_cleanup_free_ char *path = path_for_signal(b, u);
 
-	bus_changed(b, s, "Phase", "Operation", "Current", "Target", "Previous", "Rejected", "Held",
-		    "LastResult", "LastError", "NextCheck", "Progress", NULL);
-	path = result ? path_to_tell(b, s) : NULL;
 	if (path)
 		(void)sd_bus_emit_signal(b->bus, path, BUS_CONTAINER, "Finished", "ss",
 					 operation_name(operation), result);
 }
 
+void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation,
+		   const char *result)
+{
+	/* The job changed the record. */
+	bus_drop_cache(b);
+	bus_changed(b, u, "Phase", "Operation", "Current", "Target", "Previous", "Rejected", "Held",
+		    "LastResult", "LastError", "NextCheck", "Progress", NULL);
+	if (result)
+		emit_finished(b, u, operation, result);
+}
+
 static void for_each_object(struct bus *b, int (*emit)(sd_bus *bus, const char *path))
 {
-	struct unit *units;
-	size_t n = b ? agent_units(b->agent, &units) : 0;
-
-	for (size_t i = 0; i < n; i++) {
-		_cleanup_free_ char *path = path_to_tell(b, &units[i]);
+	for (size_t i = 0; b && i < b->table->n; i++) {
+		_cleanup_free_ char *path = path_for_signal(b, &b->table->units[i]);
 
 		if (path)
 			(void)emit(b->bus, path);
@@ -375,7 +368,7 @@ static void disconnect_bus(struct bus *b)
 	b->bus = sd_bus_close_unref(b->bus);
 }
 
-/* A bus that sends us away again and again is not asked again and again. */
+/* Slower each time a bus refuses us. */
 static void reconnect_later(struct bus *b)
 {
 	disconnect_bus(b);
@@ -390,7 +383,7 @@ static void reconnect_later(struct bus *b)
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	(void)m, (void)error;
-	log_info("D-Bus: disconnected; going on without, until it is there again");
+	log_info("D-Bus: disconnected; continuing without it until it is back");
 	reconnect_later(userdata);
 	return 0;
 }
@@ -409,9 +402,9 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 		b->refused = false;
 		return 0;
 	}
-	/* Right after installation the bus may not have read yet that we may. */
+	/* Right after installation the bus may not have read its new policy yet. */
 	if (!b->refused)
-		log_warning("D-Bus: cannot have the name " BUS_NAME ": %s; trying again later",
+		log_warning("D-Bus: cannot own the name " BUS_NAME ": %s; trying again later",
 			    e ? e->message : "another pulletd has it");
 	b->refused = true;
 	reconnect_later(b);
@@ -470,11 +463,17 @@ static struct bus *connect_bus(struct bus *b)
 	return b;
 }
 
-struct bus *bus_open(struct agent *agent, sd_event *event)
+struct bus *bus_open(sd_event *event, const struct unit_table *table, const char *state_dir,
+		     bus_request_fn *request, void *userdata)
 {
 	struct bus *b = xcalloc(1, sizeof(*b));
 
-	*b = (struct bus){.agent = agent, .event = event, .reconnect_us = RECONNECT_FIRST_US};
+	*b = (struct bus){.event = event,
+			  .table = table,
+			  .state_dir = state_dir,
+			  .request = request,
+			  .userdata = userdata,
+			  .reconnect_us = RECONNECT_FIRST_US};
 	return connect_bus(b);
 }
 

@@ -1,29 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* bus: org.pullet.Agent1 on the system bus; systemd/org.pullet.Agent1.xml describes it. Properties
- * mirror the record and the agent's units, methods are orders to the agent. Without a bus all goes on
- * the same, and it is there as soon as one appears. All but bus_open take NULL for "no bus". */
+/* bus: org.pullet.Agent1 on the system bus; systemd/org.pullet.Agent1.xml describes it. Properties mirror the
+ * records and the table of units, methods are requests to the agent. Without a bus the agent works the same;
+ * it connects as soon as one appears. All but bus_open() accept NULL for "no bus". */
 #pragma once
 
 #include <systemd/sd-event.h>
 
-#include "agent.h"
+#include "unit.h"
 
 struct bus;
 
-/* Never fails: what cannot be now is tried again. */
-struct bus *bus_open(struct agent *agent, sd_event *event);
+/* Queues the operation, or answers at once: *ret_answer is a result object as text, which the bus frees; NULL:
+ * it is queued. privileged: the client is root or our own user. -EBUSY, -ESHUTDOWN. */
+typedef int bus_request_fn(void *userdata, const struct unit *u, enum operation operation,
+			   bool privileged, char **ret_answer, struct error *ret_error);
+
+/* Never fails: what is not possible now is tried again. table and state_dir are borrowed. */
+struct bus *bus_open(sd_event *event, const struct unit_table *table, const char *state_dir,
+		     bus_request_fn *request, void *userdata);
 void bus_close(struct bus *b);
 
-/* Before the process sleeps: nothing that was read is kept. */
+/* Before the process sleeps: drops what was read of the records. */
 void bus_drop_cache(struct bus *b);
 
-/* Tells of changed properties of a container, by name; NULL ends them. */
-void bus_changed(struct bus *b, const struct unit *s, ...) __attribute__((sentinel));
-/* Whatever a turn may have changed, and that it is over. result: the contract's object as text, NULL:
- * there is none to tell. */
-void bus_job_ended(struct bus *b, const struct unit *s, enum operation operation,
+/* Signals changed properties of a container, by name; NULL ends them. */
+void bus_changed(struct bus *b, const struct unit *u, ...) __attribute__((sentinel));
+/* Signals all that an operation may have changed, and its end. result: the contract's object as text; NULL:
+ * there is none. */
+void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation,
 		   const char *result);
 
-/* Around a change of the configuration. */
+/* Before and after the table is loaded again. */
 void bus_forget_objects(struct bus *b);
 void bus_announce_objects(struct bus *b);

@@ -2,48 +2,38 @@
 #include "helper.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "fetch.h"
 #include "log.h"
 #include "program.h"
+#include "protocol.h"
 
-#define PASS_LIMIT_US ((uint64_t)24 * 3600 * 1000000) /* a stuck pass; a slow link may take hours */
+#define JOB_LIMIT_US ((uint64_t)24 * 3600 * 1000000) /* a slow link may take hours */
 
-/* False at the end of the stream. */
-static bool read_pipe(struct helper *h)
+enum output {
+	OUTPUT_READ, /* there may be more */
+	OUTPUT_NONE, /* at the moment */
+	OUTPUT_END,
+};
+
+/* Tells by its return value alone: the callback may leave any errno behind. */
+static enum output read_events(struct helper *h)
 {
 	struct error e;
 	char buf[4096];
-	ssize_t n = read(h->pipe, buf, sizeof(buf));
+	ssize_t n = recv(h->fd, buf, sizeof(buf), MSG_DONTWAIT);
 
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return true;
+	if (n < 0 && errno == EINTR)
+		return OUTPUT_READ;
+	if (n < 0 && errno == EAGAIN)
+		return OUTPUT_NONE;
 	if (n <= 0)
-		return false;
+		return OUTPUT_END;
 	if (json_stream_push(&h->stream, buf, (size_t)n, h->on_object, h->userdata, &e) < 0)
-		log_warning("pullet-update said what cannot be understood: %s", e.text);
-	return true;
-}
-
-static int on_output(sd_event_source *s, int fd, uint32_t revents, void *userdata)
-{
-	struct helper *h = userdata;
-
-	(void)fd, (void)revents;
-	if (!read_pipe(h))
-		(void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
-	return 0;
-}
-
-static int on_limit(sd_event_source *s, uint64_t usec, void *userdata)
-{
-	struct helper *h = userdata;
-
-	(void)s, (void)usec;
-	log_error("%s: the pass takes more than a day, ending it", h->name);
-	(void)kill(h->pid, SIGKILL);
-	return 0;
+		log_warning("invalid output from pullet-update: %s", e.text);
+	return OUTPUT_READ;
 }
 
 static void clean_up(struct helper *h)
@@ -52,39 +42,72 @@ static void clean_up(struct helper *h)
 	h->child = sd_event_source_unref(h->child);
 	h->output = sd_event_source_unref(h->output);
 	h->limit = sd_event_source_unref(h->limit);
-	close(h->pipe);
+	close(h->fd);
+	h->fd = -1;
 	h->pid = 0;
+	h->running = false;
+}
+
+static void finish(struct helper *h, int exit_status, const char *how)
+{
+	struct error e;
+
+	if (json_stream_end(&h->stream, h->on_object, h->userdata, &e) < 0)
+		log_warning("invalid output from pullet-update: %s", e.text);
+	clean_up(h);
+	h->on_end(h->userdata, exit_status, how);
+}
+
+static int on_output(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+{
+	struct helper *h = userdata;
+
+	(void)fd, (void)revents;
+	if (read_events(h) != OUTPUT_END)
+		return 0;
+	(void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
+	if (h->pid == 0)
+		finish(h, -1, "");
+	return 0;
 }
 
 static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
 {
 	struct helper *h = userdata;
-	siginfo_t end = *si;
-	struct error e;
+	bool exited = si->si_code == CLD_EXITED;
+	int status = si->si_status;
+	_cleanup_free_ char *how =
+		xasprintf(exited ? "exit status %d" : "killed by signal %d", status);
 
 	(void)s;
-	/* All it wrote is in the pipe by now. */
-	(void)fcntl(h->pipe, F_SETFL, O_NONBLOCK);
-	while (errno = 0, read_pipe(h) && errno != EAGAIN)
+	/* All that it wrote is in the socket by now. */
+	while (read_events(h) == OUTPUT_READ)
 		;
-	(void)!json_stream_end(&h->stream, h->on_object, h->userdata, &e);
-	clean_up(h);
-	h->on_end(h->userdata, &end);
+	finish(h, exited ? status : -1, how);
 	return 0;
 }
 
-static int spawn(struct helper *h, const struct helper_options *o, const char *name,
-		 enum operation operation, struct error *ret_error)
+static int on_limit(sd_event_source *s, uint64_t usec, void *userdata)
 {
-	_cleanup_free_ char *order = xasprintf("--%s", operation_name(operation));
-	const char *argv[16] = {"pullet-update"};
-	size_t n = 1;
+	struct helper *h = userdata;
+
+	(void)s, (void)usec;
+	log_error("pullet-update has not ended within a day; %s",
+		  h->pid ? "killing it" : "closing the connection");
+	if (h->pid)
+		(void)kill(h->pid, SIGKILL);
+	else
+		finish(h, -1, "no end within a day");
+	return 0;
+}
+
+static int start_child(struct helper *h, const struct helper_options *o, struct error *ret_error)
+{
+	const char *argv[16] = {"pullet-update", "--config", o->config_path, "--state-dir",
+				o->state_dir};
+	size_t n = 5;
 	int fds[2], r;
 
-	argv[n++] = "--config";
-	argv[n++] = o->config_path;
-	argv[n++] = "--state-dir";
-	argv[n++] = o->state_dir;
 	if (o->engine) {
 		argv[n++] = "--engine";
 		argv[n++] = o->engine;
@@ -95,45 +118,80 @@ static int spawn(struct helper *h, const struct helper_options *o, const char *n
 	}
 	if (o->debug)
 		argv[n++] = "--debug";
-	argv[n++] = order;
-	argv[n++] = name;
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return error_set(ret_error, -errno, "pipe: %s", strerror(errno));
-	r = program_spawn("pullet-update", argv, fds[1], STDOUT_FILENO, &h->pid, ret_error);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return error_set(ret_error, -errno, "socketpair: %s", strerror(errno));
+	r = program_spawn("pullet-update", argv, fds[1], STDIN_FILENO, &h->pid, ret_error);
 	close(fds[1]);
 	if (r < 0) {
 		close(fds[0]);
 		h->pid = 0;
 		return r;
 	}
-	h->pipe = fds[0];
-	h->name = name;
+	return fds[0];
+}
+
+/* Into the socket's buffer, whole: nothing is read from it before, so nobody waits for anybody. */
+static int send_job(int fd, const struct job *job, struct error *ret_error)
+{
+	_cleanup_json_ json_t *names = json_array(), *j = NULL;
+	_cleanup_free_ char *line = NULL;
+	int size = (int)PROTOCOL_LINE_MAX;
+
+	for (size_t i = 0; i < job->n; i++)
+		(void)json_array_append_new(names, json_string(job->members[i].name));
+	j = json_pack("{s:s, s:O}", "operation", operation_name(job->operation), "containers",
+		      names);
+	line = protocol_line(j);
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	if (!line ||
+	    send(fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)strlen(line))
+		return error_set(ret_error, -EFBIG,
+				 "pullet-update does not take the job of %zu "
+				 "containers",
+				 job->n);
 	return 0;
 }
 
-int helper_start(struct helper *h, sd_event *event, const struct helper_options *o,
-		 const char *name, enum operation operation, struct error *ret_error)
+static int watch(struct helper *h, sd_event *event)
 {
-	int r = spawn(h, o, name, operation, ret_error);
+	int r = sd_event_add_io(event, &h->output, h->fd, EPOLLIN, on_output, h);
 
-	if (r < 0)
-		return r;
-	r = sd_event_add_child(event, &h->child, h->pid, WEXITED, on_child, h);
+	if (r >= 0 && h->pid)
+		r = sd_event_add_child(event, &h->child, h->pid, WEXITED, on_child, h);
 	if (r >= 0)
-		r = sd_event_add_io(event, &h->output, h->pipe, EPOLLIN, on_output, h);
-	if (r >= 0)
-		r = sd_event_add_time_relative(event, &h->limit, CLOCK_BOOTTIME, PASS_LIMIT_US, 0,
+		r = sd_event_add_time_relative(event, &h->limit, CLOCK_BOOTTIME, JOB_LIMIT_US, 0,
 					       on_limit, h);
-	if (r >= 0)
-		return 0;
-	(void)kill(h->pid, SIGKILL);
-	(void)waitpid(h->pid, NULL, 0);
+	return r;
+}
+
+int helper_start(struct helper *h, sd_event *event, const struct helper_options *o,
+		 const struct job *job, struct error *ret_error)
+{
+	const struct fetch_options unit = {.socket = o->update_socket};
+	int r;
+
+	h->fd = o->update_socket ? fetch_connect(&unit, &h->pid, ret_error)
+				 : start_child(h, o, ret_error);
+	if (h->fd < 0)
+		return h->fd;
+	h->running = true;
+	r = send_job(h->fd, job, ret_error);
+	if (r == 0) {
+		r = watch(h, event);
+		if (r >= 0)
+			return 0;
+		(void)error_set(ret_error, r, "cannot watch pullet-update: %s", strerror(-r));
+	}
+	if (h->pid) {
+		(void)kill(h->pid, SIGKILL);
+		(void)waitpid(h->pid, NULL, 0);
+	}
 	clean_up(h);
-	return error_set(ret_error, r, "cannot watch pullet-update: %s", strerror(-r));
+	return r;
 }
 
 void helper_stop(const struct helper *h)
 {
-	if (h->pid > 0)
-		(void)kill(h->pid, SIGTERM);
+	if (h->running)
+		(void)shutdown(h->fd, SHUT_WR);
 }

@@ -5,30 +5,30 @@
 
 #include "util.h"
 
-#define QUESTIONS_MAX	 16
-#define QUESTION_TIME_US ((uint64_t)120 * 1000000) /* somebody may have to type a password */
+#define REQUESTS_MAX	 16
+#define REQUEST_TIME_US	 ((uint64_t)120 * 1000000) /* time to type a password */
 #define FLAG_INTERACTIVE 1u
 
-struct question {
+struct request {
 	struct polkit *polkit;
 	sd_bus_message *call;
 	polkit_allowed_fn *allowed;
 	void *userdata;
 };
 
-static void question_free(void *userdata)
+static void request_free(void *userdata)
 {
-	struct question *q = userdata;
+	struct request *q = userdata;
 
 	sd_bus_message_unref(q->call);
-	q->polkit->questions--;
+	q->polkit->pending--;
 	free(q);
 }
 
-static int refuse(sd_bus_error *error)
+static int deny(sd_bus_error *error)
 {
 	return sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED,
-				"permission denied: root may do that, and whom polkit lets");
+				"permission denied: not authorized by polkit");
 }
 
 /* 1: allowed. */
@@ -36,25 +36,24 @@ static int read_answer(sd_bus_message *reply, sd_bus_error *error)
 {
 	int allowed, challenge, r;
 
-	/* No polkit, or one that is in trouble: nobody vouches for the sender. */
+	/* Without a working polkit only root and our own user are authorized. */
 	if (sd_bus_message_is_method_error(reply, NULL))
-		return refuse(error);
+		return deny(error);
 	r = sd_bus_message_enter_container(reply, 'r', "bba{ss}");
 	if (r >= 0)
 		r = sd_bus_message_read(reply, "bb", &allowed, &challenge);
 	if (r < 0)
 		return r;
 	if (!allowed && challenge)
-		return sd_bus_error_set(
-			error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
-			"a password is wanted, and nobody is there to ask for it: try as root");
-	return allowed ? 1 : refuse(error);
+		return sd_bus_error_set(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+					"interactive authentication required; try as root");
+	return allowed ? 1 : deny(error);
 }
 
 static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *ignored)
 {
 	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-	struct question *q = userdata;
+	struct request *q = userdata;
 	int r = read_answer(reply, &error);
 
 	(void)ignored;
@@ -67,7 +66,7 @@ static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *ignore
 	return r;
 }
 
-static int ask(sd_bus_message *call, const char *action, const char *container, struct question *q)
+static int query(sd_bus_message *call, const char *action, const char *container, struct request *q)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 	bool interactive = sd_bus_message_get_allow_interactive_authorization(call) > 0;
@@ -83,10 +82,10 @@ static int ask(sd_bus_message *call, const char *action, const char *container, 
 					  sd_bus_message_get_sender(call), action, 1, "container",
 					  container, interactive ? FLAG_INTERACTIVE : 0, "");
 	if (r >= 0)
-		r = sd_bus_call_async(bus, &slot, m, on_answer, q, QUESTION_TIME_US);
+		r = sd_bus_call_async(bus, &slot, m, on_answer, q, REQUEST_TIME_US);
 	if (r < 0)
 		return r;
-	(void)sd_bus_slot_set_destroy_callback(slot, question_free);
+	(void)sd_bus_slot_set_destroy_callback(slot, request_free);
 	(void)sd_bus_slot_set_floating(slot, 1);
 	sd_bus_slot_unref(slot);
 	return 1;
@@ -96,23 +95,23 @@ int polkit_check(struct polkit *p, sd_bus_message *call, const char *action, con
 		 polkit_allowed_fn *allowed, void *userdata, sd_bus_error *error)
 {
 	int r = sd_bus_query_sender_privilege(call, -1);
-	struct question *q;
+	struct request *q;
 
 	if (r < 0)
 		return r;
 	if (r > 0)
 		return allowed(call, userdata);
-	if (p->questions >= QUESTIONS_MAX)
+	if (p->pending >= REQUESTS_MAX)
 		return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
-					"too many wait for polkit's word already");
+					"too many pending authorization requests");
 	q = xcalloc(1, sizeof(*q));
-	*q = (struct question){.polkit = p,
-			       .call = sd_bus_message_ref(call),
-			       .allowed = allowed,
-			       .userdata = userdata};
-	p->questions++;
-	r = ask(call, action, container, q);
+	*q = (struct request){.polkit = p,
+			      .call = sd_bus_message_ref(call),
+			      .allowed = allowed,
+			      .userdata = userdata};
+	p->pending++;
+	r = query(call, action, container, q);
 	if (r < 0)
-		question_free(q);
+		request_free(q);
 	return r;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* pulletd: arguments, configuration, and off. */
+/* pulletd: arguments and configuration; agent.c does the rest. */
 #include <errno.h>
 
 #include "agent.h"
@@ -8,20 +8,21 @@
 
 static const char usage[] =
 	"Usage: pulletd [OPTION]...              run as the service\n"
-	"       pulletd --once [OPTION]... [NAME]...  one pass, then end\n\n"
+	"       pulletd --once [OPTION]... [NAME]...  one round, then exit\n\n"
 	"Keeps containers at the newest image behind their tag, and never without one.\n\n"
-	"  --once            one pass in the foreground for each NAME, or for all\n"
+	"  --once            check and update each NAME, or all, in the foreground\n"
 	"  --json            with --once: print one JSON object a container\n"
 	"  --config FILE     configuration (" CONFIG_PATH_DEFAULT ")\n"
 	"  --state-dir DIR   records (" CONFIG_STATE_DIR_DEFAULT ")\n"
 	"  --engine URL      Docker socket, unix:///PATH (the configuration's)\n"
-	"  --fetch-socket PATH  use the pullet-fetch that listens there\n"
-	"  --debug           tell each action\n"
+	"  --fetch-socket PATH  connect to pullet-fetch there, do not start it\n"
+	"  --update-socket PATH  connect to pullet-update there, do not start it\n"
+	"  --debug           log each action\n"
 	"  --help, --version\n\n"
 	"Exit status: 0 all well (updated, up-to-date, deferred); 1 something failed, was\n"
 	"refused or rolled back; 2 usage or configuration.\n";
 
-/* 0, or the exit status for what cannot be. */
+/* 0, or the exit status. */
 static int check_arguments(const struct agent_options *o)
 {
 	if (!o->once && (o->names[0] || o->json)) {
@@ -51,6 +52,7 @@ int main(int argc, char **argv)
 		{"state-dir", &o.helper.state_dir, NULL},
 		{"engine", &o.helper.engine, NULL},
 		{"fetch-socket", &o.helper.fetch_socket, NULL},
+		{"update-socket", &o.helper.update_socket, NULL},
 		{0},
 	};
 	int first = options_parse(argc, argv, rows, usage);

@@ -16,7 +16,7 @@
 #include "schedule.h"
 
 #define EVENTS_MAX 32
-/* What happens together is told together, and not while containers are swapped. */
+/* Events that come together make one report, and none is sent while containers are swapped. */
 #define DELAY_US ((uint64_t)2 * 1000000)
 #define LIMIT_US ((uint64_t)30 * 1000000)
 
@@ -30,30 +30,31 @@ struct post {
 };
 
 struct reporter {
-	struct agent *agent;
+	const struct unit_table *table;
+	const struct helper_options *options;
 	sd_event *event;
 	sd_event_source *soon, *heartbeat;
 	struct report_event events[EVENTS_MAX]; /* oldest first */
 	size_t n_events;
-	bool again;  /* there was news while one was on its way */
-	size_t next; /* which container the next post begins with: one line does not hold all */
+	bool again;  /* a report became due while one was on its way */
+	size_t next; /* container that the next post begins with: one line may not hold all */
 	struct post post;
-	char *trouble, *file_trouble; /* that was told; NULL: all is well */
+	char *failure, *file_failure; /* that was logged; NULL: none */
 };
 
-/* A lasting trouble is told once. */
-static void tell_trouble(char **told, const char *text)
+/* Logs a lasting failure once; NULL: there is none. */
+static void log_failure(char **logged, const char *text)
 {
-	if (text && !streq_null(text, *told))
+	if (text && !streq_null(text, *logged))
 		log_warning("report: %s", text);
-	if (!text && *told)
-		log_info("report: it goes out again");
-	replace_string(told, text);
+	if (!text && *logged)
+		log_info("report: reporting resumed");
+	replace_string(logged, text);
 }
 
 static bool is_wanted(const struct reporter *r)
 {
-	const struct report_config *c = &agent_config(r->agent)->report;
+	const struct report_config *c = &r->table->config->report;
 
 	return c->url || c->textfile;
 }
@@ -91,7 +92,7 @@ static void add_event(struct reporter *r, json_t *record)
 
 /* --- the report on its way --- */
 
-static void rest(struct reporter *r)
+static void end_post(struct reporter *r)
 {
 	if (is_busy(r))
 		return;
@@ -101,17 +102,17 @@ static void rest(struct reporter *r)
 	r->again = false;
 }
 
-static void hang_up(struct reporter *r, const char *trouble)
+static void hang_up(struct reporter *r, const char *failure)
 {
-	tell_trouble(&r->trouble, trouble);
-	if (trouble)
+	log_failure(&r->failure, failure);
+	if (failure)
 		r->next = 0;
 	r->post.io = sd_event_source_unref(r->post.io);
 	close(r->post.fd);
 	r->post.fd = -1;
 	free(r->post.line);
 	r->post.line = NULL;
-	rest(r);
+	end_post(r);
 }
 
 static int on_end(sd_event_source *s, const siginfo_t *si, void *userdata)
@@ -121,7 +122,7 @@ static int on_end(sd_event_source *s, const siginfo_t *si, void *userdata)
 	(void)s, (void)si;
 	r->post.pid = 0;
 	r->post.child = sd_event_source_unref(r->post.child);
-	rest(r);
+	end_post(r);
 	return 0;
 }
 
@@ -133,7 +134,7 @@ static int on_limit(sd_event_source *s, uint64_t usec, void *userdata)
 	if (r->post.pid > 0)
 		(void)kill(r->post.pid, SIGKILL);
 	if (r->post.fd >= 0)
-		hang_up(r, "the collector takes too long");
+		hang_up(r, "the collector does not answer in time");
 	return 0;
 }
 
@@ -177,7 +178,7 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata)
 /* Takes line over. */
 static void start_post(struct reporter *r, char *line)
 {
-	const struct helper_options *o = agent_helper_options(r->agent);
+	const struct helper_options *o = r->options;
 	struct fetch_options fetch = {.socket = o->fetch_socket, .config = o->config_path};
 	struct post *p = &r->post;
 	struct error e;
@@ -188,7 +189,7 @@ static void start_post(struct reporter *r, char *line)
 		p->fd = -1;
 		p->pid = 0;
 		free(line);
-		tell_trouble(&r->trouble, e.text);
+		log_failure(&r->failure, e.text);
 		return;
 	}
 	p->line = line;
@@ -210,7 +211,7 @@ static void start_post(struct reporter *r, char *line)
 	hang_up(r, strerror(-q));
 }
 
-/* --- what is told --- */
+/* --- what is reported --- */
 
 static void find_device(const struct config *c, char id[DEVICE_ID_SIZE], struct report_device *ret)
 {
@@ -222,16 +223,17 @@ static void find_device(const struct config *c, char id[DEVICE_ID_SIZE], struct 
 		ret->wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
 }
 
-/* Fills n containers; digests[i] is what containers[i] borrows. */
-static void look(const struct reporter *r, const struct unit *units, size_t n,
-		 struct report_container *containers, struct digest *digests)
+/* Fills containers, one a unit; digests[i] is what containers[i] borrows. */
+static void read_containers(const struct reporter *r, struct report_container *containers,
+			    struct digest *digests)
 {
+	const struct unit *units = r->table->units;
 	_cleanup_close_ int dir =
-		open(agent_state_dir(r->agent), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		open(r->options->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
 	struct error e;
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < r->table->n; i++) {
 		const struct container_config *c = units[i].config;
 
 		record_init(record);
@@ -250,7 +252,7 @@ static void look(const struct reporter *r, const struct unit *units, size_t n,
 	}
 }
 
-/* For scrapers, who are somebody else: readable, and whole at any moment. Not synced: it is of this boot. */
+/* World-readable, for a scraper of another user, and whole at any moment. Not synced: it is of this boot. */
 static int write_text(const char *path, const char *text)
 {
 	_cleanup_free_ char *new = xasprintf("%s.new", path);
@@ -268,20 +270,20 @@ static int write_text(const char *path, const char *text)
 	return r;
 }
 
-static void tell_file(struct reporter *r, const struct report_device *d,
+static void report_to_file(struct reporter *r, const struct report_device *d,
 		      const struct report_container *containers, size_t n)
 {
-	const char *path = agent_config(r->agent)->report.textfile;
-	_cleanup_free_ char *text = report_text(d, containers, n), *trouble = NULL;
+	const char *path = r->table->config->report.textfile;
+	_cleanup_free_ char *text = report_text(d, containers, n), *failure = NULL;
 	int q = write_text(path, text);
 
 	if (q < 0)
-		trouble = xasprintf("%s: %s", path, strerror(-q));
-	tell_trouble(&r->file_trouble, trouble);
+		failure = xasprintf("%s: %s", path, strerror(-q));
+	log_failure(&r->file_failure, failure);
 }
 
-/* The bodies go as text: what is not looked into need not be parsed on the way. Takes both over. */
-static json_t *make_question(json_t *metrics, json_t *logs)
+/* The bodies go as text: pullet-fetch need not parse them. Takes both over. */
+static json_t *make_request(json_t *metrics, json_t *logs)
 {
 	_cleanup_free_ char *text = json_text(metrics, JSON_COMPACT);
 	_cleanup_free_ char *more = logs ? json_text(logs, JSON_COMPACT) : NULL;
@@ -294,16 +296,16 @@ static json_t *make_question(json_t *metrics, json_t *logs)
 	return j;
 }
 
-/* Of as many of the n containers, halved until they fit, and as many of the newest events; sets *n.
- * Caller frees; NULL: not even one fits. */
+/* A line with as many of the n containers as fit, by halves, and as many of the newest events; sets *n. Caller
+ * frees; NULL: not even one fits. */
 static char *make_line(struct reporter *r, const struct report_device *d,
 		       const struct report_container *containers, size_t *n)
 {
 	for (;;) {
-		_cleanup_json_ json_t *question = make_question(
+		_cleanup_json_ json_t *request = make_request(
 			report_metrics(d, containers, *n),
 			r->n_events > 0 ? report_logs(d, r->events, r->n_events) : NULL);
-		char *line = protocol_line(question);
+		char *line = protocol_line(request);
 
 		if (line || (*n <= 1 && r->n_events == 0))
 			return line;
@@ -314,7 +316,7 @@ static char *make_line(struct reporter *r, const struct report_device *d,
 	}
 }
 
-static void tell_collector(struct reporter *r, const struct report_device *d,
+static void report_to_collector(struct reporter *r, const struct report_device *d,
 			   const struct report_container *containers, size_t n)
 {
 	size_t from = r->next < n ? r->next : 0, taken = n - from;
@@ -324,7 +326,7 @@ static void tell_collector(struct reporter *r, const struct report_device *d,
 		r->again = true;
 		return;
 	}
-	/* Events wait for a clock; of metrics there will be newer ones. */
+	/* Events wait until the clock is set; metrics are superseded anyway. */
 	if (d->wall_ms == 0)
 		return;
 	line = make_line(r, d, containers + from, &taken);
@@ -333,25 +335,24 @@ static void tell_collector(struct reporter *r, const struct report_device *d,
 	if (line)
 		start_post(r, line);
 	else
-		tell_trouble(&r->trouble, "what one container has to say is too large");
+		log_failure(&r->failure, "the report of one container is too large");
 }
 
-static void tell(struct reporter *r)
+static void report(struct reporter *r)
 {
-	const struct config *c = agent_config(r->agent);
+	const struct config *c = r->table->config;
 	char id[DEVICE_ID_SIZE];
 	struct report_device device;
-	struct unit *units;
-	size_t n = agent_units(r->agent, &units);
+	size_t n = r->table->n;
 	_cleanup_free_ struct report_container *containers = xcalloc(n, sizeof(*containers));
 	_cleanup_free_ struct digest *digests = xcalloc(n, sizeof(*digests));
 
 	find_device(c, id, &device);
-	look(r, units, n, containers, digests);
+	read_containers(r, containers, digests);
 	if (c->report.textfile)
-		tell_file(r, &device, containers, n);
+		report_to_file(r, &device, containers, n);
 	if (c->report.url)
-		tell_collector(r, &device, containers, n);
+		report_to_collector(r, &device, containers, n);
 }
 
 static int on_soon(sd_event_source *s, uint64_t usec, void *userdata)
@@ -360,16 +361,16 @@ static int on_soon(sd_event_source *s, uint64_t usec, void *userdata)
 
 	(void)s, (void)usec;
 	r->soon = sd_event_source_unref(r->soon);
-	tell(r);
+	report(r);
 	return 0;
 }
 
 static int on_heartbeat(sd_event_source *s, uint64_t usec, void *userdata);
 
-/* Each device at a time of its own, as polls are. */
+/* Each device has its own place in the interval, as for polls. */
 static void arm_heartbeat(struct reporter *r)
 {
-	const struct config *c = agent_config(r->agent);
+	const struct config *c = r->table->config;
 	char id[DEVICE_ID_SIZE];
 	uint64_t due_ms;
 
@@ -387,20 +388,20 @@ static int on_heartbeat(sd_event_source *s, uint64_t usec, void *userdata)
 	struct reporter *r = userdata;
 
 	(void)s, (void)usec;
-	tell(r);
+	report(r);
 	arm_heartbeat(r);
 	return 0;
 }
 
-void reporter_phase(struct reporter *r, const struct unit *s, const char *phase, const char *digest)
+void reporter_phase(struct reporter *r, const struct unit *u, const char *phase, const char *digest)
 {
-	if (r && agent_config(r->agent)->report.url)
-		add_event(r, report_phase(s->config->name, phase, digest));
+	if (r && r->table->config->report.url)
+		add_event(r, report_phase(u->config->name, phase, digest));
 }
 
 void reporter_result(struct reporter *r, const json_t *result)
 {
-	if (r && agent_config(r->agent)->report.url)
+	if (r && r->table->config->report.url)
 		add_event(r, report_result(result));
 }
 
@@ -416,11 +417,13 @@ void reporter_reload(struct reporter *r)
 		arm_heartbeat(r);
 }
 
-struct reporter *reporter_open(struct agent *agent, sd_event *event)
+struct reporter *reporter_open(sd_event *event, const struct unit_table *table,
+			       const struct helper_options *options)
 {
 	struct reporter *r = xcalloc(1, sizeof(*r));
 
-	r->agent = agent;
+	r->table = table;
+	r->options = options;
 	r->event = event;
 	r->post.fd = -1;
 	arm_heartbeat(r);
@@ -435,7 +438,7 @@ void reporter_close(struct reporter *r)
 	if (r->post.pid > 0)
 		(void)kill(r->post.pid, SIGKILL);
 	if (r->post.fd >= 0)
-		hang_up(r, r->trouble);
+		hang_up(r, r->failure);
 	if (r->post.pid > 0)
 		(void)waitpid(r->post.pid, NULL, 0);
 	(void)sd_event_source_unref(r->post.child);
@@ -443,7 +446,7 @@ void reporter_close(struct reporter *r)
 	(void)sd_event_source_unref(r->soon);
 	(void)sd_event_source_unref(r->heartbeat);
 	drop_events(r, r->n_events);
-	free(r->trouble);
-	free(r->file_trouble);
+	free(r->failure);
+	free(r->file_failure);
 	free(r);
 }

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* reporter: tells others how this device is, as [report] says: a collector through the network half, and a
+/* reporter: reports the state of this device as [report] says: to a collector through the network half, and to a
  * file for node_exporter. Lossy and never waited for: one report is on its way at a time, none is sent again,
- * and nothing of it is kept on disk. All functions take NULL for none. */
+ * and nothing is kept on disk. All functions but reporter_open() accept NULL for none. */
 #pragma once
 
-#include "agent.h"
+#include "helper.h"
+#include "unit.h"
 
-struct reporter *reporter_open(struct agent *agent, sd_event *event);
+/* table and options are borrowed. */
+struct reporter *reporter_open(sd_event *event, const struct unit_table *table,
+			       const struct helper_options *options);
 void reporter_close(struct reporter *r);
 
-/* What is worth an event of its own. */
-void reporter_phase(struct reporter *r, const struct unit *s, const char *phase,
+/* Events. */
+void reporter_phase(struct reporter *r, const struct unit *u, const char *phase,
 		    const char *digest);
 void reporter_result(struct reporter *r, const json_t *result);
-/* All that was to do is done: the metrics have news. */
+/* The queue is empty: the metrics are up to date. */
 void reporter_flush(struct reporter *r);
-/* The configuration is another. */
+/* The table was loaded again. */
 void reporter_reload(struct reporter *r);

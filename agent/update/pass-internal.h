@@ -7,7 +7,7 @@
 #include "pass.h"
 #include "ref.h"
 
-#define PASS_HELD      "held by the operator"
+#define PASS_HELD      RESULT_HELD
 #define PASS_MADE_ANEW "made anew, since the engine's store was damaged"
 
 struct pass {

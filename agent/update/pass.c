@@ -71,23 +71,6 @@ int pass_save(struct pass *p, struct error *ret_error)
 	return record_save(p->o->state_dir, p->c->name, &p->record, ret_error);
 }
 
-/* Failures are remembered once, not written again at every poll. */
-static void save_last_error(struct pass *p)
-{
-	char text[RECORD_TEXT_MAX];
-	struct error e;
-	bool bad = p->result->outcome == OUTCOME_FAILED || p->result->outcome == OUTCOME_REFUSED;
-
-	if (p->already_reported || (!bad && p->result->outcome != OUTCOME_UP_TO_DATE))
-		return;
-	(void)snprintf(text, sizeof(text), "%.500s", bad ? p->result->reason : "");
-	if (streq(text, p->record.last_error))
-		return;
-	memcpy(p->record.last_error, text, sizeof(text));
-	if (pass_save(p, &e) < 0)
-		log_warning("%s: %s", p->c->name, e.text);
-}
-
 static struct health_rule rule_of(const struct container_config *c)
 {
 	return (struct health_rule){.kind = c->health, .period_ms = c->health_period_ms};
@@ -535,8 +518,8 @@ void pass_run(const struct pass_options *o, struct result *ret)
 		finish_error(&p, &e);
 	else if (ret->outcome == OUTCOME_NONE && o->operation != OPERATION_FINISH)
 		pass_finish(&p, OUTCOME_FAILED, "%s", p.record.reason);
-	if (p.act.context.engine)
-		save_last_error(&p);
+	if (p.act.context.engine && !p.already_reported)
+		result_save_error(ret, o->state_dir, &p.record);
 	engine_close(p.act.context.engine);
 	verified_free(p.verified);
 	saved_spec_free(&p.saved);

@@ -1,20 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* pullet-update: the engine half. One pass for one container; events and the result go to standard
- * output, one JSON object a line. Started by pulletd; reaches Docker, never the network. */
+/* pullet-update: the engine half: one job, for one container or a poll for many. Reaches Docker, never the
+ * network. The job stands on the command line, or is one line on standard input:
+ *   {"operation":"update","containers":["NAME",...]}
+ * Events go to standard output, or back over standard input where that is a socket, one JSON object a line:
+ *   {"event":"phase","container":NAME,"phase":PHASE,"digest":DIGEST}
+ *   {"event":"progress","container":NAME,"current":BYTES,"total":BYTES}
+ *   {"event":"retry-after","registry":HOST,"seconds":N}    or "container":NAME, of that registry
+ * and for each container of the job one of
+ *   {"event":"result",...}                                 result.h
+ *   {"event":"candidate","container":NAME}                 of a poll or check: more to do than that can tell
+ *   {"event":"nothing","container":NAME}                   there was nothing to finish */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
-#include <sys/file.h>
-#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "bulk-poll.h"
+#include "lock.h"
 #include "log.h"
 #include "options.h"
 #include "pass.h"
 
-#define JSON_BUDGET ((size_t)6 * 1024 * 1024)
+#define JSON_BUDGET    ((size_t)6 * 1024 * 1024)
+#define JOB_TIMEOUT_MS 10000
+#define JOB_NAMES_MAX  1024
 
 static volatile sig_atomic_t cancelled;
+static int events = STDOUT_FILENO; /* a socket, if the job came over one */
+static bool failed;
 
 static void on_signal(int number)
 {
@@ -22,135 +37,297 @@ static void on_signal(int number)
 	cancelled = 1;
 }
 
-static void watch_signals(void)
+/* poll(2) is safe in a handler. */
+static void on_socket(int number)
+{
+	struct pollfd p = {.fd = events, .events = POLLRDHUP};
+	int before = errno;
+
+	(void)number;
+	if (poll(&p, 1, 0) > 0)
+		cancelled = 1;
+	errno = before;
+}
+
+static void catch_signals(void)
 {
 	struct sigaction action = {.sa_handler = on_signal};
 
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGINT, &action, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
-	/* Without the daemon nobody listens: come to rest. */
-	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+}
+
+/* The other end hangs up, or shuts its direction down: come to rest. Children must not hold the socket, so it
+ * leaves its place. */
+static int take_socket(void)
+{
+	struct sigaction action = {.sa_handler = on_socket};
+	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+		return -errno;
+	events = fd;
+	(void)sigaction(SIGIO, &action, NULL);
+	(void)fcntl(fd, F_SETOWN, getpid());
+	(void)fcntl(fd, F_SETFL, O_ASYNC);
+	on_socket(SIGIO); /* that was before */
+	return 0;
 }
 
 static void print_event(json_t *event)
 {
 	/* A reader that went away changes nothing of what is to be done. */
-	(void)!protocol_write(STDOUT_FILENO, event);
+	(void)!protocol_write(events, event);
 }
 
-static const char usage[] = "Usage: pullet-update [OPTION]... NAME\n"
-			    "One update pass for the container NAME; pulletd starts it.\n\n"
-			    "  --config FILE        configuration (" CONFIG_PATH_DEFAULT ")\n"
-			    "  --state-dir DIR      records (" CONFIG_STATE_DIR_DEFAULT ")\n"
-			    "  --engine URL         Docker socket, unix:///PATH\n"
-			    "  --fetch-socket PATH  ask the pullet-fetch that listens there\n"
-			    "What is under way is finished first. Instead of an update:\n"
-			    "  --finish             nothing more\n"
-			    "  --check              look for news and take nothing\n"
-			    "  --rollback           back to the version before\n"
-			    "  --hold, --release    take no updates until released\n"
-			    "  --retry              forget what was rejected\n\n"
-			    "  --debug              tell each action\n"
-			    "  --help, --version\n";
-
-/* Opens, makes if need be, and locks the state directory: one pass at a time on a device. */
-static int open_state_dir(const char *path, struct error *ret_error)
+static void print_result(const struct result *r)
 {
-	_cleanup_close_ int fd = -1;
+	_cleanup_json_ json_t *event = result_to_json(r);
 
-	if (mkdir(path, 0700) < 0 && errno != EEXIST)
-		return error_set(ret_error, -errno, "%s: %s", path, strerror(errno));
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return error_set(ret_error, -errno, "%s: %s", path, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		log_info("waiting for another pass to end (%s is locked)", path);
-		if (flock(fd, LOCK_EX) < 0)
-			return error_set(ret_error, errno == EINTR ? -ECANCELED : -errno, "%s: %s",
-					 path, strerror(errno));
-	}
-	return steal_fd(&fd);
+	json_object_set_new(event, "event", json_string("result"));
+	failed |= result_is_bad(event);
+	print_event(event);
 }
+
+static void print_name(const char *word, const char *name)
+{
+	_cleanup_json_ json_t *event = json_pack("{s:s, s:s}", "event", word, "container", name);
+
+	print_event(event);
+}
+
+static void print_candidate(const struct container_config *c)
+{
+	print_name("candidate", c->name);
+}
+
+static void print_retry_after(const char *host, unsigned int seconds)
+{
+	_cleanup_json_ json_t *event = json_pack("{s:s, s:s, s:i}", "event", "retry-after",
+						 "registry", host, "seconds", (int)seconds);
+
+	print_event(event);
+}
+
+static const char usage[] =
+	"Usage: pullet-update [OPTION]... NAME\n"
+	"       pullet-update [OPTION]... --poll|--check NAME...\n"
+	"       pullet-update [OPTION]... < JOB\n"
+	"Updates the container NAME; pulletd starts it.\n\n"
+	"  --config FILE        configuration (" CONFIG_PATH_DEFAULT ")\n"
+	"  --state-dir DIR      records (" CONFIG_STATE_DIR_DEFAULT ")\n"
+	"  --engine URL         Docker socket, unix:///PATH\n"
+	"  --fetch-socket PATH  connect to pullet-fetch there, do not start it\n"
+	"An update that is under way is finished first. Instead of an update:\n"
+	"  --finish             nothing more\n"
+	"  --check              look for a new image and take nothing\n"
+	"  --poll               find the containers whose image may be new\n"
+	"  --rollback           back to the previous image\n"
+	"  --hold, --release    take no updates until released\n"
+	"  --retry              forget the rejected digests\n\n"
+	"  --debug              log each action\n"
+	"  --help, --version\n";
 
 struct arguments {
-	const char *config, *state_dir, *engine, *fetch_socket, *name;
+	const char *config, *state_dir, *engine, *fetch_socket;
 	bool wanted[OPERATION_MAX], debug;
 };
 
+struct job {
+	enum operation operation;
+	const char *names[JOB_NAMES_MAX];
+	size_t n;
+	json_t *line; /* that names point into, or NULL */
+};
+
+/* --- the job --- */
+
 static int choose_operation(const bool wanted[OPERATION_MAX], enum operation *ret)
 {
-	int n = 0;
+	bool chosen = false;
 
 	*ret = OPERATION_UPDATE;
 	for (int i = 0; i < OPERATION_MAX; i++) {
-		if (wanted[i])
-			*ret = (enum operation)i;
-		n += wanted[i];
+		if (!wanted[i])
+			continue;
+		if (chosen) {
+			log_error("options --%s and --%s are mutually exclusive",
+				  operation_name(*ret), operation_name((enum operation)i));
+			return -EINVAL;
+		}
+		*ret = (enum operation)i;
+		chosen = true;
 	}
-	if (n > 1)
-		log_error("one thing at a time: --%s and what else?", operation_name(*ret));
-	return n > 1 ? -EINVAL : 0;
+	return chosen;
 }
 
-static int run(const struct arguments *a, struct config *config)
+static int read_job(struct job *ret, struct error *ret_error)
 {
-	const struct container_config *container = config_container(config, a->name);
-	_cleanup_json_ json_t *event = NULL;
-	_cleanup_close_ int state_dir = -1;
-	enum operation operation;
+	const json_t *names, *name;
+	size_t i;
+	int r = protocol_read(STDIN_FILENO, JOB_TIMEOUT_MS, &ret->line, ret_error);
+
+	if (r < 0)
+		return error_prefix(ret_error, "job");
+	names = json_object_get(ret->line, "containers");
+	if (operation_from_name(json_get_string(ret->line, "operation"), &ret->operation) < 0 ||
+	    json_array_size(names) > JOB_NAMES_MAX)
+		return error_set(ret_error, -EBADMSG,
+				 "job: missing or invalid operation or containers");
+	json_array_foreach (names, i, name) {
+		if (!json_is_string(name))
+			return error_set(ret_error, -EBADMSG, "job: a container is not a string");
+		ret->names[ret->n++] = json_string_value(name);
+	}
+	return 0;
+}
+
+static int check_job(const struct job *job, struct error *ret_error)
+{
+	if (job->n == 0)
+		return error_set(ret_error, -EINVAL, "missing operand NAME");
+	if (job->n > 1 && !operation_takes_many(job->operation))
+		return error_set(ret_error, -EINVAL, "extra operand '%s'", job->names[1]);
+	return 0;
+}
+
+static void fail(const char *name, const char *image, const struct error *e)
+{
+	struct result r = {.container = name, .image = image, .downtime_ms = -1};
+
+	result_set_error(&r, e);
+	print_result(&r);
+}
+
+static void poll_all(const struct arguments *a, const struct config *config, int state_dir,
+		     const struct container_config *const *containers, const struct job *job)
+{
+	bulk_poll_run(&(struct bulk_poll_options){
+		.config = config,
+		.containers = containers,
+		.n = job->n,
+		.state_dir = state_dir,
+		.fetch = {.socket = a->fetch_socket, .config = a->config},
+		.operation = job->operation,
+		.cancel = &cancelled,
+		.on_result = print_result,
+		.on_candidate = print_candidate,
+		.on_retry_after = print_retry_after});
+}
+
+static void pass_one(const struct arguments *a, const struct config *config, int state_dir,
+		     const struct container_config *container, enum operation operation)
+{
 	struct result result;
+
+	pass_run(&(struct pass_options){.config = config,
+					.container = container,
+					.state_dir = state_dir,
+					.fetch = {.socket = a->fetch_socket, .config = a->config},
+					.operation = operation,
+					.cancel = &cancelled,
+					.on_event = print_event},
+		 &result);
+	if (result.outcome == OUTCOME_NONE)
+		print_name("nothing", container->name);
+	else
+		print_result(&result);
+}
+
+/* 0, or 2 when the configuration has no such container. */
+static int find_containers(const struct arguments *a, const struct config *config,
+			   const struct job *job, const struct container_config **ret)
+{
 	struct error e;
 
-	if (choose_operation(a->wanted, &operation) < 0)
+	for (size_t i = 0; i < job->n; i++) {
+		ret[i] = config_container(config, job->names[i]);
+		if (ret[i])
+			continue;
+		log_error("%s has no [container %s]", a->config, job->names[i]);
+		for (size_t j = 0; j < job->n; j++) {
+			(void)error_set(&e, -ENOENT, "%s has no [container %s]", a->config,
+					job->names[i]);
+			fail(job->names[j], "", &e);
+		}
 		return 2;
-	if (a->engine && !config_engine_path(a->engine)) {
-		log_error("--engine: '%s' is not of the form unix:///PATH", a->engine);
+	}
+	return 0;
+}
+
+static int run(const struct arguments *a, const struct config *config, const struct job *job)
+{
+	_cleanup_free_ const struct container_config **containers =
+		xcalloc(job->n, sizeof(*containers));
+	_cleanup_close_ int state_dir = -1;
+	int r = find_containers(a, config, job, containers);
+	struct error e;
+
+	if (r != 0)
+		return r;
+	state_dir = lock_state_dir(a->state_dir, &cancelled, &e);
+	for (size_t i = 0; state_dir < 0 && i < job->n; i++)
+		fail(containers[i]->name, containers[i]->image, &e);
+	if (state_dir >= 0 && operation_takes_many(job->operation) &&
+	    (job->n > 1 || job->operation == OPERATION_POLL))
+		poll_all(a, config, state_dir, containers, job);
+	else if (state_dir >= 0)
+		pass_one(a, config, state_dir, containers[0], job->operation);
+	return failed ? 1 : 0;
+}
+
+static int load_and_run(const struct arguments *a, const struct job *job)
+{
+	struct config *config;
+	struct error e;
+	int status;
+
+	if (config_load(a->config, &config, &e) < 0) {
+		log_error("%s", e.text);
+		for (size_t i = 0; i < job->n; i++)
+			fail(job->names[i], "", &e);
 		return 2;
 	}
 	if (a->engine)
 		replace_string(&config->engine, config_engine_path(a->engine));
-	if (!container) {
-		log_error("%s has no [container %s]", a->config, a->name);
-		return 2;
-	}
-	state_dir = open_state_dir(a->state_dir, &e);
-	if (state_dir < 0) {
-		result = (struct result){.container = container->name,
-					 .image = container->image,
-					 .outcome = OUTCOME_FAILED,
-					 .downtime_ms = -1};
-		copy_text(result.reason, sizeof(result.reason), e.text);
-	} else {
-		pass_run(&(struct pass_options){.config = config,
-						.container = container,
-						.state_dir = state_dir,
-						.fetch = {.socket = a->fetch_socket,
-							  .config = a->config},
-						.operation = operation,
-						.cancel = &cancelled,
-						.on_event = print_event},
-			 &result);
-	}
-	if (result.outcome == OUTCOME_NONE)
-		return 0;
-	event = result_to_json(&result);
-	json_object_set_new(event, "event", json_string("result"));
-	print_event(event);
-	return result_is_bad(event) ? 1 : 0;
+	status = run(a, config, job);
+	config_free(config);
+	return status;
+}
+
+static int take_job(const struct arguments *a, char **names, struct job *ret,
+		    struct error *ret_error)
+{
+	struct stat st;
+	int chosen = choose_operation(a->wanted, &ret->operation), r;
+
+	if (chosen < 0)
+		return error_set(ret_error, chosen, "see --help");
+	for (; *names && ret->n < JOB_NAMES_MAX; names++)
+		ret->names[ret->n++] = *names;
+	if (ret->n > 0 || chosen > 0 || isatty(STDIN_FILENO))
+		return check_job(ret, ret_error);
+	r = read_job(ret, ret_error);
+	if (r == 0)
+		r = check_job(ret, ret_error);
+	if (r == 0 && fstat(STDIN_FILENO, &st) == 0 && S_ISSOCK(st.st_mode))
+		r = take_socket();
+	return r;
 }
 
 int main(int argc, char **argv)
 {
 	struct arguments a = {.config = CONFIG_PATH_DEFAULT, .state_dir = CONFIG_STATE_DIR_DEFAULT};
-	struct config *config;
+	static struct job job;
 	struct error e;
 	struct option_row rows[6 + OPERATION_MAX] = {
 		{"config", &a.config, NULL}, {"state-dir", &a.state_dir, NULL},
 		{"engine", &a.engine, NULL}, {"fetch-socket", &a.fetch_socket, NULL},
 		{"debug", NULL, &a.debug},
 	};
-	int first, status;
+	int first, status = 2;
 
 	for (int i = 0; i < OPERATION_MAX; i++)
 		rows[5 + i] =
@@ -158,20 +335,16 @@ int main(int argc, char **argv)
 	first = options_parse(argc, argv, rows, usage);
 	if (first < 0)
 		return -1 - first;
-	if (first + 1 != argc) {
-		fputs(usage, stderr);
-		return 2;
-	}
-	a.name = argv[first];
 	if (a.debug)
 		log_set_level(LOG_LEVEL_DEBUG);
 	json_budget(JSON_BUDGET);
-	watch_signals();
-	if (config_load(a.config, &config, &e) < 0) {
+	catch_signals();
+	if (a.engine && !config_engine_path(a.engine))
+		log_error("--engine: '%s' is not of the form unix:///PATH", a.engine);
+	else if (take_job(&a, argv + first, &job, &e) < 0)
 		log_error("%s", e.text);
-		return 2;
-	}
-	status = run(&a, config);
-	config_free(config);
+	else
+		status = load_and_run(&a, &job);
+	json_decref(job.line);
 	return status;
 }

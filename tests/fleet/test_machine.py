@@ -104,7 +104,7 @@ def test_apt_installs_it_and_it_runs(device, registry):
     device.configure(registry)
     device.sh("systemctl reload pulletd")
     device.settle(first)
-    wait_for("rest", lambda: re.fullmatch(r"1 container, next look at \d\d:\d\d:\d\d", device.status()), 30, 0.1)
+    wait_for("rest", lambda: re.fullmatch(r"1 container, next check at \d\d:\d\d:\d\d", device.status()), 30, 0.1)
 
 
 def test_it_is_locked_in(device):
@@ -216,7 +216,7 @@ def test_reload(device, registry):
     device.sh("systemctl reload pulletd")
     wait_for("the complaint", lambda: "unknown key 'nonsense'" in device.journal("-u pulletd"), 20, 0.1)
     assert device.version()
-    wait_for("it in the status", lambda: re.search("nonsense.*; no update is made", device.status()), 20, 0.1)
+    wait_for("it in the status", lambda: re.search("nonsense.*; updates are suspended", device.status()), 20, 0.1)
     device.etc("pullet/conf.d/app.conf").write_text(good)
     device.sh("systemctl reload pulletd")
     device.settle(device.publish(registry))
@@ -236,7 +236,7 @@ def test_engine_restarts(device, registry):
 def test_without_dockers_group(device, registry):
     """Each job has the groups of its moment: what is missing is said, and once it is there all goes on."""
     device.sh("gpasswd -d pullet-update docker")
-    wait_for("the complaint", lambda: "trouble with app" in device.status(), 30, 0.1)
+    wait_for("the complaint", lambda: "app is failing" in device.status(), 30, 0.1)
     assert "ermission denied" in device.journal("-u pulletd -n 20")
     device.sh("usermod --append --groups docker pullet-update")
     device.settle(device.publish(registry))
@@ -250,7 +250,7 @@ def test_orders_on_the_system_bus(device):
     told = device.sh("busctl --system introspect org.pullet.Agent1 /org/pullet/Agent1/container/app", user="nobody")
     assert re.search(r"^\.Phase +property +s +\"idle\"", told, re.M) and re.search(r"^\.Hold +method", told, re.M), told
     assert device.sh(ORDER + "Hold", user="nobody", check=False) is None
-    assert "a password is wanted" in device.sh(ORDER + "Hold 2>&1 || true", user="nobody")
+    assert "interactive authentication required" in device.sh(ORDER + "Hold 2>&1 || true", user="nobody")
     held = ("busctl --system get-property org.pullet.Agent1 /org/pullet/Agent1/container/app "
             "org.pullet.Agent1.Container Held")
     device.sh(ORDER + "Hold")

@@ -49,7 +49,7 @@ def test_policy_names_every_action_and_its_owner():
     policy = xml.etree.ElementTree.parse(TOP / "systemd/org.pullet.Agent1.policy").getroot()
     actions = {action.get("id"): action for action in policy.iter("action")}
     assert set(actions) == {"org.pullet.agent1." + action for action in ORDERS.values()}
-    used = set(re.findall(r'"(org\.pullet\.agent1\.\w+)"', (TOP / "agent/daemon/bus.c").read_text()))
+    used = set(re.findall(r'"(org\.pullet\.agent1\.\w+)"', (TOP / "agent/base/operation.c").read_text()))
     assert used == set(actions)
     user = re.search(r"^User=(\w+)", (TOP / "systemd/pulletd.service.in").read_text(), re.M)[1]
     for action in actions.values():
@@ -76,19 +76,19 @@ def test_properties_mirror_the_record(bus, pullet):
     with resident(pullet, bus):
         properties = bus.properties(user="nobody")
         next_check = properties.pop("NextCheck")
-        last = json.loads(properties.pop("LastResult"))
         error = properties.pop("LastError")
         assert properties == {
             "Name": "app", "Image": "127.0.0.1:1/app:stable", "Phase": "idle", "Operation": "",
             "Current": A, "Target": "", "Previous": B, "Rejected": [[C, "it exited with status 3"]],
-            "Held": True, "Progress": [0, 0]}
+            "Held": True, "Progress": [0, 0], "LastResult": ""}  # at rest: nothing to finish
         assert next_check > 1_600_000_000 * 1_000_000
-        assert last["result"] == "failed" and last["container"] == "app"
-        assert "cannot connect" in last["reason"]
         assert error == "this digest was rejected before"  # no engine: nothing was learned
         assert bus.objects() == ["9.new-one", "app"]
         fresh = bus.properties("9.new-one")
         assert (fresh["Current"], fresh["Phase"], fresh["Rejected"]) == ("", "idle", [])
+        last = json.loads(fresh["LastResult"])  # without a record: the engine was asked
+        assert last["result"] == "failed" and last["container"] == "9.new-one"
+        assert "cannot connect" in last["reason"]
         version = bus.busctl("get-property", NAME, PATH, NAME, "Version")
         assert version and version in pullet.program.read_bytes().decode(errors="replace")
         with pytest.raises(CallError, match="[Uu]nknown"):
@@ -206,7 +206,6 @@ def test_polkit_that_is_silent_blocks_nobody_else(bus, pullet, daemon):
 def test_bus_that_comes_later_and_goes_and_comes_again(bus, pullet):
     bus.stop()
     bus.socket.unlink(missing_ok=True)
-    write_record(pullet.state, "app")
     with resident(pullet, bus) as process:
         wait_for("the passes of the start", lambda: "cannot connect" in process.log.read_text())
         for _ in range(2):
@@ -266,8 +265,6 @@ def test_reload_adds_and_removes_objects(bus, pullet, daemon):
 def test_orders_wait_for_the_pass_that_runs_and_go_before_the_round(bus, pullet, lab):
     path, listener_socket = hanging_engine(lab, f"hanging-{next(_numbers)}")
     configure(pullet, "app", "db", "web", interval="2s", jitter="0%", engine=f"unix://{path}")
-    for name in ("app", "db", "web"):
-        write_record(pullet.state, name)
     with open(pullet.directory / "pulletd.log", "ab") as out:
         process = pullet.spawn(stdout=out, stderr=out, env=bus.environment)
     try:
@@ -275,7 +272,7 @@ def test_orders_wait_for_the_pass_that_runs_and_go_before_the_round(bus, pullet,
         wait_for("the first pass", lambda: bus.properties("app")["Operation"] == "finish")
         with bus.listener() as listener:
             # What would be gone back from may change under way.
-            with pytest.raises(CallError, match="another pass"):
+            with pytest.raises(CallError, match="another operation"):
                 bus.order("Rollback", "app")
             bus.order("Hold", "web")
             bus.order("Hold", "web")  # the same once more is the same

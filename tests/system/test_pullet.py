@@ -298,28 +298,28 @@ def test_ctrl_c_leaves_the_update_to_the_daemon(hanging, number):
     hanging.order.send_signal(number)
     out, err = hanging.order.communicate(timeout=30)
     assert hanging.order.returncode == 1 and not out
-    assert "update goes on in pulletd" in err and "pullet status --watch" in err
+    assert "update continues in pulletd" in err and "pullet status --watch" in err
     assert hanging.bus.properties()["Operation"] == "update"
 
 
 def test_daemon_restarts_under_an_order(hanging):
     hanging.pullet.kill9(hanging.process)
-    assert "pulletd went away; waiting" in hanging.order.stderr.readline()
+    assert "pulletd stopped; waiting" in hanging.order.stderr.readline()
     configure(hanging.pullet, "app")
     with hanging.bus.listener() as listener:
         hanging.start()
         out, err = hanging.order.communicate(timeout=60)
-        # The first look finds no engine; the order was given again, and this is its end.
-        assert listener.finished("finish") and listener.wait_finished("update")
+        # Nothing was under way by the record; the request was sent again, and this is its end.
+        assert listener.wait_finished("update") and not listener.finished("finish")
     assert hanging.order.returncode == 1 and err == "pullet: pulletd is back\n"
     assert out.startswith("app: failed: ") and "no-engine" in out
 
 
 def test_orders_beside_a_pass_that_runs(hanging):
     _, err = hanging.command("rollback", "app", status=1)
-    assert "another pass (update) is under way" in err
+    assert "another operation (update) is under way" in err
     hold = hanging.command.start("hold", "app")
-    assert "app: waits for the end of update of app" in hold.stderr.readline()
+    assert "app: waiting for the end of update of app" in hold.stderr.readline()
     hanging.listener.close()
     hanging.path.unlink()
     assert hold.communicate(timeout=60)[0] == "app: held by the operator\n"

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#include "job.h"
+
+static struct job *new_job(enum operation operation, bool requested)
+{
+	struct job *job = xcalloc(1, sizeof(*job));
+
+	job->operation = operation;
+	job->requested = requested;
+	return job;
+}
+
+void job_add(struct job *job, const char *name)
+{
+	job->members = xrealloc(job->members, (job->n + 1) * sizeof(*job->members));
+	job->members[job->n++] = (struct job_member){.name = xstrdup(name)};
+}
+
+struct job *job_append(struct job_queue *q, enum operation operation, bool requested)
+{
+	struct job **last = &q->first;
+
+	while (*last)
+		last = &(*last)->next;
+	return *last = new_job(operation, requested);
+}
+
+void job_drop_first(struct job_queue *q)
+{
+	struct job *job = q->first;
+
+	q->first = job->next;
+	q->running = false;
+	for (size_t i = 0; i < job->n; i++)
+		free(job->members[i].name);
+	free(job->members);
+	free(job);
+}
+
+struct job_member *job_find(const struct job *job, const char *name)
+{
+	for (size_t i = 0; i < job->n; i++) {
+		if (streq(job->members[i].name, name))
+			return &job->members[i];
+	}
+	return NULL;
+}
+
+static bool is_running(const struct job_queue *q, const struct job *job)
+{
+	return q->running && job == q->first;
+}
+
+static bool is_pending(const struct job_queue *q, enum operation operation, const char *name)
+{
+	for (const struct job *job = q->first; job; job = job->next) {
+		const struct job_member *m =
+			job->operation == operation ? job_find(job, name) : NULL;
+
+		if (m && !m->done)
+			return true;
+	}
+	return false;
+}
+
+void job_request(struct job_queue *q, enum operation operation, const char *name)
+{
+	struct job **place = &q->first, *job;
+
+	if (is_pending(q, operation, name))
+		return;
+	for (job = q->first; job && operation_takes_many(operation); job = job->next) {
+		if (job->operation == operation && job->requested && !job->alone &&
+		    !is_running(q, job)) {
+			job_add(job, name);
+			return;
+		}
+	}
+	while (*place && (is_running(q, *place) || (*place)->requested || (*place)->overtaken))
+		place = &(*place)->next;
+	job = new_job(operation, true);
+	job_add(job, name);
+	job->next = *place;
+	*place = job;
+}
+
+void job_start(struct job_queue *q)
+{
+	q->running = true;
+	for (struct job *job = q->first->next; q->first->requested && job; job = job->next)
+		job->overtaken = !job->requested;
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+#include "bulk-poll.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "clock.h"
+#include "engine.h"
+#include "log.h"
+#include "record.h"
+#include "ref.h"
+#include "saved-spec.h"
+
+/* A container that is asked for. Its record is read again where more than this matters: a thousand of them would
+ * not fit into a small machine. */
+struct asked {
+	const struct container_config *config;
+	struct ref ref;
+	struct digest current;
+	bool had_error; /* last_error is set */
+	bool done;
+};
+
+struct poll {
+	const struct bulk_poll_options *o;
+	struct asked *asked;
+	size_t n;
+};
+
+static struct result result_of(const struct container_config *c, const struct digest *from)
+{
+	return (struct result){
+		.container = c->name, .image = c->image, .from = *from, .downtime_ms = -1};
+}
+
+static void finish(const struct poll *p, struct asked *a, struct result *r)
+{
+	p->o->on_result(r);
+	a->done = true;
+}
+
+static void finish_candidate(const struct poll *p, struct asked *a)
+{
+	p->o->on_candidate(a->config);
+	a->done = true;
+}
+
+/* --- what is here --- */
+
+static const json_t *find_container(const json_t *list, const char *name)
+{
+	const json_t *container, *alias;
+	size_t i, j;
+
+	json_array_foreach (list, i, container) {
+		json_array_foreach (json_object_get(container, "Names"), j, alias) {
+			const char *s = json_string_value(alias);
+
+			/* Links of other containers are "/OTHER/ALIAS". */
+			if (s && streq(s + (s[0] == '/'), name))
+				return container;
+		}
+	}
+	return NULL;
+}
+
+/* It runs, or ended well: nothing of it can need repair. */
+static bool is_well(const json_t *container)
+{
+	const char *state = json_get_string(container, "State");
+	const char *status = json_get_string(container, "Status");
+
+	return state && (streq(state, "running") ||
+			 (streq(state, "exited") && status && after_prefix(status, "Exited (0)")));
+}
+
+static bool has_saved_spec(int state_dir, const char *name)
+{
+	struct saved_spec saved = {0};
+	struct error ignored;
+	int r = saved_spec_load(state_dir, name, &saved, &ignored);
+
+	saved_spec_free(&saved);
+	return r != -ENOENT;
+}
+
+static bool is_at_rest(const struct poll *p, const struct container_config *c,
+		       const json_t *container, struct record *record)
+{
+	const char *image = json_get_string(container, "ImageID");
+	struct error ignored;
+
+	return record_read(p->o->state_dir, c->name, record, &ignored) == 0 &&
+	       record->phase == PHASE_IDLE && digest_is_set(&record->current.digest) && image &&
+	       streq(image, record->current.image) && is_well(container) &&
+	       !has_saved_spec(p->o->state_dir, c->name);
+}
+
+static bool is_held(const struct poll *p, const struct container_config *c,
+		    const struct record *record)
+{
+	struct result r = result_of(c, &record->current.digest);
+
+	if ((!record->held && !c->hold) || p->o->operation == OPERATION_CHECK)
+		return false;
+	r.outcome = OUTCOME_DEFERRED;
+	copy_text(r.reason, sizeof(r.reason), record->held ? RESULT_HELD : RESULT_HELD_CONFIG);
+	p->o->on_result(&r);
+	return true;
+}
+
+/* Leaves the containers that are to be asked for. */
+static void look(struct poll *p, const json_t *list)
+{
+	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
+	const char *ignored;
+
+	for (size_t i = 0; i < p->o->n; i++) {
+		const struct container_config *c = p->o->containers[i];
+		struct asked *a = &p->asked[p->n];
+
+		record_init(record);
+		if (!is_at_rest(p, c, find_container(list, c->name), record) ||
+		    ref_parse(c->image, &a->ref, &ignored) < 0) {
+			p->o->on_candidate(c);
+			continue;
+		}
+		if (is_held(p, c, record)) {
+			ref_free(&a->ref);
+			continue;
+		}
+		a->config = c;
+		a->current = record->current.digest;
+		a->had_error = record->last_error[0];
+		p->n++;
+	}
+}
+
+/* --- what the registries say --- */
+
+static void take_failure(const struct poll *p, struct asked *a, const struct error *e)
+{
+	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
+	struct result r = result_of(a->config, &a->current);
+	struct error ignored, prefixed = *e;
+
+	result_set_error(&r, e);
+	/* Certificates are valid from a time on. */
+	if (e->code == -EPROTO && clock_now() == 0) {
+		r.outcome = OUTCOME_DEFERRED;
+		(void)error_prefix(&prefixed, RESULT_CLOCK_NOT_SET);
+		copy_text(r.reason, sizeof(r.reason), prefixed.text);
+	}
+	record_init(record);
+	if (record_read(p->o->state_dir, r.container, record, &ignored) == 0)
+		result_save_error(&r, p->o->state_dir, record);
+	finish(p, a, &r);
+}
+
+static bool is_rejected(const struct poll *p, const struct asked *a, const struct digest *d,
+			struct result *r)
+{
+	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
+	const struct rejected *x = NULL;
+	struct error ignored;
+
+	record_init(record);
+	if (record_read(p->o->state_dir, a->config->name, record, &ignored) == 0)
+		x = record_rejected(record, d);
+	if (!x)
+		return false;
+	r->outcome = OUTCOME_REFUSED;
+	(void)snprintf(r->reason, sizeof(r->reason), RESULT_REJECTED, x->reason);
+	return true;
+}
+
+static void take_digest(const struct poll *p, struct asked *a, const struct digest *d)
+{
+	struct result r = result_of(a->config, &a->current);
+
+	r.to = *d;
+	if (digest_eq(d, &a->current) && !a->had_error) {
+		r.outcome = OUTCOME_UP_TO_DATE;
+		finish(p, a, &r);
+	} else if (!digest_eq(d, &a->current) && is_rejected(p, a, d, &r)) {
+		finish(p, a, &r);
+	} else {
+		finish_candidate(p, a);
+	}
+}
+
+static void take(const struct poll *p, struct asked *a, const struct fetch_resolved *resolved)
+{
+	if (resolved->code < 0)
+		take_failure(p, a, &resolved->error);
+	else
+		take_digest(p, a, &resolved->digest);
+}
+
+static int ask(const struct poll *p, struct fetch *f, struct asked *const *batch, size_t n,
+	       unsigned int *ret_wait_s, struct error *ret_error)
+{
+	_cleanup_free_ const char **images = xcalloc(n, sizeof(*images));
+	_cleanup_free_ struct fetch_resolved *resolved = xcalloc(n, sizeof(*resolved));
+	int r;
+
+	for (size_t i = 0; i < n; i++)
+		images[i] = batch[i]->config->image;
+	r = fetch_resolve(f, images, n, resolved, ret_error);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		if (resolved[i].code < 0 && resolved[i].retry_after_s > *ret_wait_s)
+			*ret_wait_s = resolved[i].retry_after_s;
+		take(p, batch[i], &resolved[i]);
+	}
+	return r;
+}
+
+static void defer(const struct poll *p, struct asked *a, unsigned int wait_s)
+{
+	struct result r = result_of(a->config, &a->current);
+
+	r.outcome = OUTCOME_DEFERRED;
+	(void)snprintf(r.reason, sizeof(r.reason), RESULT_RETRY_AFTER, a->ref.host,
+		       (uint64_t)wait_s);
+	finish(p, a, &r);
+}
+
+/* One container first: a registry that asks for patience gets no request for the others. */
+static void ask_registry(const struct poll *p, struct asked **batch, size_t n)
+{
+	_cleanup_fetch_ struct fetch *f = fetch_new(&p->o->fetch, batch[0]->ref.host);
+	unsigned int wait_s = 0;
+	struct error e;
+	int r = ask(p, f, batch, 1, &wait_s, &e);
+
+	if (r == 0 && wait_s == 0 && n > 1)
+		r = ask(p, f, batch + 1, n - 1, &wait_s, &e);
+	if (wait_s > 0)
+		p->o->on_retry_after(batch[0]->ref.host, wait_s);
+	for (size_t i = 0; i < n; i++) {
+		if (!batch[i]->done && r < 0)
+			take_failure(p, batch[i], &e);
+		else if (!batch[i]->done)
+			defer(p, batch[i], wait_s);
+	}
+}
+
+static void ask_registries(const struct poll *p)
+{
+	_cleanup_free_ struct asked **batch = xcalloc(p->n, sizeof(*batch));
+	struct error stopped;
+
+	(void)error_set(&stopped, -ECANCELED, "stopped");
+	for (size_t i = 0; i < p->n; i++) {
+		size_t n = 0;
+
+		if (p->asked[i].done)
+			continue;
+		for (size_t j = i; j < p->n; j++) {
+			if (streq(p->asked[j].ref.host, p->asked[i].ref.host))
+				batch[n++] = &p->asked[j];
+		}
+		if (*p->o->cancel)
+			take_failure(p, &p->asked[i], &stopped);
+		else
+			ask_registry(p, batch, n);
+	}
+}
+
+/* Without an engine nothing is known of any container. */
+static void fail_all(const struct poll *p, const struct error *e)
+{
+	for (size_t i = 0; i < p->o->n; i++) {
+		struct result r = result_of(p->o->containers[i], &(struct digest){0});
+
+		result_set_error(&r, e);
+		p->o->on_result(&r);
+	}
+}
+
+void bulk_poll_run(const struct bulk_poll_options *o)
+{
+	_cleanup_json_ json_t *list = NULL;
+	_cleanup_engine_ struct engine *engine = NULL;
+	struct poll p = {.o = o, .asked = xcalloc(o->n, sizeof(*p.asked))};
+	struct error e;
+
+	if (engine_open(o->config->engine, o->cancel, &engine, &e) < 0) {
+		fail_all(&p, &e);
+	} else {
+		/* Of a list that is too long, or refused, the passes need nothing. */
+		if (engine_list(engine, &list, &e) < 0)
+			log_debug("%s", e.text);
+		look(&p, list);
+		engine_close(steal(engine));
+		json_decref(steal(list));
+		ask_registries(&p);
+	}
+	for (size_t i = 0; i < p.n; i++)
+		ref_free(&p.asked[i].ref);
+	free(p.asked);
+}
