@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""The job that pulletd hands to pullet-update over a socket: its form, its end, and the lock that it waits for."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+
+from pullet_bus import configure, resident, write_record  # noqa: E402
+from pullet_lab import MARK, wait_for  # noqa: E402
+
+
+class Job:
+    """pullet-update with this job on a socket that is its standard input and output, as systemd starts it."""
+
+    def __init__(self, pullet, job, before=None, arguments=()):
+        self.socket, other = socket.socketpair()
+        self.socket.settimeout(60)
+        self.log = pullet.directory / "update.log"
+        with other, open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [pullet.build / "pullet-update", "--config", pullet.config, "--state-dir", pullet.state, *arguments],
+                stdin=other, stdout=other, stderr=log, env={**pullet.lab.environment, MARK: pullet.mark})
+        self.send(job)
+
+    def send(self, job):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.socket.sendall(job if isinstance(job, bytes) else (json.dumps(job) + "\n").encode())
+
+    def events(self):
+        """All of them, to the end -> and the exit status."""
+        data = b""
+        with self.socket:
+            with contextlib.suppress(ConnectionResetError):
+                while more := self.socket.recv(65536):
+                    data += more
+        return [json.loads(line) for line in data.decode().splitlines()], self.process.wait(60)
+
+    def stop(self):
+        self.socket.shutdown(socket.SHUT_WR)
+
+
+def job(operation, *containers):
+    return {"operation": operation, "containers": list(containers)}
+
+
+def test_each_container_has_an_end(pullet):
+    configure(pullet, "app", "db", "web")
+    for one in ("poll", "check"):
+        events, status = Job(pullet, job(one, "app", "db", "web")).events()
+        assert [(e["event"], e["container"], e["result"]) for e in events] == [
+            ("result", name, "failed") for name in ("app", "db", "web")]
+        assert all("cannot connect" in e["reason"] for e in events) and status == 1
+    events, status = Job(pullet, job("hold", "app")).events()
+    assert len(events) == 1 and events[0]["container"] == "app" and status == 1
+
+
+@pytest.mark.parametrize("operation", ["poll", "hold"])
+def test_a_configuration_that_is_broken_fails_each_container(pullet, operation):
+    names = ["app"] if operation == "hold" else ["app", "db"]
+    pullet.config.write_text("[nonsense]\n")
+    events, status = Job(pullet, job(operation, *names)).events()
+    assert [(e["container"], e["result"]) for e in events] == [(name, "failed") for name in names]
+    assert all("nonsense" in e["reason"] for e in events) and status == 2
+    configure(pullet, "app")
+    events, status = Job(pullet, job("poll", "app", "gone")).events()
+    assert [e["result"] for e in events] == ["failed"] * 2 and status == 2
+    assert "no [container gone]" in events[0]["reason"]
+
+
+@pytest.mark.parametrize("line, said", [
+    (b"nonsense\n", "job"), (b'{"operation":"poll"}\n', "missing operand"), (b'{"operation":"frob","containers":["app"]}\n', "job"),
+    (b'{"operation":"poll","containers":[1]}\n', "job"), (b'{"operation":"poll","containers":[]}\n', "missing operand"),
+    (b'{"operation":"update","containers":["app","db"]}\n', "extra operand 'db'"),
+    (json.dumps(job("poll", *map(str, range(1025)))).encode() + b"\n", "job"), (b"x" * 300_000, "bytes")])
+def test_a_job_that_is_none_is_refused(pullet, line, said):
+    configure(pullet, "app", "db")
+    one = Job(pullet, line)
+    assert one.events() == ([], 2)
+    assert said in one.log.read_text()
+
+
+def test_a_peer_that_leaves_before_its_job_ends_it(pullet):
+    one = Job(pullet, b"")
+    one.socket.close()
+    assert one.process.wait(30) == 2
+
+
+# --- the lock -----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def locked(pullet):
+    """The state directory is locked by this process."""
+    pullet.state.mkdir(mode=0o700, exist_ok=True)
+    fd = os.open(pullet.state, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def waits(one):
+    wait_for("a word about the lock", lambda: "waiting for" in one.log.read_text())
+    return one.log.read_text()
+
+
+def test_the_holder_of_the_lock_is_named(pullet):
+    configure(pullet, "app")
+    with locked(pullet):
+        one = Job(pullet, job("poll", "app"))
+        assert f"waiting for process {os.getpid()} (" in waits(one)
+        assert one.process.poll() is None
+    events, _ = one.events()
+    assert "cannot connect" in events[0]["reason"]  # it went on
+
+
+@pytest.mark.parametrize("how", ["shutdown", "close", "SIGTERM"])
+def test_a_wait_for_the_lock_ends(pullet, how):
+    configure(pullet, "app", "db")
+    with locked(pullet):
+        one = Job(pullet, job("poll", "app", "db"))
+        waits(one)
+        if how == "close":
+            one.socket.close()
+            assert one.process.wait(30) == 0
+            return
+        if how == "shutdown":
+            one.stop()
+        else:
+            one.process.send_signal(signal.SIGTERM)
+        events, status = one.events()
+        assert [(e["result"], e["reason"]) for e in events] == [("deferred", "stopped by a signal")] * 2
+        assert status == 0
+
+
+def test_a_hang_up_before_the_lock_is_tried_counts(pullet):
+    configure(pullet, "app")
+    with locked(pullet):
+        one = Job(pullet, job("poll", "app"))
+        one.stop()
+        events, _ = one.events()
+        assert events[0]["reason"] == "stopped by a signal"
+
+
+FAST_CLOCK = r"""
+#define _GNU_SOURCE
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+/* A second of the machine is ten minutes of the program. */
+int clock_gettime(clockid_t clock, struct timespec *ret)
+{
+	int r = (int)syscall(SYS_clock_gettime, clock, ret);
+	if (clock == CLOCK_BOOTTIME)
+		ret->tv_sec = ret->tv_sec * 600 + ret->tv_nsec / 1666667;
+	return r;
+}
+"""
+
+
+def test_a_lock_is_not_waited_for_without_end(pullet):
+    """One that is stopped (Ctrl-Z on pulletd --once) keeps the service waiting, which says so each time."""
+    library = pullet.lab.path("fast-clock.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=FAST_CLOCK, text=True, check=True)
+    configure(pullet, "app")
+    environment = dict(pullet.lab.environment)
+    try:
+        pullet.lab.environment["LD_PRELOAD"] = str(library)
+        with locked(pullet):
+            events, status = Job(pullet, job("poll", "app")).events()
+    finally:
+        pullet.lab.environment.clear()
+        pullet.lab.environment.update(environment)
+    assert events[0]["result"] == "failed" and status == 1
+    assert f"locked by process {os.getpid()}" in events[0]["reason"] and "10 minutes" in events[0]["reason"]
+
+
+# --- the service ----------------------------------------------------------------------------------
+
+
+def test_a_unit_that_dies_costs_one_job(bus, pullet):
+    """pullet-update as a unit: pulletd connects, and a connection that ends without a result is a failure."""
+    path = pullet.lab.path("update.sock")
+    write_record(pullet.state, "app")
+    with socket.socket(socket.AF_UNIX) as listener, open(pullet.directory / "pulletd.log", "ab") as log:
+        listener.bind(str(path))
+        listener.listen()
+        process = pullet.spawn("--update-socket", path, stdout=log, stderr=log, env=bus.environment)
+        try:
+            bus.wait_for_pulletd()
+            with bus.listener() as signals:
+                for number in (1, 2):
+                    bus.order("Hold")
+                    connection, _ = listener.accept()
+                    with connection:
+                        assert json.loads(connection.makefile().readline()) == job("hold", "app")
+                    result = signals.wait_finished("hold", number=number)
+                    assert result["result"] == "failed"
+                    assert result["reason"] == "pullet-update ended without a result"
+            assert process.poll() is None
+        finally:
+            pullet.kill9(process)
+
+
+def test_stopping_lets_the_unit_come_to_rest(bus, pullet):
+    path = pullet.lab.path("update-2.sock")
+    write_record(pullet.state, "app")
+    with socket.socket(socket.AF_UNIX) as listener, open(pullet.directory / "pulletd.log", "ab") as log:
+        listener.bind(str(path))
+        listener.listen()
+        process = pullet.spawn("--update-socket", path, stdout=log, stderr=log, env=bus.environment)
+        try:
+            bus.wait_for_pulletd()
+            bus.order("Update")
+            connection, _ = listener.accept()
+            with connection, connection.makefile() as lines:
+                lines.readline()
+                process.send_signal(signal.SIGTERM)
+                assert lines.readline() == ""  # shut down in that direction
+                assert process.poll() is None  # it waits for the end
+            assert process.wait(30) == 0
+        finally:
+            pullet.kill9(process)
+
+
+def test_reload_is_told_by_the_clock_that_systemd_reads(bus, pullet):
+    path = pullet.lab.path("notify")
+    write_record(pullet.state, "app")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(path))
+        notify.settimeout(30)
+        bus.environment["NOTIFY_SOCKET"] = str(path)
+        with resident(pullet, bus) as process:
+            times = []
+            for _ in range(3):
+                before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+                process.send_signal(signal.SIGHUP)
+                while "RELOADING=1" not in (text := notify.recv(4096).decode()):
+                    pass
+                times.append(int(text.partition("MONOTONIC_USEC=")[2].split()[0]))
+                assert before <= times[-1] <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            assert any(at % 1000 for at in times)  # not cut to milliseconds

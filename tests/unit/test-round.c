@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "record.h"
+#include "round.h"
+
+#define INTERVAL 100000
+#define DEVICE	 7
+
+/* Two containers of one registry, one of another. */
+static void load(struct unit_table *t)
+{
+	static const char *const images[] = {"one.example/app", "one.example/db:2",
+					     "two.example/app"};
+	static const char *const names[] = {"app", "db", "web"};
+	struct config *config = xcalloc(1, sizeof(*config));
+
+	config->interval_ms = INTERVAL;
+	config->n_containers = 3;
+	config->containers = xcalloc(3, sizeof(*config->containers));
+	for (size_t i = 0; i < 3; i++) {
+		config->containers[i].name = xstrdup(names[i]);
+		config->containers[i].image = xstrdup(images[i]);
+	}
+	*t = (struct unit_table){0};
+	unit_table_load(t, config);
+}
+
+static void assert_polled(struct unit_table *t, uint64_t now, const char *expected)
+{
+	struct job_queue q = {0};
+	char text[64] = "";
+
+	round_queue_poll(t, now, &q);
+	for (size_t i = 0; q.first && i < q.first->n; i++) {
+		strcat(text, i ? " " : "");
+		strcat(text, q.first->members[i].name);
+	}
+	assert_true(!q.first || !q.first->next);
+	assert_string_equal(text, expected);
+	if (q.first)
+		job_drop_first(&q);
+}
+
+static void test_containers_of_a_registry_share_its_state(void **state)
+{
+	struct unit_table t;
+
+	(void)state;
+	load(&t);
+	assert_int_equal(t.n_registries, 2);
+	assert_ptr_equal(t.units[0].registry, t.units[1].registry);
+	assert_ptr_equal(unit_find_registry(&t, "two.example"), t.units[2].registry);
+	unit_table_clear(&t);
+}
+
+static void test_retry_after_holds_the_registry_and_no_other(void **state)
+{
+	struct unit_table t;
+
+	(void)state;
+	load(&t);
+	assert_polled(&t, 1000, "app db web");
+	t.units[0].registry->retry_after_ms = 5000;
+	assert_polled(&t, 4999, "web");
+	assert_polled(&t, 5000, "app db web");
+	t.units[2].registry->retry_after_ms = 9000;
+	t.units[0].registry->retry_after_ms = 9000;
+	assert_polled(&t, 8000, "");
+	unit_table_clear(&t);
+}
+
+static void test_back_off_leaves_out_the_registry_that_fails(void **state)
+{
+	struct unit_table t;
+	struct job_queue q = {0};
+	uint64_t now;
+	int asked[2] = {0};
+
+	(void)state;
+	load(&t);
+	now = round_next(&t, 1, DEVICE);
+	for (int i = 0; i < 14; i++) {
+		round_queue_poll(&t, now, &q);
+		job_drop_first(&q);
+		asked[0] += t.registries[0].polled;
+		asked[1] += t.registries[1].polled;
+		t.registries[0].failed = t.registries[0].polled;
+		round_end(&t, now + 10, DEVICE);
+		/* The other one keeps its pace. */
+		assert_int_equal(round_next(&t, now + 10, DEVICE), now + INTERVAL);
+		now += INTERVAL;
+	}
+	assert_int_equal(asked[1], 14);
+	/* In rounds 0, 1, 3, 6 and 10: at most three are left out. */
+	assert_int_equal(asked[0], 5);
+	round_queue_poll(&t, now, &q);
+	job_drop_first(&q);
+	assert_true(t.registries[0].polled);
+	round_end(&t, now, DEVICE);
+	assert_int_equal(t.registries[0].failures, 0);
+	assert_int_equal(t.registries[0].back_off_ms, 0);
+	unit_table_clear(&t);
+}
+
+static void test_with_all_registries_held_nothing_wakes_before(void **state)
+{
+	struct unit_table t;
+
+	(void)state;
+	load(&t);
+	t.registries[0].retry_after_ms = 10 * INTERVAL;
+	t.registries[1].retry_after_ms = 20 * INTERVAL;
+	assert_true(round_next(&t, 1, DEVICE) >= 10 * INTERVAL);
+	assert_true(round_next(&t, 1, DEVICE) < 11 * INTERVAL);
+	unit_table_clear(&t);
+}
+
+static void write_record(int dir, const char *name, enum phase phase)
+{
+	struct record r;
+	struct error e;
+
+	record_init(&r);
+	r.phase = phase;
+	(void)snprintf(r.target.digest.text, sizeof(r.target.digest.text), "sha256:%064d", 1);
+	assert_int_equal(record_save(dir, name, &r, &e), 0);
+}
+
+static void test_only_records_that_are_not_at_rest_are_finished(void **state)
+{
+	char path[] = "/tmp/test-round-XXXXXX";
+	struct job_queue q = {0};
+	struct unit_table t;
+	int dir;
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	dir = open(path, O_RDONLY | O_DIRECTORY);
+	load(&t);
+	write_record(dir, "app", PHASE_IDLE);
+	write_record(dir, "db", PHASE_PREPARE);
+	round_queue_unfinished(&t, path, &q); /* web has none: it may have been lost */
+	assert_int_equal(q.first->operation, OPERATION_FINISH);
+	assert_string_equal(q.first->members[0].name, "db");
+	assert_string_equal(q.first->next->members[0].name, "web");
+	assert_null(q.first->next->next);
+	while (q.first)
+		job_drop_first(&q);
+	unlinkat(dir, "app.json", 0);
+	unlinkat(dir, "db.json", 0);
+	close(dir);
+	rmdir(path);
+	unit_table_clear(&t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_containers_of_a_registry_share_its_state),
+		cmocka_unit_test(test_retry_after_holds_the_registry_and_no_other),
+		cmocka_unit_test(test_back_off_leaves_out_the_registry_that_fails),
+		cmocka_unit_test(test_with_all_registries_held_nothing_wakes_before),
+		cmocka_unit_test(test_only_records_that_are_not_at_rest_are_finished),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
