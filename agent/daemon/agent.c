@@ -346,22 +346,30 @@ static bool start_job(struct agent *a)
 	return true;
 }
 
+/* The round is over when nothing of it is left, whatever was requested meanwhile: requests without an end must not
+ * put off the next one. Between two rounds a request moves the next one only when it left something half way. */
+static void end_round(struct agent *a)
+{
+	if (job_is_scheduled(&a->queue) || (a->due_ms && !a->rearm))
+		return;
+	if (a->due_ms == 0)
+		round_end(&a->table, now_ms(), a->device);
+	arm_timer(a);
+}
+
 /* The queue is the only state: its first job is running, or starts now. */
 static void start_next(struct agent *a)
 {
-	while (a->queue.first && !a->stopping) {
-		if (start_job(a))
+	do {
+		if (a->stopping || (a->o->once && !a->queue.first)) {
+			(void)sd_event_exit(a->event, a->stopping && !a->o->once ? 0 : a->status);
 			return;
-	}
-	if (a->stopping || a->o->once) {
-		(void)sd_event_exit(a->event, a->stopping && !a->o->once ? 0 : a->status);
+		}
+		if (!a->o->once)
+			end_round(a);
+	} while (a->queue.first && !start_job(a));
+	if (a->queue.first)
 		return;
-	}
-	if (a->due_ms == 0)
-		round_end(&a->table, now_ms(), a->device);
-	/* A request between two rounds moves the next one only when it left something half way. */
-	if (a->due_ms == 0 || a->rearm)
-		arm_timer(a);
 	reporter_flush(a->reporter);
 	show_rest(a);
 }

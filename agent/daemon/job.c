@@ -84,6 +84,15 @@ void job_request(struct job_queue *q, enum operation operation, const char *name
 	*place = job;
 }
 
+bool job_is_scheduled(const struct job_queue *q)
+{
+	for (const struct job *job = q->first; job; job = job->next) {
+		if (!job->requested)
+			return true;
+	}
+	return false;
+}
+
 void job_start(struct job_queue *q)
 {
 	q->running = true;

@@ -34,6 +34,9 @@ void job_drop_first(struct job_queue *q);
  * only until the first requested job has started. */
 void job_request(struct job_queue *q, enum operation operation, const char *name);
 
+/* Whether a job of the schedule runs or waits. */
+bool job_is_scheduled(const struct job_queue *q);
+
 /* The first job starts. */
 void job_start(struct job_queue *q);
 

@@ -3,6 +3,7 @@
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import pathlib
@@ -16,8 +17,10 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
-from pullet_bus import configure, resident, write_record  # noqa: E402
+from pullet_bus import Polkit, configure, resident, write_record  # noqa: E402
 from pullet_lab import MARK, wait_for  # noqa: E402
+
+_numbers = itertools.count(1)
 
 
 class Job:
@@ -215,7 +218,7 @@ def test_a_unit_that_dies_costs_one_job(bus, pullet):
 
 
 def test_stopping_lets_the_unit_come_to_rest(bus, pullet):
-    path = pullet.lab.path("update-2.sock")
+    path = pullet.lab.path("stop.sock")
     write_record(pullet.state, "app")
     with socket.socket(socket.AF_UNIX) as listener, open(pullet.directory / "pulletd.log", "ab") as log:
         listener.bind(str(path))
@@ -252,3 +255,140 @@ def test_reload_is_told_by_the_clock_that_systemd_reads(bus, pullet):
                 times.append(int(text.partition("MONOTONIC_USEC=")[2].split()[0]))
                 assert before <= times[-1] <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
             assert any(at % 1000 for at in times)  # not cut to milliseconds
+
+
+# --- what pulletd makes of requests -------------------------------------------------------------------
+
+
+class Units:
+    """Takes the jobs that pulletd hands out, one after the other."""
+
+    def __init__(self, bus, pullet):
+        self.path = pullet.lab.path(f"update-{next(_numbers)}.sock")
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.listener.listen()
+        self.listener.settimeout(60)
+        self.log = open(pullet.directory / "pulletd.log", "ab")
+        self.pullet, self.process = pullet, pullet.spawn(
+            "--update-socket", self.path, stdout=self.log, stderr=self.log, env=bus.environment)
+        bus.wait_for_pulletd()
+
+    @contextlib.contextmanager
+    def next(self):
+        """-> the job, and a function that says events about it."""
+        connection, _ = self.listener.accept()
+        with connection:
+            yield json.loads(connection.makefile().readline()), lambda event: connection.sendall(
+                (json.dumps(event) + "\n").encode())
+
+    def close(self):
+        self.listener.close()
+        self.log.close()
+        self.pullet.kill9(self.process)
+
+
+@pytest.fixture
+def units(bus, pullet):
+    names = ("app", "db", "web")
+    configure(pullet, *names)
+    for name in names:
+        write_record(pullet.state, name)
+    units = Units(bus, pullet)
+    yield units
+    units.close()
+
+
+def result(name, word="up-to-date"):
+    return {"event": "result", "container": name, "image": f"127.0.0.1:1/{name}:stable", "result": word,
+            "from": None, "to": None, "reason": None, "downtime_ms": None}
+
+
+def test_checks_that_come_in_one_go_are_one_job(bus, pullet, units):
+    """pullet check asks for each container; the registry is asked for all of them at once."""
+    bus.order("Hold", "app")
+    with units.next() as (first, say):
+        assert first == job("hold", "app")
+        with bus.listener() as listener:
+            check = subprocess.Popen(
+                [pullet.build / "pullet", "check", "--config", pullet.config], stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, text=True, env={**pullet.lab.environment, **bus.environment})
+            # It says of each that it was taken, and waits.
+            for _ in range(3):
+                assert "waiting for the end of hold of app" in check.stderr.readline()
+            assert not listener.signals
+        say(result("app", "deferred"))
+    jobs = []
+    for _ in range(2):
+        with units.next() as (one, say):
+            jobs.append(one)
+            for name in one["containers"]:
+                say({"event": "candidate", "container": name} if len(jobs) == 1 and name == "db" else result(name))
+    out, _ = check.communicate(timeout=60)
+    assert sorted(line.split(":")[0] for line in out.splitlines()) == ["app", "db", "web"]
+    assert jobs == [job("check", "app", "db", "web"), job("check", "db")]
+
+
+def test_a_candidate_gets_a_pass_of_its_own(bus, pullet):
+    configure(pullet, "app", "db", interval="1s", jitter="0%")
+    for name in ("app", "db"):
+        write_record(pullet.state, name)
+    units = Units(bus, pullet)
+    try:
+        with units.next() as (first, say):
+            assert first == job("poll", "app", "db")
+            say({"event": "candidate", "container": "db"})
+            say(result("app"))
+        with units.next() as (second, say):
+            assert second == job("update", "db")
+            say(result("db", "updated"))
+        with units.next() as (third, _):
+            assert third == job("poll", "app", "db")
+    finally:
+        units.close()
+
+
+def test_who_is_not_root_has_a_registry_asked_twice_a_minute(bus, pullet, units):
+    """The first check asks; the next is told the same again, and starts nothing. Root is not held up."""
+    with Polkit(bus, "yes"), bus.listener() as listener:
+        bus.order("Check", user="nobody")
+        with units.next() as (one, say):
+            assert one == job("check", "app")
+            say(result("app"))
+        first = listener.wait_finished("check")
+        for number in (2, 3):
+            bus.order("Check", user="nobody")
+            assert listener.wait_finished("check", number=number) == first
+        bus.order("Check")
+        with units.next() as (one, say):
+            assert one == job("check", "app")
+            say(result("app", "failed"))
+        # A hold tells nothing of the registry: it is asked again.
+        bus.order("Hold")
+        with units.next() as (one, say):
+            say(result("app", "deferred"))
+        listener.wait_finished("hold")
+        bus.order("Check", user="nobody")
+        with units.next() as (one, say):
+            assert one == job("check", "app")
+
+
+def test_a_stream_of_checks_does_not_keep_the_round_waiting(bus, pullet):
+    """security: whoever may check without a password must not be able to put off updates for ever."""
+    configure(pullet, "app", "db", interval="1s", jitter="0%")
+    for name in ("app", "db"):
+        write_record(pullet.state, name)
+    units = Units(bus, pullet)
+    try:
+        seen = []
+        while seen.count("poll") < 3:
+            assert len(seen) < 200, seen
+            with units.next() as (one, say):
+                seen.append(one["operation"])
+                # One more is there before this one ends, each time.
+                bus.order("Check", "app" if one["containers"] == ["db"] else "db")
+                for name in one["containers"]:
+                    say(result(name))
+        assert seen.count("check") > 3
+    finally:
+        units.close()
