@@ -343,7 +343,7 @@ def test_the_file(lab, engines, registry):
         wait_for("the next", lambda: strict(path.read_text())[key] > first, 60)
         assert house.pullet.state_snapshot() == before
     assert path.stat().st_mode & 0o777 == 0o644 and os.listdir(directory) == ["pullet.prom"]
-    assert log.read_text().count("No such file") == 1 and log.read_text().count("it goes out again") == 1
+    assert log.read_text().count("No such file") == 1 and log.read_text().count("reporting resumed") == 1
 
 
 def ask(config, question):
