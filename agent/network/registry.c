@@ -294,44 +294,58 @@ static void change_to_tls(struct registry *r, struct call *calls, size_t n)
 	}
 }
 
-static void request_together(struct registry *r, struct call *calls, size_t n)
+static void enlist(const struct registry *r, struct call *calls, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		calls[i].waiting = r->tokens.challenge.realm && !registry_token(r, &calls[i]);
 		calls[i].pending = !calls[i].waiting;
 	}
-	registry_get_tokens(r, calls, n);
-	perform(r, calls, n);
-	change_to_tls(r, calls, n);
-	while (registry_is_refused(r, calls, n)) {
+}
+
+static void request_together(struct registry *r, struct call *calls, size_t n)
+{
+	/* Of an unknown registry the first answer tells whether the others need a token. */
+	size_t sent = r->answered || r->tokens.challenge.realm ? n : 1;
+	bool refused;
+
+	enlist(r, calls, sent);
+	registry_get_tokens(r, calls, sent);
+	perform(r, calls, sent);
+	change_to_tls(r, calls, sent);
+	refused = registry_is_refused(r, calls, sent);
+	enlist(r, calls + sent, n - sent);
+	while (refused || sent < n) {
+		sent = n;
 		registry_get_tokens(r, calls, n);
 		perform(r, calls, n);
+		refused = registry_is_refused(r, calls, n);
 	}
-	for (size_t i = 0; i < n; i++) {
-		const struct call *c = &calls[i];
+}
 
-		r->answered |= c->answer->result.code == 0;
-		if (!c->grouped || c->stage != STAGE_SINGLE || c->answer->result.code < 0 ||
-		    c->answer->result.response.status == 401 || r->tokens.one_each)
-			continue;
-		r->tokens.one_each = r->tokens.changed = true;
-	}
+/* Whether a token of its own let a call in where one for several did not. */
+static bool needs_own_token(const struct call *c)
+{
+	const struct http_result *result = &c->answer->result;
+
+	return c->grouped && c->stage == STAGE_SINGLE && result->code == 0 &&
+	       result->response.status != 401;
 }
 
 void registry_request_all(struct registry *r, const struct registry_ask *asks, size_t n,
 			  struct registry_answer *ret)
 {
 	_cleanup_free_ struct call *calls = xcalloc(n, sizeof(*calls));
-	/* Of an unknown registry the first answer tells whether the others need a token. */
-	size_t first = n > 0 && !r->answered && !r->tokens.challenge.realm ? 1 : 0;
 
 	for (size_t i = 0; i < n; i++) {
 		ret[i] = (struct registry_answer){0};
 		calls[i] = (struct call){.ask = &asks[i], .answer = &ret[i]};
 	}
-	request_together(r, calls, first);
-	request_together(r, calls + first, n - first);
+	if (n > 0)
+		request_together(r, calls, n);
 	for (size_t i = 0; i < n; i++) {
+		r->answered |= ret[i].result.code == 0;
+		if (needs_own_token(&calls[i]) && !r->tokens.one_each)
+			r->tokens.one_each = r->tokens.changed = true;
 		credential_wipe(calls[i].authorization);
 		url_free(&calls[i].url);
 	}

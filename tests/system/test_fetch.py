@@ -779,7 +779,7 @@ def test_folded_first_header_from_collector(fetch, registry, first):
     fetch.config.write_text(f"[report]\nurl = {registry.url}\n")
     registry.hooks.append(on("POST", answer=Answer(200, {"X-Last": "A" * 40})))
     registry.fold = lambda seen: FOLDED if len(registry.seen) >= first else b""
-    child = Child(fetch.config)
+    child = Child(fetch.config, host=None)
     child.send({"op": "report", "metrics": "{}", "logs": "{}"})
     reply = child.receive()
     _, errors = child.end()
