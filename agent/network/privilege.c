@@ -18,6 +18,17 @@ void privilege_close_others(int fd)
 	(void)close_range((unsigned int)(fd > 2 ? fd + 1 : 3), ~0U, 0);
 }
 
+static int drop_capabilities(struct error *ret_error)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+	if (syscall(SYS_capset, &header, none) < 0)
+		return error_set(ret_error, -errno, "cannot drop capabilities: %s",
+				 strerror(errno));
+	return 0;
+}
+
 static int change_user(struct error *ret_error)
 {
 	const struct passwd *pw = getpwnam(USER);
@@ -30,26 +41,13 @@ static int change_user(struct error *ret_error)
 	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
 		return error_set(ret_error, -errno, "cannot become the user %s: %s", pw->pw_name,
 				 strerror(errno));
-	return 0;
-}
-
-static int drop_capabilities(struct error *ret_error)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
-
-	if (syscall(SYS_capset, &header, none) < 0)
-		return error_set(ret_error, -errno, "cannot drop capabilities: %s",
-				 strerror(errno));
-	return 0;
+	return drop_capabilities(ret_error);
 }
 
 int privilege_drop(pid_t parent, struct error *ret_error)
 {
 	int r = geteuid() == 0 || getuid() == 0 ? change_user(ret_error) : 0;
 
-	if (r == 0)
-		r = drop_capabilities(ret_error);
 	if (r < 0)
 		return r;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: MIT
 """Many questions to one registry: batches on one connection, tokens and TLS sessions kept, rights given up."""
+import base64
 import json
 import os
 import pathlib
 import pwd
+import select
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
 import urllib.parse
+import urllib.request
 
 import pytest
 
-from registryd import Answer, Registry, free_port, manifest, on, sha256
+from registryd import Answer, OCI_MANIFEST, Registry, free_port, manifest, on, sha256
 from test_fetch import (PROGRAM, USER, Child, basic, certificate, environment, fetch,  # noqa: F401
                         registry, sanitized)
 
@@ -558,7 +562,6 @@ def test_a_child_ends_with_its_parent(fetch):
         wait_until(lambda: status_of(child)["NoNewPrivs"] == ["1"])
         parent.kill()
         parent.wait()
-        import select
         assert select.select([pidfd], [], [], 5)[0], "it outlived its parent"
     finally:
         os.kill(keeper, 9)
@@ -604,27 +607,108 @@ class Relay:
             pass
 
 
-def test_http2_registry(fetch, certificate, cache, tmp_path):
+@pytest.fixture
+def real(certificate, tmp_path):
+    """Starts docker-registry over TLS, behind a relay: (relay, its own URL)."""
     program = shutil.which("docker-registry")
     if not program:
         pytest.skip("docker-registry is not installed")
-    port = free_port()
-    relay = Relay(port)
-    (tmp_path / "registry.yml").write_text(
-        "version: 0.1\nlog: {level: error}\n"
-        f"storage: {{filesystem: {{rootdirectory: {tmp_path / 'data'}}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}', tls: {{certificate: {certificate[0]}, key: {certificate[1]}}}}}\n")
-    process = subprocess.Popen([program, "serve", tmp_path / "registry.yml"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        host = f"localhost:{relay.port}"
-        fetch.configure(host, ca=certificate[0])
+    processes = []
+
+    def start(**more):
+        port = free_port()
+        (tmp_path / "registry.yml").write_text(json.dumps({
+            "version": 0.1, "log": {"level": "error"},
+            "storage": {"filesystem": {"rootdirectory": str(tmp_path / "data")}},
+            "http": {"addr": f"127.0.0.1:{port}",
+                     "tls": {"certificate": certificate[0], "key": certificate[1]}}, **more}))
+        processes.append(subprocess.Popen([program, "serve", tmp_path / "registry.yml"],
+                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
-        for connections in (1, 2):
-            replies = ask_all(fetch, host, [{"op": "resolve", "image": f"{host}/app{i}"} for i in range(20)])
-            assert [r["error"]["code"] for r in replies] == ["ENOENT"] * 20
-            assert relay.connections == connections
-            print(f"{relay.bytes} bytes")
-    finally:
+        return Relay(port), f"https://localhost:{port}"
+
+    yield start
+    for process in processes:
         process.terminate()
         process.wait()
+
+
+def push(base, ca, repository, authorization):
+    context = ssl.create_default_context(cafile=ca)
+    headers = {"Authorization": authorization} if authorization else {}
+
+    def call(method, url, data=None, **more):
+        request = urllib.request.Request(urllib.parse.urljoin(base, url), data, {**headers, **more},
+                                         method=method)
+        return urllib.request.urlopen(request, context=context)
+
+    data = manifest(b"{}", ())
+    location = call("POST", f"/v2/{repository}/blobs/uploads/").headers["Location"]
+    call("PUT", f"{location}&digest={sha256(b'{}')}", b"{}", **{"Content-Type": "application/octet-stream"})
+    call("PUT", f"/v2/{repository}/manifests/latest", data, **{"Content-Type": OCI_MANIFEST})
+    return sha256(data)
+
+
+def test_http2_registry(fetch, certificate, cache, real):
+    relay, base = real()
+    apps = [push(base, certificate[0], f"app{i}", None) for i in range(20)]
+    host = f"localhost:{relay.port}"
+    fetch.configure(host, ca=certificate[0])
+    for connections in (1, 2):
+        assert digests(resolve_at(fetch, host, 20)) == apps
+        assert relay.connections == connections
+
+
+def resolve_at(fetch, host, n):
+    return ask_all(fetch, host, [{"op": "resolve", "image": f"{host}/app{i}"} for i in range(n)])
+
+
+class Issuer:
+    """Signs tokens that docker-registry believes (distribution's token authentication, JWT by RS256)."""
+
+    def __init__(self, directory):
+        self.key, self.ca = directory / "issuer.key", directory / "issuer.crt"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.key,
+                        "-out", self.ca, "-days", "2", "-subj", "/CN=issuer"], check=True, capture_output=True)
+        self.asked = []
+
+    def sign(self, repositories, actions=("pull",)):
+        def encode(data):
+            return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+        now = int(time.time())
+        der = "".join(self.ca.read_text().split("\n")[1:-2])
+        parts = [{"typ": "JWT", "alg": "RS256", "x5c": [der]},
+                 {"iss": "issuer", "aud": "reg", "sub": "", "exp": now + 300, "nbf": now - 10, "iat": now,
+                  "jti": "1", "access": [{"type": "repository", "name": name, "actions": list(actions)}
+                                         for name in repositories]}]
+        text = b".".join(encode(json.dumps(part).encode()) for part in parts)
+        signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.key], input=text,
+                                   check=True, capture_output=True).stdout
+        return (text + b"." + encode(signature)).decode()
+
+    def give(self, seen):
+        scopes = urllib.parse.parse_qs(urllib.parse.urlsplit(seen.path).query)["scope"]
+        self.asked.append(scopes)
+        return Answer(200, body={"token": self.sign([s.split(":")[1] for s in scopes]), "expires_in": 300})
+
+
+def test_http2_registry_with_tokens(fetch, certificate, cache, real, tmp_path):
+    """One token for ten repositories, and in the second round one connection and ten requests."""
+    issuer = Issuer(tmp_path)
+    with Registry(name="localhost", certificate=certificate[0], key=certificate[1]) as server:
+        server.hooks.append(on(path="/token", answer=issuer.give))
+        relay, base = real(auth={"token": {"realm": server.url + "/token", "service": "reg", "issuer": "issuer",
+                                           "rootcertbundle": str(issuer.ca)}})
+        apps = [push(base, certificate[0], f"app{i}", "Bearer " + issuer.sign([f"app{i}"], ("pull", "push")))
+                for i in range(10)]
+        host = f"localhost:{relay.port}"
+        fetch.configure(host, ca=certificate[0])
+        for connections in (1, 2):
+            before = relay.bytes
+            assert digests(resolve_at(fetch, host, 10)) == apps
+            assert relay.connections == connections
+            assert issuer.asked == [scopes(*(f"app{i}" for i in range(10)))]
+        weight = len(json.loads(cached(cache)[0].read_text())["tokens"][0]["token"])
+        print(f"{relay.bytes - before} bytes, ten tokens of {weight}")
+        assert relay.bytes - before < 6000 + 10 * weight
