@@ -484,14 +484,15 @@ def status_of(pid):
 
 @root_only
 def test_a_child_of_root_is_nobody_when_it_reads(fetch, registry, apps):
-    spare = os.open("/etc/shadow", os.O_RDONLY)
-    os.set_inheritable(spare, True)
+    below = os.open("/etc/shadow", os.O_RDONLY)
     ours, theirs = socket.socketpair()
+    above = os.open("/etc/shadow", os.O_RDONLY)
     with ours, theirs:
         process = subprocess.Popen([PROGRAM, "--config", fetch.config, "--fd", str(theirs.fileno()),
-                                    "--registry", registry.host], pass_fds=[theirs.fileno(), spare],
-                                   stdin=subprocess.DEVNULL)
-        os.close(spare)
+                                    "--registry", registry.host], pass_fds=[theirs.fileno(), below, above],
+                                   stdin=subprocess.DEVNULL, extra_groups=[1, 4])
+        os.close(below)
+        os.close(above)
         ours.sendall(json.dumps({"op": "resolve", "image": f"{registry.host}/app0"}).encode() + b"\n")
         assert json.loads(ours.recv(65536))["digest"] == apps[0]
         status = status_of(process.pid)
