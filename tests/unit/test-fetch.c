@@ -168,6 +168,7 @@ static void test_child_that_hangs(void **state)
 	static const char script[] =
 		"#!/bin/sh\n"
 		"trap '' TERM\n"
+		"read -r line <&3\n"
 		"echo '{\"digest\": \"sha256:0000000000000000000000000000000000"
 		"000000000000000000000000000009\"}' >&3\n"
 		"exec sleep 600 3>&-\n";
