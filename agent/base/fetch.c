@@ -252,23 +252,6 @@ int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch
 	return r < 0 ? r : message_reply_from_json(answer, request, ret, ret_error);
 }
 
-int fetch_resolve(struct fetch *f, const char *const *images, size_t n, struct fetch_resolved *ret,
-		  struct error *ret_error)
-{
-	(void)ret_error;
-	for (size_t i = 0; i < n; i++) {
-		struct fetch_request request = {
-			.image = images[i], .os = "linux", .architecture = "amd64", .variant = ""};
-		struct fetch_reply reply = {0};
-
-		ret[i] = (struct fetch_resolved){0};
-		ret[i].code = fetch_ask(f, &request, &reply, &ret[i].error);
-		ret[i].digest = reply.digest;
-		ret[i].retry_after_s = reply.retry_after_s;
-	}
-	return 0;
-}
-
 int fetch_ask_rollout(struct fetch *f, const struct rollout_request *request,
 		      struct rollout_reply *ret, struct error *ret_error)
 {

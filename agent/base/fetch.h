@@ -15,14 +15,6 @@ struct fetch_options {
 
 struct fetch;
 
-/* Where a tag points, or why that is unknown. */
-struct fetch_resolved {
-	int code; /* 0, or error's */
-	struct digest digest;
-	unsigned int retry_after_s; /* with an error: what a 429 or 503 asked for, 0 if nothing */
-	struct error error;
-};
-
 /* A session for the registry host (as in struct ref). Starts nothing: that is left to the first question.
  * o is borrowed and must live as long. The caller frees with fetch_free(). */
 struct fetch *fetch_new(const struct fetch_options *o, const char *host);

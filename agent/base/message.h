@@ -28,6 +28,14 @@
 #include "json.h"
 #include "rollout.h"
 
+/* Where a tag points, or why that is unknown. */
+struct fetch_resolved {
+	int code; /* 0, or error's */
+	struct digest digest;
+	unsigned int retry_after_s; /* with an error: what a 429 or 503 asked for, 0 if nothing */
+	struct error error;
+};
+
 struct fetch_request {
 	const char *image;	  /* as in the configuration */
 	const char *os;		  /* of the engine: "linux" */

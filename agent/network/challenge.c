@@ -72,8 +72,6 @@ static void take_params(const char **p, struct challenge *ret)
 			keep_first(&ret->realm, &value);
 		else if (strcasecmp(name, "service") == 0)
 			keep_first(&ret->service, &value);
-		else if (strcasecmp(name, "scope") == 0)
-			keep_first(&ret->scope, &value);
 	}
 }
 
@@ -112,6 +110,5 @@ void challenge_free(struct challenge *c)
 {
 	free(c->realm);
 	free(c->service);
-	free(c->scope);
 	*c = (struct challenge){0};
 }

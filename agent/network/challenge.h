@@ -8,10 +8,10 @@ struct challenge {
 	bool basic;
 	char *realm; /* of Bearer; NULL: Bearer is not on offer */
 	char *service;
-	char *scope;
 };
 
-/* value: of all WWW-Authenticate headers, joined by commas. What it does not understand it skips;
- * of several Bearer challenges the first counts. The caller owns ret; challenge_free. */
+/* value: of all WWW-Authenticate headers, joined by commas. What it does not understand it skips; of several Bearer
+ * challenges the first counts. A scope is ignored: no registry gets to choose what is asked for. The caller owns ret;
+ * challenge_free. */
 void challenge_parse(const char *value, struct challenge *ret);
 void challenge_free(struct challenge *c);

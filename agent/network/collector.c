@@ -3,7 +3,6 @@
 
 #include <errno.h>
 
-#include "credential.h"
 #include "http.h"
 #include "ref.h"
 
@@ -16,20 +15,33 @@ static int ignore(void *userdata, const char *data, size_t n)
 	return 0;
 }
 
-/* The header that lets us in; NULL: none is configured. Caller wipes. */
-static int find_authorization(const struct report_config *config, char **ret,
+/* "HOST[:PORT]" of the URL. Caller frees. */
+static char *find_host(const struct report_config *config)
+{
+	const char *after = strstr(config->url, "://") + strlen("://");
+
+	return xstrndup(after, strcspn(after, "/"));
+}
+
+int collector_load_credential(const struct report_config *config, struct credential *ret,
 			      struct error *ret_error)
 {
-	_cleanup_(credential_free) struct credential credential = {0};
-	const char *after = strstr(config->url, "://") + strlen("://");
-	_cleanup_free_ char *host = xstrndup(after, strcspn(after, "/"));
-	_cleanup_(credential_wipep) char *basic = NULL;
-	int r = credential_load(config->credentials, host, &credential, ret_error);
+	_cleanup_free_ char *host = config->url ? find_host(config) : NULL;
+
+	return host ? credential_load(config->credentials, host, ret, ret_error) : 0;
+}
+
+/* The header that lets us in; NULL: none is configured. Caller wipes. */
+static int make_authorization(const struct report_config *config,
+			      const struct credential *credential, char **ret,
+			      struct error *ret_error)
+{
+	_cleanup_free_ char *host = find_host(config);
+	_cleanup_(credential_wipep) char *basic = credential_basic(credential);
 
 	*ret = NULL;
-	if (r < 0 || !config->credentials)
-		return r;
-	basic = credential_basic(&credential);
+	if (!config->credentials)
+		return 0;
 	if (!basic)
 		return error_set(ret_error, -ENOKEY, "%s has no user and password for %s",
 				 config->credentials, host);
@@ -68,11 +80,12 @@ static int post(struct http *http, const struct report_config *config, const cha
 						      url, response.status);
 }
 
-int collector_post(const struct report_config *config, const char *metrics, const char *logs,
-		   const volatile sig_atomic_t *cancel, struct error *ret_error)
+int collector_post(const struct collector *c, const char *metrics, const char *logs,
+		   struct error *ret_error)
 {
+	const struct report_config *config = c->config;
 	struct http_options options = {
-		.ca_file = config->ca, .allow_plain = true, .cancel = cancel};
+		.ca_file = c->ca_file, .allow_plain = true, .cancel = c->cancel, .session_dir = -1};
 	_cleanup_(credential_wipep) char *authorization = NULL;
 	_cleanup_http_ struct http *http = NULL;
 	struct error other;
@@ -80,7 +93,7 @@ int collector_post(const struct report_config *config, const char *metrics, cons
 
 	if (!config->url)
 		return error_set(ret_error, -EPERM, "no [report] url is configured");
-	r = find_authorization(config, &authorization, ret_error);
+	r = make_authorization(config, c->credential, &authorization, ret_error);
 	if (r == 0)
 		r = http_new(&options, &http, ret_error);
 	if (r < 0)

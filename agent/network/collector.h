@@ -6,8 +6,20 @@
 #include <signal.h>
 
 #include "config.h"
+#include "credential.h"
 
-/* metrics and logs are bodies as they are; either may be NULL. Where they go, only the configuration says.
- * -EPERM: it says nothing. */
-int collector_post(const struct report_config *config, const char *metrics, const char *logs,
-		   const volatile sig_atomic_t *cancel, struct error *ret_error) warn_unused;
+/* What the configuration says of the collector's credentials; empty without them. The caller frees. */
+int collector_load_credential(const struct report_config *config, struct credential *ret,
+			      struct error *ret_error) warn_unused;
+
+struct collector {
+	const struct report_config *config;
+	const char *ca_file; /* config's, or a copy */
+	const struct credential *credential;
+	const volatile sig_atomic_t *cancel;
+};
+
+/* metrics and logs are bodies as they are; either may be NULL. Only the configuration says where they go.
+ * -EPERM: it does not. */
+int collector_post(const struct collector *c, const char *metrics, const char *logs,
+		   struct error *ret_error) warn_unused;

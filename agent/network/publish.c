@@ -23,7 +23,7 @@ static int need_tag(const struct ref *ref, char **ret, struct error *ret_error)
 	*ret = publish_tag(ref);
 	return *ret ? 0
 		    : error_set(ret_error, -EINVAL,
-				"%s: a policy stands beside a tag of %zu letters at most",
+				"%s: a policy stands beside a tag of %zu characters at most",
 				ref->text, TAG_MAX - strlen(ROLLOUT_TAG_SUFFIX));
 }
 
@@ -32,16 +32,20 @@ int publish_read(struct registry *r, const struct ref *ref, json_t **ret, struct
 	_cleanup_free_ char *tag = NULL, *text = NULL;
 	_cleanup_json_ json_t *policy = NULL;
 	struct rollout ignored;
-	struct digest digest;
+	struct fetch_resolved resolved = {0};
 	struct error fault = {0};
 	size_t n = 0;
 	int q = need_tag(ref, &tag, ret_error);
 
-	if (q == 0)
-		q = registry_resolve(r, &digest, ret_error);
 	if (q < 0)
 		return q;
-	q = registry_artifact(r, tag, ROLLOUT_MEDIA_TYPE, ROLLOUT_BYTES_MAX, &text, &n, &fault);
+	repository_resolve(r, &ref, 1, &resolved);
+	if (resolved.code < 0) {
+		*ret_error = resolved.error;
+		return resolved.code;
+	}
+	q = repository_artifact(r, ref, tag, ROLLOUT_MEDIA_TYPE, ROLLOUT_BYTES_MAX, &text, &n,
+				&fault);
 	/* What is there and is no policy can be replaced; what cannot be had must not be. */
 	if (q < 0 && q != -ENOENT && q != -EBADMSG)
 		return error_set(ret_error, q, "%s", fault.text);
@@ -49,8 +53,8 @@ int publish_read(struct registry *r, const struct ref *ref, json_t **ret, struct
 		q = rollout_parse(text, n, NULL, &ignored, &fault);
 	if (q == 0)
 		q = json_parse(text, n, "it", &policy, &fault);
-	*ret = json_pack("{s:s, s:O?, s:s?}", "digest", digest.text, "policy", policy, "fault",
-			 q == -EBADMSG ? fault.text : NULL);
+	*ret = json_pack("{s:s, s:O?, s:s?}", "digest", resolved.digest.text, "policy", policy,
+			 "fault", q == -EBADMSG ? fault.text : NULL);
 	return 0;
 }
 
@@ -67,7 +71,8 @@ int publish_write(struct registry *r, const struct ref *ref, const json_t *polic
 	if (q == 0)
 		q = rollout_parse(text, strlen(text), NULL, &ignored, ret_error);
 	if (q == 0)
-		q = registry_push_artifact(r, tag, ROLLOUT_MEDIA_TYPE, text, &digest, ret_error);
+		q = repository_push_artifact(r, ref, tag, ROLLOUT_MEDIA_TYPE, text, &digest,
+					     ret_error);
 	if (q == 0)
 		*ret = json_pack("{s:s}", "digest", digest.text);
 	return q;

@@ -3,7 +3,7 @@
  * device. */
 #pragma once
 
-#include "registry.h"
+#include "repository.h"
 #include "rollout.h"
 
 /* The tag of the policy; NULL where there can be none: a pinned reference, a tag with no room for more.
@@ -13,7 +13,6 @@ char *publish_tag(const struct ref *ref);
 /* {"digest": what the tag points to, "policy": the policy or null, "fault": why that is none}. */
 int publish_read(struct registry *r, const struct ref *ref, json_t **ret,
 		 struct error *ret_error) warn_unused;
-/* {"digest": of what was pushed}. A policy that is not right is not pushed. Of a registry that was asked
- * nothing yet. */
+/* {"digest": of what was pushed}. A policy that is not valid is not pushed. */
 int publish_write(struct registry *r, const struct ref *ref, const json_t *policy, json_t **ret,
 		  struct error *ret_error) warn_unused;

@@ -1,45 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-#include "registry-internal.h"
-
 #include <dirent.h>
 #include <errno.h>
 
 #include "hash.h"
+#include "oci.h"
+#include "ref.h"
+#include "registry-internal.h"
 #include "token.h"
 
 #define CERTS_DIR	   "/etc/docker/certs.d"
 #define REQUEST_TIMEOUT_MS 60000
-#define TOTAL_TIMEOUT_MS   180000 /* all requests of one registry together */
+#define TOTAL_TIMEOUT_MS   180000 /* all requests of one question together */
 #define STALL_MS	   20000
 #define STALL_RATE	   100
 #define REDIRECTS_MAX	   3
-
-struct registry {
-	/* Sent along from the first request, which saves a 401 at each poll of a registry with Basic
-	 * authentication; one that wants Bearer answers 401 either way. */
-	char *basic;
-	const struct ref *ref;
-	const struct credential *credential;
-	const volatile sig_atomic_t *cancel;
-	char *ca_file;
-	struct url origin;
-	struct http *session; /* of origin */
-	bool try_plain;	      /* plain by guess: TLS if it says so */
-	struct token token;   /* once we were asked for one */
-	uint64_t deadline;
-	unsigned int retry_after;
-	/* A document that came where a digest was asked for. */
-	struct http_response cached_document;
-	struct digest cached_digest;
-};
 
 static int is_certificate(const struct dirent *d)
 {
 	return d->d_name[0] != '.' && has_suffix(d->d_name, ".crt");
 }
 
-/* Docker's own place for the CA of a registry; the first by name. Caller frees. */
-static char *find_docker_ca(const char *host)
+char *registry_find_ca(const char *host)
 {
 	_cleanup_free_ char *dir = xasprintf("%s/%s", CERTS_DIR, host);
 	struct dirent **list = NULL;
@@ -55,24 +36,56 @@ static char *find_docker_ca(const char *host)
 	return found;
 }
 
+/* The cache has a file for each host, port, authority and kind of connection, and one for its TLS session. */
+static char *name_file(const struct registry *r, const char *prefix)
+{
+	_cleanup_free_ char *text = xasprintf("%s\n%d\n%u\n%s", r->origin.host, r->origin.tls,
+					      r->origin.port, r->o->ca_name ? r->o->ca_name : "");
+	struct digest d = hash_bytes(text, strlen(text));
+
+	return xasprintf("%s-%.40s", prefix, d.text + strlen("sha256:"));
+}
+
+static struct digest hash_credential(const struct registry *r)
+{
+	const struct credential *c = r->o->credential;
+	char *text = xasprintf("%s\n%s\n%s\n%s", r->host, c->username ? c->username : "",
+			       c->password ? c->password : "",
+			       c->identity_token ? c->identity_token : "");
+	struct digest d = hash_bytes(text, strlen(text));
+
+	credential_wipe(text);
+	return d;
+}
+
 static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 {
-	struct http_options options = {
-		.ca_file = r->ca_file,
-		.allow_plain = !tls,
-		.cancel = r->cancel,
-	};
+	const struct ref ref = {.host = r->host};
 	_cleanup_free_ char *text =
-		xasprintf("%s://%s/", tls ? "https" : "http", ref_connect_host(r->ref));
+		xasprintf("%s://%s/", tls ? "https" : "http", ref_connect_host(&ref));
+	_cleanup_free_ char *session_key = NULL;
+	struct http_options options = {
+		.ca_file = r->o->ca_file,
+		.allow_plain = !tls,
+		.cancel = r->o->cancel,
+		.session_dir = r->o->cache_dir,
+	};
 
 	http_free(steal(r->session));
 	url_free(&r->origin);
+	token_cache_free(&r->tokens);
+	free(steal(r->file_name));
 	if (url_parse(text, &r->origin) < 0)
-		return error_set(ret_error, -EINVAL, "%s: not a host", r->ref->host);
+		return error_set(ret_error, -EINVAL, "%s: not a host", r->host);
+	r->file_name = name_file(r, "token");
+	r->file = (struct token_file){r->o->cache_dir, r->file_name, hash_credential(r)};
+	token_cache_load(&r->tokens, &r->file, now_ms());
+	session_key = name_file(r, "tls");
+	options.session_key = tls && r->o->cache_dir >= 0 ? session_key : NULL;
 	return http_new(&options, &r->session, ret_error);
 }
 
-static int time_left(const struct registry *r, unsigned int *ret, struct error *ret_error)
+int registry_time_left(const struct registry *r, unsigned int *ret, struct error *ret_error)
 {
 	uint64_t now = now_ms();
 
@@ -83,47 +96,84 @@ static int time_left(const struct registry *r, unsigned int *ret, struct error *
 	return 0;
 }
 
-static int request_url(struct registry *r, const struct ask *ask, const struct url *url,
-		       struct answer *ret, struct error *ret_error)
+void registry_fail(struct call *c, const struct error *e)
 {
-	struct http_options options = {
-		.ca_file = r->ca_file,
-		.allow_plain = !url->tls,
-		.cancel = r->cancel,
-	};
-	bool foreign = !url_same_origin(url, &r->origin);
-	_cleanup_free_ char *accept = xasprintf("Accept: %s", oci_accept);
-	const char *let_in = r->token.authorization ? r->token.authorization : r->basic;
-	const char *headers[] = {accept, foreign ? NULL : let_in, NULL};
-	struct http_request request = {
-		.method = ask->method,
-		.to = url,
-		.headers = headers,
-		.body = ask->body,
-		.content_type = ask->type,
+	http_response_free(&c->answer->result.response);
+	c->answer->result = (struct http_result){.code = e->code, .error = *e};
+	c->waiting = c->pending = false;
+}
+
+/* The request to c.url; it borrows from c. */
+static struct http_request make_request(const struct registry *r, struct call *c,
+					unsigned int timeout_ms)
+{
+	const char *token = registry_token(r, c);
+
+	credential_wipe(steal(c->authorization));
+	c->answer->foreign = !url_same_origin(&c->url, &r->origin);
+	c->basic_sent = !c->answer->foreign && !token && r->basic && !r->tokens.challenge.realm;
+	if (!c->answer->foreign && token)
+		c->authorization = xasprintf("Authorization: Bearer %s", token);
+	c->headers[0] = r->accept;
+	c->headers[1] = c->basic_sent ? r->basic : c->authorization;
+	return (struct http_request){
+		.method = c->ask->method,
+		.to = &c->url,
+		.headers = c->headers,
+		.body = c->ask->body,
+		.content_type = c->ask->type,
 		.body_max = OCI_DOCUMENT_MAX,
+		.timeout_ms = timeout_ms,
 		.stall_ms = STALL_MS,
 		.stall_rate = STALL_RATE,
 	};
-	_cleanup_http_ struct http *session = NULL;
-	int q = time_left(r, &request.timeout_ms, ret_error);
+}
 
-	/* What a session knows of one host must not meet another. */
-	if (q == 0 && foreign)
-		q = http_new(&options, &session, ret_error);
-	if (q == 0)
-		q = http_perform(foreign ? session : r->session, &request, &ret->response,
-				 ret_error);
+static void take_result(struct registry *r, struct call *c, const struct http_result *result)
+{
+	c->answer->result = *result;
+	c->answer->retry_after_s = result->code == 0 ? result->response.retry_after_s : 0;
+	r->retry_after_s = c->answer->retry_after_s;
+	c->pending = false;
+}
+
+/* One request to c.url, at whatever host. */
+static int request_url(struct registry *r, struct call *c, struct error *ret_error)
+{
+	_cleanup_http_ struct http *session = NULL;
+	struct http_result result = {0};
+	struct http_request request;
+	unsigned int timeout_ms;
+	int q = registry_time_left(r, &timeout_ms, ret_error);
+
 	if (q < 0)
 		return q;
-	ret->foreign = foreign;
-	r->retry_after = ret->response.retry_after_s;
+	request = make_request(r, c, timeout_ms);
+	/* What a session knows of one host must not meet another. */
+	if (c->answer->foreign) {
+		struct http_options options = {
+			.ca_file = r->o->ca_file,
+			.allow_plain = !c->url.tls,
+			.cancel = r->o->cancel,
+			.session_dir = -1,
+		};
+
+		q = http_new(&options, &session, ret_error);
+	}
+	if (q < 0)
+		return q;
+	result.code = http_perform(session ? session : r->session, &request, &result.response,
+				   &result.error);
+	take_result(r, c, &result);
 	return 0;
 }
 
-static bool is_redirect(long status)
+static bool is_redirect(const struct http_result *result)
 {
-	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+	long status = result->response.status;
+
+	return result->code == 0 &&
+	       (status == 301 || status == 302 || status == 303 || status == 307 || status == 308);
 }
 
 /* Where the answer sends us, in place of *url. */
@@ -146,115 +196,205 @@ static int take_redirect(const struct http_response *response, struct url *url,
 	return 0;
 }
 
-/* Redirects included. */
-static int follow(struct registry *r, const struct ask *ask, struct answer *ret,
-		  struct error *ret_error)
+static void follow_redirects(struct registry *r, struct call *c)
 {
-	_cleanup_free_ char *path =
-		ask->at ? url_text(ask->at) : xasprintf("/v2/%s/%s", r->ref->path, ask->what);
-	_cleanup_(url_free) struct url url = {0};
-	int q;
+	struct registry_answer *a = c->answer;
+	struct error e;
 
-	if (url_resolve(&r->origin, path, &url) < 0)
-		return error_set(ret_error, -EINVAL, "not a path: %s", path);
-	for (int i = 0;; i++) {
-		q = request_url(r, ask, &url, ret, ret_error);
-		if (q < 0 || !is_redirect(ret->response.status))
-			return q;
-		q = i < REDIRECTS_MAX
-			    ? take_redirect(&ret->response, &url, ret_error)
-			    : error_set(ret_error, -EPROTO,
-					"the registry redirects more than %d times", REDIRECTS_MAX);
-		http_response_free(&ret->response);
+	for (int i = 0; is_redirect(&a->result); i++) {
+		int q = i < REDIRECTS_MAX ? take_redirect(&a->result.response, &c->url, &e)
+					  : error_set(&e, -EPROTO,
+						      "the registry redirects more than %d times",
+						      REDIRECTS_MAX);
+
+		http_response_free(&a->result.response);
+		if (q == 0)
+			q = request_url(r, c, &e);
 		if (q < 0)
-			return q;
+			registry_fail(c, &e);
 	}
 }
 
-/* 0: ask again; 1: what it wants it was given already. */
-static int authorize(struct registry *r, const struct http_response *response,
-		     struct error *ret_error)
+static int set_url(const struct registry *r, struct call *c, struct error *ret_error)
 {
-	_cleanup_free_ char *value = http_header_all(response, "WWW-Authenticate");
-	_cleanup_(challenge_free) struct challenge challenge = {0};
-	struct token_options options = {
-		.ref = r->ref,
-		.registry = &r->origin,
-		.session = r->session,
-		.ca_file = r->ca_file,
-		.credential = r->credential,
-		.cancel = r->cancel,
-	};
-	int q = time_left(r, &options.timeout_ms, ret_error);
+	_cleanup_free_ char *path =
+		c->ask->at ? url_text(c->ask->at)
+			   : xasprintf("/v2/%s/%s", c->ask->repository, c->ask->what);
 
-	if (q < 0)
-		return q;
-	challenge_parse(value ? value : "", &challenge);
-	if (r->basic && challenge.basic && !challenge.realm)
-		return 1;
-	credential_wipe(steal(r->basic));
-	return token_get(&options, &challenge, &r->token, &r->retry_after, ret_error);
+	url_free(&c->url);
+	c->url = (struct url){0};
+	if (url_resolve(&r->origin, path, &c->url) < 0)
+		return error_set(ret_error, -EINVAL, "not a path: %s", path);
+	return 0;
+}
+
+/* All that is pending, at the same time; but an upload at another host goes alone. */
+static void perform(struct registry *r, struct call *calls, size_t n)
+{
+	_cleanup_free_ struct http_request *requests = xcalloc(n + 1, sizeof(*requests));
+	_cleanup_free_ struct http_result *results = xcalloc(n + 1, sizeof(*results));
+	_cleanup_free_ struct call **sent = xcalloc(n + 1, sizeof(*sent));
+	unsigned int timeout_ms = 0;
+	size_t m = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct call *c = &calls[i];
+		struct error e;
+		int q = c->pending ? set_url(r, c, &e) : 0;
+
+		if (c->pending && q == 0)
+			q = url_same_origin(&c->url, &r->origin)
+				    ? registry_time_left(r, &timeout_ms, &e)
+				    : request_url(r, c, &e);
+		if (q < 0)
+			registry_fail(c, &e);
+		if (!c->pending)
+			continue;
+		requests[m] = make_request(r, c, timeout_ms);
+		sent[m++] = c;
+	}
+	if (m > 0)
+		http_perform_all(r->session, requests, m, results);
+	for (size_t i = 0; i < m; i++)
+		take_result(r, sent[i], &results[i]);
+	for (size_t i = 0; i < n; i++)
+		follow_redirects(r, &calls[i]);
 }
 
 /* Go's and nginx's servers say it in so many words. */
-static bool wants_tls(const struct registry *r, const struct http_response *response)
+static bool wants_tls(const struct registry *r, const struct call *c)
 {
+	const struct http_response *response = &c->answer->result.response;
+
 	return r->try_plain && response->status == 400 &&
 	       strcasestr(response->body, "HTTP request") && strstr(response->body, "HTTPS");
 }
 
-int registry_request(struct registry *r, const struct ask *ask, struct answer *ret,
-		     struct error *ret_error)
+static void change_to_tls(struct registry *r, struct call *calls, size_t n)
 {
-	for (;;) {
-		int q = follow(r, ask, ret, ret_error);
+	struct error e;
+	bool any = false;
 
-		if (q < 0)
-			return q;
-		if (wants_tls(r, &ret->response)) {
-			r->try_plain = false;
-			q = set_origin(r, true, ret_error);
-		} else if (ret->response.status == 401 && !ret->foreign &&
-			   !r->token.authorization) {
-			q = authorize(r, &ret->response, ret_error);
-			if (q > 0)
-				return 0;
-		} else {
-			return 0;
-		}
-		http_response_free(&ret->response);
-		if (q < 0)
-			return q;
+	for (size_t i = 0; i < n; i++) {
+		if (!wants_tls(r, &calls[i]))
+			continue;
+		http_response_free(&calls[i].answer->result.response);
+		calls[i].pending = any = true;
+	}
+	if (!any)
+		return;
+	r->try_plain = false;
+	if (set_origin(r, true, &e) == 0) {
+		perform(r, calls, n);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (calls[i].pending)
+			registry_fail(&calls[i], &e);
 	}
 }
 
-static const char *login_hint(const struct registry *r)
+static void enlist(const struct registry *r, struct call *calls, size_t n)
 {
-	if (r->token.withheld)
-		return r->token.withheld;
-	return credential_is_set(r->credential) ? "see credentials="
-						: "no credentials= is set for it";
+	for (size_t i = 0; i < n; i++) {
+		calls[i].waiting = r->tokens.challenge.realm && !registry_token(r, &calls[i]);
+		calls[i].pending = !calls[i].waiting;
+	}
 }
 
-int registry_check_status(struct registry *r, const struct answer *a, long want,
+static void request_together(struct registry *r, struct call *calls, size_t n)
+{
+	/* Of an unknown registry the first answer tells whether the others need a token. */
+	size_t sent = r->answered || r->tokens.challenge.realm ? n : 1;
+	bool refused;
+
+	enlist(r, calls, sent);
+	registry_get_tokens(r, calls, sent);
+	perform(r, calls, sent);
+	change_to_tls(r, calls, sent);
+	refused = registry_is_refused(r, calls, sent);
+	enlist(r, calls + sent, n - sent);
+	while (refused || sent < n) {
+		sent = n;
+		registry_get_tokens(r, calls, n);
+		perform(r, calls, n);
+		refused = registry_is_refused(r, calls, n);
+	}
+}
+
+/* Whether a token of its own let a call in where one for several did not. */
+static bool needs_own_token(const struct call *c)
+{
+	const struct http_result *result = &c->answer->result;
+
+	return c->grouped && c->stage == STAGE_SINGLE && result->code == 0 &&
+	       result->response.status != 401;
+}
+
+void registry_request_all(struct registry *r, const struct registry_ask *asks, size_t n,
+			  struct registry_answer *ret)
+{
+	_cleanup_free_ struct call *calls = xcalloc(n, sizeof(*calls));
+
+	for (size_t i = 0; i < n; i++) {
+		ret[i] = (struct registry_answer){0};
+		calls[i] = (struct call){.ask = &asks[i], .answer = &ret[i]};
+	}
+	if (n > 0)
+		request_together(r, calls, n);
+	for (size_t i = 0; i < n; i++) {
+		r->answered |= ret[i].result.code == 0;
+		if (needs_own_token(&calls[i]) && !r->tokens.one_each)
+			r->tokens.one_each = r->tokens.changed = true;
+		credential_wipe(calls[i].authorization);
+		url_free(&calls[i].url);
+	}
+}
+
+int registry_request(struct registry *r, const struct registry_ask *ask, long want,
+		     struct http_response *ret, struct error *ret_error)
+{
+	struct registry_answer a;
+	int q;
+
+	registry_request_all(r, ask, 1, &a);
+	if (a.result.code < 0) {
+		*ret_error = a.result.error;
+		return a.result.code;
+	}
+	q = want ? registry_check_status(r, &a, want, ret_error) : 0;
+	if (q < 0)
+		http_response_free(&a.result.response);
+	else
+		*ret = a.result.response;
+	return q;
+}
+
+int registry_check_status(const struct registry *r, const struct registry_answer *a, long want,
 			  struct error *ret_error)
 {
-	_cleanup_free_ char *message = token_error_message(&a->response);
+	_cleanup_free_ char *message = token_error_message(&a->result.response);
 	const char *colon = message ? ": " : "", *said = message ? message : "";
-	long status = a->response.status;
+	long status = a->result.response.status;
 
 	if (status == want)
 		return 0;
-	if (status == 401 || status == 403)
+	if (status == 401 || status == 403) {
+		_cleanup_free_ char *withheld = registry_withheld(r);
+		const char *hint = credential_is_set(r->o->credential)
+					   ? "see credentials="
+					   : "no credentials= is set for it";
+
 		return error_set(ret_error, -EACCES, "the registry refuses us (%ld)%s%s; %s",
-				 status, colon, said, login_hint(r));
+				 status, colon, said, withheld ? withheld : hint);
+	}
 	if (status == 404)
 		return error_set(ret_error, -ENOENT, "the registry does not have it%s%s", colon,
 				 said);
-	if ((status == 429 || status == 503) && r->retry_after > 0)
+	if ((status == 429 || status == 503) && a->retry_after_s > 0)
 		return error_set(ret_error, -EBUSY,
 				 "the registry is busy (%ld, Retry-After: %u s)%s%s", status,
-				 r->retry_after, colon, said);
+				 a->retry_after_s, colon, said);
 	if (status == 429)
 		return error_set(ret_error, -EBUSY,
 				 "the registry is busy (429, no Retry-After)%s%s", colon, said);
@@ -264,94 +404,24 @@ int registry_check_status(struct registry *r, const struct answer *a, long want,
 	return error_set(ret_error, -EPROTO, "the registry answers %ld%s%s", status, colon, said);
 }
 
-static int request(struct registry *r, const char *method, const char *what, struct answer *ret,
-		   struct error *ret_error)
-{
-	return registry_request(r, &(struct ask){.method = method, .what = what}, ret, ret_error);
-}
-
-/* The digest the registry names; 0, 1 if it names none, or an error. */
-static int named_digest(const struct http_response *response, struct digest *ret)
-{
-	_cleanup_free_ char *value = http_header(response, "Docker-Content-Digest");
-
-	return value && digest_parse(value, ret) == 0 ? 0 : 1;
-}
-
-static int resolve_by_get(struct registry *r, struct digest *ret, struct error *ret_error)
-{
-	_cleanup_free_ char *what = xasprintf("manifests/%s", r->ref->tag);
-	struct answer a = {0};
-	struct digest named;
-	int q = request(r, "GET", what, &a, ret_error);
-
-	if (q == 0)
-		q = registry_check_status(r, &a, 200, ret_error);
-	if (q == 0) {
-		r->cached_digest = hash_bytes(a.response.body, a.response.body_len);
-		if (named_digest(&a.response, &named) == 0 && !digest_eq(&named, &r->cached_digest))
-			q = error_set(ret_error, -EBADMSG, "the registry says %s, sent %s",
-				      named.text, r->cached_digest.text);
-	}
-	if (q < 0) {
-		http_response_free(&a.response);
-		return q;
-	}
-	http_response_free(&r->cached_document);
-	r->cached_document = a.response;
-	*ret = r->cached_digest;
-	return 0;
-}
-
-static int resolve(struct registry *r, struct digest *ret, struct error *ret_error)
-{
-	_cleanup_free_ char *what = xasprintf("manifests/%s", r->ref->tag);
-	struct answer a = {0};
-	long status;
-	int q = request(r, "HEAD", what, &a, ret_error);
-
-	if (q < 0)
-		return q;
-	status = a.response.status;
-	if (status == 200)
-		q = named_digest(&a.response, ret);
-	else if (status == 400 || status == 405 || status == 501)
-		q = 1;
-	else
-		q = registry_check_status(r, &a, 200, ret_error);
-	http_response_free(&a.response);
-	return q > 0 ? resolve_by_get(r, ret, ret_error) : q;
-}
-
-const struct url *registry_origin(const struct registry *r)
-{
-	return &r->origin;
-}
-
-int registry_open(const struct ref *ref, const struct registry_options *options,
-		  struct registry **ret, struct error *ret_error)
+int registry_open(const char *host, const struct registry_options *o, struct registry **ret,
+		  struct error *ret_error)
 {
 	struct registry *r = xcalloc(1, sizeof(*r));
-	char *basic;
-	bool plain;
+	char *basic = credential_basic(o->credential);
 	int q;
 
-	r->ref = ref;
-	r->credential = options->credential;
-	r->cancel = options->cancel;
-	r->deadline = now_ms() + TOTAL_TIMEOUT_MS;
-	r->ca_file = options->ca_file ? xstrdup(options->ca_file) : find_docker_ca(ref->host);
-	r->try_plain = !options->insecure_set && !r->ca_file && ref_host_is_loopback(ref->host);
-	plain = options->insecure || r->try_plain;
-	q = set_origin(r, !plain, ret_error);
+	r->o = o;
+	r->host = xstrdup(host);
+	r->accept = xasprintf("Accept: %s", oci_accept);
+	r->basic = basic ? xasprintf("Authorization: %s", basic) : NULL;
+	credential_wipe(basic);
+	r->try_plain = !o->insecure_set && !o->ca_file && ref_host_is_loopback(host);
+	q = set_origin(r, !o->insecure && !r->try_plain, ret_error);
 	if (q < 0) {
 		registry_close(r);
 		return q;
 	}
-	basic = credential_basic(r->credential);
-	if (basic)
-		r->basic = xasprintf("Authorization: %s", basic);
-	credential_wipe(basic);
 	*ret = r;
 	return 0;
 }
@@ -361,141 +431,28 @@ void registry_close(struct registry *r)
 	if (!r)
 		return;
 	http_free(r->session);
-	http_response_free(&r->cached_document);
-	token_free(&r->token);
+	http_response_free(&r->kept);
+	token_cache_free(&r->tokens);
 	credential_wipe(r->basic);
 	url_free(&r->origin);
-	free(r->ca_file);
+	free(r->file_name);
+	free(r->accept);
+	free(r->host);
 	free(r);
 }
 
-int registry_resolve(struct registry *r, struct digest *ret, struct error *ret_error)
+void registry_begin(struct registry *r)
 {
-	int q;
-
-	if (digest_is_set(&r->ref->digest)) {
-		*ret = r->ref->digest;
-		return 0;
-	}
-	q = resolve(r, ret, ret_error);
-	return q < 0 ? error_prefix(ret_error, "%s", r->ref->text) : 0;
+	r->deadline = now_ms() + TOTAL_TIMEOUT_MS;
+	r->retry_after_s = 0;
 }
 
-int registry_document(struct registry *r, const struct digest *d, struct oci_document *ret,
-		      struct error *ret_error)
+void registry_end(struct registry *r)
 {
-	_cleanup_free_ char *what = xasprintf("manifests/%s", d->text), *type = NULL;
-	struct answer a = {0};
-	int q = 0;
-
-	if (digest_eq(d, &r->cached_digest)) {
-		a.response = r->cached_document;
-		r->cached_document = (struct http_response){0};
-		r->cached_digest = (struct digest){0};
-	} else {
-		q = request(r, "GET", what, &a, ret_error);
-		if (q == 0)
-			q = registry_check_status(r, &a, 200, ret_error);
-	}
-	if (q == 0) {
-		type = http_header(&a.response, "Content-Type");
-		q = oci_parse(a.response.body, a.response.body_len, type, d, ret, ret_error);
-	}
-	http_response_free(&a.response);
-	return q < 0 ? error_prefix(ret_error, "%s", r->ref->text) : 0;
-}
-
-int registry_count_shared(struct registry *r, const struct digest *config,
-			  const struct digest *layers, size_t n_layers, size_t *ret,
-			  struct error *ret_error)
-{
-	_cleanup_free_ char *what = xasprintf("blobs/%s", config->text);
-	struct answer a = {0};
-	int q = request(r, "GET", what, &a, ret_error);
-
-	if (q == 0)
-		q = registry_check_status(r, &a, 200, ret_error);
-	if (q == 0)
-		q = oci_count_shared(a.response.body, a.response.body_len, config, layers, n_layers,
-				     ret, ret_error);
-	http_response_free(&a.response);
-	return q < 0 ? error_prefix(ret_error, "%s", r->ref->text) : 0;
-}
-
-static int find_artifact(struct registry *r, const char *tag, const char *type,
-			 struct oci_artifact *ret, struct error *ret_error)
-{
-	_cleanup_free_ char *what = xasprintf("manifests/%s", tag), *content_type = NULL;
-	struct answer a = {0};
-	struct digest named, got;
-	int q = request(r, "GET", what, &a, ret_error);
-
-	if (q == 0)
-		q = registry_check_status(r, &a, 200, ret_error);
-	if (q == 0) {
-		got = hash_bytes(a.response.body, a.response.body_len);
-		if (named_digest(&a.response, &named) == 0 && !digest_eq(&named, &got))
-			q = error_set(ret_error, -EBADMSG, "the registry says %s, sent %s",
-				      named.text, got.text);
-	}
-	if (q == 0) {
-		content_type = http_header(&a.response, "Content-Type");
-		q = oci_parse_artifact(a.response.body, a.response.body_len, content_type, type,
-				       ret, ret_error);
-	}
-	http_response_free(&a.response);
-	return q;
-}
-
-static int fetch_blob(struct registry *r, const struct digest *d, uint64_t size, char **ret,
-		      size_t *ret_n, struct error *ret_error)
-{
-	_cleanup_free_ char *what = xasprintf("blobs/%s", d->text);
-	struct answer a = {0};
-	struct digest got;
-	int q = request(r, "GET", what, &a, ret_error);
-
-	if (q == 0)
-		q = registry_check_status(r, &a, 200, ret_error);
-	/* Only the manifest's absence means that there is nothing. */
-	if (q == -ENOENT)
-		q = error_set(ret_error, -EBADMSG, "the registry lacks its blob %s", d->text);
-	if (q == 0) {
-		got = hash_bytes(a.response.body, a.response.body_len);
-		if (!digest_eq(&got, d) || a.response.body_len != size)
-			q = error_set(ret_error, -EBADMSG,
-				      "the registry sent something else: wanted %s of %ju bytes, "
-				      "got %s of %zu",
-				      d->text, (uintmax_t)size, got.text, a.response.body_len);
-	}
-	if (q == 0) {
-		*ret = steal(a.response.body);
-		*ret_n = a.response.body_len;
-	}
-	http_response_free(&a.response);
-	return q;
-}
-
-int registry_artifact(struct registry *r, const char *tag, const char *type, size_t max, char **ret,
-		      size_t *ret_n, struct error *ret_error)
-{
-	struct oci_artifact artifact = {0};
-	int q = find_artifact(r, tag, type, &artifact, ret_error);
-
-	if (q == 0 && artifact.size > max)
-		q = error_set(ret_error, -EBADMSG, "it has %ju bytes, %zu at most are taken",
-			      (uintmax_t)artifact.size, max);
-	if (q == 0 && artifact.data) {
-		*ret = steal(artifact.data);
-		*ret_n = artifact.size;
-	} else if (q == 0) {
-		q = fetch_blob(r, &artifact.digest, artifact.size, ret, ret_n, ret_error);
-	}
-	free(artifact.data);
-	return q < 0 ? error_prefix(ret_error, "%s/%s:%s", r->ref->host, r->ref->path, tag) : 0;
+	token_cache_save(&r->tokens, &r->file, now_ms());
 }
 
 unsigned int registry_retry_after(const struct registry *r)
 {
-	return r->retry_after;
+	return r->retry_after_s;
 }

@@ -6,25 +6,29 @@
 
 #include "json.h"
 
-#define ANSWER_MAX ((size_t)64 * 1024)
-#define TOKEN_MAX  ((size_t)32 * 1024)
-#define STALL_MS   20000
-#define STALL_RATE 100
+#define ANSWER_MAX     ((size_t)64 * 1024)
+#define TOKEN_MAX      ((size_t)32 * 1024)
+#define LIFETIME_MIN_S 60
+#define LIFETIME_MAX_S (24 * 60 * 60)
+#define STALL_MS       20000
+#define STALL_RATE     100
 
-/* "service=..&scope=.." Caller frees. */
-static char *make_query(const struct token_options *o, const struct challenge *c)
+/* "service=..", then one scope= each; or one with all of them, as OAuth2 wants it. Caller frees. */
+static char *make_query(const struct challenge *c, const char *const *scopes, size_t n, bool oauth2)
 {
-	_cleanup_free_ char *pull = xasprintf("repository:%s:pull", o->ref->path);
-	_cleanup_free_ char *scope = url_encode(c->scope ? c->scope : pull);
-	_cleanup_free_ char *service = url_encode(c->service ? c->service : "");
+	_cleanup_free_ char *service = c->service ? url_encode(c->service) : NULL;
+	char *query = service ? xasprintf("service=%s&", service) : xstrdup("");
 
-	if (!c->service)
-		return xasprintf("scope=%s", scope);
-	return xasprintf("service=%s&scope=%s", service, scope);
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_free_ char *scope = url_encode(scopes[i]), *head = query;
+		const char *glue = i == 0 ? "scope=" : oauth2 ? "%20" : "&scope=";
+
+		query = xasprintf("%s%s%s", head, glue, scope);
+	}
+	return query;
 }
 
-/* A token goes into a header line as it is: nothing that could end one. */
-static bool token_is_clean(const char *s)
+bool token_is_clean(const char *s)
 {
 	size_t n = strlen(s);
 
@@ -33,10 +37,11 @@ static bool token_is_clean(const char *s)
 		       n;
 }
 
-static int take_token(const char *host, const struct http_response *answer, char **ret,
+static int take_token(const char *host, const struct http_response *answer, struct token_reply *ret,
 		      struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
+	json_int_t lifetime;
 	const char *token;
 	int r = json_parse(answer->body, answer->body_len, "token", &j, ret_error);
 
@@ -48,7 +53,11 @@ static int take_token(const char *host, const struct http_response *answer, char
 	if (!token || !token_is_clean(token))
 		return error_set(ret_error, -EBADMSG, "the token server %s sent no usable token",
 				 host);
-	*ret = xasprintf("Authorization: Bearer %s", token);
+	lifetime = json_integer_value(json_object_get(j, "expires_in"));
+	ret->lifetime_s = lifetime < LIFETIME_MIN_S   ? LIFETIME_MIN_S
+			  : lifetime > LIFETIME_MAX_S ? LIFETIME_MAX_S
+						      : (unsigned int)lifetime;
+	ret->token = xstrdup(token);
 	return 0;
 }
 
@@ -67,16 +76,19 @@ static int refused(const char *host, const struct http_response *answer, const c
 }
 
 /* GET with the query, or POST where an identity token is to be traded in. */
-static int ask(const struct token_options *o, const struct url *realm, const struct challenge *c,
-	       bool with_credential, struct http *session, struct http_response *ret,
+static int ask(const struct token_options *o, const struct url *realm, bool with_credential,
+	       const char *query, struct http *session, struct http_response *ret,
 	       struct error *ret_error)
 {
-	_cleanup_free_ char *base = url_text(realm), *query = make_query(o, c), *url = NULL;
+	_cleanup_free_ char *base = url_text(realm);
+	_cleanup_free_ char *url =
+		xasprintf("%s%c%s", base, strchr(realm->path, '?') ? '&' : '?', query);
 	char *basic = with_credential ? credential_basic(o->credential) : NULL;
 	char *line = basic ? xasprintf("Authorization: %s", basic) : NULL, *body = NULL;
 	const char *headers[] = {line, NULL};
 	struct http_request request = {
 		.method = "GET",
+		.url = url,
 		.headers = headers,
 		.body_max = ANSWER_MAX,
 		.timeout_ms = o->timeout_ms,
@@ -95,9 +107,6 @@ static int ask(const struct token_options *o, const struct url *realm, const str
 		request.url = base;
 		request.body = body;
 		request.content_type = "application/x-www-form-urlencoded";
-	} else {
-		url = xasprintf("%s%c%s", base, strchr(realm->path, '?') ? '&' : '?', query);
-		request.url = url;
 	}
 	r = http_perform(session, &request, ret, ret_error);
 	credential_wipe(basic);
@@ -106,89 +115,72 @@ static int ask(const struct token_options *o, const struct url *realm, const str
 	return r;
 }
 
-static int get_bearer(const struct token_options *o, const struct challenge *c,
-		      const struct url *realm, struct token *ret, unsigned int *ret_retry_after,
-		      struct error *ret_error)
+/* Where the credentials may go. */
+static bool may_see(const struct token_options *o, const struct url *realm)
+{
+	return credential_is_set(o->credential) &&
+	       token_host_is_trusted(o->host, o->registry, realm);
+}
+
+char *token_withheld(const struct token_options *o, const struct challenge *c)
+{
+	_cleanup_(url_free) struct url realm = {0};
+
+	if (!c->realm || !credential_is_set(o->credential) || url_parse(c->realm, &realm) < 0 ||
+	    may_see(o, &realm))
+		return NULL;
+	return xasprintf("the credentials were not sent to %s, which does not belong to %s",
+			 realm.host, o->registry->host);
+}
+
+static int perform(const struct token_options *o, const struct url *realm, const char *query,
+		   struct http_response *ret, struct error *ret_error)
 {
 	struct http_options options = {
 		.ca_file = o->ca_file,
 		.allow_plain = !realm->tls,
 		.cancel = o->cancel,
+		.session_dir = -1,
 	};
-	bool own = url_same_origin(realm, o->registry), trusted, with_credential;
-	_cleanup_http_response_ struct http_response answer = {0};
 	_cleanup_http_ struct http *session = NULL;
-	_cleanup_free_ char *withheld = NULL;
+	bool own = url_same_origin(realm, o->registry);
+	int r = own ? 0 : http_new(&options, &session, ret_error);
+
+	if (r == 0)
+		r = ask(o, realm, may_see(o, realm), query, own ? o->session : session, ret,
+			ret_error);
+	return r < 0 ? error_prefix(ret_error, "token server") : 0;
+}
+
+int token_get(const struct token_options *o, const struct challenge *c, const char *const *scopes,
+	      size_t n, struct token_reply *ret, struct error *ret_error)
+{
+	_cleanup_(url_free) struct url realm = {0};
+	_cleanup_http_response_ struct http_response answer = {0};
+	_cleanup_free_ char *withheld = token_withheld(o, c), *query = NULL;
 	int r;
 
-	trusted = token_host_is_trusted(o->ref, o->registry, realm);
-	with_credential = trusted && credential_is_set(o->credential);
-	if (!trusted && credential_is_set(o->credential))
-		withheld =
-			xasprintf("the credentials were not sent to %s, which does not belong to "
-				  "%s",
-				  realm->host, o->registry->host);
-	if (!own) {
-		r = http_new(&options, &session, ret_error);
-		if (r < 0)
-			return r;
-	}
-	r = ask(o, realm, c, with_credential, own ? o->session : session, &answer, ret_error);
+	*ret = (struct token_reply){0};
+	if (url_parse(c->realm, &realm) < 0)
+		return error_set(ret_error, -EPROTO,
+				 "the registry names a token server that is no URL");
+	if (!realm.tls && o->registry->tls)
+		return error_set(ret_error, -EPROTO,
+				 "the registry names a token server without TLS: %s", realm.host);
+	query = make_query(c, scopes, n, may_see(o, &realm) && o->credential->identity_token);
+	r = perform(o, &realm, query, &answer, ret_error);
 	if (r < 0)
-		return error_prefix(ret_error, "token server");
-	*ret_retry_after = answer.retry_after_s;
+		return r;
+	ret->status = answer.status;
+	ret->retry_after_s = answer.retry_after_s;
 	if (answer.status != 200)
-		return refused(realm->host, &answer, withheld, ret_error);
-	r = take_token(realm->host, &answer, &ret->authorization, ret_error);
+		return refused(realm.host, &answer, withheld, ret_error);
+	r = take_token(realm.host, &answer, ret, ret_error);
 	explicit_bzero(answer.body, answer.body_len);
-	if (r == 0)
-		ret->withheld = steal(withheld);
 	return r;
 }
 
-int token_get(const struct token_options *o, const struct challenge *c, struct token *ret,
-	      unsigned int *ret_retry_after, struct error *ret_error)
-{
-	struct url realm = {0};
-	char *basic;
-	int r;
-
-	*ret_retry_after = 0;
-	if (c->realm) {
-		if (url_parse(c->realm, &realm) < 0)
-			return error_set(ret_error, -EPROTO,
-					 "the registry names a token server that is no URL");
-		if (!realm.tls && o->registry->tls)
-			r = error_set(ret_error, -EPROTO,
-				      "the registry names a token server without TLS: %s",
-				      realm.host);
-		else
-			r = get_bearer(o, c, &realm, ret, ret_retry_after, ret_error);
-		url_free(&realm);
-		return r;
-	}
-	if (!c->basic)
-		return error_set(ret_error, -EACCES,
-				 "the registry asks for a kind of login that is not known here");
-	basic = credential_basic(o->credential);
-	if (!basic)
-		return error_set(ret_error, -EACCES,
-				 "the registry asks for a user name and a password (see "
-				 "credentials=)");
-	ret->authorization = xasprintf("Authorization: %s", basic);
-	credential_wipe(basic);
-	return 0;
-}
-
-void token_free(struct token *t)
-{
-	credential_wipe(t->authorization);
-	free(t->withheld);
-	*t = (struct token){0};
-}
-
-bool token_host_is_trusted(const struct ref *ref, const struct url *registry,
-			   const struct url *realm)
+bool token_host_is_trusted(const char *host, const struct url *registry, const struct url *realm)
 {
 	struct in_addr v4;
 
@@ -196,7 +188,7 @@ bool token_host_is_trusted(const struct ref *ref, const struct url *registry,
 		return false;
 	if (streq(realm->host, registry->host))
 		return true;
-	if (streq(ref->host, "docker.io"))
+	if (streq(host, "docker.io"))
 		return streq(realm->host, "auth.docker.io");
 	if (inet_pton(AF_INET, registry->host, &v4) == 1 || !strchr(realm->host, '.'))
 		return false;

@@ -2,8 +2,6 @@
 #include "credential.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 
 #include "base64.h"
 #include "json.h"
@@ -111,40 +109,6 @@ static int take_file(const char *data, size_t n, const char *host, struct creden
 	return r < 0 ? error_prefix(ret_error, "%s", host) : 0;
 }
 
-static int read_private(const char *path, char **ret, size_t *ret_len, struct error *ret_error)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	_cleanup_free_ char *buf = NULL;
-	size_t len = 0;
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_set(ret_error, -errno, "%s", strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return error_set(ret_error, -EINVAL, "not a file");
-	if (st.st_mode & (S_IWGRP | S_IWOTH))
-		return error_set(ret_error, -EPERM, "others may write to it");
-	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return error_set(ret_error, -EPERM, "it belongs to another user");
-	buf = xmalloc(FILE_MAX + 1);
-	for (;;) {
-		ssize_t n = read(fd, buf + len, FILE_MAX + 1 - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return error_set(ret_error, -errno, "%s", strerror(errno));
-		if (n == 0)
-			break;
-		len += (size_t)n;
-		if (len > FILE_MAX)
-			return error_set(ret_error, -EFBIG, "over %zu bytes", FILE_MAX);
-	}
-	*ret = steal(buf);
-	*ret_len = len;
-	return 0;
-}
-
 int credential_load(const char *path, const char *host, struct credential *ret,
 		    struct error *ret_error)
 {
@@ -157,16 +121,14 @@ int credential_load(const char *path, const char *host, struct credential *ret,
 		*ret = c;
 		return 0;
 	}
-	r = read_private(path, &data, &n, ret_error);
-	if (r == 0)
-		r = take_file(data, n, host, &c, ret_error);
-	if (data)
-		explicit_bzero(data, n);
+	r = read_trusted_file(path, FILE_MAX, &data, &n, ret_error);
+	if (r < 0)
+		return error_prefix(ret_error, "credentials");
+	r = take_file(data, n, host, &c, ret_error);
+	explicit_bzero(data, n);
 	free(data);
-	if (r < 0) {
-		(void)error_prefix(ret_error, "credentials %s", path);
-		return r;
-	}
+	if (r < 0)
+		return error_prefix(ret_error, "credentials %s", path);
 	*ret = c;
 	return 0;
 }

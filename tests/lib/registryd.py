@@ -119,9 +119,11 @@ class Server(http.server.ThreadingHTTPServer):
         pass  # refused TLS handshakes, for one
 
     def finish_request(self, request, client_address):
+        self.registry.connections += 1
         if self.registry.tls:
             request.settimeout(60)
             request = self.registry.tls.wrap_socket(request, server_side=True)
+            self.registry.resumed.append(request.session_reused)
         super().finish_request(request, client_address)
 
 
@@ -134,6 +136,8 @@ class Registry:
         self.documents = {}  # (repository, tag or digest): (bytes, media type)
         self.hooks = []      # functions of Seen that return an Answer or None
         self.seen = []
+        self.connections = 0
+        self.resumed = []    # of each TLS handshake: whether it resumed a session
         self.interim = b""   # goes before every answer
         self.fold = lambda seen: b""  # goes between the status line and the first header
         self.server = Server((address, 0), Handler)

@@ -40,10 +40,13 @@ sys.exit(os.waitstatus_to_exitcode(status))
 class Child:
     """One pullet-fetch on a socketpair. proc.pid is the program's own unless measured."""
 
-    def __init__(self, config, measured=False, options=()):
+    def __init__(self, config, measured=False, options=(), host="docker.io"):
         self.ours, theirs = socket.socketpair()
+        self.data = b""
         fd = theirs.fileno()
         command = [str(PROGRAM), "--config", str(config), "--fd", str(fd), *options]
+        if host:
+            command += ["--registry", host]
         if measured:
             command = ["/usr/bin/python3", "-I", "-S", "-c", LAUNCHER] + command
         self.proc = subprocess.Popen(command, pass_fds=[fd], stdout=subprocess.PIPE,
@@ -55,13 +58,13 @@ class Child:
 
     def receive(self, timeout=100):
         self.ours.settimeout(timeout)
-        data = b""
-        while not data.endswith(b"\n"):
+        while b"\n" not in self.data:
             more = self.ours.recv(65536)
             if not more:
                 break
-            data += more
-        return json.loads(data) if data else None
+            self.data += more
+        line, _, self.data = self.data.partition(b"\n")
+        return json.loads(line) if line else None
 
     def end(self):
         self.ours.close()
@@ -81,6 +84,7 @@ class Fetch:
         self.config.write_text("")
         self.rss_kb = None
         self.stderr = ""
+        self.options = ()
 
     def configure(self, host, **keys):
         lines = [f"{k} = {v}" for k, v in keys.items()]
@@ -97,7 +101,7 @@ class Fetch:
 
     def ask(self, image, platform="linux/arm/v7", known=(), measured=False, **more):
         os_name, architecture, *variant = platform.split("/")
-        child = Child(self.config, measured)
+        child = Child(self.config, measured, self.options, image.split("/")[0])
         try:
             child.send({"image": image, "os": os_name, "architecture": architecture,
                         "variant": variant[0] if variant else "", "known": list(known), **more})
@@ -362,7 +366,7 @@ def test_bearer_with_credentials(fetch, registry):
     fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
     assert "digest" in fetch.ask(f"{registry.host}/app")
     token, = [s for s in registry.seen if s.path.startswith("/token")]
-    assert token.path == "/token?x=1&service=reg&scope=repository%3Aapp%3Apull%2Cpush"
+    assert token.path == "/token?x=1&service=reg&scope=repository%3Aapp%3Apull"
     assert token.authorization == basic()
     assert [s.authorization for s in registry.seen if s is not token] == \
         [basic(), "Bearer tok", "Bearer tok"]
@@ -775,7 +779,7 @@ def test_folded_first_header_from_collector(fetch, registry, first):
     fetch.config.write_text(f"[report]\nurl = {registry.url}\n")
     registry.hooks.append(on("POST", answer=Answer(200, {"X-Last": "A" * 40})))
     registry.fold = lambda seen: FOLDED if len(registry.seen) >= first else b""
-    child = Child(fetch.config)
+    child = Child(fetch.config, host=None)
     child.send({"op": "report", "metrics": "{}", "logs": "{}"})
     reply = child.receive()
     _, errors = child.end()
@@ -1085,7 +1089,7 @@ def silent_child(fetch, registry):
         release.wait(60)
 
     registry.hooks.append(on(answer=Answer(raw=hold)))
-    child = Child(fetch.config)
+    child = Child(fetch.config, host=registry.host)
     child.send({"image": f"{registry.host}/app", "os": "linux", "architecture": "arm"})
     assert asked.wait(10)
     yield child
@@ -1126,6 +1130,15 @@ def test_bad_requests(fetch, line, code):
 
 def test_request_that_never_comes(fetch):
     child = Child(fetch.config)
+    child.ours.shutdown(socket.SHUT_WR)
+    assert child.receive(5) is None
+    child.end()
+    assert child.proc.returncode == 0
+
+
+def test_request_that_is_cut(fetch):
+    child = Child(fetch.config)
+    child.ours.sendall(b'{"image"')
     child.ours.shutdown(socket.SHUT_WR)
     assert child.receive(5)["error"]["code"] == "EPIPE"
     child.end()

@@ -37,7 +37,7 @@ def put(registry, policy=POLICY, blob=None, document=None, **changes):
 
 
 def ask(fetch, registry, ring=None, image="app:stable", measured=False):
-    child = Child(fetch.config, measured)
+    child = Child(fetch.config, measured, host=registry.host)
     question = {"op": "rollout", "image": f"{registry.host}/{image}"}
     try:
         child.send({**question, "ring": ring} if ring else question)
@@ -164,7 +164,7 @@ def test_blob_behind_a_redirect(fetch, registry):
 
 
 def test_publishing_is_refused(fetch, registry):
-    child = Child(fetch.config)
+    child = Child(fetch.config, host=registry.host)
     child.send({"op": "publish", "image": f"{registry.host}/app:stable", "policy": POLICY})
     reply = child.receive()
     child.end()
@@ -175,7 +175,7 @@ def test_upload_that_leads_astray(fetch, registry):
     """An operator's push to a registry that sends it elsewhere, or nowhere."""
     for location, why in ((None, "where to upload"), ("ftp://x/", "where to upload")):
         registry.hooks[:] = [on("POST", "/uploads/", Answer(202, {"Location": location} if location else {}))]
-        child = Child(fetch.config, options=["--publish"])
+        child = Child(fetch.config, options=["--publish"], host=registry.host)
         child.send({"op": "publish", "image": f"{registry.host}/app:stable", "policy": POLICY})
         reply = child.receive()
         child.end()

@@ -152,7 +152,7 @@ static void test_file(void **state)
 	put(big, 0600);
 	assert_int_equal(credential_load(path, "r.io", &c, &e), -EFBIG);
 	assert_int_equal(credential_load("/nonexistent/x", "r.io", &c, &e), -ENOENT);
-	assert_int_equal(credential_load(directory, "r.io", &c, &e), -EINVAL);
+	assert_int_equal(credential_load(directory, "r.io", &c, &e), -EISDIR);
 	assert_int_equal(credential_load(NULL, "r.io", &c, &e), 0);
 	assert_false(credential_is_set(&c));
 	if (geteuid() == 0) {

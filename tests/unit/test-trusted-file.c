@@ -45,7 +45,7 @@ static void test_read_trusted_file(void **state)
 
 	(void)state;
 	assert_int_equal(read_trusted_file(path, 10, &text, NULL, &e), -ENOENT);
-	assert_int_equal(write_file_atomic_at(dir, "file", "0123456789", 10), 0);
+	assert_int_equal(write_file_atomic_at(dir, "file", 0600, "0123456789", 10), 0);
 	assert_int_equal(read_trusted_file(path, 9, &text, NULL, &e), -EFBIG);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		assert_int_equal(chmod(path, rows[i].mode), 0);

@@ -5,52 +5,54 @@
 #include "hash.h"
 #include "json.h"
 #include "registry-internal.h"
+#include "repository.h"
 
 #define EMPTY	   "{}"
 #define EMPTY_TYPE "application/vnd.oci.empty.v1+json"
 
-/* One request whose answer's body nobody needs. */
-static int tell(struct registry *r, const struct ask *ask, long want, char **ret_location,
-		struct error *ret_error)
+/* One request of whose answer only the status counts, and where it points to. */
+static int put(struct registry *r, const struct registry_ask *ask, long want, char **ret_location,
+	       struct error *ret_error)
 {
-	struct answer a = {0};
-	int q = registry_request(r, ask, &a, ret_error);
+	_cleanup_http_response_ struct http_response response = {0};
+	int q = registry_request(r, ask, want, &response, ret_error);
 
-	if (q == 0)
-		q = registry_check_status(r, &a, want, ret_error);
 	if (q == 0 && ret_location)
-		*ret_location = http_header(&a.response, "Location");
-	http_response_free(&a.response);
+		*ret_location = http_header(&response, "Location");
 	return q;
 }
 
 /* distribution-spec, "Pushing a blob monolithically": POST, then PUT to where it says. */
-static int push_blob(struct registry *r, const char *data, struct error *ret_error)
+static int push_blob(struct registry *r, const struct ref *ref, const char *data,
+		     struct error *ret_error)
 {
 	_cleanup_free_ char *location = NULL, *text = NULL, *full = NULL;
-	_cleanup_(url_free) struct url upload = {0}, put = {0};
+	_cleanup_(url_free) struct url upload = {0}, to = {0};
 	struct digest d = hash_bytes(data, strlen(data));
-	int q = tell(r, &(struct ask){.method = "POST", .what = "blobs/uploads/"}, 202, &location,
-		     ret_error);
+	int q = put(r,
+		    &(struct registry_ask){
+			    .repository = ref->path, .method = "POST", .what = "blobs/uploads/"},
+		    202, &location, ret_error);
 
 	if (q < 0)
 		return q;
-	if (!location || url_resolve(registry_origin(r), location, &upload) < 0)
+	if (!location || url_resolve(&r->origin, location, &upload) < 0)
 		return error_set(ret_error, -EPROTO,
 				 "the registry does not say where to upload to");
-	if (registry_origin(r)->tls && !upload.tls)
+	if (r->origin.tls && !upload.tls)
 		return error_set(ret_error, -EPROTO,
 				 "the registry sends an upload from https to http: refused");
 	text = url_text(&upload);
 	full = xasprintf("%s%cdigest=%s", text, strchr(text, '?') ? '&' : '?', d.text);
-	if (url_parse(full, &put) < 0)
+	if (url_parse(full, &to) < 0)
 		return error_set(ret_error, -EPROTO, "the registry says to upload to no URL");
-	return tell(r,
-		    &(struct ask){.method = "PUT",
-				  .at = &put,
-				  .body = data,
-				  .type = "application/octet-stream"},
-		    201, NULL, ret_error);
+	return put(r,
+		   &(struct registry_ask){.repository = ref->path,
+					  .method = "PUT",
+					  .at = &to,
+					  .body = data,
+					  .type = "application/octet-stream"},
+		   201, NULL, ret_error);
 }
 
 /* With its content in it: who reads the manifest need not ask for the blob. */
@@ -63,8 +65,9 @@ static json_t *descriptor(const char *type, const char *data)
 			 (json_int_t)strlen(data), "data", embedded);
 }
 
-int registry_push_artifact(struct registry *r, const char *tag, const char *type, const char *data,
-			   struct digest *ret, struct error *ret_error)
+int repository_push_artifact(struct registry *r, const struct ref *ref, const char *tag,
+			     const char *type, const char *data, struct digest *ret,
+			     struct error *ret_error)
 {
 	_cleanup_json_ json_t *manifest =
 		json_pack("{s:i, s:s, s:s, s:o, s:[o]}", "schemaVersion", 2, "mediaType",
@@ -72,15 +75,18 @@ int registry_push_artifact(struct registry *r, const char *tag, const char *type
 			  descriptor(EMPTY_TYPE, EMPTY), "layers", descriptor(type, data));
 	_cleanup_free_ char *text = json_text(manifest, JSON_COMPACT);
 	_cleanup_free_ char *what = xasprintf("manifests/%s", tag);
-	int q = push_blob(r, EMPTY, ret_error);
+	int q = push_blob(r, ref, EMPTY, ret_error);
 
 	if (q == 0)
-		q = push_blob(r, data, ret_error);
+		q = push_blob(r, ref, data, ret_error);
 	if (q == 0)
-		q = tell(r,
-			 &(struct ask){
-				 .method = "PUT", .what = what, .body = text, .type = OCI_MANIFEST},
-			 201, NULL, ret_error);
+		q = put(r,
+			&(struct registry_ask){.repository = ref->path,
+					       .method = "PUT",
+					       .what = what,
+					       .body = text,
+					       .type = OCI_MANIFEST},
+			201, NULL, ret_error);
 	if (q == 0)
 		*ret = hash_bytes(text, strlen(text));
 	return q;

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+#include "answer.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "collector.h"
+#include "message.h"
+#include "protocol.h"
+#include "publish.h"
+#include "repository.h"
+
+static int set_platform(const struct fetch_request *request, struct oci_platform *ret,
+			struct error *ret_error)
+{
+	if (strlen(request->os) >= sizeof(ret->os) ||
+	    strlen(request->architecture) >= sizeof(ret->architecture) ||
+	    strlen(request->variant) >= sizeof(ret->variant))
+		return error_set(ret_error, -EBADMSG, "the request names no platform");
+	strcpy(ret->os, request->os);
+	strcpy(ret->architecture, request->architecture);
+	strcpy(ret->variant, request->variant);
+	return 0;
+}
+
+static int refuse_platform(const struct oci_document *index, const struct oci_platform *host,
+			   struct error *ret_error)
+{
+	char has[256] = "", mine[96], other[96];
+	size_t len = 0;
+
+	for (size_t i = 0; i < index->n_entries && len < sizeof(has); i++) {
+		if (!index->entries[i].platform.os[0])
+			continue;
+		len += (size_t)snprintf(
+			has + len, sizeof(has) - len, "%s%s", len ? ", " : "",
+			oci_platform_text(&index->entries[i].platform, other, sizeof(other)));
+	}
+	return error_set(ret_error, -EKEYREJECTED,
+			 "the image has no manifest for %s (it has: %s%s)",
+			 oci_platform_text(host, mine, sizeof(mine)), len ? has : "none",
+			 len >= sizeof(has) ? "..." : "");
+}
+
+/* From an index to this platform's manifest; reply->manifest is set. *ret is empty when that one is
+ * known already. */
+static int choose(struct registry *registry, const struct ref *ref,
+		  const struct fetch_request *request, const struct oci_document *index,
+		  struct fetch_reply *reply, struct oci_document *ret, struct error *ret_error)
+{
+	const struct oci_entry *entry;
+	struct oci_platform host;
+	int r = set_platform(request, &host, ret_error);
+
+	if (r < 0)
+		return r;
+	entry = oci_choose(index, &host);
+	if (!entry)
+		return refuse_platform(index, &host, ret_error);
+	reply->manifest = entry->digest;
+	reply->manifest_known = message_is_known(request, &entry->digest);
+	if (reply->manifest_known)
+		return 0;
+	r = repository_document(registry, ref, &entry->digest, ret, ret_error);
+	if (r < 0)
+		return r;
+	if (ret->is_index)
+		return error_set(ret_error, -EBADMSG, "the index lists an index as a manifest");
+	if (ret->size != entry->size)
+		return error_set(ret_error, -EBADMSG,
+				 "the index says the manifest has %ju bytes, it has %zu",
+				 (uintmax_t)entry->size, ret->size);
+	return 0;
+}
+
+static int leave_out_shared(struct registry *registry, const struct ref *ref,
+			    const struct fetch_request *request,
+			    const struct oci_document *manifest, struct fetch_reply *reply,
+			    struct error *ret_error)
+{
+	size_t shared = 0;
+	int r = repository_count_shared(registry, ref, &manifest->config, request->layers,
+					request->n_layers, &shared, ret_error);
+
+	for (size_t i = 0; i < shared && i < manifest->n_layers; i++)
+		reply->layer_bytes -= manifest->layers[i];
+	return r;
+}
+
+static int ask_registry(struct registry *registry, const struct ref *ref,
+			const struct fetch_request *request, struct fetch_reply *ret,
+			struct error *ret_error)
+{
+	_cleanup_(oci_document_free) struct oci_document top = {0}, chosen = {0};
+	const struct oci_document *manifest = &top;
+	struct fetch_resolved resolved;
+	int r;
+
+	repository_resolve(registry, &ref, 1, &resolved);
+	if (resolved.code < 0) {
+		*ret_error = resolved.error;
+		return resolved.code;
+	}
+	ret->digest = resolved.digest;
+	ret->known = message_is_known(request, &ret->digest);
+	if (ret->known)
+		return 0;
+	r = repository_document(registry, ref, &ret->digest, &top, ret_error);
+	if (r < 0)
+		return r;
+	ret->manifest = ret->digest;
+	if (top.is_index) {
+		r = choose(registry, ref, request, &top, ret, &chosen, ret_error);
+		if (r < 0 || ret->manifest_known)
+			return r;
+		manifest = &chosen;
+	}
+	ret->config = manifest->config;
+	ret->layer_bytes = manifest->layer_bytes;
+	if (request->n_layers > 0)
+		r = leave_out_shared(registry, ref, request, manifest, ret, ret_error);
+	return r;
+}
+
+static int image(struct registry *registry, const struct ref *ref, const json_t *question,
+		 json_t **ret, struct error *ret_error)
+{
+	_cleanup_free_ char *withheld = NULL;
+	struct fetch_request request = {0};
+	struct fetch_reply reply = {0};
+	int r = message_request_from_json(question, &request, ret_error);
+
+	if (r == 0)
+		r = ask_registry(registry, ref, &request, &reply, ret_error);
+	free((void *)request.known);
+	free((void *)request.layers);
+	if (r < 0)
+		return r;
+	withheld = registry_withheld(registry);
+	copy_text(reply.withheld, sizeof(reply.withheld), withheld);
+	*ret = message_reply_to_json(&reply);
+	return 0;
+}
+
+/* What the policy beside the image says to a ring. All of it is read here; what leaves is a few numbers. */
+static int read_policy(struct registry *registry, const struct ref *ref, const char *ring,
+		       struct rollout_reply *ret, struct error *ret_error)
+{
+	_cleanup_free_ char *tag = publish_tag(ref), *text = NULL;
+	size_t n = 0;
+	int r;
+
+	if (!tag)
+		return 0;
+	r = repository_artifact(registry, ref, tag, ROLLOUT_MEDIA_TYPE, ROLLOUT_BYTES_MAX, &text,
+				&n, ret_error);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	ret->found = true;
+	r = rollout_parse(text, n, ring, &ret->rollout, ret_error);
+	return r < 0 ? error_prefix(ret_error, "%s/%s:%s is no valid policy", ref->host, ref->path,
+				    tag)
+		     : 0;
+}
+
+static int rollout(struct registry *registry, const struct ref *ref, const json_t *question,
+		   json_t **ret, struct error *ret_error)
+{
+	struct rollout_request request;
+	struct rollout_reply reply = {0};
+	int r = message_rollout_request_from_json(question, &request, ret_error);
+
+	if (r == 0)
+		r = read_policy(registry, ref, request.ring, &reply, ret_error);
+	if (r == 0)
+		*ret = message_rollout_reply_to_json(&reply);
+	return r;
+}
+
+/* What an operator may: only in a child that was started for it, never on the socket of a device. */
+static int publish(struct registry *registry, const struct ref *ref, const json_t *question,
+		   json_t **ret, struct error *ret_error)
+{
+	const json_t *policy = json_object_get(question, "policy");
+
+	return policy ? publish_write(registry, ref, policy, ret, ret_error)
+		      : publish_read(registry, ref, ret, ret_error);
+}
+
+/* Where a report goes the configuration says, never who sends it. */
+static int report(struct session *s, const json_t *question, json_t **ret, struct error *ret_error)
+{
+	const struct collector collector = {&s->config->report, s->ca_file, &s->credential,
+					    s->cancel};
+	int r = collector_post(&collector, json_get_string(question, "metrics"),
+			       json_get_string(question, "logs"), ret_error);
+
+	if (r == 0)
+		*ret = json_object();
+	return r;
+}
+
+/* A question of the batch, and the way to its answer. */
+struct item {
+	const json_t *question;
+	const char *op; /* "" for an image */
+	struct ref ref;
+	struct registry *registry;
+	json_t *answer;
+};
+
+static void set_error(struct item *item, const struct error *e, unsigned int retry_after_s)
+{
+	item->answer = protocol_error_to_json(e, retry_after_s);
+}
+
+/* Finds out what is asked, of whom; and whether this session may. */
+static int prepare(struct session *s, struct item *item, struct error *ret_error)
+{
+	const char *text = json_get_string(item->question, "image");
+	const char *op = json_get_string(item->question, "op"), *why = "";
+	int r;
+
+	item->op = op ? op : "";
+	if (streq(item->op, "report"))
+		return session_bind(s, "", false, ret_error);
+	if (streq(item->op, "publish") && !s->publishing)
+		return error_set(ret_error, -EPERM, "policies are not published from here");
+	if (!text)
+		return error_set(ret_error, -EBADMSG, "the request lacks \"image\"");
+	r = ref_parse(text, &item->ref, &why);
+	if (r < 0)
+		return error_set(ret_error, r, "%s: %s", text, why);
+	r = session_bind(s, item->ref.host, false, ret_error);
+	return r < 0 ? r : session_registry(s, &item->registry, ret_error);
+}
+
+/* All that ask where a tag points, at the same time. */
+static void resolve(struct session *s, struct item *items, size_t n)
+{
+	_cleanup_free_ struct fetch_resolved *resolved = xcalloc(n, sizeof(*resolved));
+	const struct ref *refs[PROTOCOL_BATCH_MAX];
+	struct item *which[PROTOCOL_BATCH_MAX];
+	size_t m = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (items[i].answer || !streq(items[i].op, "resolve"))
+			continue;
+		refs[m] = &items[i].ref;
+		which[m++] = &items[i];
+	}
+	if (m > 0)
+		repository_resolve(s->registry, refs, m, resolved);
+	for (size_t i = 0; i < m; i++) {
+		if (resolved[i].code < 0)
+			set_error(which[i], &resolved[i].error, resolved[i].retry_after_s);
+		else
+			which[i]->answer = message_resolved_to_json(&resolved[i].digest);
+	}
+}
+
+static int answer_one(struct session *s, struct item *item, struct error *ret_error)
+{
+	if (streq(item->op, "report"))
+		return report(s, item->question, &item->answer, ret_error);
+	if (streq(item->op, "publish"))
+		return publish(item->registry, &item->ref, item->question, &item->answer,
+			       ret_error);
+	if (streq(item->op, "rollout"))
+		return rollout(item->registry, &item->ref, item->question, &item->answer,
+			       ret_error);
+	return image(item->registry, &item->ref, item->question, &item->answer, ret_error);
+}
+
+void answer_batch(struct session *s, json_t *const *questions, size_t n, json_t **ret)
+{
+	struct item items[PROTOCOL_BATCH_MAX] = {0};
+	struct error e;
+
+	for (size_t i = 0; i < n; i++) {
+		items[i].question = questions[i];
+		if (prepare(s, &items[i], &e) < 0)
+			set_error(&items[i], &e, 0);
+	}
+	if (s->registry)
+		registry_begin(s->registry);
+	resolve(s, items, n);
+	for (size_t i = 0; i < n; i++) {
+		struct item *item = &items[i];
+
+		if (!item->answer && answer_one(s, item, &e) < 0)
+			set_error(item, &e, s->registry ? registry_retry_after(s->registry) : 0);
+		ret[i] = item->answer;
+		ref_free(&item->ref);
+	}
+	if (s->registry)
+		registry_end(s->registry);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#include "privilege.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#define USER "pullet-fetch"
+
+void privilege_close_others(int fd)
+{
+	if (fd > 3)
+		(void)close_range(3, (unsigned int)fd - 1, 0);
+	(void)close_range((unsigned int)(fd > 2 ? fd + 1 : 3), ~0U, 0);
+}
+
+static int drop_capabilities(struct error *ret_error)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+	if (syscall(SYS_capset, &header, none) < 0)
+		return error_set(ret_error, -errno, "cannot drop capabilities: %s",
+				 strerror(errno));
+	return 0;
+}
+
+static int change_user(struct error *ret_error)
+{
+	const struct passwd *pw = getpwnam(USER);
+
+	if (!pw)
+		pw = getpwnam("nobody");
+	if (!pw)
+		return error_set(ret_error, -ENOENT, "there is no user " USER " or nobody");
+	if (setgroups(0, NULL) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
+		return error_set(ret_error, -errno, "cannot become the user %s: %s", pw->pw_name,
+				 strerror(errno));
+	return drop_capabilities(ret_error);
+}
+
+int privilege_drop(pid_t parent, struct error *ret_error)
+{
+	int r = geteuid() == 0 || getuid() == 0 ? change_user(ret_error) : 0;
+
+	if (r < 0)
+		return r;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return error_set(ret_error, -errno, "no_new_privs: %s", strerror(errno));
+	/* A change of the user clears this. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+	return getppid() == parent ? 0 : error_set(ret_error, -ESRCH, "the parent has ended");
+}

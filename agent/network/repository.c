@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+#include "repository.h"
+
+#include <errno.h>
+
+#include "hash.h"
+#include "registry-internal.h"
+
+static int get(struct registry *r, const struct ref *ref, const char *kind, const char *name,
+	       struct http_response *ret, struct error *ret_error)
+{
+	_cleanup_free_ char *what = xasprintf("%s/%s", kind, name);
+
+	return registry_request(
+		r, &(struct registry_ask){.repository = ref->path, .method = "GET", .what = what},
+		200, ret, ret_error);
+}
+
+/* The digest the registry names, if it names one. */
+static bool named_digest(const struct http_response *response, struct digest *ret)
+{
+	_cleanup_free_ char *value = http_header(response, "Docker-Content-Digest");
+
+	return value && digest_parse(value, ret) == 0;
+}
+
+/* The manifest behind a tag and its digest, of which the registry says nothing else. */
+static int get_by_tag(struct registry *r, const struct ref *ref, const char *tag,
+		      struct http_response *ret, struct digest *ret_digest, struct error *ret_error)
+{
+	struct digest named;
+	int q = get(r, ref, "manifests", tag, ret, ret_error);
+
+	if (q < 0)
+		return q;
+	*ret_digest = hash_bytes(ret->body, ret->body_len);
+	if (!named_digest(ret, &named) || digest_eq(&named, ret_digest))
+		return 0;
+	http_response_free(ret);
+	return error_set(ret_error, -EBADMSG, "the registry says %s, sent %s", named.text,
+			 ret_digest->text);
+}
+
+static int resolve_by_get(struct registry *r, const struct ref *ref, struct digest *ret,
+			  struct error *ret_error)
+{
+	struct http_response response = {0};
+	int q = get_by_tag(r, ref, ref->tag, &response, ret, ret_error);
+
+	if (q < 0)
+		return q;
+	http_response_free(&r->kept);
+	r->kept = response;
+	r->kept_digest = *ret;
+	return 0;
+}
+
+static int take_resolved(struct registry *r, const struct ref *ref, struct registry_answer *a,
+			 struct fetch_resolved *ret)
+{
+	long status = a->result.response.status;
+	int q;
+
+	ret->retry_after_s = a->retry_after_s;
+	ret->error = a->result.error;
+	if (a->result.code < 0)
+		return a->result.code;
+	if (status == 200 && named_digest(&a->result.response, &ret->digest))
+		return 0;
+	if (status == 200 || status == 400 || status == 405 || status == 501) {
+		q = resolve_by_get(r, ref, &ret->digest, &ret->error);
+		ret->retry_after_s = r->retry_after_s;
+		return q;
+	}
+	return registry_check_status(r, a, 200, &ret->error);
+}
+
+static size_t find_same(const struct ref *const *refs, size_t i)
+{
+	size_t j = 0;
+
+	while (!streq(refs[j]->path, refs[i]->path) || !streq_null(refs[j]->tag, refs[i]->tag) ||
+	       digest_is_set(&refs[j]->digest))
+		j++;
+	return j;
+}
+
+void repository_resolve(struct registry *r, const struct ref *const *refs, size_t n,
+			struct fetch_resolved *ret)
+{
+	_cleanup_free_ struct registry_ask *asks = xcalloc(n, sizeof(*asks));
+	_cleanup_free_ struct registry_answer *answers = xcalloc(n, sizeof(*answers));
+	_cleanup_free_ size_t *which = xcalloc(n, sizeof(*which));
+	size_t m = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		ret[i] = (struct fetch_resolved){.digest = refs[i]->digest};
+		if (digest_is_set(&refs[i]->digest) || find_same(refs, i) < i)
+			continue;
+		asks[m] = (struct registry_ask){.repository = refs[i]->path,
+						.method = "HEAD",
+						.what = xasprintf("manifests/%s", refs[i]->tag)};
+		which[m++] = i;
+	}
+	registry_request_all(r, asks, m, answers);
+	for (size_t i = 0; i < m; i++) {
+		struct fetch_resolved *f = &ret[which[i]];
+
+		f->code = take_resolved(r, refs[which[i]], &answers[i], f);
+		if (f->code < 0)
+			(void)error_prefix(&f->error, "%s", refs[which[i]]->text);
+		http_response_free(&answers[i].result.response);
+		free((char *)asks[i].what);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!digest_is_set(&refs[i]->digest))
+			ret[i] = ret[find_same(refs, i)];
+	}
+}
+
+int repository_document(struct registry *r, const struct ref *ref, const struct digest *d,
+			struct oci_document *ret, struct error *ret_error)
+{
+	_cleanup_http_response_ struct http_response response = {0};
+	_cleanup_free_ char *type = NULL;
+	int q = 0;
+
+	if (digest_eq(d, &r->kept_digest)) {
+		response = r->kept;
+		r->kept = (struct http_response){0};
+		r->kept_digest = (struct digest){0};
+	} else {
+		q = get(r, ref, "manifests", d->text, &response, ret_error);
+	}
+	if (q == 0) {
+		type = http_header(&response, "Content-Type");
+		q = oci_parse(response.body, response.body_len, type, d, ret, ret_error);
+	}
+	return q < 0 ? error_prefix(ret_error, "%s", ref->text) : 0;
+}
+
+int repository_count_shared(struct registry *r, const struct ref *ref, const struct digest *config,
+			    const struct digest *layers, size_t n_layers, size_t *ret,
+			    struct error *ret_error)
+{
+	_cleanup_http_response_ struct http_response response = {0};
+	int q = get(r, ref, "blobs", config->text, &response, ret_error);
+
+	if (q == 0)
+		q = oci_count_shared(response.body, response.body_len, config, layers, n_layers,
+				     ret, ret_error);
+	return q < 0 ? error_prefix(ret_error, "%s", ref->text) : 0;
+}
+
+static int find_artifact(struct registry *r, const struct ref *ref, const char *tag,
+			 const char *type, struct oci_artifact *ret, struct error *ret_error)
+{
+	_cleanup_http_response_ struct http_response response = {0};
+	_cleanup_free_ char *content_type = NULL;
+	struct digest ignored;
+	int q = get_by_tag(r, ref, tag, &response, &ignored, ret_error);
+
+	if (q < 0)
+		return q;
+	content_type = http_header(&response, "Content-Type");
+	return oci_parse_artifact(response.body, response.body_len, content_type, type, ret,
+				  ret_error);
+}
+
+static int fetch_blob(struct registry *r, const struct ref *ref, const struct digest *d,
+		      uint64_t size, char **ret, size_t *ret_n, struct error *ret_error)
+{
+	_cleanup_http_response_ struct http_response response = {0};
+	struct digest got;
+	int q = get(r, ref, "blobs", d->text, &response, ret_error);
+
+	/* Only the manifest's absence means that there is nothing. */
+	if (q == -ENOENT)
+		return error_set(ret_error, -EBADMSG, "the registry lacks its blob %s", d->text);
+	if (q < 0)
+		return q;
+	got = hash_bytes(response.body, response.body_len);
+	if (!digest_eq(&got, d) || response.body_len != size)
+		return error_set(ret_error, -EBADMSG,
+				 "the registry sent something else: wanted %s of %ju bytes, "
+				 "got %s of %zu",
+				 d->text, (uintmax_t)size, got.text, response.body_len);
+	*ret = steal(response.body);
+	*ret_n = response.body_len;
+	return 0;
+}
+
+int repository_artifact(struct registry *r, const struct ref *ref, const char *tag,
+			const char *type, size_t max, char **ret, size_t *ret_n,
+			struct error *ret_error)
+{
+	struct oci_artifact artifact = {0};
+	int q = find_artifact(r, ref, tag, type, &artifact, ret_error);
+
+	if (q == 0 && artifact.size > max)
+		q = error_set(ret_error, -EBADMSG, "it has %ju bytes, %zu at most are taken",
+			      (uintmax_t)artifact.size, max);
+	if (q == 0 && artifact.data) {
+		*ret = steal(artifact.data);
+		*ret_n = artifact.size;
+	} else if (q == 0) {
+		q = fetch_blob(r, ref, &artifact.digest, artifact.size, ret, ret_n, ret_error);
+	}
+	free(artifact.data);
+	return q < 0 ? error_prefix(ret_error, "%s/%s:%s", ref->host, ref->path, tag) : 0;
+}

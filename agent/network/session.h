@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* session: one connection of a caller, bound to one registry, or to the collector: only its credentials are loaded, and
+ * what one registry breaks cannot answer for another. */
+#pragma once
+
+#include <signal.h>
+
+#include "config.h"
+#include "registry.h"
+
+struct session {
+	const char *config_path;
+	const char *cache_path; /* NULL: no cache */
+	bool publishing;
+	const volatile sig_atomic_t *cancel;
+
+	char *host;	    /* NULL: not bound; "" is the collector */
+	struct error fault; /* why it could not be bound */
+	struct config *config;
+	struct credential credential;
+	char *ca_name, *ca_file;
+	struct registry_options options;
+	struct registry *registry; /* opened by the first question */
+};
+
+/* Binds s to host, or to the collector: "". Binding it again does nothing. Reads all that it needs of files: the configuration, the credentials, with
+ * private also the CA, since the process then gives up the right to. -EPERM: it is bound to another. */
+int session_bind(struct session *s, const char *host, bool private,
+		 struct error *ret_error) warn_unused;
+/* The registry that s is bound to. */
+int session_registry(struct session *s, struct registry **ret, struct error *ret_error) warn_unused;
+void session_close(struct session *s);

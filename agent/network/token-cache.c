@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+#include "token-cache.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "credential.h"
+#include "json-build.h"
+#include "token.h"
+
+#define FILE_MAX    ((size_t)256 * 1024)
+#define TEXT_MAX    (FILE_MAX / 2) /* bytes of tokens and names in it */
+#define LIFETIME_MS ((uint64_t)24 * 60 * 60 * 1000)
+
+static void free_token(struct token *t)
+{
+	credential_wipe(t->value);
+	free(t->repositories);
+}
+
+static void remove_token(struct token_cache *c, size_t i)
+{
+	free_token(&c->tokens[i]);
+	c->n--;
+	memmove(&c->tokens[i], &c->tokens[i + 1], (c->n - i) * sizeof(*c->tokens));
+	c->changed = true;
+}
+
+/* Where " NAME " stands in the list. */
+static char *find_name(const char *list, const char *name)
+{
+	_cleanup_free_ char *item = xasprintf(" %s ", name);
+
+	return strstr(list, item);
+}
+
+const char *token_cache_find(const struct token_cache *c, const char *repository, bool push,
+			     uint64_t now_ms)
+{
+	for (size_t i = c->n; i > 0; i--) {
+		const struct token *t = &c->tokens[i - 1];
+
+		if (t->expires_ms > now_ms && t->push >= push &&
+		    find_name(t->repositories, repository))
+			return t->value;
+	}
+	return NULL;
+}
+
+void token_cache_add(struct token_cache *c, char *value, char *repositories, bool push,
+		     uint64_t expires_ms)
+{
+	if (c->n == TOKENS_MAX)
+		remove_token(c, 0);
+	c->tokens[c->n++] = (struct token){value, repositories, push, expires_ms};
+	c->changed |= !push;
+}
+
+void token_cache_forget(struct token_cache *c, const char *repository)
+{
+	for (size_t i = c->n; i > 0; i--) {
+		struct token *t = &c->tokens[i - 1];
+		char *name = find_name(t->repositories, repository);
+
+		if (!name)
+			continue;
+		memmove(name, name + strlen(repository) + 1, strlen(name + strlen(repository)));
+		c->changed = true;
+		if (streq(t->repositories, " "))
+			remove_token(c, i - 1);
+	}
+}
+
+void token_cache_learn(struct token_cache *c, struct challenge *challenge)
+{
+	if (!streq_null(c->challenge.realm, challenge->realm) ||
+	    !streq_null(c->challenge.service, challenge->service))
+		c->changed = true;
+	challenge_free(&c->challenge);
+	c->challenge = *challenge;
+	*challenge = (struct challenge){0};
+}
+
+void token_cache_free(struct token_cache *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		free_token(&c->tokens[i]);
+	challenge_free(&c->challenge);
+	*c = (struct token_cache){0};
+}
+
+/* A directory in memory is of this boot; in any other the file must name it. */
+static void name_boot(int dir, char ret[BOOT_ID_SIZE])
+{
+	struct statfs fs;
+
+	ret[0] = '\0';
+	if (fstatfs(dir, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
+		boot_id(ret);
+}
+
+static bool is_private(const struct token_file *f)
+{
+	struct stat st;
+
+	return fstatat(f->dir, f->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_uid == geteuid() && !(st.st_mode & (S_IRWXG | S_IRWXO));
+}
+
+static bool read_token(struct token_cache *c, const json_t *j, uint64_t now_ms)
+{
+	const char *value = json_get_string(j, "token");
+	const char *repositories = json_get_string(j, "repositories");
+	json_int_t expires = json_integer_value(json_object_get(j, "expires"));
+	size_t n = repositories ? strlen(repositories) : 0;
+
+	if (!value || !token_is_clean(value) || n < 3 || repositories[0] != ' ' ||
+	    repositories[n - 1] != ' ' || expires < 0 || (uint64_t)expires > now_ms + LIFETIME_MS)
+		return false;
+	if ((uint64_t)expires > now_ms && c->n < TOKENS_MAX)
+		token_cache_add(c, xstrdup(value), xstrdup(repositories), false, (uint64_t)expires);
+	return true;
+}
+
+static bool read_cache(struct token_cache *c, const struct token_file *f, const json_t *j,
+		       uint64_t now_ms)
+{
+	const char *realm = json_get_string(j, "realm"), *service = json_get_string(j, "service");
+	const json_t *tokens = json_object_get(j, "tokens"), *token;
+	char boot[BOOT_ID_SIZE];
+	size_t i;
+
+	name_boot(f->dir, boot);
+	if (!streq_null(json_get_string(j, "boot"), boot) || !realm)
+		return false;
+	c->challenge.realm = xstrdup(realm);
+	replace_string(&c->challenge.service, service);
+	c->one_each = json_is_true(json_object_get(j, "one-each"));
+	if (!streq_null(json_get_string(j, "credential"), f->credential.text))
+		return true;
+	json_array_foreach (tokens, i, token) {
+		if (!read_token(c, token, now_ms))
+			return false;
+	}
+	return true;
+}
+
+void token_cache_load(struct token_cache *c, const struct token_file *f, uint64_t now_ms)
+{
+	_cleanup_json_ json_t *j = NULL;
+	struct error ignored;
+	char *data = NULL;
+	size_t n = 0;
+
+	if (f->dir < 0 || !is_private(f) || read_file_at(f->dir, f->name, FILE_MAX, &data, &n) < 0)
+		return;
+	if (json_parse(data, n, "cache", &j, &ignored) < 0 || !read_cache(c, f, j, now_ms))
+		token_cache_free(c);
+	c->changed = false;
+	explicit_bzero(data, n);
+	free(data);
+}
+
+/* As many as fit, the newest first to be sure of. */
+static json_t *list_tokens(const struct token_cache *c, uint64_t now_ms)
+{
+	json_t *list = json_need(json_array());
+	size_t bytes = 0, first = c->n;
+
+	while (first > 0 && bytes < TEXT_MAX) {
+		const struct token *t = &c->tokens[--first];
+
+		bytes += strlen(t->value) + strlen(t->repositories);
+	}
+	for (size_t i = first; i < c->n; i++) {
+		const struct token *t = &c->tokens[i];
+		json_t *j;
+
+		if (t->push || t->expires_ms <= now_ms)
+			continue;
+		j = json_need(json_object());
+		json_put(j, "token", json_string(t->value));
+		json_put(j, "repositories", json_string(t->repositories));
+		json_put(j, "expires", json_integer((json_int_t)t->expires_ms));
+		json_append(list, j);
+	}
+	return list;
+}
+
+void token_cache_save(struct token_cache *c, const struct token_file *f, uint64_t now_ms)
+{
+	_cleanup_json_ json_t *j = json_need(json_object());
+	char boot[BOOT_ID_SIZE], *text;
+	size_t n;
+
+	if (f->dir < 0 || !c->changed)
+		return;
+	c->changed = false;
+	name_boot(f->dir, boot);
+	json_put(j, "boot", json_string(boot));
+	json_put(j, "credential", json_string(f->credential.text));
+	if (c->challenge.realm)
+		json_put(j, "realm", json_string_lossy(c->challenge.realm));
+	if (c->challenge.service)
+		json_put(j, "service", json_string_lossy(c->challenge.service));
+	json_put(j, "one-each", json_boolean(c->one_each));
+	json_put(j, "tokens", list_tokens(c, now_ms));
+	text = json_text(j, JSON_COMPACT);
+	n = strlen(text);
+	(void)!write_file_atomic_at(f->dir, f->name, 0600, text, n);
+	explicit_bzero(text, n);
+	free(text);
+}
