@@ -34,8 +34,7 @@ void result_set_error(struct result *r, const struct error *e)
 	r->outcome = e->code == -ECANCELED	? OUTCOME_DEFERRED
 		     : e->code == -EKEYREJECTED ? OUTCOME_REFUSED
 						: OUTCOME_FAILED;
-	copy_text(r->reason, sizeof(r->reason),
-		  e->code == -ECANCELED ? RESULT_STOPPED : e->text);
+	copy_text(r->reason, sizeof(r->reason), e->code == -ECANCELED ? RESULT_STOPPED : e->text);
 }
 
 void result_save_error(const struct result *r, int state_dir, struct record *record)

@@ -29,7 +29,8 @@ int read_trusted_file(const char *path, size_t max, char **ret, size_t *ret_len,
 	_cleanup_free_ char *dir =
 		slash ? xstrndup(path, (size_t)(slash - path) + 1) : xstrdup(".");
 	_cleanup_close_ int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_close_ int fd = openat(dirfd, slash ? slash + 1 : path, READ_FILE_FLAGS);
+	_cleanup_close_ int fd =
+		dirfd < 0 ? -1 : openat(dirfd, slash ? slash + 1 : path, READ_FILE_FLAGS);
 	int r = fd < 0 ? error_set(ret_error, -errno, "%s: %s", path, strerror(errno))
 		       : check_trusted(dirfd, dir, ret_error);
 

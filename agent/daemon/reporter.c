@@ -228,8 +228,7 @@ static void read_containers(const struct reporter *r, struct report_container *c
 			    struct digest *digests)
 {
 	const struct unit *units = r->table->units;
-	_cleanup_close_ int dir =
-		open(r->options->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int dir = open(r->options->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
 	struct error e;
 
@@ -271,7 +270,7 @@ static int write_text(const char *path, const char *text)
 }
 
 static void report_to_file(struct reporter *r, const struct report_device *d,
-		      const struct report_container *containers, size_t n)
+			   const struct report_container *containers, size_t n)
 {
 	const char *path = r->table->config->report.textfile;
 	_cleanup_free_ char *text = report_text(d, containers, n), *failure = NULL;
@@ -317,7 +316,7 @@ static char *make_line(struct reporter *r, const struct report_device *d,
 }
 
 static void report_to_collector(struct reporter *r, const struct report_device *d,
-			   const struct report_container *containers, size_t n)
+				const struct report_container *containers, size_t n)
 {
 	size_t from = r->next < n ? r->next : 0, taken = n - from;
 	char *line;

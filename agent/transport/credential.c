@@ -5,6 +5,7 @@
 
 #include "base64.h"
 #include "json.h"
+#include "trusted-file.h"
 
 #define FILE_MAX   ((size_t)256 * 1024)
 #define SECRET_MAX ((size_t)16 * 1024) /* identity tokens of clouds are a few KiB */
