@@ -8,14 +8,12 @@
 #include <time.h>
 #include <systemd/sd-daemon.h>
 
-#include "bus.h"
 #include "device.h"
-#include "journal.h"
 #include "log.h"
 #include "memory.h"
-#include "reporter.h"
 #include "round.h"
 #include "schedule.h"
+#include "show.h"
 #include "unit.h"
 
 /* Requests that come one by one in one go (pullet check of many containers) make one job. */
@@ -26,9 +24,8 @@
 struct agent {
 	const struct agent_options *o;
 	struct unit_table table;
-	char *config_fault;	   /* of the last reload; NULL: it was well */
-	struct bus *bus;	   /* NULL with --once */
-	struct reporter *reporter; /* the same */
+	char *config_fault; /* of the last reload; NULL: it was well */
+	struct show show;
 	sd_event *event;
 	sd_event_source *timer;	  /* the next round */
 	sd_event_source *request; /* requests that come together */
@@ -42,7 +39,6 @@ struct agent {
 	struct job_queue queue;
 	struct helper helper;
 	uint64_t started_ms; /* of the job that runs */
-	bool progress_shown;
 };
 
 static void start_next(struct agent *a);
@@ -109,78 +105,8 @@ static void arm_timer(struct agent *a)
 		uint64_t held = registry_held_until(u->registry);
 
 		u->next_check_ms = held > a->due_ms ? held : a->due_ms;
-		bus_changed(a->bus, u, "NextCheck", NULL);
+		bus_changed(a->show.bus, u, "NextCheck", NULL);
 	}
-}
-
-/* --- what is shown --- */
-
-static void clear_progress(struct agent *a)
-{
-	if (a->progress_shown)
-		fputs("\r\033[K", stderr);
-	a->progress_shown = false;
-}
-
-static void show_progress(struct agent *a, struct unit *u, const json_t *event)
-{
-	uint64_t current = (uint64_t)json_integer_value(json_object_get(event, "current"));
-
-	tally_bytes(&u->tally, u->current, current);
-	u->current = current;
-	u->total = (uint64_t)json_integer_value(json_object_get(event, "total"));
-	bus_changed(a->bus, u, "Progress", NULL);
-	if (!a->o->once || a->o->json || !isatty(STDERR_FILENO))
-		return;
-	fprintf(stderr, "\r\033[K%s: %" PRIu64 " of %" PRIu64 " bytes", u->config->name, u->current,
-		u->total);
-	a->progress_shown = true;
-}
-
-static void show_phase(struct agent *a, struct unit *u, const json_t *event)
-{
-	const char *phase = json_get_string(event, "phase");
-	const char *digest = json_get_string(event, "digest");
-
-	if (!phase || !digest)
-		return;
-	u->under_way = !streq(phase, "idle");
-	bus_changed(a->bus, u, "Phase", "Target", NULL);
-	reporter_phase(a->reporter, u, phase, digest);
-	if (a->o->json)
-		return;
-	clear_progress(a);
-	(void)sd_notifyf(0, "STATUS=%s: %s", u->config->name, phase);
-	journal_phase(u->config->name, phase, digest);
-}
-
-static void print_result(const struct agent *a, const json_t *result)
-{
-	_cleanup_free_ char *text =
-		a->o->json ? json_text(result, JSON_COMPACT) : result_text(result);
-
-	puts(text);
-	fflush(stdout);
-}
-
-/* For systemctl status. A point in time, not a span: it stands there until the next check. */
-static void show_rest(struct agent *a)
-{
-	uint64_t now = now_ms();
-	time_t due = time(NULL) + (time_t)(a->due_ms > now ? (a->due_ms - now) / 1000 : 0);
-	_cleanup_free_ char *failing = NULL;
-	struct tm local;
-	char at[16];
-
-	for (size_t i = 0; i < a->table.n && !failing; i++) {
-		if (a->table.units[i].failing)
-			failing = xasprintf(", %s is failing", a->table.units[i].config->name);
-	}
-	(void)strftime(at, sizeof(at), "%H:%M:%S", localtime_r(&due, &local));
-	(void)sd_notifyf(0, "STATUS=%s%s%zu container%s%s, next check at %s",
-			 a->config_fault ? a->config_fault : "",
-			 a->config_fault ? "; updates are suspended; " : "", a->table.n,
-			 a->table.n == 1 ? "" : "s", failing ? failing : "", at);
 }
 
 /* --- the job that runs --- */
@@ -193,9 +119,9 @@ static void end_member(struct agent *a, struct job_member *m, struct unit *u, bo
 	u->operation = "";
 	u->current = u->total = 0;
 	if (has_result)
-		bus_job_ended(a->bus, u, a->queue.first->operation, u->last_result);
+		bus_job_ended(a->show.bus, u, a->queue.first->operation, u->last_result);
 	else
-		bus_changed(a->bus, u, "Operation", "Phase", NULL);
+		bus_changed(a->show.bus, u, "Operation", "Phase", NULL);
 }
 
 static void take_result(struct agent *a, struct job_member *m, struct unit *u, json_t *result)
@@ -204,21 +130,15 @@ static void take_result(struct agent *a, struct job_member *m, struct unit *u, j
 	bool failed = result_outcome(result) == OUTCOME_FAILED;
 
 	(void)json_object_del(result, "event");
-	clear_progress(a);
-	if (a->o->once)
-		print_result(a, result);
+	show_result(&a->show, result);
 	if (result_is_bad(result) && a->status == 0)
 		a->status = 1;
 	if (!a->o->once && u) {
 		u->half_way = failed && (u->under_way || u->half_way);
 		a->rearm |= u->half_way;
 		u->registry->failed |= failed && !job->requested;
-		/* A healthy day is silent, and a lasting failure is logged once. */
-		if (unit_take_result(u, result, job->operation, now_ms(),
-				     now_ms() - a->started_ms)) {
-			journal_result(result);
-			reporter_result(a->reporter, result);
-		}
+		if (unit_take_result(u, result, job->operation, now_ms(), now_ms() - a->started_ms))
+			show_new_result(&a->show, result);
 	}
 	end_member(a, m, u, true);
 }
@@ -296,9 +216,9 @@ static int on_object(void *userdata, json_t *object)
 	} else if (streq(event, "nothing")) {
 		end_member(a, m, u, false);
 	} else if (u && streq(event, "phase")) {
-		show_phase(a, u, object);
+		show_phase(&a->show, u, object);
 	} else if (u && streq(event, "progress")) {
-		show_progress(a, u, object);
+		show_progress(&a->show, u, object);
 	}
 	return 0;
 }
@@ -330,10 +250,7 @@ static bool start_job(struct agent *a)
 		job_drop_first(&a->queue);
 		return false;
 	}
-	if (job->n == 1)
-		(void)sd_notifyf(0, "STATUS=%s: %s", job->members[0].name, word);
-	else
-		(void)sd_notifyf(0, "STATUS=%s of %zu containers", word, job->n);
+	show_job(job);
 	for (size_t i = 0; i < job->n; i++) {
 		struct unit *u = unit_find(&a->table, job->members[i].name);
 
@@ -341,7 +258,7 @@ static bool start_job(struct agent *a)
 			continue;
 		u->operation = word;
 		u->under_way = false;
-		bus_changed(a->bus, u, "Operation", NULL);
+		bus_changed(a->show.bus, u, "Operation", NULL);
 	}
 	return true;
 }
@@ -370,8 +287,8 @@ static void start_next(struct agent *a)
 	} while (a->queue.first && !start_job(a));
 	if (a->queue.first)
 		return;
-	reporter_flush(a->reporter);
-	show_rest(a);
+	reporter_flush(a->show.reporter);
+	show_rest(&a->table, a->config_fault, a->due_ms);
 }
 
 /* --- requests --- */
@@ -474,16 +391,16 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 		replace_string(&a->config_fault, e.text);
 	} else {
 		replace_string(&a->config_fault, NULL);
-		bus_forget_objects(a->bus);
+		bus_forget_objects(a->show.bus);
 		take_config(a, fresh);
-		bus_announce_objects(a->bus);
-		reporter_reload(a->reporter);
+		bus_announce_objects(a->show.bus);
+		reporter_reload(a->show.reporter);
 		log_info("configuration reloaded: %zu containers", fresh->n_containers);
 		if (!a->queue.first)
 			arm_timer(a);
 	}
 	if (!a->queue.first)
-		show_rest(a);
+		show_rest(&a->table, a->config_fault, a->due_ms);
 	(void)sd_notify(0, "READY=1");
 	return 0;
 }
@@ -520,7 +437,7 @@ static int loop(struct agent *a)
 	while (sd_event_get_state(a->event) != SD_EVENT_FINISHED) {
 		r = sd_event_prepare(a->event);
 		if (r == 0) {
-			bus_drop_cache(a->bus);
+			bus_drop_cache(a->show.bus);
 			if (!a->queue.first)
 				memory_trim();
 			r = sd_event_wait(a->event, UINT64_MAX);
@@ -546,8 +463,8 @@ static void begin(struct agent *a)
 	else if (!a->o->once)
 		round_queue_unfinished(&a->table, a->o->helper.state_dir, &a->queue);
 	if (!a->o->once) {
-		a->bus = bus_open(a->event, &a->table, a->o->helper.state_dir, on_request, a);
-		a->reporter = reporter_open(a->event, &a->table, &a->o->helper);
+		a->show.bus = bus_open(a->event, &a->table, a->o->helper.state_dir, on_request, a);
+		a->show.reporter = reporter_open(a->event, &a->table, &a->o->helper);
 	}
 	(void)sd_notify(0, "READY=1");
 	start_next(a);
@@ -555,7 +472,7 @@ static void begin(struct agent *a)
 
 int agent_run(const struct agent_options *o, struct config *config)
 {
-	struct agent a = {.o = o};
+	struct agent a = {.o = o, .show = {.once = o->once, .json = o->json}};
 	int r = set_up(&a);
 
 	a.helper = (struct helper){
@@ -569,8 +486,8 @@ int agent_run(const struct agent_options *o, struct config *config)
 		r = loop(&a);
 		a.status = r < 0 ? 1 : r;
 	}
-	bus_close(a.bus);
-	reporter_close(a.reporter);
+	bus_close(a.show.bus);
+	reporter_close(a.show.reporter);
 	while (a.queue.first)
 		job_drop_first(&a.queue);
 	(void)sd_event_source_unref(a.timer);

@@ -167,8 +167,10 @@ static int read_job(struct job *ret, struct error *ret_error)
 {
 	const json_t *names, *name;
 	size_t i;
-	int r = protocol_read(STDIN_FILENO, JOB_TIMEOUT_MS, &ret->line, ret_error);
+	struct protocol_reader reader = {.fd = STDIN_FILENO};
+	int r = protocol_read(&reader, JOB_TIMEOUT_MS, &ret->line, ret_error);
 
+	protocol_reader_free(&reader);
 	if (r < 0)
 		return error_prefix(ret_error, "job");
 	names = json_object_get(ret->line, "containers");

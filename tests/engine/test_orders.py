@@ -232,4 +232,4 @@ def test_orders_exclude_each_other(house):
     house.up()
     done = subprocess.run([house.pullet.build / "pullet-update", "--config", house.pullet.config,
                            "--hold", "--retry", "app"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "one thing at a time" in done.stderr
+    assert done.returncode == 2 and "mutually exclusive" in done.stderr

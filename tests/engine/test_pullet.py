@@ -112,7 +112,7 @@ def test_restart_in_the_midst_of_an_update(house, bus, slow):
     with resident(house, bus):
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
-    assert "went away" in err and "pulletd is back" in err
+    assert "pulletd stopped" in err and "pulletd is back" in err
     assert json.loads(out)["result"] == "updated", out
     house.check(slow)
 

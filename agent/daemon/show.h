@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* show: what happens goes to the observers: standard output and the terminal with --once, else the bus, the
+ * journal, the reporter and systemctl status. */
+#pragma once
+
+#include "bus.h"
+#include "job.h"
+#include "reporter.h"
+#include "unit.h"
+
+struct show {
+	bool once, json; /* as in struct agent_options */
+	struct bus *bus; /* NULL with --once */
+	struct reporter *reporter;
+	bool progress_shown;
+};
+
+/* Events of pullet-update. */
+void show_phase(struct show *s, struct unit *u, const json_t *event);
+void show_progress(struct show *s, struct unit *u, const json_t *event);
+/* Prints a result, with --once. */
+void show_result(struct show *s, const json_t *result);
+/* A result that differs from the unit's last one: a healthy day is silent, and a lasting failure is logged once. */
+void show_new_result(struct show *s, const json_t *result);
+
+/* For systemctl status: a job that starts; the time until the next round, at due_ms of now_ms(). fault: of the
+ * configuration, or NULL. */
+void show_job(const struct job *job);
+void show_rest(const struct unit_table *t, const char *fault, uint64_t due_ms);
