@@ -46,25 +46,24 @@ static bool domain_is_valid(const char *s, size_t n)
 	return true;
 }
 
-static bool ipv6_is_valid(const char *s, size_t n)
+static bool parse_ipv6(const char *s, size_t n, struct in6_addr *ret)
 {
-	struct in6_addr addr;
-	char buf[INET6_ADDRSTRLEN];
+	char buf[INET6_ADDRSTRLEN] = "";
 
 	if (n >= sizeof(buf))
 		return false;
 	memcpy(buf, s, n);
-	buf[n] = '\0';
-	return inet_pton(AF_INET6, buf, &addr) == 1;
+	return inet_pton(AF_INET6, buf, ret) == 1;
 }
 
 static const char *check_host(const char *host)
 {
 	const char *colon, *end;
+	struct in6_addr ignored;
 
 	if (host[0] == '[') {
 		end = strchr(host, ']');
-		if (!end || !ipv6_is_valid(host + 1, (size_t)(end - host - 1)))
+		if (!end || !parse_ipv6(host + 1, (size_t)(end - host - 1), &ignored))
 			return "the registry's IPv6 address is not valid";
 		if (end[1] == '\0')
 			return NULL;
@@ -275,10 +274,9 @@ bool ref_host_is_loopback(const char *host)
 	struct in_addr v4;
 	struct in6_addr v6;
 
-	if (host[0] == '[') {
-		name = xstrndup(host + 1, strcspn(host + 1, "]"));
-		return inet_pton(AF_INET6, name, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-	}
+	if (host[0] == '[')
+		return parse_ipv6(host + 1, strcspn(host + 1, "]"), &v6) &&
+		       IN6_IS_ADDR_LOOPBACK(&v6);
 	name = xstrndup(host, strcspn(host, ":"));
 	if (strcasecmp(name, "localhost") == 0)
 		return true;
