@@ -77,7 +77,7 @@ def test_set_show_halt_resume(operator):
     assert f"for another image, {first.digest}: no device updates" in operator.run("show")
     ramp = ",".join(f"{at}={share}" for at, share in zip(HOUR, (1, 100)))
     told = operator.run("set", "--ramp", ramp, "--not-before", HOUR[0])
-    assert f"100 % from {HOUR[1]} on" in told
+    assert f"100 % from {HOUR[1]}\n" in told
     policy = operator.policy()
     assert policy == {"version": 1, "sequence": 2, "target": second.digest, "not-before": HOUR[0],
                       "ramp": [{"at": HOUR[0], "percent": 1}, {"at": HOUR[1], "percent": 100}]}

@@ -170,7 +170,7 @@ def test_ring(house, fleet):
     fleet.policy(second, percent=0, rings={"canary": {"percent": 100}, "lab": {"percent": 0}})
     for agent in ({}, {"ring": "lab"}, {"ring": "nobody"}):
         house.configure(agent=agent)
-        fleet.held(before, "goes to 0 %")
+        fleet.held(before, "covers 0 %")
     house.configure(agent={"ring": "canary"})
     house.once("updated")
 
