@@ -7,6 +7,7 @@
 #include <pwd.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #define USER "pullet-fetch"
@@ -29,12 +30,26 @@ static int drop_capabilities(struct error *ret_error)
 	return 0;
 }
 
-static int change_user(struct error *ret_error)
+static const struct passwd *find_user(void)
 {
 	const struct passwd *pw = getpwnam(USER);
 
-	if (!pw)
-		pw = getpwnam("nobody");
+	return pw ? pw : getpwnam("nobody");
+}
+
+void privilege_make_dir(const char *path)
+{
+	const struct passwd *pw = mkdir(path, 0700) == 0 ? find_user() : NULL;
+
+	/* Of another user it is not used. */
+	if (pw)
+		(void)!chown(path, pw->pw_uid, pw->pw_gid);
+}
+
+static int change_user(struct error *ret_error)
+{
+	const struct passwd *pw = find_user();
+
 	if (!pw)
 		return error_set(ret_error, -ENOENT, "there is no user " USER " or nobody");
 	if (setgroups(0, NULL) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||

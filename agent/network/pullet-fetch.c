@@ -15,6 +15,7 @@
 #include "protocol.h"
 
 #define REQUEST_TIMEOUT_MS 10000u
+#define CACHE_DIR	   "/run/pullet-fetch"
 /* With libcurl's 12 MB and a document it stays under the 16 MB that a helper may take. */
 #define JSON_BUDGET ((size_t)1536 * 1024)
 
@@ -32,7 +33,8 @@ static const char usage[] =
 	"  --config FILE    default " CONFIG_PATH_DEFAULT "\n"
 	"  --cache-dir DIR  keeps tokens and TLS sessions there, a directory in memory that no "
 	"other\n"
-	"                   user may enter; default $RUNTIME_DIRECTORY, else they are not kept\n"
+	"                   user may enter; default $RUNTIME_DIRECTORY; as a child of root\n"
+	"                   " CACHE_DIR "; else they are not kept\n"
 	"  --fd N           the socket, inherited from a parent; ends when the parent ends. Root\n"
 	"                   becomes the user pullet-fetch, or nobody, before the first request\n"
 	"  --registry HOST  the only registry to ask; without it: the collector of reports\n"
@@ -151,9 +153,15 @@ static int take_fd(const char *text)
 static int become_child(struct session *s, const char *registry, pid_t parent)
 {
 	struct error e;
+	bool root = geteuid() == 0;
 	int r;
 
-	(void)!session_bind(s, registry ? registry : "", geteuid() == 0, &e);
+	/* $RUNTIME_DIRECTORY is the parent's. */
+	if (!s->cache_path && root)
+		s->cache_path = CACHE_DIR;
+	if (s->cache_path && root)
+		privilege_make_dir(s->cache_path);
+	(void)!session_bind(s, registry ? registry : "", root, &e);
 	r = privilege_drop(parent, &e);
 	if (r < 0)
 		(void)refuse(&e);
@@ -162,9 +170,7 @@ static int become_child(struct session *s, const char *registry, pid_t parent)
 
 int main(int argc, char **argv)
 {
-	struct session session = {.config_path = CONFIG_PATH_DEFAULT,
-				  .cache_path = getenv("RUNTIME_DIRECTORY"),
-				  .cancel = &cancel};
+	struct session session = {.config_path = CONFIG_PATH_DEFAULT, .cancel = &cancel};
 	const char *fd_text = NULL, *registry = NULL;
 	const struct option_row rows[] = {{"config", &session.config_path, NULL},
 					  {"cache-dir", &session.cache_path, NULL},
@@ -189,6 +195,8 @@ int main(int argc, char **argv)
 	json_budget(JSON_BUDGET);
 	if (fd_text)
 		r = become_child(&session, registry, parent);
+	else if (!session.cache_path)
+		session.cache_path = getenv("RUNTIME_DIRECTORY");
 	reader.fd = caller;
 	if (r == 0)
 		r = answer_all(&session, &reader);
