@@ -36,21 +36,15 @@ struct registry_ask {
 	const char *type;     /* of body */
 };
 
-struct registry_answer {
-	struct http_result result;
-	unsigned int retry_after_s; /* the registry's or the token server's; with an error, too */
-	bool foreign;		    /* from where the registry sent us, not from itself */
-};
-
-/* All n at the same time, with redirects, and with one token for all where the server grants it. The caller frees each
- * response. */
+/* All n at the same time, with redirects, and with one token for all where the server grants it. Also a failure says
+ * for how long to stay away: response.retry_after_s. The caller frees each response. */
 void registry_request_all(struct registry *r, const struct registry_ask *asks, size_t n,
-			  struct registry_answer *ret);
-/* One, whose status must be want; 0: any. The caller frees *ret. */
+			  struct http_result *ret);
+/* One, whose status must be want. The caller frees *ret. */
 int registry_request(struct registry *r, const struct registry_ask *ask, long want,
 		     struct http_response *ret, struct error *ret_error) warn_unused;
-/* An error for every status but want. */
-int registry_check_status(const struct registry *r, const struct registry_answer *a, long want,
+/* The failure of result, or an error for every status but want. */
+int registry_check_status(const struct registry *r, const struct http_result *result, long want,
 			  struct error *ret_error) warn_unused;
 
 /* How often a token was asked for an ask: not yet, one for several repositories, one for its own alone. */
@@ -63,12 +57,12 @@ enum stage {
 /* An ask on its way. */
 struct call {
 	const struct registry_ask *ask;
-	struct registry_answer *answer;
+	struct http_result *result;
 	enum stage stage;
-	bool grouped; /* it went through STAGE_GROUP */
 	bool waiting; /* for a token */
 	bool pending; /* to be sent */
 	bool basic_sent;
+	bool foreign; /* the result is from where the registry sent us, not from itself */
 	struct url url;
 	char *authorization;
 	const char *headers[3];

@@ -52,7 +52,7 @@ static void scopes_free(struct scopes *s)
 }
 
 /* The first call that waits, and all that may share its token. False: none waits. */
-static bool collect(const struct registry *r, struct call *calls, size_t n, struct scopes *ret)
+static bool collect(struct call *calls, size_t n, struct scopes *ret)
 {
 	const struct call *first = NULL;
 
@@ -67,9 +67,8 @@ static bool collect(const struct registry *r, struct call *calls, size_t n, stru
 					       .repositories = xstrdup(" ")};
 			scopes_add(ret, c);
 		} else if (first->stage == STAGE_FIRST && c->stage == STAGE_FIRST &&
-			   !r->tokens.one_each && is_push(c->ask) == ret->push &&
-			   !scopes_have(ret, c) && ret->n < SCOPES_MAX &&
-			   ret->bytes < SCOPES_BYTES_MAX) {
+			   is_push(c->ask) == ret->push && !scopes_have(ret, c) &&
+			   ret->n < SCOPES_MAX && ret->bytes < SCOPES_BYTES_MAX) {
 			scopes_add(ret, c);
 		}
 	}
@@ -128,11 +127,10 @@ static void take_failure(struct registry *r, struct call *calls, size_t n, const
 			continue;
 		if (one_scope && s->n > 1) {
 			c->stage = STAGE_GROUP;
-			c->grouped = true;
 			continue;
 		}
 		registry_fail(c, e);
-		c->answer->retry_after_s = r->retry_after_s;
+		c->result->response.retry_after_s = r->retry_after_s;
 	}
 	/* A token server that moved: the next poll asks the registry again. */
 	if (!r->challenged && !one_scope && e->code != -EBUSY) {
@@ -145,7 +143,7 @@ void registry_get_tokens(struct registry *r, struct call *calls, size_t n)
 {
 	struct scopes s;
 
-	while (collect(r, calls, n, &s)) {
+	while (collect(calls, n, &s)) {
 		_cleanup_free_ char *names = xstrdup(s.repositories);
 		struct error e;
 		long status;
@@ -164,7 +162,6 @@ void registry_get_tokens(struct registry *r, struct call *calls, size_t n)
 			c->waiting = false;
 			c->pending = true;
 			c->stage = s.n > 1 ? STAGE_GROUP : STAGE_SINGLE;
-			c->grouped |= s.n > 1;
 		}
 		scopes_free(&s);
 	}
@@ -191,13 +188,13 @@ static void try_basic(const struct registry *r, struct call *c)
 
 static bool is_refused(struct registry *r, struct call *c)
 {
-	struct registry_answer *a = c->answer;
+	struct http_response *response = &c->result->response;
 	_cleanup_free_ char *value = NULL;
 	struct challenge challenge;
 
-	if (a->result.code < 0 || a->result.response.status != 401 || a->foreign)
+	if (c->result->code < 0 || response->status != 401 || c->foreign)
 		return false;
-	value = http_header_all(&a->result.response, "WWW-Authenticate");
+	value = http_header_all(response, "WWW-Authenticate");
 	challenge_parse(value ? value : "", &challenge);
 	token_cache_learn(&r->tokens, &challenge);
 	r->challenged = true;
@@ -205,7 +202,7 @@ static bool is_refused(struct registry *r, struct call *c)
 	if (c->stage == STAGE_SINGLE ||
 	    (c->basic_sent && r->tokens.challenge.basic && !r->tokens.challenge.realm))
 		return false;
-	http_response_free(&a->result.response);
+	http_response_free(response);
 	if (r->tokens.challenge.realm)
 		c->waiting = true;
 	else

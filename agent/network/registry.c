@@ -98,8 +98,8 @@ int registry_time_left(const struct registry *r, unsigned int *ret, struct error
 
 void registry_fail(struct call *c, const struct error *e)
 {
-	http_response_free(&c->answer->result.response);
-	c->answer->result = (struct http_result){.code = e->code, .error = *e};
+	http_response_free(&c->result->response);
+	*c->result = (struct http_result){.code = e->code, .error = *e};
 	c->waiting = c->pending = false;
 }
 
@@ -110,9 +110,9 @@ static struct http_request make_request(const struct registry *r, struct call *c
 	const char *token = registry_token(r, c);
 
 	credential_wipe(steal(c->authorization));
-	c->answer->foreign = !url_same_origin(&c->url, &r->origin);
-	c->basic_sent = !c->answer->foreign && !token && r->basic && !r->tokens.challenge.realm;
-	if (!c->answer->foreign && token)
+	c->foreign = !url_same_origin(&c->url, &r->origin);
+	c->basic_sent = !c->foreign && !token && r->basic && !r->tokens.challenge.realm;
+	if (!c->foreign && token)
 		c->authorization = xasprintf("Authorization: Bearer %s", token);
 	c->headers[0] = r->accept;
 	c->headers[1] = c->basic_sent ? r->basic : c->authorization;
@@ -131,9 +131,8 @@ static struct http_request make_request(const struct registry *r, struct call *c
 
 static void take_result(struct registry *r, struct call *c, const struct http_result *result)
 {
-	c->answer->result = *result;
-	c->answer->retry_after_s = result->code == 0 ? result->response.retry_after_s : 0;
-	r->retry_after_s = c->answer->retry_after_s;
+	*c->result = *result;
+	r->retry_after_s = result->response.retry_after_s;
 	c->pending = false;
 }
 
@@ -150,7 +149,7 @@ static int request_url(struct registry *r, struct call *c, struct error *ret_err
 		return q;
 	request = make_request(r, c, timeout_ms);
 	/* What a session knows of one host must not meet another. */
-	if (c->answer->foreign) {
+	if (c->foreign) {
 		struct http_options options = {
 			.ca_file = r->o->ca_file,
 			.allow_plain = !c->url.tls,
@@ -198,16 +197,15 @@ static int take_redirect(const struct http_response *response, struct url *url,
 
 static void follow_redirects(struct registry *r, struct call *c)
 {
-	struct registry_answer *a = c->answer;
 	struct error e;
 
-	for (int i = 0; is_redirect(&a->result); i++) {
-		int q = i < REDIRECTS_MAX ? take_redirect(&a->result.response, &c->url, &e)
+	for (int i = 0; is_redirect(c->result); i++) {
+		int q = i < REDIRECTS_MAX ? take_redirect(&c->result->response, &c->url, &e)
 					  : error_set(&e, -EPROTO,
 						      "the registry redirects more than %d times",
 						      REDIRECTS_MAX);
 
-		http_response_free(&a->result.response);
+		http_response_free(&c->result->response);
 		if (q == 0)
 			q = request_url(r, c, &e);
 		if (q < 0)
@@ -261,37 +259,13 @@ static void perform(struct registry *r, struct call *calls, size_t n)
 		follow_redirects(r, &calls[i]);
 }
 
-/* Go's and nginx's servers say it in so many words. */
+/* Go's and nginx's servers say it in so many words, to the first request. */
 static bool wants_tls(const struct registry *r, const struct call *c)
 {
-	const struct http_response *response = &c->answer->result.response;
+	const struct http_response *response = &c->result->response;
 
 	return r->try_plain && response->status == 400 &&
 	       strcasestr(response->body, "HTTP request") && strstr(response->body, "HTTPS");
-}
-
-static void change_to_tls(struct registry *r, struct call *calls, size_t n)
-{
-	struct error e;
-	bool any = false;
-
-	for (size_t i = 0; i < n; i++) {
-		if (!wants_tls(r, &calls[i]))
-			continue;
-		http_response_free(&calls[i].answer->result.response);
-		calls[i].pending = any = true;
-	}
-	if (!any)
-		return;
-	r->try_plain = false;
-	if (set_origin(r, true, &e) == 0) {
-		perform(r, calls, n);
-		return;
-	}
-	for (size_t i = 0; i < n; i++) {
-		if (calls[i].pending)
-			registry_fail(&calls[i], &e);
-	}
 }
 
 static void enlist(const struct registry *r, struct call *calls, size_t n)
@@ -307,11 +281,21 @@ static void request_together(struct registry *r, struct call *calls, size_t n)
 	/* Of an unknown registry the first answer tells whether the others need a token. */
 	size_t sent = r->answered || r->tokens.challenge.realm ? n : 1;
 	bool refused;
+	struct error e;
 
 	enlist(r, calls, sent);
 	registry_get_tokens(r, calls, sent);
 	perform(r, calls, sent);
-	change_to_tls(r, calls, sent);
+	if (wants_tls(r, &calls[0])) {
+		http_response_free(&calls[0].result->response);
+		r->try_plain = false;
+		if (set_origin(r, true, &e) < 0)
+			registry_fail(&calls[0], &e);
+		else
+			enlist(r, calls, 1);
+		registry_get_tokens(r, calls, 1);
+		perform(r, calls, 1);
+	}
 	refused = registry_is_refused(r, calls, sent);
 	enlist(r, calls + sent, n - sent);
 	while (refused || sent < n) {
@@ -322,30 +306,19 @@ static void request_together(struct registry *r, struct call *calls, size_t n)
 	}
 }
 
-/* Whether a token of its own let a call in where one for several did not. */
-static bool needs_own_token(const struct call *c)
-{
-	const struct http_result *result = &c->answer->result;
-
-	return c->grouped && c->stage == STAGE_SINGLE && result->code == 0 &&
-	       result->response.status != 401;
-}
-
 void registry_request_all(struct registry *r, const struct registry_ask *asks, size_t n,
-			  struct registry_answer *ret)
+			  struct http_result *ret)
 {
 	_cleanup_free_ struct call *calls = xcalloc(n, sizeof(*calls));
 
 	for (size_t i = 0; i < n; i++) {
-		ret[i] = (struct registry_answer){0};
-		calls[i] = (struct call){.ask = &asks[i], .answer = &ret[i]};
+		ret[i] = (struct http_result){0};
+		calls[i] = (struct call){.ask = &asks[i], .result = &ret[i]};
 	}
 	if (n > 0)
 		request_together(r, calls, n);
 	for (size_t i = 0; i < n; i++) {
-		r->answered |= ret[i].result.code == 0;
-		if (needs_own_token(&calls[i]) && !r->tokens.one_each)
-			r->tokens.one_each = r->tokens.changed = true;
+		r->answered |= ret[i].code == 0;
 		credential_wipe(calls[i].authorization);
 		url_free(&calls[i].url);
 	}
@@ -354,31 +327,33 @@ void registry_request_all(struct registry *r, const struct registry_ask *asks, s
 int registry_request(struct registry *r, const struct registry_ask *ask, long want,
 		     struct http_response *ret, struct error *ret_error)
 {
-	struct registry_answer a;
+	struct http_result result;
 	int q;
 
-	registry_request_all(r, ask, 1, &a);
-	if (a.result.code < 0) {
-		*ret_error = a.result.error;
-		return a.result.code;
-	}
-	q = want ? registry_check_status(r, &a, want, ret_error) : 0;
+	registry_request_all(r, ask, 1, &result);
+	q = registry_check_status(r, &result, want, ret_error);
 	if (q < 0)
-		http_response_free(&a.result.response);
+		http_response_free(&result.response);
 	else
-		*ret = a.result.response;
+		*ret = result.response;
 	return q;
 }
 
-int registry_check_status(const struct registry *r, const struct registry_answer *a, long want,
+int registry_check_status(const struct registry *r, const struct http_result *result, long want,
 			  struct error *ret_error)
 {
-	_cleanup_free_ char *message = token_error_message(&a->result.response);
-	const char *colon = message ? ": " : "", *said = message ? message : "";
-	long status = a->result.response.status;
+	_cleanup_free_ char *message = NULL;
+	unsigned int wait_s = result->response.retry_after_s;
+	long status = result->response.status;
+	const char *colon, *said;
 
-	if (status == want)
-		return 0;
+	if (result->code < 0)
+		*ret_error = result->error;
+	if (result->code < 0 || status == want)
+		return result->code;
+	message = token_error_message(&result->response);
+	colon = message ? ": " : "";
+	said = message ? message : "";
 	if (status == 401 || status == 403) {
 		_cleanup_free_ char *withheld = registry_withheld(r);
 		const char *hint = credential_is_set(r->o->credential)
@@ -391,10 +366,10 @@ int registry_check_status(const struct registry *r, const struct registry_answer
 	if (status == 404)
 		return error_set(ret_error, -ENOENT, "the registry does not have it%s%s", colon,
 				 said);
-	if ((status == 429 || status == 503) && a->retry_after_s > 0)
+	if ((status == 429 || status == 503) && wait_s > 0)
 		return error_set(ret_error, -EBUSY,
 				 "the registry is busy (%ld, Retry-After: %u s)%s%s", status,
-				 a->retry_after_s, colon, said);
+				 wait_s, colon, said);
 	if (status == 429)
 		return error_set(ret_error, -EBUSY,
 				 "the registry is busy (429, no Retry-After)%s%s", colon, said);

@@ -55,24 +55,20 @@ static int resolve_by_get(struct registry *r, const struct ref *ref, struct dige
 	return 0;
 }
 
-static int take_resolved(struct registry *r, const struct ref *ref, struct registry_answer *a,
+static int take_resolved(struct registry *r, const struct ref *ref, struct http_result *result,
 			 struct fetch_resolved *ret)
 {
-	long status = a->result.response.status;
+	long status = result->response.status;
 	int q;
 
-	ret->retry_after_s = a->retry_after_s;
-	ret->error = a->result.error;
-	if (a->result.code < 0)
-		return a->result.code;
-	if (status == 200 && named_digest(&a->result.response, &ret->digest))
+	ret->retry_after_s = result->response.retry_after_s;
+	if (status == 200 && named_digest(&result->response, &ret->digest))
 		return 0;
-	if (status == 200 || status == 400 || status == 405 || status == 501) {
-		q = resolve_by_get(r, ref, &ret->digest, &ret->error);
-		ret->retry_after_s = r->retry_after_s;
-		return q;
-	}
-	return registry_check_status(r, a, 200, &ret->error);
+	if (status != 200 && status != 400 && status != 405 && status != 501)
+		return registry_check_status(r, result, 200, &ret->error);
+	q = resolve_by_get(r, ref, &ret->digest, &ret->error);
+	ret->retry_after_s = r->retry_after_s;
+	return q;
 }
 
 static size_t find_same(const struct ref *const *refs, size_t i)
@@ -89,7 +85,7 @@ void repository_resolve(struct registry *r, const struct ref *const *refs, size_
 			struct fetch_resolved *ret)
 {
 	_cleanup_free_ struct registry_ask *asks = xcalloc(n, sizeof(*asks));
-	_cleanup_free_ struct registry_answer *answers = xcalloc(n, sizeof(*answers));
+	_cleanup_free_ struct http_result *results = xcalloc(n, sizeof(*results));
 	_cleanup_free_ size_t *which = xcalloc(n, sizeof(*which));
 	size_t m = 0;
 
@@ -102,14 +98,14 @@ void repository_resolve(struct registry *r, const struct ref *const *refs, size_
 						.what = xasprintf("manifests/%s", refs[i]->tag)};
 		which[m++] = i;
 	}
-	registry_request_all(r, asks, m, answers);
+	registry_request_all(r, asks, m, results);
 	for (size_t i = 0; i < m; i++) {
 		struct fetch_resolved *f = &ret[which[i]];
 
-		f->code = take_resolved(r, refs[which[i]], &answers[i], f);
+		f->code = take_resolved(r, refs[which[i]], &results[i], f);
 		if (f->code < 0)
 			(void)error_prefix(&f->error, "%s", refs[which[i]]->text);
-		http_response_free(&answers[i].result.response);
+		http_response_free(&results[i].response);
 		free((char *)asks[i].what);
 	}
 	for (size_t i = 0; i < n; i++) {

@@ -137,7 +137,6 @@ static bool read_cache(struct token_cache *c, const struct token_file *f, const 
 		return false;
 	c->challenge.realm = xstrdup(realm);
 	replace_string(&c->challenge.service, service);
-	c->one_each = json_is_true(json_object_get(j, "one-each"));
 	if (!streq_null(json_get_string(j, "credential"), f->credential.text))
 		return true;
 	json_array_foreach (tokens, i, token) {
@@ -205,7 +204,6 @@ void token_cache_save(struct token_cache *c, const struct token_file *f, uint64_
 		json_put(j, "realm", json_string_lossy(c->challenge.realm));
 	if (c->challenge.service)
 		json_put(j, "service", json_string_lossy(c->challenge.service));
-	json_put(j, "one-each", json_boolean(c->one_each));
 	json_put(j, "tokens", list_tokens(c, now_ms));
 	text = json_text(j, JSON_COMPACT);
 	n = strlen(text);

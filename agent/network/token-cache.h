@@ -18,7 +18,6 @@ struct token {
 /* Zero is an empty one. */
 struct token_cache {
 	struct challenge challenge; /* realm NULL: not known */
-	bool one_each;		    /* the token server grants no token for several repositories */
 	struct token tokens[TOKENS_MAX];
 	size_t n; /* oldest first */
 	bool changed;

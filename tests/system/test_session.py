@@ -334,10 +334,6 @@ def test_a_server_that_grants_the_first_scope_only(fetch, registry, apps, cache)
     assert tokens.asked == [scopes("app0", "app1", "app2"), scopes("app1"), scopes("app2")]
     assert digests(resolve(fetch, registry, "app0", "app1", "app2")) == apps
     assert len(tokens.asked) == 3
-    # From now on it is asked for one each.
-    change(cache, lambda j: j.update(tokens=[]))
-    assert digests(resolve(fetch, registry, "app0", "app1")) == apps[:2]
-    assert tokens.asked[3:] == [scopes("app0"), scopes("app1")]
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
