@@ -185,7 +185,8 @@ def test_an_update_and_a_rollback_are_told(lab, engines, registry, collector):
         house.wait_for(second)
         broken = house.publish(broken=True)
         wait_for("the rollback", lambda: "rolled-back" in [r["pullet.result"] for r in collector.results()], 120)
-        wait_for("its metrics", lambda: collector.metrics()["pullet.rejected"][0][1] == 1, 60)
+        wait_for("its metrics", lambda: ({"pullet.result": "rolled-back", "container.name": "app"}, 1)
+                 in collector.metrics()["pullet.passes"], 60)
     activator.close()
 
     results = [r for r in collector.results() if r["pullet.result"] in ("updated", "rolled-back")]
@@ -202,6 +203,7 @@ def test_an_update_and_a_rollback_are_told(lab, engines, registry, collector):
     (info, one), = metrics["pullet.container.info"]
     assert one == 1 and info["container.name"] == "app" and info["oci.manifest.digest"] == second.digest
     assert info["container.image.name"] == f"{registry.address}/told:stable" and info["pullet.phase"] == "idle"
+    assert metrics["pullet.rejected"][0][1] == 1
     passes = {a["pullet.result"]: value for a, value in metrics["pullet.passes"]}
     assert passes["updated"] == 2 and passes["rolled-back"] == 1 and passes["up-to-date"] >= 0
     assert 0 < metrics["pullet.update.downtime"][0][1] <= metrics["pullet.update.duration"][0][1] < 120
@@ -226,12 +228,16 @@ def test_a_real_receiver_takes_it(lab, engines, registry, collector, tmp_path):
     house.configure(report, interval="1h", ring="canary")
     version = house.publish()
     assert house.pullet.once().results["app"]["result"] == "updated"
+    registry.pause()  # so that one report at least has no result yet
     with house.pullet.resident() as process:
+        wait_for("a report", lambda: collector.bodies("/v1/metrics"), 60)
+        registry.resume()
         # Nothing is polled within the hour: these are heartbeats.
         wait_for("three reports", lambda: len(collector.bodies("/v1/metrics")) >= 3, 60)
         house.configure(report, interval="1s", ring="canary")
         process.send_signal(signal.SIGHUP)
         wait_for("an event", lambda: collector.bodies("/v1/logs"), 60)
+        wait_for("a pass", lambda: "pullet.last_contact.timestamp" in collector.metrics(), 60)
         told = textfile.read_text()
     for seen in collector.seen:
         message = protocol.parse(seen.path.removeprefix("/v1/"), seen.body)
@@ -240,9 +246,14 @@ def test_a_real_receiver_takes_it(lab, engines, registry, collector, tmp_path):
     store.flush()
     version_of = f'pullet_container_info{{oci_manifest_digest="{version.digest}"}}'
     wait_for("the version", lambda: store.query(version_of), 60)
-    (labels, value), = store.query(version_of)
-    assert value == 1 and labels["container_name"] == "app" and labels["pullet_phase"] == "idle"
-    assert labels["service.instance.id" if "service.instance.id" in labels else "service_instance_id"] == "asked"
+    # Without a result and with one: two series, of which the newer one holds.
+    series = store.query(version_of)
+    assert {labels.get("pullet_result") for labels, _ in series} == {None, "up-to-date"}
+    for labels, value in series:
+        assert value == 1 and labels["container_name"] == "app" and labels["pullet_phase"] == "idle"
+        assert labels["service.instance.id" if "service.instance.id" in labels else "service_instance_id"] == "asked"
+    newest, _ = max(store.query(f"timestamp({version_of})"), key=lambda one: one[1])
+    assert newest["pullet_result"] == "up-to-date"
     # Both ways lead to the same names.
     store.take_text(told, way="file")
     store.flush()
