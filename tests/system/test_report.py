@@ -245,11 +245,10 @@ def test_a_real_receiver_takes_it(lab, engines, registry, collector, tmp_path):
             store.take(message)
     store.flush()
     version_of = f'pullet_container_info{{oci_manifest_digest="{version.digest}"}}'
-    wait_for("the version", lambda: store.query(version_of), 60)
     # Without a result and with one: two series, of which the newer one holds.
-    series = store.query(version_of)
-    assert {labels.get("pullet_result") for labels, _ in series} == {None, "up-to-date"}
-    for labels, value in series:
+    wait_for("both series", lambda: {labels.get("pullet_result") for labels, _ in store.query(version_of)}
+             == {None, "up-to-date"}, 60)
+    for labels, value in store.query(version_of):
         assert value == 1 and labels["container_name"] == "app" and labels["pullet_phase"] == "idle"
         assert labels["service.instance.id" if "service.instance.id" in labels else "service_instance_id"] == "asked"
     newest, _ = max(store.query(f"timestamp({version_of})"), key=lambda one: one[1])
@@ -260,8 +259,9 @@ def test_a_real_receiver_takes_it(lab, engines, registry, collector, tmp_path):
     of_file = {line.split("{")[0] for line in told.splitlines() if line[0] != "#"}
     wait_for("the file's", lambda: store.query('count({way="file"})')
              and store.query('count({way="file"})')[0][1] == len(strict(told)), 60)
-    names = {labels["__name__"] for labels, _ in store.query('{way="",__name__=~"pullet.*"}')}
-    assert of_file - {"pullet_agent_info"} == names and len(names) >= 4, (of_file, names)
+    wait_for(f"the names of the file: {sorted(of_file)}", lambda: of_file - {"pullet_agent_info"} == {
+        labels["__name__"] for labels, _ in store.query('{way="",__name__=~"pullet.*"}')}, 60)
+    assert len(of_file) > 4
 
 
 class Stalling:
