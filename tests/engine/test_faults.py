@@ -28,7 +28,7 @@ def test_registry_that_says_nothing(house):
     second = house.publish()
     house.registry.pause()
     try:
-        house.once("failed", timeout=100)
+        house.once("failed", timeout=300)
     finally:
         house.registry.resume()
     house.untouched(before)
@@ -101,7 +101,7 @@ def test_sigterm_in_the_middle_leaves_a_running_container(house):
     try:
         wait_for("the swap", lambda: "app.prev" in house.engine.containers())
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
     finally:
         house.pullet.kill9(process)
     assert len(house.engine.running()) == 1

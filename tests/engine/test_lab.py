@@ -50,8 +50,8 @@ def test_nothing_is_left_after_a_kill_9():
         directory = process.stdout.readline().strip()
         assert len(processes_of(directory)) >= 5  # engine, containerd, registry, shim, container
         os.kill(process.pid, signal.SIGKILL)
-        wait_for("the guard", lambda: not os.path.exists(directory), 20)
-        wait_for("the last process", lambda: not processes_of(directory), 10)
+        wait_for("the guard", lambda: not os.path.exists(directory))
+        wait_for("the last process", lambda: not processes_of(directory))
     finally:
         process.kill()
         process.wait()

@@ -186,7 +186,7 @@ def test_a_devices_socket_publishes_nothing(operator):
     with ours.makefile() as answer:
         error = json.loads(answer.readline())["error"]
     ours.close()
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert error == {"code": "EPERM", "text": "policies are not published from here"}
     assert operator.json("show")["policy"] is None
 

@@ -128,8 +128,8 @@ def test_kinds_of_health(house, health, script, want):
 
 
 def test_stop_timeout_of_a_stubborn_container(house):
-    _, before = house.adopt(house.publish("stubborn"))
+    _, before = house.adopt(house.publish("stubborn"), StopTimeout=600)
     house.configure(stop_timeout="1s")
     second = house.publish()
-    house.once("updated", timeout=30)
+    house.once("updated")
     assert house.check(second)["Id"] != before["Id"]

@@ -182,7 +182,7 @@ def test_layer_without_end(house, front, length):
         None if config in seen.path else endless(seen))))
     entry = house.once("failed", reason="more than the")
     assert "bytes that the manifest says" in entry["reason"], entry
-    assert endless.over.wait(30)  # it let go of the connection
+    assert endless.over.wait(120)  # it let go of the connection
     assert endless.sent < 2000 * MB
     house.untouched(before)
     if house.engine.kind.containerd_store:
@@ -202,10 +202,10 @@ def test_one_byte_a_second(house, front):
     front.hooks.append(to_engine("/blobs/", dribble))
     process = house.pullet.spawn("--once", "--json")
     try:
-        assert dribble.begun.wait(30)
+        assert dribble.begun.wait(120)
         house.untouched(before)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     finally:
         dribble.over.set()
         house.pullet.kill9(process)

@@ -155,7 +155,7 @@ def stop_process(process, seconds=10.0, sign=signal.SIGTERM):
         process.wait()
 
 
-def wait_for(what, condition, seconds=30.0, pause=0.02):
+def wait_for(what, condition, seconds=60.0, pause=0.02):
     """Returns condition()'s first true value. For what has no event to wait for."""
     end = time.monotonic() + seconds
     while True:
@@ -580,7 +580,7 @@ class Engine:
         return {tag: image["Id"] for image in self.call("GET", "/images/json")
                 for tag in image["RepoTags"] or [] if tag != "<none>:<none>"}
 
-    def wait(self, name, condition, seconds=20, what=None):
+    def wait(self, name, condition, seconds=60, what=None):
         """Waits until condition(inspect) holds; returns that inspect."""
         def look():
             answer = self.inspect(name)
@@ -782,7 +782,7 @@ class Registry(RegistryClient):
             except OSError:
                 return False
 
-        wait_for("docker-registry to answer", answers, 30)
+        wait_for("docker-registry to answer", answers)
 
     def stop(self):
         stop_process(self.process, 5)

@@ -194,7 +194,7 @@ def test_polkit_that_is_silent_blocks_nobody_else(bus, pullet, daemon):
             # With polkit the answers are gone, too.
             polkit.process.kill()
             for process in waiting:
-                assert "denied" in process.communicate(timeout=30)[1].lower()
+                assert "denied" in process.communicate(timeout=60)[1].lower()
         finally:
             for process in waiting:
                 process.kill()

@@ -69,7 +69,7 @@ class Child:
     def end(self):
         self.ours.close()
         try:
-            out, err = self.proc.communicate(timeout=10)
+            out, err = self.proc.communicate(timeout=100)
         except subprocess.TimeoutExpired:
             self.proc.kill()
             self.proc.communicate()
@@ -988,7 +988,7 @@ def test_docker_certs_d(fetch, certificate):
                                      "architecture": "arm", "known": [digest]}).encode() + b"\n")
             proc = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", registry.host,
                                    certificate[0], str(PROGRAM), str(fetch.config)],
-                                  stdin=theirs, capture_output=True, timeout=30)
+                                  stdin=theirs, capture_output=True, timeout=100)
             assert proc.returncode == 0, proc.stderr
             assert json.loads(ours.recv(65536)) == {"digest": digest, "known": True}
 
@@ -1049,7 +1049,7 @@ def test_other_hosts_are_never_asked_in_plain(fetch, monkeypatch):
 # Time, signals and the socket
 
 def test_silence_and_dribble_end_by_the_stall_limit_slow(tmp_path):
-    """20 s of less than 100 bytes a second, at once for both, in real time."""
+    """20 s of less than 100 bytes a second, at once for both, in real time. The limit that ended it is in its text."""
     results = {}
 
     def run(name, hook):
@@ -1058,9 +1058,7 @@ def test_silence_and_dribble_end_by_the_stall_limit_slow(tmp_path):
         fetch = Fetch(directory)
         with Registry() as registry:
             registry.hooks.append(hook)
-            start = time.monotonic()
-            reply = fetch.ask(f"{registry.host}/app")
-            results[name] = (reply, time.monotonic() - start)
+            results[name] = fetch.ask(f"{registry.host}/app")
 
     def silent(sock):
         sock.settimeout(90)
@@ -1073,45 +1071,42 @@ def test_silence_and_dribble_end_by_the_stall_limit_slow(tmp_path):
         t.start()
     for t in threads:
         t.join()
-    for name in cases:
-        reply, seconds = results[name]
-        assert reply["error"]["code"] == "ETIMEDOUT", reply
-        assert 18 < seconds < 40, (name, seconds)
+    for name, reply in results.items():
+        assert reply["error"]["code"] == "ETIMEDOUT", (name, reply)
+        assert "Less than 100 bytes/sec transferred the last 20 seconds" in reply["error"]["text"], (name, reply)
+    assert results.keys() == cases.keys()
 
 
 @pytest.fixture
-def silent_child(fetch, registry):
+def waiting_child(fetch, registry):
+    """Its answer keeps coming, too fast for the stall limit: without a signal it ends after the 60 s of a request.
+    That a signal ends silence, too, is for tests/unit/test-http.c."""
     asked = threading.Event()
-    release = threading.Event()
 
-    def hold(sock):
+    def drip(sock):
         asked.set()
-        release.wait(60)
+        raw(b"HTTP/1.1 200 OK\r\n\r\n", b" " * 20, pause=0.1, forever=True).raw(sock)
 
-    registry.hooks.append(on(answer=Answer(raw=hold)))
+    registry.put("app", "latest", manifest())
+    registry.hooks.append(on("GET", answer=Answer(raw=drip)))
     child = Child(fetch.config, host=registry.host)
     child.send({"image": f"{registry.host}/app", "os": "linux", "architecture": "arm"})
-    assert asked.wait(10)
+    assert asked.wait(100)
     yield child
-    release.set()
     if child.proc.poll() is None:
         child.proc.kill()
     child.proc.communicate()
 
 
-def test_sigterm(silent_child):
-    start = time.monotonic()
-    silent_child.proc.send_signal(signal.SIGTERM)
-    assert silent_child.receive(10)["error"]["code"] == "ECANCELED"
-    assert silent_child.proc.wait(10) == 0
-    assert time.monotonic() - start < 3
+def test_sigterm(waiting_child):
+    waiting_child.proc.send_signal(signal.SIGTERM)
+    assert waiting_child.receive(45)["error"]["code"] == "ECANCELED"
+    assert waiting_child.proc.wait(100) == 0
 
 
-def test_caller_goes_away(silent_child):
-    start = time.monotonic()
-    silent_child.ours.close()
-    silent_child.proc.wait(10)
-    assert time.monotonic() - start < 3
+def test_caller_goes_away(waiting_child):
+    waiting_child.ours.close()
+    waiting_child.proc.wait(45)
 
 
 @pytest.mark.parametrize("line,code", [
@@ -1123,7 +1118,7 @@ def test_bad_requests(fetch, line, code):
     child = Child(fetch.config)
     try:
         child.ours.sendall(line)
-        assert child.receive(20)["error"]["code"] == code
+        assert child.receive()["error"]["code"] == code
     finally:
         child.end()
 
@@ -1131,7 +1126,7 @@ def test_bad_requests(fetch, line, code):
 def test_request_that_never_comes(fetch):
     child = Child(fetch.config)
     child.ours.shutdown(socket.SHUT_WR)
-    assert child.receive(5) is None
+    assert child.receive() is None
     child.end()
     assert child.proc.returncode == 0
 
@@ -1140,7 +1135,7 @@ def test_request_that_is_cut(fetch):
     child = Child(fetch.config)
     child.ours.sendall(b'{"image"')
     child.ours.shutdown(socket.SHUT_WR)
-    assert child.receive(5)["error"]["code"] == "EPIPE"
+    assert child.receive()["error"]["code"] == "EPIPE"
     child.end()
 
 
@@ -1152,7 +1147,7 @@ def test_standard_input_is_the_socket(fetch, registry):
         ours.sendall(json.dumps({"image": f"{registry.host}/app", "os": "linux",
                                  "architecture": "arm", "known": [digest]}).encode() + b"\n")
         proc = subprocess.run([PROGRAM, "--config", fetch.config], stdin=theirs,
-                              capture_output=True, timeout=30)
+                              capture_output=True, timeout=100)
         assert proc.returncode == 0 and proc.stdout == b""
         assert json.loads(ours.recv(65536)) == {"digest": digest, "known": True}
 
@@ -1167,7 +1162,7 @@ def test_broken_configuration(fetch):
     (["--fd", "x"], 2), (["--fd", ""], 2), (["--config"], 2)])
 def test_arguments(arguments, status):
     proc = subprocess.run([PROGRAM, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
-                          timeout=10)
+                          timeout=100)
     assert proc.returncode == status
     assert (proc.stdout if status == 0 else proc.stderr) != b""
 

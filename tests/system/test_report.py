@@ -364,7 +364,7 @@ def ask(config, question):
         theirs.close()
         ours.sendall(json.dumps(question).encode() + b"\n")
         answer = ours.makefile().readline()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     return json.loads(answer)
 
 

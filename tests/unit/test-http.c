@@ -315,10 +315,12 @@ static void test_limits_of_time(void **state)
 
 	(void)state;
 	assert_int_equal(get(NULL, true, &total, NULL, &r, &e), -ETIMEDOUT);
-	assert_in_range(now_ms() - start, 190, 3000);
+	assert_true(now_ms() - start >= 190);
+	assert_non_null(strstr(e.text, "timed out"));
 	start = now_ms();
 	assert_int_equal(get("HTTP/1.1 200 OK\r\n\r\n", true, &stall, NULL, &r, &e), -ETIMEDOUT);
-	assert_in_range(now_ms() - start, 900, 8000);
+	assert_true(now_ms() - start >= 900);
+	assert_non_null(strstr(e.text, "Less than 1 bytes/sec transferred the last 1 seconds"));
 }
 
 static volatile sig_atomic_t cancel;
@@ -332,16 +334,14 @@ static void on_alarm(int signal)
 static void test_cancel(void **state)
 {
 	struct sigaction action = {.sa_handler = on_alarm}, old;
-	struct http_request request = {.body_max = 8, .timeout_ms = 20000};
+	struct http_request request = {.body_max = 8}; /* without an end of its own */
 	struct http_response r = {0};
 	struct error e = {0};
-	uint64_t start = now_ms();
 
 	(void)state;
 	assert_int_equal(sigaction(SIGALRM, &action, &old), 0);
 	(void)alarm(1);
 	assert_int_equal(get(NULL, true, &request, &cancel, &r, &e), -ECANCELED);
-	assert_in_range(now_ms() - start, 900, 3500);
 	assert_int_equal(sigaction(SIGALRM, &old, NULL), 0);
 	cancel = 0;
 }

@@ -419,7 +419,7 @@ static void test_read_timeout(void **state)
 
 	(void)state;
 	assert_int_equal(read_text("{}", 2, false, &e), -ETIMEDOUT);
-	assert_in_range(now_ms() - start, 90, 2000);
+	assert_true(now_ms() - start >= 90);
 }
 
 static void test_read_cut(void **state)
@@ -502,14 +502,18 @@ static void on_alarm(int signal)
 static void test_read_interrupted(void **state)
 {
 	struct sigaction action = {.sa_handler = on_alarm}, old;
-	struct itimerval soon = {.it_value = {.tv_usec = 50000}};
+	/* Again and again: the first signal may come before the wait begins. */
+	struct itimerval often = {.it_value = {.tv_usec = 50000},
+				  .it_interval = {.tv_usec = 50000}};
+	struct itimerval never = {0};
 	struct error e = {0};
 	json_t *j = NULL;
 
 	(void)state;
 	assert_int_equal(sigaction(SIGALRM, &action, &old), 0);
-	assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
-	assert_int_equal(protocol_read(&reader, 10000, &j, &e), -ECANCELED);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	assert_int_equal(protocol_read(&reader, 60000, &j, &e), -ECANCELED);
+	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
 	assert_int_equal(sigaction(SIGALRM, &old, NULL), 0);
 }
 
