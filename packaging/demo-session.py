@@ -14,9 +14,14 @@ import time
 TOP = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TOP / "tests/lib"))
 
-from pullet_lab import (  # noqa: E402
-    Engine, Image, Lab, LabError, Pullet, Registry, Relay, Watcher, actor, handle_signals,
-    host_platform, private_memory, resident_memory, tail, wait_for)
+from pullet_agent import Pullet  # noqa: E402
+from pullet_engine import Engine  # noqa: E402
+from pullet_image import Image, actor, host_platform  # noqa: E402
+from pullet_lab import Lab  # noqa: E402
+from pullet_memory import Watcher, private_memory, resident_memory  # noqa: E402
+from pullet_registry import Registry  # noqa: E402
+from pullet_relay import Relay  # noqa: E402
+from pullet_sweep import LabError, handle_signals, tail, wait_for  # noqa: E402
 
 COLOUR = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 WORDS = {"updated": "32", "up-to-date": "32", "rolled-back": "33", "deferred": "33",

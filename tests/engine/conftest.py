@@ -14,7 +14,12 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 import expected_skips  # noqa: E402
-from pullet_lab import Engine, Lab, LabError, Pullet, Registry, actor, handle_signals  # noqa: E402
+from pullet_agent import Pullet  # noqa: E402
+from pullet_engine import Engine  # noqa: E402
+from pullet_image import actor  # noqa: E402
+from pullet_lab import Lab  # noqa: E402
+from pullet_registry import Registry  # noqa: E402
+from pullet_sweep import LabError, handle_signals  # noqa: E402
 
 UP = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}}
 ONE_SHOT = {"HostConfig": {"NetworkMode": "none"}}

@@ -10,7 +10,11 @@ import os
 import pytest
 
 from pullet_compose import Project, network_namespace, program
-from pullet_lab import Engine, LabError, Pullet, Registry, actor, wait_for
+from pullet_agent import Pullet
+from pullet_engine import Engine
+from pullet_image import actor
+from pullet_registry import Registry
+from pullet_sweep import LabError, wait_for
 from pullet_meddler import DOWN, EVERY, MADE, ON_TRIAL, Meddler, moments
 from test_recreate import look
 

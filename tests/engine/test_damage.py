@@ -15,7 +15,7 @@ import pytest
 
 import pullet_trace
 from pullet_image import Image, actor
-from pullet_lab import stop_process
+from pullet_sweep import stop_process
 from pullet_meddler import Meddler
 
 pytestmark = pytest.mark.skipif(os.environ.get("PULLET_ENGINE", "machine") not in (

@@ -5,7 +5,7 @@ import signal
 import time
 
 from conftest import UP
-from pullet_lab import wait_for
+from pullet_sweep import wait_for
 
 
 def test_registry_gone_and_back(house):

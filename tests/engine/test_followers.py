@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from pullet_lab import actor
+from pullet_image import actor
 
 ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
 

@@ -7,7 +7,10 @@ import subprocess
 import sys
 import time
 
-from pullet_lab import TOP, Lab, Relay, actor, processes_of, wait_for
+from pullet_image import actor
+from pullet_lab import TOP, Lab
+from pullet_relay import Relay
+from pullet_sweep import processes_of, wait_for
 
 
 def test_images_pull_run_and_stop(engine, registry):
@@ -39,7 +42,8 @@ def test_relay_counts(lab, engine, registry):
 
 def test_nothing_is_left_after_a_kill_9():
     """The guard takes down what a killed test cannot."""
-    script = ("import sys, time; sys.path.insert(0, sys.argv[1]); from pullet_lab import *\n"
+    script = ("import sys, time; sys.path.insert(0, sys.argv[1]); from pullet_engine import *\n"
+              "from pullet_lab import *; from pullet_registry import *; from pullet_image import *\n"
               "lab = Lab(); engine = Engine(lab); registry = Registry(lab)\n"
               "registry.publish('x', 'y', actor('stubborn')); engine.pull(registry.ref('x:y'))\n"
               "engine.run('xx', registry.ref('x:y')); print(lab.directory, flush=True)\n"

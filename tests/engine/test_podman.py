@@ -4,7 +4,7 @@
 import pytest
 
 from conftest import UP
-from pullet_lab import wait_for
+from pullet_sweep import wait_for
 
 CHECK = {"Test": ["CMD", "/actor", "exit", "0"], "Interval": 3600 * 10**9, "Retries": 1}
 SICK = {**CHECK, "Test": ["CMD", "/actor", "exit", "1"]}

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from pullet_image import MEDIA, ROLLOUT, actor, digest_of
-from pullet_lab import Registry
+from pullet_registry import Registry
 
 BUILD = pathlib.Path(os.environ.get("PULLET_BUILD", "build"))
 MANUAL = pathlib.Path(__file__).resolve().parents[2] / "packaging/man/pullet-rollout.5"

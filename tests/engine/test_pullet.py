@@ -14,7 +14,9 @@ import pytest
 
 from conftest import UP
 from pullet_bus import Bus
-from pullet_lab import Relay, actor, stop_process, wait_for
+from pullet_image import actor
+from pullet_relay import Relay
+from pullet_sweep import stop_process, wait_for
 
 SIZE = 1_600_000
 

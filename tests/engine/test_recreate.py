@@ -15,7 +15,9 @@ import tarfile
 
 import pytest
 
-from pullet_lab import TOP, Engine, program
+from pullet_engine import Engine
+from pullet_image import program
+from pullet_lab import TOP
 
 AGENT = TOP / "agent"
 SOURCES = [*sorted(AGENT.glob("recreate/*.c")), *(AGENT / f"base/{name}.c" for name in ("json", "error", "util")),

@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from conftest import UP, House
-from pullet_lab import Registry
+from pullet_registry import Registry
 
 USER = ("fleet", "p+s/word?:x")
 numbers = itertools.count(1)

@@ -4,7 +4,7 @@
 import pytest
 
 from conftest import ONE_SHOT, UP
-from pullet_lab import Image, program
+from pullet_image import Image, program
 
 SICK = {"Test": ["CMD", "/actor", "exit", "1"], "Interval": 10**8, "Timeout": 10**9, "Retries": 1}
 SLOW = {**SICK, "Interval": 3600 * 10**9}

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import UP
 from pullet_image import actor, cohort, to_json
-from pullet_lab import Registry
+from pullet_registry import Registry
 
 
 class Fleet:

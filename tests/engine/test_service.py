@@ -6,7 +6,7 @@ import signal
 import socket
 
 from conftest import UP
-from pullet_lab import tail, wait_for
+from pullet_sweep import tail, wait_for
 
 OFTEN = {"interval": "1s", "jitter": "0%"}
 

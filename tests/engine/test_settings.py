@@ -16,7 +16,10 @@ from dataclasses import dataclass
 import pytest
 
 from pullet_bridge import BridgedEngine, own_network
-from pullet_lab import CGROUPS, Image, Pullet, Registry, program
+from pullet_agent import Pullet
+from pullet_image import Image, program
+from pullet_registry import Registry
+from pullet_sweep import CGROUPS
 
 SECOND = 1_000_000_000
 

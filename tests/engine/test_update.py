@@ -6,8 +6,7 @@ import os
 import pytest
 
 from conftest import ONE_SHOT, UP
-from pullet_image import Image
-from pullet_lab import actor, host_platform
+from pullet_image import Image, actor, host_platform
 
 OTHER = "linux/s390x"
 KEEP = "localhost/pullet/previous"

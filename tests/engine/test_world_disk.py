@@ -10,8 +10,8 @@ import subprocess
 import pytest
 
 from conftest import UP
-from pullet_image import Image
-from pullet_lab import Engine, actor
+from pullet_image import Image, actor
+from pullet_engine import Engine
 from pullet_meddler import DOWN, MADE, ON_TRIAL, PULLING, WON, Meddler, Moment, moments
 
 MB = 1000 * 1000

@@ -10,7 +10,8 @@ import threading
 import pytest
 
 from conftest import UP
-from pullet_lab import actor, tail, wait_for
+from pullet_image import actor
+from pullet_sweep import tail, wait_for
 from registryd import Answer, Front, is_engine, on
 
 OFTEN = {"interval": "1s", "jitter": "0%"}

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 
-from pullet_lab import Relay
+from pullet_relay import Relay
 
 # What each version leaves behind, by itself: a file of its name in here.
 TRACES = "/var/lib/fleet"

@@ -19,7 +19,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from pullet_deb import SUITE, TOP, build, newer, run  # noqa: E402
 from pullet_follower import Follower  # noqa: E402
-from pullet_lab import Lab, Registry, handle_signals, wait_for  # noqa: E402
+from pullet_lab import Lab  # noqa: E402
+from pullet_registry import Registry  # noqa: E402
+from pullet_sweep import handle_signals, wait_for  # noqa: E402
 from pullet_machine import Machine  # noqa: E402
 
 POWER_CUTS = int(os.environ.get("PULLET_CUTS", "3"))

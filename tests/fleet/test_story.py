@@ -18,7 +18,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "lib")]
 
 from devices import Device, Link  # noqa: E402
 from fleet import Fleet, StoryError, choose_ids, cohort, share_of  # noqa: E402
-from pullet_lab import Lab, wait_for  # noqa: E402
+from pullet_lab import Lab  # noqa: E402
+from pullet_sweep import wait_for  # noqa: E402
 from show import Show  # noqa: E402
 
 DIGESTS = {"v2": "sha256:" + "2" * 64, "v3": "sha256:" + "3" * 64}

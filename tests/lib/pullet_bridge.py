@@ -7,7 +7,8 @@ import ctypes
 import os
 import subprocess
 
-from pullet_lab import Engine, LabError
+from pullet_engine import Engine
+from pullet_sweep import LabError
 
 CLONE_NEWNET = 0x40000000
 

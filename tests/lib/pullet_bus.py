@@ -10,7 +10,9 @@ import subprocess
 import threading
 import types
 
-from pullet_lab import TOP, LabError, Pullet, stop_process, tail, wait_for
+from pullet_agent import Pullet
+from pullet_lab import TOP
+from pullet_sweep import LabError, stop_process, tail, wait_for
 
 NAME, PATH = "org.pullet.Agent1", "/org/pullet/Agent1"
 CONTAINER = NAME + ".Container"

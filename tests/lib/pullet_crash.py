@@ -17,7 +17,9 @@ import urllib.parse
 from dataclasses import dataclass
 
 import pullet_trace
-from pullet_lab import LabError, Pullet, actor
+from pullet_agent import Pullet
+from pullet_image import actor
+from pullet_sweep import LabError
 
 KEPT = "localhost/pullet/previous"
 VICTIMS = ("process", "group")

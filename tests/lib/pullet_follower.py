@@ -5,7 +5,8 @@ check) and write(path, text), be it namespaces (pullet_machine.py) or an emulate
 import itertools
 import json
 
-from pullet_lab import actor, wait_for
+from pullet_image import actor
+from pullet_sweep import wait_for
 
 CREATE = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}}
 

@@ -16,7 +16,7 @@ import time
 import uuid
 
 from pullet_engines import EngineError, cache, debian
-from pullet_lab import remove, tail, wait_for
+from pullet_sweep import remove, tail, wait_for
 
 # With what pullet needs, so that installing it asks no mirror.
 PACKAGES = ["systemd", "systemd-sysv", "dbus", "docker.io", "polkitd", "ca-certificates", "procps",

@@ -12,7 +12,8 @@ import urllib.parse
 import urllib.request
 
 import pullet_engines
-from pullet_lab import LabError, free_port, stop_process, tail, wait_for
+from pullet_lab import free_port
+from pullet_sweep import LabError, stop_process, tail, wait_for
 
 SUITE = "trixie"
 NAMES = ("metrics", "logs")

@@ -27,8 +27,10 @@ from dataclasses import dataclass, field
 
 import pullet_trace
 from pullet_crash import KEPT, difference, spread
-from pullet_lab import (
-    MARK, Engine, Image, LabError, Pullet, actor, remove_cgroups, sweep, wait_for)
+from pullet_agent import Pullet
+from pullet_engine import Engine
+from pullet_image import Image, actor
+from pullet_sweep import MARK, LabError, remove_cgroups, sweep, wait_for
 
 # linux, fs/ext4/ext4.h: EXT4_IOC_SHUTDOWN is _IOR('X', 125, __u32)
 EXT4_IOC_SHUTDOWN = 0x8004587D

@@ -48,7 +48,7 @@ import time
 
 from pullet_debian import GOLDEN_ID, HOST_PACKAGES, Base, install_missing  # noqa: F401 (handed on)
 from pullet_engines import cache
-from pullet_lab import LabError, stop_process, tail, wait_for
+from pullet_sweep import LabError, stop_process, tail, wait_for
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 HOST = "10.0.2.2"  # this machine, as a guest of qemu's user network sees it

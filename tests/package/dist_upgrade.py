@@ -13,7 +13,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from pullet_deb import TOP, build, run  # noqa: E402
 from pullet_engines import mirror  # noqa: E402
 from pullet_follower import Follower  # noqa: E402
-from pullet_lab import Lab, Registry  # noqa: E402
+from pullet_lab import Lab  # noqa: E402
+from pullet_registry import Registry  # noqa: E402
 from pullet_machine import Machine  # noqa: E402
 
 

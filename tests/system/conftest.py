@@ -10,7 +10,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from pullet_bus import Bus, idle_pullet, resident, write_record  # noqa: E402
-from pullet_lab import Lab, handle_signals  # noqa: E402
+from pullet_lab import Lab  # noqa: E402
+from pullet_sweep import handle_signals  # noqa: E402
 
 handle_signals()
 _numbers = itertools.count(1)

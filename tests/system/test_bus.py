@@ -18,7 +18,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from pullet_bus import (  # noqa: E402
     CONTAINER, NAME, PATH, CallError, Polkit, configure, hanging_engine, interfaces, path_of, resident,
     write_record)
-from pullet_lab import TOP, Pullet, stop_process, wait_for  # noqa: E402
+from pullet_agent import Pullet  # noqa: E402
+from pullet_lab import TOP  # noqa: E402
+from pullet_sweep import stop_process, wait_for  # noqa: E402
 
 _numbers = itertools.count(1)
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")

@@ -19,7 +19,9 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from pullet_bus import Polkit, configure, hanging_engine, resident, write_record  # noqa: E402
-from pullet_lab import Registry, actor, wait_for  # noqa: E402
+from pullet_image import actor  # noqa: E402
+from pullet_registry import Registry  # noqa: E402
+from pullet_sweep import wait_for  # noqa: E402
 
 _numbers = itertools.count(1)
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")

@@ -18,7 +18,11 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 import pullet_otlp  # noqa: E402
-from pullet_lab import Lab, Pullet, Registry, actor, free_port, handle_signals, wait_for  # noqa: E402
+from pullet_agent import Pullet  # noqa: E402
+from pullet_image import actor  # noqa: E402
+from pullet_lab import Lab, free_port  # noqa: E402
+from pullet_registry import Registry  # noqa: E402
+from pullet_sweep import handle_signals, wait_for  # noqa: E402
 from pullet_stub import Device, Engines, now  # noqa: E402
 from registryd import Answer, Registry as Server  # noqa: E402
 
