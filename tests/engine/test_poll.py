@@ -11,7 +11,8 @@ import pytest
 
 from conftest import UP
 from pullet_bus import Bus
-from pullet_lab import Pullet, wait_for
+from pullet_agent import Pullet
+from pullet_sweep import wait_for
 from pullet_meddler import Meddler
 from registryd import Answer, Front, on
 

@@ -10,7 +10,9 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from pullet_image import actor  # noqa: E402
-from pullet_lab import Lab, Pullet, Registry  # noqa: E402
+from pullet_agent import Pullet  # noqa: E402
+from pullet_lab import Lab  # noqa: E402
+from pullet_registry import Registry  # noqa: E402
 from pullet_stub import Device, Engines, Refusal  # noqa: E402
 
 CREATE = {"Cmd": ["serve"]}

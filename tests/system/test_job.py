@@ -18,7 +18,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from pullet_bus import Polkit, configure, resident, write_record  # noqa: E402
-from pullet_lab import MARK, wait_for  # noqa: E402
+from pullet_sweep import MARK, wait_for  # noqa: E402
 
 _numbers = itertools.count(1)
 
