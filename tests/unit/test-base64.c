@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "base64.h"
+#include "test.h"
 
 /* RFC 4648, section 10, and bytes that make + and /. */
 static void test_vectors(void **state)

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 
-#include <cmocka.h>
-
 #include "calendar.h"
+#include "test.h"
 
 #define SECOND	  ((uint64_t)1000)
 #define MINUTE	  (60 * SECOND)

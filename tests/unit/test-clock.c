@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <time.h>
 
-#include <cmocka.h>
-
 #include "clock.h"
+#include "test.h"
 
 #define PAST   86400 /* where a Pi without a battery starts */
 #define FUTURE (INT64_C(1) << 33)

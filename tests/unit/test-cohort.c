@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-
-#include <cmocka.h>
 
 #include "cohort.h"
 #include "hash.h"
+#include "test.h"
 
 #define DEVICES 10000u
 #define DIGESTS 8

@@ -1,33 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
-
 #include "config.h"
+#include "test.h"
 
-static char dir[] = "/tmp/test-config-XXXXXX";
-
-/* PATH below dir, which outlives the call. */
+/* PATH below scratch_path, which outlives the call. */
 static const char *in_dir(const char *path)
 {
 	static char text[200];
 
-	(void)snprintf(text, sizeof(text), "%s/%s", dir, path);
+	(void)snprintf(text, sizeof(text), "%s/%s", scratch_path, path);
 	return text;
 }
 
 static int make_dir(void **state)
 {
-	(void)state;
 	unsetenv("CREDENTIALS_DIRECTORY");
-	return mkdtemp(dir) ? 0 : -1;
+	return open_scratch(state);
 }
 
 static int empty_dir(void **state)
@@ -49,12 +41,6 @@ static int empty_dir(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		(void)remove(in_dir(names[i]));
 	return 0;
-}
-
-static int remove_dir(void **state)
-{
-	(void)state;
-	return rmdir(dir);
 }
 
 static void put_bytes(const char *name, const char *data, size_t n)
@@ -82,10 +68,10 @@ static struct config *load(void)
 }
 
 /* text: behind DIR/. */
-/* A file or directory below dir that others may write to, too; the fault names it twice. */
+/* A file or directory below scratch_path that others may write to, too; the fault names it twice. */
 static void expect_untrusted(const char *name, mode_t mode)
 {
-	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
+	_cleanup_free_ char *path = xasprintf("%s/%s", scratch_path, name);
 	_cleanup_free_ char *text =
 		xasprintf("%s: others may write to it (mode %03o): run chmod go-w %s", path,
 			  (unsigned int)mode & 0777, path);
@@ -102,7 +88,7 @@ static void expect_untrusted(const char *name, mode_t mode)
 
 static void expect_refusal(int code, const char *text)
 {
-	struct config *c = (struct config *)dir, *const before = c;
+	struct config *c = (struct config *)scratch_path, *const before = c;
 	struct error e = {0};
 	int r = config_load(in_dir("main.conf"), &c, &e);
 
@@ -448,9 +434,9 @@ static void test_files(void **state)
 	expect_untrusted("main.conf", 0664);
 	/* What is not there any more demands nothing any more. */
 	expect_untrusted("", 0770);
-	assert_int_equal(chmod(dir, 01777), 0);
+	assert_int_equal(chmod(scratch_path, 01777), 0);
 	config_free(load());
-	assert_int_equal(chmod(dir, 0700), 0);
+	assert_int_equal(chmod(scratch_path, 0700), 0);
 	put("conf.d", "no directory");
 	expect_refusal(-ENOTDIR, "conf.d: Not a directory");
 	(void)remove(in_dir("conf.d"));
@@ -511,7 +497,7 @@ static void test_credentials(void **state)
 	put("registry-auth", "{}");
 	assert_int_equal(mkdir(in_dir("conf.d"), 0755), 0);
 	put("conf.d/b.txt", "{}");
-	setenv("CREDENTIALS_DIRECTORY", dir, 1);
+	setenv("CREDENTIALS_DIRECTORY", scratch_path, 1);
 	c = load();
 	expect_path(c->registries[0].credentials, "registry-auth");
 	expect_path(c->registries[1].credentials, "./registry-auth");
@@ -621,5 +607,5 @@ int main(void)
 		cmocka_unit_test(test_engine_path),
 	};
 
-	return cmocka_run_group_tests(tests, make_dir, remove_dir);
+	return cmocka_run_group_tests(tests, make_dir, close_scratch);
 }

@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "copied.h"
 #include "engine.h"
+#include "test.h"
 
 #define CREATED "2024-05-01T10:00:00.4Z"
 #define WHOLE	"2024-05-01T12:00:00+02:00"

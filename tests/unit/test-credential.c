@@ -1,35 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "credential.h"
+#include "test.h"
 
-static char directory[] = "/tmp/pullet-test-XXXXXX";
 static char path[64];
 
 static int set_up(void **state)
 {
-	(void)state;
-	if (!mkdtemp(directory))
+	if (open_scratch(state) < 0)
 		return -1;
-	(void)snprintf(path, sizeof(path), "%s/config.json", directory);
+	(void)snprintf(path, sizeof(path), "%s/config.json", scratch_path);
 	return 0;
 }
 
 static int tear_down(void **state)
 {
-	(void)state;
 	(void)unlink(path);
-	return rmdir(directory);
+	return close_scratch(state);
 }
 
 static void put(const char *text, mode_t mode)
@@ -152,7 +143,7 @@ static void test_file(void **state)
 	put(big, 0600);
 	assert_int_equal(credential_load(path, "r.io", &c, &e), -EFBIG);
 	assert_int_equal(credential_load("/nonexistent/x", "r.io", &c, &e), -ENOENT);
-	assert_int_equal(credential_load(directory, "r.io", &c, &e), -EISDIR);
+	assert_int_equal(credential_load(scratch_path, "r.io", &c, &e), -EISDIR);
 	assert_int_equal(credential_load(NULL, "r.io", &c, &e), 0);
 	assert_false(credential_is_set(&c));
 	if (geteuid() == 0) {

@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include <cmocka.h>
-
 #include "device.h"
+#include "test.h"
 
 static const char *machine_id; /* content of the file; NULL: there is none */
 

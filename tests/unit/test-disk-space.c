@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "disk-space.h"
 #include "store.h"
+#include "test.h"
 
 #define MB ((uint64_t)1000 * 1000)
 

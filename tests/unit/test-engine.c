@@ -1,11 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The Engine API against answers that a real engine does not give on demand. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "engine.h"
+#include "test.h"
 
 #define ID "aaaaaaaaaaaaaaaa"
 
@@ -37,7 +32,6 @@ int syncfs(int fd)
 	return 0;
 }
 
-static char directory[] = "/tmp/pullet-test-XXXXXX";
 static char path[64];
 static int listener = -1;
 
@@ -52,10 +46,9 @@ static int set_up(void **state)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	(void)state;
-	if (!mkdtemp(directory))
+	if (open_scratch(state) < 0)
 		return -1;
-	(void)snprintf(path, sizeof(path), "%s/socket", directory);
+	(void)snprintf(path, sizeof(path), "%s/socket", scratch_path);
 	memcpy(address.sun_path, path, strlen(path));
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0)
@@ -65,10 +58,9 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	(void)state;
 	close(listener);
 	(void)unlink(path);
-	return rmdir(directory);
+	return close_scratch(state);
 }
 
 static void serve_one(int fd, const struct answer *answers)
@@ -219,15 +211,15 @@ static void sync_as_nobody(const struct answer *answers, unsigned int times)
 
 static void test_sync_waits_for_the_engines_disk_alone(void **state)
 {
-	_cleanup_free_ char *root = xasprintf("%s/docker", directory);
+	_cleanup_free_ char *root = xasprintf("%s/docker", scratch_path);
 	_cleanup_free_ char *ours = xasprintf("{\"DockerRootDir\":\"%s\"}", root);
 	struct answer answers[] = {{"/info", 200, ours}, {0}};
 	struct stat st;
 
 	(void)state;
-	assert_int_equal(chmod(directory, 0755) | chmod(path, 0777) | mkdir(root, 0700), 0);
+	assert_int_equal(chmod(scratch_path, 0755) | chmod(path, 0777) | mkdir(root, 0700), 0);
 	sync_as_nobody(answers, 2);
-	assert_int_equal(stat(directory, &st), 0);
+	assert_int_equal(stat(scratch_path, &st), 0);
 	assert_true(n_sync == 0 && n_syncfs == 4 && synced[0] == st.st_dev &&
 		    synced[1] == st.st_dev);
 	/* containerd's own directory is not known: nothing less than everything will do. */

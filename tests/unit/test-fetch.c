@@ -1,11 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -18,6 +11,7 @@
 #include "fetch.h"
 #include "json-build.h"
 #include "protocol.h"
+#include "test.h"
 
 #define N 40
 

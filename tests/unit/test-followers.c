@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "engine.h"
 #include "followers.h"
+#include "test.h"
 
 #define APP "aaaaaaaaaaaaaaaa"
 #define CAR "bbbbbbbbbbbbbbbb"

@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "hash.h"
+#include "test.h"
 
 /* FIPS 180-4 examples; the last from sha256sum(1). */
 static void test_vectors(void **state)

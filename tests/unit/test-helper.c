@@ -1,11 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "helper.h"
+#include "test.h"
 
 #define EVENTS 400 /* more than the reader takes at once, less than a socket's buffer */
 

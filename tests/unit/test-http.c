@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What goes over the wire, and what the answers become. Misbehaviour of whole registries is in
  * tests/system/test_fetch.py. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,8 +9,8 @@
 #include <sys/wait.h>
 
 #include "http.h"
+#include "test.h"
 
-static char directory[] = "/tmp/pullet-test-XXXXXX";
 static char path[64];
 static int listener = -1;
 
@@ -24,10 +18,9 @@ static int set_up(void **state)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	(void)state;
-	if (!mkdtemp(directory))
+	if (open_scratch(state) < 0)
 		return -1;
-	(void)snprintf(path, sizeof(path), "%s/socket", directory);
+	(void)snprintf(path, sizeof(path), "%s/socket", scratch_path);
 	memcpy(address.sun_path, path, strlen(path));
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0)
@@ -37,10 +30,9 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	(void)state;
 	close(listener);
 	(void)unlink(path);
-	return rmdir(directory);
+	return close_scratch(state);
 }
 
 /* Answers one connection in a child and hands what it was asked into *ret_pipe. */

@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "job.h"
+#include "test.h"
 
 /* "check a b, poll c": operations and names of all jobs, in their order. */
 static void assert_queue(const struct job_queue *q, const char *expected)

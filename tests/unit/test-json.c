@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 
 #include "json.h"
+#include "test.h"
 
 static int parse(const char *data, json_t **ret, struct error *e)
 {

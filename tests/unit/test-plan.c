@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "plan.h"
+#include "test.h"
 
 #define TARGET "sha256:1111111111111111111111111111111111111111111111111111111111111111"
 #define OTHER  "sha256:2222222222222222222222222222222222222222222222222222222222222222"

@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include <cmocka.h>
-
 #include "json.h"
 #include "record.h"
+#include "test.h"
 
 #define HEX_60	  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab"
 #define DIGEST(x) ((struct digest){.text = "sha256:" HEX_60 x})
@@ -32,45 +27,26 @@ int openat(int at, const char *path, int flags, ...)
 	return open_error ? -1 : (int)syscall(SYS_openat, at, path, flags, mode);
 }
 
-static char dir_path[] = "/tmp/test-record-XXXXXX";
-static int dir = -1;
-
-static int open_dir(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir_path))
-		return -1;
-	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return dir < 0 ? -1 : 0;
-}
-
 static int empty_dir(void **state)
 {
 	(void)state;
-	(void)unlinkat(dir, "hello.json", 0);
-	(void)unlinkat(dir, "hello.json", AT_REMOVEDIR);
-	(void)unlinkat(dir, "hello.json.broken", 0);
-	(void)unlinkat(dir, "hello.json.broken", AT_REMOVEDIR);
+	(void)unlinkat(scratch, "hello.json", 0);
+	(void)unlinkat(scratch, "hello.json", AT_REMOVEDIR);
+	(void)unlinkat(scratch, "hello.json.broken", 0);
+	(void)unlinkat(scratch, "hello.json.broken", AT_REMOVEDIR);
 	return 0;
-}
-
-static int close_dir(void **state)
-{
-	(void)state;
-	close(dir);
-	return rmdir(dir_path);
 }
 
 static bool is_there(const char *name)
 {
-	return faccessat(dir, name, F_OK, 0) == 0;
+	return faccessat(scratch, name, F_OK, 0) == 0;
 }
 
 static char *read_back(const char *name)
 {
 	char *text = NULL;
 
-	assert_int_equal(read_file_at(dir, name, (size_t)1 << 20, &text, NULL), 0);
+	assert_int_equal(read_file_at(scratch, name, (size_t)1 << 20, &text, NULL), 0);
 	return text;
 }
 
@@ -131,7 +107,7 @@ static void save(const struct record *r)
 {
 	struct error e = {0};
 
-	if (record_save(dir, "hello", r, &e) < 0)
+	if (record_save(scratch, "hello", r, &e) < 0)
 		fail_msg("%s", e.text);
 }
 
@@ -142,7 +118,7 @@ static void expect_round_trip(const struct record *r)
 
 	save(r);
 	memset(&back, 0xaa, sizeof(back));
-	if (record_load(dir, "hello", &back, &e) < 0)
+	if (record_load(scratch, "hello", &back, &e) < 0)
 		fail_msg("%s", e.text);
 	assert_memory_equal(&back, r, sizeof(back));
 }
@@ -181,7 +157,7 @@ static void put(const char *text, size_t len)
 	_cleanup_close_ int fd = -1;
 
 	(void)empty_dir(NULL);
-	fd = openat(dir, "hello.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	fd = openat(scratch, "hello.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
 	assert_int_equal(write_all(fd, text, len), 0);
 }
@@ -197,7 +173,7 @@ static void expect_broken(const char *text, size_t len, const char *what)
 	memset(&r, 0xaa, sizeof(r));
 	untouched = r;
 	put(text, len);
-	q = record_load(dir, "hello", &r, &e);
+	q = record_load(scratch, "hello", &r, &e);
 	if (q != -EBADMSG || e.code != q || is_there("hello.json"))
 		fail_msg("%s: %d %s", what, q, e.text);
 	assert_non_null(after_prefix(e.text, "hello.json.broken set aside: record: "));
@@ -206,7 +182,7 @@ static void expect_broken(const char *text, size_t len, const char *what)
 	assert_memory_equal(&r, &untouched, sizeof(r));
 	aside = read_back("hello.json.broken");
 	assert_memory_equal(aside, text, len);
-	assert_int_equal(record_load(dir, "hello", &r, &e), -ENOENT);
+	assert_int_equal(record_load(scratch, "hello", &r, &e), -ENOENT);
 }
 
 static void expect_broken_json(const json_t *j, const char *what)
@@ -223,7 +199,7 @@ static void expect_whole_json(const json_t *j)
 	struct record r;
 
 	put(text, strlen(text));
-	if (record_load(dir, "hello", &r, &e) < 0)
+	if (record_load(scratch, "hello", &r, &e) < 0)
 		fail_msg("%s", e.text);
 }
 
@@ -446,7 +422,7 @@ static void test_mutations(void **state)
 		text[i / 9] = (char)(saved ^ (i % 9 < 8 ? 1 << i % 9 : 0));
 		put(text, i % 9 < 8 ? len : i / 9);
 		text[i / 9] = saved;
-		q = record_load(dir, "hello", &r, &e);
+		q = record_load(scratch, "hello", &r, &e);
 		assert_true(q == 0 || q == -EBADMSG);
 		assert_true(is_there("hello.json") == (q == 0));
 		if (q < 0 || read++ % 1000)
@@ -470,7 +446,7 @@ static void test_not_now(void **state)
 		untouched = r;
 		put("{}", 2);
 		open_error = codes[i];
-		assert_int_equal(record_load(dir, "hello", &r, &e), -codes[i]);
+		assert_int_equal(record_load(scratch, "hello", &r, &e), -codes[i]);
 		open_error = 0;
 		assert_true(e.code == -codes[i] && after_prefix(e.text, "hello.json: "));
 		assert_memory_equal(&r, &untouched, sizeof(r));
@@ -484,14 +460,14 @@ static void test_unreadable(void **state)
 	struct error e = {0};
 
 	(void)state;
-	assert_int_equal(record_load(dir, "hello", &r, &e), -ENOENT);
+	assert_int_equal(record_load(scratch, "hello", &r, &e), -ENOENT);
 	assert_int_equal(e.code, -ENOENT);
-	assert_int_equal(mkdirat(dir, "hello.json", 0700), 0);
-	assert_int_equal(record_load(dir, "hello", &r, &e), -EBADMSG);
+	assert_int_equal(mkdirat(scratch, "hello.json", 0700), 0);
+	assert_int_equal(record_load(scratch, "hello", &r, &e), -EBADMSG);
 	assert_true(is_there("hello.json.broken") && !is_there("hello.json"));
 	/* The way aside is barred: say so, rather than begin anew over it. */
-	assert_int_equal(mkfifoat(dir, "hello.json", 0600), 0);
-	assert_int_equal(record_load(dir, "hello", &r, &e), -EISDIR);
+	assert_int_equal(mkfifoat(scratch, "hello.json", 0600), 0);
+	assert_int_equal(record_load(scratch, "hello", &r, &e), -EISDIR);
 	assert_true(is_there("hello.json"));
 	fill(&r, PHASE_IDLE);
 	assert_true(record_save(-1, "hello", &r, &e) < 0);
@@ -515,7 +491,7 @@ static void test_not_utf8(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		fill(&r, PHASE_TRIAL);
 		(void)strcpy(texts[i], "caf\303");
-		assert_int_equal(record_save(dir, "hello", &r, &e), -EINVAL);
+		assert_int_equal(record_save(scratch, "hello", &r, &e), -EINVAL);
 		assert_string_equal(e.text, "hello.json: a text in it is not UTF-8, or no memory");
 	}
 	after = read_back("hello.json");
@@ -590,5 +566,5 @@ int main(void)
 		cmocka_unit_test(test_damage),
 	};
 
-	return cmocka_run_group_tests(tests, open_dir, close_dir);
+	return cmocka_run_group_tests(tests, open_scratch, close_scratch);
 }

@@ -3,18 +3,13 @@
  * "container","old_image","new_image"} or {"first":BODY}, with "refuse": part of the reason, or
  * "expect": the body, "connect" ([] when absent), "policy" ("no" when absent). Those that name an
  * engine in "about" are its own answers, trimmed of what is empty. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 
 #include "json.h"
 #include "recreate.h"
+#include "test.h"
 
 #define TARGET "sha256:7777777777777777777777777777777777777777777777777777777777777777"
 

@@ -1,36 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "json.h"
 #include "saved-spec.h"
+#include "test.h"
 
 #define DIGEST "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-
-static char dir_path[] = "/tmp/test-kept-XXXXXX";
-static int dir = -1;
-
-static int open_dir(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir_path))
-		return -1;
-	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return dir < 0 ? -1 : 0;
-}
-
-static int close_dir(void **state)
-{
-	(void)state;
-	close(dir);
-	return rmdir(dir_path);
-}
 
 static void test_comes_back(void **state)
 {
@@ -41,15 +17,15 @@ static void test_comes_back(void **state)
 	k.plan.body = json_pack("{s:s, s:[s]}", "Image", "reg/app:stable", "Env", "KEY=value");
 	k.plan.connect = json_pack("[{s:s}]", "Network", "back");
 	k.plan.policy = xstrdup("on-failure:3");
-	assert_int_equal(saved_spec_save(dir, "app", &k, &e), 0);
-	assert_int_equal(saved_spec_load(dir, "app", &back, &e), 0);
+	assert_int_equal(saved_spec_save(scratch, "app", &k, &e), 0);
+	assert_int_equal(saved_spec_load(scratch, "app", &back, &e), 0);
 	assert_string_equal(back.digest.text, DIGEST);
 	assert_string_equal(back.plan.policy, "on-failure:3");
 	assert_true(json_equal(back.plan.body, k.plan.body));
 	assert_true(json_equal(back.plan.connect, k.plan.connect));
-	saved_spec_forget(dir, "app");
-	assert_int_equal(saved_spec_load(dir, "app", &back, &e), -ENOENT);
-	saved_spec_forget(dir, "app");
+	saved_spec_forget(scratch, "app");
+	assert_int_equal(saved_spec_load(scratch, "app", &back, &e), -ENOENT);
+	saved_spec_forget(scratch, "app");
 }
 
 static void test_what_is_not_whole_is_not_taken(void **state)
@@ -69,13 +45,13 @@ static void test_what_is_not_whole_is_not_taken(void **state)
 		struct saved_spec k = {0};
 		struct error e;
 
-		assert_int_equal(write_file_atomic_at(dir, "app.json.kept", 0600, texts[i],
+		assert_int_equal(write_file_atomic_at(scratch, "app.json.kept", 0600, texts[i],
 						      strlen(texts[i])),
 				 0);
-		assert_true(saved_spec_load(dir, "app", &k, &e) < 0);
+		assert_true(saved_spec_load(scratch, "app", &k, &e) < 0);
 		assert_null(k.plan.body);
 	}
-	saved_spec_forget(dir, "app");
+	saved_spec_forget(scratch, "app");
 }
 
 int main(void)
@@ -85,5 +61,5 @@ int main(void)
 		cmocka_unit_test(test_what_is_not_whole_is_not_taken),
 	};
 
-	return cmocka_run_group_tests(tests, open_dir, close_dir);
+	return cmocka_run_group_tests(tests, open_scratch, close_scratch);
 }

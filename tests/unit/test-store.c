@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Sentences as engines said them when their stores were damaged by hand, and others that look alike. */
 #include "store.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
+#include "test.h"
 #include "util.h"
 
 #define OCI                                                                                     \

@@ -1,35 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "test.h"
 #include "trusted-file.h"
-
-static char dir_path[] = "/tmp/test-trusted-XXXXXX";
-static int dir = -1;
-
-static int open_dir(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir_path))
-		return -1;
-	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return dir < 0 ? -1 : 0;
-}
-
-static int close_dir(void **state)
-{
-	(void)state;
-	(void)unlinkat(dir, "file", 0);
-	close(dir);
-	return rmdir(dir_path);
-}
 
 static void test_read_trusted_file(void **state)
 {
@@ -39,13 +14,13 @@ static void test_read_trusted_file(void **state)
 		int want;
 	} rows[] = {{0600, 0, 0},      {0644, 0, 0},	  {0620, 0, -EPERM},
 		    {0602, 0, -EPERM}, {0600, 1, -EPERM}, {0444, 1, -EPERM}};
-	_cleanup_free_ char *path = xasprintf("%s/file", dir_path);
+	_cleanup_free_ char *path = xasprintf("%s/file", scratch_path);
 	struct error e = {0};
 	char *text = NULL;
 
 	(void)state;
 	assert_int_equal(read_trusted_file(path, 10, &text, NULL, &e), -ENOENT);
-	assert_int_equal(write_file_atomic_at(dir, "file", 0600, "0123456789", 10), 0);
+	assert_int_equal(write_file_atomic_at(scratch, "file", 0600, "0123456789", 10), 0);
 	assert_int_equal(read_trusted_file(path, 9, &text, NULL, &e), -EFBIG);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		assert_int_equal(chmod(path, rows[i].mode), 0);
@@ -57,9 +32,10 @@ static void test_read_trusted_file(void **state)
 	}
 	/* Whatever its mode: a directory from which others take it away. */
 	assert_int_equal(chmod(path, 0600) | (geteuid() ? 0 : chown(path, 0, 0)), 0);
-	assert_int_equal(fchmod(dir, 0707), 0);
+	assert_int_equal(fchmod(scratch, 0707), 0);
 	assert_int_equal(read_trusted_file(path, 10, &text, NULL, &e), -EPERM);
-	assert_int_equal(fchmod(dir, 0700), 0);
+	assert_int_equal(fchmod(scratch, 0700), 0);
+	assert_int_equal(unlink(path), 0);
 }
 
 int main(void)
@@ -68,5 +44,5 @@ int main(void)
 		cmocka_unit_test(test_read_trusted_file),
 	};
 
-	return cmocka_run_group_tests(tests, open_dir, close_dir);
+	return cmocka_run_group_tests(tests, open_scratch, close_scratch);
 }

@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
-#include <cmocka.h>
-
+#include "test.h"
 #include "util.h"
 
 /* The system calls of write_file_atomic_at and write_all pass through here: in their order they are
@@ -102,36 +97,17 @@ static void forget_calls(void)
 	calls.fd = -1;
 }
 
-static char dir_path[] = "/tmp/test-util-XXXXXX";
-static int dir = -1;
-
-static int open_dir(void **state)
-{
-	(void)state;
-	if (!mkdtemp(dir_path))
-		return -1;
-	dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return dir < 0 ? -1 : 0;
-}
-
 static int empty_dir(void **state)
 {
 	static const char *const names[] = {"file", ".file.new", "fifo", "link", "sub"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		(void)unlinkat(dir, names[i], 0);
-		(void)unlinkat(dir, names[i], AT_REMOVEDIR);
+		(void)unlinkat(scratch, names[i], 0);
+		(void)unlinkat(scratch, names[i], AT_REMOVEDIR);
 	}
 	forget_calls();
 	return 0;
-}
-
-static int close_dir(void **state)
-{
-	(void)state;
-	close(dir);
-	return rmdir(dir_path);
 }
 
 /* Of "file": all of it. */
@@ -140,7 +116,7 @@ static void expect_content(const char *content)
 	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
 
-	assert_int_equal(read_file_at(dir, "file", 1000, &text, &len), 0);
+	assert_int_equal(read_file_at(scratch, "file", 1000, &text, &len), 0);
 	assert_int_equal(len, strlen(content));
 	assert_string_equal(text, content);
 }
@@ -155,7 +131,7 @@ static void test_read_bounds(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		char *const untouched = dir_path;
+		char *const untouched = scratch_path;
 		_cleanup_free_ char *data = xmalloc(rows[i].size);
 		char *text = untouched;
 		size_t len = 4711;
@@ -163,8 +139,9 @@ static void test_read_bounds(void **state)
 		memset(data, 'x', rows[i].size);
 		if (rows[i].size > 2)
 			data[2] = '\0';
-		assert_int_equal(write_file_atomic_at(dir, "file", 0640, data, rows[i].size), 0);
-		assert_int_equal(read_file_at(dir, "file", rows[i].max, &text, &len),
+		assert_int_equal(write_file_atomic_at(scratch, "file", 0640, data, rows[i].size),
+				 0);
+		assert_int_equal(read_file_at(scratch, "file", rows[i].max, &text, &len),
 				 rows[i].result);
 		if (rows[i].result < 0) {
 			assert_true(text == untouched && len == 4711);
@@ -174,7 +151,7 @@ static void test_read_bounds(void **state)
 		assert_memory_equal(text, data, len);
 		assert_int_equal(text[len], '\0');
 		free(text);
-		assert_int_equal(read_file_at(dir, "file", rows[i].max, &text, NULL), 0);
+		assert_int_equal(read_file_at(scratch, "file", rows[i].max, &text, NULL), 0);
 		free(text);
 	}
 }
@@ -182,7 +159,7 @@ static void test_read_bounds(void **state)
 static void test_read_in_pieces(void **state)
 {
 	(void)state;
-	assert_int_equal(write_file_atomic_at(dir, "file", 0640, "0123456789", 10), 0);
+	assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "0123456789", 10), 0);
 	calls.read_at_most = 3;
 	calls.interrupt = true;
 	calls.calls = 0;
@@ -195,15 +172,15 @@ static void test_read_no_file(void **state)
 	char *text = NULL;
 
 	(void)state;
-	assert_int_equal(mkfifoat(dir, "fifo", 0600), 0);
-	assert_int_equal(mkdirat(dir, "sub", 0700), 0);
-	assert_int_equal(symlinkat("link", dir, "link"), 0);
+	assert_int_equal(mkfifoat(scratch, "fifo", 0600), 0);
+	assert_int_equal(mkdirat(scratch, "sub", 0700), 0);
+	assert_int_equal(symlinkat("link", scratch, "link"), 0);
 	alarm(60); /* a FIFO without a writer must not hold us */
-	assert_int_equal(read_file_at(dir, "fifo", 10, &text, NULL), -EINVAL);
+	assert_int_equal(read_file_at(scratch, "fifo", 10, &text, NULL), -EINVAL);
 	alarm(0);
-	assert_int_equal(read_file_at(dir, "sub", 10, &text, NULL), -EISDIR);
-	assert_int_equal(read_file_at(dir, "link", 10, &text, NULL), -ELOOP);
-	assert_int_equal(read_file_at(dir, "none", 10, &text, NULL), -ENOENT);
+	assert_int_equal(read_file_at(scratch, "sub", 10, &text, NULL), -EISDIR);
+	assert_int_equal(read_file_at(scratch, "link", 10, &text, NULL), -ELOOP);
+	assert_int_equal(read_file_at(scratch, "none", 10, &text, NULL), -ENOENT);
 	assert_int_equal(read_file_at(AT_FDCWD, "/dev/zero", 10, &text, NULL), -EINVAL);
 	assert_null(text);
 }
@@ -213,13 +190,13 @@ static void test_write_order(void **state)
 	struct stat st;
 
 	(void)state;
-	calls.fd = dir + 1;
-	assert_int_equal(write_file_atomic_at(dir, "file", 0640, "content", 7), 0);
+	calls.fd = scratch + 1;
+	assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "content", 7), 0);
 	assert_string_equal(calls.trace, "uwfrD");
 	expect_content("content");
-	assert_int_equal(fstatat(dir, "file", &st, 0), 0);
+	assert_int_equal(fstatat(scratch, "file", &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777, 0640);
-	assert_int_equal(faccessat(dir, ".file.new", F_OK, 0), -1);
+	assert_int_equal(faccessat(scratch, ".file.new", F_OK, 0), -1);
 }
 
 /* Whatever call fails, the old content stays until the rename, and nothing is left lying about. */
@@ -228,13 +205,14 @@ static void test_write_fails(void **state)
 	(void)state;
 	for (size_t fail = 1; fail <= 5; fail++) {
 		forget_calls();
-		assert_int_equal(write_file_atomic_at(dir, "file", 0640, "old", 3), 0);
+		assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "old", 3), 0);
 		forget_calls();
-		calls.fd = dir + 1;
+		calls.fd = scratch + 1;
 		calls.fail = fail;
-		assert_int_equal(write_file_atomic_at(dir, "file", 0640, "new content", 11), -EIO);
+		assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "new content", 11),
+				 -EIO);
 		expect_content(fail <= 4 ? "old" : "new content");
-		assert_int_equal(faccessat(dir, ".file.new", F_OK, 0), -1);
+		assert_int_equal(faccessat(scratch, ".file.new", F_OK, 0), -1);
 	}
 }
 
@@ -245,11 +223,11 @@ static void die_in_write(size_t before, size_t after, size_t at_most)
 
 	if (pid == 0) {
 		forget_calls();
-		calls.fd = dir + 1;
+		calls.fd = scratch + 1;
 		calls.die_before = before;
 		calls.die_after = after;
 		calls.write_at_most = at_most;
-		_exit(write_file_atomic_at(dir, "file", 0640, "new content", 11) == 0 ? 2 : 3);
+		_exit(write_file_atomic_at(scratch, "file", 0640, "new content", 11) == 0 ? 2 : 3);
 	}
 	assert_true(pid > 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -262,10 +240,10 @@ static void test_write_dies(void **state)
 	(void)state;
 	/* Three writes of four bytes at most: u w w w f r D. */
 	for (size_t n = 1; n <= 7; n++) {
-		assert_int_equal(write_file_atomic_at(dir, "file", 0640, "old", 3), 0);
+		assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "old", 3), 0);
 		die_in_write(n, 0, 4);
 		expect_content(n <= 6 ? "old" : "new content");
-		assert_int_equal(write_file_atomic_at(dir, "file", 0640, "old", 3), 0);
+		assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "old", 3), 0);
 		die_in_write(0, n, 4);
 		expect_content(n <= 5 ? "old" : "new content");
 	}
@@ -274,13 +252,13 @@ static void test_write_dies(void **state)
 static void test_write_leftover(void **state)
 {
 	(void)state;
-	assert_int_equal(symlinkat("file", dir, ".file.new"), 0);
-	assert_int_equal(write_file_atomic_at(dir, "file", 0640, "a", 1), 0);
+	assert_int_equal(symlinkat("file", scratch, ".file.new"), 0);
+	assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "a", 1), 0);
 	expect_content("a");
-	assert_int_equal(mkdirat(dir, ".file.new", 0700), 0);
-	assert_true(write_file_atomic_at(dir, "file", 0640, "b", 1) < 0);
+	assert_int_equal(mkdirat(scratch, ".file.new", 0700), 0);
+	assert_true(write_file_atomic_at(scratch, "file", 0640, "b", 1) < 0);
 	expect_content("a");
-	assert_int_equal(unlinkat(dir, ".file.new", AT_REMOVEDIR), 0);
+	assert_int_equal(unlinkat(scratch, ".file.new", AT_REMOVEDIR), 0);
 }
 
 /* Root writes for the service's user, whose directory it is. */
@@ -291,18 +269,18 @@ static void test_write_owner(void **state)
 	(void)state;
 	if (geteuid() != 0)
 		skip();
-	assert_int_equal(fchown(dir, 12345, 23456), 0);
-	assert_int_equal(write_file_atomic_at(dir, "file", 0640, "a", 1), 0);
-	assert_int_equal(fstatat(dir, "file", &st, 0), 0);
+	assert_int_equal(fchown(scratch, 12345, 23456), 0);
+	assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "a", 1), 0);
+	assert_int_equal(fstatat(scratch, "file", &st, 0), 0);
 	assert_int_equal(st.st_uid, 12345);
 	assert_int_equal(st.st_gid, 23456);
 	assert_int_equal(st.st_mode & 07777, 0640);
-	assert_int_equal(fchown(dir, 0, 0), 0);
+	assert_int_equal(fchown(scratch, 0, 0), 0);
 }
 
 static void test_write_all(void **state)
 {
-	_cleanup_close_ int fd = openat(dir, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	_cleanup_close_ int fd = openat(scratch, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
 	(void)state;
 	assert_true(fd >= 0);
@@ -390,5 +368,5 @@ int main(void)
 		cmocka_unit_test(test_clock_and_boot),
 	};
 
-	return cmocka_run_group_tests(tests, open_dir, close_dir);
+	return cmocka_run_group_tests(tests, open_scratch, close_scratch);
 }

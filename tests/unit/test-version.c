@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <errno.h>
 
+#include "test.h"
 #include "version.h"
 
 #define HOST		    "\"Os\":\"linux\",\"Arch\":\"amd64\""

@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "engine.h"
 #include "ref.h"
+#include "test.h"
 #include "world.h"
 
 #define ID     "3f4e9c8b7a6d5e4f3c2b1a0918273645546372819a0b1c2d3e4f5a6b7c8d9e0f"
