@@ -101,7 +101,44 @@ static int on_limit(sd_event_source *s, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static int start_child(struct helper *h, const struct helper_options *o, struct error *ret_error)
+/* Into the socket's buffer, whole, so neither end waits for the other. */
+static int send_job(int fd, const struct job *job, struct error *ret_error)
+{
+	_cleanup_json_ json_t *names = json_array(), *j = NULL;
+	_cleanup_free_ char *line = NULL;
+	int size = (int)PROTOCOL_LINE_MAX;
+	ssize_t n;
+
+	for (size_t i = 0; i < job->n; i++)
+		(void)json_array_append_new(names, json_string(job->members[i].name));
+	j = json_pack("{s:s, s:O}", "operation", operation_name(job->operation), "containers",
+		      names);
+	line = protocol_line(j);
+	if (!line)
+		return error_set(ret_error, -EFBIG, "the job of %zu containers is too long",
+				 job->n);
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	n = send(fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n == (ssize_t)strlen(line))
+		return 0;
+	return error_set(ret_error, -EIO, "cannot send the job to pullet-update: %s",
+			 n < 0 ? strerror(errno) : "the socket is full");
+}
+
+static int connect_unit(const struct helper_options *o, const struct job *job,
+			struct error *ret_error)
+{
+	const struct fetch_options unit = {.socket = o->update_socket};
+	pid_t none;
+	_cleanup_close_ int fd = fetch_connect(&unit, &none, ret_error);
+	int r = fd < 0 ? fd : send_job(fd, job, ret_error);
+
+	return r < 0 ? r : steal_fd(&fd);
+}
+
+/* The job is in the socket before there is anybody who may die over it. */
+static int start_child(struct helper *h, const struct helper_options *o, const struct job *job,
+		       struct error *ret_error)
 {
 	const char *argv[16] = {"pullet-update", "--config", o->config_path, "--state-dir",
 				o->state_dir};
@@ -120,7 +157,9 @@ static int start_child(struct helper *h, const struct helper_options *o, struct 
 		argv[n++] = "--debug";
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
 		return error_set(ret_error, -errno, "socketpair: %s", strerror(errno));
-	r = program_spawn("pullet-update", argv, fds[1], STDIN_FILENO, &h->pid, ret_error);
+	r = send_job(fds[0], job, ret_error);
+	if (r == 0)
+		r = program_spawn("pullet-update", argv, fds[1], STDIN_FILENO, &h->pid, ret_error);
 	close(fds[1]);
 	if (r < 0) {
 		close(fds[0]);
@@ -128,28 +167,6 @@ static int start_child(struct helper *h, const struct helper_options *o, struct 
 		return r;
 	}
 	return fds[0];
-}
-
-/* Into the socket's buffer, whole: nothing is read from it before, so nobody waits for anybody. */
-static int send_job(int fd, const struct job *job, struct error *ret_error)
-{
-	_cleanup_json_ json_t *names = json_array(), *j = NULL;
-	_cleanup_free_ char *line = NULL;
-	int size = (int)PROTOCOL_LINE_MAX;
-
-	for (size_t i = 0; i < job->n; i++)
-		(void)json_array_append_new(names, json_string(job->members[i].name));
-	j = json_pack("{s:s, s:O}", "operation", operation_name(job->operation), "containers",
-		      names);
-	line = protocol_line(j);
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	if (!line ||
-	    send(fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)strlen(line))
-		return error_set(ret_error, -EFBIG,
-				 "pullet-update does not take the job of %zu "
-				 "containers",
-				 job->n);
-	return 0;
 }
 
 static int watch(struct helper *h, sd_event *event)
@@ -167,27 +184,22 @@ static int watch(struct helper *h, sd_event *event)
 int helper_start(struct helper *h, sd_event *event, const struct helper_options *o,
 		 const struct job *job, struct error *ret_error)
 {
-	const struct fetch_options unit = {.socket = o->update_socket};
 	int r;
 
-	h->fd = o->update_socket ? fetch_connect(&unit, &h->pid, ret_error)
-				 : start_child(h, o, ret_error);
+	h->fd = o->update_socket ? connect_unit(o, job, ret_error)
+				 : start_child(h, o, job, ret_error);
 	if (h->fd < 0)
 		return h->fd;
 	h->running = true;
-	r = send_job(h->fd, job, ret_error);
-	if (r == 0) {
-		r = watch(h, event);
-		if (r >= 0)
-			return 0;
-		(void)error_set(ret_error, r, "cannot watch pullet-update: %s", strerror(-r));
-	}
+	r = watch(h, event);
+	if (r >= 0)
+		return 0;
 	if (h->pid) {
 		(void)kill(h->pid, SIGKILL);
 		(void)waitpid(h->pid, NULL, 0);
 	}
 	clean_up(h);
-	return r;
+	return error_set(ret_error, r, "cannot watch pullet-update: %s", strerror(-r));
 }
 
 void helper_stop(const struct helper *h)
