@@ -23,17 +23,17 @@ def check_format():
 
 
 def check_plan():
-    """The table in agent/README.md is the one in plan.c, row by row."""
-    code = (AGENT / "update" / "plan.c").read_text()
-    names = dict(re.findall(r'\[ACT_(\w+)\] = "([^"]*)"', code))
+    """The table in agent/README.md is the one in the code, row by row."""
+    names = dict(re.findall(r'\[ACT_(\w+)\] = "([^"]*)"', (AGENT / "update" / "plan.c").read_text()))
+    code = "".join((AGENT / "update" / f"plan-{part}.c").read_text() for part in ("take", "swap"))
     whom = {"ONE": "", "EACH": ", each", "EACH_BACK": ", each, last first"}
-    rows = [f"| {phase.lower()} | {unless} | {names[action]}{whom[of]} |" for phase, unless, action, of in
-            re.findall(r'\{\{PHASE_(\w+),\s*"([^"]*)",\s*ACT_(\w+),\s*(\w+)\}', code)]
+    rows = [f"| {block.lower()} | {unless} | {names[action]}{whom[of]} |" for block, unless, action, of in
+            re.findall(r'ROW\((\w+),\s*"([^"]*)",\s*(\w+),\s*(\w+)', code)]
     page = [line for line in (AGENT / "README.md").read_text().splitlines()
-            if re.match(r"\| (idle|prepare|trial|commit|revert) \|", line)]
+            if re.match(r"\| (ask|repair|take|rollback|prepare|trial|commit|revert) \|", line)]
     if rows == page and rows:
         return []
-    return [f"plan.c and agent/README.md differ: {r}" for r in set(rows) ^ set(page)] or ["order differs"]
+    return [f"plan and agent/README.md differ: {r}" for r in sorted(set(rows) ^ set(page))] or ["order differs"]
 
 
 def check_sizes():

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* log: lines on standard error. Under systemd they carry the journal's <level> prefix.
- * Log once, where you give up, with the fact and its consequence; layers below `pass` and the
- * programs never log above debug. */
+ * Log once, where you give up, with the fact and its consequence. Whoever returns an error does not log it;
+ * the programs, the pass and its actions log what they go on from. */
 #pragma once
 
 #include "util.h"

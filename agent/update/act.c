@@ -4,10 +4,15 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "admission.h"
+#include "candidate.h"
+#include "disk-space.h"
+#include "followers.h"
 #include "layers.h"
 #include "log.h"
 #include "recreate.h"
 #include "ref.h"
+#include "repair.h"
 #include "store.h"
 #include "successor.h"
 
@@ -31,24 +36,11 @@ static struct member member_of(const struct act_context *h, const struct record 
 	};
 }
 
-static bool has_repo_digest(const json_t *image, const struct digest *d)
-{
-	const json_t *list = json_object_get(image, "RepoDigests"), *v;
-	size_t i;
-
-	json_array_foreach (list, i, v) {
-		const char *s = json_string_value(v);
-
-		if (s && has_suffix(s, d->text))
-			return true;
-	}
-	return false;
-}
-
 /* What came in must be what was asked for, and something this machine can run. */
 static int check_image(const struct act_context *h, const json_t *image, const struct record *r,
-		       const struct world *w, struct error *ret_error)
+		       const struct world *w, const struct pass_state *m, struct error *ret_error)
 {
+	const struct digest *config = &m->answer.reply.config;
 	const char *id = json_get_string(image, "Id");
 	const struct oci_platform *host = engine_platform(h->context.engine);
 	const char *arch = json_get_string(image, "Architecture"),
@@ -56,20 +48,19 @@ static int check_image(const struct act_context *h, const json_t *image, const s
 	const char *variant = json_get_string(image, "Variant");
 	struct oci_platform p = {0};
 	_cleanup_json_ json_t *old = NULL;
-	struct error ignored;
 	char a[80], b[80];
+	int q = -ENOENT;
 
 	/* What ran here before is known by its Id. */
-	if (!has_repo_digest(image, &r->target.digest) &&
+	if (!candidate_has_digest(image, &r->target.digest) &&
 	    !(r->target.image[0] && streq_null(id, r->target.image)))
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the engine does not list %s among the "
 				 "image's RepoDigests",
 				 r->target.digest.text);
 	/* A graph driver names images by their config, containerd by index or manifest. */
-	if (h->image_config && digest_is_set(h->image_config) && id &&
-	    !streq(id, h->image_config->text) && !streq(id, r->target.digest.text) &&
-	    !streq(id, r->target.manifest.text))
+	if (digest_is_set(config) && id && !streq(id, config->text) &&
+	    !streq(id, r->target.digest.text) && !streq(id, r->target.manifest.text))
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the engine took another platform's image: %s", id);
 	copy_text(p.os, sizeof(p.os), os);
@@ -77,26 +68,33 @@ static int check_image(const struct act_context *h, const json_t *image, const s
 	copy_text(p.variant, sizeof(p.variant), variant);
 	if (!p.os[0] || !p.architecture[0] || oci_platform_rank(host, &p) > 0)
 		return 0;
-	/* Emulated on operation (binfmt): the one that runs now is of that kind too. */
-	if (view_exists(&w->old) &&
-	    engine_inspect_image(h->context.engine, w->old.image, &old, &ignored) == 0 &&
-	    streq_null(json_get_string(old, "Architecture"), arch))
+	/* Emulated on purpose (binfmt): the one that runs now is of that kind too. */
+	if (view_exists(&w->old))
+		q = engine_inspect_image(h->context.engine, w->old.image, &old, ret_error);
+	if (q < 0 && q != -ENOENT)
+		return q;
+	if (q == 0 && streq_null(json_get_string(old, "Architecture"), arch))
 		return 0;
 	return error_set(ret_error, -EKEYREJECTED, "the image is for %s, this machine is %s",
 			 oci_platform_text(&p, a, sizeof(a)),
 			 oci_platform_text(host, b, sizeof(b)));
 }
 
-static int act_fetch(const struct act_context *h, const struct record *r, const struct world *w,
+static int act_fetch(struct act_context *h, struct record *r, const struct world *w,
 		     struct pass_state *m, struct error *ret_error)
 {
 	_cleanup_free_ char *pinned = ref_pinned(h->context.ref, &r->target.digest);
+	struct pull_options pull = h->pull;
 	_cleanup_json_ json_t *image = NULL;
 	bool here = w->image[0] != '\0';
+	/* After a lost record or a failure of the store, an image that is here may be incomplete. */
+	bool doubted = m->recovered || digest_is_set(&m->saved_spec) ||
+		       digest_eq(&r->target.digest, &r->damage.digest);
 	bool cut = !streq(r->boot_id, w->boot_id);
 	size_t found = 0;
 	int q = 0;
 
+	pull.bytes_max = m->answer.reply.layer_bytes;
 	/* Present means whole as long as the machine stayed up; only the disk may lag behind. */
 	if (here)
 		engine_sync(h->context.engine);
@@ -104,23 +102,24 @@ static int act_fetch(const struct act_context *h, const struct record *r, const 
 		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
 				 pinned);
 	else
-		q = engine_pull(h->context.engine, h->context.ref, h->verified, &h->pull, &found,
+		q = engine_pull(h->context.engine, h->context.ref, h->verified, &pull, &found,
 				ret_error);
 	if (q == 0)
 		q = engine_inspect_image(h->context.engine, here ? w->image : pinned, &image,
 					 ret_error);
 	if (q == 0)
-		q = check_image(h, image, r, w, ret_error);
+		q = check_image(h, image, r, w, m, ret_error);
 	if (q == 0) {
 		m->fetched = true;
+		m->followers_known = false; /* on a thin link that took hours */
 		m->drop_tried &= here;
 		/* What is still there after a drop belongs to somebody else. When a pull was cut short not even
 		 * a layer that was brought is sure: the engine may see only when it has unpacked it that it had
 		 * it. */
 		m->untrusted =
 			!m->dropped &&
-			(cut || (here ? m->doubted
-				      : !layers_are_trusted(h->context.engine, image, found)));
+			(cut ||
+			 (here ? doubted : !layers_are_trusted(h->context.engine, image, found)));
 	}
 	return q;
 }
@@ -165,13 +164,14 @@ static int put_tag(const struct act_context *h, const char *image, struct error 
 }
 
 /* What somebody made from it meanwhile keeps it. */
-static int act_restore_tag(const struct act_context *h, const struct world *w, struct pass_state *m,
-			   struct error *ret_error)
+static int act_restore_tag(struct act_context *h, struct record *r, const struct world *w,
+			   struct pass_state *m, struct error *ret_error)
 {
-	int r = put_tag(h, w->old.image, ret_error);
+	(void)r;
+	int q = put_tag(h, w->old.image, ret_error);
 
-	if (r != -EEXIST || w->old.image[0])
-		return r;
+	if (q != -EEXIST || w->old.image[0])
+		return q;
 	m->tag_tried = true;
 	return 0;
 }
@@ -184,7 +184,7 @@ static void note_created(struct member_progress *progress, const struct containe
 
 /* The container shall say the operator's tag as its image, as `docker ps` and compose know it, yet be
  * made from target: so the tag is on target just while the engine reads it. */
-static int act_create(const struct act_context *h, const struct record *r, const struct world *w,
+static int act_create(struct act_context *h, struct record *r, const struct world *w,
 		      struct pass_state *m, struct error *ret_error)
 {
 	_cleanup_free_ char *tagged = ref_tagged(h->context.ref);
@@ -310,8 +310,10 @@ static int drop_image(const struct act_context *h, const struct release *release
 }
 
 /* Taking away what we brought is never worth failing for: in use by others it stays. */
-static int act_drop_older(const struct act_context *h, const struct record *r, struct pass_state *m)
+static int act_drop_older(struct act_context *h, struct record *r, const struct world *w,
+			  struct pass_state *m, struct error *ret_error)
 {
+	(void)w, (void)ret_error;
 	struct error ignored;
 
 	m->older_tried = true;
@@ -324,20 +326,19 @@ static int act_start_old(const struct act_context *h, const struct world *w, str
 {
 	int r = engine_start(h->context.engine, w->old.id, ret_error);
 
-	/* The way back is gone to its end: what is there then can be made anew. */
-	if (r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED) {
-		log_error("%s: %s", h->context.name, ret_error->text);
-		r = 0;
-	}
-	if (r == 0)
-		m->member[0].started_old = true;
-	return r;
+	bool damaged = r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED;
+
+	/* The revert goes on to its end: the container is repaired then. */
+	m->member[0].started_old = r == 0 || damaged;
+	if (damaged)
+		log_debug("%s: %s", h->context.name, ret_error->text);
+	return damaged ? 0 : r;
 }
 
 /* A crash while NAME.next was made may have left the local tag on it, and with a name it would stay. In use
  * by others it stays. What else keeps it, and may be torn, is not to be run. */
-static int act_drop_target(const struct act_context *h, const struct record *r,
-			   const struct world *w, struct pass_state *m, struct error *ret_error)
+static int act_drop_target(struct act_context *h, struct record *r, const struct world *w,
+			   struct pass_state *m, struct error *ret_error)
 {
 	bool on_it = w->broken ? !w->tag[0] : streq(w->tag, w->image);
 	bool must = r->phase == PHASE_PREPARE && !m->damaged && !w->broken;
@@ -354,86 +355,181 @@ static int act_drop_target(const struct act_context *h, const struct record *r,
 	return must && q != -EEXIST && q != -ENOENT ? q : 0;
 }
 
-static int act_keep_old(const struct act_context *h, const struct world *w, struct error *ret_error)
+void act_forget(struct act_context *h, struct record *r, const struct world *w,
+		struct pass_state *m)
 {
+	struct error ignored;
+
+	for (size_t i = MEMBERS_MAX; i-- > 0;) {
+		const struct container_view *new = i ? &w->followers[i - 1].new : &w->new;
+
+		if (view_exists(new))
+			(void)!engine_remove(h->context.engine, new->id, &ignored);
+	}
+	if (r->target.brought && !digest_eq(&r->target.digest, &r->previous.digest))
+		(void)!act_drop_target(h, r, w, m, &ignored);
+}
+
+/* Nobody may be overlooked, nor recreated from facts that are out of date. */
+static int find_followers(struct act_context *h, struct record *r, const struct world *w,
+			  struct pass_state *m, struct error *ret_error)
+{
+	int q = 0;
+
+	r->n_followers = 0;
+	if (view_exists(&w->old))
+		q = followers_find(&h->context, w->old.id, "", r, ret_error);
+	m->followers_known = q == 0;
+	return q;
+}
+
+static int check_successor(struct act_context *h, struct record *r, const struct world *w,
+			   struct pass_state *m, struct error *ret_error)
+{
+	int q = successor_check(h, &w->old, r, plan_candidate(r, w, m)->text, ret_error);
+
+	m->successor_checked = q == 0;
+	return q;
+}
+
+static int verify(struct act_context *h, struct record *r, const struct world *w,
+		  struct pass_state *m, struct error *ret_error)
+{
+	const struct digest *d = plan_candidate(r, w, m);
+	int q;
+
+	verified_free(steal(h->verified));
+	q = verify_image(h->config, d, &h->verified, ret_error);
+	if (q == 0)
+		m->verified = *d;
+	return q;
+}
+
+static int check_space(struct act_context *h, struct record *r, const struct world *w,
+		       struct pass_state *m, struct error *ret_error)
+{
+	bool present = r->phase == PHASE_PREPARE ? w->image[0] : m->image_present;
+	int q = disk_space_check(h->fetch, &h->context, r, w, plan_candidate(r, w, m),
+				 present ? 0 : m->answer.reply.layer_bytes, ret_error);
+
+	m->space_known = q == 0 || q == -ENOSPC;
+	m->no_space = q == -ENOSPC ? *ret_error : (struct error){0};
+	return m->space_known ? 0 : q;
+}
+
+static int act_keep_old(struct act_context *h, struct record *r, const struct world *w,
+			struct pass_state *m, struct error *ret_error)
+{
+	(void)r, (void)m;
 	return engine_tag(h->context.engine, w->old.image, WORLD_KEEP_REPOSITORY, h->context.name,
 			  ret_error);
 }
 
-static int do_step(const struct act_context *h, struct step step, const struct record *r,
-		   const struct world *w, struct pass_state *m, struct error *ret_error)
+static int act_move_tag(struct act_context *h, struct record *r, const struct world *w,
+			struct pass_state *m, struct error *ret_error)
+{
+	(void)r, (void)m;
+	return put_tag(h, w->new.image, ret_error);
+}
+
+typedef int act_fn(struct act_context *h, struct record *r, const struct world *w,
+		   struct pass_state *m, struct error *ret_error);
+
+/* The actions that are about the container itself, or about images. */
+static act_fn *const functions[] = {
+	[ACT_FIND_SPEC] = repair_find_spec,
+	[ACT_ASK] = candidate_ask,
+	[ACT_ASK_DETAILS] = candidate_ask_details,
+	[ACT_ASK_POLICY] = admission_ask,
+	[ACT_FIND_IMAGE] = candidate_find_image,
+	[ACT_FIND_FOLLOWERS] = find_followers,
+	[ACT_CHECK_SUCCESSOR] = check_successor,
+	[ACT_VERIFY] = verify,
+	[ACT_CHECK_SPACE] = check_space,
+	[ACT_SAVE_SPEC] = repair_save_spec,
+	[ACT_FETCH] = act_fetch,
+	[ACT_DROP_TARGET] = act_drop_target,
+	[ACT_CREATE] = act_create,
+	[ACT_RESTORE_TAG] = act_restore_tag,
+	[ACT_KEEP_OLD] = act_keep_old,
+	[ACT_MOVE_TAG] = act_move_tag,
+	[ACT_DROP_OLDER] = act_drop_older,
+};
+
+/* The others change one container, of any member. */
+struct change {
+	enum { NO_CHANGE, PARK, SET_POLICY, RENAME, STOP, START, REMOVE } verb;
+	bool of_new;
+	enum slot slot;
+};
+
+static const struct change changes[] = {
+	[ACT_PARK_OLD] = {PARK, false, SLOT_OTHER},
+	[ACT_PARK_NEW] = {PARK, true, SLOT_OTHER},
+	[ACT_RENAME_OLD_PREV] = {RENAME, false, SLOT_PREV},
+	[ACT_RENAME_NEW] = {RENAME, true, SLOT_MAIN},
+	[ACT_RENAME_OLD] = {RENAME, false, SLOT_MAIN},
+	[ACT_STOP_OLD] = {STOP, false, SLOT_OTHER},
+	[ACT_STOP_NEW] = {STOP, true, SLOT_OTHER},
+	[ACT_START_NEW] = {START, true, SLOT_OTHER},
+	[ACT_START_OLD] = {START, false, SLOT_OTHER},
+	[ACT_POLICY_OLD] = {SET_POLICY, false, SLOT_OTHER},
+	[ACT_POLICY_NEW] = {SET_POLICY, true, SLOT_OTHER},
+	[ACT_REMOVE_OLD] = {REMOVE, false, SLOT_OTHER},
+	[ACT_REMOVE_NEW] = {REMOVE, true, SLOT_OTHER},
+};
+
+static int change_container(const struct act_context *h, const struct change *change,
+			    const struct member *p, const struct world *w, struct pass_state *m,
+			    struct error *ret_error)
+{
+	const struct container_view *v = change->of_new ? p->new : p->old;
+	bool is_follower = p->progress != &m->member[0];
+
+	switch (change->verb) {
+	case NO_CHANGE:
+		break;
+	case PARK:
+		return set_policy(h, v, "no", ret_error);
+	case SET_POLICY:
+		return set_policy(h, v, p->policy, ret_error);
+	case RENAME:
+		return rename_to(h, p, v, change->slot, ret_error);
+	case STOP:
+		/* Ours by the configuration, a follower by what it says itself. */
+		return engine_stop(h->context.engine, v->id,
+				   is_follower ? -1 : h->config->stop_timeout_s, ret_error);
+	case START:
+		if (is_follower)
+			return start_follower(h, p, v,
+					      change->of_new ? &p->progress->started_new
+							     : &p->progress->started_old,
+					      ret_error);
+		return change->of_new ? act_start_new(h, w, m, ret_error)
+				      : act_start_old(h, w, m, ret_error);
+	case REMOVE:
+		return engine_remove(h->context.engine, v->id, ret_error);
+	}
+	return error_set(ret_error, -EINVAL, "no such change");
+}
+
+static int do_step(struct act_context *h, struct step step, struct record *r, const struct world *w,
+		   struct pass_state *m, struct error *ret_error)
 {
 	struct member p = member_of(h, r, w, m, step.member);
-	/* Ours by the configuration, a follower by what it says itself. */
-	int stop_timeout = step.member ? -1 : h->config->stop_timeout_s;
-	struct engine *e = h->context.engine;
 
-	switch (step.action) {
-	case ACT_FETCH:
-		return act_fetch(h, r, w, m, ret_error);
-	case ACT_DROP_TARGET:
-		return act_drop_target(h, r, w, m, ret_error);
-	case ACT_CREATE:
-		return step.member ? act_create_follower(h, &p, r, w, ret_error)
-				   : act_create(h, r, w, m, ret_error);
-	case ACT_RESTORE_TAG:
-		return act_restore_tag(h, w, m, ret_error);
-	case ACT_PARK_OLD:
-		return set_policy(h, p.old, "no", ret_error);
-	case ACT_PARK_NEW:
-		return set_policy(h, p.new, "no", ret_error);
-	case ACT_RENAME_OLD_PREV:
-		return rename_to(h, &p, p.old, SLOT_PREV, ret_error);
-	case ACT_RENAME_NEW:
-		return rename_to(h, &p, p.new, SLOT_MAIN, ret_error);
-	case ACT_RENAME_OLD:
-		return rename_to(h, &p, p.old, SLOT_MAIN, ret_error);
-	case ACT_STOP_OLD:
-		return engine_stop(e, p.old->id, stop_timeout, ret_error);
-	case ACT_STOP_NEW:
-		return engine_stop(e, p.new->id, stop_timeout, ret_error);
-	case ACT_START_NEW:
-		return step.member
-			       ? start_follower(h, &p, p.new, &p.progress->started_new, ret_error)
-			       : act_start_new(h, w, m, ret_error);
-	case ACT_START_OLD:
-		return step.member
-			       ? start_follower(h, &p, p.old, &p.progress->started_old, ret_error)
-			       : act_start_old(h, w, m, ret_error);
-	case ACT_POLICY_OLD:
-		return set_policy(h, p.old, p.policy, ret_error);
-	case ACT_POLICY_NEW:
-		return set_policy(h, p.new, p.policy, ret_error);
-	case ACT_KEEP_OLD:
-		return act_keep_old(h, w, ret_error);
-	case ACT_MOVE_TAG:
-		return put_tag(h, w->new.image, ret_error);
-	case ACT_REMOVE_OLD:
-		return engine_remove(e, p.old->id, ret_error);
-	case ACT_REMOVE_NEW:
-		return engine_remove(e, p.new->id, ret_error);
-	case ACT_DROP_OLDER:
-		return act_drop_older(h, r, m);
-	case ACT_NOTHING:
-	case ACT_WAIT:
-	case ACT_REFUSE:
-	case ACT_PROBE: /* the pass waits: it holds the clock */
-	case ACT_DECIDE_FETCH:
-	case ACT_DECIDE_SYNCED:
-	case ACT_DECIDE_TRIAL:
-	case ACT_DECIDE_START:
-	case ACT_DECIDE_COMMIT:
-	case ACT_DECIDE_REVERT:
-	case ACT_DECIDE_IDLE:
-		break;
-	}
-	return error_set(ret_error, -EINVAL, "%s is nothing to do on the engine",
-			 action_name(step.action));
+	if (step.action == ACT_CREATE && step.member > 0)
+		return act_create_follower(h, &p, r, w, ret_error);
+	if (step.action < ARRAY_SIZE(functions) && functions[step.action])
+		return functions[step.action](h, r, w, m, ret_error);
+	if (step.action < ARRAY_SIZE(changes))
+		return change_container(h, &changes[step.action], &p, w, m, ret_error);
+	return error_set(ret_error, -EINVAL, "%s is nothing to do here", action_name(step.action));
 }
 
 /* On the way back from a disk that is full the one that failed goes first, to make room for the one that
  * served. */
-static int make_room(const struct act_context *h, const struct record *r, const struct world *w,
+static int make_room(struct act_context *h, struct record *r, const struct world *w,
 		     struct pass_state *m, struct error *ret_error)
 {
 	int q = engine_remove(h->context.engine, w->new.id, ret_error);
@@ -443,8 +539,8 @@ static int make_room(const struct act_context *h, const struct record *r, const 
 	return q;
 }
 
-int act_do(const struct act_context *h, struct step step, const struct record *r,
-	   const struct world *w, struct pass_state *m, struct error *ret_error)
+int act_do(struct act_context *h, struct step step, struct record *r, const struct world *w,
+	   struct pass_state *m, struct error *ret_error)
 {
 	int q = do_step(h, step, r, w, m, ret_error);
 

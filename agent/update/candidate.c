@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "candidate.h"
 
-#include "engine.h"
+#include <errno.h>
+
 #include "ref.h"
 #include "store.h"
 
 #define KNOWN_MAX (2 * RECORD_REJECTED_MAX + 3)
-
-bool candidate_current_is_true(const struct record *r, const struct world *w)
-{
-	return r->current.image[0] && view_exists(&w->old) && streq(r->current.image, w->old.image);
-}
 
 static size_t list_known(const struct record *r, const struct world *w,
 			 struct digest known[KNOWN_MAX])
 {
 	size_t n = 0;
 
-	if (candidate_current_is_true(r, w)) {
+	if (world_runs_current(w, r)) {
 		known[n++] = r->current.digest;
 		if (digest_is_set(&r->current.manifest))
 			known[n++] = r->current.manifest;
@@ -48,26 +44,84 @@ static int ask(struct fetch *f, const struct context *s, const char *image,
 	return fetch_ask(f, &request, ret, ret_error);
 }
 
-int candidate_ask(struct fetch *f, const struct context *s, const char *image,
-		  const struct record *r, const struct world *w, struct fetch_reply *ret,
-		  struct error *ret_error)
+/* Whether the engine lists the container's image under that digest. */
+static int find_listed(const struct act_context *h, const struct record *r, const struct world *w,
+		       struct pass_state *m, struct error *ret_error)
 {
+	_cleanup_json_ json_t *j = NULL;
+	int q;
+
+	m->answer.listed = false;
+	if (!view_exists(&w->old) || plan_runs_already(r, w, m))
+		return 0;
+	q = engine_inspect_image(h->context.engine, w->old.image, &j, ret_error);
+	if (q == 0)
+		m->answer.listed = candidate_has_digest(j, &m->answer.reply.digest);
+	return q == -ENOENT || (q < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED) ? 0 : q;
+}
+
+/* A registry that does not answer is a fact; one that must not be believed is an error. */
+static int take_answer(const struct act_context *h, const struct record *r, const struct world *w,
+		       struct pass_state *m, int code, struct error *ret_error)
+{
+	if (code == -ECANCELED || code == -EKEYREJECTED)
+		return code;
+	m->answer.known = true;
+	m->answer.error = code < 0 ? *ret_error : (struct error){0};
+	return code < 0 ? 0 : find_listed(h, r, w, m, ret_error);
+}
+
+int candidate_ask(struct act_context *h, struct record *r, const struct world *w,
+		  struct pass_state *m, struct error *ret_error)
+{
+	bool remade = digest_is_set(&m->saved_spec);
+	_cleanup_free_ char *pinned = remade ? ref_pinned(h->context.ref, &m->saved_spec) : NULL;
 	struct digest known[KNOWN_MAX];
 	size_t n = list_known(r, w, known);
+	int q;
 
 	if (digest_is_set(&r->seen))
 		known[n++] = r->seen;
-	return ask(f, s, image, known, n, ret, ret_error);
+	q = ask(h->fetch, &h->context, pinned ? pinned : h->config->image, known, n,
+		&m->answer.reply, ret_error);
+	return take_answer(h, r, w, m, q, ret_error);
 }
 
-int candidate_ask_details(struct fetch *f, const struct context *s, const struct digest *d,
-			  const struct record *r, const struct world *w, struct fetch_reply *ret,
-			  struct error *ret_error)
+int candidate_ask_details(struct act_context *h, struct record *r, const struct world *w,
+			  struct pass_state *m, struct error *ret_error)
 {
-	_cleanup_free_ char *pinned = ref_pinned(s->ref, d);
+	_cleanup_free_ char *pinned = ref_pinned(h->context.ref, plan_candidate(r, w, m));
 	struct digest known[KNOWN_MAX];
+	int q = ask(h->fetch, &h->context, pinned, known, list_known(r, w, known), &m->answer.reply,
+		    ret_error);
 
-	return ask(f, s, pinned, known, list_known(r, w, known), ret, ret_error);
+	return take_answer(h, r, w, m, q, ret_error);
+}
+
+int candidate_find_image(struct act_context *h, struct record *r, const struct world *w,
+			 struct pass_state *m, struct error *ret_error)
+{
+	bool rollback = m->operation == OPERATION_ROLLBACK;
+	_cleanup_free_ char *pinned = ref_pinned(h->context.ref, plan_candidate(r, w, m));
+	_cleanup_json_ json_t *j = NULL;
+	int q = engine_inspect_image(h->context.engine, rollback ? r->previous.image : pinned, &j,
+				     ret_error);
+
+	m->image_present = q == 0;
+	m->image_known = q == 0 || q == -ENOENT || store_judge(ret_error->text, 0) == STORE_DAMAGED;
+	return m->image_known ? 0 : q;
+}
+
+bool candidate_has_digest(const json_t *image, const struct digest *d)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach (json_object_get(image, "RepoDigests"), i, v) {
+		if (json_is_string(v) && has_suffix(json_string_value(v), d->text))
+			return true;
+	}
+	return false;
 }
 
 /* Ids of the layers (of what they unpack to) of an image, lowest first. */
@@ -78,6 +132,7 @@ static size_t list_layers(struct engine *e, const char *image, struct digest lay
 	const json_t *v;
 	size_t i, n = 0;
 
+	/* Unknown layers only make the estimate larger. */
 	if (!image[0] || engine_inspect_image(e, image, &j, &ignored) < 0)
 		return 0;
 	json_array_foreach (json_get_path(j, "RootFS", "Layers", NULL), i, v) {
@@ -109,61 +164,4 @@ int candidate_bytes_to_come(struct fetch *f, const struct context *s, const stru
 	if (r == 0)
 		*ret = reply.layer_bytes;
 	return r;
-}
-
-static bool is_listed(struct engine *e, const char *image, const struct digest *d)
-{
-	_cleanup_json_ json_t *j = NULL;
-	struct error ignored;
-	const json_t *v;
-	size_t i;
-
-	if (engine_inspect_image(e, image, &j, &ignored) < 0)
-		return false;
-	json_array_foreach (json_object_get(j, "RepoDigests"), i, v) {
-		if (json_is_string(v) && has_suffix(json_string_value(v), d->text))
-			return true;
-	}
-	return false;
-}
-
-bool candidate_runs_already(struct engine *e, const struct record *r, const struct world *w,
-			    const struct fetch_reply *reply)
-{
-	const char *image = w->old.image;
-
-	if (!view_exists(&w->old))
-		return false;
-	if (candidate_current_is_true(r, w) && (digest_eq(&reply->digest, &r->current.digest) ||
-						digest_eq(&reply->manifest, &r->current.manifest)))
-		return true;
-	return streq(image, reply->digest.text) || streq(image, reply->config.text) ||
-	       streq(image, reply->manifest.text) || is_listed(e, image, &reply->digest);
-}
-
-const struct rejected *candidate_rejected(const struct record *r, const struct fetch_reply *reply)
-{
-	const struct rejected *x = record_rejected(r, &reply->digest);
-
-	return x ? x : record_rejected(r, &reply->manifest);
-}
-
-bool candidate_is_broken(const struct container_view *v)
-{
-	return view_exists(v) && !view_is_up(v) && v->error[0] &&
-	       store_judge(v->error, 0) == STORE_DAMAGED;
-}
-
-const char *candidate_left_alone(const struct container_view *v)
-{
-	if (!view_exists(v) || v->state == STATE_RUNNING || v->state == STATE_RESTARTING ||
-	    candidate_is_broken(v))
-		return NULL;
-	if (v->state == STATE_PAUSED)
-		return "somebody paused the container";
-	if (v->state == STATE_CREATED)
-		return "the container was never started";
-	if (streq(v->policy, "always") || streq(v->policy, "unless-stopped"))
-		return "somebody stopped the container";
-	return NULL;
 }

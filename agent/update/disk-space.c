@@ -91,6 +91,7 @@ int disk_space_check(struct fetch *f, const struct context *s, const struct reco
 	struct error ignored;
 	int q = 0;
 
+	/* The check only spares a download that cannot end well: without facts there is none. */
 	if (engine_info(s->engine, &info, &ignored) < 0)
 		return 0;
 	directory = store_directory(info);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What decisions do to the record, and how a lost one is made anew. */
+/* What decisions do to the record, and how a lost one is made again. */
 #include <stdio.h>
 
-#include "candidate.h"
 #include "plan.h"
 #include "result.h"
 #include "store.h"
@@ -40,8 +39,8 @@ static void decide_commit(struct record *r, const struct world *w)
 		r->downtime_ms = downtime_ms(w->old.finished_ns, w->new.started_ns);
 }
 
-/* Torn by the power, or a bad release? What was brought whole in this boot is not torn, unless the engine
- * says so. */
+/* A container that cannot start has a bad release, or a damaged store. An image that was synced in this
+ * boot is complete, unless the engine says otherwise. */
 static bool store_is_to_blame(const struct record *r, const struct pass_state *m,
 			      const struct world *w)
 {
@@ -56,8 +55,8 @@ static bool store_is_to_blame(const struct record *r, const struct pass_state *m
 	return false;
 }
 
-/* The version that was here before, made anew: sick, it is better than none. */
-static bool is_made_anew(const struct record *r)
+/* The version that was here before, recreated: keep the unhealthy one rather than none. */
+static bool is_recreated(const struct record *r)
 {
 	return !r->old_id[0] && digest_is_set(&r->current.digest) &&
 	       digest_eq(&r->target.digest, &r->current.digest);
@@ -75,7 +74,7 @@ static void decide_revert(struct record *r, const struct pass_state *m, const st
 			       m->reason);
 		return;
 	}
-	if (r->reject_target && is_made_anew(r)) {
+	if (r->reject_target && is_recreated(r)) {
 		r->reject_target = false;
 		decide_commit(r, w);
 		return;
@@ -94,17 +93,17 @@ static void decide_revert(struct record *r, const struct pass_state *m, const st
 			       m->reason[0] ? ": " : "", m->reason);
 }
 
-/* What served before fails as well now, like with a torn layer that they share; or the engine says so. */
-static bool old_suffers_too(const struct record *r, const struct world *w)
+/* The old container fails as well now, as with a damaged layer that they share; or the engine says so. */
+static bool old_fails_too(const struct record *r, const struct world *w)
 {
-	return candidate_is_broken(&w->old) ||
+	return view_is_broken(&w->old) ||
 	       (r->serving && view_exists(&w->old) && !view_is_up(&w->old) &&
 		store_judge(w->old.error, w->old.exit_code) == STORE_DOUBTFUL);
 }
 
 static void reject(struct record *r, const struct world *w)
 {
-	if (!old_suffers_too(r, w)) {
+	if (!old_fails_too(r, w)) {
 		record_reject(r, &r->target, r->reason);
 		return;
 	}
@@ -135,7 +134,7 @@ static void decide_idle(struct record *r, const struct world *w)
 		if (r->serving)
 			r->downtime_ms = downtime_ms(w->old.finished_ns, w->old.started_ns);
 	}
-	/* Decided: nobody waits for it any more. */
+	/* The candidate is no longer waited for. */
 	if (r->phase == PHASE_COMMIT || r->reject_target) {
 		r->seen = (struct digest){0};
 		r->seen_s = 0;
@@ -158,10 +157,88 @@ static void decide_synced(struct record *r, const struct pass_state *m, const st
 		copy_text(r->boot_id, sizeof(r->boot_id), m->untrusted ? "" : w->boot_id);
 }
 
+/* An image that the container has already, pulled by hand or under another index. */
+static void decide_current(struct record *r, const struct pass_state *m, const struct world *w)
+{
+	const struct fetch_reply *reply = &m->answer.reply;
+	struct release now = {.digest = reply->digest, .manifest = reply->manifest};
+
+	copy_text(now.image, sizeof(now.image), w->old.image);
+	now.brought = world_runs_current(w, r) && r->current.brought;
+	if (now.brought)
+		now.pulled = *release_pulled(&r->current);
+	r->current = now;
+}
+
+static void decide_rejected(struct record *r, const struct pass_state *m)
+{
+	const struct fetch_reply *reply = &m->answer.reply;
+	const struct release target = {.digest = reply->digest, .manifest = reply->manifest};
+	const struct rejected *x = record_rejected(r, &reply->manifest);
+	char reason[RECORD_TEXT_MAX] = "";
+
+	if (x)
+		memcpy(reason, x->reason, sizeof(reason));
+	record_reject(r, &target, reason);
+}
+
+static void decide_seen(struct record *r, const struct pass_state *m, const struct world *w)
+{
+	r->seen = *plan_candidate(r, w, m);
+	r->seen_s = m->now_s;
+}
+
+/* A pull that a power cut ended may have left layers that the next version has, too. */
+static bool pull_was_cut(const struct record *r, const struct world *w)
+{
+	return r->phase == PHASE_PREPARE && !r->synced && !streq(r->boot_id, w->boot_id);
+}
+
+static void decide_forget(struct record *r, struct pass_state *m, const struct world *w)
+{
+	m->pull_was_cut |= pull_was_cut(r, w);
+	m->drop_tried = m->dropped = m->image_known = false;
+	r->phase = PHASE_IDLE;
+}
+
+/* The first durable decision: this target, and whether its image will be ours to remove. */
+static void decide_prepare(struct record *r, const struct pass_state *m, const struct world *w)
+{
+	const struct fetch_reply *reply = &m->answer.reply;
+	bool present = m->image_present, rollback = m->operation == OPERATION_ROLLBACK;
+
+	if (rollback)
+		r->target = r->previous;
+	else
+		r->target = (struct release){
+			.digest = reply->digest,
+			.manifest = reply->manifest,
+			.brought = !present || (digest_eq(&reply->digest, &r->previous.digest) &&
+						r->previous.brought)};
+	r->phase = PHASE_PREPARE;
+	r->synced = r->rollback = rollback; /* it ran here */
+	copy_text(r->boot_id, sizeof(r->boot_id), m->pull_was_cut && !present ? "" : w->boot_id);
+	r->old_id[0] = r->new_id[0] = r->policy[0] = r->reason[0] = '\0';
+	r->serving = r->reject_target = false;
+	r->starts = 0;
+}
+
 void plan_decide(struct record *r, struct pass_state *m, enum action decision,
 		 const struct world *w)
 {
-	if (decision == ACT_DECIDE_FETCH) {
+	if (decision == ACT_DECIDE_CURRENT) {
+		decide_current(r, m, w);
+	} else if (decision == ACT_DECIDE_REJECTED) {
+		decide_rejected(r, m);
+	} else if (decision == ACT_DECIDE_SEEN) {
+		decide_seen(r, m, w);
+	} else if (decision == ACT_DECIDE_SEQUENCE) {
+		r->rollout_sequence = m->policy.reply.rollout.sequence;
+	} else if (decision == ACT_DECIDE_FORGET) {
+		decide_forget(r, m, w);
+	} else if (decision == ACT_DECIDE_PREPARE) {
+		decide_prepare(r, m, w);
+	} else if (decision == ACT_DECIDE_FETCH) {
 		decide_fetch(r, m, w);
 	} else if (decision == ACT_DECIDE_SYNCED) {
 		decide_synced(r, m, w);
@@ -179,32 +256,12 @@ void plan_decide(struct record *r, struct pass_state *m, enum action decision,
 	}
 }
 
-void plan_begin(struct record *r, const struct release *target, const char *boot_id)
-{
-	r->phase = PHASE_PREPARE;
-	r->target = *target;
-	r->synced = false;
-	copy_text(r->boot_id, sizeof(r->boot_id), boot_id);
-	r->old_id[0] = r->new_id[0] = r->policy[0] = r->reason[0] = '\0';
-	r->serving = r->reject_target = r->rollback = false;
-	r->starts = 0;
-}
-
-void plan_begin_rollback(struct record *r, const char *boot_id)
-{
-	struct release previous = r->previous;
-
-	plan_begin(r, &previous, boot_id);
-	r->rollback = true;
-	r->synced = true; /* it ran here */
-}
-
 static bool is_ours(const struct container_view *v)
 {
 	return view_exists(v) && digest_is_set(&v->target);
 }
 
-/* Parked and down: whether it served cannot be known; once too often is better. */
+/* Whether a parked container served cannot be known: rather start it once too often. */
 static bool may_have_served(const struct container_view *old, const struct container_view *new)
 {
 	return view_is_up(old) || old->slot == SLOT_PREV ||

@@ -1,19 +1,41 @@
 /* SPDX-License-Identifier: MIT */
-/* plan: the head. From what was decided (record) and what is there (world) it tells the one next
- * action. Pure, and a table: see plan.c. */
+/* plan: decides the one next action of a pass from the record (what was decided), the world (what the
+ * engine has) and the pass_state (what this pass has learnt and done). Pure, and a table: plan-take.c has
+ * the rows until an update is prepared, plan-swap.c those from there on. */
 #pragma once
 
-#include "health.h"
+#include <time.h>
 
-#define PLAN_STARTS_MAX	 3
-#define PLAN_ROLLED_BACK "rolled back by the operator"
+#include "health.h"
+#include "operation.h"
+#include "protocol.h"
+#include "result.h"
+
+#define PLAN_STARTS_MAX	     3
+#define PLAN_ROLLED_BACK     "rolled back by the operator"
+#define PLAN_POLICY_FRESH_MS 60000 /* after a longer download the policy is asked again */
 
 enum action {
-	ACT_NOTHING, /* idle: there is nothing to do */
-	ACT_WAIT,    /* the gate is shut: go on in a later pass */
-	ACT_REFUSE,  /* somebody else's container stands in a name that we need */
+	/* the pass ends, with the row's reason */
+	ACT_NOTHING, /* no update was asked for */
+	ACT_UP_TO_DATE,
+	ACT_DEFER,
+	ACT_REFUSE,
+	ACT_FAIL,
+
+	/* a fact is learnt, and nothing changed */
+	ACT_FIND_SPEC,	 /* a saved spec of a container that is missing */
+	ACT_ASK,	 /* the registry: where the tag points */
+	ACT_ASK_DETAILS, /* the registry: the candidate's manifest, config and size */
+	ACT_ASK_POLICY,	 /* the registry: the rollout policy beside the image */
+	ACT_FIND_IMAGE,	 /* whether the engine has the candidate's image */
+	ACT_FIND_FOLLOWERS,
+	ACT_CHECK_SUCCESSOR, /* whether the container can be recreated faithfully */
+	ACT_VERIFY,
+	ACT_CHECK_SPACE,
 
 	/* on the engine */
+	ACT_SAVE_SPEC,	 /* what the container is made of goes to disk, as it is to be removed */
 	ACT_FETCH,	 /* bring target's image in, whole and synced */
 	ACT_DROP_TARGET, /* take target's image away again; only ever one that we brought */
 	ACT_CREATE,	 /* make NAME.next from the old container and target's image */
@@ -37,7 +59,13 @@ enum action {
 	ACT_DROP_OLDER, /* take away the image that was kept until now */
 
 	/* on the record: decisions, each written down before the next action */
-	ACT_DECIDE_FETCH,  /* whatever is there of target's image from now on may be torn */
+	ACT_DECIDE_CURRENT,  /* the container runs the candidate already */
+	ACT_DECIDE_REJECTED, /* the candidate's manifest was rejected under another digest */
+	ACT_DECIDE_SEEN,     /* the candidate is waited for from now on */
+	ACT_DECIDE_SEQUENCE, /* an older policy is a replay from now on */
+	ACT_DECIDE_FORGET,   /* the update that is prepared; NAME.next and its image go before */
+	ACT_DECIDE_PREPARE,
+	ACT_DECIDE_FETCH,  /* the image may be incomplete from now on */
 	ACT_DECIDE_SYNCED, /* target's image is in the engine and on the disk */
 	ACT_DECIDE_TRIAL,
 	ACT_DECIDE_START, /* count a start that is about to be made */
@@ -52,62 +80,121 @@ enum action {
 struct member_progress {
 	bool created;	       /* NAME.next is of this pass, */
 	char created_from[72]; /* made from what this container is now; empty: there was none */
-	bool started_new;      /* whatever it is now, it was started under our eyes */
+	bool started_new;      /* by this pass, whatever it is now */
 	bool started_old;
 };
 
-/* What this pass remembers beside the record. All false after a crash, and that is always safe. */
+/* What the registry said about the candidate. */
+struct answer {
+	bool known;
+	struct error error; /* code 0: none, and the reply is set */
+	struct fetch_reply reply;
+	bool listed; /* the engine lists the container's image under the reply's digest */
+};
+
+/* What the rollout policy says; the device's position in it is a number below COHORT_ALL. */
+struct policy_answer {
+	bool known;
+	uint64_t asked_ms;
+	struct error error;
+	struct rollout_reply reply;
+	uint32_t position;
+};
+
+/* What this pass has learnt and done beside the record. All unknown and false when it begins, and after a
+ * crash; that is always safe. */
 struct pass_state {
+	enum operation operation;
+	bool recovered; /* the record was lost, and made again from the engine */
+	bool pinned;	/* the configured image is a digest, which no policy governs */
+
+	/* the clock, before each decision */
+	uint64_t now_ms;
+	int64_t now_s;	 /* Unix time; 0: the clock is not set */
+	struct tm local; /* of now_s */
+
+	/* facts about the candidate */
+	struct error refusal; /* an action found that it must not be; code 0: none did */
+	bool spec_known;
+	struct digest saved_spec; /* the version of a missing container, whose spec is saved */
+	struct answer answer;
+	struct policy_answer policy;
+	bool image_known, image_present;
+	bool followers_known;
+	bool successor_checked;
+	struct digest verified; /* the digest that is */
+	bool space_known;
+	struct error no_space; /* code 0: there is disk space */
+	bool spec_saved;
+	bool pull_was_cut; /* a power cut ended the pull of the update that was forgotten */
+
+	/* progress */
 	struct member_progress member[MEMBERS_MAX];
 	bool fetched;	 /* the image was pulled and synced by this pass */
-	bool doubted;	 /* an image that is there already may be torn, whatever the record says */
 	bool untrusted;	 /* fetched, but maybe with layers of a pull that a power cut ended */
 	bool dropped;	 /* target's image, and with it each layer that nobody else has */
 	bool damaged;	 /* the engine's store could not give the image back; it is to be dropped */
 	bool counted;	 /* a start of the new one is written down and not made yet */
-	bool drop_tried; /* target's image: removed, or in use by somebody else */
-	bool older_tried;  /* the older image, likewise */
-	bool tag_tried;	   /* the local tag had no place before, and somebody uses it now */
-	bool gate_open;	   /* window and hold allow the swap now */
-	bool not_at_fault; /* somebody stopped the new one, or the disk is full */
+	bool drop_tried; /* target's image: removed, or in use by other containers */
+	bool older_tried;     /* the older image, likewise */
+	bool tag_tried;	      /* the local tag had no place before, and is in use now */
+	bool not_at_fault;    /* an operator stopped the new one, or the disk is full */
+	uint64_t up_since_ms; /* since when the new one is known to be up; 0: not */
 	enum verdict verdict;
 	char reason[RECORD_TEXT_MAX]; /* of a bad verdict, or of the last failed start */
+};
+
+/* Which rows are walked: until the trial those of the operation come first. */
+enum block {
+	BLOCK_ASK,
+	BLOCK_REPAIR, /* the container cannot start, since the engine's store is damaged */
+	BLOCK_TAKE,
+	BLOCK_ROLLBACK,
+	BLOCK_PREPARE,
+	BLOCK_TRIAL,
+	BLOCK_COMMIT,
+	BLOCK_REVERT,
 };
 
 struct step {
 	enum action action;
 	size_t member; /* whose container it is about */
+	enum block block;
+	bool already_reported; /* a result that is no news: the record has it, or an operator asked */
+	char reason[RECORD_TEXT_MAX + 128]; /* of a pass that ends */
 };
 
-struct step plan_next(const struct record *r, const struct world *w, const struct health_rule *h,
-		      const struct pass_state *m);
+struct step plan_next(const struct container_config *c, const struct record *r,
+		      const struct world *w, const struct pass_state *m);
 
 /* Carries a decision out on the record, which the caller then saves before anything else. */
 void plan_decide(struct record *r, struct pass_state *m, enum action decision,
 		 const struct world *w);
 
-/* Begins an update: idle or prepare becomes prepare for this target; who follows is in r already.
- * boot_id as in the record. */
-void plan_begin(struct record *r, const struct release *target, const char *boot_id);
-
-/* The same for the version before, which is in the engine: what runs now goes to the rejected ones when
- * it is done. */
-void plan_begin_rollback(struct record *r, const char *boot_id);
+/* The version that the pass is about: what the tag points to, the previous one in a rollback, the current
+ * one in a repair. */
+const struct digest *plan_candidate(const struct record *r, const struct world *w,
+				    const struct pass_state *m);
+/* The container runs what the registry answered, as far as the record and the image's Id tell; with what
+ * the engine lists, if known. */
+bool plan_runs_already(const struct record *r, const struct world *w, const struct pass_state *m);
 
 /* The record is lost: names and labels tell what was under way. Sets phase and what it needs. */
 void plan_recover(struct record *r, const struct container_view slots[SLOT_MAX]);
 /* The same for its ith follower, whose name is in the record already. */
 void plan_recover_follower(struct record *r, size_t i, const struct pair *pair);
 
+bool action_is_end(enum action a);
 bool action_is_decision(enum action a);
 /* The parts of the world (WORLD_...) that it may have changed. */
 unsigned int action_touches(enum action a);
 const char *action_name(enum action a);
+const char *block_name(enum block b);
 
 /* The table itself, for tests that compare it with its descriptions. */
 struct plan_row {
-	enum phase phase;
-	char unless[44]; /* the condition, as agent/README.md words it */
+	enum block block;
+	char unless[60]; /* the condition, as agent/README.md words it */
 	enum action action;
 	enum {
 		ONE,  /* of the container itself */

@@ -27,30 +27,32 @@ static const char *successor_of(const struct world *w, const char *id)
 	return NULL;
 }
 
-/* Ids in NetworkMode=container:ID and its kin to names, which survive recreation, or to the id of what
- * is being put in that one's place. w may be NULL. Caller frees. */
-static json_t *look_up_names(const struct act_context *h, const struct world *w,
-			     const json_t *container)
+/* Ids in NetworkMode=container:ID and its kin to names, which survive recreation, or to the id of the
+ * successor of a container that is replaced in this update. w may be NULL. Caller frees. */
+static int look_up_names(const struct act_context *h, const struct world *w,
+			 const json_t *container, json_t **ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *ids = recreate_references(container);
-	json_t *names = json_object();
+	_cleanup_json_ json_t *names = json_object();
 	const json_t *v;
 	size_t i;
+	int r;
 
 	json_array_foreach (ids, i, v) {
 		_cleanup_json_ json_t *other = NULL;
 		const char *id = json_string_value(v), *name = id ? successor_of(w, id) : NULL;
-		struct error ignored;
 
-		if (name) {
-			json_object_set_new(names, id, json_string(name));
-			continue;
+		if (!name && id) {
+			r = engine_inspect_container(h->context.engine, id, &other, ret_error);
+			if (r < 0 && r != -ENOENT)
+				return r;
+			name = r == 0 ? world_name_of(other) : NULL;
 		}
-		if (!id || engine_inspect_container(h->context.engine, id, &other, &ignored) < 0)
-			continue;
-		json_object_set_new(names, id, json_string(world_name_of(other)));
+		if (name)
+			json_object_set_new(names, id, json_string(name));
 	}
-	return names;
+	*ret = steal(names);
+	return 0;
 }
 
 int successor_plan(const struct act_context *h, const struct world *w,
@@ -84,7 +86,9 @@ int successor_plan(const struct act_context *h, const struct world *w,
 		return r;
 	if (engine_is_podman(h->context.engine))
 		podman_mend_config(container, old_image);
-	names = look_up_names(h, w, container);
+	r = look_up_names(h, w, container, &names, ret_error);
+	if (r < 0)
+		return r;
 	in.container = container;
 	in.old_image = old_image;
 	in.new_image = image ? image : old_image;
@@ -100,10 +104,10 @@ int successor_plan_first(const struct act_context *h, const json_t *image, const
 	size_t len;
 	int r;
 
-	if (h->saved_plan) {
-		*ret = (struct recreate_plan){.body = json_deep_copy(h->saved_plan->body),
-					      .connect = json_deep_copy(h->saved_plan->connect),
-					      .policy = xstrdup(h->saved_plan->policy)};
+	if (h->saved.plan.body) {
+		*ret = (struct recreate_plan){.body = json_deep_copy(h->saved.plan.body),
+					      .connect = json_deep_copy(h->saved.plan.connect),
+					      .policy = xstrdup(h->saved.plan.policy)};
 		return ret->body && ret->connect ? 0 : error_set(ret_error, -ENOMEM, "no memory");
 	}
 	if (!h->config->create)
@@ -127,14 +131,16 @@ static int follower_reference(const struct act_context *h, const struct containe
 			      char **ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *container = NULL, *image = NULL;
-	struct error ignored;
 	const char *name, *id = NULL;
 	int r = engine_inspect_container(h->context.engine, old->id, &container, ret_error);
 
 	if (r < 0)
 		return r;
 	name = json_get_string(json_object_get(container, "Config"), "Image");
-	if (name && engine_inspect_image(h->context.engine, name, &image, &ignored) == 0)
+	r = name ? engine_inspect_image(h->context.engine, name, &image, ret_error) : -ENOENT;
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == 0)
 		id = json_get_string(image, "Id");
 	*ret = xstrdup(id && streq(id, old->image) ? name : old->image);
 	return 0;

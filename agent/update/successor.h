@@ -3,7 +3,7 @@
  * the operator's file, or what was kept of one that is lost. */
 #pragma once
 
-#include "act.h"
+#include "pass-context.h"
 #include "recreate.h"
 
 /* image: the new one's inspect answer; NULL: the image stays. w, here as below, is NULL for a mere check. */

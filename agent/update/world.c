@@ -18,6 +18,31 @@ char *world_slot_name(const char *name, enum slot slot)
 	return slot < SLOT_MAX ? xasprintf("%s%s", name, suffixes[slot]) : NULL;
 }
 
+bool view_is_broken(const struct container_view *v)
+{
+	return view_exists(v) && !view_is_up(v) && v->error[0] &&
+	       store_judge(v->error, 0) == STORE_DAMAGED;
+}
+
+const char *view_left_alone(const struct container_view *v)
+{
+	if (!view_exists(v) || v->state == STATE_RUNNING || v->state == STATE_RESTARTING ||
+	    view_is_broken(v))
+		return NULL;
+	if (v->state == STATE_PAUSED)
+		return "somebody paused the container";
+	if (v->state == STATE_CREATED)
+		return "the container was never started";
+	if (streq(v->policy, "always") || streq(v->policy, "unless-stopped"))
+		return "somebody stopped the container";
+	return NULL;
+}
+
+bool world_runs_current(const struct world *w, const struct record *r)
+{
+	return r->current.image[0] && view_exists(&w->old) && streq(r->current.image, w->old.image);
+}
+
 static enum container_state read_state(const json_t *state)
 {
 	const char *status = json_get_string(state, "Status");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* world: the eyes. One look at the engine, as far as the plan wants to know. Plain data. */
+/* world: one look at the engine, as far as the plan needs it. Plain data. */
 #pragma once
 
 #include "json.h"
@@ -75,7 +75,17 @@ static inline bool view_is_up(const struct container_view *v)
 	       v->state == STATE_PAUSED;
 }
 
-/* Whose eyes: the container's name in the configuration and its image reference. */
+/* The container is down, and the engine says that it could not start it because of its image store. */
+bool view_is_broken(const struct container_view *v);
+
+/* Why the container is left alone (static text): an operator stopped or paused it, or created and never
+ * started it; NULL when it may be updated. */
+const char *view_left_alone(const struct container_view *v);
+
+/* The record's current version is what the container runs; an operator may have replaced it. */
+bool world_runs_current(const struct world *w, const struct record *r);
+
+/* What a look needs: the container's name in the configuration and its image reference. */
 struct context {
 	struct engine *engine;
 	const char *name;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* plan-rows: the table of plan.c, a row a line, for who makes something else of it. */
+/* plan-rows: the table of plan.c, a row a line, for programs that make something else of it. */
 #include <stdio.h>
 
 #include "plan.h"
@@ -12,7 +12,7 @@ int main(void)
 	size_t n = plan_rows(&rows);
 
 	for (size_t i = 0; i < n; i++)
-		printf("%s|%s|%s|%s|%d\n", phase_name(rows[i].phase), rows[i].unless,
+		printf("%s|%s|%s|%s|%d\n", block_name(rows[i].block), rows[i].unless,
 		       action_name(rows[i].action), whom[rows[i].whom], (int)rows[i].action);
 	return 0;
 }

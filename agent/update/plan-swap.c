@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* The rows of an update that is prepared: from its image to its end. */
+#include <stdio.h>
+
+#include "plan-internal.h"
+#include "schedule.h"
+
+SHARED_CLAIM(never, false)
+SHARED_CLAIM(way_is_free, !view_exists(&s->w->blocker))
+
+/* An operator made another container while ours had other names: it has replaced ours. */
+CLAIM(is_replaced, view_exists(&s->w->blocker) && view_is_up(&s->w->blocker))
+
+/* The container that it replaced is ours to remove, unless an operator gave it another name. */
+CLAIM(is_superseded,
+      is_replaced(s) && s->member == 0 && view_exists(s->old) && s->old->slot == SLOT_PREV)
+CLAIM(same_boot, streq(s->r->boot_id, s->w->boot_id))
+
+/* An image that was pulled and not synced before a power cut looks complete and may not be, and pulling
+ * again does not repair it. The same holds for single layers of a pull that was cut short. */
+static bool image_is_complete(const struct situation *s)
+{
+	/* The engine itself says that it cannot read it. */
+	if (s->m->damaged || (s->w->broken && !s->m->drop_tried))
+		return false;
+	if (!s->w->image[0] || s->r->synced || !s->r->target.brought || s->m->drop_tried)
+		return true;
+	return s->m->fetched ? !s->m->untrusted : same_boot(s);
+}
+
+/* A synced image was removed again; or all of it was dropped, so that no incomplete layer is left. */
+CLAIM(fetch_is_written, s->w->image[0] || (!s->r->synced && (same_boot(s) || !s->m->dropped)))
+CLAIM(image_is_ready, s->w->image[0] && (s->r->synced || s->m->fetched))
+CLAIM(sync_is_written, s->r->synced)
+
+/* What is down waits for no window; in a rollback the operator said when. */
+static bool window_is_open(const struct situation *s)
+{
+	const char *why;
+
+	return s->r->rollback || digest_is_set(&s->m->saved_spec) ||
+	       schedule_gate(s->c, s->m->now_s ? &s->m->local : NULL, &why);
+}
+
+static void explain_window(const struct situation *s, char *text, size_t size)
+{
+	const char *why = "";
+
+	(void)schedule_gate(s->c, s->m->now_s ? &s->m->local : NULL, &why);
+	(void)snprintf(text, size, "%s", why);
+}
+
+CLAIM(policy_is_fresh,
+      !policy_is_wanted(s) || s->m->now_ms - s->m->policy.asked_ms <= PLAN_POLICY_FRESH_MS)
+CLAIM(new_is_gone, !view_exists(s->new))
+CLAIM(old_is_gone, !view_exists(s->old))
+
+/* A follower that an operator removed in the middle of an update is left out. */
+static bool follower_is_lost(const struct situation *s, bool gone)
+{
+	return s->member > 0 && gone;
+}
+
+CLAIM(next_is_not_stale,
+      new_is_gone(s) || (s->progress->created && streq(s->progress->created_from, s->old->id) &&
+			 !view_left_alone(&s->w->old)))
+CLAIM(new_exists, !new_is_gone(s) || follower_is_lost(s, old_is_gone(s)))
+
+/* Making NAME.next moves the local tag for a moment; a crash in it leaves the tag behind. The tag of
+ * a first container had no other place, and goes with it if it fails. */
+CLAIM(tag_is_restored, !s->r->target.brought || !s->w->image[0] || s->m->tag_tried ||
+			       !streq(s->w->tag, s->w->image) ||
+			       streq(s->old->image, s->w->image) ||
+			       (old_is_gone(s) && !new_is_gone(s)) || is_replaced(s))
+CLAIM(old_is_parked, old_is_gone(s) || streq(s->old->policy, "no"))
+CLAIM(old_is_aside, old_is_gone(s) || s->old->slot == SLOT_PREV)
+
+/* The engine refuses to rename a restarting container, and stopping it first costs no downtime. */
+CLAIM(old_is_not_restarting, old_is_gone(s) || s->old->state != STATE_RESTARTING)
+CLAIM(new_has_name, (s->member == 0 && !way_is_free(s)) || follower_is_lost(s, new_is_gone(s)) ||
+			    s->new->slot == SLOT_MAIN)
+
+/* It runs, or this pass started it, or it is a one-shot that succeeded. A follower runs if its old one did. */
+static bool new_has_run(const struct situation *s)
+{
+	const struct health_rule rule = {s->member ? HEALTH_AUTO : s->c->health,
+					 s->c->health_period_ms};
+
+	return view_is_up(s->new) || s->progress->started_new ||
+	       follower_is_lost(s, new_is_gone(s) || !s->serving) ||
+	       health_is_finished(&rule, s->new, s->policy);
+}
+
+CLAIM(starts_are_left, new_has_run(s) || s->m->counted || s->r->starts < PLAN_STARTS_MAX)
+CLAIM(start_is_counted, new_has_run(s) || s->m->counted)
+CLAIM(old_is_stopped, old_is_gone(s) || !view_is_up(s->old))
+CLAIM(verdict_is_known, s->m->verdict != VERDICT_PENDING)
+CLAIM(verdict_is_good, s->m->verdict == VERDICT_GOOD)
+CLAIM(new_has_final_policy, follower_is_lost(s, new_is_gone(s)) || streq(s->new->policy, s->policy))
+CLAIM(old_image_is_kept, old_is_gone(s) || streq(s->old->image, s->new->image) ||
+				 streq(s->w->previous_image, s->old->image))
+CLAIM(tag_is_moved, streq(s->w->tag, s->new->image))
+CLAIM(older_is_gone, !s->w->older_present || s->m->older_tried)
+
+/* There is no previous container: keep the unhealthy one rather than none. */
+CLAIM(there_is_a_way_back,
+      !old_is_gone(s) || s->r->old_id[0] == '\0' || new_is_gone(s) || !way_is_free(s))
+CLAIM(new_is_parked, new_is_gone(s) || streq(s->new->policy, "no"))
+CLAIM(new_is_stopped, new_is_gone(s) || !view_is_up(s->new))
+CLAIM(old_has_own_policy, old_is_gone(s) || streq(s->old->policy, s->policy) || is_superseded(s))
+CLAIM(superseded_is_stopped, !is_superseded(s) || old_is_stopped(s))
+CLAIM(superseded_is_gone, !is_superseded(s))
+CLAIM(old_serves_again, old_is_gone(s) || !s->serving || view_is_up(s->old) ||
+				s->progress->started_old || is_replaced(s))
+
+/* A container that was never started replaces none. */
+CLAIM(name_is_free, old_is_gone(s) || way_is_free(s) || is_replaced(s))
+CLAIM(old_has_name,
+      old_is_gone(s) || s->old->slot == SLOT_MAIN || (s->member == 0 && is_replaced(s)))
+
+/* The previous image stays, also when a rollback to it failed. */
+CLAIM(target_is_previous, digest_eq(&s->r->target.digest, &s->r->previous.digest))
+CLAIM(target_image_is_gone, !s->r->target.brought || !s->w->image[0] || s->m->drop_tried ||
+				    streq(s->old->image, s->w->image) || target_is_previous(s))
+
+/* The whole machine. Walk the rows of the phase from the top; the first condition that does not hold
+ * names the next action. Between stopping the old and starting the new one stands nothing that could
+ * be done before or after: that is all the downtime there is. */
+const struct row plan_rows_swap[] = {
+	ROW(PREPARE, "the image is complete", DROP_TARGET, ONE, image_is_complete),
+	ROW(PREPARE, "a fetch is written down", DECIDE_FETCH, ONE, fetch_is_written),
+	ROW(PREPARE, "the image is here and synced", FETCH, ONE, image_is_ready),
+	ROW(PREPARE, "that is written down", DECIDE_SYNCED, ONE, sync_is_written),
+	ROW(PREPARE, "the policy was asked within a minute", ASK_POLICY, ONE, policy_is_fresh),
+	ROW(PREPARE, "NAME.next is of this pass and this old", REMOVE_NEW, EACH_BACK,
+	    next_is_not_stale),
+	ROW(PREPARE, "the window is open", DEFER, ONE, window_is_open, .explain = explain_window),
+	ROW(PREPARE, "NAME.next exists", CREATE, EACH, new_exists),
+	ROW(PREPARE, "the local tag is where it was", RESTORE_TAG, ONE, tag_is_restored),
+	ROW(PREPARE, "-", DECIDE_TRIAL, ONE, never),
+
+	ROW(TRIAL, "no other container took its name", DECIDE_REVERT, ONE, way_is_free),
+	ROW(TRIAL, "new exists", DECIDE_REVERT, ONE, new_exists),
+	ROW(TRIAL, "old has restart policy no", PARK_OLD, EACH, old_is_parked),
+	ROW(TRIAL, "old is not restarting", STOP_OLD, EACH, old_is_not_restarting),
+	ROW(TRIAL, "old is named NAME.prev", RENAME_OLD_PREV, EACH, old_is_aside),
+	ROW(TRIAL, "new is named NAME", RENAME_NEW, EACH, new_has_name),
+	ROW(TRIAL, "new ran, or a start is left", DECIDE_REVERT, ONE, starts_are_left),
+	ROW(TRIAL, "new ran, or its start is counted", DECIDE_START, ONE, start_is_counted),
+	ROW(TRIAL, "old is stopped", STOP_OLD, EACH_BACK, old_is_stopped),
+	ROW(TRIAL, "new ran", START_NEW, EACH, new_has_run),
+	ROW(TRIAL, "the verdict is known", PROBE, ONE, verdict_is_known),
+	ROW(TRIAL, "the verdict is good", DECIDE_REVERT, ONE, verdict_is_good),
+	ROW(TRIAL, "-", DECIDE_COMMIT, ONE, never),
+
+	ROW(COMMIT, "new exists", DECIDE_REVERT, ONE, new_exists),
+	ROW(COMMIT, "new is named NAME", RENAME_NEW, EACH, new_has_name),
+	ROW(COMMIT, "new has its final restart policy", POLICY_NEW, EACH, new_has_final_policy),
+	ROW(COMMIT, "old is stopped", STOP_OLD, EACH_BACK, old_is_stopped),
+	ROW(COMMIT, "new ran", START_NEW, EACH, new_has_run),
+	ROW(COMMIT, "the old image is kept under our tag", KEEP_OLD, ONE, old_image_is_kept),
+	ROW(COMMIT, "the local tag is on the new image", MOVE_TAG, ONE, tag_is_moved),
+	ROW(COMMIT, "old is gone", REMOVE_OLD, EACH_BACK, old_is_gone),
+	ROW(COMMIT, "the image before that is gone", DROP_OLDER, ONE, older_is_gone),
+	ROW(COMMIT, "-", DECIDE_IDLE, ONE, never),
+
+	ROW(REVERT, "there is a way back", DECIDE_COMMIT, ONE, there_is_a_way_back),
+	ROW(REVERT, "new has restart policy no", PARK_NEW, EACH, new_is_parked),
+	ROW(REVERT, "new is stopped", STOP_NEW, EACH_BACK, new_is_stopped),
+	ROW(REVERT, "old is stopped if another took its place", STOP_OLD, ONE,
+	    superseded_is_stopped),
+	ROW(REVERT, "old has its own restart policy", POLICY_OLD, EACH, old_has_own_policy),
+	ROW(REVERT, "old serves again", START_OLD, EACH, old_serves_again),
+	ROW(REVERT, "new is gone", REMOVE_NEW, EACH_BACK, new_is_gone),
+	ROW(REVERT, "old is gone if another took its place", REMOVE_OLD, ONE, superseded_is_gone),
+	ROW(REVERT, "no other container is in the way", REFUSE, ONE, name_is_free,
+	    .explain = explain_blocker),
+	ROW(REVERT, "old is named NAME", RENAME_OLD, EACH_BACK, old_has_name),
+	ROW(REVERT, "the local tag is where it was", RESTORE_TAG, ONE, tag_is_restored),
+	ROW(REVERT, "target's image is gone", DROP_TARGET, ONE, target_image_is_gone),
+	ROW(REVERT, "-", DECIDE_IDLE, ONE, never),
+};
+const size_t plan_rows_swap_n = ARRAY_SIZE(plan_rows_swap);

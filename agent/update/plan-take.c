@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/* The rows until an update is prepared: what the pass must know of a candidate, and what it must not be. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "cohort.h"
+#include "plan-internal.h"
+#include "schedule.h"
+
+static bool is_answered(const struct pass_state *m)
+{
+	return m->answer.known && m->answer.error.code == 0;
+}
+
+SHARED_CLAIM(plan_is_rollback, s->m->operation == OPERATION_ROLLBACK ||
+				       (s->r->phase == PHASE_PREPARE && s->r->rollback))
+
+bool plan_runs_already(const struct record *r, const struct world *w, const struct pass_state *m)
+{
+	const struct fetch_reply *reply = &m->answer.reply;
+	const char *image = w->old.image;
+
+	if (!is_answered(m) || !view_exists(&w->old))
+		return false;
+	if (world_runs_current(w, r) && (digest_eq(&reply->digest, &r->current.digest) ||
+					 digest_eq(&reply->manifest, &r->current.manifest)))
+		return true;
+	return m->answer.listed || streq(image, reply->digest.text) ||
+	       streq(image, reply->config.text) || streq(image, reply->manifest.text);
+}
+
+static const struct rejected *find_rejected(const struct record *r, const struct pass_state *m)
+{
+	const struct rejected *x = NULL;
+
+	if (is_answered(m))
+		x = record_rejected(r, &m->answer.reply.digest);
+	return x || !is_answered(m) ? x : record_rejected(r, &m->answer.reply.manifest);
+}
+
+static bool is_hopeless(const struct record *r, const struct world *w, const struct pass_state *m)
+{
+	return is_answered(m) && record_is_hopeless(r, &m->answer.reply.digest, w->boot_id);
+}
+
+static bool needs_repair(const struct record *r, const struct world *w, const struct pass_state *m)
+{
+	return view_is_broken(&w->old) &&
+	       (plan_runs_already(r, w, m) ||
+		(world_runs_current(w, r) && (find_rejected(r, m) || is_hopeless(r, w, m))));
+}
+
+SHARED_CLAIM(plan_needs_repair, needs_repair(s->r, s->w, s->m))
+
+const struct digest *plan_candidate(const struct record *r, const struct world *w,
+				    const struct pass_state *m)
+{
+	if (r->phase == PHASE_PREPARE && (r->rollback || !is_answered(m)))
+		return &r->target.digest;
+	if (m->operation == OPERATION_ROLLBACK)
+		return &r->previous.digest;
+	return needs_repair(r, w, m) ? &r->current.digest : &m->answer.reply.digest;
+}
+
+static const struct digest *candidate_of(const struct situation *s)
+{
+	return plan_candidate(s->r, s->w, s->m);
+}
+
+/* The spec of a missing container was saved: it is made again, whatever would defer an update. */
+CLAIM(is_remade, digest_is_set(&s->m->saved_spec))
+CLAIM(container_is_possible,
+      view_exists(s->old) || s->c->create || is_remade(s) || !s->m->spec_known)
+CLAIM(previous_is_known, digest_is_set(&s->r->previous.digest) && s->r->previous.image[0])
+CLAIM(previous_is_not_rejected, !record_rejected(s->r, &s->r->previous.digest))
+CLAIM(container_is_of_last_update, world_runs_current(s->w, s->r))
+CLAIM(presence_is_known, s->r->phase == PHASE_PREPARE || s->m->image_known)
+SHARED_CLAIM(image_is_present,
+	     s->r->phase == PHASE_PREPARE ? s->w->image[0] != '\0' : s->m->image_present)
+CLAIM(update_is_wanted,
+      container_is_possible(s) &&
+	      (!is_answered(s->m) || (digest_eq(&s->r->target.digest, &s->m->answer.reply.digest) &&
+				      !plan_runs_already(s->r, s->w, s->m) &&
+				      !find_rejected(s->r, s->m) && !plan_needs_repair(s))))
+CLAIM(rollback_is_wanted, s->r->rollback &&previous_is_known(s) && previous_is_not_rejected(s) &&
+				  container_is_of_last_update(s) && image_is_present(s))
+
+static bool prepared_is_wanted(const struct situation *s)
+{
+	if (s->r->phase != PHASE_PREPARE)
+		return true;
+	return s->m->refusal.code == 0 && way_is_free(s) &&
+	       (plan_is_rollback(s) ? rollback_is_wanted(s) : update_is_wanted(s));
+}
+
+CLAIM(nothing_was_refused, s->m->refusal.code == 0)
+CLAIM(saved_spec_is_known, s->m->spec_known)
+CLAIM(container_is_not_held, s->m->operation == OPERATION_CHECK || (!s->c->hold && !s->r->held))
+CLAIM(registry_was_asked, s->m->answer.known)
+
+/* What is in the engine already needs no registry, unless its rollout may have been halted meanwhile. */
+CLAIM(registry_is_not_needed, s->m->answer.error.code != -ENOENT && s->r->phase == PHASE_PREPARE &&
+				      s->r->synced && image_is_present(s) &&
+				      s->m->operation != OPERATION_CHECK &&
+				      (s->r->rollout_sequence == 0 || s->c->rollout == ROLLOUT_NO))
+
+/* Certificates are valid from a time on. */
+CLAIM(clock_is_no_obstacle,
+      s->m->answer.error.code != -EPROTO || s->m->now_s != 0 || registry_is_not_needed(s))
+CLAIM(registry_answered, is_answered(s->m) || registry_is_not_needed(s))
+CLAIM(current_is_written, !plan_runs_already(s->r, s->w, s->m) ||
+				  (world_runs_current(s->w, s->r) &&
+				   digest_eq(&s->r->current.digest, &s->m->answer.reply.digest)))
+CLAIM(update_is_asked_for, s->m->operation != OPERATION_CHECK)
+CLAIM(old_was_started_again, s->progress->started_old)
+CLAIM(followers_are_known, s->m->followers_known)
+
+static const char *find_repair_blocker(const struct situation *s)
+{
+	if (record_is_hopeless(s->r, &s->r->current.digest, s->w->boot_id))
+		return "recreating it failed; it is tried again after a reboot, or after pullet "
+		       "retry";
+	if (!way_is_free(s))
+		return "another container has the name that its successor needs: remove that";
+	if (s->r->n_followers > 0)
+		return "others share its namespaces: remove it and them, and create them again";
+	return NULL;
+}
+
+CLAIM(repair_is_possible, !find_repair_blocker(s))
+CLAIM(candidate_is_verified, digest_eq(candidate_of(s), &s->m->verified))
+CLAIM(registry_has_current, digest_eq(&s->m->answer.reply.digest, &s->r->current.digest))
+CLAIM(spec_is_saved, s->m->spec_saved)
+CLAIM(candidate_is_new, !plan_runs_already(s->r, s->w, s->m))
+
+/* The next poll then needs one request. */
+CLAIM(rejection_is_written,
+      !find_rejected(s->r, s->m) || record_rejected(s->r, &s->m->answer.reply.digest))
+CLAIM(candidate_is_not_rejected, !find_rejected(s->r, s->m))
+CLAIM(store_can_keep_it, !is_hopeless(s->r, s->w, s->m))
+
+/* NAME.next of a container that an operator stopped is removed before the pass ends. */
+SHARED_CLAIM(no_operator_stopped_old,
+	     s->m->operation == OPERATION_CHECK || !view_left_alone(&s->w->old) ||
+		     (s->r->phase == PHASE_PREPARE && view_exists(&s->w->new)))
+CLAIM(age_counts, s->c->min_age_ms > 0 && is_answered(s->m) && !is_remade(s))
+
+static int64_t old_enough_s(const struct situation *s)
+{
+	return s->r->seen_s + (int64_t)(s->c->min_age_ms / 1000);
+}
+
+/* Since when this device knows of it: the date in an image is what its builder wrote. */
+static bool age_is_known(const struct situation *s)
+{
+	const struct record *r = s->r;
+
+	return !age_counts(s) || s->m->now_s == 0 ||
+	       (digest_eq(&r->seen, candidate_of(s)) && r->seen_s != 0 && r->seen_s <= s->m->now_s);
+}
+
+CLAIM(candidate_is_old_enough,
+      !age_counts(s) || (s->m->now_s != 0 && s->m->now_s >= old_enough_s(s)))
+SHARED_CLAIM(policy_is_wanted,
+	     is_answered(s->m) && s->c->rollout != ROLLOUT_NO && !s->m->pinned && !is_remade(s))
+CLAIM(policy_was_asked, !policy_is_wanted(s) || s->m->policy.known)
+CLAIM(has_policy, policy_is_wanted(s) && s->m->policy.error.code == 0 && s->m->policy.reply.found)
+CLAIM(sequence_is_written,
+      !has_policy(s) || s->m->policy.reply.rollout.sequence <= s->r->rollout_sequence)
+
+static bool ask_policy(const struct situation *s, char *why, size_t size)
+{
+	const struct rollout_device device = {
+		.version = PULLET_VERSION,
+		.position = s->m->policy.position,
+		.sequence = s->r->rollout_sequence,
+		.digest = *candidate_of(s),
+		.now_s = s->m->now_s,
+	};
+
+	return rollout_admits(&s->m->policy.reply.rollout, &device, why, size);
+}
+
+/* A policy that cannot be read may say to stop. */
+static bool policy_admits(const struct situation *s)
+{
+	char why[300];
+
+	if (!policy_is_wanted(s))
+		return true;
+	if (s->m->policy.error.code != 0)
+		return false;
+	return has_policy(s) ? ask_policy(s, why, sizeof(why)) : s->c->rollout != ROLLOUT_REQUIRED;
+}
+
+CLAIM(successor_is_possible, s->m->successor_checked)
+
+static bool may_download(const struct situation *s)
+{
+	const char *why;
+
+	return image_is_present(s) || is_remade(s) ||
+	       schedule_download(s->c, s->m->now_s ? &s->m->local : NULL, &why);
+}
+
+CLAIM(details_are_known,
+      digest_is_set(&s->m->answer.reply.manifest) || !is_answered(s->m) ||
+	      (s->r->phase == PHASE_PREPARE && s->r->synced && image_is_present(s)))
+CLAIM(space_is_known, s->m->space_known)
+CLAIM(there_is_space, s->m->no_space.code == 0)
+CLAIM(update_is_prepared, s->r->phase == PHASE_PREPARE)
+
+/* The reasons. */
+
+#define EXPLAIN(name, ...)                                                   \
+	static void name(const struct situation *s, char *text, size_t size) \
+	{                                                                    \
+		(void)s;                                                     \
+		(void)snprintf(text, size, __VA_ARGS__);                     \
+	}
+
+EXPLAIN(explain_refusal, "%s", s->m->refusal.text)
+EXPLAIN(explain_missing, "there is no container '%s' in the engine, and no create = to make one",
+	s->c->name)
+EXPLAIN(explain_hold, "%s", s->r->held ? RESULT_HELD : RESULT_HELD_CONFIG)
+EXPLAIN(explain_clock, "the clock is not set: %.500s", s->m->answer.error.text)
+EXPLAIN(explain_no_answer, "%s", s->m->answer.error.text)
+EXPLAIN(explain_repair_check,
+	RESULT_STORE_DAMAGED ": container %s: %.250s; only a check was asked for", s->c->name,
+	s->old->error)
+EXPLAIN(explain_repair_blocker, RESULT_STORE_DAMAGED ": container %s: %.250s; %s", s->c->name,
+	s->old->error, find_repair_blocker(s))
+EXPLAIN(explain_rejected, "this digest was rejected before: %.500s",
+	find_rejected(s->r, s->m)->reason)
+EXPLAIN(explain_check, "there is an update; only a check was asked for")
+EXPLAIN(explain_space, "%.600s", s->m->no_space.text)
+EXPLAIN(explain_no_previous, "there is no version to go back to: none was replaced yet")
+EXPLAIN(explain_previous_rejected,
+	"the version before was rejected: %.400s; to forget that: pullet retry %s",
+	record_rejected(s->r, &s->r->previous.digest)->reason, s->c->name)
+EXPLAIN(explain_replaced,
+	"the container was replaced since the last update, so what was before it is "
+	"not known")
+EXPLAIN(explain_no_image,
+	"the image of the version before is no longer in the engine: publish it again")
+
+void explain_blocker(const struct situation *s, char *text, size_t size)
+{
+	(void)snprintf(text, size, "a container that is not ours has the name %s",
+		       s->w->blocker_name);
+}
+
+void explain_stopped(const struct situation *s, char *text, size_t size)
+{
+	(void)snprintf(text, size, "%s", view_left_alone(&s->w->old));
+}
+
+static void explain_hopeless(const struct situation *s, char *text, size_t size)
+{
+	const char *said = after_prefix(s->r->last_error, RESULT_STORE_DAMAGED ": ");
+
+	(void)snprintf(text, size,
+		       RESULT_STORE_DAMAGED ": %.400s; it is tried again after a reboot, or once "
+					    "that is mended: pullet retry %s",
+		       said ? said : "the engine cannot keep the image", s->c->name);
+}
+
+static void explain_age(const struct situation *s, char *text, size_t size)
+{
+	char date[32];
+
+	if (s->m->now_s == 0)
+		(void)snprintf(text, size, "the clock is not set, and min-age goes by it");
+	else
+		(void)snprintf(text, size, "min-age: it is taken from %s on",
+			       calendar_rfc3339(old_enough_s(s), date, sizeof(date)));
+}
+
+static void explain_policy(const struct situation *s, char *text, size_t size)
+{
+	if (s->m->policy.error.code != 0)
+		(void)snprintf(text, size, "the rollout policy cannot be fetched: %.500s",
+			       s->m->policy.error.text);
+	else if (has_policy(s))
+		(void)ask_policy(s, text, size);
+	else
+		(void)snprintf(text, size,
+			       "rollout = required, and there is no policy beside %.400s",
+			       s->c->image);
+}
+
+static void explain_download(const struct situation *s, char *text, size_t size)
+{
+	const char *why = "";
+
+	(void)schedule_download(s->c, s->m->now_s ? &s->m->local : NULL, &why);
+	(void)snprintf(text, size, "%s", why);
+}
+
+const struct row plan_rows_before[] = {
+	ROW(ASK, "what is prepared is still wanted", DECIDE_FORGET, ONE, prepared_is_wanted),
+	ROW(ASK, "nothing was refused", REFUSE, ONE, nothing_was_refused,
+	    .explain = explain_refusal),
+	ROW(ASK, "a saved spec was looked for", FIND_SPEC, ONE, saved_spec_is_known),
+	ROW(ASK, "there is a container, or one can be made", FAIL, ONE, container_is_possible,
+	    .explain = explain_missing),
+	ROW(ASK, "the container is not held", DEFER, ONE, container_is_not_held,
+	    .explain = explain_hold),
+	ROW(ASK, "the registry was asked", ASK, ONE, registry_was_asked),
+	ROW(ASK, "the clock is set, or not needed", DEFER, ONE, clock_is_no_obstacle,
+	    .explain = explain_clock),
+	ROW(ASK, "the registry answered, or is not needed", FAIL, ONE, registry_answered,
+	    .explain = explain_no_answer),
+	ROW(ASK, "the version that runs is written down", DECIDE_CURRENT, ONE, current_is_written),
+
+	ROW(REPAIR, "more than a check was asked for", DEFER, ONE, update_is_asked_for,
+	    .explain = explain_repair_check),
+	ROW(REPAIR, "old was started once more", START_OLD, ONE, old_was_started_again),
+	ROW(REPAIR, "the followers are known", FIND_FOLLOWERS, ONE, followers_are_known),
+	ROW(REPAIR, "nothing prevents the repair", FAIL, ONE, repair_is_possible,
+	    .explain = explain_repair_blocker),
+	ROW(REPAIR, "the current version is verified", VERIFY, ONE, candidate_is_verified),
+	ROW(REPAIR, "the registry has the current version", ASK_DETAILS, ONE, registry_has_current),
+	ROW(REPAIR, "old's spec is saved", SAVE_SPEC, ONE, spec_is_saved),
+	ROW(REPAIR, "-", REMOVE_OLD, ONE, never),
+
+	ROW(TAKE, "the candidate is new", UP_TO_DATE, ONE, candidate_is_new),
+	ROW(TAKE, "its rejection is written down", DECIDE_REJECTED, ONE, rejection_is_written),
+	ROW(TAKE, "the candidate is not rejected", REFUSE, ONE, candidate_is_not_rejected,
+	    .explain = explain_rejected, .already_reported = true),
+	ROW(TAKE, "the engine's store can keep it", FAIL, ONE, store_can_keep_it,
+	    .explain = explain_hopeless, .already_reported = true),
+	ROW(TAKE, "no operator stopped old", DEFER, ONE, no_operator_stopped_old,
+	    .explain = explain_stopped),
+	ROW(TAKE, "the candidate's age is known", DECIDE_SEEN, ONE, age_is_known),
+	ROW(TAKE, "the candidate is old enough", DEFER, ONE, candidate_is_old_enough,
+	    .explain = explain_age),
+	ROW(TAKE, "the policy was asked", ASK_POLICY, ONE, policy_was_asked),
+	ROW(TAKE, "the policy's sequence is written down", DECIDE_SEQUENCE, ONE,
+	    sequence_is_written),
+	ROW(TAKE, "the policy admits the candidate", DEFER, ONE, policy_admits,
+	    .explain = explain_policy),
+	ROW(TAKE, "more than a check was asked for", DEFER, ONE, update_is_asked_for,
+	    .explain = explain_check),
+	ROW(TAKE, "no other container is in the way", REFUSE, ONE, way_is_free,
+	    .explain = explain_blocker),
+	ROW(TAKE, "the followers are known", FIND_FOLLOWERS, ONE, followers_are_known),
+	ROW(TAKE, "its successor can be made", CHECK_SUCCESSOR, ONE, successor_is_possible),
+	ROW(TAKE, "the candidate is verified", VERIFY, ONE, candidate_is_verified),
+	ROW(TAKE, "its image was looked for", FIND_IMAGE, ONE, presence_is_known),
+	ROW(TAKE, "its image is here, or may be downloaded now", DEFER, ONE, may_download,
+	    .explain = explain_download),
+	ROW(TAKE, "its details are known", ASK_DETAILS, ONE, details_are_known),
+	ROW(TAKE, "the disk space is known", CHECK_SPACE, ONE, space_is_known),
+	ROW(TAKE, "there is disk space", DEFER, ONE, there_is_space, .explain = explain_space),
+	ROW(TAKE, "the update is prepared", DECIDE_PREPARE, ONE, update_is_prepared),
+
+	ROW(ROLLBACK, "what is prepared is still wanted", DECIDE_FORGET, ONE, prepared_is_wanted),
+	ROW(ROLLBACK, "nothing was refused", REFUSE, ONE, nothing_was_refused,
+	    .explain = explain_refusal),
+	ROW(ROLLBACK, "there is a previous version", REFUSE, ONE, previous_is_known,
+	    .explain = explain_no_previous, .already_reported = true),
+	ROW(ROLLBACK, "the previous version is not rejected", REFUSE, ONE, previous_is_not_rejected,
+	    .explain = explain_previous_rejected, .already_reported = true),
+	ROW(ROLLBACK, "the container is of the last update", REFUSE, ONE,
+	    container_is_of_last_update, .explain = explain_replaced, .already_reported = true),
+	ROW(ROLLBACK, "its image was looked for", FIND_IMAGE, ONE, presence_is_known),
+	ROW(ROLLBACK, "its image is here", REFUSE, ONE, image_is_present,
+	    .explain = explain_no_image, .already_reported = true),
+	ROW(ROLLBACK, "no other container is in the way", REFUSE, ONE, way_is_free,
+	    .explain = explain_blocker),
+	ROW(ROLLBACK, "no operator stopped old", DEFER, ONE, no_operator_stopped_old,
+	    .explain = explain_stopped),
+	ROW(ROLLBACK, "the followers are known", FIND_FOLLOWERS, ONE, followers_are_known),
+	ROW(ROLLBACK, "its successor can be made", CHECK_SUCCESSOR, ONE, successor_is_possible),
+	ROW(ROLLBACK, "the candidate is verified", VERIFY, ONE, candidate_is_verified),
+	ROW(ROLLBACK, "the update is prepared", DECIDE_PREPARE, ONE, update_is_prepared),
+};
+const size_t plan_rows_before_n = ARRAY_SIZE(plan_rows_before);
