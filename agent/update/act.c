@@ -309,15 +309,20 @@ static int drop_image(const struct act_context *h, const struct release *release
 	return engine_remove_image(h->context.engine, pinned, ret_error);
 }
 
-/* Taking away what we brought is never worth failing for: in use by others it stays. */
+/* An image in use stays. An error that says nothing about the image is tried once more, and then ignored: to
+ * remove what we brought is never worth failing for. */
+static bool drop_is_over(int code, unsigned char *failures)
+{
+	return code == 0 || code == -ENOENT || code == -EEXIST || ++*failures > 1;
+}
+
 static int act_drop_older(struct act_context *h, struct record *r, const struct world *w,
 			  struct pass_state *m, struct error *ret_error)
 {
 	(void)w, (void)ret_error;
 	struct error ignored;
 
-	m->older_tried = true;
-	(void)!drop_image(h, &r->previous, &ignored);
+	m->older_tried = drop_is_over(drop_image(h, &r->previous, &ignored), &m->older_failures);
 	return 0;
 }
 
@@ -335,23 +340,31 @@ static int act_start_old(const struct act_context *h, const struct world *w, str
 	return damaged ? 0 : r;
 }
 
-/* A crash while NAME.next was made may have left the local tag on it, and with a name it would stay. In use
- * by others it stays. What else keeps it, and may be torn, is not to be run. */
-static int act_drop_target(struct act_context *h, struct record *r, const struct world *w,
-			   struct pass_state *m, struct error *ret_error)
+/* A crash while NAME.next was made may have left the local tag on the image, which would keep it. */
+static int drop_target(struct act_context *h, const struct record *r, const struct world *w,
+		       struct pass_state *m, struct error *ret_error)
 {
 	bool on_it = w->broken ? !w->tag[0] : streq(w->tag, w->image);
-	bool must = r->phase == PHASE_PREPARE && !m->damaged && !w->broken;
 	struct error ignored;
 	int q;
 
 	if (r->phase == PHASE_PREPARE && on_it && h->context.ref->tag &&
 	    !streq(w->old.image, w->image))
 		(void)!put_tag(h, w->old.image, &ignored);
-	m->damaged = false;
-	m->drop_tried = true;
 	q = drop_image(h, &r->target, ret_error);
+	m->damaged = false;
+	m->drop_tried = drop_is_over(q, &m->drop_failures);
 	m->dropped = q == 0;
+	return q;
+}
+
+/* An incomplete image that cannot be removed must not run: the pass fails. */
+static int act_drop_target(struct act_context *h, struct record *r, const struct world *w,
+			   struct pass_state *m, struct error *ret_error)
+{
+	bool must = r->phase == PHASE_PREPARE && !m->damaged && !w->broken;
+	int q = drop_target(h, r, w, m, ret_error);
+
 	return must && q != -EEXIST && q != -ENOENT ? q : 0;
 }
 
@@ -366,8 +379,10 @@ void act_forget(struct act_context *h, struct record *r, const struct world *w,
 		if (view_exists(new))
 			(void)!engine_remove(h->context.engine, new->id, &ignored);
 	}
-	if (r->target.brought && !digest_eq(&r->target.digest, &r->previous.digest))
-		(void)!act_drop_target(h, r, w, m, &ignored);
+	if (!r->target.brought || digest_eq(&r->target.digest, &r->previous.digest))
+		return;
+	if (drop_target(h, r, w, m, &ignored) < 0 && !m->drop_tried)
+		(void)!drop_target(h, r, w, m, &ignored);
 }
 
 /* Nobody may be overlooked, nor recreated from facts that are out of date. */

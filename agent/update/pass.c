@@ -33,6 +33,7 @@ struct pass {
 	int updates;	      /* begun in this pass */
 	int misses;
 	bool recovered, pinned;
+	bool record_is_known; /* loaded, or made again; else nothing may be written over what is there */
 	bool already_reported; /* last_error stays as it is */
 };
 
@@ -367,6 +368,7 @@ static int run(struct pass *p, struct error *ret_error)
 		r = recovery_make_record(&p->act, &p->record, ret_error);
 	if (r < 0)
 		return r;
+	p->record_is_known = true;
 	if (only_note)
 		return note_apply(p->o->operation, p->c, &p->record, p->result) ? save(p, ret_error)
 										: 0;
@@ -422,7 +424,7 @@ void pass_run(const struct pass_options *o, struct result *ret)
 		r = run(&p, &e);
 	if (r < 0)
 		finish_error(&p, &e);
-	if (p.act.context.engine && !p.already_reported)
+	if (p.record_is_known && p.act.context.engine && !p.already_reported)
 		result_save_error(ret, o->state_dir, &p.record);
 	engine_close(p.act.context.engine);
 	verified_free(p.act.verified);

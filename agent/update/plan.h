@@ -136,7 +136,8 @@ struct pass_state {
 	bool damaged;	 /* the engine's store could not give the image back; it is to be dropped */
 	bool counted;	 /* a start of the new one is written down and not made yet */
 	bool drop_tried; /* target's image: removed, or in use by other containers */
-	bool older_tried;     /* the older image, likewise */
+	bool older_tried; /* the older image, likewise */
+	unsigned char drop_failures, older_failures;
 	bool tag_tried;	      /* the local tag had no place before, and is in use now */
 	bool not_at_fault;    /* an operator stopped the new one, or the disk is full */
 	uint64_t up_since_ms; /* since when the new one is known to be up; 0: not */

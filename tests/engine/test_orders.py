@@ -113,7 +113,7 @@ def test_rollback_after_somebody_replaced_the_container(house):
     other = house.publish()
     house.engine.remove_container("app")
     _, before = house.adopt(other)
-    order(house, "rollback", "refused", "somebody replaced")
+    order(house, "rollback", "refused", "was replaced since")
     house.untouched(before)
 
 

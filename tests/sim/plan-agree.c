@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* plan-agree: the model's eyes and the code's head. Included by the verifier that spin makes of plan.pml, so
+/* plan-agree: asks the code about the model's states. Included by the verifier that spin makes of plan.pml, so
  * that in every state the real plan_next(), plan_decide() and plan_recover() can be asked for their opinion.
  * Also prints a state for people. */
 #include <stdio.h>
@@ -14,6 +14,7 @@ static struct {
 	struct record r;
 	struct world w;
 	struct pass_state m;
+	struct container_config c;
 } real;
 
 static const char *const policies[] = {"no", "always", "unless-stopped", "on-failure"};
@@ -53,15 +54,27 @@ static void view(struct container_view *v, int i)
 	strcpy(v->final_policy, policies[now.own_policy]);
 }
 
+/* plan_decide() has written to it since. */
+static void clear_record(struct record *r)
+{
+	r->target = r->current = r->previous = (struct release){0};
+	r->damage = (struct damage){0};
+	r->seen = (struct digest){0};
+	r->last_error[0] = '\0';
+}
+
 static void fill_record(struct record *r)
 {
+	clear_record(r);
 	r->phase = (enum phase)now.phase;
 	strcpy(r->target.digest.text, digests[now.target]);
 	r->target.brought = now.target_brought;
 	strcpy(r->current.digest.text, digests[now.current]);
 	r->current.brought = now.current_brought;
+	strcpy(r->current.image, images[now.current]);
 	strcpy(r->previous.digest.text, digests[now.previous]);
 	r->previous.brought = now.previous_brought;
+	strcpy(r->previous.image, images[now.previous]);
 	r->synced = now.synced;
 	strcpy(r->boot_id, now.doubted ? "" : now.same_boot ? "boot" : "boot before");
 	set_id(r->old_id, now.old_id[0]);
@@ -111,14 +124,46 @@ static void fill_memory(struct pass_state *m)
 	m->counted = now.counted;
 	m->drop_tried = now.drop_tried;
 	m->older_tried = now.older_tried;
-	m->gate_open = now.gate_open;
 	m->verdict = (enum verdict)now.verdict;
+}
+
+static void fill_facts(struct container_config *c, struct pass_state *m)
+{
+	static struct window never_open;
+	const struct container_view *old = &real.w.old;
+	const char *answer = digests[!now.back];
+
+	c->create = now.first ? (char *)"create.json" : NULL;
+	c->hold = now.obstacle == 1;
+	c->min_age_ms = now.obstacle == 3; /* while the clock is not set */
+	c->download_windows = c->windows = &never_open;
+	c->n_download_windows = now.obstacle == 4;
+	c->n_windows = now.obstacle == 5;
+	m->operation = now.op_back	   ? OPERATION_ROLLBACK
+		       : now.obstacle == 2 ? OPERATION_CHECK
+					   : OPERATION_UPDATE;
+	m->refusal.code = -now.refusal;
+	m->spec_known = now.spec_known;
+	m->answer.known = now.asked;
+	m->answer.error.code = -5 * now.no_answer;
+	strcpy(m->answer.reply.digest.text, now.asked ? answer : "");
+	strcpy(m->answer.reply.manifest.text, now.asked && now.details ? answer : "");
+	m->answer.listed = now.asked && streq(old->image, images[!now.back]);
+	m->policy.known = now.policy_known;
+	m->policy.reply.found = m->policy.reply.rollout.halt = now.halted;
+	m->now_ms = now.stale ? PLAN_POLICY_FRESH_MS + 1 : 0;
+	m->image_known = now.image_known;
+	m->image_present = now.image_present;
+	m->followers_known = now.followers_known;
+	m->successor_checked = now.checked;
+	m->space_known = now.space_known;
+	m->no_space.code = -now.no_space;
+	m->verified = now.verified ? *plan_candidate(&real.r, &real.w, m) : (struct digest){0};
 }
 
 /* After the model chose a step: would the code choose the same? */
 static void agree_on_step(void)
 {
-	static const struct health_rule rule;
 	struct step step;
 
 	if (mutant != 0)
@@ -126,7 +171,8 @@ static void agree_on_step(void)
 	fill_record(&real.r);
 	fill_world(&real.w);
 	fill_memory(&real.m);
-	step = plan_next(&real.r, &real.w, &rule, &real.m);
+	fill_facts(&real.c, &real.m);
+	step = plan_next(&real.c, &real.r, &real.w, &real.m);
 	now.head_differs = step.action != now.step || (step.action && step.member != now.p);
 	if (readtrail && now.head_differs)
 		printf("the code would: %s, of member %zu; the model: %s, of %d\n",
@@ -140,7 +186,8 @@ static bool same_record(const struct record *a, const struct record *b)
 	if (a->phase != PHASE_IDLE)
 		same = same && a->synced == b->synced && streq(a->boot_id, b->boot_id) &&
 		       streq(a->old_id, b->old_id) && streq(a->new_id, b->new_id) &&
-		       streq(a->policy, b->policy) && a->serving == b->serving &&
+		       (a->phase == PHASE_PREPARE || streq(a->policy, b->policy)) &&
+		       a->serving == b->serving &&
 		       a->starts == b->starts &&
 		       streq(a->target.digest.text, b->target.digest.text) &&
 		       (a->phase != PHASE_REVERT || a->reject_target == b->reject_target);

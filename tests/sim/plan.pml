@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* plan.pml: the table of agent/update/plan.c as a model for spin, which tries every order of events.
+/* plan.pml: the table of agent/update/plan-*.c as a model for spin, which tries every order of events.
  *
  * The table itself is not here: check_plan.py asks the code for it (plan-rows) and makes plan_next() and
- * take_step() of it, each condition and each action called as the table calls it, with _ for what is no
- * letter. Here stands what those names mean, what a pass does around the table (pass.c), what dockerd does,
- * and what must never happen. A row whose names are not defined here is an error; so is a name that no row
- * uses. That the conditions mean here what they mean there is checked too: in every state that spin finds,
- * the step chosen is the one that the real plan_next() chooses, and after every decision the record is what
- * the real plan_decide() and plan_recover() make of it (plan-agree.c).
+ * take_step() of it, each condition and each action called as the table calls it, with _ for every character
+ * that is no letter. This file says what those names mean, what a pass does around the table (pass.c), what
+ * dockerd does, and what must never happen. A row whose names are not defined here is an error; so is a name
+ * that no row uses. That the conditions mean here what they mean there is checked too: in every state that spin
+ * finds, the step chosen is the one that the real plan_next() chooses, and after every decision the record is
+ * what the real plan_decide() and plan_recover() make of it (plan-agree.c).
  *
- * One container, or one and a follower in its network; an old image and a new one. Before every change of
- * the world, as often as FAULTS says: the agent dies, power is cut, the engine dies, agent and record are
- * lost; as often as HANDS says an operator's hand comes down. Times, error texts, config and the network are
- * not in it. Nothing happens between a look and what is done upon it. The record is lost once at most, and not
- * where an operator's hand was too. Of what an operator does, followers aside, only that it ends is asked, and
- * that nothing of it makes the model and the code differ. A release that dies now and then (FLAKY) has no
- * follower: one that its host left behind while the agent was dead too is not joined again. */
+ * One container, or one and a follower in its network; an old image and a new one. Before every change of the
+ * world, as often as FAULTS says: the agent dies, power is cut, the engine dies, agent and record are lost; as
+ * often as HANDS says an operator does something, or what is checked of a candidate is refused. What a pass learns about the candidate is chosen freely: the
+ * registry answers or not, the policy admits or not, and so on, with one obstacle of the configuration at most.
+ * Times, error texts, manifests, a damaged store and the network are not in it. Nothing happens between a look
+ * and the action that follows. The record is lost once at most, and not where an operator was at work too. Of
+ * what an operator does, followers aside, only that it ends is asked, and that the model and the code agree. A
+ * release that dies now and then (FLAKY) has no follower: one that its host left behind while the agent was dead
+ * too is not joined again. */
 
 #define IDLE	0
 #define PREPARE 1
@@ -56,6 +58,13 @@
 #define KILLS_HOST 5 /* takes the machine down whenever it starts */
 #define LOOPS	   6 /* comes up and falls down */
 #define FLAKY	   7 /* now this, now that */
+
+/* one of the configuration, or of the command, in the way of an update */
+#define HELD	 1
+#define ONLY_CHECK 2
+#define YOUNG	 3
+#define DOWNLOAD_SHUT 4
+#define WINDOW_SHUT 5
 
 #define PENDING 0
 #define GOOD	1
@@ -115,7 +124,12 @@ bit rejected[2];
 /* the memory of a pass */
 bit created[2], started_new[2], started_old[2];
 byte created_from[2];
-bit fetched, untrusted, dropped, counted, drop_tried, older_tried, gate_open;
+bit fetched, untrusted, dropped, counted, drop_tried, older_tried;
+/* what it has learnt about the candidate */
+bit op_back; /* it is for a rollback */
+unsigned obstacle : 3;
+bit spec_known, asked, no_answer, policy_known, halted, stale, followers_known, checked, verified, image_known,
+	image_present, details, space_known, no_space, refusal;
 unsigned seen : 2; /* of the one on trial, by waiting */
 unsigned verdict : 2;
 
@@ -128,7 +142,7 @@ byte step, p, f, was_tag;
 
 /* the trial's conditions */
 byte faults, hands;
-bit ordered, moved; /* the rollback was; the world was */
+bit ordered, moved, ended; /* the rollback was; the world was; the pass has */
 byte blow;	  /* what ended a pass */
 bit deferred, refused, changed, failed;
 /* What was, for the promises. */
@@ -139,8 +153,9 @@ unsigned tries : 2, real_starts : 3;
 /* Promises: always 0. */
 bit two_run, nothing_startable, nothing_serves, started_uncounted, too_many_starts, verdict_changed,
 	rejected_tried_again, torn_on_trial, work_while_down, cut_off, left_over, wrong_policy, wrong_release,
-	wrong_tag, not_kept, engine_refused, not_finished, image_left, gate_missed,
-	stale_on_trial, obstructed, head_differs, record_differs;
+	wrong_tag, not_kept, engine_refused, not_finished, image_left, window_missed,
+	stale_on_trial, obstructed, begun_blindly, begun_in_spite, not_admitted, half_made, worked_on,
+	head_differs, record_differs;
 
 hidden byte mutant; /* which mistake is in the table; 0: none */
 c_code { \#include "plan-agree.c" };
@@ -163,9 +178,67 @@ c_code { \#include "plan-agree.c" };
 #define is_finished(b, policy)                                                                                \
 	(box[b].state == EXITED && box[b].ok && ((policy) == NO || (policy) == ON_FAILURE))
 
-#define nobody_else_s_container_is_in_the_way                                                                 \
+/* The tag is on the new image, or stays on what is rolled back. */
+#define answer	    (back -> OLD : NEW)
+#define is_answered (asked && !no_answer)
+#define is_rollback (op_back || (phase == PREPARE && rollback))
+#define runs_answer (is_answered && exists(old_one[0]) && box[old_one[0]].image == answer)
+#define is_possible (exists(old_one[0]) || first || !spec_known)
+#define is_of_last_update (current < NONE && exists(old_one[0]) && box[old_one[0]].image == current)
+#define previous_is_rejected (previous < NONE && rejected[previous])
+#define is_present  (phase == PREPARE -> target_is_here : image_present)
+
+#define what_is_prepared_is_still_wanted                                                                      \
+	(phase != PREPARE || (!refusal && way_is_free &&                                                       \
+			      (is_rollback -> rollback && previous != NONE && !previous_is_rejected &&         \
+						      is_of_last_update && target_is_here :                    \
+					      is_possible && (!is_answered || (target == answer &&             \
+									       !runs_answer &&                 \
+									       !rejected[answer])))))
+#define nothing_was_refused	    (!refusal)
+#define a_saved_spec_was_looked_for spec_known
+#define there_is_a_container__or_one_can_be_made is_possible
+#define the_container_is_not_held   (obstacle != HELD)
+#define the_registry_was_asked	    asked
+#define the_clock_is_set__or_not_needed true
+#define the_registry_answered__or_is_not_needed                                                               \
+	(is_answered || (phase == PREPARE && synced && target_is_here && obstacle != ONLY_CHECK))
+#define the_version_that_runs_is_written_down (!runs_answer || current == answer)
+#define more_than_a_check_was_asked_for	    (obstacle != ONLY_CHECK)
+#define old_was_started_once_more	    true
+#define nothing_prevents_the_repair	    true
+#define the_current_version_is_verified	    true
+#define the_registry_has_the_current_version true
+#define old_s_spec_is_saved		    true
+#define the_candidate_is_new		    (!runs_answer)
+#define its_rejection_is_written_down	    true
+#define the_candidate_is_not_rejected	    (!is_answered || !rejected[answer])
+#define the_engine_s_store_can_keep_it	    true
+#define no_operator_stopped_old                                                                               \
+	(obstacle == ONLY_CHECK || !left_alone(old_one[0]) || (phase == PREPARE && exists(new_one[0])))
+#define the_candidate_s_age_is_known	    true
+#define the_candidate_is_old_enough	    (!is_answered || obstacle != YOUNG)
+#define the_policy_was_asked		    (!is_answered || policy_known)
+#define the_policy_s_sequence_is_written_down true
+#define the_policy_admits_the_candidate	    (!is_answered || !halted)
+#define the_followers_are_known		    followers_known
+#define its_successor_can_be_made	    checked
+#define the_candidate_is_verified	    verified
+#define its_image_was_looked_for	    (phase == PREPARE || image_known)
+#define its_image_is_here		    is_present
+#define its_image_is_here__or_may_be_downloaded_now (is_present || obstacle != DOWNLOAD_SHUT)
+#define its_details_are_known                                                                                 \
+	(details || !is_answered || (phase == PREPARE && synced && target_is_here))
+#define the_disk_space_is_known		    space_known
+#define there_is_disk_space		    (!no_space)
+#define the_update_is_prepared		    (phase == PREPARE)
+#define there_is_a_previous_version	    (previous != NONE)
+#define the_previous_version_is_not_rejected (!previous_is_rejected)
+#define the_container_is_of_the_last_update is_of_last_update
+
+#define no_other_container_is_in_the_way                                                                      \
 	(way_is_free || (phase == REVERT && (!exists(O) || is_replaced)))
-#define the_image_is_not_torn                                                                                 \
+#define the_image_is_complete                                                                                 \
 	(!target_is_here || synced || !target_brought || drop_tried || (fetched -> !untrusted : same_boot))
 #define a_fetch_is_written_down                                                                               \
 	(target_is_here || (!synced && (same_boot || !dropped)))
@@ -173,16 +246,16 @@ c_code { \#include "plan-agree.c" };
 #define that_is_written_down	     (synced)
 #define NAME_next_is_of_this_pass_and_this_old                                                                \
 	(!exists(N) || (created[p] && created_from[p] == O && !left_alone(old_one[0])))
-#define the_gate_is_open	     (gate_open)
-#define nobody_stopped_old_meanwhile (!left_alone(old_one[0]))
+#define the_policy_was_asked_within_a_minute (!is_answered || !stale)
+#define the_window_is_open (rollback || obstacle != WINDOW_SHUT)
 #define NAME_next_exists	     new_exists
 #define the_local_tag_is_where_it_was                                                                         \
 	(!target_brought || !target_is_here || tag != NEW || old_is_target || (!exists(O) && exists(N)) ||     \
 	 is_replaced)
-#define nobody_took_its_place	    way_is_free
+#define no_other_container_took_its_name   way_is_free
 #define new_exists		    (exists(N) || is_lost(!exists(O)))
 #define old_has_restart_policy_no   (!exists(O) || box[O].policy == NO)
-#define old_is_not_in_a_crash_loop  (box[O].state != RESTARTING)
+#define old_is_not_restarting  (box[O].state != RESTARTING)
 #define old_is_named_NAME_prev	    (!exists(O) || box[O].slot == PREV)
 #define new_is_named_NAME	    ((p == 0 && !way_is_free) || is_lost(!exists(N)) || is_at(N, MAIN))
 #define new_ran                                                                                               \
@@ -214,10 +287,19 @@ c_code { \#include "plan-agree.c" };
 
 /* One walk through the table: the rows are generated as ONE(number, phase, condition, action) and so on. */
 
+#define in_ask	    (phase <= PREPARE && !is_rollback)
+#define in_repair   false /* the engine's store is never damaged here */
+#define in_take	    in_ask
+#define in_rollback (phase <= PREPARE && is_rollback)
+#define in_prepare  (phase == PREPARE)
+#define in_trial    (phase == TRIAL)
+#define in_commit   (phase == COMMIT)
+#define in_revert   (phase == REVERT)
+
 #define parties (1 + followed)
-#define AT(who, ph, unless, action)                                                                           \
+#define AT(who, block, unless, action)                                                                         \
 	if                                                                                                    \
-	:: step == NO_STEP && phase == ph && who < parties ->                                                  \
+	:: step == NO_STEP && block && who < parties ->                                                  \
 		p = who;                                                                                      \
 		if                                                                                            \
 		:: !(unless) -> step = action                                                                 \
@@ -225,9 +307,9 @@ c_code { \#include "plan-agree.c" };
 		fi                                                                                            \
 	:: else                                                                                               \
 	fi;
-#define ONE(ph, unless, action)	      AT(0, ph, unless, action)
-#define EACH(ph, unless, action)      AT(0, ph, unless, action) AT(1, ph, unless, action)
-#define EACH_BACK(ph, unless, action) AT(1, ph, unless, action) AT(0, ph, unless, action)
+#define ONE(block, unless, action)	      AT(0, block, unless, action)
+#define EACH(block, unless, action)      AT(0, block, unless, action) AT(1, block, unless, action)
+#define EACH_BACK(block, unless, action) AT(1, block, unless, action) AT(0, block, unless, action)
 /* Mistakes that are not in the table but beside it. */
 #define MISTAKE(name) (mutant == name)
 
@@ -436,9 +518,104 @@ inline who()
 
 /* The actions on the engine, each as the table calls it. */
 
-inline nothing() { skip }
-inline wait() { skip }
-inline refuse() { skip }
+inline up_to_date() { skip }
+inline defer() { deferred = 1 }
+/* What a pass finds on its way may be otherwise in the next one. */
+inline refuse()
+{
+	d_step {
+		half_made = (phase == PREPARE);
+		refused = !(is_answered && rejected[answer]);
+		deferred = refusal;
+		ordered = ordered || (op_back && !refusal)
+	}
+}
+inline fail() { d_step { refused = 1; deferred = no_answer } }
+
+/* What a pass learns. */
+
+#define fact(known) d_step { worked_on = refusal || known; known = 1 }
+inline find_saved_spec()
+{
+	spec_known = 1;
+	if
+	:: true
+	:: obstacle = HELD
+	:: obstacle = ONLY_CHECK
+	:: obstacle = YOUNG
+	:: !new_here -> obstacle = DOWNLOAD_SHUT
+	:: obstacle = WINDOW_SHUT
+	fi
+}
+inline ask_registry()
+{
+	fact(asked);
+	if
+	/* A version that was rolled back is forgotten with the record, and comes again: an update of its own. */
+	:: answer == OLD && !rejected[OLD] && !(exists(old_one[0]) && box[old_one[0]].image == OLD) ->
+		abandon(); refused = 1; goto over
+	:: else
+	fi;
+	if
+	:: phase == IDLE -> details = 1
+	:: no_answer = 1
+	:: skip
+	fi
+}
+inline ask_details()
+{
+	fact(details);
+	if
+	:: true
+	:: no_answer = 1
+	fi
+}
+inline ask_policy()
+{
+	d_step { worked_on = refusal || (policy_known && !stale); policy_known = 1; stale = 0 };
+	if
+	:: halted = 0
+	:: halted = 1
+	fi
+}
+inline look_for_it() { fact(image_known); image_present = new_here }
+inline find_followers()
+{
+	fact(followers_known);
+	d_step {
+		f = at_name(3, MAIN);
+		followed = follows && exists(old_one[0]) && exists(f) && box[f].host == old_one[0];
+		f = 0;
+		old_id[1] = NOBODY; new_id[1] = NOBODY; policy_of[1] = 0; serving[1] = 0
+	}
+}
+inline check_successor()
+{
+	worked_on = refusal;
+	if
+	:: checked = 1
+	:: hands > 0 -> hands--; refusal = 1
+	fi
+}
+inline verify()
+{
+	worked_on = refusal;
+	if
+	:: verified = 1
+	:: hands > 0 -> hands--; refusal = 1
+	fi
+}
+inline check_disk_space()
+{
+	fact(space_known);
+	if
+	:: true
+	:: no_space = 1
+	fi
+}
+#define is_learning (step >= ACT_find_saved_spec && step <= ACT_check_disk_space)
+
+inline save_spec() { skip }
 
 inline fetch()
 {
@@ -453,7 +630,12 @@ inline fetch()
 		:: same_boot || dropped -> untrusted = 0
 		fi
 	fi;
+	if
+	:: true
+	:: stale = 1
+	fi;
 	d_step {
+		followers_known = 0;
 		new_on_disk = !MISTAKE(M_NO_SYNC);
 		fetched = 1
 	}
@@ -468,10 +650,7 @@ inline create_new()
 	:: p == 0 ->
 		d_step {
 			was_tag = tag;
-			tag = NEW;
-			f = at_name(3, MAIN);
-			followed = follows && exists(O) && exists(f) && box[f].host == O;
-			f = 0
+			tag = NEW
 		};
 		hazard();
 		d_step {
@@ -565,6 +744,36 @@ inline probe()
 
 /* The decisions: plan_decide(), and the record is written. */
 
+inline write_current() { hazard(); d_step { current = answer; current_brought = 0; lost = 0 } }
+inline write_rejected() { skip }
+inline write_seen() { skip }
+inline write_sequence() { skip }
+inline forget_the_update__write_idle() { abandon() }
+
+inline write_prepare()
+{
+	hazard();
+	d_step {
+		begun_in_spite = refusal || exists(another) || left_alone(old_one[0]) || no_space ||
+				 (!exists(old_one[0]) && !first) ||
+				 (op_back -> previous == NONE || previous_is_rejected || !is_of_last_update ||
+					      !new_here :
+				  runs_answer || rejected[answer] || halted || obstacle == HELD ||
+					  obstacle == ONLY_CHECK || obstacle == YOUNG ||
+					  (obstacle == DOWNLOAD_SHUT && !new_here));
+		begun_blindly = !followers_known || !checked || !verified || !image_known ||
+				(!op_back && (!spec_known || !is_answered || !policy_known || !details || !space_known));
+		begin(NEW);
+		target_brought = (op_back -> previous_brought : !image_present || (previous == NEW && previous_brought));
+		synced = op_back;
+		rollback = op_back;
+		ordered = ordered || op_back;
+		image_known = 0; image_present = 0; details = 0;
+		obstacle = (obstacle == WINDOW_SHUT -> obstacle : 0);
+		lost = 0
+	}
+}
+
 inline write_fetch()
 {
 	d_step {
@@ -609,7 +818,9 @@ inline write_trial()
 		torn_on_trial = new_torn && !lost_ever;
 		rejected_tried_again = tries > 0 && !lost_ever && !touched;
 		tries = 1;
-		gate_missed = !gate_open;
+		window_missed = (obstacle == WINDOW_SHUT && !rollback);
+		not_admitted = (halted || stale);
+		learn_nothing();
 		stale_on_trial = !created[0] || created_from[0] != old_one[0] || (followed && !created[1]);
 		obstructed = exists(another);
 		wrong_tag = exists(old_one[0]) && box[old_one[0]].image == OLD && tag == NEW && !lost_ever
@@ -737,21 +948,30 @@ inline judge()
 	fi
 }
 
+/* The rows of a trial ask for none of it. */
+inline learn_nothing()
+{
+	obstacle = 0; spec_known = 0; asked = 0; no_answer = 0; policy_known = 0; halted = 0; stale = 0;
+	followers_known = 0; checked = 0; verified = 0; image_known = 0; image_present = 0; details = 0;
+	space_known = 0; no_space = 0; refusal = 0
+}
+
 inline forget()
 {
 	created[0] = 0; created[1] = 0; started_new[0] = 0; started_new[1] = 0;
 	started_old[0] = 0; started_old[1] = 0; created_from[0] = NOBODY; created_from[1] = NOBODY;
-	fetched = 0; untrusted = 0; dropped = 0; counted = 0; drop_tried = 0; older_tried = 0; gate_open = 0; seen = 0; verdict = PENDING
+	fetched = 0; untrusted = 0; dropped = 0; counted = 0; drop_tried = 0; older_tried = 0; seen = 0; verdict = PENDING;
+	op_back = (back && !ordered);
+	learn_nothing()
 }
 
-/* plan_begin() */
+/* ACT_DECIDE_PREPARE */
 inline begin(t)
 {
 	phase = PREPARE;
 	target = t;
 	same_boot = 1; doubted = 0;
 	old_id[0] = NOBODY; new_id[0] = NOBODY; policy_of[0] = 0; serving[0] = 0;
-	old_id[1] = NOBODY; new_id[1] = NOBODY; policy_of[1] = 0; serving[1] = 0;
 	reject_target = 0;
 	starts = 0
 }
@@ -820,13 +1040,13 @@ inline find_follower(b)
 	fi
 }
 
-/* pass_abandon() */
+/* act_forget() and ACT_DECIDE_FORGET */
 inline abandon()
 {
 	if
 	:: phase == PREPARE ->
 		hazard();
-		d_step { look(); if :: exists(new_one[1]) -> remove(new_one[1]) :: else fi };
+		d_step { if :: exists(new_one[1]) -> remove(new_one[1]) :: else fi };
 		hazard();
 		d_step { if :: exists(new_one[0]) -> remove(new_one[0]) :: else fi };
 		hazard();
@@ -837,7 +1057,7 @@ inline abandon()
 			fi
 		};
 		hazard();
-		d_step { phase = IDLE; lost = 0; changed = 1 }
+		d_step { phase = IDLE; lost = 0; changed = 1; drop_tried = 0; dropped = 0; image_known = 0 }
 	:: else
 	fi
 }
@@ -918,7 +1138,8 @@ inline check()
 	assert(!torn_on_trial); assert(!work_while_down); assert(!cut_off); assert(!left_over);
 	assert(!wrong_policy); assert(!wrong_release); assert(!wrong_tag); assert(!not_kept);
 	assert(!engine_refused); assert(!not_finished); assert(!image_left); assert(!record_differs);
-	assert(!gate_missed); assert(!stale_on_trial); assert(!obstructed)
+	assert(!window_missed); assert(!begun_blindly); assert(!begun_in_spite); assert(!not_admitted);
+	assert(!half_made); assert(!stale_on_trial); assert(!obstructed)
 }
 
 inline setup()
@@ -993,87 +1214,11 @@ inline recover_record()
 	fi
 }
 
-/* The tag is on the new image, or stays on what is rolled back. */
-#define answer (back -> OLD : NEW)
-
-inline look_for_news()
-{
-	if
-	:: exists(old_one[0]) && box[old_one[0]].image == answer ->
-		abandon();
-		d_step { look(); p = box[old_one[0]].image };
-		if
-		:: current == p -> skip
-		:: else -> hazard(); d_step { current = p; current_brought = 0; lost = 0; changed = 1 }
-		fi;
-		goto over
-	:: else
-	fi;
-	if
-	/* What was rolled back is forgotten with the record, and comes again: an update of its own. */
-	:: answer == OLD && !rejected[OLD] -> abandon(); refused = 1; goto over
-	:: rejected[answer] -> abandon(); goto over
-	:: answer == NEW && !rejected[NEW] && left_alone(old_one[0]) -> deferred = 1; goto over
-	:: else
-	fi;
-	if
-	:: phase == PREPARE -> skip
-	:: else ->
-		hazard();
-		d_step {
-			begin(NEW);
-			target_brought = !new_here || (previous == NEW && previous_brought);
-			synced = 0;
-			rollback = 0;
-			lost = 0;
-			changed = 1
-		}
-	fi;
-	if
-	:: gate_open = 1
-	:: skip
-	fi
-}
-
-/* pass_roll_back() */
-inline go_back()
-{
-	if
-	:: previous >= NONE || rejected[previous] || current >= NONE || box[old_one[0]].image != current ||
-	   !new_here ->
-		abandon();
-		refused = 1;
-		ordered = 1;
-		goto over
-	:: else
-	fi;
-	if
-	:: left_alone(old_one[0]) -> deferred = 1; goto over
-	:: else
-	fi;
-	if
-	:: phase == PREPARE && rollback -> skip
-	:: else ->
-		abandon();
-		hazard();
-		d_step {
-			begin(NEW);
-			target_brought = previous_brought;
-			synced = 1;
-			rollback = 1;
-			ordered = 1;
-			lost = 0;
-			changed = 1
-		}
-	fi;
-	gate_open = 1 /* the operator said when */
-}
-
 inline choose()
 {
 	step = NO_STEP;
 	plan_next();
-	step = (step == NO_STEP -> ACT_nothing : step);
+	step = (step == NO_STEP -> 0 : step);
 	c_code { agree_on_step(); };
 	assert(!head_differs);
 	work_while_down = down && !lost_ever && !touched && step != ACT_start_new && step != ACT_stop_old
@@ -1115,21 +1260,8 @@ pass:
 		if
 		:: lost -> recover_record()
 		:: else
-		fi;
-		if
-		:: phase > PREPARE -> goto work
-		:: else -> look()
-		fi;
-		if
-		:: !exists(old_one[0]) && !first -> abandon(); refused = 1; goto over
-		:: back && (!ordered || (phase == PREPARE && rollback)) -> goto roll_back
-		:: else
-		fi;
-		look_for_news();
-		goto work
+		fi
 	};
-roll_back:
-	atomic { go_back() };
 work:
 	do
 	:: atomic {
@@ -1138,16 +1270,17 @@ work:
 		:: hands > 0 && !lost_ever -> hand()
 		:: true
 		fi;
+turn:		skip;
 		d_step { look(); judge(); choose() };
 		if
-		:: step == ACT_nothing -> goto over
-		:: step == ACT_wait -> deferred = 1; goto over
-		:: step == ACT_refuse -> refused = 1; abandon(); goto over
+		:: step == 0 -> goto over
+		:: is_learning -> take_step(); assert(!worked_on); forget_step(); goto turn
 		:: else -> take_step()
 		fi;
 		d_step {
+			ended = (step <= ACT_fail || step == ACT_write_idle);
 			c_code { agree_on_decision(); };
-			moved = (step != ACT_probe && !failed);
+			moved = (step != ACT_probe && step > ACT_fail && !failed);
 			changed = changed || moved;
 			promises();
 			check();
@@ -1156,6 +1289,7 @@ work:
 		};
 		if
 		:: failed -> failed = 0; refused = 1; goto over
+		:: ended -> ended = 0; goto over
 		:: else
 		fi
 	   };

@@ -37,7 +37,7 @@ static struct {
 	bool lost;     /* the record was */
 	int tag, kept; /* image or -1 */
 	uint64_t clock_ms;
-	unsigned int boot, changes, at, saves, host_kills;
+	unsigned int boot, changes, calls, at, saves, host_kills;
 	bool after, struck, idle, excused, ordered;
 	enum sim_fault fault;
 	char broken[160], dir[64];
@@ -167,11 +167,17 @@ static void strike(void)
 	longjmp(sim.out, 1);
 }
 
+static bool is_due(unsigned int count, bool engine_error, bool after)
+{
+	return sim.at == count && sim.after == after &&
+	       (sim.fault == SIM_ENGINE_ERROR) == engine_error;
+}
+
 /* Every change of the world is a point where something can go wrong, on either side of it. */
 static void before_change(void)
 {
 	sim.changes++;
-	if (sim.at == sim.changes && !sim.after)
+	if (is_due(sim.changes, false, false))
 		strike();
 }
 
@@ -179,8 +185,29 @@ static void after_change(void)
 {
 	sim.clock_ms += 3;
 	check_promises();
-	if (sim.at == sim.changes && sim.after)
+	if (is_due(sim.changes, false, true))
 		strike();
+}
+
+/* Every call of the engine may fail: before anything is done, or its answer is lost. */
+static bool call_fails(struct error *e)
+{
+	sim.calls++;
+	if (!is_due(sim.calls, true, false))
+		return false;
+	sim.struck = true;
+	sim.at = 0;
+	(void)error_set(e, -EIO, "the engine answers 500: it is busy");
+	return true;
+}
+
+static int answer(struct error *e)
+{
+	if (!is_due(sim.calls, true, true))
+		return 0;
+	sim.struck = true;
+	sim.at = 0;
+	return error_set(e, -ETIMEDOUT, "the engine does not answer");
 }
 
 /* engine.h */
@@ -192,10 +219,12 @@ struct engine {
 int engine_open(const char *socket, const volatile sig_atomic_t *cancel, struct engine **ret,
 		struct error *ret_error)
 {
-	(void)socket, (void)cancel, (void)ret_error;
+	(void)socket, (void)cancel;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	*ret = xcalloc(1, sizeof(**ret));
 	(*ret)->platform = (struct oci_platform){"linux", "amd64", ""};
-	return 0;
+	return answer(ret_error);
 }
 
 void engine_close(struct engine *e)
@@ -253,6 +282,8 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 	json_t *labels, *state, *config;
 
 	(void)e;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	if (!b)
 		return missing(ret_error, "container");
 	labels = json_object();
@@ -274,7 +305,7 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 			 "Config", config, "HostConfig", "RestartPolicy", "Name", b->policy,
 			 "MaximumRetryCount", 0, "NetworkMode", mode, "NetworkSettings", "Networks",
 			 "Mounts");
-	return 0;
+	return answer(ret_error);
 }
 
 static int image_of(const char *reference)
@@ -297,44 +328,54 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 	_cleanup_free_ char *pinned = NULL;
 
 	(void)e;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	if (i < 0)
 		return missing(ret_error, "image");
 	pinned = xasprintf(REPO "@%s", image_ids[i]);
 	*ret = json_pack("{s:s, s:[s], s:s, s:s, s:{}, s:{s:[s]}}", "Id", image_ids[i],
 			 "RepoDigests", pinned, "Os", "linux", "Architecture", "amd64", "Config",
 			 "RootFS", "Layers", image_ids[i]);
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	(void)e, (void)ret_error;
+	(void)e;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	*ret = json_array();
 	for (int i = 0; i < 2; i++) {
 		if (sim.present[i])
 			json_array_append_new(*ret, json_pack("{s:s}", "Id", image_ids[i]));
 	}
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_changes(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
 {
-	(void)e, (void)id, (void)ret_error;
+	(void)e, (void)id;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	*ret = json_array();
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret,
 		struct error *ret_error)
 {
 	(void)e, (void)id, (void)ret;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	return missing(ret_error, path);
 }
 
 int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
 		const struct pull_options *o, size_t *ret_found, struct error *ret_error)
 {
-	(void)e, (void)ref, (void)v, (void)o, (void)ret_error;
+	(void)e, (void)ref, (void)v, (void)o;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	/* A torn one stays torn, whether the engine says "Already exists" or learns it by unpacking. Both
 	 * that and a lost record are more than can be mended. */
 	*ret_found = sim.layer && (!sim.torn[1] || sim.lost);
@@ -345,7 +386,7 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 	sim.present[1] = true;
 	after_change();
 	engine_sync(e);
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_tag(struct engine *e, const char *image, const char *repository, const char *tag,
@@ -354,6 +395,8 @@ int engine_tag(struct engine *e, const char *image, const char *repository, cons
 	int i = image_of(image);
 
 	(void)e, (void)tag;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	if (i < 0)
 		return missing(ret_error, "image");
 	before_change();
@@ -362,7 +405,7 @@ int engine_tag(struct engine *e, const char *image, const char *repository, cons
 	else
 		sim.kept = i;
 	after_change();
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_remove_image(struct engine *e, const char *reference, struct error *ret_error)
@@ -370,6 +413,8 @@ int engine_remove_image(struct engine *e, const char *reference, struct error *r
 	int i = image_of(reference);
 
 	(void)e;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	if (i < 0)
 		return missing(ret_error, "image");
 	for (unsigned int b = 0; b < sim.n_boxes; b++) {
@@ -386,7 +431,7 @@ int engine_remove_image(struct engine *e, const char *reference, struct error *r
 		sim.kept = sim.kept == i ? -1 : sim.kept;
 	}
 	after_change();
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_create(struct engine *e, const char *name, const json_t *body, char **ret_id,
@@ -401,6 +446,8 @@ int engine_create(struct engine *e, const char *name, const json_t *body, char *
 	struct box *b;
 
 	(void)e;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	if (i < 0)
 		return missing(ret_error, "image");
 	if (find(name) || sim.n_boxes == ARRAY_SIZE(sim.boxes))
@@ -422,14 +469,16 @@ int engine_create(struct engine *e, const char *name, const json_t *body, char *
 		(void)snprintf(sim.broken, sizeof(sim.broken), "created with policy %s", b->policy);
 	after_change();
 	*ret_id = xstrdup(b->id);
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_connect(struct engine *e, const char *network, const char *id, const json_t *body,
 		   struct error *ret_error)
 {
-	(void)e, (void)network, (void)id, (void)body, (void)ret_error;
-	return 0;
+	(void)e, (void)network, (void)id, (void)body;
+	if (call_fails(ret_error))
+		return ret_error->code;
+	return answer(ret_error);
 }
 
 int engine_start(struct engine *e, const char *id, struct error *ret_error)
@@ -437,6 +486,8 @@ int engine_start(struct engine *e, const char *id, struct error *ret_error)
 	struct box *b = find(id);
 
 	(void)e;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	if (!b)
 		return missing(ret_error, "container");
 	before_change();
@@ -452,7 +503,7 @@ int engine_start(struct engine *e, const char *id, struct error *ret_error)
 		strike();
 	}
 	after_change();
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_stop(struct engine *e, const char *id, int timeout_s, struct error *ret_error)
@@ -460,6 +511,8 @@ int engine_stop(struct engine *e, const char *id, int timeout_s, struct error *r
 	struct box *b = find(id);
 
 	(void)e, (void)timeout_s;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	if (!b)
 		return missing(ret_error, "container");
 	before_change();
@@ -468,7 +521,7 @@ int engine_stop(struct engine *e, const char *id, int timeout_s, struct error *r
 	b->exit_code = 0;
 	b->finished_at = (int64_t)++sim.clock_ms * 1000000;
 	after_change();
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_rename(struct engine *e, const char *id, const char *name, struct error *ret_error)
@@ -476,6 +529,8 @@ int engine_rename(struct engine *e, const char *id, const char *name, struct err
 	struct box *b = find(id);
 
 	(void)e;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	if (!b)
 		return missing(ret_error, "container");
 	if (find(name))
@@ -483,7 +538,7 @@ int engine_rename(struct engine *e, const char *id, const char *name, struct err
 	before_change();
 	(void)snprintf(b->name, sizeof(b->name), "%s", name);
 	after_change();
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_set_policy(struct engine *e, const char *id, const json_t *policy,
@@ -493,12 +548,14 @@ int engine_set_policy(struct engine *e, const char *id, const json_t *policy,
 	struct box *b = find(id);
 
 	(void)e;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	if (!b)
 		return missing(ret_error, "container");
 	before_change();
 	(void)snprintf(b->policy, sizeof(b->policy), "%s", text);
 	after_change();
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_remove(struct engine *e, const char *id, struct error *ret_error)
@@ -506,6 +563,8 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error)
 	struct box *b = find(id);
 
 	(void)e;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	if (!b)
 		return missing(ret_error, "container");
 	if (b->running)
@@ -513,7 +572,7 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error)
 	before_change();
 	b->exists = false;
 	after_change();
-	return 0;
+	return answer(ret_error);
 }
 
 /* Time flies to the next thing that happens. */
@@ -522,7 +581,9 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 {
 	struct box *b = find(id);
 
-	(void)e, (void)since_ns, (void)ret_error;
+	(void)e, (void)since_ns;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	before_change();
 	if (b && b->health == 1) {
 		b->health = *nature(b->image) == SIM_SICK ? 3 : 2;
@@ -531,25 +592,29 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 		sim.clock_ms += timeout_ms;
 	}
 	after_change();
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_info(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	(void)e, (void)ret_error;
+	(void)e;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	*ret = json_object();
-	return 0;
+	return answer(ret_error);
 }
 
 int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	(void)e, (void)ret_error;
+	(void)e;
+	if (call_fails(ret_error))
+		return ret_error->code;
 	*ret = json_array();
 	for (unsigned int i = 0; i < sim.n_boxes; i++) {
 		if (sim.boxes[i].exists)
 			json_array_append_new(*ret, json_pack("{s:s}", "Id", sim.boxes[i].id));
 	}
-	return 0;
+	return answer(ret_error);
 }
 
 void engine_sync(struct engine *e)
@@ -682,7 +747,7 @@ void sim_reset(const struct sim_setup *setup)
 	sim.n_boxes = 0;
 	sim.clock_ms = (uint64_t)1700000000 * 1000;
 	sim.boot = 1;
-	sim.changes = sim.at = sim.saves = sim.host_kills = 0;
+	sim.changes = sim.calls = sim.at = sim.saves = sim.host_kills = 0;
 	sim.struck = sim.excused = sim.ordered = false;
 	sim.idle = true;
 	sim.broken[0] = '\0';
@@ -709,7 +774,7 @@ void sim_reset(const struct sim_setup *setup)
 
 void sim_plant(unsigned int at, bool after, enum sim_fault fault)
 {
-	sim.changes = 0;
+	sim.changes = sim.calls = 0;
 	sim.at = at;
 	sim.after = after;
 	sim.fault = fault;
@@ -719,6 +784,11 @@ void sim_plant(unsigned int at, bool after, enum sim_fault fault)
 unsigned int sim_changes(void)
 {
 	return sim.changes;
+}
+
+unsigned int sim_calls(void)
+{
+	return sim.calls;
 }
 
 bool sim_struck(void)

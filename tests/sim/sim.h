@@ -19,9 +19,10 @@ enum sim_nature {		  /* of an image */
 };
 
 enum sim_fault {
-	SIM_CRASH,	 /* the agent dies */
-	SIM_POWER_CUT,	 /* everything dies; what was not synced is torn */
-	SIM_LOSE_RECORD, /* the agent dies and the record is gone */
+	SIM_CRASH,	  /* the agent dies */
+	SIM_POWER_CUT,	  /* everything dies; what was not synced is torn */
+	SIM_LOSE_RECORD,  /* the agent dies and the record is gone */
+	SIM_ENGINE_ERROR, /* a call of the engine fails: not done, or done and its answer lost */
 };
 
 struct sim_setup {
@@ -35,10 +36,12 @@ struct sim_setup {
 
 void sim_reset(const struct sim_setup *setup);
 
-/* From the nth change of the world on (0: none), let this happen once, before or after it. */
+/* At the nth change of the world from now on, or the nth call of the engine for SIM_ENGINE_ERROR (0: none), let
+ * this happen once, before or after it. */
 void sim_plant(unsigned int at, bool after, enum sim_fault fault);
-/* Changes seen since sim_plant. */
+/* Changes and calls seen since sim_plant. */
 unsigned int sim_changes(void);
+unsigned int sim_calls(void);
 /* Whether the planted fault happened. */
 bool sim_struck(void);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Faults at every change of the world, on both sides of it, alone and in pairs: afterwards one more
- * pass brings everything to where it belongs. Prints how many trials there were. */
+/* Faults at every change of the world and every call of the engine, on both sides of it, alone and in pairs:
+ * afterwards one more pass brings everything to where it belongs. Prints how many trials there were. */
 #include <stdio.h>
 
 #include "sim.h"
@@ -85,14 +85,14 @@ static bool is_good(const struct sim_setup *s)
 
 static void complain(size_t setup, const struct fault *f, size_t n, const char *what)
 {
-	static const char *const kinds[] = {"crash", "power cut", "lost record"};
+	static const char *const kinds[] = {"crash", "power cut", "lost record", "engine error"};
 
 	if (++failures > 20)
 		return;
 	printf("setup %zu (%s, nature %d)", setup, setups[setup].policy, setups[setup].new_nature);
 	for (size_t i = 0; i < n; i++)
-		printf(", %s %s change %u", kinds[f[i].kind], f[i].after ? "after" : "before",
-		       f[i].at);
+		printf(", %s %s %s %u", kinds[f[i].kind], f[i].after ? "after" : "before",
+		       f[i].kind == SIM_ENGINE_ERROR ? "call" : "change", f[i].at);
 	printf(": %s\n", what);
 }
 
@@ -156,31 +156,42 @@ static void trial(size_t setup, const struct fault *f, size_t n)
 		complain(setup, f, n, wrong);
 }
 
-static unsigned int count_changes(size_t setup)
+/* All faults of one pass with so many changes and calls. The caller frees. */
+static struct fault *list_faults(unsigned int changes, unsigned int calls, size_t *ret_n)
 {
-	struct result result = {0};
+	struct fault *list = xcalloc(changes * 6 + calls * 2 + 1, sizeof(*list));
+	size_t n = 0;
 
-	sim_reset(&setups[setup]);
-	sim_plant(0, false, SIM_CRASH);
-	(void)sim_pass(&result);
-	return sim_changes();
+	for (unsigned int i = 0; i < changes * 6; i++)
+		list[n++] = (struct fault){i / 6 + 1, i % 2, (enum sim_fault)(i / 2 % 3)};
+	for (unsigned int i = 0; i < calls * 2; i++)
+		list[n++] = (struct fault){i / 2 + 1, i % 2, SIM_ENGINE_ERROR};
+	*ret_n = n;
+	return list;
 }
 
 /* step: every how many pairs one is tried. */
 static void explore(size_t setup, unsigned int step)
 {
-	unsigned int changes = count_changes(setup), pick = (unsigned int)setup;
-	struct fault f[2];
+	_cleanup_free_ struct fault *first = NULL, *second = NULL;
+	unsigned int pick = (unsigned int)setup;
+	struct result result = {0};
+	size_t n_first, n_second;
 
+	sim_reset(&setups[setup]);
+	sim_plant(0, false, SIM_CRASH);
+	(void)sim_pass(&result);
+	first = list_faults(sim_changes(), sim_calls(), &n_first);
+	second = list_faults(sim_changes() + 8, sim_calls() + 20, &n_second);
 	trial(setup, NULL, 0);
-	for (unsigned int i = 0; i < changes * 6; i++) {
-		f[0] = (struct fault){i / 6 + 1, i % 2, (enum sim_fault)(i / 2 % 3)};
-		trial(setup, f, 1);
-		for (unsigned int j = 0; j < (changes + 8) * 6; j++) {
+	for (size_t i = 0; i < n_first; i++) {
+		trial(setup, &first[i], 1);
+		for (size_t j = 0; j < n_second; j++) {
+			const struct fault f[] = {first[i], second[j]};
+
 			if (++pick % step != 0)
 				continue;
-			f[1] = (struct fault){j / 6 + 1, j % 2, (enum sim_fault)(j / 2 % 3)};
-			/* Losing the record twice is losing every memory on operation. */
+			/* Losing the record twice is losing every memory on purpose. */
 			if (f[0].kind != SIM_LOSE_RECORD || f[1].kind != SIM_LOSE_RECORD)
 				trial(setup, f, 2);
 		}
@@ -189,7 +200,7 @@ static void explore(size_t setup, unsigned int step)
 
 int main(int argc, char **argv)
 {
-	unsigned int step = argc > 1 && streq(argv[1], "--all") ? 1 : 199;
+	unsigned int step = argc > 1 && streq(argv[1], "--all") ? 1 : 997;
 
 	for (size_t i = 0; i < ARRAY_SIZE(setups); i++)
 		explore(i, step);
