@@ -8,7 +8,7 @@
 
 #include "health.h"
 #include "operation.h"
-#include "protocol.h"
+#include "message.h"
 #include "result.h"
 
 #define PLAN_STARTS_MAX	     3

@@ -156,7 +156,7 @@ ARRANGE(followers_unknown, s->m.followers_known = false)
 ARRANGE(not_checked, s->m.successor_checked = false)
 ARRANGE(not_verified, SET(s->m.verified.text, OTHER))
 ARRANGE(image_unknown, s->m.image_known = false)
-ARRANGE(download_shut, s->c.download_windows = &never_open; s->c.n_download_windows = 1;
+ARRANGE(download_shut, s->c.download_windows = (struct window_list){&never_open, 1};
 	s->m.image_present = false)
 ARRANGE(no_details, s->m.answer.reply.manifest.text[0] = '\0')
 ARRANGE(space_unknown, s->m.space_known = false)
@@ -169,7 +169,7 @@ ARRANGE(no_previous, s->r.previous.digest.text[0] = '\0')
 ARRANGE(replaced, SET(s->r.current.image, "image-older"))
 ARRANGE(image_gone, s->m.image_present = false)
 ARRANGE(policy_stale, s->m.now_ms = PLAN_POLICY_FRESH_MS + 1)
-ARRANGE(window_shut, s->c.windows = &never_open; s->c.n_windows = 1)
+ARRANGE(window_shut, s->c.windows = (struct window_list){&never_open, 1})
 ARRANGE(blocker, SET(s->w.blocker.id, "another"))
 ARRANGE(another, blocker(s); s->w.blocker.state = STATE_RUNNING)
 ARRANGE(incomplete, s->r.synced = s->m.fetched = s->m.drop_tried = false;
