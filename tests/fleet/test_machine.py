@@ -205,9 +205,11 @@ def test_what_pullet_update_logs_is_kept(device):
     """Its own lines, of whatever level, where systemd's about each of its starts are dropped."""
     since = device.sh("date +%s.%N").strip()
     records = os.open(f"/proc/{device.init}/root/var/lib/pullet", os.O_DIRECTORY)
-    fcntl.flock(records, fcntl.LOCK_EX)
-    wait_for("the line", lambda: "locked" in device.journal(f"--since @{since} -u 'pullet-update@*'"), pause=0.1)
-    os.close(records)
+    try:
+        fcntl.flock(records, fcntl.LOCK_EX)
+        wait_for("the line", lambda: "locked" in device.journal(f"--since @{since} -u 'pullet-update@*'"), pause=0.1)
+    finally:
+        os.close(records)
     assert "Started" not in device.journal(f"--since @{since} -u 'pullet-update@*'")
 
 
