@@ -283,8 +283,8 @@ static int act_start_new(const struct act_context *h, const struct world *w, str
 	return counted && is_refused_start(r) ? 0 : r;
 }
 
-/* A follower gets one start a pass. That it does not come up speaks against the new image when it
- * followed it, and is no reason to leave the way back half gone. */
+/* A follower gets as many starts a pass as the container, since one call of the engine may fail for anything.
+ * That it does not come up then speaks against the new image, and is no reason to leave the way back half gone. */
 static int start_follower(const struct act_context *h, const struct member *p,
 			  const struct container_view *v, bool *ret_started,
 			  struct error *ret_error)
@@ -293,11 +293,13 @@ static int start_follower(const struct act_context *h, const struct member *p,
 
 	if (r < 0 && !is_refused_start(r))
 		return r;
-	if (r < 0)
+	*ret_started = r == 0 || ++p->progress->failed_starts >= PLAN_STARTS_MAX;
+	if (*ret_started)
+		p->progress->failed_starts = 0;
+	if (r < 0 && *ret_started)
 		log_warning(
 			"container %s, which shares the namespaces of %s, cannot be started: %s",
 			p->name, h->context.name, ret_error->text);
-	*ret_started = true;
 	return 0;
 }
 

@@ -3,12 +3,6 @@
 
 #include <stdio.h>
 
-bool note_is_one(enum operation operation)
-{
-	return operation == OPERATION_HOLD || operation == OPERATION_RELEASE ||
-	       operation == OPERATION_RETRY;
-}
-
 static bool apply_retry(struct record *r, char *reason, size_t size)
 {
 	size_t n = r->n_rejected;

@@ -5,7 +5,6 @@
 #include "operation.h"
 #include "plan.h"
 
-bool note_is_one(enum operation operation);
 /* Carries it out on r and sets the result; true when r changed and is to be saved. */
 bool note_apply(enum operation operation, const struct container_config *c, struct record *r,
 		struct result *ret);

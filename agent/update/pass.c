@@ -99,8 +99,10 @@ static int save(struct pass *p, struct error *ret_error)
 
 static void reset_state(struct pass *p)
 {
-	p->state = (struct pass_state){
-		.operation = p->o->operation, .recovered = p->recovered, .pinned = p->pinned};
+	p->state = (struct pass_state){.operation = p->o->operation,
+				       .recovered = p->recovered,
+				       .has_credentials = p->act.pull.auth != NULL,
+				       .pinned = p->pinned};
 }
 
 static bool is_before_trial(const struct pass *p)
@@ -351,7 +353,7 @@ static int work(struct pass *p, struct error *ret_error)
 
 static int run(struct pass *p, struct error *ret_error)
 {
-	bool only_note = note_is_one(p->o->operation);
+	bool only_note = operation_is_record_only(p->o->operation);
 	int r = record_load(p->o->state_dir, p->c->name, &p->record, ret_error);
 
 	p->recovered = r == -ENOENT || r == -EBADMSG;

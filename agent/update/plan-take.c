@@ -206,6 +206,10 @@ static bool may_download(const struct situation *s)
 CLAIM(details_are_known,
       digest_is_set(&s->m->answer.reply.manifest) || !is_answered(s->m) ||
 	      (s->r->phase == PHASE_PREPARE && s->r->synced && image_is_present(s)))
+
+/* The engine would give them to a token server that the network half did not trust. */
+CLAIM(credentials_are_safe, image_is_present(s) || !s->m->has_credentials || !is_answered(s->m) ||
+				    !s->m->answer.reply.withheld[0])
 CLAIM(space_is_known, s->m->space_known)
 CLAIM(there_is_space, s->m->no_space.code == 0)
 CLAIM(update_is_prepared, s->r->phase == PHASE_PREPARE)
@@ -233,6 +237,7 @@ EXPLAIN(explain_repair_blocker, RESULT_STORE_DAMAGED ": container %s: %.250s; %s
 EXPLAIN(explain_rejected, "this digest was rejected before: %.500s",
 	find_rejected(s->r, s->m)->reason)
 EXPLAIN(explain_check, "there is an update; only a check was asked for")
+EXPLAIN(explain_withheld, "%s", s->m->answer.reply.withheld)
 EXPLAIN(explain_space, "%.600s", s->m->no_space.text)
 EXPLAIN(explain_no_previous, "there is no version to go back to: none was replaced yet")
 EXPLAIN(explain_previous_rejected,
@@ -351,6 +356,8 @@ const struct row plan_rows_before[] = {
 	ROW(TAKE, "its image is here, or may be downloaded now", DEFER, ONE, may_download,
 	    .explain = explain_download),
 	ROW(TAKE, "its details are known", ASK_DETAILS, ONE, details_are_known),
+	ROW(TAKE, "no credentials go to a foreign token server", REFUSE, ONE, credentials_are_safe,
+	    .explain = explain_withheld),
 	ROW(TAKE, "the disk space is known", CHECK_SPACE, ONE, space_is_known),
 	ROW(TAKE, "there is disk space", DEFER, ONE, there_is_space, .explain = explain_space),
 	ROW(TAKE, "the update is prepared", DECIDE_PREPARE, ONE, update_is_prepared),

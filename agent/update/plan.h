@@ -82,6 +82,7 @@ struct member_progress {
 	char created_from[72]; /* made from what this container is now; empty: there was none */
 	bool started_new;      /* by this pass, whatever it is now */
 	bool started_old;
+	unsigned char failed_starts; /* of a follower; the container's are in the record */
 };
 
 /* What the registry said about the candidate. */
@@ -105,8 +106,9 @@ struct policy_answer {
  * crash; that is always safe. */
 struct pass_state {
 	enum operation operation;
-	bool recovered; /* the record was lost, and made again from the engine */
-	bool pinned;	/* the configured image is a digest, which no policy governs */
+	bool recovered;	      /* the record was lost, and made again from the engine */
+	bool has_credentials; /* for its registry */
+	bool pinned;	      /* the configured image is a digest, which no policy governs */
 
 	/* the clock, before each decision */
 	uint64_t now_ms;

@@ -58,6 +58,8 @@ MISTAKES = [
 HAND = "of what an operator does meanwhile, the model asks only that it ends; tests/unit and tests/engine do"
 UNNOTICED = {
     "prepare: a fetch is written down": "no image is removed by hand there; else it only saves a download",
+    "rollback: the previous version is not rejected": "a rollback is ordered once there, before anything was rejected",
+    "rollback: its image is here": "no image is removed by hand there",
     "commit: new is named NAME": "it is, unless an operator renamed it",
     "revert: the local tag is where it was": "it is, unless it came back from commit",
     "trial: new exists": HAND,

@@ -136,9 +136,8 @@ static void fill_facts(struct container_config *c, struct pass_state *m)
 	c->create = now.first ? (char *)"create.json" : NULL;
 	c->hold = now.obstacle == 1;
 	c->min_age_ms = now.obstacle == 3; /* while the clock is not set */
-	c->download_windows = c->windows = &never_open;
-	c->n_download_windows = now.obstacle == 4;
-	c->n_windows = now.obstacle == 5;
+	c->download_windows = (struct window_list){&never_open, now.obstacle == 4};
+	c->windows = (struct window_list){&never_open, now.obstacle == 5};
 	m->operation = now.op_back	   ? OPERATION_ROLLBACK
 		       : now.obstacle == 2 ? OPERATION_CHECK
 					   : OPERATION_UPDATE;
@@ -187,8 +186,7 @@ static bool same_record(const struct record *a, const struct record *b)
 		same = same && a->synced == b->synced && streq(a->boot_id, b->boot_id) &&
 		       streq(a->old_id, b->old_id) && streq(a->new_id, b->new_id) &&
 		       (a->phase == PHASE_PREPARE || streq(a->policy, b->policy)) &&
-		       a->serving == b->serving &&
-		       a->starts == b->starts &&
+		       a->serving == b->serving && a->starts == b->starts &&
 		       streq(a->target.digest.text, b->target.digest.text) &&
 		       (a->phase != PHASE_REVERT || a->reject_target == b->reject_target);
 	if (a->phase != PHASE_IDLE && a->n_followers)

@@ -154,7 +154,7 @@ unsigned tries : 2, real_starts : 3;
 bit two_run, nothing_startable, nothing_serves, started_uncounted, too_many_starts, verdict_changed,
 	rejected_tried_again, torn_on_trial, work_while_down, cut_off, left_over, wrong_policy, wrong_release,
 	wrong_tag, not_kept, engine_refused, not_finished, image_left, window_missed,
-	stale_on_trial, obstructed, begun_blindly, begun_in_spite, not_admitted, half_made, worked_on,
+	stale_on_trial, obstructed, begun_blindly, begun_in_spite, not_admitted, half_made, current_unknown, worked_on,
 	head_differs, record_differs;
 
 hidden byte mutant; /* which mistake is in the table; 0: none */
@@ -229,6 +229,7 @@ c_code { \#include "plan-agree.c" };
 #define its_image_is_here__or_may_be_downloaded_now (is_present || obstacle != DOWNLOAD_SHUT)
 #define its_details_are_known                                                                                 \
 	(details || !is_answered || (phase == PREPARE && synced && target_is_here))
+#define no_credentials_go_to_a_foreign_token_server true
 #define the_disk_space_is_known		    space_known
 #define there_is_disk_space		    (!no_space)
 #define the_update_is_prepared		    (phase == PREPARE)
@@ -518,7 +519,7 @@ inline who()
 
 /* The actions on the engine, each as the table calls it. */
 
-inline up_to_date() { skip }
+inline up_to_date() { current_unknown = (current != answer) }
 inline defer() { deferred = 1 }
 /* What a pass finds on its way may be otherwise in the next one. */
 inline refuse()
@@ -1139,7 +1140,7 @@ inline check()
 	assert(!wrong_policy); assert(!wrong_release); assert(!wrong_tag); assert(!not_kept);
 	assert(!engine_refused); assert(!not_finished); assert(!image_left); assert(!record_differs);
 	assert(!window_missed); assert(!begun_blindly); assert(!begun_in_spite); assert(!not_admitted);
-	assert(!half_made); assert(!stale_on_trial); assert(!obstructed)
+	assert(!half_made); assert(!current_unknown); assert(!stale_on_trial); assert(!obstructed)
 }
 
 inline setup()

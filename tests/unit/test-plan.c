@@ -159,6 +159,7 @@ ARRANGE(image_unknown, s->m.image_known = false)
 ARRANGE(download_shut, s->c.download_windows = (struct window_list){&never_open, 1};
 	s->m.image_present = false)
 ARRANGE(no_details, s->m.answer.reply.manifest.text[0] = '\0')
+ARRANGE(withheld, s->m.has_credentials = true; SET(s->m.answer.reply.withheld, "why"))
 ARRANGE(space_unknown, s->m.space_known = false)
 ARRANGE(no_space, s->m.no_space.code = -ENOSPC)
 ARRANGE(not_started_again, s->m.member[0].started_old = false)
@@ -260,6 +261,7 @@ static const struct {
 	{BLOCK_TAKE, image_unknown, ACT_FIND_IMAGE},
 	{BLOCK_TAKE, download_shut, ACT_DEFER},
 	{BLOCK_TAKE, no_details, ACT_ASK_DETAILS},
+	{BLOCK_TAKE, withheld, ACT_REFUSE},
 	{BLOCK_TAKE, space_unknown, ACT_CHECK_SPACE},
 	{BLOCK_TAKE, no_space, ACT_DEFER},
 	{BLOCK_TAKE, nothing_broken, ACT_DECIDE_PREPARE},
@@ -503,6 +505,8 @@ ARRANGE(policy_required, s->c.rollout = ROLLOUT_REQUIRED)
 ARRANGE(policy_unreadable, s->m.policy.error.code = -EIO)
 ARRANGE(policy_not_asked_for, not_admitted(s); s->c.rollout = ROLLOUT_NO)
 ARRANGE(policy_of_a_digest, not_admitted(s); s->m.pinned = true)
+ARRANGE(withheld_of_none, withheld(s); s->m.has_credentials = false)
+ARRANGE(withheld_of_what_is_here, withheld(s); s->m.image_present = true)
 ARRANGE(download_of_what_is_here, download_shut(s); s->m.image_present = true)
 ARRANGE(broken_and_current, all_done(s, BLOCK_REPAIR))
 ARRANGE(broken_and_rejected, all_done(s, BLOCK_REPAIR); registry_lost_it(s))
@@ -558,6 +562,8 @@ static void test_situations(void **state)
 		{BLOCK_TAKE, policy_unreadable, ACT_DEFER},
 		{BLOCK_TAKE, policy_not_asked_for, ACT_DECIDE_PREPARE},
 		{BLOCK_TAKE, policy_of_a_digest, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, withheld_of_none, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, withheld_of_what_is_here, ACT_DECIDE_PREPARE},
 		{BLOCK_TAKE, download_of_what_is_here, ACT_DECIDE_PREPARE},
 		{BLOCK_TAKE, broken_and_current, ACT_REMOVE_OLD},
 		{BLOCK_TAKE, broken_and_rejected, ACT_ASK_DETAILS},
