@@ -84,7 +84,7 @@ class Fetch:
         self.config.write_text("")
         self.rss_kb = None
         self.stderr = ""
-        self.options = ()
+        self.options = ("--cache-dir", f"{directory}/none/none")  # cannot be made: nothing is kept
 
     def configure(self, host, **keys):
         lines = [f"{k} = {v}" for k, v in keys.items()]

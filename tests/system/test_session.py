@@ -460,11 +460,16 @@ def test_a_directory_that_others_may_enter_is_not_used(fetch, registry, apps, ca
     assert list(cache.iterdir()) == []
 
 
-def test_the_runtime_directory_is_the_cache(fetch, registry, apps, cache, monkeypatch):
+def test_the_runtime_directory_of_a_unit_is_its_cache(fetch, registry, apps, cache):
     Tokens(registry)
-    fetch.options = ()
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(cache))
-    resolve(fetch, registry, "app0")
+    os.chown(cache, os.geteuid(), os.getegid())
+    ours, theirs = socket.socketpair()
+    unit = subprocess.Popen([PROGRAM, "--config", fetch.config], stdin=theirs, env={**os.environ, "RUNTIME_DIRECTORY": str(cache)})
+    theirs.close()
+    with ours, ours.makefile("rw") as stream:
+        print(json.dumps({"op": "resolve", "image": f"{registry.host}/app0"}), file=stream, flush=True)
+        assert json.loads(stream.readline())["digest"] == apps[0]
+    assert unit.wait(100) == 0
     assert len(list(cache.iterdir())) == 1
 
 
