@@ -9,6 +9,7 @@
 
 #define RECORD_VERSION	1
 #define RECORD_FILE_MAX ((size_t)64 * 1024)
+#define COUNT_MAX	1000
 
 static const char phase_names[][8] = {
 	[PHASE_IDLE] = "idle",	   [PHASE_PREPARE] = "prepare", [PHASE_TRIAL] = "trial",
@@ -35,6 +36,15 @@ static json_t *release_to_json(const struct release *r)
 			 json_string_or_null(r->pulled.text));
 }
 
+/* Appends entry to list, or frees the list: both may be NULL. */
+static json_t *append(json_t *list, json_t *entry)
+{
+	if (json_array_append_new(list, entry) == 0)
+		return list;
+	json_decref(list);
+	return NULL;
+}
+
 static json_t *rejected_to_json(const struct record *r)
 {
 	json_t *list = json_array();
@@ -42,14 +52,9 @@ static json_t *rejected_to_json(const struct record *r)
 	for (size_t i = 0; i < r->n_rejected; i++) {
 		const struct rejected *x = &r->rejected[i];
 
-		json_t *entry =
-			json_pack("{s:s, s:o, s:s}", "digest", x->digest.text, "manifest",
-				  json_string_or_null(x->manifest.text), "reason", x->reason);
-
-		if (json_array_append_new(list, entry) < 0) {
-			json_decref(list);
-			return NULL;
-		}
+		list = append(list, json_pack("{s:s, s:o, s:s}", "digest", x->digest.text,
+					      "manifest", json_string_or_null(x->manifest.text),
+					      "reason", x->reason));
 	}
 	return list;
 }
@@ -60,15 +65,12 @@ static json_t *followers_to_json(const struct record *r)
 
 	for (size_t i = 0; i < r->n_followers; i++) {
 		const struct follower *f = &r->followers[i];
-		json_t *entry = json_pack("{s:s, s:o, s:o, s:o, s:b}", "name", f->name, "old_id",
-					  json_string_or_null(f->old_id), "new_id",
-					  json_string_or_null(f->new_id), "policy",
-					  json_string_or_null(f->policy), "serving", f->serving);
 
-		if (json_array_append_new(list, entry) < 0) {
-			json_decref(list);
-			return NULL;
-		}
+		list = append(list,
+			      json_pack("{s:s, s:o, s:o, s:o, s:b}", "name", f->name, "old_id",
+					json_string_or_null(f->old_id), "new_id",
+					json_string_or_null(f->new_id), "policy",
+					json_string_or_null(f->policy), "serving", f->serving));
 	}
 	return list;
 }
@@ -92,7 +94,7 @@ static json_t *record_to_json(const struct record *r)
 		json_string_or_null(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms);
 	json_t *u;
 
-	/* What not everybody uses, and earlier versions did not know. */
+	/* Absent without a rollout policy, and from the records of earlier versions. */
 	if (r->rollout_sequence > 0)
 		json_object_set_new(j, "rollout_sequence",
 				    json_integer((json_int_t)r->rollout_sequence));
@@ -116,10 +118,17 @@ static json_t *record_to_json(const struct record *r)
 	return j;
 }
 
-/* Reading takes nothing on trust: a record that is not exactly of our making is no record. */
+/* The readers accept only what Pullet writes. */
 struct reader {
-	const char *fault; /* the first key that was not as it must be */
+	const char *fault; /* the first key that is missing or not valid */
 };
+
+static bool check(struct reader *rd, bool valid, const char *key)
+{
+	if (!valid && !rd->fault)
+		rd->fault = key;
+	return valid;
+}
 
 static void read_text(struct reader *rd, const json_t *o, const char *key, char *ret, size_t size)
 {
@@ -127,9 +136,7 @@ static void read_text(struct reader *rd, const json_t *o, const char *key, char 
 
 	if (json_is_null(v))
 		ret[0] = '\0';
-	else if (!json_is_string(v) || json_string_length(v) >= size)
-		rd->fault = rd->fault ? rd->fault : key;
-	else
+	else if (check(rd, json_is_string(v) && json_string_length(v) < size, key))
 		memcpy(ret, json_string_value(v), json_string_length(v) + 1);
 }
 
@@ -137,8 +144,7 @@ static bool read_bool(struct reader *rd, const json_t *o, const char *key)
 {
 	const json_t *v = json_object_get(o, key);
 
-	if (!json_is_boolean(v))
-		rd->fault = rd->fault ? rd->fault : key;
+	(void)check(rd, json_is_boolean(v), key);
 	return json_is_true(v);
 }
 
@@ -148,13 +154,14 @@ static bool read_flag(struct reader *rd, const json_t *o, const char *key)
 	return json_object_get(o, key) ? read_bool(rd, o, key) : false;
 }
 
-static json_int_t read_int(struct reader *rd, const json_t *o, const char *key)
+/* An integer from least to most; else 0. */
+static json_int_t read_int(struct reader *rd, const json_t *o, const char *key, json_int_t least,
+			   json_int_t most)
 {
 	const json_t *v = json_object_get(o, key);
+	json_int_t n = json_integer_value(v);
 
-	if (!json_is_integer(v))
-		rd->fault = rd->fault ? rd->fault : key;
-	return json_integer_value(v);
+	return check(rd, json_is_integer(v) && n >= least && n <= most, key) ? n : 0;
 }
 
 static void read_digest(struct reader *rd, const json_t *o, const char *key, bool needed,
@@ -164,8 +171,7 @@ static void read_digest(struct reader *rd, const json_t *o, const char *key, boo
 
 	if (json_is_null(v) && !needed)
 		return;
-	if (!json_is_string(v) || digest_parse(json_string_value(v), ret) < 0)
-		rd->fault = rd->fault ? rd->fault : key;
+	(void)check(rd, json_is_string(v) && digest_parse(json_string_value(v), ret) == 0, key);
 }
 
 static void read_release(struct reader *rd, const json_t *o, const char *key, bool needed,
@@ -175,10 +181,8 @@ static void read_release(struct reader *rd, const json_t *o, const char *key, bo
 
 	if (json_is_null(v) && !needed)
 		return;
-	if (!json_is_object(v)) {
-		rd->fault = rd->fault ? rd->fault : key;
+	if (!check(rd, json_is_object(v), key))
 		return;
-	}
 	read_digest(rd, v, "digest", true, &ret->digest);
 	read_digest(rd, v, "manifest", false, &ret->manifest);
 	read_text(rd, v, "image", ret->image, sizeof(ret->image));
@@ -191,10 +195,9 @@ static void read_rejected(struct reader *rd, const json_t *o, struct record *ret
 	const json_t *list = json_object_get(o, "rejected"), *v;
 	size_t i;
 
-	if (!json_is_array(list) || json_array_size(list) > RECORD_REJECTED_MAX) {
-		rd->fault = rd->fault ? rd->fault : "rejected";
+	if (!check(rd, json_is_array(list) && json_array_size(list) <= RECORD_REJECTED_MAX,
+		   "rejected"))
 		return;
-	}
 	json_array_foreach (list, i, v) {
 		struct rejected *x = &ret->rejected[ret->n_rejected++];
 
@@ -208,17 +211,12 @@ static void read_rejected(struct reader *rd, const json_t *o, struct record *ret
 static void read_damage(struct reader *rd, const json_t *o, struct damage *ret)
 {
 	const json_t *v = json_object_get(o, "damage");
-	json_int_t tries;
 
 	if (!v || json_is_null(v))
 		return;
 	read_digest(rd, v, "digest", true, &ret->digest);
 	read_text(rd, v, "boot_id", ret->boot_id, sizeof(ret->boot_id));
-	tries = read_int(rd, v, "tries");
-	if (tries < 0 || tries > 1000)
-		rd->fault = rd->fault ? rd->fault : "tries";
-	else
-		ret->tries = (unsigned int)tries;
+	ret->tries = (unsigned int)read_int(rd, v, "tries", 0, COUNT_MAX);
 }
 
 static void read_phase(struct reader *rd, const json_t *o, enum phase *ret)
@@ -231,7 +229,7 @@ static void read_phase(struct reader *rd, const json_t *o, enum phase *ret)
 			return;
 		}
 	}
-	rd->fault = rd->fault ? rd->fault : "phase";
+	(void)check(rd, false, "phase");
 }
 
 static void read_followers(struct reader *rd, const json_t *u, struct record *ret)
@@ -239,10 +237,8 @@ static void read_followers(struct reader *rd, const json_t *u, struct record *re
 	const json_t *list = json_object_get(u, "followers"), *v;
 	size_t i;
 
-	if (!json_is_array(list) || json_array_size(list) > FOLLOWERS_MAX) {
-		rd->fault = rd->fault ? rd->fault : "followers";
+	if (!check(rd, json_is_array(list) && json_array_size(list) <= FOLLOWERS_MAX, "followers"))
 		return;
-	}
 	json_array_foreach (list, i, v) {
 		struct follower *f = &ret->followers[ret->n_followers++];
 
@@ -251,15 +247,13 @@ static void read_followers(struct reader *rd, const json_t *u, struct record *re
 		read_text(rd, v, "new_id", f->new_id, sizeof(f->new_id));
 		read_text(rd, v, "policy", f->policy, sizeof(f->policy));
 		f->serving = read_bool(rd, v, "serving");
-		if (!f->name[0])
-			rd->fault = rd->fault ? rd->fault : "name";
+		(void)check(rd, f->name[0], "name");
 	}
 }
 
 static void read_update(struct reader *rd, const json_t *o, struct record *ret)
 {
 	const json_t *u = json_object_get(o, "update");
-	json_int_t starts;
 
 	if (ret->phase == PHASE_IDLE)
 		return;
@@ -272,30 +266,21 @@ static void read_update(struct reader *rd, const json_t *o, struct record *ret)
 	read_text(rd, u, "policy", ret->policy, sizeof(ret->policy));
 	ret->serving = read_bool(rd, u, "serving");
 	read_followers(rd, u, ret);
-	starts = read_int(rd, u, "starts");
+	ret->starts = (unsigned int)read_int(rd, u, "starts", 0, COUNT_MAX);
 	ret->reject_target = read_bool(rd, u, "blame");
 	read_text(rd, u, "reason", ret->reason, sizeof(ret->reason));
-	if (starts < 0 || starts > 1000)
-		rd->fault = rd->fault ? rd->fault : "starts";
-	else
-		ret->starts = (unsigned int)starts;
 }
 
 static void read_rollout(struct reader *rd, const json_t *o, struct record *ret)
 {
 	const json_t *seen = json_object_get(o, "seen");
-	json_int_t sequence = 0, at = 0;
 
 	if (json_object_get(o, "rollout_sequence"))
-		sequence = read_int(rd, o, "rollout_sequence");
+		ret->rollout_sequence = (uint64_t)read_int(rd, o, "rollout_sequence", 0, INT64_MAX);
 	if (seen) {
 		read_digest(rd, seen, "digest", true, &ret->seen);
-		at = read_int(rd, seen, "at");
+		ret->seen_s = read_int(rd, seen, "at", 0, INT64_MAX);
 	}
-	if (sequence < 0 || at < 0)
-		rd->fault = rd->fault ? rd->fault : sequence < 0 ? "rollout_sequence" : "at";
-	ret->rollout_sequence = (uint64_t)sequence;
-	ret->seen_s = at;
 }
 
 static int parse(const char *text, size_t len, struct record *ret, struct error *ret_error)
@@ -315,12 +300,12 @@ static int parse(const char *text, size_t len, struct record *ret, struct error 
 	read_damage(&rd, j, &ret->damage);
 	ret->held = read_flag(&rd, j, "held");
 	read_text(&rd, j, "last_error", ret->last_error, sizeof(ret->last_error));
-	ret->downtime_ms = read_int(&rd, j, "downtime_ms");
+	ret->downtime_ms = read_int(&rd, j, "downtime_ms", INT64_MIN, INT64_MAX);
 	read_rollout(&rd, j, ret);
 	read_update(&rd, j, ret);
 	if (rd.fault)
-		return error_set(ret_error, -EBADMSG,
-				 "record: '%s' is missing or not as it must be", rd.fault);
+		return error_set(ret_error, -EBADMSG, "record: '%s' is missing or not valid",
+				 rd.fault);
 	return 0;
 }
 
@@ -332,7 +317,7 @@ int record_read(int state_dir, const char *name, struct record *ret, struct erro
 	size_t len = 0;
 	int r = read_file_at(state_dir, file, RECORD_FILE_MAX, &text, &len);
 
-	/* Only what was read and is no record is broken; want of memory or of files passes. */
+	/* Other errors pass, such as a lack of memory: the record is not broken. */
 	if (r < 0 && r != -EFBIG && r != -EISDIR && r != -EINVAL)
 		return error_set(ret_error, r, "%s: %s", file, strerror(-r));
 	record_init(&fresh);
