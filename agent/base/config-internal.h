@@ -15,18 +15,20 @@ enum section {
 	SECTION_CONTAINER,
 };
 
+struct faults;
+
 /* The place in the file, for messages and relative paths, and the open section, for keys. */
 struct parser {
 	struct config *config;
 	const char *path;
 	unsigned int line;
-	struct error *error;
+	struct faults *faults;
 	enum section section;
 	struct registry_config *registry;
 	struct container_config *container;
 };
 
-/* Sets the error "FILE:LINE: ..." and returns -EINVAL. */
+/* Adds the fault "FILE:LINE: ..." and returns -EINVAL. */
 int config_complain(struct parser *p, const char *fmt, ...) format_printf(2, 3);
-/* Sets a key of the section that is open; without one, or with an unknown key, it complains. */
-int config_set_key(struct parser *p, const char *key, const char *value) warn_unused;
+/* Sets a key of the open section. An unknown key, or one before any section, is a fault. */
+void config_set_key(struct parser *p, const char *key, const char *value);

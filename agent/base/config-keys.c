@@ -40,7 +40,7 @@ static int parse_span(struct parser *p, const struct key *key, const char *value
 	return *ms < key->least ? config_complain(p, "%s: '%s' is too short", key->name, value) : 0;
 }
 
-/* Whole seconds, rounded up: the engine knows no smaller ones. */
+/* The engine takes whole seconds: rounded up. */
 static int parse_stop_timeout(struct parser *p, const struct key *key, const char *value,
 			      void *field)
 {
@@ -169,7 +169,7 @@ static int parse_device_id(struct parser *p, const struct key *key, const char *
 	return parse_string(p, key, value, field);
 }
 
-/* pullet-fetch parses the URL again, with libcurl: this is for a message with a line number. */
+/* pullet-fetch parses the URL with libcurl. This check gives a message with a line number. */
 static bool is_http_url(const char *s)
 {
 	const char *host = strncasecmp(s, "https://", 8) == 0  ? s + 8
@@ -208,11 +208,6 @@ static int parse_image(struct parser *p, const struct key *key, const char *valu
 	return r;
 }
 
-static int complain_too_many(struct parser *p, const struct key *key)
-{
-	return config_complain(p, "%s: more than %d values", key->name, CONFIG_LIST_MAX);
-}
-
 /* A bare name lies in keys/ beside the configuration: /etc/pullet/keys/prod.pub. */
 static int parse_public_key(struct parser *p, const struct key *key, const char *value, void *field)
 {
@@ -223,7 +218,7 @@ static int parse_public_key(struct parser *p, const struct key *key, const char 
 	while (*keys && (*keys)[n])
 		n++;
 	if (n >= CONFIG_LIST_MAX)
-		return complain_too_many(p, key);
+		return config_complain(p, "%s: more than %d values", key->name, CONFIG_LIST_MAX);
 	*keys = xrealloc(*keys, (n + 2) * sizeof(**keys));
 	(*keys)[n] = NULL;
 	(*keys)[n + 1] = NULL;
@@ -239,7 +234,7 @@ static int parse_window(struct parser *p, const struct key *key, const char *val
 		return config_complain(p, "%s: '%s' is not of the form Mon..Fri 02:00-04:00",
 				       key->name, value);
 	if (list->n >= CONFIG_LIST_MAX)
-		return complain_too_many(p, key);
+		return config_complain(p, "%s: more than %d values", key->name, CONFIG_LIST_MAX);
 	list->items = xrealloc(list->items, (list->n + 1) * sizeof(w));
 	list->items[list->n++] = w;
 	return 0;
@@ -283,31 +278,27 @@ static const struct key keys[] = {
 	{SECTION_REPORT, "textfile", parse_textfile, AGENT(report.textfile)},
 };
 
-int config_set_key(struct parser *p, const char *name, const char *value)
+void config_set_key(struct parser *p, const char *name, const char *value)
 {
+	static const char *const names[] = {[SECTION_AGENT] = "agent",
+					    [SECTION_REGISTRY] = "registry ",
+					    [SECTION_REPORT] = "report",
+					    [SECTION_CONTAINER] = "container "};
 	char *section = p->section == SECTION_CONTAINER	 ? (char *)p->container
 			: p->section == SECTION_REGISTRY ? (char *)p->registry
 							 : (char *)p->config;
+	const char *argument = p->section == SECTION_CONTAINER	? p->container->name
+			       : p->section == SECTION_REGISTRY ? p->registry->host
+								: "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		if (keys[i].section == p->section && streq(keys[i].name, name))
-			return keys[i].parse(p, &keys[i], value, section + keys[i].offset);
+		if (keys[i].section == p->section && streq(keys[i].name, name)) {
+			(void)!keys[i].parse(p, &keys[i], value, section + keys[i].offset);
+			return;
+		}
 	}
-	switch (p->section) {
-	case SECTION_NONE:
-		return config_complain(p, "key '%s' appears before any [section]", name);
-	case SECTION_FAULTY:
-		return 0;
-	case SECTION_AGENT:
-		return config_complain(p, "unknown key '%s' in [agent]", name);
-	case SECTION_REGISTRY:
-		return config_complain(p, "unknown key '%s' in [registry %s]", name,
-				       p->registry->host);
-	case SECTION_REPORT:
-		return config_complain(p, "unknown key '%s' in [report]", name);
-	case SECTION_CONTAINER:
-		return config_complain(p, "unknown key '%s' in [container %s]", name,
-				       p->container->name);
-	}
-	return -EINVAL;
+	if (p->section == SECTION_NONE)
+		config_complain(p, "key '%s' appears before any [section]", name);
+	else if (p->section != SECTION_FAULTY)
+		config_complain(p, "unknown key '%s' in [%s%s]", name, names[p->section], argument);
 }

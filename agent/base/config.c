@@ -13,21 +13,33 @@
 #define CONFIG_FILE_MAX ((size_t)256 * 1024)
 #define CONFIG_LINE_MAX 4096
 
-/* Gets all errors; without report the first error ends the reading. */
-struct listener {
-	void (*report)(void *userdata, const char *text);
+/* Errors do not end the reading. */
+struct faults {
+	void (*report)(void *userdata, const char *text); /* gets each; may be NULL */
 	void *userdata;
+	struct error first;
 };
+
+static void add_fault(struct faults *f, const struct error *e)
+{
+	if (f->first.code == 0)
+		f->first = *e;
+	if (f->report)
+		f->report(f->userdata, e->text);
+}
 
 int config_complain(struct parser *p, const char *fmt, ...)
 {
+	struct error e;
 	char text[400];
 	va_list ap;
 
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	return error_set(p->error, -EINVAL, "%s:%u: %s", p->path, p->line, text);
+	(void)error_set(&e, -EINVAL, "%s:%u: %s", p->path, p->line, text);
+	add_fault(p->faults, &e);
+	return e.code;
 }
 
 /* The engine's rule for names; short enough for the names that are derived from it. */
@@ -52,11 +64,9 @@ static int open_registry(struct parser *p, const char *host)
 	if (!*host || strpbrk(host, " \t/@"))
 		return config_complain(p, "[registry %s]: not a host such as registry.example:5000",
 				       host);
-	for (size_t i = 0; i < c->n_registries; i++) {
-		p->registry = &c->registries[i];
-		if (streq(p->registry->host, host))
-			return 0;
-	}
+	p->registry = (struct registry_config *)config_registry(c, host);
+	if (p->registry)
+		return 0;
 	if (c->n_registries >= CONFIG_LIST_MAX)
 		return config_complain(p, "more than %d registries", CONFIG_LIST_MAX);
 	c->registries = xrealloc(c->registries, (c->n_registries + 1) * sizeof(*c->registries));
@@ -75,11 +85,9 @@ static int open_container(struct parser *p, const char *name)
 	if (has_suffix(name, ".next") || has_suffix(name, ".prev"))
 		return config_complain(
 			p, "[container %s]: names that end in .next or .prev are reserved", name);
-	for (size_t i = 0; i < c->n_containers; i++) {
-		p->container = &c->containers[i];
-		if (streq(p->container->name, name))
-			return 0;
-	}
+	p->container = (struct container_config *)config_container(c, name);
+	if (p->container)
+		return 0;
 	if (c->n_containers >= CONFIG_LIST_MAX)
 		return config_complain(p, "more than %d containers", CONFIG_LIST_MAX);
 	c->containers = xrealloc(c->containers, (c->n_containers + 1) * sizeof(*c->containers));
@@ -132,64 +140,56 @@ static int open_section(struct parser *p, char *line)
 	return config_complain(p, "unknown section [%s%s%s]", name, *argument ? " " : "", argument);
 }
 
-static int parse_line(struct parser *p, char *line)
+static void parse_line(struct parser *p, char *line)
 {
 	char *equals, *key, *value;
-	int r;
 
-	if (strlen(line) > CONFIG_LINE_MAX)
-		return config_complain(p, "line longer than %d bytes", CONFIG_LINE_MAX);
+	if (strlen(line) > CONFIG_LINE_MAX) {
+		config_complain(p, "line longer than %d bytes", CONFIG_LINE_MAX);
+		return;
+	}
 	line = trim(line);
 	if (!*line || *line == '#' || *line == ';')
-		return 0;
+		return;
 	if (*line == '[') {
-		r = open_section(p, line);
-		if (r < 0)
+		if (open_section(p, line) < 0)
 			p->section = SECTION_FAULTY;
-		return r;
+		return;
 	}
 	equals = strchr(line, '=');
-	if (!equals)
-		return config_complain(p, "'%s': neither [section] nor key = value", line);
+	if (!equals) {
+		config_complain(p, "'%s': neither [section] nor key = value", line);
+		return;
+	}
 	*equals = '\0';
 	key = trim(line);
 	value = trim(equals + 1);
-	if (!*value)
-		return config_complain(p, "%s: no value", key);
-	return config_set_key(p, key, value);
+	if (*value)
+		config_set_key(p, key, value);
+	else
+		config_complain(p, "%s: no value", key);
 }
 
-/* 0 when the error was reported and reading goes on. */
-static int report_fault(const struct listener *l, int r, const struct error *e)
+static void parse_file(struct config *config, const char *path, struct faults *faults)
 {
-	if (r < 0 && l->report)
-		l->report(l->userdata, e->text);
-	return l->report ? 0 : r;
-}
-
-static int parse_file(struct config *config, const char *path, const struct listener *l,
-		      struct error *ret_error)
-{
-	struct parser p = {.config = config, .path = path, .error = ret_error};
+	struct parser p = {.config = config, .path = path, .faults = faults};
 	_cleanup_free_ char *text = NULL;
-	char *line;
+	struct error e;
 	size_t len;
-	int r = read_trusted_file(path, CONFIG_FILE_MAX, &text, &len, ret_error);
 
-	if (r < 0)
-		return r;
+	if (read_trusted_file(path, CONFIG_FILE_MAX, &text, &len, &e) < 0) {
+		add_fault(faults, &e);
+		return;
+	}
 	if (strlen(text) != len) {
 		p.line = 1;
-		return config_complain(&p, "not a text file: it contains a NUL byte");
+		config_complain(&p, "not a text file: it contains a NUL byte");
+		return;
 	}
 	for (char *next = text; next;) {
-		line = strsep(&next, "\n");
 		p.line++;
-		r = report_fault(l, parse_line(&p, line), ret_error);
-		if (r < 0)
-			return r;
+		parse_line(&p, strsep(&next, "\n"));
 	}
-	return 0;
 }
 
 static int is_drop_in(const struct dirent *d)
@@ -197,87 +197,75 @@ static int is_drop_in(const struct dirent *d)
 	return d->d_name[0] != '.' && has_suffix(d->d_name, ".conf");
 }
 
-static int parse_drop_ins(struct config *config, const char *path, const struct listener *l,
-			  struct error *ret_error)
+static void parse_drop_ins(struct config *config, const char *path, struct faults *faults)
 {
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *dir =
 		slash ? xasprintf("%.*s/conf.d", (int)(slash - path), path) : xstrdup("conf.d");
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct dirent **entries = NULL;
-	int n, r;
+	struct error e;
+	int n = 0, r;
 
 	if (fd < 0 && errno == ENOENT)
-		return 0;
-	/* Also when it is empty: the drop-in that demands signatures may have been removed. */
-	r = check_trusted(fd, dir, ret_error);
-	if (r < 0)
-		return r;
-	n = scandirat(fd, ".", &entries, is_drop_in, alphasort);
+		return;
+	/* An empty directory too: another user may have removed the drop-in that requires signatures. */
+	r = check_trusted(fd, dir, &e);
+	if (r == 0)
+		n = scandirat(fd, ".", &entries, is_drop_in, alphasort);
 	if (n < 0)
-		return error_set(ret_error, -errno, "%s: %s", dir, strerror(errno));
+		r = error_set(&e, -errno, "%s: %s", dir, strerror(errno));
+	if (r < 0)
+		add_fault(faults, &e);
 	for (int i = 0; i < n; i++) {
 		_cleanup_free_ char *file = xasprintf("%s/%s", dir, entries[i]->d_name);
 
-		if (r == 0)
-			r = report_fault(l, parse_file(config, file, l, ret_error), ret_error);
+		parse_file(config, file, faults);
 		free(entries[i]);
 	}
 	free(entries);
-	return r;
 }
 
-static int check_whole(const struct config *c, const struct listener *l, struct error *ret_error)
+static struct config *read_all(const char *path, struct faults *faults)
 {
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < c->n_containers; i++) {
-		const struct container_config *k = &c->containers[i];
-
-		if (!k->image)
-			r = report_fault(l,
-					 error_set(ret_error, -EINVAL,
-						   "%s: [container %s] has no image =", k->origin,
-						   k->name),
-					 ret_error);
-	}
-	return r;
-}
-
-static int read_all(struct config *c, const char *path, const struct listener *l,
-		    struct error *ret_error)
-{
-	int r;
+	struct config *c = xcalloc(1, sizeof(*c));
+	struct error e;
 
 	c->interval_ms = (uint64_t)15 * 60 * 1000;
 	c->jitter_percent = 10;
 	c->engine = xstrdup("/run/docker.sock");
-	r = report_fault(l, parse_file(c, path, l, ret_error), ret_error);
-	if (r == 0)
-		r = report_fault(l, parse_drop_ins(c, path, l, ret_error), ret_error);
-	return r < 0 ? r : check_whole(c, l, ret_error);
+	parse_file(c, path, faults);
+	parse_drop_ins(c, path, faults);
+	for (size_t i = 0; i < c->n_containers; i++) {
+		const struct container_config *k = &c->containers[i];
+
+		if (k->image)
+			continue;
+		(void)error_set(&e, -EINVAL, "%s: [container %s] has no image =", k->origin,
+				k->name);
+		add_fault(faults, &e);
+	}
+	return c;
 }
 
 int config_load(const char *path, struct config **ret, struct error *ret_error)
 {
-	struct config *c = xcalloc(1, sizeof(*c));
-	int r = read_all(c, path, &(struct listener){0}, ret_error);
+	struct faults faults = {0};
+	struct config *c = read_all(path, &faults);
 
-	if (r < 0)
-		config_free(c);
-	else
+	if (faults.first.code == 0) {
 		*ret = c;
-	return r;
+		return 0;
+	}
+	config_free(c);
+	*ret_error = faults.first;
+	return ret_error->code;
 }
 
 struct config *config_read(const char *path, void (*report)(void *userdata, const char *text),
 			   void *userdata)
 {
-	struct config *c = xcalloc(1, sizeof(*c));
-	struct error ignored;
-
-	(void)!read_all(c, path, &(struct listener){report, userdata}, &ignored);
-	return c;
+	return read_all(path, &(struct faults){.report = report, .userdata = userdata});
 }
 
 void config_free(struct config *c)
