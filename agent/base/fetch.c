@@ -268,7 +268,7 @@ int fetch_ask_publish(struct fetch *f, const json_t *question, json_t **ret,
 	int r = ask_one(f, (json_t *)question, &answer, ret_error);
 
 	if (r == 0)
-		r = protocol_check_error(answer, ret_error);
+		r = protocol_get_error(answer, NULL, ret_error);
 	if (r == 0)
 		*ret = steal(answer);
 	return r;

@@ -19,7 +19,7 @@ static ssize_t read_some(int fd, uint64_t deadline, char *buf, size_t n, struct 
 
 	r = poll(&p, 1, now < deadline ? (int)(deadline - now) : 0);
 	if (r == 0)
-		return error_set(ret_error, -ETIMEDOUT, "the other side says nothing");
+		return error_set(ret_error, -ETIMEDOUT, "no message came in time");
 	/* The only signals the programs catch ask them to end. */
 	if (r < 0 && errno == EINTR)
 		return error_set(ret_error, -ECANCELED, "interrupted");
@@ -32,7 +32,7 @@ static ssize_t read_some(int fd, uint64_t deadline, char *buf, size_t n, struct 
 	if (got < 0 && errno != ECONNRESET)
 		return error_set(ret_error, -errno, "cannot read a message: %s", strerror(errno));
 	if (got <= 0)
-		return error_set(ret_error, -EPIPE, "the other side ended without a message");
+		return error_set(ret_error, -EPIPE, "the other side closed the connection");
 	return got;
 }
 
@@ -91,17 +91,9 @@ void protocol_reader_free(struct protocol_reader *r)
 
 char *protocol_line(const json_t *j)
 {
-	size_t n = json_dumpb(j, NULL, 0, JSON_COMPACT);
-	char *line;
+	_cleanup_free_ char *text = json_text(j, JSON_COMPACT);
 
-	if (n >= PROTOCOL_LINE_MAX)
-		return NULL;
-	line = xmalloc(n + 2);
-	if (n == 0 || json_dumpb(j, line, n, JSON_COMPACT) != n)
-		abort();
-	line[n] = '\n';
-	line[n + 1] = '\0';
-	return line;
+	return text && strlen(text) < PROTOCOL_LINE_MAX ? xasprintf("%s\n", text) : NULL;
 }
 
 int protocol_write(int fd, const json_t *j)
@@ -113,16 +105,11 @@ int protocol_write(int fd, const json_t *j)
 
 json_t *protocol_error_to_json(const struct error *e, unsigned int retry_after_s)
 {
-	json_t *j = json_need(json_object()), *error = json_need(json_object());
 	const char *name = strerrorname_np(-e->code);
+	json_t *wait = retry_after_s > 0 ? json_need(json_integer(retry_after_s)) : NULL;
 
-	json_put(error, "code", json_string(name ? name : "EIO"));
-	/* An untrusted text, cut at a byte, need not be UTF-8. */
-	json_put(error, "text", json_string_lossy(e->text));
-	if (retry_after_s > 0)
-		json_put(error, "retry-after", json_integer(retry_after_s));
-	json_put(j, "error", error);
-	return j;
+	return json_need(json_pack("{s:{s:s, s:o, s:o*}}", "error", "code", name ? name : "EIO",
+				   "text", json_string_lossy(e->text), "retry-after", wait));
 }
 
 static int code_from_name(const char *name)
@@ -136,25 +123,19 @@ static int code_from_name(const char *name)
 	return -EIO;
 }
 
-/* A compromised network half gets to choose a code, nothing else. */
+/* A compromised network half can choose a code and a text, and nothing else. */
 int protocol_get_error(const json_t *j, unsigned int *ret_retry_after_s, struct error *ret_error)
 {
 	const json_t *error = json_object_get(j, "error");
 	const char *text = json_get_string(error, "text");
 	json_int_t wait = json_integer_value(json_object_get(error, "retry-after"));
 
-	*ret_retry_after_s = wait <= 0		      ? 0
-			     : wait < RETRY_AFTER_MAX ? (unsigned int)wait
-						      : RETRY_AFTER_MAX;
+	if (ret_retry_after_s)
+		*ret_retry_after_s = wait <= 0		      ? 0
+				     : wait < RETRY_AFTER_MAX ? (unsigned int)wait
+							      : RETRY_AFTER_MAX;
 	if (!error)
 		return 0;
 	return error_set(ret_error, code_from_name(json_get_string(error, "code")), "%s",
 			 text ? text : "the network half failed without a reason");
-}
-
-int protocol_check_error(const json_t *j, struct error *ret_error)
-{
-	unsigned int ignored;
-
-	return protocol_get_error(j, &ignored, ret_error);
 }

@@ -30,9 +30,7 @@ int protocol_write(int fd, const json_t *j) warn_unused;
 /* {"error": {"code": NAME OF AN ERRNO, "text": TEXT, "retry-after": SECONDS}}, the reply to any request that failed.
  * Names of errnos, because their numbers differ between architectures. The caller owns it. */
 json_t *protocol_error_to_json(const struct error *e, unsigned int retry_after_s);
-/* The code of j's error, -EIO for an unknown one; 0: j carries none. *ret_retry_after_s is set in any case, to a day
- * at most. */
+/* The code of j's error, -EIO for an unknown one; 0: j has none. *ret_retry_after_s is at most a day, and set without
+ * an error too; it may be NULL. */
 int protocol_get_error(const json_t *j, unsigned int *ret_retry_after_s,
 		       struct error *ret_error) warn_unused;
-/* The same, if the time does not matter. */
-int protocol_check_error(const json_t *j, struct error *ret_error) warn_unused;

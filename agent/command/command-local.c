@@ -145,12 +145,8 @@ static int verify(const struct command_options *o, const struct config *config, 
 		log_error("--platform: '%s' is not of the form linux/arm/v7", o->platform);
 		return 2;
 	}
-	if (fetch_ask(fetch,
-		      &(struct fetch_request){.image = image,
-					      .os = platform.os,
-					      .architecture = platform.architecture,
-					      .variant = platform.variant},
-		      &reply, &e) < 0) {
+	if (fetch_ask(fetch, &(struct fetch_request){.image = image, .platform = platform}, &reply,
+		      &e) < 0) {
 		log_error("%s: %s", image, e.text);
 		return 1;
 	}

@@ -150,7 +150,7 @@ static void take_answer(struct reporter *r)
 	if (n <= 0)
 		hang_up(r, "pullet-fetch ended without an answer");
 	else if (json_parse(buf, (size_t)n, "pullet-fetch's answer", &answer, &e) < 0 ||
-		 protocol_check_error(answer, &e) < 0)
+		 protocol_get_error(answer, NULL, &e) < 0)
 		hang_up(r, e.text);
 	else
 		hang_up(r, NULL);

@@ -10,19 +10,6 @@
 #include "publish.h"
 #include "repository.h"
 
-static int set_platform(const struct fetch_request *request, struct oci_platform *ret,
-			struct error *ret_error)
-{
-	if (strlen(request->os) >= sizeof(ret->os) ||
-	    strlen(request->architecture) >= sizeof(ret->architecture) ||
-	    strlen(request->variant) >= sizeof(ret->variant))
-		return error_set(ret_error, -EBADMSG, "the request names no platform");
-	strcpy(ret->os, request->os);
-	strcpy(ret->architecture, request->architecture);
-	strcpy(ret->variant, request->variant);
-	return 0;
-}
-
 static int refuse_platform(const struct oci_document *index, const struct oci_platform *host,
 			   struct error *ret_error)
 {
@@ -42,21 +29,16 @@ static int refuse_platform(const struct oci_document *index, const struct oci_pl
 			 len >= sizeof(has) ? "..." : "");
 }
 
-/* From an index to this platform's manifest; reply->manifest is set. *ret is empty when that one is
- * known already. */
+/* Sets reply->manifest to the manifest of the platform in the index, and *ret to its document unless it is known. */
 static int choose(struct registry *registry, const struct ref *ref,
 		  const struct fetch_request *request, const struct oci_document *index,
 		  struct fetch_reply *reply, struct oci_document *ret, struct error *ret_error)
 {
-	const struct oci_entry *entry;
-	struct oci_platform host;
-	int r = set_platform(request, &host, ret_error);
+	const struct oci_entry *entry = oci_choose(index, &request->platform);
+	int r;
 
-	if (r < 0)
-		return r;
-	entry = oci_choose(index, &host);
 	if (!entry)
-		return refuse_platform(index, &host, ret_error);
+		return refuse_platform(index, &request->platform, ret_error);
 	reply->manifest = entry->digest;
 	reply->manifest_known = message_is_known(request, &entry->digest);
 	if (reply->manifest_known)
@@ -73,20 +55,6 @@ static int choose(struct registry *registry, const struct ref *ref,
 	return 0;
 }
 
-static int leave_out_shared(struct registry *registry, const struct ref *ref,
-			    const struct fetch_request *request,
-			    const struct oci_document *manifest, struct fetch_reply *reply,
-			    struct error *ret_error)
-{
-	size_t shared = 0;
-	int r = repository_count_shared(registry, ref, &manifest->config, request->layers,
-					request->n_layers, &shared, ret_error);
-
-	for (size_t i = 0; i < shared && i < manifest->n_layers; i++)
-		reply->layer_bytes -= manifest->layers[i];
-	return r;
-}
-
 static int ask_registry(struct registry *registry, const struct ref *ref,
 			const struct fetch_request *request, struct fetch_reply *ret,
 			struct error *ret_error)
@@ -94,6 +62,7 @@ static int ask_registry(struct registry *registry, const struct ref *ref,
 	_cleanup_(oci_document_free) struct oci_document top = {0}, chosen = {0};
 	const struct oci_document *manifest = &top;
 	struct fetch_resolved resolved;
+	size_t shared = 0;
 	int r;
 
 	repository_resolve(registry, &ref, 1, &resolved);
@@ -118,7 +87,10 @@ static int ask_registry(struct registry *registry, const struct ref *ref,
 	ret->config = manifest->config;
 	ret->layer_bytes = manifest->layer_bytes;
 	if (request->n_layers > 0)
-		r = leave_out_shared(registry, ref, request, manifest, ret, ret_error);
+		r = repository_count_shared(registry, ref, &manifest->config, request->layers,
+					    request->n_layers, &shared, ret_error);
+	for (size_t i = 0; i < shared && i < manifest->n_layers; i++)
+		ret->layer_bytes -= manifest->layers[i];
 	return r;
 }
 
@@ -142,7 +114,7 @@ static int image(struct registry *registry, const struct ref *ref, const json_t 
 	return 0;
 }
 
-/* What the policy beside the image says to a ring. All of it is read here; what leaves is a few numbers. */
+/* Reads the policy beside the image. The engine half gets its numbers for one ring, not its text. */
 static int read_policy(struct registry *registry, const struct ref *ref, const char *ring,
 		       struct rollout_reply *ret, struct error *ret_error)
 {
@@ -168,18 +140,15 @@ static int read_policy(struct registry *registry, const struct ref *ref, const c
 static int rollout(struct registry *registry, const struct ref *ref, const json_t *question,
 		   json_t **ret, struct error *ret_error)
 {
-	struct rollout_request request;
 	struct rollout_reply reply = {0};
-	int r = message_rollout_request_from_json(question, &request, ret_error);
+	int r = read_policy(registry, ref, json_get_string(question, "ring"), &reply, ret_error);
 
-	if (r == 0)
-		r = read_policy(registry, ref, request.ring, &reply, ret_error);
 	if (r == 0)
 		*ret = message_rollout_reply_to_json(&reply);
 	return r;
 }
 
-/* What an operator may: only in a child that was started for it, never on the socket of a device. */
+/* Only a child that was started with --publish publishes, never the socket of a device. */
 static int publish(struct registry *registry, const struct ref *ref, const json_t *question,
 		   json_t **ret, struct error *ret_error)
 {
@@ -189,12 +158,10 @@ static int publish(struct registry *registry, const struct ref *ref, const json_
 		      : publish_read(registry, ref, ret, ret_error);
 }
 
-/* Where a report goes the configuration says, never who sends it. */
+/* The configuration has the collector's URL; the sender of a report cannot choose it. */
 static int report(struct session *s, const json_t *question, json_t **ret, struct error *ret_error)
 {
-	const struct collector collector = {&s->config->report, s->ca_file, &s->credential,
-					    s->cancel};
-	int r = collector_post(&collector, json_get_string(question, "metrics"),
+	int r = collector_post(s, json_get_string(question, "metrics"),
 			       json_get_string(question, "logs"), ret_error);
 
 	if (r == 0)
@@ -202,7 +169,7 @@ static int report(struct session *s, const json_t *question, json_t **ret, struc
 	return r;
 }
 
-/* A question of the batch, and the way to its answer. */
+/* A question of the batch and its answer. */
 struct item {
 	const json_t *question;
 	const char *op; /* "" for an image */
@@ -216,7 +183,7 @@ static void set_error(struct item *item, const struct error *e, unsigned int ret
 	item->answer = protocol_error_to_json(e, retry_after_s);
 }
 
-/* Finds out what is asked, of whom; and whether this session may. */
+/* Parses what all questions have in common, and checks that this session may answer. */
 static int prepare(struct session *s, struct item *item, struct error *ret_error)
 {
 	const char *text = json_get_string(item->question, "image");
@@ -237,7 +204,7 @@ static int prepare(struct session *s, struct item *item, struct error *ret_error
 	return r < 0 ? r : session_registry(s, &item->registry, ret_error);
 }
 
-/* All that ask where a tag points, at the same time. */
+/* Answers all questions for the digest of a tag, at the same time. */
 static void resolve(struct session *s, struct item *items, size_t n)
 {
 	_cleanup_free_ struct fetch_resolved *resolved = xcalloc(n, sizeof(*resolved));

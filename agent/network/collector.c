@@ -31,13 +31,12 @@ int collector_load_credential(const struct report_config *config, struct credent
 	return host ? credential_load(config->credentials, host, ret, ret_error) : 0;
 }
 
-/* The header that lets us in; NULL: none is configured. Caller wipes. */
-static int make_authorization(const struct report_config *config,
-			      const struct credential *credential, char **ret,
-			      struct error *ret_error)
+/* The header with the credentials; NULL: none are configured. Caller wipes. */
+static int make_authorization(const struct session *s, char **ret, struct error *ret_error)
 {
+	const struct report_config *config = &s->config->report;
 	_cleanup_free_ char *host = find_host(config);
-	_cleanup_(credential_wipep) char *basic = credential_basic(credential);
+	_cleanup_(credential_wipep) char *basic = credential_basic(&s->credential);
 
 	*ret = NULL;
 	if (!config->credentials)
@@ -80,12 +79,12 @@ static int post(struct http *http, const struct report_config *config, const cha
 						      url, response.status);
 }
 
-int collector_post(const struct collector *c, const char *metrics, const char *logs,
+int collector_post(const struct session *s, const char *metrics, const char *logs,
 		   struct error *ret_error)
 {
-	const struct report_config *config = c->config;
+	const struct report_config *config = &s->config->report;
 	struct http_options options = {
-		.ca_file = c->ca_file, .allow_plain = true, .cancel = c->cancel, .session_dir = -1};
+		.ca_file = s->ca_file, .allow_plain = true, .cancel = s->cancel, .session_dir = -1};
 	_cleanup_(credential_wipep) char *authorization = NULL;
 	_cleanup_http_ struct http *http = NULL;
 	struct error other;
@@ -93,7 +92,7 @@ int collector_post(const struct collector *c, const char *metrics, const char *l
 
 	if (!config->url)
 		return error_set(ret_error, -EPERM, "no [report] url is configured");
-	r = make_authorization(config, c->credential, &authorization, ret_error);
+	r = make_authorization(s, &authorization, ret_error);
 	if (r == 0)
 		r = http_new(&options, &http, ret_error);
 	if (r < 0)
@@ -101,7 +100,7 @@ int collector_post(const struct collector *c, const char *metrics, const char *l
 	r = post(http, config, authorization, "/v1/metrics", metrics, ret_error);
 	if (r == 0)
 		return post(http, config, authorization, "/v1/logs", logs, ret_error);
-	/* Some take the one and some the other. */
+	/* Some collectors accept only one of the two. */
 	if (r == -EREMOTEIO)
 		(void)!post(http, config, authorization, "/v1/logs", logs, &other);
 	return r;

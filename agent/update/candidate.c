@@ -30,12 +30,9 @@ static int ask(struct fetch *f, const struct context *s, const char *image,
 	       const struct digest *known, size_t n_known, struct fetch_reply *ret,
 	       struct error *ret_error)
 {
-	const struct oci_platform *platform = engine_platform(s->engine);
 	struct fetch_request request = {
 		.image = image,
-		.os = platform->os,
-		.architecture = platform->architecture,
-		.variant = platform->variant,
+		.platform = *engine_platform(s->engine),
 		.known = known,
 		.n_known = n_known,
 	};
@@ -147,14 +144,11 @@ static size_t list_layers(struct engine *e, const char *image, struct digest lay
 int candidate_bytes_to_come(struct fetch *f, const struct context *s, const struct world *w,
 			    const struct digest *d, uint64_t *ret, struct error *ret_error)
 {
-	const struct oci_platform *platform = engine_platform(s->engine);
 	_cleanup_free_ char *pinned = ref_pinned(s->ref, d);
 	_cleanup_free_ struct digest *layers = xcalloc(OCI_LAYERS_MAX, sizeof(*layers));
 	struct fetch_request request = {
 		.image = pinned,
-		.os = platform->os,
-		.architecture = platform->architecture,
-		.variant = platform->variant,
+		.platform = *engine_platform(s->engine),
 		.layers = layers,
 		.n_layers = list_layers(s->engine, w->old.image, layers),
 	};

@@ -26,11 +26,9 @@ static void check_reply(const json_t *j, const struct fetch_request *request)
 
 static void check_rollout(const json_t *j)
 {
-	struct rollout_request request;
 	struct rollout_reply reply;
 	struct error e;
 
-	(void)!message_rollout_request_from_json(j, &request, &e);
 	if (message_rollout_reply_from_json(j, &reply, &e) < 0 || !reply.found)
 		return;
 	if (reply.rollout.n_points < 1 || reply.rollout.n_points > ROLLOUT_POINTS_MAX)

@@ -49,9 +49,7 @@ static void test_request(void **state)
 {
 	struct digest known[2];
 	struct fetch_request q = {.image = "r.io/app:1",
-				  .os = "linux",
-				  .architecture = "arm",
-				  .variant = "v7",
+				  .platform = {"linux", "arm", "v7"},
 				  .known = known,
 				  .n_known = 2,
 				  .layers = &known[1],
@@ -66,9 +64,9 @@ static void test_request(void **state)
 	j = carry(message_request_to_json(&q));
 	assert_int_equal(message_request_from_json(j, &back, &e), 0);
 	assert_string_equal(back.image, q.image);
-	assert_string_equal(back.os, q.os);
-	assert_string_equal(back.architecture, q.architecture);
-	assert_string_equal(back.variant, q.variant);
+	assert_string_equal(back.platform.os, q.platform.os);
+	assert_string_equal(back.platform.architecture, q.platform.architecture);
+	assert_string_equal(back.platform.variant, q.platform.variant);
 	assert_int_equal(back.n_known, 2);
 	assert_string_equal(back.known[1].text, B);
 	assert_int_equal(back.n_layers, 1);
@@ -295,25 +293,14 @@ static void test_rollout_request(void **state)
 {
 	static const struct rollout_request rows[] = {{"r.io/app:1", "canary"},
 						      {"r.io/app:1", NULL}};
-	struct fetch_request image = {.image = "r.io/app:1", .os = "linux", .architecture = "arm"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_json_ json_t *j = carry(message_rollout_request_to_json(&rows[i]));
-		struct rollout_request back = {0};
-		struct error e;
 
-		assert_int_equal(message_rollout_request_from_json(j, &back, &e), 0);
-		assert_string_equal(back.image, rows[i].image);
-		assert_true(streq_null(back.ring, rows[i].ring));
-	}
-	for (int i = 0; i < 2; i++) {
-		_cleanup_json_ json_t *j = i ? from_text("{\"op\":\"rollout\"}")
-					     : carry(message_request_to_json(&image));
-		struct rollout_request back = {0};
-		struct error e;
-
-		assert_int_equal(message_rollout_request_from_json(j, &back, &e), i ? -EBADMSG : 1);
+		assert_string_equal(json_get_string(j, "op"), "rollout");
+		assert_string_equal(json_get_string(j, "image"), rows[i].image);
+		assert_true(streq_null(json_get_string(j, "ring"), rows[i].ring));
 	}
 }
 

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+#include "message.h"
+
+#include <errno.h>
+
+#include "json-build.h"
+#include "protocol.h"
+
+#define DIGESTS_MAX  1024
+#define SEQUENCE_MAX ((json_int_t)1 << 53) /* as in a policy: rollout.c */
+
+static int get_digest(const json_t *j, const char *key, struct digest *ret, struct error *ret_error)
+{
+	const char *s = json_get_string(j, key);
+
+	if (!s || digest_parse(s, ret) < 0)
+		return error_set(ret_error, -EBADMSG, "the message has no valid \"%s\"", key);
+	return 0;
+}
+
+static int get_digests(const json_t *j, const char *key, const struct digest **ret, size_t *ret_n,
+		       struct error *ret_error)
+{
+	const json_t *list = json_object_get(j, key);
+	_cleanup_free_ struct digest *digests = NULL;
+	size_t n = json_array_size(list);
+
+	if ((list && !json_is_array(list)) || n > DIGESTS_MAX)
+		return error_set(ret_error, -EBADMSG, "\"%s\" is not a list of at most %d digests",
+				 key, DIGESTS_MAX);
+	digests = xcalloc(n, sizeof(*digests));
+	for (size_t i = 0; i < n; i++) {
+		const char *s = json_string_value(json_array_get(list, i));
+
+		if (!s || digest_parse(s, &digests[i]) < 0)
+			return error_set(ret_error, -EBADMSG, "\"%s\" has an invalid digest", key);
+	}
+	*ret = steal(digests);
+	*ret_n = n;
+	return 0;
+}
+
+static json_t *digests_to_json(const struct digest *digests, size_t n)
+{
+	json_t *list = json_need(json_array());
+
+	for (size_t i = 0; i < n; i++)
+		json_append(list, json_string(digests[i].text));
+	return list;
+}
+
+json_t *message_resolve_to_json(const char *image)
+{
+	return json_need(
+		json_pack("{s:s, s:o}", "op", "resolve", "image", json_string_lossy(image)));
+}
+
+json_t *message_resolved_to_json(const struct digest *d)
+{
+	return json_need(json_pack("{s:s}", "digest", d->text));
+}
+
+int message_resolved_from_json(const json_t *j, struct digest *ret, unsigned int *ret_retry_after_s,
+			       struct error *ret_error)
+{
+	int q = protocol_get_error(j, ret_retry_after_s, ret_error);
+
+	return q < 0 ? q : get_digest(j, "digest", ret, ret_error);
+}
+
+json_t *message_request_to_json(const struct fetch_request *r)
+{
+	json_t *j = json_need(json_pack("{s:o, s:o, s:o, s:o, s:o}", "image",
+					json_string_lossy(r->image), "os",
+					json_string_lossy(r->platform.os), "architecture",
+					json_string_lossy(r->platform.architecture), "variant",
+					json_string_lossy(r->platform.variant), "known",
+					digests_to_json(r->known, r->n_known)));
+
+	if (r->n_layers > 0)
+		json_put(j, "layers", digests_to_json(r->layers, r->n_layers));
+	return j;
+}
+
+static int get_platform(const json_t *j, struct oci_platform *ret, struct error *ret_error)
+{
+	const char *os = json_get_string(j, "os");
+	const char *architecture = json_get_string(j, "architecture");
+	const char *variant = json_get_string(j, "variant");
+
+	if (!os || strlen(os) >= sizeof(ret->os) || !architecture ||
+	    strlen(architecture) >= sizeof(ret->architecture) ||
+	    (variant && strlen(variant) >= sizeof(ret->variant)))
+		return error_set(
+			ret_error, -EBADMSG,
+			"the request has no valid \"os\", \"architecture\" or \"variant\"");
+	copy_text(ret->os, sizeof(ret->os), os);
+	copy_text(ret->architecture, sizeof(ret->architecture), architecture);
+	copy_text(ret->variant, sizeof(ret->variant), variant);
+	return 0;
+}
+
+int message_request_from_json(const json_t *j, struct fetch_request *ret, struct error *ret_error)
+{
+	struct fetch_request r = {.image = json_get_string(j, "image")};
+	int q = r.image ? get_platform(j, &r.platform, ret_error)
+			: error_set(ret_error, -EBADMSG, "the request has no \"image\"");
+
+	if (q == 0)
+		q = get_digests(j, "known", &r.known, &r.n_known, ret_error);
+	if (q == 0)
+		q = get_digests(j, "layers", &r.layers, &r.n_layers, ret_error);
+	if (q == 0)
+		*ret = r;
+	else
+		free((void *)r.known);
+	return q;
+}
+
+json_t *message_reply_to_json(const struct fetch_reply *r)
+{
+	json_t *j = message_resolved_to_json(&r->digest);
+
+	if (r->withheld[0])
+		json_put(j, "withheld", json_string_lossy(r->withheld));
+	if (r->known) {
+		json_put(j, "known", json_true());
+		return j;
+	}
+	json_put(j, "manifest", json_string(r->manifest.text));
+	if (r->manifest_known) {
+		json_put(j, "manifest-known", json_true());
+		return j;
+	}
+	json_put(j, "config", json_string(r->config.text));
+	json_put(j, "layer-bytes", json_integer((json_int_t)r->layer_bytes));
+	return j;
+}
+
+bool message_is_known(const struct fetch_request *request, const struct digest *d)
+{
+	for (size_t i = 0; i < request->n_known; i++) {
+		if (digest_eq(&request->known[i], d))
+			return true;
+	}
+	return false;
+}
+
+/* A known digest skips every check of its manifest: the network half may say so only of a digest that was listed in
+ * the request. */
+static int get_known(const json_t *j, const char *key, const struct fetch_request *request,
+		     const struct digest *d, bool *ret, struct error *ret_error)
+{
+	*ret = json_is_true(json_object_get(j, key));
+	if (*ret && !message_is_known(request, d))
+		return error_set(ret_error, -EBADMSG,
+				 "the message says \"%s\" of a digest that is not", key);
+	return 0;
+}
+
+static int get_details(const json_t *j, struct fetch_reply *ret, struct error *ret_error)
+{
+	const json_t *bytes = json_object_get(j, "layer-bytes");
+	int q = get_digest(j, "config", &ret->config, ret_error);
+
+	if (q < 0)
+		return q;
+	if (!json_is_integer(bytes) || json_integer_value(bytes) < 0)
+		return error_set(ret_error, -EBADMSG, "the message has no valid \"layer-bytes\"");
+	ret->layer_bytes = (uint64_t)json_integer_value(bytes);
+	return 0;
+}
+
+int message_reply_from_json(const json_t *j, const struct fetch_request *request,
+			    struct fetch_reply *ret, struct error *ret_error)
+{
+	struct fetch_reply r = {0};
+	int q = message_resolved_from_json(j, &r.digest, &r.retry_after_s, ret_error);
+
+	if (q < 0 && json_object_get(j, "error"))
+		*ret = (struct fetch_reply){.retry_after_s = r.retry_after_s};
+	if (q == 0)
+		q = get_known(j, "known", request, &r.digest, &r.known, ret_error);
+	if (q == 0 && !r.known)
+		q = get_digest(j, "manifest", &r.manifest, ret_error);
+	if (q == 0 && !r.known)
+		q = get_known(j, "manifest-known", request, &r.manifest, &r.manifest_known,
+			      ret_error);
+	if (q == 0 && !r.known && !r.manifest_known)
+		q = get_details(j, &r, ret_error);
+	if (q < 0)
+		return q;
+	copy_text(r.withheld, sizeof(r.withheld), json_get_string(j, "withheld"));
+	*ret = r;
+	return 0;
+}
+
+json_t *message_rollout_request_to_json(const struct rollout_request *r)
+{
+	json_t *j = json_need(
+		json_pack("{s:s, s:o}", "op", "rollout", "image", json_string_lossy(r->image)));
+
+	if (r->ring)
+		json_put(j, "ring", json_string_lossy(r->ring));
+	return j;
+}
+
+json_t *message_rollout_reply_to_json(const struct rollout_reply *reply)
+{
+	const struct rollout *r = &reply->rollout;
+	json_t *points;
+
+	if (!reply->found)
+		return json_need(json_pack("{s:n}", "rollout"));
+	points = json_need(json_array());
+	for (size_t i = 0; i < r->n_points; i++) {
+		json_append(points, json_integer(r->points[i].at_s));
+		json_append(points, json_integer(r->points[i].share));
+	}
+	return json_need(json_pack("{s:{s:I, s:s, s:b, s:s, s:I, s:o}}", "rollout", "sequence",
+				   (json_int_t)r->sequence, "target", r->target.text, "halt",
+				   r->halt, "minimum-version", r->minimum_version, "not-before",
+				   (json_int_t)r->not_before_s, "points", points));
+}
+
+static bool read_number(const json_t *list, size_t i, json_int_t most, json_int_t *ret)
+{
+	const json_t *v = json_array_get(list, i);
+
+	*ret = json_integer_value(v);
+	return json_is_integer(v) && *ret >= 0 && *ret <= most;
+}
+
+/* The bounds of rollout_parse(): a compromised network half can say no more than a registry. */
+static bool read_points(const json_t *list, struct rollout *ret)
+{
+	size_t n = json_array_size(list);
+	json_int_t at, share;
+
+	if (n < 2 || n % 2 || n > (size_t)2 * ROLLOUT_POINTS_MAX)
+		return false;
+	for (size_t i = 0; i < n / 2; i++) {
+		struct rollout_point *p = &ret->points[i];
+
+		if (!read_number(list, 2 * i, ROLLOUT_TIME_MAX, &at) ||
+		    !read_number(list, 2 * i + 1, COHORT_ALL, &share))
+			return false;
+		*p = (struct rollout_point){.at_s = at, .share = (uint32_t)share};
+		if (i > 0 && (p->at_s < p[-1].at_s || p->share < p[-1].share))
+			return false;
+	}
+	ret->n_points = n / 2;
+	return true;
+}
+
+static bool read_rollout(json_t *j, struct rollout *ret)
+{
+	json_int_t sequence, not_before;
+	const char *target, *minimum;
+	json_t *points;
+	int halt;
+
+	if (json_unpack(j, "{s:I, s:s, s:b, s:s, s:I, s:o}", "sequence", &sequence, "target",
+			&target, "halt", &halt, "minimum-version", &minimum, "not-before",
+			&not_before, "points", &points) < 0)
+		return false;
+	if (sequence < 1 || sequence > SEQUENCE_MAX || not_before < 0 ||
+	    not_before > ROLLOUT_TIME_MAX || digest_parse(target, &ret->target) < 0 ||
+	    strlen(minimum) >= sizeof(ret->minimum_version))
+		return false;
+	ret->sequence = (uint64_t)sequence;
+	ret->not_before_s = not_before;
+	ret->halt = halt;
+	copy_text(ret->minimum_version, sizeof(ret->minimum_version), minimum);
+	return read_points(points, ret);
+}
+
+int message_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
+				    struct error *ret_error)
+{
+	json_t *policy = json_object_get(j, "rollout");
+	struct rollout_reply r = {.found = !json_is_null(policy)};
+	int q;
+
+	*ret = (struct rollout_reply){0};
+	q = protocol_get_error(j, &ret->retry_after_s, ret_error);
+	if (q < 0)
+		return q;
+	if (!policy || (r.found && !read_rollout(policy, &r.rollout)))
+		return error_set(ret_error, -EBADMSG, "the message has no valid \"rollout\"");
+	*ret = r;
+	return 0;
+}
