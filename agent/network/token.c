@@ -5,25 +5,94 @@
 #include <errno.h>
 
 #include "json.h"
+#include "registry-internal.h"
 
 #define ANSWER_MAX     ((size_t)64 * 1024)
 #define TOKEN_MAX      ((size_t)32 * 1024)
-#define LIFETIME_MIN_S 60
+#define LIFETIME_MIN_S 60 /* the specification's default */
 #define LIFETIME_MAX_S (24 * 60 * 60)
+#define MARGIN_S       10
 #define STALL_MS       20000
 #define STALL_RATE     100
+#define SCOPES_MAX     32
+#define SCOPES_NAMES_MAX \
+	3072 /* bytes: with the rest of the query well below the 8 kB that servers take */
 
-/* "service=..", then one scope= each; or one with all of them, as OAuth2 wants it. Caller frees. */
-static char *make_query(const struct challenge *c, const char *const *scopes, size_t n, bool oauth2)
+/* Repositories that share a token. */
+struct scopes {
+	char *repositories; /* as in struct token */
+	size_t n;
+	bool push;
+};
+
+static bool is_push(const struct registry_ask *ask)
 {
-	_cleanup_free_ char *service = c->service ? url_encode(c->service) : NULL;
-	char *query = service ? xasprintf("service=%s&", service) : xstrdup("");
+	return !streq(ask->method, "GET") && !streq(ask->method, "HEAD");
+}
+
+const char *registry_token(const struct registry *r, const struct call *c)
+{
+	return token_cache_find(&r->tokens, c->ask->repository, is_push(c->ask), now_ms());
+}
+
+static bool scopes_have(const struct scopes *s, const struct call *c)
+{
+	_cleanup_free_ char *name = xasprintf(" %s ", c->ask->repository);
+
+	return is_push(c->ask) == s->push && strstr(s->repositories, name);
+}
+
+static void scopes_add(struct scopes *s, const struct call *c)
+{
+	_cleanup_free_ char *before = s->repositories;
+
+	s->repositories = xasprintf("%s%s ", before, c->ask->repository);
+	s->n++;
+}
+
+/* Collects the first call that waits, and all that may share its token. False: none waits. */
+static bool collect(struct call *calls, size_t n, struct scopes *ret)
+{
+	const struct call *first = NULL;
 
 	for (size_t i = 0; i < n; i++) {
-		_cleanup_free_ char *scope = url_encode(scopes[i]), *head = query;
-		const char *glue = i == 0 ? "scope=" : oauth2 ? "%20" : "&scope=";
+		const struct call *c = &calls[i];
 
-		query = xasprintf("%s%s%s", head, glue, scope);
+		if (!c->waiting)
+			continue;
+		if (!first) {
+			first = c;
+			*ret = (struct scopes){.push = is_push(c->ask),
+					       .repositories = xstrdup(" ")};
+			scopes_add(ret, c);
+		} else if (first->stage == STAGE_FIRST && c->stage == STAGE_FIRST &&
+			   is_push(c->ask) == ret->push && !scopes_have(ret, c) &&
+			   ret->n < SCOPES_MAX && strlen(ret->repositories) < SCOPES_NAMES_MAX) {
+			scopes_add(ret, c);
+		}
+	}
+	return first;
+}
+
+/* "service=..", then one "scope=" each, or one "scope=" with all of them for OAuth2. Caller frees. */
+static char *make_query(const struct challenge *c, const struct scopes *s, bool oauth2)
+{
+	_cleanup_free_ char *service = c->service ? url_encode(c->service) : NULL;
+	_cleanup_free_ char *names = xstrdup(s->repositories);
+	char *query = service ? xasprintf("service=%s&", service) : xstrdup("");
+	const char *glue = "scope=";
+	char *rest = names, *name;
+
+	while ((name = strsep(&rest, " "))) {
+		_cleanup_free_ char *scope = NULL, *encoded = NULL, *head = NULL;
+
+		if (!*name)
+			continue;
+		scope = xasprintf("repository:%s:%s", name, s->push ? "pull,push" : "pull");
+		encoded = url_encode(scope);
+		head = query;
+		query = xasprintf("%s%s%s", head, glue, encoded);
+		glue = oauth2 ? "%20" : "&scope=";
 	}
 	return query;
 }
@@ -37,34 +106,37 @@ bool token_is_clean(const char *s)
 		       n;
 }
 
-static int take_token(const char *host, const struct http_response *answer, struct token_reply *ret,
-		      struct error *ret_error)
+static int take_token(struct registry *r, const char *host, const struct http_response *answer,
+		      const struct scopes *s, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
-	json_int_t lifetime;
+	json_int_t lifetime_s;
 	const char *token;
-	int r = json_parse(answer->body, answer->body_len, "token", &j, ret_error);
+	int q = json_parse(answer->body, answer->body_len, "token", &j, ret_error);
 
-	if (r < 0) /* the complaint could quote a part of the token */
-		return error_set(ret_error, r, "the token server %s sent no JSON", host);
+	if (q < 0) /* the parser's text could quote a part of the token */
+		return error_set(ret_error, q, "the token server %s sent no JSON", host);
 	token = json_get_string(j, "token");
 	if (!token || !*token)
 		token = json_get_string(j, "access_token");
 	if (!token || !token_is_clean(token))
 		return error_set(ret_error, -EBADMSG, "the token server %s sent no usable token",
 				 host);
-	lifetime = json_integer_value(json_object_get(j, "expires_in"));
-	ret->lifetime_s = lifetime < LIFETIME_MIN_S   ? LIFETIME_MIN_S
-			  : lifetime > LIFETIME_MAX_S ? LIFETIME_MAX_S
-						      : (unsigned int)lifetime;
-	ret->token = xstrdup(token);
+	lifetime_s = json_integer_value(json_object_get(j, "expires_in"));
+	if (lifetime_s < LIFETIME_MIN_S)
+		lifetime_s = LIFETIME_MIN_S;
+	else if (lifetime_s > LIFETIME_MAX_S)
+		lifetime_s = LIFETIME_MAX_S;
+	token_cache_add(&r->tokens, xstrdup(token), xstrdup(s->repositories), s->push,
+			now_ms() + (uint64_t)(lifetime_s - MARGIN_S) * 1000);
 	return 0;
 }
 
-static int refused(const char *host, const struct http_response *answer, const char *withheld,
+static int refused(const struct registry *r, const char *host, const struct http_response *answer,
 		   struct error *ret_error)
 {
-	_cleanup_free_ char *message = token_error_message(answer);
+	_cleanup_free_ char *message = token_error_message(answer),
+			    *withheld = registry_withheld(r);
 	int code = answer->status == 401 || answer->status == 403 ? -EACCES
 		   : answer->status == 404			  ? -EPROTO
 		   : answer->status == 429			  ? -EBUSY
@@ -75,109 +147,212 @@ static int refused(const char *host, const struct http_response *answer, const c
 			 withheld ? "; " : "", withheld ? withheld : "");
 }
 
-/* GET with the query, or POST where an identity token is to be traded in. */
-static int ask(const struct token_options *o, const struct url *realm, bool with_credential,
-	       const char *query, struct http *session, struct http_response *ret,
+static bool may_see_credentials(const struct registry *r, const struct url *realm)
+{
+	return credential_is_set(r->o->credential) &&
+	       token_host_is_trusted(r->host, &r->origin, realm);
+}
+
+char *registry_withheld(const struct registry *r)
+{
+	_cleanup_(url_free) struct url realm = {0};
+	const char *text = r->tokens.challenge.realm;
+
+	if (!text || !credential_is_set(r->o->credential) || url_parse(text, &realm) < 0 ||
+	    may_see_credentials(r, &realm))
+		return NULL;
+	return xasprintf("the credentials were not sent to %s, which does not belong to %s",
+			 realm.host, r->origin.host);
+}
+
+/* GET with the query, or POST with an identity token. */
+static int ask(const struct registry *r, struct http *http, const struct url *realm,
+	       const struct scopes *s, unsigned int timeout_ms, struct http_response *ret,
 	       struct error *ret_error)
 {
+	bool trusted = may_see_credentials(r, realm);
+	const char *identity = trusted ? r->o->credential->identity_token : NULL;
 	_cleanup_free_ char *base = url_text(realm);
+	_cleanup_free_ char *query = make_query(&r->tokens.challenge, s, identity);
 	_cleanup_free_ char *url =
 		xasprintf("%s%c%s", base, strchr(realm->path, '?') ? '&' : '?', query);
-	char *basic = with_credential ? credential_basic(o->credential) : NULL;
-	char *line = basic ? xasprintf("Authorization: %s", basic) : NULL, *body = NULL;
-	const char *headers[] = {line, NULL};
+	_cleanup_(credential_wipep) char *secret = identity ? url_encode(identity) : NULL;
+	_cleanup_(credential_wipep) char *body = NULL;
+	const char *headers[] = {trusted ? r->basic : NULL, NULL};
 	struct http_request request = {
 		.method = "GET",
 		.url = url,
 		.headers = headers,
 		.body_max = ANSWER_MAX,
-		.timeout_ms = o->timeout_ms,
+		.timeout_ms = timeout_ms,
 		.stall_ms = STALL_MS,
 		.stall_rate = STALL_RATE,
 	};
-	int r;
 
-	if (with_credential && o->credential->identity_token) {
-		char *secret = url_encode(o->credential->identity_token);
-
+	if (secret) {
 		body = xasprintf("grant_type=refresh_token&client_id=pullet&%s&refresh_token=%s",
 				 query, secret);
-		credential_wipe(secret);
 		request.method = "POST";
 		request.url = base;
 		request.body = body;
 		request.content_type = "application/x-www-form-urlencoded";
 	}
-	r = http_perform(session, &request, ret, ret_error);
-	credential_wipe(basic);
-	credential_wipe(line);
-	credential_wipe(body);
-	return r;
+	return http_perform(http, &request, ret, ret_error);
 }
 
-/* Where the credentials may go. */
-static bool may_see(const struct token_options *o, const struct url *realm)
-{
-	return credential_is_set(o->credential) &&
-	       token_host_is_trusted(o->host, o->registry, realm);
-}
-
-char *token_withheld(const struct token_options *o, const struct challenge *c)
-{
-	_cleanup_(url_free) struct url realm = {0};
-
-	if (!c->realm || !credential_is_set(o->credential) || url_parse(c->realm, &realm) < 0 ||
-	    may_see(o, &realm))
-		return NULL;
-	return xasprintf("the credentials were not sent to %s, which does not belong to %s",
-			 realm.host, o->registry->host);
-}
-
-static int perform(const struct token_options *o, const struct url *realm, const char *query,
-		   struct http_response *ret, struct error *ret_error)
+static int perform(const struct registry *r, const struct url *realm, const struct scopes *s,
+		   unsigned int timeout_ms, struct http_response *ret, struct error *ret_error)
 {
 	struct http_options options = {
-		.ca_file = o->ca_file,
+		.ca_file = r->o->ca_file,
 		.allow_plain = !realm->tls,
-		.cancel = o->cancel,
+		.cancel = r->o->cancel,
 		.session_dir = -1,
 	};
-	_cleanup_http_ struct http *session = NULL;
-	bool own = url_same_origin(realm, o->registry);
-	int r = own ? 0 : http_new(&options, &session, ret_error);
+	_cleanup_http_ struct http *other = NULL;
+	bool own = url_same_origin(realm, &r->origin);
+	int q = own ? 0 : http_new(&options, &other, ret_error);
 
-	if (r == 0)
-		r = ask(o, realm, may_see(o, realm), query, own ? o->session : session, ret,
-			ret_error);
-	return r < 0 ? error_prefix(ret_error, "token server") : 0;
+	if (q == 0)
+		q = ask(r, own ? r->session : other, realm, s, timeout_ms, ret, ret_error);
+	return q < 0 ? error_prefix(ret_error, "token server") : 0;
 }
 
-int token_get(const struct token_options *o, const struct challenge *c, const char *const *scopes,
-	      size_t n, struct token_reply *ret, struct error *ret_error)
+/* Adds one token for all of s to the cache. *ret_status is the token server's, 0: it did not answer. Credentials go
+ * to the registry itself and to token servers that belong to it (CVE-2020-15157); others are asked anonymously. */
+static int get_token(struct registry *r, const struct scopes *s, long *ret_status,
+		     struct error *ret_error)
 {
 	_cleanup_(url_free) struct url realm = {0};
 	_cleanup_http_response_ struct http_response answer = {0};
-	_cleanup_free_ char *withheld = token_withheld(o, c), *query = NULL;
-	int r;
+	unsigned int timeout_ms;
+	int q = registry_time_left(r, &timeout_ms, ret_error);
 
-	*ret = (struct token_reply){0};
-	if (url_parse(c->realm, &realm) < 0)
+	*ret_status = 0;
+	r->retry_after_s = 0;
+	if (q < 0)
+		return q;
+	if (url_parse(r->tokens.challenge.realm, &realm) < 0)
 		return error_set(ret_error, -EPROTO,
 				 "the registry names a token server that is no URL");
-	if (!realm.tls && o->registry->tls)
+	if (!realm.tls && r->origin.tls)
 		return error_set(ret_error, -EPROTO,
 				 "the registry names a token server without TLS: %s", realm.host);
-	query = make_query(c, scopes, n, may_see(o, &realm) && o->credential->identity_token);
-	r = perform(o, &realm, query, &answer, ret_error);
-	if (r < 0)
-		return r;
-	ret->status = answer.status;
-	ret->retry_after_s = answer.retry_after_s;
+	q = perform(r, &realm, s, timeout_ms, &answer, ret_error);
+	if (q < 0)
+		return q;
+	*ret_status = answer.status;
+	r->retry_after_s = answer.retry_after_s;
 	if (answer.status != 200)
-		return refused(realm.host, &answer, withheld, ret_error);
-	r = take_token(realm.host, &answer, ret, ret_error);
+		return refused(r, realm.host, &answer, ret_error);
+	q = take_token(r, realm.host, &answer, s, ret_error);
 	explicit_bzero(answer.body, answer.body_len);
-	return r;
+	return q;
+}
+
+/* One scope of several may be the reason of a failure: each is requested alone then. A wrong password is not sent
+ * again, since accounts lock, nor is a server asked again that is busy or does not answer. */
+static void take_failure(struct registry *r, struct call *calls, size_t n, const struct scopes *s,
+			 long status, const struct error *e)
+{
+	bool one_scope =
+		status == 403 || (s->n > 1 && status / 100 == 4 && status != 401 && status != 429);
+
+	for (size_t i = 0; i < n; i++) {
+		struct call *c = &calls[i];
+
+		if (!c->waiting || (one_scope && !scopes_have(s, c)))
+			continue;
+		if (one_scope && s->n > 1) {
+			c->stage = STAGE_GROUP;
+			continue;
+		}
+		registry_fail(c, e);
+		c->result->response.retry_after_s = r->retry_after_s;
+	}
+	/* The token server may have moved: the next poll asks the registry for its challenge. */
+	if (!r->challenged && !one_scope && e->code != -EBUSY) {
+		challenge_free(&r->tokens.challenge);
+		r->tokens.changed = true;
+	}
+}
+
+void registry_get_tokens(struct registry *r, struct call *calls, size_t n)
+{
+	struct scopes s;
+
+	while (collect(calls, n, &s)) {
+		struct error e;
+		long status;
+		int q = get_token(r, &s, &status, &e);
+
+		if (q < 0)
+			take_failure(r, calls, n, &s, status, &e);
+		for (size_t i = 0; q == 0 && i < n; i++) {
+			struct call *c = &calls[i];
+
+			if (!c->waiting || !scopes_have(&s, c))
+				continue;
+			c->waiting = false;
+			c->pending = true;
+			c->stage = s.n > 1 ? STAGE_GROUP : STAGE_SINGLE;
+		}
+		free(s.repositories);
+	}
+}
+
+/* Repeats the request with Basic, or fails. */
+static void try_basic(const struct registry *r, struct call *c)
+{
+	struct error e;
+
+	if (!r->tokens.challenge.basic)
+		(void)error_set(
+			&e, -EACCES,
+			"the registry requires an authentication method other than Basic and "
+			"Bearer");
+	else if (!r->basic)
+		(void)error_set(
+			&e, -EACCES,
+			"the registry requires a user name and a password (see credentials=)");
+	else
+		c->pending = true;
+	c->stage = STAGE_SINGLE;
+	if (!c->pending)
+		registry_fail(c, &e);
+}
+
+static bool is_refused(struct registry *r, struct call *c)
+{
+	struct http_response *response = &c->result->response;
+	_cleanup_free_ char *value = NULL;
+	struct challenge challenge;
+
+	if (c->result->code < 0 || response->status != 401 || c->foreign)
+		return false;
+	value = http_header_all(response, "WWW-Authenticate");
+	challenge_parse(value ? value : "", &challenge);
+	token_cache_learn(&r->tokens, &challenge);
+	r->challenged = true;
+	token_cache_forget(&r->tokens, c->ask->repository);
+	if (c->stage == STAGE_SINGLE ||
+	    (c->basic_sent && r->tokens.challenge.basic && !r->tokens.challenge.realm))
+		return false;
+	http_response_free(response);
+	if (r->tokens.challenge.realm)
+		c->waiting = true;
+	else
+		try_basic(r, c);
+	return true;
+}
+
+bool registry_is_refused(struct registry *r, struct call *calls, size_t n)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++)
+		any |= is_refused(r, &calls[i]);
+	return any;
 }
 
 bool token_host_is_trusted(const char *host, const struct url *registry, const struct url *realm)
