@@ -8,7 +8,7 @@ static const char *skip_space(const char *p)
 	return p + strspn(p, " \t");
 }
 
-/* A quoted string, p behind its opening quote; NULL and *p at the end when it is not closed. */
+/* A quoted string, *p behind its opening quote. NULL, with *p at the end, when it is not closed. */
 static char *take_quoted(const char **p)
 {
 	char *out = xmalloc(strlen(*p) + 1), *q = out;
@@ -27,8 +27,8 @@ static char *take_quoted(const char **p)
 	return NULL;
 }
 
-/* "name=value" or "name="value""; leaves *p alone and returns false if that is not what stands there.
- * *ret_value may be NULL: a value that makes no sense. */
+/* "name=value" or "name="value"". False, with *p unchanged, for anything else. *ret_value is NULL if the value is
+ * invalid. */
 static bool take_param(const char **p, char **ret_name, char **ret_value)
 {
 	size_t n = strspn(*p, TOKEN_CHARS);
@@ -51,13 +51,7 @@ static bool take_param(const char **p, char **ret_name, char **ret_value)
 	return true;
 }
 
-static void keep_first(char **slot, char **value)
-{
-	if (!*slot)
-		*slot = steal(*value);
-}
-
-/* The parameters behind a scheme, up to the next one. */
+/* The parameters behind a scheme, up to the next one; the first of a name counts. */
 static void take_params(const char **p, struct challenge *ret)
 {
 	for (;;) {
@@ -66,44 +60,41 @@ static void take_params(const char **p, struct challenge *ret)
 		*p += strspn(*p, " \t,");
 		if (!take_param(p, &name, &value))
 			return;
-		if (!value)
-			continue;
-		if (strcasecmp(name, "realm") == 0)
-			keep_first(&ret->realm, &value);
-		else if (strcasecmp(name, "service") == 0)
-			keep_first(&ret->service, &value);
+		if (strcasecmp(name, "realm") == 0 && !ret->realm)
+			ret->realm = steal(value);
+		else if (strcasecmp(name, "service") == 0 && !ret->service)
+			ret->service = steal(value);
 	}
 }
 
 void challenge_parse(const char *value, struct challenge *ret)
 {
-	struct challenge c = {0};
 	const char *p = value;
 
+	*ret = (struct challenge){0};
 	while (*p) {
+		struct challenge c = {.basic = ret->basic};
 		size_t n;
 
 		p += strspn(p, " \t,");
 		n = strspn(p, TOKEN_CHARS);
-		if (n == 6 && strncasecmp(p, "Bearer", n) == 0 && !c.realm) {
-			bool basic = c.basic;
-
-			challenge_free(&c); /* of an earlier Bearer without a realm */
-			c.basic = basic;
+		if (n == 0) {
+			p += *p != '\0';
+			continue;
+		}
+		if (n == 5 && strncasecmp(p, "Basic", n) == 0)
+			c.basic = ret->basic = true;
+		if (n == 6 && strncasecmp(p, "Bearer", n) == 0 && !ret->realm) {
+			challenge_free(ret); /* an earlier Bearer without a realm */
+			p += n;
+			take_params(&p, ret);
+			ret->basic = c.basic;
+		} else {
 			p += n;
 			take_params(&p, &c);
-		} else if (n > 0) {
-			struct challenge other = {0};
-
-			c.basic |= n == 5 && strncasecmp(p, "Basic", n) == 0;
-			p += n;
-			take_params(&p, &other);
-			challenge_free(&other);
-		} else if (*p) {
-			p++;
+			challenge_free(&c);
 		}
 	}
-	*ret = c;
 }
 
 void challenge_free(struct challenge *c)

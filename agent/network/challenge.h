@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* challenge: what a 401 asks for (RFC 9110 11.6.1 and distribution's token specification). Pure. */
+/* challenge: WWW-Authenticate of a 401 (RFC 9110 11.6.1 and distribution's token specification). Pure. */
 #pragma once
 
 #include "util.h"
@@ -10,8 +10,7 @@ struct challenge {
 	char *service;
 };
 
-/* value: of all WWW-Authenticate headers, joined by commas. What it does not understand it skips; of several Bearer
- * challenges the first counts. A scope is ignored: no registry gets to choose what is asked for. The caller owns ret;
- * challenge_free. */
+/* value: all WWW-Authenticate headers, joined by commas. Unknown schemes are skipped; the first Bearer counts. A scope
+ * is ignored, so that no registry chooses what is requested. The caller owns ret; challenge_free. */
 void challenge_parse(const char *value, struct challenge *ret);
 void challenge_free(struct challenge *c);

@@ -28,7 +28,7 @@ static void remove_token(struct token_cache *c, size_t i)
 	c->changed = true;
 }
 
-/* Where " NAME " stands in the list. */
+/* The place of " NAME " in the list, or NULL. */
 static char *find_name(const char *list, const char *name)
 {
 	_cleanup_free_ char *item = xasprintf(" %s ", name);
@@ -91,7 +91,7 @@ void token_cache_free(struct token_cache *c)
 	*c = (struct token_cache){0};
 }
 
-/* A directory in memory is of this boot; in any other the file must name it. */
+/* The boot that the file must name: "" in a tmpfs, which does not outlive its boot. */
 static void name_boot(int dir, char ret[BOOT_ID_SIZE])
 {
 	struct statfs fs;
@@ -109,15 +109,16 @@ static bool is_private(const struct token_file *f)
 	       st.st_uid == geteuid() && !(st.st_mode & (S_IRWXG | S_IRWXO));
 }
 
-static bool read_token(struct token_cache *c, const json_t *j, uint64_t now_ms)
+static bool read_token(struct token_cache *c, json_t *j, uint64_t now_ms)
 {
-	const char *value = json_get_string(j, "token");
-	const char *repositories = json_get_string(j, "repositories");
-	json_int_t expires = json_integer_value(json_object_get(j, "expires"));
-	size_t n = repositories ? strlen(repositories) : 0;
+	const char *value, *repositories;
+	json_int_t expires;
 
-	if (!value || !token_is_clean(value) || n < 3 || repositories[0] != ' ' ||
-	    repositories[n - 1] != ' ' || expires < 0 || (uint64_t)expires > now_ms + LIFETIME_MS)
+	if (json_unpack(j, "{s:s, s:s, s:I}", "token", &value, "repositories", &repositories,
+			"expires", &expires) < 0 ||
+	    !token_is_clean(value) || strlen(repositories) < 3 || repositories[0] != ' ' ||
+	    !has_suffix(repositories, " ") || expires < 0 ||
+	    (uint64_t)expires > now_ms + LIFETIME_MS)
 		return false;
 	if ((uint64_t)expires > now_ms && c->n < TOKENS_MAX)
 		token_cache_add(c, xstrdup(value), xstrdup(repositories), false, (uint64_t)expires);
@@ -128,7 +129,7 @@ static bool read_cache(struct token_cache *c, const struct token_file *f, const 
 		       uint64_t now_ms)
 {
 	const char *realm = json_get_string(j, "realm"), *service = json_get_string(j, "service");
-	const json_t *tokens = json_object_get(j, "tokens"), *token;
+	json_t *tokens = json_object_get(j, "tokens"), *token;
 	char boot[BOOT_ID_SIZE];
 	size_t i;
 
@@ -162,7 +163,7 @@ void token_cache_load(struct token_cache *c, const struct token_file *f, uint64_
 	free(data);
 }
 
-/* As many as fit, the newest first to be sure of. */
+/* The newest tokens, as many as fit. */
 static json_t *list_tokens(const struct token_cache *c, uint64_t now_ms)
 {
 	json_t *list = json_need(json_array());
@@ -175,39 +176,31 @@ static json_t *list_tokens(const struct token_cache *c, uint64_t now_ms)
 	}
 	for (size_t i = first; i < c->n; i++) {
 		const struct token *t = &c->tokens[i];
-		json_t *j;
 
-		if (t->push || t->expires_ms <= now_ms)
-			continue;
-		j = json_need(json_object());
-		json_put(j, "token", json_string(t->value));
-		json_put(j, "repositories", json_string(t->repositories));
-		json_put(j, "expires", json_integer((json_int_t)t->expires_ms));
-		json_append(list, j);
+		if (!t->push && t->expires_ms > now_ms)
+			json_append(list, json_pack("{s:s, s:s, s:I}", "token", t->value,
+						    "repositories", t->repositories, "expires",
+						    (json_int_t)t->expires_ms));
 	}
 	return list;
 }
 
 void token_cache_save(struct token_cache *c, const struct token_file *f, uint64_t now_ms)
 {
-	_cleanup_json_ json_t *j = json_need(json_object());
-	char boot[BOOT_ID_SIZE], *text;
-	size_t n;
+	const struct challenge *challenge = &c->challenge;
+	_cleanup_(credential_wipep) char *text = NULL;
+	_cleanup_json_ json_t *j = NULL;
+	char boot[BOOT_ID_SIZE];
 
 	if (f->dir < 0 || !c->changed)
 		return;
 	c->changed = false;
 	name_boot(f->dir, boot);
-	json_put(j, "boot", json_string(boot));
-	json_put(j, "credential", json_string(f->credential.text));
-	if (c->challenge.realm)
-		json_put(j, "realm", json_string_lossy(c->challenge.realm));
-	if (c->challenge.service)
-		json_put(j, "service", json_string_lossy(c->challenge.service));
-	json_put(j, "tokens", list_tokens(c, now_ms));
+	j = json_need(json_pack(
+		"{s:s, s:s, s:o*, s:o*, s:o}", "boot", boot, "credential", f->credential.text,
+		"realm", challenge->realm ? json_string_lossy(challenge->realm) : NULL, "service",
+		challenge->service ? json_string_lossy(challenge->service) : NULL, "tokens",
+		list_tokens(c, now_ms)));
 	text = json_text(j, JSON_COMPACT);
-	n = strlen(text);
-	(void)!write_file_atomic_at(f->dir, f->name, 0600, text, n);
-	explicit_bzero(text, n);
-	free(text);
+	(void)!write_file_atomic_at(f->dir, f->name, 0600, text, strlen(text));
 }

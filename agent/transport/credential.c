@@ -47,20 +47,18 @@ static json_t *find_entry(const json_t *auths, const char *host)
 static int split_auth(const char *auth, struct credential *c, struct error *ret_error)
 {
 	size_t len = 0;
-	char *plain = base64_decode(auth, &len), *colon;
+	_cleanup_(credential_wipep) char *plain = base64_decode(auth, &len);
+	char *colon;
 
 	if (!plain)
 		return error_set(ret_error, -EBADMSG, "\"auth\" is not base64");
 	colon = strchr(plain, ':');
 	if (!colon || colon == plain || strlen(plain) != len) {
 		explicit_bzero(plain, len);
-		free(plain);
 		return error_set(ret_error, -EBADMSG, "\"auth\" is not USER:PASSWORD");
 	}
 	c->username = xstrndup(plain, (size_t)(colon - plain));
 	c->password = xstrdup(colon + 1);
-	explicit_bzero(plain, len);
-	free(plain);
 	return 0;
 }
 
@@ -97,7 +95,7 @@ static int take_file(const char *data, size_t n, const char *host, struct creden
 	const json_t *auths, *entry;
 	int r = json_parse(data, n, "credentials", &j, ret_error);
 
-	/* What the parser found there may be part of a secret. */
+	/* The parser's text could quote a part of a secret. */
 	if (r < 0)
 		return error_set(ret_error, r, "not the JSON of docker's config.json");
 	auths = json_object_get(j, "auths");
@@ -151,30 +149,22 @@ void credential_free(struct credential *c)
 
 char *credential_engine_header(const struct credential *c, const char *host)
 {
-	_cleanup_json_ json_t *j = json_object();
 	const char *server = is_hub(host) ? "https://index.docker.io/v1/" : host;
-	char *text, *header;
-	size_t n;
-	int r = 0;
+	_cleanup_(credential_wipep) char *text = NULL;
+	_cleanup_json_ json_t *j = NULL;
+	char *header;
 
-	if (!credential_is_set(c))
+	if (c->identity_token)
+		j = json_pack("{s:s, s:s}", "identitytoken", c->identity_token, "serveraddress",
+			      server);
+	else if (c->username)
+		j = json_pack("{s:s, s:s, s:s}", "username", c->username, "password", c->password,
+			      "serveraddress", server);
+	text = json_text(j, JSON_COMPACT);
+	/* Without credentials, or with some that are not UTF-8 and the engine could not read. */
+	if (!text)
 		return NULL;
-	if (c->identity_token) {
-		r |= json_object_set_new(j, "identitytoken", json_string(c->identity_token));
-	} else {
-		r |= json_object_set_new(j, "username", json_string(c->username));
-		r |= json_object_set_new(j, "password", json_string(c->password));
-	}
-	r |= json_object_set_new(j, "serveraddress", json_string(server));
-	/* Not UTF-8: the engine would ignore what it cannot read, so say nothing. */
-	if (r < 0)
-		return NULL;
-	n = json_dumpb(j, NULL, 0, JSON_COMPACT);
-	text = xmalloc(n + 1);
-	(void)json_dumpb(j, text, n, JSON_COMPACT);
-	header = base64_encode(text, n);
-	explicit_bzero(text, n);
-	free(text);
+	header = base64_encode(text, strlen(text));
 	for (char *p = header; *p; p++)
 		*p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
 	return header;
@@ -182,15 +172,11 @@ char *credential_engine_header(const struct credential *c, const char *host)
 
 char *credential_basic(const struct credential *c)
 {
-	_cleanup_free_ char *encoded = NULL;
-	char *plain, *value;
+	_cleanup_(credential_wipep) char *plain = NULL, *encoded = NULL;
 
 	if (!c->username)
 		return NULL;
 	plain = xasprintf("%s:%s", c->username, c->password);
 	encoded = base64_encode(plain, strlen(plain));
-	credential_wipe(plain);
-	value = xasprintf("Basic %s", encoded);
-	explicit_bzero(encoded, strlen(encoded));
-	return value;
+	return xasprintf("Basic %s", encoded);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* credential: who we are to a registry, read from a file in the form of docker's config.json
+/* credential: the login to a registry, read from a file in the form of docker's config.json
  * ("auths": {HOST: {"auth": base64 of user:password} or username/password or identitytoken}). */
 #pragma once
 
@@ -11,12 +11,12 @@ struct credential {
 	char *identity_token; /* an OAuth2 refresh token; NULL otherwise */
 };
 
-/* Looks up host ("docker.io" is also found under https://index.docker.io/v1/; keys may carry a
- * scheme and a path). path NULL: no credentials. *ret stays empty when the file knows no such host.
- * A file others may write to, or that is unreadable or broken, is an error. */
+/* Looks up host ("docker.io" is also found under https://index.docker.io/v1/; keys may have a scheme and a path).
+ * *ret is empty without a path, or if the file does not have the host. A file that other users may write to, or that
+ * is unreadable or invalid, is an error. */
 int credential_load(const char *path, const char *host, struct credential *ret,
 		    struct error *ret_error) warn_unused;
-/* Wipes before it frees. */
+/* Wipes the secrets, then frees them. */
 void credential_free(struct credential *c);
 /* The same for one text with a secret in it; NULL is allowed. */
 void credential_wipe(char *s);

@@ -510,7 +510,7 @@ def test_basic_with_wrong_password(fetch, registry):
 
 def test_unknown_challenge(fetch, registry):
     registry.hooks.append(on(answer=Answer(401, {"WWW-Authenticate": "Negotiate"})))
-    fetch.fails(f"{registry.host}/app", "EACCES", "kind of login")
+    fetch.fails(f"{registry.host}/app", "EACCES", "authentication method")
 
 
 def test_credentials_file_open_to_others(fetch, registry):
