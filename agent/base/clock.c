@@ -12,14 +12,14 @@ bool clock_is_set(const struct clock_facts *f)
 {
 	if (f->synchronised)
 		return true;
-	/* PULLET_EPOCH: when this was built, or SOURCE_DATE_EPOCH. */
+	/* PULLET_EPOCH: the time of the build, or SOURCE_DATE_EPOCH. */
 	return f->now_s >= PULLET_EPOCH && (f->rtc || !f->waiting);
 }
 
 int64_t clock_now(void)
 {
 	struct timex query = {.modes = 0};
-	/* ProtectClock=yes forbids adjtimex(2): then the file decides alone. */
+	/* ProtectClock=yes forbids adjtimex(2): the file decides alone then. */
 	int state = adjtimex(&query);
 	bool heard = access(SYNCHRONISED, F_OK) == 0;
 	struct clock_facts f = {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* config: pullet.conf and its drop-ins (those in conf.d beside it, read after it in the order of their names).
- * An unknown key or section of this INI is an error with file and line. Container settings come from here
- * alone, never from labels: an image can write labels. */
+/* config: pullet.conf, then its drop-ins in conf.d beside it, by name. An unknown key or section is an error with file
+ * and line. No setting comes from labels: an image can set those. */
 #pragma once
 
 #include "calendar.h"
@@ -19,7 +18,7 @@ enum health_kind {
 
 enum rollout_rule {
 	ROLLOUT_AUTO,	  /* a policy is optional */
-	ROLLOUT_REQUIRED, /* nothing is taken without a policy */
+	ROLLOUT_REQUIRED, /* no update without a policy */
 	ROLLOUT_NO,	  /* policies are ignored */
 };
 
@@ -46,7 +45,7 @@ struct container_config {
 	bool hold;
 };
 
-/* Where this device reports to. */
+/* The section [report]. */
 struct report_config {
 	char *url;	   /* of an OpenTelemetry collector, without a trailing '/'; NULL: none */
 	char *ca;	   /* path of a PEM file, or NULL */
@@ -68,12 +67,11 @@ struct config {
 	size_t n_containers;
 };
 
-/* Reads path and its drop-ins. Errors begin with "FILE:LINE: ". The caller owns ret (config_free). */
+/* Reads path and its drop-ins; the first error begins with "FILE:LINE: ". The caller owns ret (config_free). */
 int config_load(const char *path, struct config **ret, struct error *ret_error) warn_unused;
 void config_free(struct config *c);
 
-/* Reports every error, if report is not NULL, and reads on. Never NULL; after an error the configuration is
- * incomplete. Caller frees (config_free). */
+/* Calls report, which may be NULL, for each error. Never NULL; incomplete after an error. Caller frees (config_free). */
 struct config *config_read(const char *path, void (*report)(void *userdata, const char *text),
 			   void *userdata);
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* digest: the answer to a tag, "sha256:" and 64 lower-case hex digits (OCI image-spec,
- * descriptor.md, "Digests"). Plain data; an all-empty value means "none". */
+/* digest: "sha256:" and 64 lower-case hex digits (OCI image-spec, descriptor.md, "Digests"). Plain data; empty: none. */
 #pragma once
 
 #include "util.h"

@@ -57,7 +57,7 @@ static int start_child(const struct fetch_options *o, const char *host, pid_t *r
 	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_set(ret_error, -errno, "socketpair: %s", strerror(errno));
-	/* dup2 onto itself would leave close-on-exec set. */
+	/* dup2() of a descriptor onto itself would leave close-on-exec set. */
 	if (pair[1] == FETCH_FD) {
 		int swap = pair[0];
 
@@ -96,7 +96,7 @@ struct fetch *fetch_new(const struct fetch_options *o, const char *host)
 	return f;
 }
 
-/* A child that hangs must not hang the caller. A signal asks the caller to end, so it ends the wait. */
+/* A child that hangs must not block the caller. A signal ends the wait, as it asks the caller to exit. */
 static void end_child(pid_t pid)
 {
 	_cleanup_close_ int fd = pidfd_open(pid, 0);
@@ -196,7 +196,7 @@ static int ask(struct fetch *f, json_t *const *questions, size_t n, json_t **ret
 		hang_up(f);
 		for (size_t i = 0; i < n; i++)
 			json_decref(steal(ret_answers[i]));
-		/* The network half does not wait for ever between two questions. */
+		/* The network half closes a connection that was idle: try once more. */
 		if (r != -EPIPE || !used)
 			return error_prefix(ret_error, "pullet-fetch");
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* fetch: a session with the network half: questions to one registry, over one connection. */
+/* fetch: a session with the network half, for requests to one registry. */
 #pragma once
 
 #include <sys/types.h>
@@ -8,35 +8,34 @@
 #include "protocol.h"
 
 struct fetch_options {
-	const char *socket; /* of a socket-activated pullet-fetch; NULL: start one as a child */
+	const char *socket; /* of a socket-activated pullet-fetch; NULL: start a child */
 	const char *config; /* path given to the child */
-	bool publish;	    /* a child that may write, too */
+	bool publish;	    /* the child may publish policies */
 };
 
 struct fetch;
 
-/* A session for the registry host (as in struct ref). Starts nothing: that is left to the first question.
- * o is borrowed and must live as long. The caller frees with fetch_free(). */
+/* A session for the registry host (as in struct ref). The first request connects. o is borrowed. The caller frees with
+ * fetch_free(). */
 struct fetch *fetch_new(const struct fetch_options *o, const char *host);
-/* Hangs up, which ends the network half; a child that has not ended a second later, or when a signal comes, is
- * killed. NULL is allowed. */
+/* Closes the connection, which ends the network half. A child that has not exited a second later, or when a signal
+ * comes, is killed. NULL is allowed. */
 void fetch_free(struct fetch *f);
 
-/* A socket to the network half; what is written there is up to the caller. Does not block. *ret_pid is that
- * of the child, or 0 when there is none. */
+/* A non-blocking socket to the network half, for a caller that writes to it itself. *ret_pid: the child, 0: none. */
 int fetch_connect(const struct fetch_options *o, pid_t *ret_pid,
 		  struct error *ret_error) warn_unused;
 
-/* Where the tags of n images of this registry point: ret[0..n-1], one each. The network half asks for up to
- * PROTOCOL_BATCH_MAX at the same time. Fails only when the network half itself did. */
+/* Resolves the tags of n images of this registry: ret[0..n-1]. The network half resolves PROTOCOL_BATCH_MAX at the same
+ * time. Fails only if the network half itself failed. */
 int fetch_resolve(struct fetch *f, const char *const *images, size_t n, struct fetch_resolved *ret,
 		  struct error *ret_error) warn_unused;
 
-/* Codes of the network half's error, or -EPIPE when it died without an answer. ret->retry_after_s
- * is set on failure too. */
+/* Returns the code of the network half's error, or -EPIPE if it ended without an answer. A failure too sets
+ * ret->retry_after_s. */
 int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch_reply *ret,
 	      struct error *ret_error) warn_unused;
-/* The answer as it is, but for errors. */
+/* *ret is the answer unchanged, unless it is an error. */
 int fetch_ask_publish(struct fetch *f, const json_t *question, json_t **ret,
 		      struct error *ret_error) warn_unused;
 int fetch_ask_rollout(struct fetch *f, const struct rollout_request *request,

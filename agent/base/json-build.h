@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* json-build: documents that Pullet itself writes. Only memory can fail here, and it aborts the process;
- * what an untrusted side sizes is bounded before. */
+/* json-build: documents that Pullet itself writes. A lack of memory aborts; untrusted sizes are bounded before. */
 #pragma once
 
 #include "json.h"
@@ -14,5 +13,5 @@ void json_append(json_t *array, json_t *value);
 
 /* A string; every byte above 127 becomes '?' when s is not UTF-8, which is all that jansson takes. */
 json_t *json_string_lossy(const char *s);
-/* null for "". NULL when s is not UTF-8, as json_string(): what could not be read back must not be written. */
+/* null for "". NULL when s is not UTF-8, as json_string(). */
 json_t *json_string_or_null(const char *s);

@@ -5,7 +5,7 @@
 #include <malloc.h>
 #include <stdarg.h>
 
-/* jansson itself stops at 2048; nothing we read is deeper than a dozen. */
+/* jansson's own limit is 2048; no valid document here is deeper than a dozen. */
 #define DEPTH_MAX 64
 
 /* What jansson 2.14 takes on a 64-bit machine at most, allocator's overhead included. */
@@ -18,8 +18,8 @@
 static size_t budget = SIZE_MAX;
 static size_t in_use;
 
-/* Counts and never fails: jansson 2.14 goes on when its buffer for a string cannot grow, and then
- * reads and writes behind it (SIGSEGV with a string of 1 MB). */
+/* Counts and never fails: jansson 2.14 ignores that its buffer for a string cannot grow, and writes behind it (SIGSEGV
+ * with a string of 1 MB). */
 static void *counting_malloc(size_t n)
 {
 	void *p = malloc(n);
@@ -37,7 +37,7 @@ static void counting_free(void *p)
 	free(p);
 }
 
-/* What parsing would take. */
+/* The memory that parsing would take. */
 struct survey {
 	uint64_t cost;
 	size_t longest; /* word or string: collected in a buffer that doubles */
@@ -56,8 +56,7 @@ static size_t string_length(const char *data, size_t n)
 	return n;
 }
 
-/* One look at the bytes before jansson recurses and allocates; of what is no JSON the answer is
- * about as wrong as jansson's own way through it is short. */
+/* Estimates the memory and depth of a document before jansson allocates and recurses. */
 static struct survey survey_document(const char *data, size_t n)
 {
 	struct survey s = {0};

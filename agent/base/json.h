@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* json: jansson with a leash. Documents are bounded, duplicates refused, memory budgeted (4 MiB of
- * "{},"s would otherwise take 317 MB); streams are cut into objects, one a line. */
+/* json: jansson with limits: no duplicate keys, bounded depth and memory (4 MiB of "{}," would take 317 MB). Streams
+ * are cut into objects, one a line. */
 #pragma once
 
 #include <jansson.h>
@@ -9,17 +9,17 @@
 
 #define JSON_LINE_MAX ((size_t)64 * 1024)
 
-/* From here on a document is refused unparsed when, with all that jansson holds in this process, it
- * could take more than that many bytes. Call once, before any other use. */
+/* Limits the memory of jansson in this process: a document that could exceed it is refused unparsed. Call once, before
+ * any other use. */
 void json_budget(size_t bytes);
 
-/* Parses one whole document of n bytes. -EBADMSG with jansson's position and complaint; what names
- * the document in the message. The caller owns ret (json_decref). */
+/* Parses one document of n bytes. -EBADMSG with the position; what names the document in the message. The caller owns
+ * ret (json_decref). */
 int json_parse(const char *data, size_t n, const char *what, json_t **ret,
 	       struct error *ret_error) warn_unused;
 
-/* The text of j, in memory that free() gives back; NULL when j is NULL. flags are jansson's.
- * json_dumps() allocates by the budget's count: its text, freed by free(), would be counted for ever. */
+/* The text of j, or NULL for NULL. flags are jansson's. Caller frees. json_dumps() would count its text in the budget
+ * for ever. */
 char *json_text(const json_t *j, size_t flags);
 #pragma GCC poison json_dumps
 
@@ -35,7 +35,7 @@ struct json_stream {
 int json_stream_push(struct json_stream *s, const char *data, size_t n,
 		     int (*on_object)(void *userdata, json_t *object), void *userdata,
 		     struct error *ret_error) warn_unused;
-/* The stream ended: whatever stands behind the last newline is taken as a line too. */
+/* Ends the stream: the bytes behind the last newline are a line too. */
 int json_stream_end(struct json_stream *s, int (*on_object)(void *userdata, json_t *object),
 		    void *userdata, struct error *ret_error) warn_unused;
 void json_stream_free(struct json_stream *s);

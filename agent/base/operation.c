@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-/* The words themselves, not pointers that each start of a program relocates. */
+/* Arrays, not pointers, which each start of a program would relocate. */
 static const struct row {
 	char name[10], method[10], action[28];
 	bool record_only, many;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* operation: what pullet-update is started for. One table of words for options, jobs, D-Bus and polkit. */
+/* operation: the tasks of pullet-update, with their words for options, jobs, D-Bus and polkit. */
 #pragma once
 
 #include <stdbool.h>
@@ -7,14 +7,14 @@
 #include "util.h"
 
 enum operation {
-	OPERATION_UPDATE,   /* look for a new image and take it */
-	OPERATION_FINISH,   /* finish what is under way; the registry is not asked */
-	OPERATION_CHECK,    /* look for a new image and take nothing */
-	OPERATION_ROLLBACK, /* back to the previous image, which the engine still has */
-	OPERATION_HOLD,	    /* take nothing more until released */
+	OPERATION_UPDATE,   /* look for a new image and run it */
+	OPERATION_FINISH,   /* finish the update under way, without the registry */
+	OPERATION_CHECK,    /* look for a new image only */
+	OPERATION_ROLLBACK, /* back to the previous image in the engine */
+	OPERATION_HOLD,	    /* no update until released */
 	OPERATION_RELEASE,
 	OPERATION_RETRY, /* forget the rejected digests */
-	OPERATION_POLL,	 /* a round: of which containers may the image be new? */
+	OPERATION_POLL,	 /* resolve the tags of many containers */
 };
 #define OPERATION_MAX 8
 

@@ -22,7 +22,7 @@ int protocol_read(struct protocol_reader *r, unsigned int timeout_ms, json_t **r
 		  struct error *ret_error) warn_unused;
 void protocol_reader_free(struct protocol_reader *r);
 
-/* The line of j, for a caller that writes it by itself; NULL: it is too long. Caller frees. */
+/* The line of j, or NULL if it is too long. Caller frees. */
 char *protocol_line(const json_t *j);
 /* Writes one line. -errno; -EFBIG: it is too long. */
 int protocol_write(int fd, const json_t *j) warn_unused;

@@ -142,7 +142,7 @@ static const char *check_tag(const char *tag)
 	return NULL;
 }
 
-/* Whether Docker takes what stands before the first slash for a host. */
+/* Whether Docker takes the text before the first slash for a host. */
 static bool names_a_host(const char *name)
 {
 	size_t n = strcspn(name, "/");
@@ -202,7 +202,7 @@ static const char *parse(const char *s, struct ref *ref)
 	} else if (!at) {
 		ref->tag = xstrdup("latest");
 	}
-	/* Docker takes such a thing for an image Id, and so would whoever reads it. */
+	/* Docker takes such a name for an image Id. */
 	if (looks_like_id(name))
 		return "the repository name looks like an image Id";
 	split_name(name, &ref->host, &ref->path);
@@ -252,7 +252,7 @@ char *ref_tagged(const struct ref *r)
 		return NULL;
 	if (official && !strchr(official, '/'))
 		name = official;
-	/* The short form only where it means the same again. */
+	/* The short form only if it parses to the same reference. */
 	if (!streq(r->host, "docker.io") || names_a_host(name) || looks_like_id(name))
 		return xasprintf("%s/%s:%s", r->host, r->path, r->tag);
 	return xasprintf("%s:%s", name, r->tag);

@@ -6,7 +6,7 @@
 #include "digest.h"
 
 struct ref {
-	char *text; /* as it was written, for people */
+	char *text; /* as configured, for messages */
 	char *host; /* "docker.io", "registry.example:5000", "[::1]:5000" */
 	char *path; /* "library/hello-world", without the host */
 	char *tag;  /* NULL only when there is a digest and no tag; "latest" is filled in */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* result: the outcome of an operation on one container, for scripts and people. */
+/* result: the outcome of an operation on one container. */
 #pragma once
 
 #include "digest.h"
@@ -19,7 +19,7 @@ struct record;
 #define RESULT_STORE_DAMAGED "engine-store-damaged"
 
 enum outcome {
-	OUTCOME_NONE, /* there was nothing to finish */
+	OUTCOME_NONE, /* no update was under way */
 	OUTCOME_UP_TO_DATE,
 	OUTCOME_UPDATED,
 	OUTCOME_ROLLED_BACK,
@@ -29,7 +29,7 @@ enum outcome {
 };
 #define OUTCOME_MAX (OUTCOME_FAILED + 1)
 
-/* Reason of an operation that a signal or a hang-up ended; a client that waits for it keeps waiting. */
+/* The reason after a signal or a hang-up; a client that waits keeps waiting. */
 #define RESULT_STOPPED "stopped by a signal"
 
 struct result {
@@ -57,8 +57,8 @@ void result_set_error(struct result *r, const struct error *e);
  * it. Logs what cannot be saved. */
 void result_save_error(const struct result *r, int state_dir, struct record *record);
 
-/* OUTCOME_NONE for an object that is no result. */
+/* OUTCOME_NONE for an invalid object. */
 enum outcome result_outcome(const json_t *result);
 
-/* Whether it counts as failure in exit statuses: failed, refused, rolled-back, or not a result. */
+/* Whether the exit status is a failure: failed, refused, rolled-back, or an invalid object. */
 bool result_is_bad(const json_t *result);

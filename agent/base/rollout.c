@@ -12,7 +12,7 @@
 #define PERCENT	     (COHORT_ALL / 100)
 #define NUMBERS	     4 /* of a version */
 
-/* All valid keys, besides those that begin with "x-": these are free for the author. */
+/* All valid keys, besides those that begin with "x-". */
 static const char policy_keys[][16] = {"version", "sequence",	"target", "percent",	    "ramp",
 				       "rings",	  "not-before", "halt",	  "minimum-version"};
 static const char ring_keys[][16] = {"percent", "ramp", "not-before"};
@@ -76,7 +76,7 @@ static int parse_point(const json_t *j, const struct rollout_point *before,
 		r = parse_percent(j, &ret->share, ret_error);
 	if (r < 0)
 		return r;
-	/* A device that took the image does not give it back. */
+	/* A device that runs the image does not go back. */
 	if (before && (ret->at_s < before->at_s || ret->share < before->share))
 		return error_set(ret_error, -EBADMSG,
 				 "\"ramp\" decreases: neither \"at\" nor \"percent\" may");
@@ -132,7 +132,7 @@ bool rollout_ring_is_valid(const char *name)
 			    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
 }
 
-/* Checks all rings, and takes the device's. */
+/* Checks all rings, and uses the device's. */
 static int parse_rings(const json_t *j, const char *ring, struct rollout *ret,
 		       struct error *ret_error)
 {
@@ -322,7 +322,7 @@ const char *rollout_percent(uint32_t share, char *buf, size_t n)
 	return buf;
 }
 
-/* Writes why the device does not take it yet, or at all. */
+/* Writes why the rollout does not reach the device yet, or at all. */
 static void explain_turn(const struct rollout *r, const struct rollout_device *d, int64_t turn,
 			 char *ret_why, size_t size)
 {

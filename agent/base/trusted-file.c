@@ -14,11 +14,11 @@ int check_trusted(int fd, const char *path, struct error *ret_error)
 	if (st.st_uid != 0 && st.st_uid != geteuid())
 		return error_set(ret_error, -EPERM, "%s: belongs to user %u: run chown root %s",
 				 path, (unsigned int)st.st_uid, path);
-	/* Of a sticky directory nobody but a file's owner takes a file away. */
+	/* In a sticky directory only the owner of a file can remove it. */
 	if ((st.st_mode & (S_IWGRP | S_IWOTH)) && !(S_ISDIR(st.st_mode) && (st.st_mode & S_ISVTX)))
 		return error_set(ret_error, -EPERM,
-				 "%s: others may write to it (mode %03o): run chmod go-w %s", path,
-				 (unsigned int)st.st_mode & 0777, path);
+				 "%s: other users may write to it (mode %03o): run chmod go-w %s",
+				 path, (unsigned int)st.st_mode & 0777, path);
 	return 0;
 }
 

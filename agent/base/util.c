@@ -149,7 +149,7 @@ int write_all(int fd, const void *data, size_t len)
 	return 0;
 }
 
-/* What root writes by hand must stay readable to the service's user, whose directory it is. */
+/* A file that root writes by hand must stay readable to the service's user. */
 static int give_to_owner_of(int dirfd, int fd)
 {
 	struct stat st;
@@ -167,7 +167,7 @@ int write_file_atomic_at(int dirfd, const char *name, mode_t mode, const char *d
 	_cleanup_close_ int fd = -1;
 	int r;
 
-	/* A file of that name can only be what a power cut left of an earlier try. */
+	/* A power cut may have left one. */
 	if (unlinkat(dirfd, tmp, 0) < 0 && errno != ENOENT)
 		return -errno;
 	fd = openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
@@ -188,8 +188,8 @@ int write_file_atomic_at(int dirfd, const char *name, mode_t mode, const char *d
 	return fsync(dirfd) < 0 ? -errno : 0;
 }
 
-/* Where the kernel does not tell (ProcSubset=pid hides it), each process counts as a boot of its own:
- * doubting what was not synced costs a download, trusting it may cost the container. */
+/* ProcSubset=pid hides the boot id. Each process counts as a boot then: an image that was not synced is pulled again
+ * rather than trusted. */
 static void doubtful_boot_id(char ret[BOOT_ID_SIZE])
 {
 	static unsigned char random[16];

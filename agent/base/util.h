@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* util: what every module may lean on: cleanup, checked allocation, files, clocks.
- * Small allocations of our own abort on failure: a supervised program whose every crash is an
- * ordinary, tested case may do that. Anything sized by a stranger is bounded before it gets here. */
+/* util: cleanup, checked allocation, files, clocks. Allocations abort on failure: every program is supervised, and a
+ * crash at any point is tested. Sizes that are untrusted are bounded before. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,8 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* armhf has 32-bit ones without -D_TIME_BITS=64 and -D_FILE_OFFSET_BITS=64: a clock that ends in 2038, and
- * files that stat() refuses. */
+/* On armhf they need -D_TIME_BITS=64 and -D_FILE_OFFSET_BITS=64: else the clock ends in 2038. */
 _Static_assert(sizeof(time_t) == 8 && sizeof(off_t) == 8, "time_t and off_t need 64 bits");
 
 #define warn_unused		 __attribute__((warn_unused_result))
@@ -36,7 +34,7 @@ static inline void cleanup_close_p(const int *fd)
 #define _cleanup_free_	_cleanup_(cleanup_free_p)
 #define _cleanup_close_ _cleanup_(cleanup_close_p)
 
-/* Hands a value out of a cleanup variable and leaves nothing to clean up behind. */
+/* Moves a value out of a cleanup variable. */
 #define steal(p)                                         \
 	({                                               \
 		__typeof__(p) *steal_from = &(p);        \
@@ -76,7 +74,7 @@ char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) format_printf(1, 2);
 
-/* Cuts what is too long; NULL is "". */
+/* Copies s, cut to size - 1 bytes; NULL is "". */
 void copy_text(char *ret, size_t size, const char *s);
 
 /* Replaces *p by a copy of s (NULL allowed). */
@@ -88,18 +86,17 @@ void replace_string(char **p, const char *s);
 int read_file(int fd, size_t max, char **ret, size_t *ret_len) warn_unused;
 int read_file_at(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len) warn_unused;
 
-/* Writes name in dirfd so that after any crash or power cut either the old or the new content is
- * there, whole: temporary file, fsync, rename, fsync of the directory. The umask narrows mode; from root
- * the file goes to the directory's owner and group. */
+/* Replaces name in dirfd so that a crash or power cut leaves either the old or the new content: temporary file, fsync,
+ * rename, fsync of the directory. The umask applies to mode. Root gives the file to the directory's owner. */
 int write_file_atomic_at(int dirfd, const char *name, mode_t mode, const char *data,
 			 size_t len) warn_unused;
 
-/* Writes all of it, whatever signals and short writes say. */
+/* Writes all bytes, across signals and short writes. */
 int write_all(int fd, const void *data, size_t len) warn_unused;
 
 /* The kernel's id of this boot, empty when it cannot be read. */
 #define BOOT_ID_SIZE 40
 void boot_id(char ret[BOOT_ID_SIZE]);
 
-/* Milliseconds of CLOCK_BOOTTIME: goes on during suspend, knows nothing of wall time. */
+/* Milliseconds of CLOCK_BOOTTIME, which includes suspend and does not follow the wall clock. */
 uint64_t now_ms(void);

@@ -12,11 +12,11 @@ int verify_image(const struct container_config *c, const struct digest *digest,
 {
 	struct verified *v;
 
-	/* A list that is there but empty is no "no key": somebody asked for checks. */
+	/* An empty list is not the same as no key: the operator requires a check. */
 	if (c->keys)
 		return error_set(ret_error, -EKEYREJECTED,
-				 "%s: key= is set, and this version cannot check signatures yet: "
-				 "nothing unsigned is taken",
+				 "%s: key= is set, but this version cannot check signatures: no "
+				 "image is accepted",
 				 c->name);
 	if (!digest_is_set(digest))
 		return error_set(ret_error, -EINVAL, "%s: no digest to verify", c->name);

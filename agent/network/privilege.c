@@ -41,7 +41,7 @@ void privilege_make_dir(const char *path)
 {
 	const struct passwd *pw = mkdir(path, 0700) == 0 ? find_user() : NULL;
 
-	/* Of another user it is not used. */
+	/* session.c does not use a directory of another user. */
 	if (pw)
 		(void)!chown(path, pw->pw_uid, pw->pw_gid);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* privilege: what a pullet-fetch gives up that a parent started, before it reads a byte. */
+/* privilege: a child of root drops its privileges before it reads a request. */
 #pragma once
 
 #include <sys/types.h>
@@ -9,10 +9,9 @@
 /* Closes every descriptor above 2 but fd. */
 void privilege_close_others(int fd);
 
-/* Root makes the directory, private, for the user that it becomes by privilege_drop(). One that is there
- * already stays as it is. */
+/* Creates the private directory of the user that root becomes by privilege_drop(). An existing one is not changed. */
 void privilege_make_dir(const char *path);
 
-/* Root becomes the user pullet-fetch, else nobody, without groups and capabilities; no process gets more privileges by
- * what it executes; and the process ends with parent. -ESRCH: parent has ended. */
+/* Root becomes the user pullet-fetch, or nobody, without groups and capabilities. Sets no_new_privs, and ends the
+ * process with its parent. -ESRCH: parent has ended. */
 int privilege_drop(pid_t parent, struct error *ret_error) warn_unused;

@@ -23,8 +23,8 @@ static int need_tag(const struct ref *ref, char **ret, struct error *ret_error)
 	*ret = publish_tag(ref);
 	return *ret ? 0
 		    : error_set(ret_error, -EINVAL,
-				"%s: a policy stands beside a tag of %zu characters at most",
-				ref->text, TAG_MAX - strlen(ROLLOUT_TAG_SUFFIX));
+				"%s: a policy needs a tag of at most %zu characters", ref->text,
+				TAG_MAX - strlen(ROLLOUT_TAG_SUFFIX));
 }
 
 int publish_read(struct registry *r, const struct ref *ref, json_t **ret, struct error *ret_error)
@@ -46,7 +46,7 @@ int publish_read(struct registry *r, const struct ref *ref, json_t **ret, struct
 	}
 	q = repository_artifact(r, ref, tag, ROLLOUT_MEDIA_TYPE, ROLLOUT_BYTES_MAX, &text, &n,
 				&fault);
-	/* What is there and is no policy can be replaced; what cannot be had must not be. */
+	/* An invalid policy may be replaced, one that could not be fetched must not. */
 	if (q < 0 && q != -ENOENT && q != -EBADMSG)
 		return error_set(ret_error, q, "%s", fault.text);
 	if (q == 0)

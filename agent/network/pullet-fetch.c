@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* pullet-fetch: the network half. Answers one caller's questions to one registry, until the caller hangs up. Reaches no
- * Docker socket; every byte of a registry is parsed here. */
+/* pullet-fetch: the network half. Answers the requests of one caller to one registry until the caller hangs up. It has
+ * no access to the engine, and it alone parses the bytes of a registry. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -16,7 +16,7 @@
 
 #define REQUEST_TIMEOUT_MS 10000u
 #define CACHE_DIR	   "/run/pullet-fetch"
-/* With libcurl's 12 MB and a document it stays under the 16 MB that a helper may take. */
+/* Keeps the process below 16 MB: libcurl takes 12, and a document 1. */
 #define JSON_BUDGET ((size_t)1536 * 1024)
 
 static volatile sig_atomic_t cancel;
@@ -25,20 +25,16 @@ static int caller = STDIN_FILENO; /* the socket */
 static const char usage[] =
 	"usage: pullet-fetch [--config FILE] [--cache-dir DIR] [--fd N [--registry HOST] "
 	"[--publish]]\n"
-	"Reads requests to one registry from a socket (descriptor N, default 0) and writes a "
-	"reply\n"
-	"to each, until the other side hangs up. Started by systemd or by pullet-update; not "
-	"meant\n"
-	"for people.\n"
+	"Reads requests to one registry from a socket and writes a reply to each, until the\n"
+	"other side closes it. Started by systemd or by pullet-update, not by hand.\n"
 	"  --config FILE    default " CONFIG_PATH_DEFAULT "\n"
-	"  --cache-dir DIR  keeps tokens and TLS sessions there, a directory in memory that no "
-	"other\n"
-	"                   user may enter; default $RUNTIME_DIRECTORY; as a child of root\n"
-	"                   " CACHE_DIR "; else they are not kept\n"
-	"  --fd N           the socket, inherited from a parent; ends when the parent ends. Root\n"
-	"                   becomes the user pullet-fetch, or nobody, before the first request\n"
-	"  --registry HOST  the only registry to ask; without it: the collector of reports\n"
-	"  --publish        also writes rollout policies; asked for by pullet rollout\n"
+	"  --cache-dir DIR  a private directory in memory for tokens and TLS sessions; default\n"
+	"                   $RUNTIME_DIRECTORY, for a child of root " CACHE_DIR "\n"
+	"  --fd N           the socket, inherited from a parent (default 0); exits when the "
+	"parent\n"
+	"                   exits; root becomes the user pullet-fetch, or nobody\n"
+	"  --registry HOST  the only registry; without it, the collector of reports\n"
+	"  --publish        may also write rollout policies; for pullet rollout\n"
 	"  --help, --version\n";
 
 static bool is_hung_up(void)
@@ -48,7 +44,7 @@ static bool is_hung_up(void)
 	return poll(&p, 1, 0) > 0;
 }
 
-/* More questions may come while one is answered, and raise SIGIO as well as the end of the caller does. */
+/* SIGIO comes for a further request too, not only when the caller hangs up. */
 static void on_signal(int signal)
 {
 	int e = errno;
@@ -69,7 +65,7 @@ static void catch_signals(void)
 	(void)sigaction(SIGPIPE, &ignore, NULL);
 }
 
-/* Once the caller has hung up nothing needs its answer. While requests are read, it is read that tells. */
+/* Cancels the requests of a caller that has hung up. While requests are read, read() returns that. */
 static void cancel_on_hangup(bool on)
 {
 	(void)fcntl(caller, F_SETOWN, getpid());
@@ -78,7 +74,7 @@ static void cancel_on_hangup(bool on)
 		cancel = 1;
 }
 
-/* The requests of a batch, the number of them; 0: the caller is done. */
+/* Reads the requests of a batch and returns their number; 0: the caller is done. */
 static int read_batch(struct protocol_reader *reader, json_t **ret, struct error *ret_error)
 {
 	int n = 0, r;
@@ -91,11 +87,11 @@ static int read_batch(struct protocol_reader *reader, json_t **ret, struct error
 		if (!json_is_true(json_object_get(ret[n - 1], "more")))
 			return n;
 		if (n == PROTOCOL_BATCH_MAX) {
-			r = error_set(ret_error, -E2BIG, "a batch has %d requests at most", n);
+			r = error_set(ret_error, -E2BIG, "a batch has more than %d requests", n);
 			break;
 		}
 	}
-	/* The end, or a silence, between two batches. */
+	/* Between two batches, an end or a timeout is no error. */
 	if (n == 0 && reader->len == 0 && (r == -EPIPE || r == -ETIMEDOUT || r == -ECANCELED))
 		return 0;
 	for (int i = 0; i < n; i++)
@@ -103,7 +99,7 @@ static int read_batch(struct protocol_reader *reader, json_t **ret, struct error
 	return r;
 }
 
-/* What is no request gets one answer, and the connection ends. */
+/* Answers an invalid request; the connection ends then. */
 static int refuse(const struct error *e)
 {
 	_cleanup_json_ json_t *answer = protocol_error_to_json(e, 0);
@@ -135,7 +131,7 @@ static int answer_all(struct session *s, struct protocol_reader *reader)
 	}
 }
 
-/* The descriptor that a parent handed down; without that parent nobody wants the answer. */
+/* Takes the descriptor that a parent passed. */
 static int take_fd(const char *text)
 {
 	char *end;
@@ -149,7 +145,7 @@ static int take_fd(const char *text)
 	return 0;
 }
 
-/* All that needs the rights of the parent comes first. What failed is said when something is asked. */
+/* Reads the files with the privileges of the parent, then drops them. An error becomes the answer to a request. */
 static int become_child(struct session *s, const char *registry, pid_t parent)
 {
 	struct error e;
@@ -200,9 +196,9 @@ int main(int argc, char **argv)
 	reader.fd = caller;
 	if (r == 0)
 		r = answer_all(&session, &reader);
-	/* After a cancelled request the caller is gone. */
+	/* A cancelled request has no reader. */
 	if (r < 0 && !cancel)
-		log_error("the answer could not be sent: %s", strerror(-r));
+		log_error("cannot send the answer: %s", strerror(-r));
 	protocol_reader_free(&reader);
 	session_close(&session);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* registry-internal: what the files of registry and of repository share; nobody else includes it. */
+/* registry-internal: for registry.c, token.c and repository*.c only. */
 #pragma once
 
 #include "registry.h"
@@ -9,20 +9,20 @@ struct registry {
 	const struct registry_options *o;
 	char *host;
 	char *accept; /* "Accept: ..." */
-	/* "Authorization: Basic ..." goes along from the first request, which saves a 401 at each poll, unless the
-	 * registry is known to want a token. */
+	/* "Authorization: Basic ...": sent from the first request on, which saves a 401, unless the registry is known
+	 * to require a token. */
 	char *basic;
 	struct url origin;
 	struct http *session; /* of origin */
-	bool try_plain;	      /* plain by guess: TLS if it says so */
-	bool answered;	      /* it told whether it wants a token */
-	bool challenged;      /* in this process: the challenge is not from the cache */
+	bool try_plain;	      /* plain HTTP is a guess: the registry may require TLS */
+	bool answered;	      /* the registry has shown whether it requires a token */
+	bool challenged;      /* the challenge is not from the cache */
 	struct token_cache tokens;
 	struct token_file file;
 	char *file_name;
 	uint64_t deadline;
 	unsigned int retry_after_s; /* of the last answer */
-	/* A document that came where a digest was asked for. */
+	/* A document that was fetched for its digest. */
 	struct http_response kept;
 	struct digest kept_digest;
 };
@@ -31,23 +31,23 @@ struct registry_ask {
 	const char *repository; /* "team/app" */
 	const char *method;
 	const char *what;     /* below /v2/REPOSITORY/: "manifests/TAG" */
-	const struct url *at; /* instead, where it sent us */
+	const struct url *at; /* instead of what: an upload URL */
 	const char *body;     /* NULL: none */
 	const char *type;     /* of body */
 };
 
-/* All n at the same time, with redirects, and with one token for all where the server grants it. Also a failure says
- * for how long to stay away: response.retry_after_s. The caller frees each response. */
+/* Performs n requests at the same time, with redirects, and with one token for all if the server grants it. A failure
+ * too sets response.retry_after_s. The caller frees each response. */
 void registry_request_all(struct registry *r, const struct registry_ask *asks, size_t n,
 			  struct http_result *ret);
-/* One, whose status must be want. The caller frees *ret. */
+/* Performs one, whose status must be want. The caller frees *ret. */
 int registry_request(struct registry *r, const struct registry_ask *ask, long want,
 		     struct http_response *ret, struct error *ret_error) warn_unused;
-/* The failure of result, or an error for every status but want. */
+/* The failure of result, or an error for any status but want. */
 int registry_check_status(const struct registry *r, const struct http_result *result, long want,
 			  struct error *ret_error) warn_unused;
 
-/* How often a token was asked for an ask: not yet, one for several repositories, one for its own alone. */
+/* The token last requested for an ask: none, one for several repositories, one for its own. */
 enum stage {
 	STAGE_FIRST,
 	STAGE_GROUP,
@@ -62,7 +62,7 @@ struct call {
 	bool waiting; /* for a token */
 	bool pending; /* to be sent */
 	bool basic_sent;
-	bool foreign; /* the result is from where the registry sent us, not from itself */
+	bool foreign; /* the result is from another origin than the registry */
 	struct url url;
 	char *authorization;
 	const char *headers[3];
@@ -73,7 +73,7 @@ int registry_time_left(const struct registry *r, unsigned int *ret,
 		       struct error *ret_error) warn_unused;
 /* The token that is valid for c now, or NULL. Borrowed. */
 const char *registry_token(const struct registry *r, const struct call *c);
-/* Gets tokens for the calls that wait, which then are pending or have failed. */
+/* Gets tokens for the waiting calls, which are then pending or have failed. */
 void registry_get_tokens(struct registry *r, struct call *calls, size_t n);
-/* Whether the registry answered 401 to calls that another token, or a first one, may help; they wait then. */
+/* Whether a 401 may be solved by a (new) token. Those calls wait then. */
 bool registry_is_refused(struct registry *r, struct call *calls, size_t n);

@@ -36,7 +36,7 @@ char *registry_find_ca(const char *host)
 	return found;
 }
 
-/* The cache has a file for each host, port, authority and kind of connection, and one for its TLS session. */
+/* The cache has a token and a TLS file for each host, port, CA and scheme. */
 static char *name_file(const struct registry *r, const char *prefix)
 {
 	_cleanup_free_ char *text = xasprintf("%s\n%d\n%u\n%s", r->origin.host, r->origin.tls,
@@ -148,7 +148,7 @@ static int request_url(struct registry *r, struct call *c, struct error *ret_err
 	if (q < 0)
 		return q;
 	request = make_request(r, c, timeout_ms);
-	/* What a session knows of one host must not meet another. */
+	/* Another origin gets a session of its own. */
 	if (c->foreign) {
 		struct http_options options = {
 			.ca_file = r->o->ca_file,
@@ -175,7 +175,7 @@ static bool is_redirect(const struct http_result *result)
 	       (status == 301 || status == 302 || status == 303 || status == 307 || status == 308);
 }
 
-/* Where the answer sends us, in place of *url. */
+/* Replaces *url by the target of the redirect. */
 static int take_redirect(const struct http_response *response, struct url *url,
 			 struct error *ret_error)
 {
@@ -184,7 +184,7 @@ static int take_redirect(const struct http_response *response, struct url *url,
 
 	if (!location || url_resolve(url, location, &next) < 0)
 		return error_set(ret_error, -EPROTO,
-				 "the registry redirects to what is no http or https URL");
+				 "the registry redirects to an invalid http or https URL");
 	if (url->tls && !next.tls) {
 		url_free(&next);
 		return error_set(ret_error, -EPROTO,
@@ -226,7 +226,7 @@ static int set_url(const struct registry *r, struct call *c, struct error *ret_e
 	return 0;
 }
 
-/* All that is pending, at the same time; but an upload at another host goes alone. */
+/* Performs the pending calls at the same time, but an upload to another host alone. */
 static void perform(struct registry *r, struct call *calls, size_t n)
 {
 	_cleanup_free_ struct http_request *requests = xcalloc(n + 1, sizeof(*requests));
@@ -259,7 +259,7 @@ static void perform(struct registry *r, struct call *calls, size_t n)
 		follow_redirects(r, &calls[i]);
 }
 
-/* Go's and nginx's servers say it in so many words, to the first request. */
+/* The text of Go's and nginx's servers for plain HTTP on a TLS port. */
 static bool wants_tls(const struct registry *r, const struct call *c)
 {
 	const struct http_response *response = &c->result->response;
@@ -278,7 +278,7 @@ static void enlist(const struct registry *r, struct call *calls, size_t n)
 
 static void request_together(struct registry *r, struct call *calls, size_t n)
 {
-	/* Of an unknown registry the first answer tells whether the others need a token. */
+	/* The first answer of an unknown registry shows whether the others need a token. */
 	size_t sent = r->answered || r->tokens.challenge.realm ? n : 1;
 	bool refused;
 	struct error e;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* registry: one connection to one registry (OCI distribution-spec): requests with redirects by hand, and what it takes to
- * be let in. repository.h has what is asked over it. */
+/* registry: one connection to one registry (OCI distribution-spec), with redirects and authentication. repository.h has
+ * the requests. */
 #pragma once
 
 #include "credential.h"
@@ -10,13 +10,12 @@
 struct registry;
 
 struct registry_options {
-	/* plain HTTP (explicit, or a loopback host without a CA of its own; such a host that answers
-	 * "HTTP request to an HTTPS server" is asked again over https) */
+	/* Plain HTTP. Unless it is set, a loopback host without a CA gets plain HTTP first, and https if it answers
+	 * "HTTP request to an HTTPS server". */
 	bool insecure;
 	bool insecure_set;
 	const char *ca_file; /* PEM; NULL: the system's */
-	const char
-		*ca_name; /* its path in the configuration, for the cache; ca_file may be a copy */
+	const char *ca_name; /* the configured path, for the cache: ca_file may be a copy */
 	const struct credential *credential;
 	int cache_dir; /* for tokens and TLS sessions, private to this user; -1: none */
 	const volatile sig_atomic_t *cancel;
@@ -27,15 +26,15 @@ int registry_open(const char *host, const struct registry_options *o, struct reg
 		  struct error *ret_error) warn_unused;
 void registry_close(struct registry *r);
 
-/* Docker's own place for the CA of a registry, /etc/docker/certs.d/HOST: the first by name, or NULL. Caller frees. */
+/* The first .crt by name in Docker's directory /etc/docker/certs.d/HOST, or NULL. Caller frees. */
 char *registry_find_ca(const char *host);
 
-/* A question begins: all of its requests together have three minutes. */
+/* Begins a batch: all of its requests together have three minutes. */
 void registry_begin(struct registry *r);
-/* It ended: what was learned is written to the cache. */
+/* Ends a batch: writes new tokens to the cache. */
 void registry_end(struct registry *r);
 
-/* Seconds the registry asked us to stay away in its last answer (Retry-After), or 0. */
+/* Seconds of Retry-After in the last answer, or 0. */
 unsigned int registry_retry_after(const struct registry *r);
-/* Why credentials that exist are not given to its token server, or NULL. Caller frees. */
+/* Why existing credentials are not sent to the token server, or NULL. Caller frees. */
 char *registry_withheld(const struct registry *r);

@@ -10,7 +10,7 @@
 #define EMPTY	   "{}"
 #define EMPTY_TYPE "application/vnd.oci.empty.v1+json"
 
-/* One request of whose answer only the status counts, and where it points to. */
+/* Performs a request. Its answer has a status and perhaps a Location. */
 static int put(struct registry *r, const struct registry_ask *ask, long want, char **ret_location,
 	       struct error *ret_error)
 {
@@ -22,7 +22,7 @@ static int put(struct registry *r, const struct registry_ask *ask, long want, ch
 	return q;
 }
 
-/* distribution-spec, "Pushing a blob monolithically": POST, then PUT to where it says. */
+/* distribution-spec, "Pushing a blob monolithically": POST, then PUT to its Location. */
 static int push_blob(struct registry *r, const struct ref *ref, const char *data,
 		     struct error *ret_error)
 {
@@ -37,15 +37,14 @@ static int push_blob(struct registry *r, const struct ref *ref, const char *data
 	if (q < 0)
 		return q;
 	if (!location || url_resolve(&r->origin, location, &upload) < 0)
-		return error_set(ret_error, -EPROTO,
-				 "the registry does not say where to upload to");
+		return error_set(ret_error, -EPROTO, "the registry sends no valid upload URL");
 	if (r->origin.tls && !upload.tls)
 		return error_set(ret_error, -EPROTO,
 				 "the registry sends an upload from https to http: refused");
 	text = url_text(&upload);
 	full = xasprintf("%s%cdigest=%s", text, strchr(text, '?') ? '&' : '?', d.text);
 	if (url_parse(full, &to) < 0)
-		return error_set(ret_error, -EPROTO, "the registry says to upload to no URL");
+		return error_set(ret_error, -EPROTO, "the registry sends no valid upload URL");
 	return put(r,
 		   &(struct registry_ask){.repository = ref->path,
 					  .method = "PUT",
@@ -55,7 +54,7 @@ static int push_blob(struct registry *r, const struct ref *ref, const char *data
 		   201, NULL, ret_error);
 }
 
-/* With its content in it: who reads the manifest need not ask for the blob. */
+/* With its content embedded: a reader of the manifest need not fetch the blob. */
 static json_t *descriptor(const char *type, const char *data)
 {
 	struct digest d = hash_bytes(data, strlen(data));

@@ -24,7 +24,7 @@ static bool named_digest(const struct http_response *response, struct digest *re
 	return value && digest_parse(value, ret) == 0;
 }
 
-/* The manifest behind a tag and its digest, of which the registry says nothing else. */
+/* The manifest of a tag, whose digest must not contradict the Docker-Content-Digest header. */
 static int get_by_tag(struct registry *r, const struct ref *ref, const char *tag,
 		      struct http_response *ret, struct digest *ret_digest, struct error *ret_error)
 {
@@ -170,7 +170,7 @@ static int fetch_blob(struct registry *r, const struct ref *ref, const struct di
 	struct digest got;
 	int q = get(r, ref, "blobs", d->text, &response, ret_error);
 
-	/* Only the manifest's absence means that there is nothing. */
+	/* -ENOENT is for a missing manifest only. */
 	if (q == -ENOENT)
 		return error_set(ret_error, -EBADMSG, "the registry lacks its blob %s", d->text);
 	if (q < 0)

@@ -10,7 +10,7 @@
 
 #define CA_MAX ((size_t)4 * 1024 * 1024)
 
-/* Where "docker login" leaves what it is told. Caller frees. */
+/* The file that "docker login" writes, or NULL. Caller frees. */
 static char *find_docker_login(void)
 {
 	const char *dir = getenv("DOCKER_CONFIG"), *home = getenv("HOME");
@@ -34,7 +34,7 @@ static int load_config(struct session *s, struct error *ret_error)
 	return 0;
 }
 
-/* A copy in memory of what only root may read; the name of an open descriptor is valid until the end. */
+/* Copies a file that only root may read to memory. Its descriptor stays open until the process ends. */
 static int copy_ca(const char *path, char **ret, struct error *ret_error)
 {
 	_cleanup_close_ int fd = memfd_create("ca", MFD_CLOEXEC);
@@ -114,7 +114,7 @@ int session_registry(struct session *s, struct registry **ret, struct error *ret
 	int r = 0;
 
 	if (!s->registry) {
-		/* Only now is it certain which user this is. */
+		/* The process has changed its user by now. */
 		if (!is_private_dir(s->options.cache_dir))
 			s->options.cache_dir = -1;
 		r = registry_open(s->host, &s->options, &s->registry, ret_error);

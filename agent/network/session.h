@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* session: one connection of a caller, bound to one registry, or to the collector: only its credentials are loaded, and
- * what one registry breaks cannot answer for another. */
+/* session: one connection of a caller, bound to one registry or to the collector. Only its credentials are loaded, and
+ * a registry that takes over the process cannot answer for another. */
 #pragma once
 
 #include <signal.h>
@@ -15,7 +15,7 @@ struct session {
 	const volatile sig_atomic_t *cancel;
 
 	char *host;	    /* NULL: not bound; "" is the collector */
-	struct error fault; /* why it could not be bound */
+	struct error fault; /* the error of session_bind() */
 	struct config *config;
 	struct credential credential;
 	char *ca_name, *ca_file;
@@ -23,8 +23,8 @@ struct session {
 	struct registry *registry; /* opened by the first question */
 };
 
-/* Binds s to host, or to the collector: "". Binding it again does nothing. Reads all that it needs of files: the configuration, the credentials, with
- * private also the CA, since the process then gives up the right to. -EPERM: it is bound to another. */
+/* Binds s to host, or to the collector: "". Binding it again does nothing. Reads the configuration and the credentials,
+ * and with private a copy of the CA, before the process drops its privileges. -EPERM: s is bound to another. */
 int session_bind(struct session *s, const char *host, bool private,
 		 struct error *ret_error) warn_unused;
 /* The registry that s is bound to. */

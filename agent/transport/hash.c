@@ -10,7 +10,7 @@ struct digest hash_bytes(const void *data, size_t n)
 	struct digest d = {.text = "sha256:"};
 	unsigned int len = 0;
 
-	/* Fails only for want of memory or of the algorithm: nothing to go on with. */
+	/* Fails only without memory or without the algorithm. */
 	if (EVP_Digest(data, n, sum, &len, EVP_sha256(), NULL) != 1 || len != 32)
 		abort();
 	for (unsigned int i = 0; i < len; i++)

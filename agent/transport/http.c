@@ -9,8 +9,8 @@
 #include "url.h"
 
 #define CONNECT_TIMEOUT_MS 15000L
-#define POLL_MS		   1000 /* a signal between the look at cancel and the poll waits that long */
-#define CUTS_MAX	   3 /* a server that cuts so many connections in a row is not asked on */
+#define POLL_MS		   1000 /* the delay of a signal between the check of cancel and the poll */
+#define CUTS_MAX	   3	/* cut connections in a row, after which the batch fails */
 #define RETRY_AFTER_MAX_S  (24 * 60 * 60)
 
 struct http {
@@ -28,7 +28,7 @@ struct batch {
 	struct http *http;
 	size_t running;
 	size_t cuts;		      /* since the last answer */
-	const struct error *hopeless; /* what those not yet begun fail with */
+	const struct error *hopeless; /* the error of all requests not yet begun */
 };
 
 /* One request, as the callbacks see it. */
@@ -47,7 +47,7 @@ struct transfer {
 	char *body;
 	size_t body_len;
 	size_t body_size;
-	int code;	 /* what ended the transfer before libcurl did */
+	int code;	 /* of an end before libcurl's */
 	const char *why; /* and its text */
 	char text[CURL_ERROR_SIZE];
 };
@@ -104,7 +104,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 	(void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (t->req->on_data && status / 100 == 2)
 		return stream_body(t, data, len);
-	/* Content-Length is a claim; these are the bytes. */
+	/* Counts the bytes: Content-Length may be wrong. */
 	if (len > t->req->body_max - t->body_len) {
 		end(t, -EFBIG, "the answer is too large");
 		return 0;
@@ -156,8 +156,7 @@ static int code_of_curl(const struct transfer *t, CURLcode c)
 	return -EPROTO;
 }
 
-/* libcurl says after how many milliseconds. Without that the same failure is the same text, and is not written
- * down again. */
+/* Removes libcurl's milliseconds: a failure with the same text is not recorded again. */
 static void drop_time(char *text)
 {
 	static const char *const units[] = {" milliseconds", " ms"};
@@ -204,7 +203,7 @@ static void set_trust(struct transfer *t)
 	if (!bundle)
 		return;
 	set(t, CURLOPT_CAINFO, bundle);
-	/* Else libcurl looks through the whole default directory, too: 18 ms a poll. */
+	/* libcurl would also read the default directory: 18 ms a poll. */
 	set(t, CURLOPT_CAPATH, NULL);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* http: requests over TCP, TLS or a unix socket through libcurl, with HTTP/2 where a TLS server speaks it.
- * No retries, no redirects, no cookies, no netrc: those are the caller's policy. */
+ * No retries, no redirects, no cookies, no netrc. */
 #pragma once
 
 #include <signal.h>
@@ -10,8 +10,7 @@
 #define HTTP_HEADER_BYTES_MAX ((size_t)32 * 1024)
 #define HTTP_STREAMS_MAX      16 /* requests of http_perform_all at the same time */
 
-/* A session belongs to one origin and keeps its one connection, and nothing else from one request to the next
- * (CVE-2026-6276 and its kin); never use it for another origin. */
+/* A session keeps the one connection to one origin. Never use it for another origin (CVE-2026-6276). */
 struct http;
 struct url;
 
@@ -64,10 +63,9 @@ int http_new(const struct http_options *options, struct http **ret,
 	     struct error *ret_error) warn_unused;
 void http_free(struct http *h);
 
-/* Any HTTP status is success here: 0 means an answer came whole. Failures: -ETIMEDOUT, -EFBIG,
- * -ECONNREFUSED (nobody there; also a missing socket), -ECONNRESET (cut), -EPROTO (not HTTP, TLS
- * trouble, no URL: the text says what), -EHOSTUNREACH (name or route), -ECANCELED. The caller frees
- * ret with http_response_free; it may outlive h. */
+/* 0 after a complete answer, whatever its status. Failures: -ETIMEDOUT, -EFBIG,
+ * -ECONNREFUSED (also a missing socket), -ECONNRESET, -EPROTO (not HTTP, a TLS error or an invalid URL), -EHOSTUNREACH
+ * (name or route), -ECANCELED. The caller frees ret with http_response_free; it may outlive h. */
 int http_perform(struct http *h, const struct http_request *req, struct http_response *ret,
 		 struct error *ret_error) warn_unused;
 

@@ -47,8 +47,8 @@ static char *bare_type(const char *s)
 	return type;
 }
 
-/* What it is, by its type first and by its form second; the two must agree, or one reader would see
- * an index where another sees a manifest (CVE-2021-41190). */
+/* The kind by type and by form. The two must agree, or one parser would see an index where another sees a manifest
+ * (CVE-2021-41190). */
 static int find_kind(const json_t *j, const char *content_type, enum kind *ret,
 		     struct error *ret_error)
 {
@@ -61,7 +61,7 @@ static int find_kind(const json_t *j, const char *content_type, enum kind *ret,
 	if (json_integer_value(json_object_get(j, "schemaVersion")) == 1 ||
 	    json_object_get(j, "fsLayers"))
 		return error_set(ret_error, -EBADMSG,
-				 "a manifest of Docker's old schema 1 is not taken");
+				 "manifests of Docker's schema 1 are not supported");
 	if (json_integer_value(json_object_get(j, "schemaVersion")) != 2)
 		return error_set(ret_error, -EBADMSG, "\"schemaVersion\" is not 2");
 	if (!type && json_object_get(j, "mediaType"))
@@ -142,7 +142,7 @@ static int parse_index(const json_t *j, struct oci_document *d, struct error *re
 		struct oci_entry *e = &d->entries[d->n_entries];
 		int r;
 
-		/* Other things may be listed too; an image runs from a manifest only. */
+		/* An index may list other media types: skip them. */
 		if (type && kind_of_type(type) != KIND_MANIFEST)
 			continue;
 		r = parse_descriptor(item, &e->digest, &e->size, ret_error);
@@ -175,13 +175,13 @@ static int parse_manifest(const json_t *j, struct oci_document *d, struct error 
 			r = error_set(ret_error, -EBADMSG, "the layers' sizes overflow");
 		d->n_layers++;
 	}
-	/* Goes over the wire as a signed number. */
+	/* The message to the engine half has a signed number. */
 	if (r == 0 && d->layer_bytes > INT64_MAX)
 		r = error_set(ret_error, -EBADMSG, "the layers' sizes overflow");
 	return r;
 }
 
-/* Before anything looks into it. */
+/* Precedes all parsing. */
 static int check_hash(const char *data, size_t n, const struct digest *expected,
 		      struct error *ret_error)
 {

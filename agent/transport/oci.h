@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* oci: manifests and indexes of the OCI image-spec and of Docker's schema 2, and the choice of a
- * platform. Pure; every byte comes from a stranger. */
+/* oci: manifests and indexes of the OCI image-spec and of Docker's schema 2, and the choice of a platform. Pure; every
+ * byte is untrusted. */
 #pragma once
 
 #include "digest.h"
@@ -50,20 +50,17 @@ struct oci_artifact {
 	char *data;    /* of digest, embedded in the manifest (image-spec, descriptor); or NULL */
 };
 
-/* What the manifest of n bytes says of an artifact of that type. -EBADMSG for what is no such artifact.
- * The caller frees ret->data. */
+/* Parses the manifest of an artifact of that type. -EBADMSG for anything else. The caller frees ret->data. */
 int oci_parse_artifact(const char *data, size_t n, const char *content_type, const char *type,
 		       struct oci_artifact *ret, struct error *ret_error) warn_unused;
 
-/* How many of the lowest layers of an image are layers[], by its config of n bytes, which must hash to
- * expected. A layer is only the same on top of the same ones. */
+/* Counts the lowest layers of an image that are layers[], by its config of n bytes, which must hash to expected. */
 int oci_count_shared(const char *data, size_t n, const struct digest *expected,
 		     const struct digest *layers, size_t n_layers, size_t *ret,
 		     struct error *ret_error) warn_unused;
 
-/* Whether a host runs images of platform p, and how well: 0 no, higher is better. Follows
- * containerd's platforms.Only: arm64 also runs arm v8..v5, arm vN runs vN and older, amd64 also 386;
- * a missing arm variant means v7, a missing arm64 variant v8. */
+/* How well a host runs images of platform p: 0 not at all, higher is better. Follows containerd's platforms.Only: arm64
+ * also runs arm v8..v5, arm vN runs vN and older, amd64 also 386. Without a variant arm is v7, arm64 v8. */
 unsigned int oci_platform_rank(const struct oci_platform *host, const struct oci_platform *p);
 
 /* The entry the host runs best; first wins among equals; NULL if none. */

@@ -27,7 +27,7 @@ static bool key_is_safe(const char *key)
 		       n;
 }
 
-/* A session's age follows the wall clock: a clock that was set back makes it one from the future. */
+/* The age follows the wall clock: after the clock is set back a session is from the future. */
 static bool is_fresh(const SSL_SESSION *s)
 {
 	time_t made = (time_t)SSL_SESSION_get_time(s), now = time(NULL);
@@ -76,7 +76,7 @@ static void write_session(const struct tls_session *s)
 	data = xmalloc(size);
 	memcpy(data, s->host, start);
 	p = data + start;
-	/* Without the file the next process makes a full handshake: no reason to fail. */
+	/* A failure costs the next process a full handshake. */
 	if (i2d_SSL_SESSION(s->new, &p) == n)
 		(void)!write_file_atomic_at(s->dirfd, s->key, 0600, (const char *)data, size);
 	explicit_bzero(data, size);
@@ -113,8 +113,7 @@ void tls_session_close(struct tls_session *s)
 	free(s);
 }
 
-/* An https proxy has a handshake of its own. The name that ssl asks for tells them apart, and for a host without a
- * name, its address. */
+/* Whether the handshake is with the host, not with an https proxy: by the requested name, or by the address. */
 static bool is_for_host(const struct tls_session *s, const SSL *ssl)
 {
 	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
@@ -126,7 +125,7 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
 {
 	struct tls_session *s = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 
-	/* What a resumed session leaves is not newer: no certificate was checked for it. */
+	/* A resumed handshake checked no certificate, so its session is not newer. */
 	if (SSL_session_reused(ssl) || !is_for_host(s, ssl) ||
 	    SSL_get_verify_result(ssl) != X509_V_OK)
 		return 0;
@@ -141,7 +140,7 @@ static void on_info(const SSL *const_ssl, int where, int value)
 	SSL *ssl = (SSL *)const_ssl;
 
 	(void)value;
-	/* Messages after the handshake start one as well. */
+	/* Messages after the handshake raise this event too. */
 	if (where != SSL_CB_HANDSHAKE_START || SSL_get_session(ssl))
 		return;
 	if (!s->old || !streq(s->old_host, s->host) || !is_for_host(s, ssl))

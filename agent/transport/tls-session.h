@@ -21,8 +21,8 @@ int tls_session_open(int dirfd, const char *key, struct tls_session **ret) warn_
  * and no request succeeded. */
 void tls_session_close(struct tls_session *s);
 
-/* Lets connections of ctx, an SSL_CTX, resume the session and replace it. host: whom the URL names; peer: the
- * address that is connected to, which differs from host at a proxy. */
+/* Lets connections of ctx, an SSL_CTX, resume the session and replace it. host: of the URL; peer: the
+ * address of the connection, which is another at a proxy. */
 void tls_session_attach(struct tls_session *s, void *ctx, const char *host, const char *peer);
-/* A request succeeded: the server's name and certificate have been verified. */
+/* Call after a successful request, when the server's certificate has been verified. */
 void tls_session_confirm(struct tls_session *s);

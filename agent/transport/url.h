@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* url: the http and https URLs that an untrusted registry may name, parsed by libcurl's URL API so that what was
- * checked is what libcurl connects to. Stricter than RFC 3986: a URL that two parsers could read differently is
- * refused. */
+/* url: http and https URLs from an untrusted registry, parsed by libcurl, which also connects to them. Stricter than
+ * RFC 3986: a URL that two parsers could read differently is refused. */
 #pragma once
 
 #include "error.h"

@@ -152,7 +152,7 @@ def test_halt_without_a_policy(operator):
 def test_no_such_image(operator):
     assert "does not have it" in operator.run("show", status=1)
     operator.image += "@sha256:" + "1" * 64
-    assert "stands beside a tag" in operator.run("show", status=1)
+    assert "needs a tag" in operator.run("show", status=1)
 
 
 @pytest.mark.parametrize("how", ["basic", "bearer"])

@@ -517,7 +517,7 @@ def test_credentials_file_open_to_others(fetch, registry):
     path = fetch.credentials(registry.host)
     path.chmod(0o622)
     fetch.configure(registry.host, credentials=path)
-    fetch.fails(f"{registry.host}/app", "EPERM", str(path), "others may write")
+    fetch.fails(f"{registry.host}/app", "EPERM", str(path), "other users may write")
     assert registry.seen == []
 
 

@@ -173,7 +173,7 @@ def test_publishing_is_refused(fetch, registry):
 
 def test_upload_that_leads_astray(fetch, registry):
     """An operator's push to a registry that sends it elsewhere, or nowhere."""
-    for location, why in ((None, "where to upload"), ("ftp://x/", "where to upload")):
+    for location, why in ((None, "valid upload URL"), ("ftp://x/", "valid upload URL")):
         registry.hooks[:] = [on("POST", "/uploads/", Answer(202, {"Location": location} if location else {}))]
         child = Child(fetch.config, options=["--publish"], host=registry.host)
         child.send({"op": "publish", "image": f"{registry.host}/app:stable", "policy": POLICY})

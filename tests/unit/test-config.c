@@ -68,12 +68,12 @@ static struct config *load(void)
 }
 
 /* text: behind DIR/. */
-/* A file or directory below scratch_path that others may write to, too; the fault names it twice. */
+/* A file or directory below scratch_path that other users may write to; the fault names it twice. */
 static void expect_untrusted(const char *name, mode_t mode)
 {
 	_cleanup_free_ char *path = xasprintf("%s/%s", scratch_path, name);
 	_cleanup_free_ char *text =
-		xasprintf("%s: others may write to it (mode %03o): run chmod go-w %s", path,
+		xasprintf("%s: other users may write to it (mode %03o): run chmod go-w %s", path,
 			  (unsigned int)mode & 0777, path);
 	struct stat st;
 	struct config *c;

@@ -38,8 +38,8 @@ static void test_with_keys(void **state)
 		assert_int_equal(verify_image(&c, &d, &v, &e), -EKEYREJECTED);
 		assert_null(v);
 		assert_string_equal(e.text,
-				    "app: key= is set, and this version cannot check signatures "
-				    "yet: nothing unsigned is taken");
+				    "app: key= is set, but this version cannot check signatures: "
+				    "no image is accepted");
 	}
 }
 
