@@ -36,6 +36,9 @@ struct registry_ask {
 	const char *type;     /* of body */
 };
 
+/* Opens the connection for one origin, with the CA of r. session_key NULL: without a kept TLS session. */
+int registry_open_http(const struct registry *r, bool tls, const char *session_key,
+		       struct http **ret, struct error *ret_error) warn_unused;
 /* Performs n requests at the same time, with redirects, and with one token for all if the server grants it. A failure
  * too sets response.retry_after_s. The caller frees each response. */
 void registry_request_all(struct registry *r, const struct registry_ask *asks, size_t n,

@@ -58,18 +58,26 @@ static struct digest hash_credential(const struct registry *r)
 	return d;
 }
 
+int registry_open_http(const struct registry *r, bool tls, const char *session_key,
+		       struct http **ret, struct error *ret_error)
+{
+	const struct http_options options = {
+		.ca_file = r->o->ca_file,
+		.allow_plain = !tls,
+		.cancel = r->o->cancel,
+		.session_key = session_key,
+		.session_dir = r->o->cache_dir,
+	};
+
+	return http_new(&options, ret, ret_error);
+}
+
 static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 {
 	const struct ref ref = {.host = r->host};
 	_cleanup_free_ char *text =
 		xasprintf("%s://%s/", tls ? "https" : "http", ref_connect_host(&ref));
 	_cleanup_free_ char *session_key = NULL;
-	struct http_options options = {
-		.ca_file = r->o->ca_file,
-		.allow_plain = !tls,
-		.cancel = r->o->cancel,
-		.session_dir = r->o->cache_dir,
-	};
 
 	http_free(steal(r->session));
 	url_free(&r->origin);
@@ -81,8 +89,8 @@ static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 	r->file = (struct token_file){r->o->cache_dir, r->file_name, hash_credential(r)};
 	token_cache_load(&r->tokens, &r->file, now_ms());
 	session_key = name_file(r, "tls");
-	options.session_key = tls && r->o->cache_dir >= 0 ? session_key : NULL;
-	return http_new(&options, &r->session, ret_error);
+	return registry_open_http(r, tls, tls && r->o->cache_dir >= 0 ? session_key : NULL,
+				  &r->session, ret_error);
 }
 
 int registry_time_left(const struct registry *r, unsigned int *ret, struct error *ret_error)
@@ -149,16 +157,8 @@ static int request_url(struct registry *r, struct call *c, struct error *ret_err
 		return q;
 	request = make_request(r, c, timeout_ms);
 	/* Another origin gets a session of its own. */
-	if (c->foreign) {
-		struct http_options options = {
-			.ca_file = r->o->ca_file,
-			.allow_plain = !c->url.tls,
-			.cancel = r->o->cancel,
-			.session_dir = -1,
-		};
-
-		q = http_new(&options, &session, ret_error);
-	}
+	if (c->foreign)
+		q = registry_open_http(r, c->url.tls, NULL, &session, ret_error);
 	if (q < 0)
 		return q;
 	result.code = http_perform(session ? session : r->session, &request, &result.response,

@@ -203,15 +203,9 @@ static int ask(const struct registry *r, struct http *http, const struct url *re
 static int perform(const struct registry *r, const struct url *realm, const struct scopes *s,
 		   unsigned int timeout_ms, struct http_response *ret, struct error *ret_error)
 {
-	struct http_options options = {
-		.ca_file = r->o->ca_file,
-		.allow_plain = !realm->tls,
-		.cancel = r->o->cancel,
-		.session_dir = -1,
-	};
 	_cleanup_http_ struct http *other = NULL;
 	bool own = url_same_origin(realm, &r->origin);
-	int q = own ? 0 : http_new(&options, &other, ret_error);
+	int q = own ? 0 : registry_open_http(r, realm->tls, NULL, &other, ret_error);
 
 	if (q == 0)
 		q = ask(r, own ? r->session : other, realm, s, timeout_ms, ret, ret_error);
