@@ -105,7 +105,7 @@ static void arm_timer(struct agent *a)
 		uint64_t held = registry_held_until(u->registry);
 
 		u->next_check_ms = held > a->due_ms ? held : a->due_ms;
-		bus_changed(a->show.bus, u, "NextCheck", NULL);
+		bus_changed(a->show.bus, u, "NextCheck");
 	}
 }
 
@@ -121,7 +121,7 @@ static void end_member(struct agent *a, struct job_member *m, struct unit *u, bo
 	if (has_result)
 		bus_job_ended(a->show.bus, u, a->queue.first->operation, u->last_result);
 	else
-		bus_changed(a->show.bus, u, "Operation", "Phase", NULL);
+		bus_changed(a->show.bus, u, "Operation", "Phase");
 }
 
 static void take_result(struct agent *a, struct job_member *m, struct unit *u, json_t *result)
@@ -258,7 +258,7 @@ static bool start_job(struct agent *a)
 			continue;
 		u->operation = word;
 		u->under_way = false;
-		bus_changed(a->show.bus, u, "Operation", NULL);
+		bus_changed(a->show.bus, u, "Operation");
 	}
 	return true;
 }
@@ -475,8 +475,11 @@ int agent_run(const struct agent_options *o, struct config *config)
 	struct agent a = {.o = o, .show = {.once = o->once, .json = o->json}};
 	int r = set_up(&a);
 
-	a.helper = (struct helper){
-		.on_object = on_object, .on_end = on_helper_end, .userdata = &a, .fd = -1};
+	a.helper = (struct helper){.program = "pullet-update",
+				   .on_object = on_object,
+				   .on_end = on_helper_end,
+				   .userdata = &a,
+				   .fd = -1};
 	take_config(&a, config);
 	if (r < 0) {
 		log_error("cannot set up the event loop: %s", strerror(-r));

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <systemd/sd-bus.h>
 #include <time.h>
 
@@ -16,10 +15,9 @@
 #define BUS_CONTAINERS	     BUS_PATH "/container"
 #define BUS_CONTAINER	     BUS_NAME ".Container"
 #define ADDRESS_DEFAULT	     "unix:path=/run/dbus/system_bus_socket"
-#define CHANGES_MAX	     16
 #define QUEUE_MAX	     200 /* messages that a stuck bus has not taken */
 #define RECONNECT_FIRST_US   ((uint64_t)1000000)
-#define RECONNECT_LONGEST_US ((uint64_t)60 * 1000000)
+#define RECONNECT_LONGEST_US ((uint64_t)64 * 1000000)
 
 struct bus {
 	const struct unit_table *table;
@@ -59,8 +57,10 @@ static const struct record *read_record(struct bus *b, const struct unit *u)
 	return b->record;
 }
 
-static void drop_record(struct bus *b)
+void bus_drop_cache(struct bus *b)
 {
+	if (!b)
+		return;
 	free(b->record);
 	b->record = NULL;
 	b->record_of = NULL;
@@ -124,60 +124,44 @@ static const char *text_of(struct bus *b, const char *property)
 	return u->available ? u->available : "";
 }
 
-static int get_text(sd_bus *bus, const char *path, const char *interface, const char *property,
-		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
+static int append_rejected(sd_bus_message *reply, const struct record *record)
 {
-	(void)bus, (void)path, (void)interface, (void)error;
-	return sd_bus_message_append(reply, "s", text_of(userdata, property));
-}
-
-static int get_rejected(sd_bus *bus, const char *path, const char *interface, const char *property,
-			sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-	struct bus *b = userdata;
-	const struct record *record = read_record(b, b->unit);
 	int r = sd_bus_message_open_container(reply, 'a', "(ss)");
 
-	(void)bus, (void)path, (void)interface, (void)property, (void)error;
 	for (size_t i = 0; r >= 0 && i < record->n_rejected; i++)
 		r = sd_bus_message_append(reply, "(ss)", record->rejected[i].digest.text,
 					  record->rejected[i].reason);
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-static int get_held(sd_bus *bus, const char *path, const char *interface, const char *property,
-		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
+/* The schedule is of CLOCK_BOOTTIME; people read wall time. Microseconds since 1970; 0: unknown. */
+static uint64_t next_check_us(const struct unit *u)
 {
-	struct bus *b = userdata;
-
-	(void)bus, (void)path, (void)interface, (void)property, (void)error;
-	return sd_bus_message_append(reply, "b",
-				     b->unit->config->hold || read_record(b, b->unit)->held);
-}
-
-/* The schedule is of CLOCK_BOOTTIME; people read wall time. */
-static int get_next_check(sd_bus *bus, const char *path, const char *interface,
-			  const char *property, sd_bus_message *reply, void *userdata,
-			  sd_bus_error *error)
-{
-	const struct bus *b = userdata;
-	uint64_t due = b->unit->next_check_ms, now = now_ms(), us = 0;
+	uint64_t now = now_ms(), wait_ms = u->next_check_ms > now ? u->next_check_ms - now : 0;
 	struct timespec wall;
 
-	(void)bus, (void)path, (void)interface, (void)property, (void)error;
-	if (due && clock_gettime(CLOCK_REALTIME, &wall) == 0)
-		us = (uint64_t)wall.tv_sec * 1000000 + (uint64_t)wall.tv_nsec / 1000 +
-		     (due > now ? due - now : 0) * 1000;
-	return sd_bus_message_append(reply, "t", us);
+	if (u->next_check_ms == 0 || clock_gettime(CLOCK_REALTIME, &wall) < 0)
+		return 0;
+	return (uint64_t)wall.tv_sec * 1000000 + (uint64_t)wall.tv_nsec / 1000 + wait_ms * 1000;
 }
 
-static int get_progress(sd_bus *bus, const char *path, const char *interface, const char *property,
+static int get_property(sd_bus *bus, const char *path, const char *interface, const char *property,
 			sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
-	const struct bus *b = userdata;
+	struct bus *b = userdata;
+	const struct unit *u = b->unit;
 
-	(void)bus, (void)path, (void)interface, (void)property, (void)error;
-	return sd_bus_message_append(reply, "(tt)", b->unit->current, b->unit->total);
+	(void)bus, (void)path, (void)interface, (void)error;
+	if (streq(property, "Rejected"))
+		return append_rejected(reply, read_record(b, u));
+	if (streq(property, "Held"))
+		return sd_bus_message_append(reply, "b",
+					     u->config->hold || read_record(b, u)->held);
+	if (streq(property, "NextCheck"))
+		return sd_bus_message_append(reply, "t", next_check_us(u));
+	if (streq(property, "Progress"))
+		return sd_bus_message_append(reply, "(tt)", u->current, u->total);
+	return sd_bus_message_append(reply, "s", text_of(b, property));
 }
 
 static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -228,24 +212,25 @@ static int on_request(sd_bus_message *call, void *userdata, sd_bus_error *error)
 			    carry_out, b, error);
 }
 
-#define CHANGES	      SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
 #define REQUEST(name) SD_BUS_METHOD(name, "", "", on_request, SD_BUS_VTABLE_UNPRIVILEGED)
+#define PROPERTY(name, type) \
+	SD_BUS_PROPERTY(name, type, get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
 
 static const sd_bus_vtable container_vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_PROPERTY("Name", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-	SD_BUS_PROPERTY("Image", "s", get_text, 0, CHANGES),
-	SD_BUS_PROPERTY("Phase", "s", get_text, 0, CHANGES),
-	SD_BUS_PROPERTY("Operation", "s", get_text, 0, CHANGES),
-	SD_BUS_PROPERTY("Current", "s", get_text, 0, CHANGES),
-	SD_BUS_PROPERTY("Target", "s", get_text, 0, CHANGES),
-	SD_BUS_PROPERTY("Previous", "s", get_text, 0, CHANGES),
-	SD_BUS_PROPERTY("Rejected", "a(ss)", get_rejected, 0, CHANGES),
-	SD_BUS_PROPERTY("Held", "b", get_held, 0, CHANGES),
-	SD_BUS_PROPERTY("LastResult", "s", get_text, 0, CHANGES),
-	SD_BUS_PROPERTY("LastError", "s", get_text, 0, CHANGES),
-	SD_BUS_PROPERTY("NextCheck", "t", get_next_check, 0, CHANGES),
-	SD_BUS_PROPERTY("Progress", "(tt)", get_progress, 0, CHANGES),
+	SD_BUS_PROPERTY("Name", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	PROPERTY("Image", "s"),
+	PROPERTY("Phase", "s"),
+	PROPERTY("Operation", "s"),
+	PROPERTY("Current", "s"),
+	PROPERTY("Target", "s"),
+	PROPERTY("Previous", "s"),
+	PROPERTY("Rejected", "a(ss)"),
+	PROPERTY("Held", "b"),
+	PROPERTY("LastResult", "s"),
+	PROPERTY("LastError", "s"),
+	PROPERTY("NextCheck", "t"),
+	PROPERTY("Progress", "(tt)"),
 	REQUEST("Check"),
 	REQUEST("Update"),
 	REQUEST("Rollback"),
@@ -274,29 +259,16 @@ static char *path_for_signal(const struct bus *b, const struct unit *u)
 	return path;
 }
 
-static void emit_changed(struct bus *b, const struct unit *u, char **names)
+void bus_emit_changed(struct bus *b, const struct unit *u, const char *const *names)
 {
 	_cleanup_free_ char *path = path_for_signal(b, u);
 	int r;
 
 	if (!path)
 		return;
-	r = sd_bus_emit_properties_changed_strv(b->bus, path, BUS_CONTAINER, names);
+	r = sd_bus_emit_properties_changed_strv(b->bus, path, BUS_CONTAINER, (char **)names);
 	if (r < 0)
 		log_debug("%s: D-Bus: %s", u->config->name, strerror(-r));
-}
-
-void bus_changed(struct bus *b, const struct unit *u, ...)
-{
-	const char *names[CHANGES_MAX] = {NULL};
-	size_t n = 0;
-	va_list ap;
-
-	va_start(ap, u);
-	while (n + 1 < CHANGES_MAX && (names[n] = va_arg(ap, const char *)))
-		n++;
-	va_end(ap);
-	emit_changed(b, u, (char **)names);
 }
 
 static void emit_finished(struct bus *b, const struct unit *u, enum operation operation,
@@ -315,7 +287,7 @@ void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation
 	/* The job changed the record. */
 	bus_drop_cache(b);
 	bus_changed(b, u, "Phase", "Operation", "Current", "Target", "Previous", "Rejected", "Held",
-		    "LastResult", "LastError", "NextCheck", "Progress", NULL);
+		    "LastResult", "LastError", "NextCheck", "Progress");
 	if (result)
 		emit_finished(b, u, operation, result);
 }
@@ -337,18 +309,11 @@ void bus_forget_objects(struct bus *b)
 
 void bus_announce_objects(struct bus *b)
 {
-	if (b)
-		drop_record(b);
+	bus_drop_cache(b);
 	for_each_object(b, sd_bus_emit_object_added);
 }
 
-void bus_drop_cache(struct bus *b)
-{
-	if (b)
-		drop_record(b);
-}
-
-static struct bus *connect_bus(struct bus *b);
+static void connect_bus(struct bus *b);
 
 static int on_reconnect(sd_event_source *s, uint64_t usec, void *userdata)
 {
@@ -368,16 +333,15 @@ static void disconnect_bus(struct bus *b)
 	b->bus = sd_bus_close_unref(b->bus);
 }
 
-/* Slower each time a bus refuses us. */
+/* Each refusal doubles the wait. */
 static void reconnect_later(struct bus *b)
 {
 	disconnect_bus(b);
 	b->reconnect = sd_event_source_unref(b->reconnect);
 	(void)sd_event_add_time_relative(b->event, &b->reconnect, CLOCK_BOOTTIME, b->reconnect_us,
 					 0, on_reconnect, b);
-	b->reconnect_us *= 2;
-	if (b->reconnect_us > RECONNECT_LONGEST_US)
-		b->reconnect_us = RECONNECT_LONGEST_US;
+	if (b->reconnect_us < RECONNECT_LONGEST_US)
+		b->reconnect_us *= 2;
 }
 
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error)
@@ -452,7 +416,7 @@ static int try_to_connect(struct bus *b)
 	return r;
 }
 
-static struct bus *connect_bus(struct bus *b)
+static void connect_bus(struct bus *b)
 {
 	int r = try_to_connect(b);
 
@@ -460,13 +424,12 @@ static struct bus *connect_bus(struct bus *b)
 		log_warning("D-Bus: cannot connect: %s; trying again later", strerror(-r));
 		reconnect_later(b);
 	}
-	return b;
 }
 
 struct bus *bus_open(sd_event *event, const struct unit_table *table, const char *state_dir,
 		     bus_request_fn *request, void *userdata)
 {
-	struct bus *b = xcalloc(1, sizeof(*b));
+	struct bus *b = xmalloc(sizeof(*b));
 
 	*b = (struct bus){.event = event,
 			  .table = table,
@@ -474,7 +437,8 @@ struct bus *bus_open(sd_event *event, const struct unit_table *table, const char
 			  .request = request,
 			  .userdata = userdata,
 			  .reconnect_us = RECONNECT_FIRST_US};
-	return connect_bus(b);
+	connect_bus(b);
+	return b;
 }
 
 void bus_close(struct bus *b)
@@ -483,6 +447,6 @@ void bus_close(struct bus *b)
 		return;
 	disconnect_bus(b);
 	(void)sd_event_source_unref(b->reconnect);
-	drop_record(b);
+	bus_drop_cache(b);
 	free(b);
 }

@@ -20,11 +20,12 @@ struct bus *bus_open(sd_event *event, const struct unit_table *table, const char
 		     bus_request_fn *request, void *userdata);
 void bus_close(struct bus *b);
 
-/* Before the process sleeps: drops what was read of the records. */
+/* Drops the record that was read last: call it before the process sleeps. */
 void bus_drop_cache(struct bus *b);
 
-/* Signals changed properties of a container, by name; NULL ends them. */
-void bus_changed(struct bus *b, const struct unit *u, ...) __attribute__((sentinel));
+/* Signals changed properties of a container, by name. */
+#define bus_changed(b, u, ...) bus_emit_changed(b, u, (const char *const[]){__VA_ARGS__, NULL})
+void bus_emit_changed(struct bus *b, const struct unit *u, const char *const *names);
 /* Signals all that an operation may have changed, and its end. result: the contract's object as text; NULL:
  * there is none. */
 void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation,

@@ -6,11 +6,13 @@
 #include <sys/wait.h>
 
 #include "fetch.h"
+#include "json-build.h"
 #include "log.h"
 #include "program.h"
 #include "protocol.h"
 
 #define JOB_LIMIT_US ((uint64_t)24 * 3600 * 1000000) /* a slow link may take hours */
+#define LATE_TEXT    "it did not end within its time limit"
 
 enum output {
 	OUTPUT_READ, /* there may be more */
@@ -18,7 +20,7 @@ enum output {
 	OUTPUT_END,
 };
 
-/* Tells by its return value alone: the callback may leave any errno behind. */
+/* The callback may change errno, so only the return value counts. */
 static enum output read_events(struct helper *h)
 {
 	struct error e;
@@ -32,7 +34,7 @@ static enum output read_events(struct helper *h)
 	if (n <= 0)
 		return OUTPUT_END;
 	if (json_stream_push(&h->stream, buf, (size_t)n, h->on_object, h->userdata, &e) < 0)
-		log_warning("invalid output from pullet-update: %s", e.text);
+		log_warning("invalid output from %s: %s", h->program, e.text);
 	return OUTPUT_READ;
 }
 
@@ -42,7 +44,7 @@ static void clean_up(struct helper *h)
 	h->child = sd_event_source_unref(h->child);
 	h->output = sd_event_source_unref(h->output);
 	h->limit = sd_event_source_unref(h->limit);
-	close(h->fd);
+	cleanup_close_p(&h->fd);
 	h->fd = -1;
 	h->pid = 0;
 	h->running = false;
@@ -53,9 +55,9 @@ static void finish(struct helper *h, int exit_status, const char *how)
 	struct error e;
 
 	if (json_stream_end(&h->stream, h->on_object, h->userdata, &e) < 0)
-		log_warning("invalid output from pullet-update: %s", e.text);
+		log_warning("invalid output from %s: %s", h->program, e.text);
 	clean_up(h);
-	h->on_end(h->userdata, exit_status, how);
+	h->on_end(h->userdata, exit_status, h->late ? LATE_TEXT : how);
 }
 
 static int on_output(sd_event_source *s, int fd, uint32_t revents, void *userdata)
@@ -92,37 +94,43 @@ static int on_limit(sd_event_source *s, uint64_t usec, void *userdata)
 	struct helper *h = userdata;
 
 	(void)s, (void)usec;
-	log_error("pullet-update has not ended within a day; %s",
-		  h->pid ? "killing it" : "closing the connection");
+	h->late = true;
 	if (h->pid)
 		(void)kill(h->pid, SIGKILL);
 	else
-		finish(h, -1, "no end within a day");
+		finish(h, -1, "");
 	return 0;
 }
 
-/* Into the socket's buffer, whole, so neither end waits for the other. */
-static int send_job(int fd, const struct job *job, struct error *ret_error)
+int helper_send(int fd, const char *line, struct error *ret_error)
 {
-	_cleanup_json_ json_t *names = json_array(), *j = NULL;
-	_cleanup_free_ char *line = NULL;
 	int size = (int)PROTOCOL_LINE_MAX;
 	ssize_t n;
 
-	for (size_t i = 0; i < job->n; i++)
-		(void)json_array_append_new(names, json_string(job->members[i].name));
-	j = json_pack("{s:s, s:O}", "operation", operation_name(job->operation), "containers",
-		      names);
-	line = protocol_line(j);
-	if (!line)
-		return error_set(ret_error, -EFBIG, "the job of %zu containers is too long",
-				 job->n);
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	n = send(fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n == (ssize_t)strlen(line))
 		return 0;
-	return error_set(ret_error, -EIO, "cannot send the job to pullet-update: %s",
+	return error_set(ret_error, -EIO, "cannot send the request: %s",
 			 n < 0 ? strerror(errno) : "the socket is full");
+}
+
+static int send_job(int fd, const struct job *job, struct error *ret_error)
+{
+	json_t *names = json_need(json_array());
+	_cleanup_json_ json_t *j = json_need(json_pack(
+		"{s:s, s:o}", "operation", operation_name(job->operation), "containers", names));
+	_cleanup_free_ char *line = NULL;
+
+	for (size_t i = 0; i < job->n; i++)
+		json_append(names, json_string(job->members[i].name));
+	line = protocol_line(j);
+	if (!line)
+		return error_set(ret_error, -EFBIG, "the job of %zu containers is too long",
+				 job->n);
+	if (helper_send(fd, line, ret_error) < 0)
+		return error_prefix(ret_error, "pullet-update");
+	return 0;
 }
 
 static int connect_unit(const struct helper_options *o, const struct job *job,
@@ -136,7 +144,7 @@ static int connect_unit(const struct helper_options *o, const struct job *job,
 	return r < 0 ? r : steal_fd(&fd);
 }
 
-/* The job is in the socket before there is anybody who may die over it. */
+/* The job is sent before the child exists: a child that dies at once makes no error of send(2). */
 static int start_child(struct helper *h, const struct helper_options *o, const struct job *job,
 		       struct error *ret_error)
 {
@@ -169,37 +177,38 @@ static int start_child(struct helper *h, const struct helper_options *o, const s
 	return fds[0];
 }
 
-static int watch(struct helper *h, sd_event *event)
+void helper_close(struct helper *h)
 {
-	int r = sd_event_add_io(event, &h->output, h->fd, EPOLLIN, on_output, h);
-
-	if (r >= 0 && h->pid)
-		r = sd_event_add_child(event, &h->child, h->pid, WEXITED, on_child, h);
-	if (r >= 0)
-		r = sd_event_add_time_relative(event, &h->limit, CLOCK_BOOTTIME, JOB_LIMIT_US, 0,
-					       on_limit, h);
-	return r;
-}
-
-int helper_start(struct helper *h, sd_event *event, const struct helper_options *o,
-		 const struct job *job, struct error *ret_error)
-{
-	int r;
-
-	h->fd = o->update_socket ? connect_unit(o, job, ret_error)
-				 : start_child(h, o, job, ret_error);
-	if (h->fd < 0)
-		return h->fd;
-	h->running = true;
-	r = watch(h, event);
-	if (r >= 0)
-		return 0;
 	if (h->pid) {
 		(void)kill(h->pid, SIGKILL);
 		(void)waitpid(h->pid, NULL, 0);
 	}
 	clean_up(h);
-	return error_set(ret_error, r, "cannot watch pullet-update: %s", strerror(-r));
+}
+
+int helper_watch(struct helper *h, sd_event *event, uint64_t limit_us, struct error *ret_error)
+{
+	int r = sd_event_add_io(event, &h->output, h->fd, EPOLLIN, on_output, h);
+
+	h->running = true;
+	h->late = false;
+	if (r >= 0 && h->pid)
+		r = sd_event_add_child(event, &h->child, h->pid, WEXITED, on_child, h);
+	if (r >= 0)
+		r = sd_event_add_time_relative(event, &h->limit, CLOCK_BOOTTIME, limit_us, 0,
+					       on_limit, h);
+	if (r >= 0)
+		return 0;
+	helper_close(h);
+	return error_set(ret_error, r, "cannot watch %s: %s", h->program, strerror(-r));
+}
+
+int helper_start(struct helper *h, sd_event *event, const struct helper_options *o,
+		 const struct job *job, struct error *ret_error)
+{
+	h->fd = o->update_socket ? connect_unit(o, job, ret_error)
+				 : start_child(h, o, job, ret_error);
+	return h->fd < 0 ? h->fd : helper_watch(h, event, JOB_LIMIT_US, ret_error);
 }
 
 void helper_stop(const struct helper *h)

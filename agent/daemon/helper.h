@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* helper: one pullet-update, from its start to its end: a unit behind a socket, or a child. Either way the job
- * and its events go over one stream socket, and closing our direction of it asks pullet-update to come to rest. */
+/* helper: one run of another program of Pullet, from its start to its end: a unit behind a socket, or a child.
+ * One line and the answers go over one stream socket; shutting our direction down asks the program to end. */
 #pragma once
 
 #include <signal.h>
@@ -12,30 +12,37 @@
 struct helper_options {
 	const char *config_path;
 	const char *state_dir;
-	const char *engine;	  /* or NULL */
-	const char *fetch_socket; /* or NULL */
-	const char *
-		update_socket; /* of a socket-activated pullet-update; NULL: start one as a child */
+	const char *engine;	   /* or NULL */
+	const char *fetch_socket;  /* or NULL */
+	const char *update_socket; /* of a pullet-update unit; NULL: start a child */
 	bool debug;
 };
 
 struct helper {
-	/* Set by the owner. on_object: an event, borrowed. on_end: after the last event; how: for people,
-	 * "exit status 1"; empty for a unit. exit_status: of a child that exited, else -1. The helper may be started again then. */
+	/* Set by the owner. program: for messages. on_object: a line of the program, borrowed. on_end: after the last
+	 * line; exit_status of a child that exited, else -1; how: "exit status 1", or empty. Either may start again. */
+	const char *program;
 	int (*on_object)(void *userdata, json_t *object);
 	void (*on_end)(void *userdata, int exit_status, const char *how);
 	void *userdata;
 
-	bool running;
-	pid_t pid; /* of a child, else 0 */
+	bool running, late; /* late: it was stopped at its time limit */
+	pid_t pid;	    /* of a child, else 0 */
 	int fd;
 	sd_event_source *child, *output, *limit;
 	struct json_stream stream;
 };
 
-/* Nothing of job is kept. */
+/* Writes the line to the socket's buffer, whole, so that neither end waits for the other. */
+int helper_send(int fd, const char *line, struct error *ret_error) warn_unused;
+/* Follows the program behind h->fd, and its process h->pid if there is one, which is killed on an error. */
+int helper_watch(struct helper *h, sd_event *event, uint64_t limit_us,
+		 struct error *ret_error) warn_unused;
+/* Starts pullet-update for a job, of which nothing is kept. */
 int helper_start(struct helper *h, sd_event *event, const struct helper_options *o,
 		 const struct job *job, struct error *ret_error) warn_unused;
 
-/* Asks it to come to rest: where a container runs. */
+/* Asks the program to end; pullet-update first reaches a state in which the container runs. */
 void helper_stop(const struct helper *h);
+/* Kills a child, and calls nothing more. */
+void helper_close(struct helper *h);

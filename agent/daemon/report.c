@@ -54,113 +54,96 @@ static void add_label(struct point *p, const char *name, const char *value)
 		p->labels[p->n_labels++] = (struct label){name, value};
 }
 
-static bool get_info(const struct report_container *c, size_t i, struct point *ret)
-{
-	if (i > 0)
-		return false;
-	ret->value = 1;
-	add_label(ret, "container.image.name", c->image);
-	add_label(ret, "oci.manifest.digest", c->digest);
-	add_label(ret, "pullet.phase", c->phase);
-	if (c->tally->last != OUTCOME_NONE)
-		add_label(ret, "pullet.result", outcome_name(c->tally->last));
-	return true;
-}
-
-static bool get_passes(const struct report_container *c, size_t i, struct point *ret)
-{
-	enum outcome outcome = (enum outcome)(OUTCOME_UP_TO_DATE + i);
-
-	if (outcome >= OUTCOME_MAX)
-		return false;
-	ret->value = (int64_t)c->tally->passes[outcome];
-	add_label(ret, "pullet.result", outcome_name(outcome));
-	return true;
-}
-
-static bool get_contact(const struct report_container *c, size_t i, struct point *ret)
-{
-	ret->value = (int64_t)c->tally->contact_ms;
-	return i == 0 && ret->value > 0;
-}
-
-static bool get_pulled(const struct report_container *c, size_t i, struct point *ret)
-{
-	ret->value = (int64_t)c->tally->pulled;
-	return i == 0;
-}
-
-static bool get_pass_duration(const struct report_container *c, size_t i, struct point *ret)
-{
-	ret->value = c->tally->pass_ms;
-	return i == 0 && ret->value >= 0;
-}
-
-static bool get_update_duration(const struct report_container *c, size_t i, struct point *ret)
-{
-	ret->value = c->tally->update_ms;
-	return i == 0 && ret->value >= 0;
-}
-
-static bool get_downtime(const struct report_container *c, size_t i, struct point *ret)
-{
-	ret->value = c->tally->downtime_ms;
-	return i == 0 && ret->value >= 0;
-}
-
-static bool get_rejected(const struct report_container *c, size_t i, struct point *ret)
-{
-	ret->value = (int64_t)c->n_rejected;
-	return i == 0;
-}
-
-static bool get_held(const struct report_container *c, size_t i, struct point *ret)
-{
-	ret->value = c->held;
-	return i == 0;
-}
-
 enum kind {
 	KIND_GAUGE,
 	KIND_TIME, /* a gauge: point in time */
 	KIND_SUM,  /* since tally.since_ms */
 };
 
-/* **A new metric is a row here**, and one in pullet.conf(5). */
+/* **A new metric is a row here**, a case below, and a row in pullet.conf(5). */
 static const struct metric {
 	const char *name, *unit, *help;
 	enum kind kind;
-	/* The ith point of a container; false: there are no more. */
-	bool (*get)(const struct report_container *c, size_t i, struct point *ret);
+	enum {
+		INFO,
+		CONTACT,
+		PASSES,
+		PASS_TIME,
+		UPDATE_TIME,
+		DOWNTIME,
+		PULLED,
+		REJECTED,
+		HELD
+	} value;
 } metrics[] = {
 	{"pullet.container.info", "", "Which version of its image a container has; always 1.",
-	 KIND_GAUGE, get_info},
+	 KIND_GAUGE, INFO},
 	{"pullet.last_contact.timestamp", "s", "When the last pass ended that did not fail.",
-	 KIND_TIME, get_contact},
-	{"pullet.passes", "{pass}", "Looks at the registry, by what they came to.", KIND_SUM,
-	 get_passes},
-	{"pullet.pass.duration", "s", "How long the last pass took.", KIND_GAUGE,
-	 get_pass_duration},
+	 KIND_TIME, CONTACT},
+	{"pullet.passes", "{pass}", "Checks of the registry, by their result.", KIND_SUM, PASSES},
+	{"pullet.pass.duration", "s", "How long the last pass took.", KIND_GAUGE, PASS_TIME},
 	{"pullet.update.duration", "s", "How long the last update or rollback took.", KIND_GAUGE,
-	 get_update_duration},
+	 UPDATE_TIME},
 	{"pullet.update.downtime", "s", "How long the last one kept the container down.",
-	 KIND_GAUGE, get_downtime},
-	{"pullet.image.pulled", "By", "What was downloaded of images.", KIND_SUM, get_pulled},
-	{"pullet.rejected", "", "How many versions are remembered as bad.", KIND_GAUGE,
-	 get_rejected},
-	{"pullet.held", "", "Whether updates are held back by the operator.", KIND_GAUGE, get_held},
+	 KIND_GAUGE, DOWNTIME},
+	{"pullet.image.pulled", "By", "Bytes of images downloaded.", KIND_SUM, PULLED},
+	{"pullet.rejected", "", "How many digests are rejected.", KIND_GAUGE, REJECTED},
+	{"pullet.held", "", "Whether the operator holds updates back.", KIND_GAUGE, HELD},
 };
 
+/* -1: there is none. outcome: of PASSES. */
+static int64_t get_value(const struct metric *m, const struct report_container *c,
+			 enum outcome outcome)
+{
+	const struct tally *t = c->tally;
+
+	switch (m->value) {
+	case INFO:
+		return 1;
+	case CONTACT:
+		return t->contact_ms ? (int64_t)t->contact_ms : -1;
+	case PASSES:
+		return (int64_t)t->passes[outcome];
+	case PASS_TIME:
+		return t->pass_ms;
+	case UPDATE_TIME:
+		return t->update_ms;
+	case DOWNTIME:
+		return t->downtime_ms;
+	case PULLED:
+		return (int64_t)t->pulled;
+	case REJECTED:
+		return (int64_t)c->n_rejected;
+	case HELD:
+		return c->held;
+	}
+	return -1;
+}
+
+/* The ith point of a container; false: there are no more. Only PASSES has several, one for each outcome. */
 static bool get_point(const struct metric *m, const struct report_device *d,
 		      const struct report_container *c, size_t i, struct point *ret)
 {
-	*ret = (struct point){0};
+	enum outcome outcome = (enum outcome)(OUTCOME_UP_TO_DATE + i);
+
+	if (m->value == PASSES ? outcome >= OUTCOME_MAX : i > 0)
+		return false;
+	*ret = (struct point){.value = get_value(m, c, outcome)};
 	add_label(ret, "container.name", c->name);
-	if (!m->get(c, i, ret))
+	if (m->value == INFO) {
+		add_label(ret, "container.image.name", c->image);
+		add_label(ret, "oci.manifest.digest", c->digest);
+		add_label(ret, "pullet.phase", c->phase);
+		if (c->tally->last != OUTCOME_NONE)
+			add_label(ret, "pullet.result", outcome_name(c->tally->last));
+	} else if (m->value == PASSES) {
+		add_label(ret, "pullet.result", outcome_name(outcome));
+	}
+	if (ret->value < 0 || (m->kind == KIND_TIME && d->wall_ms == 0))
 		return false;
 	if (m->kind == KIND_TIME)
 		ret->value += (int64_t)(d->wall_ms - d->now_ms);
-	return m->kind != KIND_TIME || d->wall_ms > 0;
+	return true;
 }
 
 /* --- OTLP --- */

@@ -3,14 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include "clock.h"
 #include "device.h"
 #include "fetch.h"
+#include "json-build.h"
 #include "log.h"
 #include "record.h"
 #include "schedule.h"
@@ -20,15 +19,6 @@
 #define DELAY_US ((uint64_t)2 * 1000000)
 #define LIMIT_US ((uint64_t)30 * 1000000)
 
-/* The report that is on its way. */
-struct post {
-	int fd;	   /* -1: none */
-	pid_t pid; /* of the network half, or 0 */
-	char *line;
-	size_t len, written;
-	sd_event_source *io, *child, *limit;
-};
-
 struct reporter {
 	const struct unit_table *table;
 	const struct helper_options *options;
@@ -37,8 +27,9 @@ struct reporter {
 	struct report_event events[EVENTS_MAX]; /* oldest first */
 	size_t n_events;
 	bool again;  /* a report became due while one was on its way */
-	size_t next; /* container that the next post begins with: one line may not hold all */
-	struct post post;
+	size_t next; /* container that the next report begins with: one line may not hold all */
+	struct helper fetch; /* that sends a report */
+	bool answered;
 	char *failure, *file_failure; /* that was logged; NULL: none */
 };
 
@@ -57,11 +48,6 @@ static bool is_wanted(const struct reporter *r)
 	const struct report_config *c = &r->table->config->report;
 
 	return c->url || c->textfile;
-}
-
-static bool is_busy(const struct reporter *r)
-{
-	return r->post.fd >= 0 || r->post.pid > 0;
 }
 
 static void drop_events(struct reporter *r, size_t n)
@@ -92,126 +78,61 @@ static void add_event(struct reporter *r, json_t *record)
 
 /* --- the report on its way --- */
 
-static void end_post(struct reporter *r)
+static void fail(struct reporter *r, const char *failure)
 {
-	if (is_busy(r))
-		return;
-	r->post.limit = sd_event_source_unref(r->post.limit);
+	log_failure(&r->failure, failure);
+	if (failure)
+		r->next = 0;
+}
+
+static int on_answer(void *userdata, json_t *answer)
+{
+	struct reporter *r = userdata;
+	struct error e;
+
+	r->answered = true;
+	fail(r, protocol_check_error(answer, &e) < 0 ? e.text : NULL);
+	helper_stop(&r->fetch);
+	return 0;
+}
+
+static void on_end(void *userdata, int exit_status, const char *how)
+{
+	struct reporter *r = userdata;
+
+	(void)exit_status, (void)how;
+	if (!r->answered)
+		fail(r, r->fetch.late ? "the collector does not answer in time"
+				      : "pullet-fetch ended without an answer");
 	if (r->again || r->next > 0)
 		report_soon(r);
 	r->again = false;
 }
 
-static void hang_up(struct reporter *r, const char *failure)
-{
-	log_failure(&r->failure, failure);
-	if (failure)
-		r->next = 0;
-	r->post.io = sd_event_source_unref(r->post.io);
-	close(r->post.fd);
-	r->post.fd = -1;
-	free(r->post.line);
-	r->post.line = NULL;
-	end_post(r);
-}
-
-static int on_end(sd_event_source *s, const siginfo_t *si, void *userdata)
-{
-	struct reporter *r = userdata;
-
-	(void)s, (void)si;
-	r->post.pid = 0;
-	r->post.child = sd_event_source_unref(r->post.child);
-	end_post(r);
-	return 0;
-}
-
-static int on_limit(sd_event_source *s, uint64_t usec, void *userdata)
-{
-	struct reporter *r = userdata;
-
-	(void)s, (void)usec;
-	if (r->post.pid > 0)
-		(void)kill(r->post.pid, SIGKILL);
-	if (r->post.fd >= 0)
-		hang_up(r, "the collector does not answer in time");
-	return 0;
-}
-
-static void take_answer(struct reporter *r)
-{
-	_cleanup_json_ json_t *answer = NULL;
-	struct error e;
-	char buf[4096];
-	ssize_t n = read(r->post.fd, buf, sizeof(buf));
-
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return;
-	if (n <= 0)
-		hang_up(r, "pullet-fetch ended without an answer");
-	else if (json_parse(buf, (size_t)n, "pullet-fetch's answer", &answer, &e) < 0 ||
-		 protocol_get_error(answer, NULL, &e) < 0)
-		hang_up(r, e.text);
-	else
-		hang_up(r, NULL);
-}
-
-static int on_io(sd_event_source *s, int fd, uint32_t revents, void *userdata)
-{
-	struct reporter *r = userdata;
-	struct post *p = &r->post;
-	ssize_t n;
-
-	(void)revents;
-	if (p->written == p->len) {
-		take_answer(r);
-		return 0;
-	}
-	n = send(fd, p->line + p->written, p->len - p->written, MSG_NOSIGNAL);
-	if (n < 0 && errno != EINTR && errno != EAGAIN)
-		hang_up(r, "pullet-fetch ended without an answer");
-	else if (n > 0 && (p->written += (size_t)n) == p->len)
-		(void)sd_event_source_set_io_events(s, EPOLLIN);
-	return 0;
-}
-
-/* Takes line over. */
-static void start_post(struct reporter *r, char *line)
+static void send_report(struct reporter *r, const char *line)
 {
 	const struct helper_options *o = r->options;
 	struct fetch_options fetch = {.socket = o->fetch_socket, .config = o->config_path};
-	struct post *p = &r->post;
 	struct error e;
 	int q;
 
-	p->fd = fetch_connect(&fetch, &p->pid, &e);
-	if (p->fd < 0) {
-		p->fd = -1;
-		p->pid = 0;
-		free(line);
-		log_failure(&r->failure, e.text);
+	r->answered = false;
+	r->fetch.fd = fetch_connect(&fetch, &r->fetch.pid, &e);
+	if (r->fetch.fd < 0) {
+		r->fetch.pid = 0;
+		fail(r, e.text);
 		return;
 	}
-	p->line = line;
-	p->len = strlen(line);
-	p->written = 0;
-	q = sd_event_add_io(r->event, &p->io, p->fd, EPOLLOUT, on_io, r);
-	if (q >= 0)
-		q = sd_event_add_time_relative(r->event, &p->limit, CLOCK_BOOTTIME, LIMIT_US, 0,
-					       on_limit, r);
-	if (q >= 0 && p->pid > 0)
-		q = sd_event_add_child(r->event, &p->child, p->pid, WEXITED, on_end, r);
-	if (q >= 0)
-		return;
-	if (p->pid > 0) {
-		(void)kill(p->pid, SIGKILL);
-		(void)waitpid(p->pid, NULL, 0);
-		p->pid = 0;
-	}
-	hang_up(r, strerror(-q));
+	q = helper_send(r->fetch.fd, line, &e);
+	if (q < 0)
+		helper_close(&r->fetch);
+	else
+		q = helper_watch(&r->fetch, r->event, LIMIT_US, &e);
+	if (q < 0)
+		fail(r, e.text);
 }
 
-/* --- what is reported --- */
+/* --- the content of a report --- */
 
 static void find_device(const struct config *c, char id[DEVICE_ID_SIZE], struct report_device *ret)
 {
@@ -285,14 +206,12 @@ static void report_to_file(struct reporter *r, const struct report_device *d,
 static json_t *make_request(json_t *metrics, json_t *logs)
 {
 	_cleanup_free_ char *text = json_text(metrics, JSON_COMPACT);
-	_cleanup_free_ char *more = logs ? json_text(logs, JSON_COMPACT) : NULL;
-	json_t *j = json_pack("{s:s, s:s, s:s*}", "op", "report", "metrics", text, "logs", more);
+	_cleanup_free_ char *more = json_text(logs, JSON_COMPACT);
 
 	json_decref(metrics);
 	json_decref(logs);
-	if (!j)
-		abort();
-	return j;
+	return json_need(
+		json_pack("{s:s, s:s, s:s*}", "op", "report", "metrics", text, "logs", more));
 }
 
 /* A line with as many of the n containers as fit, by halves, and as many of the newest events; sets *n. Caller
@@ -319,9 +238,9 @@ static void report_to_collector(struct reporter *r, const struct report_device *
 				const struct report_container *containers, size_t n)
 {
 	size_t from = r->next < n ? r->next : 0, taken = n - from;
-	char *line;
+	_cleanup_free_ char *line = NULL;
 
-	if (is_busy(r)) {
+	if (r->fetch.running) {
 		r->again = true;
 		return;
 	}
@@ -332,7 +251,7 @@ static void report_to_collector(struct reporter *r, const struct report_device *
 	drop_events(r, r->n_events);
 	r->next = from + taken < n ? from + taken : 0;
 	if (line)
-		start_post(r, line);
+		send_report(r, line);
 	else
 		log_failure(&r->failure, "the report of one container is too large");
 }
@@ -421,10 +340,12 @@ struct reporter *reporter_open(sd_event *event, const struct unit_table *table,
 {
 	struct reporter *r = xcalloc(1, sizeof(*r));
 
-	r->table = table;
-	r->options = options;
-	r->event = event;
-	r->post.fd = -1;
+	*r = (struct reporter){.table = table, .options = options, .event = event};
+	r->fetch = (struct helper){.program = "pullet-fetch",
+				   .on_object = on_answer,
+				   .on_end = on_end,
+				   .userdata = r,
+				   .fd = -1};
 	arm_heartbeat(r);
 	return r;
 }
@@ -433,15 +354,7 @@ void reporter_close(struct reporter *r)
 {
 	if (!r)
 		return;
-	r->again = false;
-	if (r->post.pid > 0)
-		(void)kill(r->post.pid, SIGKILL);
-	if (r->post.fd >= 0)
-		hang_up(r, r->failure);
-	if (r->post.pid > 0)
-		(void)waitpid(r->post.pid, NULL, 0);
-	(void)sd_event_source_unref(r->post.child);
-	(void)sd_event_source_unref(r->post.limit);
+	helper_close(&r->fetch);
 	(void)sd_event_source_unref(r->soon);
 	(void)sd_event_source_unref(r->heartbeat);
 	drop_events(r, r->n_events);

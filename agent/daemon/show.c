@@ -22,7 +22,7 @@ void show_progress(struct show *s, struct unit *u, const json_t *event)
 	tally_bytes(&u->tally, u->current, current);
 	u->current = current;
 	u->total = (uint64_t)json_integer_value(json_object_get(event, "total"));
-	bus_changed(s->bus, u, "Progress", NULL);
+	bus_changed(s->bus, u, "Progress");
 	if (!s->once || s->json || !isatty(STDERR_FILENO))
 		return;
 	fprintf(stderr, "\r\033[K%s: %" PRIu64 " of %" PRIu64 " bytes", u->config->name, u->current,
@@ -38,7 +38,7 @@ void show_phase(struct show *s, struct unit *u, const json_t *event)
 	if (!phase || !digest)
 		return;
 	u->under_way = !streq(phase, "idle");
-	bus_changed(s->bus, u, "Phase", "Target", NULL);
+	bus_changed(s->bus, u, "Phase", "Target");
 	reporter_phase(s->reporter, u, phase, digest);
 	if (s->json)
 		return;

@@ -49,8 +49,11 @@ static int set_up(void **state)
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGCHLD);
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
-	s->helper =
-		(struct helper){.on_object = on_object, .on_end = on_end, .userdata = s, .fd = -1};
+	s->helper = (struct helper){.program = "pullet-update",
+				    .on_object = on_object,
+				    .on_end = on_end,
+				    .userdata = s,
+				    .fd = -1};
 	assert_true(sd_event_new(&s->event) >= 0);
 	job_add(job_append(&s->queue, OPERATION_POLL, false), "app");
 	job_add(s->queue.first, "db");

@@ -109,12 +109,10 @@ static void test_gauges(void **state)
 		{"pullet.update.downtime",
 		 GAUGE("pullet.update.downtime", "How long the last one kept the container down.",
 		       "s", "", "\"asDouble\":0.217")},
-		{"pullet.rejected",
-		 GAUGE("pullet.rejected", "How many versions are remembered as bad.", "", "",
-		       "\"asInt\":\"2\"")},
-		{"pullet.held",
-		 GAUGE("pullet.held", "Whether updates are held back by the operator.", "", "",
-		       "\"asInt\":\"1\"")},
+		{"pullet.rejected", GAUGE("pullet.rejected", "How many digests are rejected.", "",
+					  "", "\"asInt\":\"2\"")},
+		{"pullet.held", GAUGE("pullet.held", "Whether the operator holds updates back.", "",
+				      "", "\"asInt\":\"1\"")},
 	};
 	_cleanup_json_ json_t *body = report_metrics(&device, &app, 1);
 
@@ -135,7 +133,7 @@ static void test_sums(void **state)
 	expect_json(
 		find_metric(body, "pullet.image.pulled"),
 		"{\"name\":\"pullet.image.pulled\",\"description\":"
-		"\"What was downloaded of images.\",\"unit\":\"By\","
+		"\"Bytes of images downloaded.\",\"unit\":\"By\","
 		"\"sum\":{\"aggregationTemporality\":2,\"isMonotonic\":true,\"dataPoints\":"
 		"[{\"attributes\":[" ATTRIBUTE(
 			"container.name", "app") "],"
@@ -250,7 +248,7 @@ static void test_text(void **state)
 		"not fail.\n"
 		"# TYPE pullet_last_contact_timestamp_seconds gauge\n"
 		"pullet_last_contact_timestamp_seconds{container_name=\"app\"} 1799999995.250\n"
-		"# HELP pullet_passes_total Looks at the registry, by what they came to.\n"
+		"# HELP pullet_passes_total Checks of the registry, by their result.\n"
 		"# TYPE pullet_passes_total counter\n"
 		"pullet_passes_total{container_name=\"app\",pullet_result=\"up-to-date\"} 7\n"
 		"pullet_passes_total{container_name=\"app\",pullet_result=\"updated\"} 0\n"
@@ -268,13 +266,13 @@ static void test_text(void **state)
 		"down.\n"
 		"# TYPE pullet_update_downtime_seconds gauge\n"
 		"pullet_update_downtime_seconds{container_name=\"app\"} 0.217\n"
-		"# HELP pullet_image_pulled_bytes_total What was downloaded of images.\n"
+		"# HELP pullet_image_pulled_bytes_total Bytes of images downloaded.\n"
 		"# TYPE pullet_image_pulled_bytes_total counter\n"
 		"pullet_image_pulled_bytes_total{container_name=\"app\"} 9007199254740993\n"
-		"# HELP pullet_rejected How many versions are remembered as bad.\n"
+		"# HELP pullet_rejected How many digests are rejected.\n"
 		"# TYPE pullet_rejected gauge\n"
 		"pullet_rejected{container_name=\"app\"} 2\n"
-		"# HELP pullet_held Whether updates are held back by the operator.\n"
+		"# HELP pullet_held Whether the operator holds updates back.\n"
 		"# TYPE pullet_held gauge\n"
 		"pullet_held{container_name=\"app\"} 1\n");
 }
