@@ -11,7 +11,6 @@
 #include "device.h"
 #include "log.h"
 #include "memory.h"
-#include "round.h"
 #include "schedule.h"
 #include "show.h"
 #include "unit.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* show: what happens goes to the observers: standard output and the terminal with --once, else the bus, the
- * journal, the reporter and systemctl status. */
+/* show: shows events and results: on the terminal with --once, else on the bus, in the journal (entries with
+ * PULLET_ fields and the MESSAGE_ID of a catalog text), to the reporter and in systemctl status. */
 #pragma once
 
 #include "bus.h"
@@ -20,7 +20,7 @@ void show_phase(struct show *s, struct unit *u, const json_t *event);
 void show_progress(struct show *s, struct unit *u, const json_t *event);
 /* Prints a result, with --once. */
 void show_result(struct show *s, const json_t *result);
-/* A result that differs from the unit's last one: a healthy day is silent, and a lasting failure is logged once. */
+/* Logs and reports a result that differs from the unit's last one: a lasting failure is logged once. */
 void show_new_result(struct show *s, const json_t *result);
 
 /* For systemctl status: a job that starts; the time until the next round, at due_ms of now_ms(). fault: of the

@@ -4,8 +4,8 @@
 #include <sys/stat.h>
 
 #include "record.h"
-#include "round.h"
 #include "test.h"
+#include "unit.h"
 
 #define INTERVAL 100000
 #define DEVICE	 7
