@@ -394,16 +394,15 @@ static int follow(struct followed *f, const char *const *names)
 	return status ? status : f->bad;
 }
 
-static int request(const struct command_options *o, const char *const *names,
-		   enum operation operation)
+int command_operation(const struct command_options *o, const char *const *names)
 {
-	struct followed f = {.o = o,
-			     .operation = operation,
-			     .terminal = terminal_of(STDERR_FILENO),
-			     .until_ms = CLIENT_FOREVER};
+	struct followed f = {
+		.o = o, .terminal = terminal_of(STDERR_FILENO), .until_ms = CLIENT_FOREVER};
 	struct error e;
 	int status;
 
+	if (operation_from_name(o->command, &f.operation) < 0)
+		abort();
 	if (client_open(&f.client, &e) < 0) {
 		log_error("%s", e.text);
 		return 1;
@@ -416,34 +415,4 @@ static int request(const struct command_options *o, const char *const *names,
 	}
 	client_close(f.client);
 	return status;
-}
-
-int command_operation_check(const struct command_options *o, const char *const *operands)
-{
-	return request(o, operands, OPERATION_CHECK);
-}
-
-int command_operation_update(const struct command_options *o, const char *const *operands)
-{
-	return request(o, operands, OPERATION_UPDATE);
-}
-
-int command_operation_rollback(const struct command_options *o, const char *const *operands)
-{
-	return request(o, operands, OPERATION_ROLLBACK);
-}
-
-int command_operation_hold(const struct command_options *o, const char *const *operands)
-{
-	return request(o, operands, OPERATION_HOLD);
-}
-
-int command_operation_release(const struct command_options *o, const char *const *operands)
-{
-	return request(o, operands, OPERATION_RELEASE);
-}
-
-int command_operation_retry(const struct command_options *o, const char *const *operands)
-{
-	return request(o, operands, OPERATION_RETRY);
 }

@@ -7,6 +7,7 @@
 #include "calendar.h"
 #include "command.h"
 #include "fetch.h"
+#include "json-build.h"
 #include "log.h"
 #include "ref.h"
 #include "rollout.h"
@@ -285,9 +286,11 @@ int command_rollout_set(const struct command_options *o, const char *const *oper
 	return status;
 }
 
-/* Changes halt and nothing else. */
-static int set_halt(const struct command_options *o, const char *image, bool halt)
+/* Halt and resume change the key halt and nothing else. */
+int command_rollout_halt(const struct command_options *o, const char *const *operands)
 {
+	bool halt = streq(o->command, "rollout halt");
+	const char *image = operands[0];
 	struct present p = {0};
 	int status = read_present(o, image, &p);
 	json_int_t sequence;
@@ -301,20 +304,10 @@ static int set_halt(const struct command_options *o, const char *image, bool hal
 	if (status == 0)
 		status = next_sequence(&(struct command_options){0}, image, &p, &sequence);
 	if (status == 0) {
-		(void)json_object_set_new(p.policy, "sequence", json_integer(sequence));
-		(void)json_object_set_new(p.policy, "halt", json_boolean(halt));
+		json_put(p.policy, "sequence", json_integer(sequence));
+		json_put(p.policy, "halt", json_boolean(halt));
 		status = write_policy(o, image, &p, p.policy);
 	}
 	json_decref(p.answer);
 	return status;
-}
-
-int command_rollout_halt(const struct command_options *o, const char *const *operands)
-{
-	return set_halt(o, operands[0], true);
-}
-
-int command_rollout_resume(const struct command_options *o, const char *const *operands)
-{
-	return set_halt(o, operands[0], false);
 }

@@ -1,113 +1,58 @@
 /* SPDX-License-Identifier: MIT */
 #include "command.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
 #include "config.h"
 #include "log.h"
 
 #define NAME_COLUMNS 20
 
 static const struct command commands[] = {
-	{.name = "status",
-	 .operands = "[NAME]",
-	 .summary = "show what runs, what waits and what was rejected",
-	 .help = "Shows all containers as a table, or NAME in detail. While pulletd is stopped, "
-		 "it\n"
-		 "shows what the records in the state directory say.\n",
-	 .most = 1,
-	 .options = COMMAND_OPTION_WATCH,
-	 .run = command_status},
-	{.name = "check",
-	 .operands = "[NAME]...",
-	 .summary = "look for a new image without taking it",
-	 .help = "Asks the registry now, for each NAME or for all containers.\n",
-	 .most = -1,
-	 .run = command_operation_check},
-	{.name = "update",
-	 .operands = "[NAME]...",
-	 .summary = "look for a new image and take it",
-	 .help = "Asks the registry now, for each NAME or for all containers, and waits for the\n"
-		 "result. Windows and holds stay in force. The update runs in pulletd: Ctrl-C\n"
-		 "ends the waiting, not the update.\n",
-	 .most = -1,
-	 .run = command_operation_update},
-	{.name = "rollback",
-	 .operands = "NAME",
-	 .summary = "go back to the previous image",
-	 .help = "The image that runs now is rejected: it is not taken again until\n"
-		 "'pullet retry NAME'.\n",
-	 .least = 1,
-	 .most = 1,
-	 .run = command_operation_rollback},
-	{.name = "hold",
-	 .operands = "NAME",
-	 .summary = "take no updates until released",
-	 .help = "A hold survives restarts. An update that is under way is completed.\n",
-	 .least = 1,
-	 .most = 1,
-	 .run = command_operation_hold},
-	{.name = "release",
-	 .operands = "NAME",
-	 .summary = "let a held container be updated again",
-	 .help = "A 'hold = yes' in the configuration stays in force.\n",
-	 .least = 1,
-	 .most = 1,
-	 .run = command_operation_release},
-	{.name = "retry",
-	 .operands = "NAME",
-	 .summary = "forget the rejected digests",
-	 .help = "The next check may take them again; 'pullet update NAME' checks now.\n",
-	 .least = 1,
-	 .most = 1,
-	 .run = command_operation_retry},
-	{.name = "config check",
-	 .operands = "",
-	 .summary = "read the configuration and report all errors",
-	 .help = "Reads it as pulletd does at start and on reload. Works without pulletd.\n",
-	 .run = command_config_check},
-	{.name = "verify",
-	 .operands = "IMAGE",
-	 .summary = "show where a reference points and if it may run here",
-	 .help = "Asks the registry for digest, platform and size, and checks whether the keys of\n"
-		 "the containers that follow this image allow it. Takes nothing, and works\n"
-		 "without pulletd.\n",
-	 .least = 1,
-	 .most = 1,
-	 .options = COMMAND_OPTION_PLATFORM,
-	 .run = command_verify},
-	{.name = "rollout show",
-	 .operands = "IMAGE",
-	 .summary = "show the rollout policy of an image",
-	 .help = "Reads the policy IMAGE.rollout from the registry; see pullet-rollout(5).\n",
-	 .least = 1,
-	 .most = 1,
-	 .run = command_rollout_show},
-	{.name = "rollout set",
-	 .operands = "IMAGE",
-	 .summary = "write a rollout policy: which devices, and when",
-	 .help = "Replaces the policy IMAGE.rollout by one for the image that the tag points to\n"
-		 "now, with the next sequence number. It holds what the options say, no more.\n",
-	 .least = 1,
-	 .most = 1,
-	 .options = COMMAND_OPTION_ROLLOUT,
-	 .run = command_rollout_set},
-	{.name = "rollout halt",
-	 .operands = "IMAGE",
-	 .summary = "let no further device take the image",
-	 .help = "Each device sees it at its next poll; trials that have begun are completed. The\n"
-		 "rest of the policy stays as it is, for 'pullet rollout resume IMAGE'.\n",
-	 .least = 1,
-	 .most = 1,
-	 .run = command_rollout_halt},
-	{.name = "rollout resume",
-	 .operands = "IMAGE",
-	 .summary = "continue a halted rollout",
-	 .help = "The policy is in force again as it was before 'pullet rollout halt'.\n",
-	 .least = 1,
-	 .most = 1,
-	 .run = command_rollout_resume},
+	{"status", "[NAME]", "show state, waiting updates and rejected digests",
+	 "Shows all containers as a table, or NAME in detail. While pulletd is stopped, it\n"
+	 "shows the records in the state directory.\n",
+	 0, 1, COMMAND_OPTION_WATCH, command_status},
+	{"check", "[NAME]...", "look for a new image without taking it",
+	 "Asks the registry now, for each NAME or for all containers.\n", 0, -1, 0,
+	 command_operation},
+	{"update", "[NAME]...", "look for a new image and take it",
+	 "Asks the registry now, for each NAME or for all containers, and waits for the\n"
+	 "result. Windows and holds stay in force. The update runs in pulletd: Ctrl-C\n"
+	 "ends the waiting, not the update.\n",
+	 0, -1, 0, command_operation},
+	{"rollback", "NAME", "go back to the previous image",
+	 "The image that runs now is rejected: it is not taken again until\n"
+	 "'pullet retry NAME'.\n",
+	 1, 1, 0, command_operation},
+	{"hold", "NAME", "take no updates until released",
+	 "A hold survives restarts. An update that is under way is completed.\n", 1, 1, 0,
+	 command_operation},
+	{"release", "NAME", "let a held container be updated again",
+	 "A 'hold = yes' in the configuration stays in force.\n", 1, 1, 0, command_operation},
+	{"retry", "NAME", "forget the rejected digests",
+	 "The next check may take them again; 'pullet update NAME' checks now.\n", 1, 1, 0,
+	 command_operation},
+	{"config check", "", "read the configuration and report all errors",
+	 "Reads it as pulletd does at start and on reload. Works without pulletd.\n", 0, 0, 0,
+	 command_config_check},
+	{"verify", "IMAGE", "show where a reference points and if it may run here",
+	 "Asks the registry for digest, platform and size, and checks whether the keys of\n"
+	 "the containers that follow this image allow it. Takes nothing, and works\n"
+	 "without pulletd.\n",
+	 1, 1, COMMAND_OPTION_PLATFORM, command_verify},
+	{"rollout show", "IMAGE", "show the rollout policy of an image",
+	 "Reads the policy IMAGE.rollout from the registry; see pullet-rollout(5).\n", 1, 1, 0,
+	 command_rollout_show},
+	{"rollout set", "IMAGE", "write a rollout policy: which devices, and when",
+	 "Replaces the policy IMAGE.rollout by one for the image that the tag points to\n"
+	 "now, with the next sequence number. It holds what the options say, no more.\n",
+	 1, 1, COMMAND_OPTION_ROLLOUT, command_rollout_set},
+	{"rollout halt", "IMAGE", "let no further device take the image",
+	 "Each device sees it at its next poll; trials that have begun are completed. The\n"
+	 "rest of the policy stays as it is, for 'pullet rollout resume IMAGE'.\n",
+	 1, 1, 0, command_rollout_halt},
+	{"rollout resume", "IMAGE", "continue a halted rollout",
+	 "The policy is in force again as it was before 'pullet rollout halt'.\n", 1, 1, 0,
+	 command_rollout_halt},
 };
 
 #define AT(field) offsetof(struct command_options, field)
@@ -183,12 +128,12 @@ const struct command *command_find(const char *const *words, int *ret_words)
 	return NULL;
 }
 
-static void print_options(FILE *f, unsigned int own, bool common)
+static void print_options(FILE *f, unsigned int own)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		_cleanup_free_ char *left = NULL;
 
-		if (options[i].option ? !(own & options[i].option) : !common)
+		if (options[i].option && !(own & options[i].option))
 			continue;
 		left = xasprintf("--%s%s%s", options[i].name, *options[i].value ? " " : "",
 				 options[i].value);
@@ -197,28 +142,8 @@ static void print_options(FILE *f, unsigned int own, bool common)
 	}
 }
 
-static char *finish(FILE *f, char **text)
+void command_print_usage(FILE *f)
 {
-	if (fclose(f) != 0)
-		abort();
-	return *text;
-}
-
-static FILE *start(char **text, size_t *len)
-{
-	FILE *f = open_memstream(text, len);
-
-	if (!f)
-		abort();
-	return f;
-}
-
-char *command_usage(void)
-{
-	char *text;
-	size_t len;
-	FILE *f = start(&text, &len);
-
 	fputs("Usage: pullet [OPTION]... COMMAND [OPERAND]...\n\n"
 	      "Shows and controls what pulletd does for the containers of this machine.\n\n",
 	      f);
@@ -229,35 +154,19 @@ char *command_usage(void)
 		fprintf(f, "  %-*s  %s\n", NAME_COLUMNS, left, commands[i].summary);
 	}
 	fputs("\n'pullet COMMAND --help' describes a command. Options of all commands:\n\n", f);
-	print_options(f, 0, true);
+	print_options(f, 0);
 	fprintf(f, "\n%s", status_help);
-	return finish(f, &text);
 }
 
-char *command_help(const struct command *c)
+void command_print_help(FILE *f, const struct command *c)
 {
-	char *text;
-	size_t len;
-	FILE *f = start(&text, &len);
-
 	fprintf(f, "Usage: pullet %s [OPTION]...%s%s\n\n%s\n", c->name, *c->operands ? " " : "",
 		c->operands, c->help);
-	print_options(f, c->options, true);
+	print_options(f, c->options);
 	fprintf(f, "\n%s", status_help);
-	return finish(f, &text);
 }
 
-static int format_printf(2, 3) complain(const struct command *c, const char *fmt, ...)
-{
-	char what[200];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(what, sizeof(what), fmt, ap);
-	va_end(ap);
-	log_error("%s; see: pullet %s --help", what, c->name);
-	return 2;
-}
+#define SEE_HELP "; see: pullet %s --help"
 
 int command_check(const struct command *c, const struct command_options *o,
 		  const char *const *operands)
@@ -266,18 +175,25 @@ int command_check(const struct command *c, const struct command_options *o,
 
 	while (operands[n])
 		n++;
-	if (n < c->least)
-		return complain(c, "missing operand %s", c->operands);
-	if (c->most >= 0 && n > c->most)
-		return complain(c, "extra operand '%s'", operands[c->most]);
+	if (n < c->least) {
+		log_error("missing operand %s" SEE_HELP, c->operands, c->name);
+		return 2;
+	}
+	if (c->most >= 0 && n > c->most) {
+		log_error("extra operand '%s'" SEE_HELP, operands[c->most], c->name);
+		return 2;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		const void *field = (const char *)o + options[i].offset;
 
 		if (!options[i].option || (c->options & options[i].option))
 			continue;
-		if (*options[i].value ? *(const char *const *)field != NULL : *(const bool *)field)
-			return complain(c, "option '--%s' is not valid for pullet %s",
-					options[i].name, c->name);
+		if (*options[i].value ? *(const char *const *)field != NULL
+				      : *(const bool *)field) {
+			log_error("option '--%s' is not valid for pullet %s" SEE_HELP,
+				  options[i].name, c->name, c->name);
+			return 2;
+		}
 	}
 	if (o->engine && !config_engine_path(o->engine)) {
 		log_error("--engine: '%s' is not of the form unix:///PATH", o->engine);

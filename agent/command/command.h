@@ -3,11 +3,14 @@
  * of the manual and of the completions use them. A new command is a row and a function in command-NOUN.c. */
 #pragma once
 
+#include <stdio.h>
+
 #include "options.h"
 
 #define COMMAND_OPTIONS_MAX 16
 
 struct command_options {
+	const char *command; /* its name in the table */
 	const char *config, *state_dir, *engine, *platform;
 	const char *percent, *ramp, *ring, *not_before, *minimum_version, *target, *sequence;
 	bool json, watch, help;
@@ -33,9 +36,8 @@ struct command {
 /* The command that the first words name, and the number of these words; NULL: none. */
 const struct command *command_find(const char *const *words, int *ret_words);
 
-/* Caller frees. */
-char *command_usage(void);
-char *command_help(const struct command *c);
+void command_print_usage(FILE *f);
+void command_print_help(FILE *f, const struct command *c);
 
 /* The table of options for options_parse(), which writes to o. */
 void command_option_rows(struct command_options *o, struct option_row ret[COMMAND_OPTIONS_MAX]);
@@ -46,18 +48,13 @@ int command_check(const struct command *c, const struct command_options *o,
 
 /* command-status.c */
 int command_status(const struct command_options *o, const char *const *operands);
-/* command-order.c: the command's name is its operation. */
-int command_operation_check(const struct command_options *o, const char *const *operands);
-int command_operation_update(const struct command_options *o, const char *const *operands);
-int command_operation_rollback(const struct command_options *o, const char *const *operands);
-int command_operation_hold(const struct command_options *o, const char *const *operands);
-int command_operation_release(const struct command_options *o, const char *const *operands);
-int command_operation_retry(const struct command_options *o, const char *const *operands);
+/* command-operation.c: the command's name is that of its operation. */
+int command_operation(const struct command_options *o, const char *const *operands);
 /* command-local.c: these work without pulletd. */
 int command_config_check(const struct command_options *o, const char *const *operands);
 int command_verify(const struct command_options *o, const char *const *operands);
 /* command-rollout.c: these do, too. */
 int command_rollout_show(const struct command_options *o, const char *const *operands);
 int command_rollout_set(const struct command_options *o, const char *const *operands);
+/* rollout halt and rollout resume */
 int command_rollout_halt(const struct command_options *o, const char *const *operands);
-int command_rollout_resume(const struct command_options *o, const char *const *operands);

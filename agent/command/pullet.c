@@ -12,7 +12,6 @@ int main(int argc, char **argv)
 	struct command_options o = {.config = CONFIG_PATH_DEFAULT,
 				    .state_dir = CONFIG_STATE_DIR_DEFAULT};
 	struct option_row rows[COMMAND_OPTIONS_MAX];
-	_cleanup_free_ char *usage = command_usage();
 	const struct command *command;
 	const char *const *words;
 	int first, n = 0, status;
@@ -20,7 +19,7 @@ int main(int argc, char **argv)
 	/* Texts are UTF-8 in every locale. */
 	(void)setlocale(LC_CTYPE, "C.UTF-8");
 	command_option_rows(&o, rows);
-	first = options_parse(argc, argv, rows, usage);
+	first = options_parse(argc, argv, rows, "");
 	if (first < 0)
 		return -1 - first;
 	words = (const char *const *)(argv + first);
@@ -30,15 +29,14 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (!command) {
-		fputs(usage, o.help ? stdout : stderr);
+		command_print_usage(o.help ? stdout : stderr);
 		return o.help ? 0 : 2;
 	}
 	if (o.help) {
-		_cleanup_free_ char *help = command_help(command);
-
-		fputs(help, stdout);
+		command_print_help(stdout, command);
 		return 0;
 	}
+	o.command = command->name;
 	status = command_check(command, &o, words + n);
 	return status ? status : command->run(&o, words + n);
 }

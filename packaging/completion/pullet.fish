@@ -43,7 +43,7 @@ function __pullet_sets_rollout
 end
 
 complete -c pullet -f
-complete -c pullet -n 'test -z "$(__pullet_words)"' -a status -d 'show what runs, what waits and what was rejected'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a status -d 'show state, waiting updates and rejected digests'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a check -d 'look for a new image without taking it'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a update -d 'look for a new image and take it'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a rollback -d 'go back to the previous image'

@@ -16,7 +16,7 @@ _pullet() {
 	local curcontext=$curcontext state line
 	local -a commands options
 	commands=(
-		'status:show what runs, what waits and what was rejected'
+		'status:show state, waiting updates and rejected digests'
 		'check:look for a new image without taking it'
 		'update:look for a new image and take it'
 		'rollback:go back to the previous image'
