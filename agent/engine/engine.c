@@ -7,6 +7,7 @@
 
 #include "base64.h"
 #include "engine-internal.h"
+#include "json-build.h"
 #include "podman.h"
 #include "ref.h"
 
@@ -54,7 +55,7 @@ int engine_refusal(const struct http_response *r, const char *what, struct error
 		message = json_get_string(j, "message");
 	if (!message)
 		message = r->body[0] ? r->body : "no reason given";
-	/* Another engine than the one that was asked for its version: it says nothing about the call. */
+	/* The engine was replaced by one of another version: this answer is not about the call. */
 	code = r->status == 400 && after_prefix(message, "client version ")
 		       ? -EPROTO
 		       : status_to_errno(r->status);
@@ -63,75 +64,79 @@ int engine_refusal(const struct http_response *r, const char *what, struct error
 }
 
 struct call {
-	const char *method;
-	const char *path; /* behind /v1.NN, or behind own; escaped */
-	const char *own;  /* podman's own API instead of Docker's */
+	const char *method; /* NULL: GET */
+	const char *path;   /* behind /v1.NN, or behind own; escaped */
+	const char *own;    /* podman's own API instead of Docker's */
 	const json_t *body;
 	unsigned int timeout_ms;
 	const char *what; /* for messages */
 };
 
 /* One call with a bounded answer; 304 (nothing to do) is success too. ret may be NULL. */
-static int call(struct engine *e, const struct call *c, json_t **ret, struct error *ret_error)
+static int call(struct engine *e, struct call c, json_t **ret, struct error *ret_error)
 {
 	_cleanup_free_ char *url =
-		c->own ? xasprintf("http://engine%s%s", c->own, c->path)
-		       : xasprintf("http://engine/v1.%d%s", e->version.api_minor, c->path);
-	_cleanup_free_ char *body = c->body ? json_text(c->body, JSON_COMPACT) : NULL;
+		c.own ? xasprintf("http://engine%s%s", c.own, c.path)
+		      : xasprintf("http://engine/v1.%d%s", e->version.api_minor, c.path);
+	_cleanup_free_ char *body = c.body ? json_text(c.body, JSON_COMPACT) : NULL;
 	_cleanup_http_response_ struct http_response answer = {0};
 	struct http_request request = {
-		.method = c->method,
+		.method = c.method ? c.method : "GET",
 		.url = url,
 		.body = body,
 		.body_max = ANSWER_MAX,
-		.timeout_ms = c->timeout_ms ? c->timeout_ms : SHORT_CALL_MS,
-	};
-	int r;
-
-	if (c->body && !body)
-		return error_set(ret_error, -ENOMEM, "%s: no memory for the request", c->what);
-	r = http_perform(e->http, &request, &answer, ret_error);
-	if (r < 0)
-		return error_prefix(ret_error, "%s: engine", c->what);
-	if ((answer.status < 200 || answer.status > 299) && answer.status != 304)
-		return engine_refusal(&answer, c->what, ret_error);
-	if (!ret)
-		return 0;
-	/* Go's empty list: no container listed, no file changed. */
-	if (after_prefix(answer.body, "null")) {
-		*ret = json_array();
-		return 0;
-	}
-	return json_parse(answer.body, answer.body_len, c->what, ret, ret_error);
-}
-
-static int call_delete(struct engine *e, const char *path, const char *what,
-		       struct error *ret_error)
-{
-	struct call c = {
-		.method = "DELETE", .path = path, .timeout_ms = REMOVE_CALL_MS, .what = what};
-
-	return call(e, &c, NULL, ret_error);
-}
-
-/* The one unversioned call: which versions does it speak, and on what machine? */
-static int negotiate(struct engine *e, struct error *ret_error)
-{
-	_cleanup_http_response_ struct http_response answer = {0};
-	_cleanup_json_ json_t *v = NULL;
-	struct http_request request = {
-		.method = "GET",
-		.url = "http://engine/version",
-		.body_max = ANSWER_MAX,
-		.timeout_ms = SHORT_CALL_MS,
+		.timeout_ms = c.timeout_ms ? c.timeout_ms : SHORT_CALL_MS,
 	};
 	int r = http_perform(e->http, &request, &answer, ret_error);
 
 	if (r < 0)
-		return error_prefix(ret_error, "engine");
-	if (answer.status != 200)
-		return engine_refusal(&answer, "engine: GET /version", ret_error);
-	r = json_parse(answer.body, answer.body_len, "engine: /version", &v, ret_error);
+		return error_prefix(ret_error, "%s: engine", c.what);
+	if ((answer.status < 200 || answer.status > 299) && answer.status != 304)
+		return engine_refusal(&answer, c.what, ret_error);
+	if (!ret)
+		return 0;
+	/* Go's empty list: no container listed, no file changed. */
+	if (after_prefix(answer.body, "null")) {
+		*ret = json_need(json_array());
+		return 0;
+	}
+	return json_parse(answer.body, answer.body_len, c.what, ret, ret_error);
+}
+
+static int get(struct engine *e, const char *path, const char *what, json_t **ret,
+	       struct error *ret_error)
+{
+	return call(e, (struct call){.path = path, .what = what}, ret, ret_error);
+}
+
+static int get_own(struct engine *e, const char *path, const char *what, json_t **ret,
+		   struct error *ret_error)
+{
+	return call(e, (struct call){.own = PODMAN_API, .path = path, .what = what}, ret,
+		    ret_error);
+}
+
+static int post(struct engine *e, const char *path, const json_t *body, const char *what,
+		struct error *ret_error)
+{
+	return call(e, (struct call){"POST", .path = path, .body = body, .what = what}, NULL,
+		    ret_error);
+}
+
+static int delete (struct engine *e, const char *path, const char *what, struct error *ret_error)
+{
+	struct call c = {"DELETE", .path = path, .timeout_ms = REMOVE_CALL_MS, .what = what};
+
+	return call(e, c, NULL, ret_error);
+}
+
+/* GET /version is the one call without a version. */
+static int negotiate(struct engine *e, struct error *ret_error)
+{
+	struct call c = {.own = "", .path = "/version", .what = "GET /version"};
+	_cleanup_json_ json_t *v = NULL;
+	int r = call(e, c, &v, ret_error);
+
 	return r < 0 ? r : version_read(v, &e->version, ret_error);
 }
 
@@ -189,18 +194,7 @@ const struct oci_platform *engine_platform(const struct engine *e)
 
 int engine_info(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	struct call c = {.method = "GET", .path = "/info", .what = "info"};
-
-	return call(e, &c, ret, ret_error);
-}
-
-/* The same of podman's own API. */
-static int call_own(struct engine *e, const char *path, const char *what, json_t **ret,
-		    struct error *ret_error)
-{
-	return call(e,
-		    &(struct call){.method = "GET", .own = PODMAN_API, .path = path, .what = what},
-		    ret, ret_error);
+	return get(e, "/info", "info", ret, ret_error);
 }
 
 int engine_podman_stopped_by_user(struct engine *e, const char *id)
@@ -208,7 +202,7 @@ int engine_podman_stopped_by_user(struct engine *e, const char *id)
 	_cleanup_free_ char *path = xasprintf("/containers/%s/json", id);
 	_cleanup_json_ json_t *own = NULL;
 	struct error ignored;
-	int r = call_own(e, path, "inspect container", &own, &ignored);
+	int r = get_own(e, path, "inspect container", &own, &ignored);
 
 	return r < 0 ? r : json_is_true(json_get_path(own, "State", "StoppedByUser", NULL));
 }
@@ -221,7 +215,7 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 	_cleanup_free_ char *what = xasprintf("inspect container %s", name_or_id);
 	_cleanup_json_ json_t *j = NULL, *own = NULL;
 	const char *name, *id;
-	int r = call(e, &(struct call){.method = "GET", .path = path, .what = what}, &j, ret_error);
+	int r = get(e, path, what, &j, ret_error);
 
 	if (r < 0)
 		return r;
@@ -234,7 +228,7 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 	    (strlen(name_or_id) < 12 /* a short id */ || !after_prefix(id, name_or_id)))
 		return error_set(ret_error, -ENOENT, "%s: no such container", what);
 	if (e->version.podman && podman_needs_own_answer(j)) {
-		r = call_own(e, path, what, &own, ret_error);
+		r = get_own(e, path, what, &own, ret_error);
 		if (r < 0)
 			return r;
 		podman_mend_state(j, own);
@@ -245,10 +239,7 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 
 int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	struct call c = {
-		.method = "GET", .path = "/containers/json?all=1", .what = "list containers"};
-
-	return call(e, &c, ret, ret_error);
+	return get(e, "/containers/json?all=1", "list containers", ret, ret_error);
 }
 
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
@@ -258,10 +249,10 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 	_cleanup_free_ char *path = xasprintf("/images/%s/json", escaped);
 	_cleanup_free_ char *what = xasprintf("inspect image %s", reference);
 	_cleanup_json_ json_t *j = NULL, *own = NULL;
-	int r = call(e, &(struct call){.method = "GET", .path = path, .what = what}, &j, ret_error);
+	int r = get(e, path, what, &j, ret_error);
 
 	if (r == 0 && e->version.podman)
-		r = call_own(e, path, what, &own, ret_error);
+		r = get_own(e, path, what, &own, ret_error);
 	if (r < 0)
 		return r;
 	if (own)
@@ -272,17 +263,14 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 
 int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	struct call c = {.method = "GET", .path = "/images/json", .what = "list images"};
-
-	return call(e, &c, ret, ret_error);
+	return get(e, "/images/json", "list images", ret, ret_error);
 }
 
 int engine_changes(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
 {
 	_cleanup_free_ char *path = xasprintf("/containers/%s/changes", id);
 
-	return call(e, &(struct call){.method = "GET", .path = path, .what = "list changed files"},
-		    ret, ret_error);
+	return get(e, path, "list changed files", ret, ret_error);
 }
 
 int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret,
@@ -317,8 +305,7 @@ int engine_tag(struct engine *e, const char *image, const char *repository, cons
 	_cleanup_free_ char *path = xasprintf("/images/%s/tag?repo=%s&tag=%s", i, r, t);
 	_cleanup_free_ char *what = xasprintf("tag %s:%s", repository, tag);
 
-	return call(e, &(struct call){.method = "POST", .path = path, .what = what}, NULL,
-		    ret_error);
+	return post(e, path, NULL, what, ret_error);
 }
 
 int engine_remove_image(struct engine *e, const char *reference, struct error *ret_error)
@@ -327,7 +314,7 @@ int engine_remove_image(struct engine *e, const char *reference, struct error *r
 			    *path = xasprintf("/images/%s", escaped);
 	_cleanup_free_ char *what = xasprintf("remove image %s", reference);
 
-	return call_delete(e, path, what, ret_error);
+	return delete (e, path, what, ret_error);
 }
 
 int engine_create(struct engine *e, const char *name, const json_t *body, char **ret_id,
@@ -338,8 +325,8 @@ int engine_create(struct engine *e, const char *name, const json_t *body, char *
 	_cleanup_free_ char *what = xasprintf("create container %s", name);
 	_cleanup_json_ json_t *answer = NULL;
 	const char *id;
-	int r = call(e, &(struct call){.method = "POST", .path = path, .body = body, .what = what},
-		     &answer, ret_error);
+	int r = call(e, (struct call){"POST", .path = path, .body = body, .what = what}, &answer,
+		     ret_error);
 
 	if (r < 0)
 		return r;
@@ -360,8 +347,7 @@ int engine_connect(struct engine *e, const char *network, const char *id, const 
 
 	if (!whole || json_object_set_new(whole, "Container", json_string(id)) < 0)
 		return error_set(ret_error, -EINVAL, "%s: not an object", what);
-	return call(e, &(struct call){.method = "POST", .path = path, .body = whole, .what = what},
-		    NULL, ret_error);
+	return post(e, path, whole, what, ret_error);
 }
 
 static int post_to_container(struct engine *e, const char *id, const char *verb,
@@ -371,9 +357,7 @@ static int post_to_container(struct engine *e, const char *id, const char *verb,
 	_cleanup_free_ char *what =
 		xasprintf("%.*s container %.12s", (int)strcspn(verb, "?"), verb, id);
 
-	return call(e,
-		    &(struct call){
-			    .method = "POST", .path = path, .timeout_ms = timeout_ms, .what = what},
+	return call(e, (struct call){"POST", .path = path, .timeout_ms = timeout_ms, .what = what},
 		    NULL, ret_error);
 }
 
@@ -404,15 +388,10 @@ int engine_set_policy(struct engine *e, const char *id, const json_t *policy,
 		      struct error *ret_error)
 {
 	_cleanup_free_ char *path = xasprintf("/containers/%s/update", id);
-	_cleanup_json_ json_t *body = json_pack("{s:O}", "RestartPolicy", policy);
+	_cleanup_json_ json_t *body = json_need(json_pack("{s:O}", "RestartPolicy", policy));
+	int r = post(e, path, body, "set restart policy", ret_error);
 
-	int r = call(
-		e,
-		&(struct call){
-			.method = "POST", .path = path, .body = body, .what = "set restart policy"},
-		NULL, ret_error);
-
-	/* 20.10 while somebody removes it; podman, which runs its runtime for that, when it ends meanwhile. */
+	/* 20.10 says this of a container that is being removed, and podman of one that ends meanwhile. */
 	return r == -EIO ? -EEXIST : r;
 }
 
@@ -421,5 +400,5 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error)
 	_cleanup_free_ char *path = xasprintf("/containers/%s?v=0", id);
 	_cleanup_free_ char *what = xasprintf("remove container %.12s", id);
 
-	return call_delete(e, path, what, ret_error);
+	return delete (e, path, what, ret_error);
 }
