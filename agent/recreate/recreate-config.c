@@ -151,9 +151,8 @@ static int carry_labels(const struct recreate_input *in, json_t *config, const j
 static void carry_ports(json_t *config, const json_t *defaults, const json_t *host,
 			const char *mode)
 {
-	json_t *ports = json_object_get(config, "ExposedPorts");
+	json_t *ports, *value;
 	const char *key;
-	json_t *value;
 	void *next;
 
 	if (after_prefix(mode, "container:")) {
@@ -161,10 +160,7 @@ static void carry_ports(json_t *config, const json_t *defaults, const json_t *ho
 		return;
 	}
 	subtract_keys(config, defaults, "ExposedPorts");
-	if (!json_is_object(ports)) {
-		ports = json_need(json_object());
-		json_put(config, "ExposedPorts", ports);
-	}
+	ports = recreate_object(config, "ExposedPorts");
 	json_object_foreach (json_object_get(host, "PortBindings"), key, value)
 		json_put(ports, key, json_object());
 	json_object_foreach_safe (ports, next, key, value)

@@ -20,7 +20,6 @@ static int rewrite_modes(const struct recreate_input *in, json_t *host, struct e
 {
 	for (size_t i = 0; i < RECREATE_MODES; i++) {
 		const char *id = recreate_shared_with(host, i);
-		_cleanup_free_ char *mode = NULL;
 		const char *name;
 		int r;
 
@@ -29,8 +28,7 @@ static int rewrite_modes(const struct recreate_input *in, json_t *host, struct e
 		r = refer(in, recreate_modes[i], id, &name, ret_error);
 		if (r < 0)
 			return r;
-		mode = xasprintf("container:%s", name);
-		json_put(host, recreate_modes[i], json_string(mode));
+		json_put(host, recreate_modes[i], json_sprintf("container:%s", name));
 	}
 	return 0;
 }
@@ -43,7 +41,7 @@ static int rewrite_volumes_from(const struct recreate_input *in, json_t *host,
 	for (size_t i = 0; i < json_array_size(from); i++) {
 		const char *text = json_string_value(json_array_get(from, i));
 		const char *options = text ? strchrnul(text, ':') : NULL;
-		_cleanup_free_ char *container = NULL, *entry = NULL;
+		_cleanup_free_ char *container = NULL;
 		const char *name;
 		int r;
 
@@ -53,9 +51,7 @@ static int rewrite_volumes_from(const struct recreate_input *in, json_t *host,
 		r = refer(in, "VolumesFrom", container, &name, ret_error);
 		if (r < 0)
 			return r;
-		entry = xasprintf("%s%s", name, options);
-		if (json_array_set_new(from, i, json_need(json_string(entry))) < 0)
-			abort();
+		recreate_set_text(from, i, xasprintf("%s%s", name, options));
 	}
 	return 0;
 }
@@ -68,16 +64,14 @@ static void rewrite_links(json_t *host)
 	for (size_t i = 0; i < json_array_size(links); i++) {
 		const char *text = json_string_value(json_array_get(links, i));
 		const char *colon = text ? strchr(text, ':') : NULL;
-		_cleanup_free_ char *link = NULL;
 		const char *alias;
 
 		if (!colon || text[0] != '/')
 			continue;
 		alias = strrchr(colon, '/');
-		link = xasprintf("%.*s:%s", (int)(colon - text - 1), text + 1,
-				 alias ? alias + 1 : colon + 1);
-		if (json_array_set_new(links, i, json_need(json_string(link))) < 0)
-			abort();
+		recreate_set_text(links, i,
+				  xasprintf("%.*s:%s", (int)(colon - text - 1), text + 1,
+					    alias ? alias + 1 : colon + 1));
 	}
 }
 
@@ -216,9 +210,7 @@ static bool bind_covers(json_t *host, const char *name, const char *destination)
 		if (!colon) {
 			if (!same_path(bind, strlen(bind), destination))
 				continue;
-			if (json_array_set_new(binds, i,
-					       json_need(json_sprintf("%s:%s", name, bind))) < 0)
-				abort();
+			recreate_set_text(binds, i, xasprintf("%s:%s", name, bind));
 			return true;
 		}
 		if (strncmp(bind, name, (size_t)(colon - bind)) == 0 && name[colon - bind] == '\0')
@@ -331,13 +323,10 @@ static void drop_network_conflicts(json_t *host)
 			(void)json_object_del(host, conflicts[i]);
 }
 
-static void drop_obsolete(json_t *host)
+static void drop_if_empty(json_t *object, const char *key)
 {
-	static const char limits[][16] = {"KernelMemory", "KernelMemoryTCP"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
-		if (recreate_is_empty(json_object_get(host, limits[i])))
-			(void)json_object_del(host, limits[i]);
+	if (recreate_is_empty(json_object_get(object, key)))
+		(void)json_object_del(object, key);
 }
 
 int recreate_host_config(const struct recreate_input *in, json_t **ret, struct error *ret_error)
@@ -354,7 +343,8 @@ int recreate_host_config(const struct recreate_input *in, json_t **ret, struct e
 	rewrite_links(host);
 	drop_network_conflicts(host);
 	drop_default_paths(host);
-	drop_obsolete(host);
+	drop_if_empty(host, "KernelMemory");
+	drop_if_empty(host, "KernelMemoryTCP");
 	complete_ports(host);
 	complete_devices(host);
 	clean_mounts(host);

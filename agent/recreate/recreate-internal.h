@@ -1,10 +1,30 @@
 /* SPDX-License-Identifier: MIT */
-/* recreate-internal: the parts of a create body, a file each. Only the files of recreate include it. */
+/* recreate-internal: the parts of a create body, a file each, and how the engine reads a container's values. Only
+ * the files of recreate include it. */
 #pragma once
 
 #include "json-build.h"
-#include "recreate-json.h"
 #include "recreate.h"
+
+/* Absent, null, "", 0, [] and {} mean the same to the engine's merge. */
+bool recreate_is_empty(const json_t *j);
+bool recreate_same(const json_t *a, const json_t *b);
+/* The same for Entrypoint and Cmd, where [""] is empty, too. */
+bool recreate_is_no_command(const json_t *j);
+/* Whether text is the container's id of 12 digits. */
+bool recreate_is_short_id(const json_t *container, const char *text);
+
+/* The object under key; a new one replaces any other value. Borrowed. */
+json_t *recreate_object(json_t *parent, const char *key);
+/* Replaces an entry by text, which is freed. */
+void recreate_set_text(json_t *array, size_t i, char *text);
+
+/* HostConfig.NetworkMode; "bridge" for "" and "default". Borrowed. */
+const char *recreate_network_mode(const json_t *host);
+static inline bool recreate_mode_has_endpoints(const char *mode)
+{
+	return !streq(mode, "host") && !streq(mode, "none") && !after_prefix(mode, "container:");
+}
 
 /* The image's Config: the defaults of the container, without those that its label declares the operator's
  * own. Caller owns it. */

@@ -1,29 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include "recreate-json.h"
-
-#include "recreate.h"
+#include "recreate-internal.h"
 
 const char recreate_modes[RECREATE_MODES][12] = {"NetworkMode", "PidMode", "IpcMode"};
 
 bool recreate_is_empty(const json_t *j)
 {
-	switch (json_typeof(j ? j : json_null())) {
-	case JSON_NULL:
-		return true;
-	case JSON_STRING:
-		return json_string_length(j) == 0;
-	case JSON_ARRAY:
-		return json_array_size(j) == 0;
-	case JSON_OBJECT:
-		return json_object_size(j) == 0;
-	case JSON_INTEGER:
-		return json_integer_value(j) == 0;
-	case JSON_REAL:
-	case JSON_TRUE:
-	case JSON_FALSE:
-		return false;
-	}
-	return false;
+	/* Each of these is 0 for a value of another type. */
+	return !j || !(json_is_real(j) || json_is_boolean(j) || json_string_length(j) ||
+		       json_array_size(j) || json_object_size(j) || json_integer_value(j));
 }
 
 bool recreate_same(const json_t *a, const json_t *b)
@@ -58,4 +42,18 @@ const char *recreate_network_mode(const json_t *host)
 	const char *mode = json_get_string(host, "NetworkMode");
 
 	return !mode || mode[0] == '\0' || streq(mode, "default") ? "bridge" : mode;
+}
+
+json_t *recreate_object(json_t *parent, const char *key)
+{
+	if (!json_is_object(json_object_get(parent, key)))
+		json_put(parent, key, json_object());
+	return json_object_get(parent, key);
+}
+
+void recreate_set_text(json_t *array, size_t i, char *text)
+{
+	if (json_array_set_new(array, i, json_need(json_string(text))) < 0)
+		abort();
+	free(text);
 }

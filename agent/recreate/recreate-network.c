@@ -144,11 +144,7 @@ static int move_sysctls(json_t *host, json_t *endpoint, struct error *ret_error)
 	if (!moved)
 		return 0;
 
-	options = json_object_get(endpoint, "DriverOpts");
-	if (!options) {
-		options = json_need(json_object());
-		json_put(endpoint, "DriverOpts", options);
-	}
+	options = recreate_object(endpoint, "DriverOpts");
 	already = json_get_string(options, ENDPOINT_SYSCTLS);
 	json_put(options, ENDPOINT_SYSCTLS,
 		 already ? json_sprintf("%s,%s", moved, already) : json_string(moved));

@@ -104,12 +104,8 @@ static void sign(json_t *body, const json_t *new_image, const char *image, const
 		 const char *policy)
 {
 	json_t *host = json_object_get(body, "HostConfig");
-	json_t *labels = json_object_get(body, "Labels");
+	json_t *labels = recreate_object(body, "Labels");
 
-	if (!json_is_object(labels)) {
-		labels = json_need(json_object());
-		json_put(body, "Labels", labels);
-	}
 	recreate_note_own(body, new_image);
 	json_put(labels, RECREATE_LABEL_TARGET, json_string(target));
 	json_put(labels, RECREATE_LABEL_POLICY, json_string(policy));
@@ -155,59 +151,51 @@ int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 	return 0;
 }
 
-/* The engine ignores the case of keys: which of two spellings wins is undefined. */
-static int check_spelling(const json_t *object, const char (*keys)[20], size_t n,
-			  struct error *ret_error)
+/* The engine ignores the case of keys, and which of two spellings wins is undefined. */
+static int check_key(const json_t *parent, const char *wanted, bool is_object,
+		     struct error *ret_error)
 {
 	const char *key;
 	json_t *value;
 
-	json_object_foreach ((json_t *)object, key, value)
-		for (size_t i = 0; i < n; i++)
-			if (strcasecmp(key, keys[i]) == 0 && !streq(key, keys[i]))
-				return error_set(ret_error, -EKEYREJECTED,
-						 "key %s must be written %s", key, keys[i]);
-	return 0;
-}
-
-static int check_object(const json_t *object, const char *key, struct error *ret_error)
-{
-	const json_t *value = json_object_get(object, key);
-
-	if (value && !json_is_object(value) && !json_is_null(value))
-		return error_set(ret_error, -EKEYREJECTED, "%s must be an object", key);
+	json_object_foreach ((json_t *)parent, key, value) {
+		if (strcasecmp(key, wanted) != 0)
+			continue;
+		if (!streq(key, wanted))
+			return error_set(ret_error, -EKEYREJECTED, "key %s must be written %s", key,
+					 wanted);
+		if (is_object && !json_is_object(value) && !json_is_null(value))
+			return error_set(ret_error, -EKEYREJECTED, "%s must be an object", key);
+	}
 	return 0;
 }
 
 static int check_first(const json_t *body, struct error *ret_error)
 {
-	static const char top[][20] = {"Image", "Labels", "HostConfig", "NetworkingConfig",
-				       "MacAddress"};
-	static const char host[][20] = {"RestartPolicy", "AutoRemove", "NetworkMode"};
-	static const char networking[][20] = {"EndpointsConfig"};
-	const json_t *host_config = json_object_get(body, "HostConfig");
-	const json_t *networking_config = json_object_get(body, "NetworkingConfig");
-	int r;
+	const json_t *host = json_object_get(body, "HostConfig");
+	const json_t *networking = json_object_get(body, "NetworkingConfig");
+	const struct {
+		const json_t *parent;
+		const char *key;
+		bool is_object;
+	} rows[] = {
+		{body, "Image", false},
+		{body, "MacAddress", false},
+		{body, "Labels", true},
+		{body, "HostConfig", true},
+		{body, "NetworkingConfig", true},
+		{host, "AutoRemove", false},
+		{host, "NetworkMode", false},
+		{host, "RestartPolicy", true},
+		{networking, "EndpointsConfig", true},
+	};
+	int r = 0;
 
 	if (!json_is_object(body))
 		return error_set(ret_error, -EKEYREJECTED, "the create body must be an object");
-	r = check_spelling(body, top, ARRAY_SIZE(top), ret_error);
-	if (r >= 0)
-		r = check_spelling(host_config, host, ARRAY_SIZE(host), ret_error);
-	if (r >= 0)
-		r = check_spelling(networking_config, networking, ARRAY_SIZE(networking),
-				   ret_error);
-	if (r >= 0)
-		r = check_object(body, "Labels", ret_error);
-	if (r >= 0)
-		r = check_object(body, "HostConfig", ret_error);
-	if (r >= 0)
-		r = check_object(body, "NetworkingConfig", ret_error);
-	if (r >= 0)
-		r = check_object(networking_config, "EndpointsConfig", ret_error);
-	if (r >= 0)
-		r = check_object(host_config, "RestartPolicy", ret_error);
-	if (r >= 0 && json_is_true(json_object_get(host_config, "AutoRemove")))
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(rows); i++)
+		r = check_key(rows[i].parent, rows[i].key, rows[i].is_object, ret_error);
+	if (r >= 0 && json_is_true(json_object_get(host, "AutoRemove")))
 		r = error_set(
 			ret_error, -EKEYREJECTED,
 			"AutoRemove: once stopped the container is gone, with no way to roll back");
@@ -230,12 +218,8 @@ static int place_first_networks(json_t *body, const json_t *host, int api_minor,
 	if (json_object_size(endpoints) == 1 && !json_object_get(endpoints, main))
 		main = json_object_iter_key(json_object_iter(endpoints));
 	if (api_minor >= 44 && !recreate_is_empty(mac)) {
-		json_t *endpoint = json_object_get(endpoints, main);
+		json_t *endpoint = recreate_object(endpoints, main);
 
-		if (!json_is_object(endpoint)) {
-			endpoint = json_need(json_object());
-			json_put(endpoints, main, endpoint);
-		}
 		if (!json_object_get(endpoint, "MacAddress"))
 			json_put(endpoint, "MacAddress", json_incref(mac));
 		(void)json_object_del(body, "MacAddress");
@@ -257,11 +241,7 @@ int recreate_first(const json_t *written, const json_t *new_image, const char *i
 	if (r < 0)
 		return r;
 	body = json_need(json_deep_copy(written));
-	host = json_object_get(body, "HostConfig");
-	if (!json_is_object(host)) {
-		host = json_need(json_object());
-		json_put(body, "HostConfig", host);
-	}
+	host = recreate_object(body, "HostConfig");
 	r = read_policy(host, &policy, ret_error);
 	if (r >= 0)
 		r = place_first_networks(body, host, api_minor, connect, ret_error);
