@@ -12,8 +12,8 @@
 #include "ref.h"
 #include "saved-spec.h"
 
-/* A container that is asked for. Its record is read again where more than this matters: a thousand of them would
- * not fit into a small machine. */
+/* A container whose registry is asked. Its record is read again when the rest of it matters: a thousand records do
+ * not fit into the memory of a small machine. */
 struct asked {
 	const struct container_config *config;
 	struct ref ref;
@@ -40,13 +40,7 @@ static void finish(const struct poll *p, struct asked *a, struct result *r)
 	a->done = true;
 }
 
-static void finish_candidate(const struct poll *p, struct asked *a)
-{
-	p->o->on_candidate(a->config);
-	a->done = true;
-}
-
-/* --- what is here --- */
+/* --- containers and records --- */
 
 static const json_t *find_container(const json_t *list, const char *name)
 {
@@ -57,7 +51,7 @@ static const json_t *find_container(const json_t *list, const char *name)
 		json_array_foreach (json_object_get(container, "Names"), j, alias) {
 			const char *s = json_string_value(alias);
 
-			/* Links of other containers are "/OTHER/ALIAS". */
+			/* A link of another container is "/OTHER/ALIAS". */
 			if (s && streq(s + (s[0] == '/'), name))
 				return container;
 		}
@@ -65,7 +59,7 @@ static const json_t *find_container(const json_t *list, const char *name)
 	return NULL;
 }
 
-/* It runs, or ended well: nothing of it can need repair. */
+/* A container that runs, or ended well, needs no repair. */
 static bool is_well(const json_t *container)
 {
 	const char *state = json_get_string(container, "State");
@@ -110,7 +104,7 @@ static bool is_held(const struct poll *p, const struct container_config *c,
 	return true;
 }
 
-/* Leaves the containers that are to be asked for. */
+/* Answers what needs no registry; the other containers go to p->asked. */
 static void look(struct poll *p, const json_t *list)
 {
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
@@ -137,7 +131,7 @@ static void look(struct poll *p, const json_t *list)
 	}
 }
 
-/* --- what the registries say --- */
+/* --- registries --- */
 
 static void take_failure(const struct poll *p, struct asked *a, const struct error *e)
 {
@@ -146,28 +140,25 @@ static void take_failure(const struct poll *p, struct asked *a, const struct err
 	struct error ignored, prefixed = *e;
 
 	result_set_error(&r, e);
-	/* Certificates are valid from a time on. */
+	/* A certificate is not valid yet while the clock is behind. */
 	if (e->code == -EPROTO && clock_now() == 0) {
 		r.outcome = OUTCOME_DEFERRED;
 		(void)error_prefix(&prefixed, RESULT_CLOCK_NOT_SET);
 		copy_text(r.reason, sizeof(r.reason), prefixed.text);
 	}
-	record_init(record);
 	if (record_read(p->o->state_dir, r.container, record, &ignored) == 0)
 		result_save_error(&r, p->o->state_dir, record);
 	finish(p, a, &r);
 }
 
-static bool is_rejected(const struct poll *p, const struct asked *a, const struct digest *d,
-			struct result *r)
+static bool is_rejected(const struct poll *p, const struct asked *a, struct result *r)
 {
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
 	const struct rejected *x = NULL;
 	struct error ignored;
 
-	record_init(record);
 	if (record_read(p->o->state_dir, a->config->name, record, &ignored) == 0)
-		x = record_rejected(record, d);
+		x = record_rejected(record, &r->to);
 	if (!x)
 		return false;
 	r->outcome = OUTCOME_REFUSED;
@@ -178,26 +169,19 @@ static bool is_rejected(const struct poll *p, const struct asked *a, const struc
 static void take_digest(const struct poll *p, struct asked *a, const struct digest *d)
 {
 	struct result r = result_of(a->config, &a->current);
+	bool same = digest_eq(d, &a->current);
 
 	r.to = *d;
-	if (digest_eq(d, &a->current) && !a->had_error) {
-		r.outcome = OUTCOME_UP_TO_DATE;
-		finish(p, a, &r);
-	} else if (!digest_eq(d, &a->current) && is_rejected(p, a, d, &r)) {
+	r.outcome = OUTCOME_UP_TO_DATE;
+	if (same ? !a->had_error : is_rejected(p, a, &r)) {
 		finish(p, a, &r);
 	} else {
-		finish_candidate(p, a);
+		p->o->on_candidate(a->config);
+		a->done = true;
 	}
 }
 
-static void take(const struct poll *p, struct asked *a, const struct fetch_resolved *resolved)
-{
-	if (resolved->code < 0)
-		take_failure(p, a, &resolved->error);
-	else
-		take_digest(p, a, &resolved->digest);
-}
-
+/* Asks for n images of one registry, and takes the answers if there are any. */
 static int ask(const struct poll *p, struct fetch *f, struct asked *const *batch, size_t n,
 	       unsigned int *ret_wait_s, struct error *ret_error)
 {
@@ -209,9 +193,13 @@ static int ask(const struct poll *p, struct fetch *f, struct asked *const *batch
 		images[i] = batch[i]->config->image;
 	r = fetch_resolve(f, images, n, resolved, ret_error);
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		if (resolved[i].code < 0 && resolved[i].retry_after_s > *ret_wait_s)
+		if (resolved[i].code == 0) {
+			take_digest(p, batch[i], &resolved[i].digest);
+			continue;
+		}
+		if (resolved[i].retry_after_s > *ret_wait_s)
 			*ret_wait_s = resolved[i].retry_after_s;
-		take(p, batch[i], &resolved[i]);
+		take_failure(p, batch[i], &resolved[i].error);
 	}
 	return r;
 }
@@ -226,7 +214,7 @@ static void defer(const struct poll *p, struct asked *a, unsigned int wait_s)
 	finish(p, a, &r);
 }
 
-/* One container first: a registry that asks for patience gets no request for the others. */
+/* Asks for one container first: a registry that sends Retry-After gets no request for the others. */
 static void ask_registry(const struct poll *p, struct asked **batch, size_t n)
 {
 	_cleanup_fetch_ struct fetch *f = fetch_new(&p->o->fetch, batch[0]->ref.host);
@@ -268,14 +256,13 @@ static void ask_registries(const struct poll *p)
 	}
 }
 
-/* Without an engine nothing is known of any container. */
-static void fail_all(const struct poll *p, const struct error *e)
+static void fail_all(const struct bulk_poll_options *o, const struct error *e)
 {
-	for (size_t i = 0; i < p->o->n; i++) {
-		struct result r = result_of(p->o->containers[i], &(struct digest){0});
+	for (size_t i = 0; i < o->n; i++) {
+		struct result r = result_of(o->containers[i], &(struct digest){0});
 
 		result_set_error(&r, e);
-		p->o->on_result(&r);
+		o->on_result(&r);
 	}
 }
 
@@ -287,9 +274,9 @@ void bulk_poll_run(const struct bulk_poll_options *o)
 	struct error e;
 
 	if (engine_open(o->config->engine, o->cancel, &engine, &e) < 0) {
-		fail_all(&p, &e);
+		fail_all(o, &e);
 	} else {
-		/* Of a list that is too long, or refused, the passes need nothing. */
+		/* Without a list each container gets a pass of its own, which needs none. */
 		if (engine_list(engine, &list, &e) < 0)
 			log_debug("%s", e.text);
 		look(&p, list);

@@ -13,7 +13,7 @@
 
 #define TIMEOUT_MS ((uint64_t)10 * 60 * 1000)
 
-/* 0: not known. A lock that waits has another form. */
+/* 0: unknown. The line of a process that waits for a lock has another form. */
 static int find_holder_pid(const struct stat *st)
 {
 	FILE *f = fopen("/proc/locks", "re");
@@ -38,29 +38,27 @@ static int find_holder_pid(const struct stat *st)
 static char *find_holder(int fd)
 {
 	_cleanup_free_ char *path = NULL;
+	_cleanup_close_ int comm = -1;
 	char name[32] = "";
 	struct stat st;
 	int pid = fstat(fd, &st) == 0 ? find_holder_pid(&st) : 0;
-	FILE *f;
 
 	if (pid <= 0)
 		return xstrdup("another process");
 	path = xasprintf("/proc/%d/comm", pid);
-	f = fopen(path, "re");
-	if (f && fgets(name, sizeof(name), f))
-		name[strcspn(name, "\n")] = '\0';
-	if (f)
-		(void)fclose(f);
-	return xasprintf("process %d%s%s%s", pid, name[0] ? " (" : "", name, name[0] ? ")" : "");
+	comm = open(path, O_RDONLY | O_CLOEXEC);
+	if (comm < 0 || read(comm, name, sizeof(name) - 1) <= 0)
+		return xasprintf("process %d", pid);
+	return xasprintf("process %d (%.*s)", pid, (int)strcspn(name, "\n"), name);
 }
 
-/* Only interrupts. */
+/* The signal only interrupts flock(2). */
 static void on_alarm(int number)
 {
 	(void)number;
 }
 
-/* A signal or a hang-up ends the wait. It may come right before flock(2) sleeps: the timer wakes it again. */
+/* *cancel ends the wait. It may be set right before flock(2) sleeps, so a timer interrupts that every second. */
 static int wait_for_lock(int fd, const char *path, const volatile sig_atomic_t *cancel,
 			 struct error *ret_error)
 {

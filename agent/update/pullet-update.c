@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* pullet-update: the engine half: one job, for one container or a poll for many. Reaches Docker, never the
- * network. The job stands on the command line, or is one line on standard input:
+/* pullet-update: the engine half. Does one job, for one container or a poll for many; reaches Docker, never the
+ * network. The job is on the command line, or one line on standard input:
  *   {"operation":"update","containers":["NAME",...]}
  * Events go to standard output, or back over standard input where that is a socket, one JSON object a line:
  *   {"event":"phase","container":NAME,"phase":PHASE,"digest":DIGEST}
@@ -8,7 +8,7 @@
  *   {"event":"retry-after","registry":HOST,"seconds":N}    or "container":NAME, of that registry
  * and for each container of the job one of
  *   {"event":"result",...}                                 result.h
- *   {"event":"candidate","container":NAME}                 of a poll or check: more to do than that can tell
+ *   {"event":"candidate","container":NAME}                 of a poll or check: needs a pass of its own
  *   {"event":"nothing","container":NAME}                   there was nothing to finish */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 
 #include "bulk-poll.h"
+#include "json-build.h"
 #include "lock.h"
 #include "log.h"
 #include "options.h"
@@ -58,8 +59,8 @@ static void catch_signals(void)
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
-/* The other end hangs up, or shuts its direction down: come to rest. Children must not hold the socket, so it
- * leaves its place. */
+/* From here on a hang-up, or a shutdown of the other direction, cancels the job. The socket moves to another
+ * descriptor, which children do not inherit. */
 static int take_socket(void)
 {
 	struct sigaction action = {.sa_handler = on_socket};
@@ -72,13 +73,13 @@ static int take_socket(void)
 	(void)sigaction(SIGIO, &action, NULL);
 	(void)fcntl(fd, F_SETOWN, getpid());
 	(void)fcntl(fd, F_SETFL, O_ASYNC);
-	on_socket(SIGIO); /* that was before */
+	on_socket(SIGIO); /* for a hang-up before the handler was set */
 	return 0;
 }
 
 static void print_event(json_t *event)
 {
-	/* A reader that went away changes nothing of what is to be done. */
+	/* The job goes on without a reader. */
 	(void)!protocol_write(events, event);
 }
 
@@ -86,7 +87,7 @@ static void print_result(const struct result *r)
 {
 	_cleanup_json_ json_t *event = result_to_json(r);
 
-	json_object_set_new(event, "event", json_string("result"));
+	json_put(event, "event", json_string("result"));
 	failed |= result_is_bad(event);
 	print_event(event);
 }
@@ -139,24 +140,24 @@ struct job {
 	enum operation operation;
 	const char *names[JOB_NAMES_MAX];
 	size_t n;
-	json_t *line; /* that names point into, or NULL */
+	json_t *line; /* has the names, or NULL */
 };
 
 /* --- the job --- */
 
-static int choose_operation(const bool wanted[OPERATION_MAX], enum operation *ret)
+/* 1 if an option chooses the operation; 0: none does. */
+static int choose_operation(const bool wanted[OPERATION_MAX], enum operation *ret,
+			    struct error *ret_error)
 {
 	bool chosen = false;
 
-	*ret = OPERATION_UPDATE;
 	for (int i = 0; i < OPERATION_MAX; i++) {
 		if (!wanted[i])
 			continue;
-		if (chosen) {
-			log_error("options --%s and --%s are mutually exclusive",
-				  operation_name(*ret), operation_name((enum operation)i));
-			return -EINVAL;
-		}
+		if (chosen)
+			return error_set(ret_error, -EINVAL,
+					 "options --%s and --%s are mutually exclusive; see --help",
+					 operation_name(*ret), operation_name((enum operation)i));
 		*ret = (enum operation)i;
 		chosen = true;
 	}
@@ -206,7 +207,7 @@ static void fail(const char *name, const char *image, const struct error *e)
 static void poll_all(const struct arguments *a, const struct config *config, int state_dir,
 		     const struct container_config *const *containers, const struct job *job)
 {
-	bulk_poll_run(&(struct bulk_poll_options){
+	const struct bulk_poll_options o = {
 		.config = config,
 		.containers = containers,
 		.n = job->n,
@@ -216,7 +217,10 @@ static void poll_all(const struct arguments *a, const struct config *config, int
 		.cancel = &cancelled,
 		.on_result = print_result,
 		.on_candidate = print_candidate,
-		.on_retry_after = print_retry_after});
+		.on_retry_after = print_retry_after,
+	};
+
+	bulk_poll_run(&o);
 }
 
 static void pass_one(const struct arguments *a, const struct config *config, int state_dir,
@@ -238,25 +242,13 @@ static void pass_one(const struct arguments *a, const struct config *config, int
 		print_result(&result);
 }
 
-/* 0, or 2 when the configuration has no such container. */
-static int find_containers(const struct arguments *a, const struct config *config,
-			   const struct job *job, const struct container_config **ret)
+/* The job cannot be done with this configuration. Exit status. */
+static int fail_all(const struct job *job, const struct error *e)
 {
-	struct error e;
-
-	for (size_t i = 0; i < job->n; i++) {
-		ret[i] = config_container(config, job->names[i]);
-		if (ret[i])
-			continue;
-		log_error("%s has no [container %s]", a->config, job->names[i]);
-		for (size_t j = 0; j < job->n; j++) {
-			(void)error_set(&e, -ENOENT, "%s has no [container %s]", a->config,
-					job->names[i]);
-			fail(job->names[j], "", &e);
-		}
-		return 2;
-	}
-	return 0;
+	log_error("%s", e->text);
+	for (size_t i = 0; i < job->n; i++)
+		fail(job->names[i], "", e);
+	return 2;
 }
 
 static int run(const struct arguments *a, const struct config *config, const struct job *job)
@@ -264,11 +256,16 @@ static int run(const struct arguments *a, const struct config *config, const str
 	_cleanup_free_ const struct container_config **containers =
 		xcalloc(job->n, sizeof(*containers));
 	_cleanup_close_ int state_dir = -1;
-	int r = find_containers(a, config, job, containers);
 	struct error e;
 
-	if (r != 0)
-		return r;
+	for (size_t i = 0; i < job->n; i++) {
+		containers[i] = config_container(config, job->names[i]);
+		if (!containers[i]) {
+			(void)error_set(&e, -ENOENT, "%s has no [container %s]", a->config,
+					job->names[i]);
+			return fail_all(job, &e);
+		}
+	}
 	state_dir = lock_state_dir(a->state_dir, &cancelled, &e);
 	for (size_t i = 0; state_dir < 0 && i < job->n; i++)
 		fail(containers[i]->name, containers[i]->image, &e);
@@ -286,12 +283,8 @@ static int load_and_run(const struct arguments *a, const struct job *job)
 	struct error e;
 	int status;
 
-	if (config_load(a->config, &config, &e) < 0) {
-		log_error("%s", e.text);
-		for (size_t i = 0; i < job->n; i++)
-			fail(job->names[i], "", &e);
-		return 2;
-	}
+	if (config_load(a->config, &config, &e) < 0)
+		return fail_all(job, &e);
 	if (a->engine)
 		replace_string(&config->engine, config_engine_path(a->engine));
 	status = run(a, config, job);
@@ -303,10 +296,10 @@ static int take_job(const struct arguments *a, char **names, struct job *ret,
 		    struct error *ret_error)
 {
 	struct stat st;
-	int chosen = choose_operation(a->wanted, &ret->operation), r;
+	int chosen = choose_operation(a->wanted, &ret->operation, ret_error), r;
 
 	if (chosen < 0)
-		return error_set(ret_error, chosen, "see --help");
+		return chosen;
 	for (; *names && ret->n < JOB_NAMES_MAX; names++)
 		ret->names[ret->n++] = *names;
 	if (ret->n > 0 || chosen > 0 || isatty(STDIN_FILENO))
