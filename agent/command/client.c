@@ -20,7 +20,7 @@ struct client {
 	struct status_list list;
 	struct client_event event;
 	bool catching;
-	sigset_t before; /* signals that were blocked before */
+	sigset_t before; /* the signal mask before catch_signals() */
 };
 
 struct request {
@@ -75,6 +75,20 @@ static char **text_property(struct status *s, const char *name)
 	return NULL;
 }
 
+/* Enters the next entry of a dictionary and reads its key: 1, 0 at the end, or a negative errno. */
+static int enter_entry(sd_bus_message *m, const char *types, const char **ret_key)
+{
+	int r = sd_bus_message_enter_container(m, 'e', types);
+
+	return r <= 0 ? r : sd_bus_message_read_basic(m, types[0], ret_key);
+}
+
+/* Leaves a container that was read without an error; r: the error, or not negative. */
+static int leave(sd_bus_message *m, int r)
+{
+	return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
 static int read_rejected(sd_bus_message *m, struct status *s)
 {
 	const char *digest, *reason;
@@ -83,10 +97,10 @@ static int read_rejected(sd_bus_message *m, struct status *s)
 	status_forget_rejected(s);
 	while (r >= 0 && (r = sd_bus_message_read(m, "(ss)", &digest, &reason)) > 0)
 		status_reject(s, xstrdup(digest), xstrdup(reason));
-	return r < 0 ? r : sd_bus_message_exit_container(m);
+	return leave(m, r);
 }
 
-/* The value of one property, whatever a newer pulletd may have beside. */
+/* The value of one property; one that a newer pulletd added is skipped. */
 static int read_value(sd_bus_message *m, const char *property, struct status *s)
 {
 	char **text = text_property(s, property), kind;
@@ -114,7 +128,7 @@ static int read_value(sd_bus_message *m, const char *property, struct status *s)
 	} else {
 		r = sd_bus_message_skip(m, contents);
 	}
-	return r < 0 ? r : sd_bus_message_exit_container(m);
+	return leave(m, r);
 }
 
 static int read_properties(sd_bus_message *m, struct status *s)
@@ -122,17 +136,12 @@ static int read_properties(sd_bus_message *m, struct status *s)
 	const char *property;
 	int r = sd_bus_message_enter_container(m, 'a', "{sv}");
 
-	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-		r = sd_bus_message_read(m, "s", &property);
-		if (r >= 0)
-			r = read_value(m, property, s);
-		if (r >= 0)
-			r = sd_bus_message_exit_container(m);
-	}
-	return r < 0 ? r : sd_bus_message_exit_container(m);
+	while (r >= 0 && (r = enter_entry(m, "sv", &property)) > 0)
+		r = leave(m, read_value(m, property, s));
+	return leave(m, r);
 }
 
-/* The container that a path means, or NULL. Caller frees. */
+/* The container of an object path, or NULL. Caller frees. */
 static char *name_of(const char *path)
 {
 	char *name = NULL;
@@ -146,16 +155,14 @@ static int read_interfaces(sd_bus_message *m, const char *path, struct status_li
 	const char *interface;
 	int r = sd_bus_message_enter_container(m, 'a', "{sa{sv}}");
 
-	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sa{sv}")) > 0) {
-		r = sd_bus_message_read(m, "s", &interface);
-		if (r >= 0 && name && streq(interface, BUS_CONTAINER))
+	while (r >= 0 && (r = enter_entry(m, "sa{sv}", &interface)) > 0) {
+		if (name && streq(interface, BUS_CONTAINER))
 			r = read_properties(m, status_list_get(l, name));
-		else if (r >= 0)
+		else
 			r = sd_bus_message_skip(m, "a{sv}");
-		if (r >= 0)
-			r = sd_bus_message_exit_container(m);
+		r = leave(m, r);
 	}
-	return r < 0 ? r : sd_bus_message_exit_container(m);
+	return leave(m, r);
 }
 
 static int read_objects(sd_bus_message *m, struct status_list *l)
@@ -163,17 +170,12 @@ static int read_objects(sd_bus_message *m, struct status_list *l)
 	const char *path;
 	int r = sd_bus_message_enter_container(m, 'a', "{oa{sa{sv}}}");
 
-	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "oa{sa{sv}}")) > 0) {
-		r = sd_bus_message_read(m, "o", &path);
-		if (r >= 0)
-			r = read_interfaces(m, path, l);
-		if (r >= 0)
-			r = sd_bus_message_exit_container(m);
-	}
-	return r < 0 ? r : sd_bus_message_exit_container(m);
+	while (r >= 0 && (r = enter_entry(m, "oa{sa{sv}}", &path)) > 0)
+		r = leave(m, read_interfaces(m, path, l));
+	return leave(m, r);
 }
 
-/* Asks for everything. 0 also when pulletd is not there. */
+/* Reads all containers. 0 also when pulletd does not run. */
 static int list_objects(struct client *c, struct error *ret_error)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
@@ -290,7 +292,7 @@ int client_open(struct client **ret, struct error *ret_error)
 	if (r >= 0)
 		r = subscribe(c);
 	if (r < 0)
-		r = error_set(ret_error, r, "the system bus cannot be reached: %s", strerror(-r));
+		r = error_set(ret_error, r, "cannot connect to the system bus: %s", strerror(-r));
 	else
 		r = list_objects(c, ret_error);
 	if (r < 0)
@@ -331,7 +333,7 @@ static int code_of(const sd_bus_error *e)
 		{SD_BUS_ERROR_ACCESS_DENIED, -EACCES},
 		{SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, -EACCES},
 		{BUS_NAME ".Error.Busy", -EBUSY},
-		/* It went away before it answered. */
+		/* pulletd ended before it answered. */
 		{SD_BUS_ERROR_NO_REPLY, -EHOSTDOWN},
 		{SD_BUS_ERROR_SERVICE_UNKNOWN, -EHOSTDOWN},
 		{SD_BUS_ERROR_NAME_HAS_NO_OWNER, -EHOSTDOWN},
@@ -393,7 +395,7 @@ int client_request(struct client *c, const char *name, enum operation operation,
 	return 0;
 }
 
-/* Blocked but while we wait: none gets lost between a look at the flag and the sleep. */
+/* Signals are blocked except in ppoll(2), so that none is lost between the check of the flag and the sleep. */
 static void catch_signals(struct client *c)
 {
 	struct sigaction action = {.sa_handler = on_signal};
@@ -410,7 +412,7 @@ static void catch_signals(struct client *c)
 	(void)sigaction(SIGTERM, &action, NULL);
 }
 
-/* Until then, or until a call of ours has had its time; in ms from now. */
+/* Milliseconds until until_ms, or until a pending call times out. */
 static uint64_t time_to_wait(struct client *c, uint64_t until_ms)
 {
 	uint64_t now = now_ms(), ms = until_ms > now ? until_ms - now : 0, call_us, mono_us;
@@ -463,7 +465,8 @@ const struct client_event *client_next(struct client *c, uint64_t until_ms)
 		waited = true;
 		if (r < 0) {
 			set_event(c, CLIENT_LOST, NULL);
-			(void)error_set(&c->event.error, r, "the system bus went away");
+			(void)error_set(&c->event.error, r,
+					"the connection to the system bus was lost");
 			break;
 		}
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* client: the client of bus.c. Mirrors the containers of pulletd, requests operations and returns what
- * happens as events, one at a time. Only this module of the command uses D-Bus. */
+/* client: the D-Bus client of pulletd. Mirrors its containers, requests operations, and returns events one at a
+ * time. Only this module of the command uses D-Bus. */
 #pragma once
 
 #include "error.h"
@@ -15,7 +15,7 @@ enum client_event_kind {
 	CLIENT_NOTHING,	 /* the time is up */
 	CLIENT_CHANGED,	 /* properties of a container */
 	CLIENT_LISTED,	 /* containers came or went: the configuration was read again */
-	CLIENT_ACCEPTED, /* the request; an operation that ends from now on may be it */
+	CLIENT_ACCEPTED, /* the request; the next end of the operation may be its end */
 	CLIENT_REFUSED,	 /* the request; error has the reason: -EACCES, -EBUSY, -EHOSTDOWN, ... */
 	CLIENT_FINISHED, /* an operation on a container */
 	CLIENT_GONE,	 /* pulletd */
@@ -32,12 +32,12 @@ struct client_event {
 	struct error error;
 };
 
-/* Only the bus must be there; whether pulletd is: client_is_up(). */
+/* Needs only the bus; client_is_up() tells whether pulletd runs. */
 int client_open(struct client **ret, struct error *ret_error) warn_unused;
 void client_close(struct client *c);
 
 bool client_is_up(const struct client *c);
-/* Empty while it is down. Valid until the next client_next(). */
+/* Empty while pulletd is down. Valid until the next client_next(). */
 const struct status_list *client_list(const struct client *c);
 
 /* Sends the request; the answer is an event. operation: one that has a method. */

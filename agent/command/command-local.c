@@ -36,17 +36,17 @@ static void print_faults(const struct command_options *o, const struct config *c
 
 int command_config_check(const struct command_options *o, const char *const *operands)
 {
-	_cleanup_json_ json_t *faults = json_array(), *j = NULL;
+	_cleanup_json_ json_t *faults = json_need(json_array()), *j = NULL;
 	struct config *c = config_read(o->config, add_fault, faults);
 	int status = json_array_size(faults) ? 2 : 0;
 
 	(void)operands;
 	if (o->json) {
 		_cleanup_free_ char *text = NULL;
-		json_t *names = json_array();
+		json_t *names = json_need(json_array());
 
 		for (size_t i = 0; i < c->n_containers; i++)
-			(void)json_array_append_new(names, json_string(c->containers[i].name));
+			json_append(names, json_string(c->containers[i].name));
 		j = json_pack("{s:s, s:o, s:O}", "config", o->config, "containers", names, "faults",
 			      faults);
 		text = json_text(j, JSON_COMPACT);
@@ -58,7 +58,7 @@ int command_config_check(const struct command_options *o, const char *const *ope
 	return status;
 }
 
-/* Whether two references mean the same tag, in whatever form. */
+/* Whether two references, which may be written differently, name the same tag. */
 static bool is_same_image(const char *a, const char *b)
 {
 	_cleanup_(ref_free) struct ref left = {0}, right = {0};
@@ -77,7 +77,7 @@ struct verdict {
 /* Keys belong to containers: each container that follows the image decides. */
 static struct verdict judge(const struct config *config, const char *image, const struct digest *d)
 {
-	struct verdict v = {.containers = json_array()};
+	struct verdict v = {.containers = json_need(json_array())};
 
 	for (size_t i = 0; i < config->n_containers; i++) {
 		const struct container_config *c = &config->containers[i];
@@ -89,10 +89,9 @@ static struct verdict judge(const struct config *config, const char *image, cons
 			continue;
 		r = verify_image(c, d, &verified, &e);
 		v.refused |= r < 0;
-		(void)json_array_append_new(v.containers,
-					    json_pack("{s:s, s:b, s:o}", "container", c->name,
-						      "allowed", r == 0, "reason",
-						      r < 0 ? json_string(e.text) : json_null()));
+		json_append(v.containers,
+			    json_pack("{s:s, s:b, s:s?}", "container", c->name, "allowed", r == 0,
+				      "reason", r < 0 ? e.text : NULL));
 	}
 	return v;
 }

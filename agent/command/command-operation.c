@@ -16,7 +16,7 @@
 
 enum job_state {
 	JOB_SENT,
-	JOB_ACCEPTED, /* the next end of the operation is this job's */
+	JOB_ACCEPTED, /* the next Finished of the operation is this job's */
 	JOB_STOPPED,  /* by a signal: pulletd may be about to restart */
 	JOB_LOST,     /* pulletd stopped */
 	JOB_DONE,
@@ -89,7 +89,7 @@ static void print_result(const struct followed *f, const json_t *result)
 
 	if (f->o->json)
 		text = json_text(result, JSON_COMPACT);
-	/* The image was not looked at: the reason is all there is to print. */
+	/* These operations check no image, so only the reason is printed. */
 	else if (operation_is_record_only(f->operation) && reason && !result_is_bad(result))
 		text = xasprintf("%s: %s", json_get_string(result, "container"), reason);
 	else
@@ -109,7 +109,7 @@ static void take_result(struct followed *f, struct job *job, json_t *result)
 	end_job(f, job, result_is_bad(result));
 }
 
-/* Scripts get a line for each container, also where no operation was started. */
+/* Scripts get a line for each container, even if no operation was started. */
 static void fail_job(struct followed *f, struct job *job, const char *why)
 {
 	const struct status *s = status_list_find(client_list(f->client), job->name);
@@ -145,7 +145,7 @@ static void send_request(struct followed *f, struct job *job)
 		fail_job(f, job, e.text);
 }
 
-/* One operation runs at a time: name the one that this one waits for. */
+/* One operation runs at a time: log which one this one waits for. */
 static void on_accepted(struct followed *f, struct job *job)
 {
 	const struct status_list *l = client_list(f->client);
@@ -216,8 +216,8 @@ static void on_changed(struct followed *f, const char *name)
 		print_progress(f, s);
 }
 
-/* A restarted pulletd finishes what was under way but forgets requests: request again. A rollback that was
- * made must not be made twice. */
+/* A restarted pulletd finishes the operation under way but forgets requests, so they are sent again. A rollback
+ * that was made must not be made twice. */
 static void take_up(struct followed *f, struct job *job)
 {
 	const struct status *s = status_list_find(client_list(f->client), job->name);
@@ -247,7 +247,7 @@ static void on_finished(struct followed *f, struct job *job, const struct client
 	bool mine =
 		job->state == JOB_ACCEPTED && streq(event->operation, operation_name(f->operation));
 
-	/* The interrupted operation was finished after the restart; one that failed is requested again. */
+	/* The restarted pulletd finished the interrupted operation; one that failed is requested again. */
 	if (job->state == JOB_LOST && streq(event->operation, operation_name(OPERATION_FINISH)))
 		mine = !operation_is_record_only(f->operation) && f->operation != OPERATION_CHECK &&
 		       !streq_null(json_get_string(event->result, "result"), "failed");
@@ -410,7 +410,7 @@ int command_operation(const struct command_options *o, const char *const *names)
 	if (client_is_up(f.client)) {
 		status = follow(&f, names);
 	} else {
-		log_error("pulletd does not run; to start it: systemctl start pulletd");
+		log_error("pulletd is not running; to start it: systemctl start pulletd");
 		status = 1;
 	}
 	client_close(f.client);

@@ -28,7 +28,7 @@ struct command {
 	const char *summary;  /* in the list of all commands */
 	const char *help;     /* whole lines of 80 columns at most */
 	int least, most;      /* number of operands; most < 0: any */
-	unsigned int options; /* its own, beside the common ones: enum command_option */
+	unsigned int options; /* enum command_option: those that not every command has */
 	/* operands ends with NULL. Returns the exit status. */
 	int (*run)(const struct command_options *o, const char *const *operands);
 };
@@ -53,7 +53,7 @@ int command_operation(const struct command_options *o, const char *const *operan
 /* command-local.c: these work without pulletd. */
 int command_config_check(const struct command_options *o, const char *const *operands);
 int command_verify(const struct command_options *o, const char *const *operands);
-/* command-rollout.c: these do, too. */
+/* command-rollout.c: these work without pulletd, too. */
 int command_rollout_show(const struct command_options *o, const char *const *operands);
 int command_rollout_set(const struct command_options *o, const char *const *operands);
 /* rollout halt and rollout resume */

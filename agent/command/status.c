@@ -117,12 +117,11 @@ static json_t *moment_or_null(uint64_t us)
 
 json_t *status_to_json(const struct status *s)
 {
-	json_t *rejected = json_array();
+	json_t *rejected = json_need(json_array());
 
 	for (size_t i = 0; i < s->n_rejected; i++)
-		(void)json_array_append_new(rejected,
-					    json_pack("{s:s, s:s}", "digest", s->rejected[i].digest,
-						      "reason", s->rejected[i].reason));
+		json_append(rejected, json_pack("{s:s, s:s}", "digest", s->rejected[i].digest,
+						"reason", s->rejected[i].reason));
 	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "container", s->name, "image",
 			 s->image, "phase", s->phase, "current", json_string_or_null(s->current),
 			 "target", json_string_or_null(s->target), "rejected", rejected,
@@ -132,11 +131,11 @@ json_t *status_to_json(const struct status *s)
 
 json_t *status_list_to_json(const struct status_list *l, const char *only)
 {
-	json_t *list = json_array();
+	json_t *list = json_need(json_array());
 
 	for (size_t i = 0; i < l->n; i++) {
 		if (!only || streq(only, l->items[i].name))
-			(void)json_array_append_new(list, status_to_json(&l->items[i]));
+			json_append(list, status_to_json(&l->items[i]));
 	}
 	return list;
 }
@@ -333,10 +332,11 @@ static void print_detail(FILE *f, const struct view *v, const char *label, enum 
 static void print_phase(FILE *f, const struct status *s, const struct view *v)
 {
 	_cleanup_free_ char *bytes = text_bytes(s->bytes), *total = text_bytes(s->total);
+	_cleanup_free_ char *operation =
+		s->operation[0] ? xasprintf(" (%s)", s->operation) : xstrdup("");
 	_cleanup_free_ char *text =
-		xasprintf("%s%s%s%s%s%s%s%s", s->phase, s->operation[0] ? " (" : "", s->operation,
-			  s->operation[0] ? ")" : "", s->total ? ", " : "", s->total ? bytes : "",
-			  s->total ? " of " : "", s->total ? total : "");
+		s->total ? xasprintf("%s%s, %s of %s", s->phase, operation, bytes, total)
+			 : xasprintf("%s%s", s->phase, operation);
 
 	print_detail(f, v, "Phase", TINT_NONE, text);
 }

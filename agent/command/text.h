@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* text: what a terminal shows. Pure. */
+/* text: texts for a terminal. Pure. */
 #pragma once
 
 #include "util.h"

@@ -15,19 +15,19 @@
 #include "show.h"
 #include "unit.h"
 
-/* Requests that come one by one in one go (pullet check of many containers) make one job. */
+/* Requests within this time (pullet check of many containers) make one job. */
 #define REQUEST_DELAY_US ((uint64_t)30 * 1000)
-/* How often a client that is not root may have a registry asked. */
+/* The shortest time between checks of one container by a client that is not root. */
 #define CHECK_EACH_MS 30000
 
 struct agent {
 	const struct agent_options *o;
 	struct unit_table table;
-	char *config_fault; /* of the last reload; NULL: it was well */
+	char *config_fault; /* of the last reload; NULL: none */
 	struct show show;
 	sd_event *event;
 	sd_event_source *timer;	  /* the next round */
-	sd_event_source *request; /* requests that come together */
+	sd_event_source *request; /* starts the requests of REQUEST_DELAY_US */
 	uint64_t due_ms;	  /* of the timer; 0: a round is under way */
 	bool rearm;		  /* an update failed half way: the timer is set again */
 	bool early;		  /* the timer is for those updates, not a round */
@@ -50,7 +50,7 @@ static uint64_t find_device(const struct config *config)
 	device_id(config->device_id, id);
 	if (id[0])
 		return device_number(id);
-	/* No machine id: any place in the interval is as good. */
+	/* Without a machine id the place in the interval is random. */
 	if (getrandom(&n, sizeof(n), 0) < 0)
 		n = (uint64_t)getpid();
 	return n;
@@ -142,7 +142,7 @@ static void take_result(struct agent *a, struct job_member *m, struct unit *u, j
 	end_member(a, m, u, true);
 }
 
-/* The contract promises a line a container, also for one whose process died. */
+/* The contract promises a result for each container, even when pullet-update died. */
 static void take_failure(struct agent *a, struct job_member *m, const char *reason)
 {
 	struct unit *u = unit_find(&a->table, m->name);
@@ -169,7 +169,7 @@ static void fail_rest(struct agent *a, const char *reason)
 	}
 }
 
-/* There may be a new image, or more to do than a poll can tell: a pass of its own. */
+/* A candidate gets a pass of its own. */
 static void queue_candidate(struct agent *a, const char *name)
 {
 	const struct job *job = a->queue.first;
@@ -181,7 +181,6 @@ static void queue_candidate(struct agent *a, const char *name)
 	job_add(pass, name);
 }
 
-/* pullet-update has bounded the time. */
 static void hold_registry(struct agent *a, const struct unit *u, const json_t *event)
 {
 	struct registry_state *r =
@@ -197,7 +196,7 @@ static int on_object(void *userdata, json_t *object)
 	struct agent *a = userdata;
 	const char *event = json_get_string(object, "event");
 	const char *name = json_get_string(object, "container");
-	/* After a reload there may be no such container any more. */
+	/* A reload may have removed the container. */
 	struct unit *u = unit_find(&a->table, name);
 	struct job_member *m = name ? job_find(a->queue.first, name) : NULL;
 
@@ -262,8 +261,8 @@ static bool start_job(struct agent *a)
 	return true;
 }
 
-/* The round is over when nothing of it is left, whatever was requested meanwhile: requests without an end must not
- * put off the next one. Between two rounds a request moves the next one only when it left something half way. */
+/* The round ends with its last job, whatever clients requested meanwhile: endless requests do not delay the next
+ * round. Between two rounds the timer is set again only if an update failed half way. */
 static void end_round(struct agent *a)
 {
 	if (job_is_scheduled(&a->queue) || (a->due_ms && !a->rearm))
@@ -273,7 +272,7 @@ static void end_round(struct agent *a)
 	arm_timer(a);
 }
 
-/* The queue is the only state: its first job is running, or starts now. */
+/* The first job of the queue runs, or starts now. */
 static void start_next(struct agent *a)
 {
 	do {
@@ -303,8 +302,8 @@ static int on_request_time(sd_event_source *s, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* A check that asks no registry: because that wants to be left alone, or because a client that is not root
- * had it asked just now. NULL: it must be asked. Caller frees. */
+/* The result of a check that needs no registry: the registry sent Retry-After, or it was asked just now and the
+ * client is not root. NULL: the registry must be asked. Caller frees. */
 static char *answer_check(const struct unit *u, bool privileged)
 {
 	uint64_t now = now_ms(), until = u->registry->retry_after_ms;
@@ -428,7 +427,7 @@ static int set_up(struct agent *a)
 	return r;
 }
 
-/* sd_event_loop(), and memory given back before each sleep with nothing under way. */
+/* sd_event_loop() that gives memory back before it sleeps while the queue is empty. */
 static int loop(struct agent *a)
 {
 	int r, code;

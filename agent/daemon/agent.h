@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* agent: the resident part: timers, one pullet-update at a time, the watchdog. It parses nothing from the
- * network or from Docker, only the events of pullet-update. */
+/* agent: the resident part: timers, one pullet-update at a time, the watchdog. It parses only the events of
+ * pullet-update, nothing from the network or from Docker. */
 #pragma once
 
 #include "config.h"
@@ -13,5 +13,5 @@ struct agent_options {
 	const char *const *names; /* NULL-terminated; empty: all */
 };
 
-/* Runs until it is told to stop, or until the round is done; returns the exit status. Takes config over. */
+/* Runs until SIGTERM, or until the round is done; returns the exit status. Takes config over. */
 int agent_run(const struct agent_options *o, struct config *config);

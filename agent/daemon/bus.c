@@ -31,8 +31,7 @@ struct bus {
 	sd_bus *bus;
 	bool ready; /* the name is ours */
 	struct polkit polkit;
-	/* Of the object that sd-bus asks for: it looks up each one right before it reads properties or calls a
-	 * method. */
+	/* The unit of the object that sd-bus uses: it calls find_unit() right before any getter or method. */
 	const struct unit *unit;
 	/* The record that was read last: a client asks for all properties of a container in a row. */
 	struct record *record;
@@ -205,7 +204,6 @@ static int on_request(sd_bus_message *call, void *userdata, sd_bus_error *error)
 	struct bus *b = userdata;
 	enum operation operation;
 
-	/* The vtable has no other. */
 	if (operation_from_method(sd_bus_message_get_member(call), &operation) < 0)
 		return -ENOENT;
 	return polkit_check(&b->polkit, call, operation_action(operation), b->unit->config->name,
@@ -359,7 +357,7 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 	uint32_t answer = 0;
 
 	(void)error;
-	/* 1: it is ours; 4: it was already. */
+	/* 1: the name is ours; 4: it was before. */
 	if (!e && sd_bus_message_read(reply, "u", &answer) >= 0 && (answer == 1 || answer == 4)) {
 		b->ready = true;
 		b->reconnect_us = RECONNECT_FIRST_US;
@@ -398,7 +396,7 @@ static int try_to_connect(struct bus *b)
 		r = sd_bus_set_address(b->bus, address ? address : ADDRESS_DEFAULT);
 	if (r >= 0)
 		r = sd_bus_set_bus_client(b->bus, 1);
-	/* Not there yet: sd-bus waits until it is. */
+	/* sd-bus waits for a socket that does not exist yet. */
 	if (r >= 0)
 		r = sd_bus_set_watch_bind(b->bus, 1);
 	if (r >= 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* bus: org.pullet.Agent1 on the system bus; systemd/org.pullet.Agent1.xml describes it. Properties mirror the
- * records and the table of units, methods are requests to the agent. Without a bus the agent works the same;
- * it connects as soon as one appears. All but bus_open() accept NULL for "no bus". */
+ * records and the table of units; methods are requests to the agent. The agent works without a bus, and connects
+ * as soon as one appears. All functions but bus_open() accept NULL for "no bus". */
 #pragma once
 
 #include <systemd/sd-event.h>
@@ -15,7 +15,7 @@ struct bus;
 typedef int bus_request_fn(void *userdata, const struct unit *u, enum operation operation,
 			   bool privileged, char **ret_answer, struct error *ret_error);
 
-/* Never fails: what is not possible now is tried again. table and state_dir are borrowed. */
+/* Never fails: a failed connection is tried again. table and state_dir are borrowed. */
 struct bus *bus_open(sd_event *event, const struct unit_table *table, const char *state_dir,
 		     bus_request_fn *request, void *userdata);
 void bus_close(struct bus *b);

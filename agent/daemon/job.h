@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* job: the queue of operations that pullet-update is started for, one process a job. Its first job runs, or is
- * the next to start. Names, not units: a reload may take a container away. Pure. */
+/* job: the queue of jobs of pullet-update, one process a job. The first job runs, or is the next to start. Members
+ * are names, not units, because a reload may remove a container. Pure. */
 #pragma once
 
 #include "operation.h"
@@ -14,7 +14,7 @@ struct job {
 	enum operation operation;
 	bool requested; /* by a client; else by the schedule */
 	bool alone;	/* of a candidate: never merged into a poll or check of several */
-	bool overtaken; /* a requested job went ahead of it, and no other will */
+	bool overtaken; /* a requested job went ahead of it, and no other may */
 	struct job_member *members;
 	size_t n;
 	struct job *next;
@@ -30,8 +30,8 @@ struct job *job_append(struct job_queue *q, enum operation operation, bool reque
 void job_add(struct job *job, const char *name);
 void job_drop_first(struct job_queue *q);
 
-/* A client wants that: joins what waits already, and goes ahead of the schedule's jobs, but of each of them
- * only until the first requested job has started. */
+/* Queues the request of a client. It joins a waiting job, or goes ahead of the schedule's jobs; each of these is
+ * overtaken once only. */
 void job_request(struct job_queue *q, enum operation operation, const char *name);
 
 /* Whether a job of the schedule runs or waits. */

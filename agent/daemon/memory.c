@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Only segments that cannot be written to: relocations, which the file lacks, stand in the others. */
+/* Only read-only segments: the others hold relocations, which the file lacks. */
 static int drop_text(struct dl_phdr_info *info, size_t size, void *userdata)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -36,7 +36,7 @@ static int read_answer(sd_bus_message *reply, sd_bus_error *error)
 {
 	int allowed, challenge, r;
 
-	/* Without a working polkit only root and our own user are authorized. */
+	/* polkit does not work: only root and our own user are authorized. */
 	if (sd_bus_message_is_method_error(reply, NULL))
 		return deny(error);
 	r = sd_bus_message_enter_container(reply, 'r', "bba{ss}");

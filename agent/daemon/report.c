@@ -20,7 +20,7 @@ struct point {
 	size_t n_labels;
 };
 
-/* --- what is measured --- */
+/* --- metrics --- */
 
 void tally_init(struct tally *t, uint64_t now_ms)
 {
@@ -169,7 +169,7 @@ static json_t *make_time(const struct report_device *d, uint64_t at_ms)
 	return make_number((int64_t)(d->wall_ms - d->now_ms + at_ms) * 1000000);
 }
 
-/* service.instance.id is what keeps devices apart; Prometheus makes its `instance` of it. */
+/* service.instance.id identifies the device; Prometheus makes its label `instance` of it. */
 static json_t *make_resource(const struct report_device *d)
 {
 	json_t *attributes = json_need(json_array());
@@ -362,7 +362,7 @@ static void put_metric(FILE *f, const struct metric *m, const struct report_devi
 	}
 }
 
-/* In OTLP that is the resource. */
+/* The same as the resource of OTLP. */
 static void put_device(FILE *f, const struct report_device *d)
 {
 	static const struct metric m = {.name = "pullet.agent.info",

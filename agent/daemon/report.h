@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* report: how this device is, in the words of those who watch fleets: metrics and events as OTLP/HTTP
- * has them in JSON, and metrics as Prometheus' text. Names are OpenTelemetry's where it has one. Pure. */
+/* report: the state of this device as metrics and events of OTLP/HTTP in JSON, and as metrics in Prometheus' text.
+ * Names are OpenTelemetry's where it has one. Pure. */
 #pragma once
 
 #include "json.h"
 #include "result.h"
 
-/* What a container came to since pulletd knows it. Times are of now_ms(). */
+/* Counts and times of a container since pulletd loaded it. Times are of now_ms(). */
 struct tally {
 	uint64_t since_ms;
 	uint64_t contact_ms; /* end of the last pass that did not fail; 0: there was none */
@@ -31,14 +31,14 @@ struct report_device {
 	uint64_t wall_ms; /* the same moment since 1970; 0: the clock is not set */
 };
 
-/* Waits to be sent; told by the clock that knows no wall time, which may not be set yet. */
+/* An event that waits to be sent. at_ms is of now_ms(), because the wall clock may not be set yet. */
 struct report_event {
 	uint64_t at_ms;
 	json_t *record;
 };
 
 void tally_init(struct tally *t, uint64_t now_ms);
-/* The bytes that are on their way now; before: when it was asked last. A new try starts at 0. */
+/* Adds downloaded bytes; before: the number at the last call. A new try starts at 0. */
 void tally_bytes(struct tally *t, uint64_t before, uint64_t now);
 /* A pass that took pass_ms ended with that result. */
 void tally_result(struct tally *t, const json_t *result, uint64_t now_ms, uint64_t pass_ms);

@@ -6,8 +6,8 @@
 #include "engine-internal.h"
 #include "store.h"
 
-/* A descriptor of directory's file system: the engine's own directory is readable to root alone, the
- * nearest one above it that opens does as well while it lies on the same device. -1: there is none. */
+/* A descriptor on directory's file system. Only root can read the engine's own directory, so the nearest readable
+ * parent on the same device is opened instead. -1: there is none. */
 static int open_file_system(const char *directory)
 {
 	_cleanup_free_ char *path = directory ? xstrdup(directory) : NULL;
@@ -36,7 +36,7 @@ void engine_find_disks(struct engine *e)
 
 	if (e->disks[0] >= 0 || engine_info(e, &info, &ignored) < 0)
 		return;
-	/* Images, and what the engine itself writes of containers. */
+	/* Images, and the engine's own files of containers. */
 	e->disks[0] = open_file_system(store_directory(info));
 	e->disks[1] = open_file_system(json_get_string(info, "DockerRootDir"));
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* engine-internal: what the files of engine share; nobody else includes it. */
+/* engine-internal: shared by the files of engine; only they include it. */
 #pragma once
 
 #include "engine.h"
@@ -14,7 +14,7 @@ struct engine {
 	struct http *events; /* a second connection: waiting must not block it */
 	struct http *pull;   /* cancellable */
 	struct version version;
-	int disks[2]; /* directories on the file systems that it writes to; -1: unknown */
+	int disks[2]; /* directories on the file systems that the engine writes to; -1: unknown */
 };
 
 /* The two halves of engine_sync(): only the second asks the engine nothing. */
@@ -24,8 +24,8 @@ void engine_sync_disks(const struct engine *e);
 /* Percent-encodes what may not stand in a path segment or query value. Caller frees. */
 char *engine_escape(const char *s);
 
-/* 1, 0, or a negative errno: only podman's own API tells. */
+/* Asks podman's own API. 1, 0, or a negative errno. */
 int engine_podman_stopped_by_user(struct engine *e, const char *id);
 
-/* The engine's refusal in its own words. */
+/* Sets the error of an answer that is a refusal, with the engine's message. */
 int engine_refusal(const struct http_response *r, const char *what, struct error *ret_error);

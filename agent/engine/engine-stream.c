@@ -10,10 +10,10 @@
 #define PULL_STALL_MS	(15u * 60 * 1000) /* the engine itself waits up to 20 s between tries */
 #define PULL_LAYERS_MAX 512
 #define EVENTS_KEPT	200 /* moby remembers 256 */
-#define PULL_SLACK \
-	((uint64_t)4 * 1024 * 1024) /* what is begun again is told twice, up to a message */
+/* A layer that is downloaded again counts twice, up to one message. */
+#define PULL_SLACK ((uint64_t)4 * 1024 * 1024)
 
-/* What a pull stream has told so far. */
+/* The state of a pull, as its stream has reported it. */
 struct pull {
 	struct json_stream stream;
 	struct error *error;
@@ -21,21 +21,20 @@ struct pull {
 	size_t found;
 	struct {
 		char id[16];
-		uint64_t first, current, total; /* first: containerd goes on behind what it has */
+		uint64_t first, current, total; /* first: containerd resumes a layer there */
 	} layers[PULL_LAYERS_MAX];
 	size_t n_layers;
 	const struct engine *engine;
 	const struct pull_options *options;
 };
 
-/* The engine holds the layers against their digests when it has them, and takes any number of bytes
- * until then. */
+/* The engine checks digests only of whole layers, and accepts any number of bytes before. */
 static int note_progress(struct pull *p, const char *id, const json_t *detail)
 {
 	json_int_t current = json_integer_value(json_object_get(detail, "current"));
 	json_int_t total = json_integer_value(json_object_get(detail, "total"));
 	const struct pull_options *o = p->options;
-	uint64_t all_current = 0, all_total = 0, came = 0;
+	uint64_t all_current = 0, all_total = 0, received = 0;
 	size_t i;
 
 	if (current <= 0)
@@ -53,10 +52,10 @@ static int note_progress(struct pull *p, const char *id, const json_t *detail)
 	for (i = 0; i < p->n_layers; i++) {
 		all_current += p->layers[i].current;
 		if (p->layers[i].current > p->layers[i].first)
-			came += p->layers[i].current - p->layers[i].first;
+			received += p->layers[i].current - p->layers[i].first;
 		all_total += p->layers[i].total;
 	}
-	if (came > o->bytes_max && came - o->bytes_max > PULL_SLACK)
+	if (received > o->bytes_max && received - o->bytes_max > PULL_SLACK)
 		return error_set(p->error, -EFBIG,
 				 "the registry sends more than the %" PRIu64
 				 " bytes that the manifest says",
@@ -66,7 +65,7 @@ static int note_progress(struct pull *p, const char *id, const json_t *detail)
 	return 0;
 }
 
-/* moby, api/types/jsonmessage: errorDetail is the future, error the past; either ends the pull. */
+/* moby, api/types/jsonmessage: newer engines send errorDetail, older ones error; either ends the pull. */
 static int on_pull_object(void *userdata, json_t *object)
 {
 	struct pull *p = userdata;
@@ -80,7 +79,7 @@ static int on_pull_object(void *userdata, json_t *object)
 		return error_set(p->error, -EIO, "the engine says: %.450s", message);
 	if (!status)
 		return 0;
-	/* Docker's last word, and podman's. */
+	/* The last message of Docker, and that of podman. */
 	p->finished = after_prefix(status, "Status: ") || streq(status, "Download complete");
 	if (streq(status, "Pull complete")) {
 		engine_sync_disks(p->engine);
@@ -148,7 +147,7 @@ struct event_wait {
 	unsigned int n, enough;
 };
 
-/* Counts lines: the filters say what they are about, and a container's labels make them of any length. */
+/* Counts lines without parsing them: the filters select the events, and labels make a line of any length. */
 static int on_event_data(void *userdata, const char *data, size_t n)
 {
 	struct event_wait *w = userdata;
@@ -160,8 +159,8 @@ static int on_event_data(void *userdata, const char *data, size_t n)
 	return w->n >= w->enough ? -EINTR : 0;
 }
 
-/* Waits for so many events about containers that pass the filters, which it takes over. end: what makes
- * the engine's answer end, in its query; else time does, which is no error. */
+/* Waits for a number of events that pass the filters, which it takes over. end: the part of the query that ends
+ * the engine's answer; if it is empty, the timeout does, which is no error. */
 static int ask_events(struct engine *e, json_t *filters, int64_t since_ns, const char *end,
 		      unsigned int timeout_ms, unsigned int enough, unsigned int *ret_n,
 		      struct error *ret_error)
@@ -195,17 +194,17 @@ static int ask_events(struct engine *e, json_t *filters, int64_t since_ns, const
 int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,
 		      struct error *ret_error)
 {
-	/* podman's word for destroy is remove. */
+	/* podman calls destroy remove. */
 	json_t *filters = json_pack("{s:[s], s:[s], s:[s,s,s,s,s,s,s]}", "container", id, "type",
 				    "container", "event", "die", "health_status", "destroy",
 				    "remove", "pause", "rename", "start");
 	unsigned int n;
 
-	/* One is enough; what it means is read back from the world. */
+	/* One event is enough: the state is read back from the engine. */
 	return ask_events(e, filters, since_ns, "", timeout_ms, 1, &n, ret_error);
 }
 
-/* Whether so many events passed the filters since then: 1, 0, or a negative errno. */
+/* Whether that number of events passed the filters since since_ns: 1, 0, or a negative errno. */
 static int have_happened(struct engine *e, json_t *filters, int64_t since_ns, unsigned int enough)
 {
 	struct timespec now = {0};
@@ -222,21 +221,20 @@ static int have_happened(struct engine *e, json_t *filters, int64_t since_ns, un
 
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 {
+	json_t *stops, *ends;
 	int r;
 
-	/* Not all of podman's answers come to an end. */
+	/* Some of podman's event streams do not end. */
 	if (e->version.podman)
 		return engine_podman_stopped_by_user(e, id) == 0;
-	r = have_happened(e,
-			  json_pack("{s:[s], s:[s,s]}", "container", id, "event", "kill", "stop"),
-			  since_ns, 1);
-	if (r != 0)
+	stops = json_pack("{s:[s], s:[s,s]}", "container", id, "event", "kill", "stop");
+	if (have_happened(e, stops, since_ns, 1) != 0)
 		return false;
-	r = have_happened(e, json_pack("{s:[s], s:[s]}", "container", id, "event", "die"), since_ns,
-			  1);
+	ends = json_pack("{s:[s], s:[s]}", "container", id, "event", "die");
+	r = have_happened(e, ends, since_ns, 1);
 	if (r != 0)
 		return r > 0;
-	/* Forgotten: by an engine that was restarted, or among too many others. */
+	/* The engine forgets events when it restarts, and after too many others. */
 	return have_happened(e, json_object(), since_ns, EVENTS_KEPT) > 0;
 }
 
@@ -259,14 +257,14 @@ int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
 		.timeout_ms = SHORT_CALL_MS,
 	};
 	struct error text;
+	const char *line;
 	int r = http_perform(e->http, &request, &answer, &text);
 
 	if (r < 0 || answer.status != 200)
 		return r < 0 ? r : -EIO;
-	/* Makes it printable, too. */
-	(void)error_set(&text, 0, "%.*s",
-			(int)strcspn(skip_stream_header(answer.body, answer.body_len), "\r\n"),
-			skip_stream_header(answer.body, answer.body_len));
-	(void)snprintf(ret, size, "%.*s", (int)size - 1, text.text);
+	line = skip_stream_header(answer.body, answer.body_len);
+	/* error_set() makes it printable. */
+	(void)error_set(&text, 0, "%.*s", (int)strcspn(line, "\r\n"), line);
+	copy_text(ret, size, text.text);
 	return 0;
 }

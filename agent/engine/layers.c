@@ -3,14 +3,11 @@
 
 #include "engine.h"
 
-static const json_t *layers_of(const json_t *image)
+/* The number of equal layers from the lowest one up; images share no others. */
+static size_t count_shared(const json_t *image, const json_t *other)
 {
-	return json_get_path(image, "RootFS", "Layers", NULL);
-}
-
-/* How many of the lowest layers are the same; one lies upon the other, so the rest is not shared. */
-static size_t shared(const json_t *a, const json_t *b)
-{
+	const json_t *a = json_get_path(image, "RootFS", "Layers", NULL);
+	const json_t *b = json_get_path(other, "RootFS", "Layers", NULL);
 	size_t n = 0;
 
 	while (n < json_array_size(a) && n < json_array_size(b) &&
@@ -37,7 +34,7 @@ bool layers_are_trusted(struct engine *e, const json_t *image, size_t found)
 
 		if (other_id && !streq(other_id, id) &&
 		    engine_inspect_image(e, other_id, &other, &ignored) == 0 &&
-		    shared(layers_of(image), layers_of(other)) >= found)
+		    count_shared(image, other) >= found)
 			return true;
 	}
 	return false;

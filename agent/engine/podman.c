@@ -58,17 +58,13 @@ static bool has_variable(const json_t *env, const char *name_and_equals)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach (env, i, v) {
-		const char *s = json_string_value(v);
-
-		if (s && after_prefix(s, name_and_equals))
+	json_array_foreach (env, i, v)
+		if (json_is_string(v) && after_prefix(json_string_value(v), name_and_equals))
 			return true;
-	}
 	return false;
 }
 
-/* HOME by the user database of the image, which cannot be read here: where podman finds no entry, it
- * takes the working directory. */
+/* podman takes HOME from the image's user database, which cannot be read here, or else the working directory. */
 static bool is_usual_home(const char *home, const json_t *config)
 {
 	const char *directory = json_get_string(config, "WorkingDir");
@@ -96,7 +92,7 @@ static bool is_filled_in(const char *variable, const json_t *config, const json_
 	       !has_variable(image_env, "PATH=");
 }
 
-/* Podman has them in no order; Docker has what came from the image last, in the image's order. */
+/* podman has no order; Docker has the image's variables last, in the image's order. */
 static void put_last(json_t *env, const json_t *image_env)
 {
 	const json_t *of_image;
@@ -143,7 +139,7 @@ static int signal_number(const char *text)
 	return -1;
 }
 
-/* podman gives its number, asked for or not. */
+/* podman gives its number, even of the default. */
 static void mend_stop_signal(json_t *config, const json_t *image_config)
 {
 	const char *seen = json_get_string(config, "StopSignal");
@@ -176,7 +172,7 @@ static void mend_annotations(json_t *host)
 			}
 }
 
-/* On each network a container goes by its host name as well. */
+/* podman adds the host name to the aliases on each network. */
 static void mend_aliases(json_t *container, const char *host_name)
 {
 	json_t *networks = json_get_path(container, "NetworkSettings", "Networks", NULL), *endpoint;
@@ -191,7 +187,7 @@ static void mend_aliases(json_t *container, const char *host_name)
 	}
 }
 
-/* What was asked for in one way is told in all, and refused when it is asked for so. */
+/* podman's answer has derived settings, too, which conflict with their origin in a request. */
 static void mend_conflicts(json_t *host)
 {
 	const char *ipc = json_get_string(host, "IpcMode");

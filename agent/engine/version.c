@@ -17,7 +17,7 @@ static int version_minor(const char *version)
 	return minor && isdigit((unsigned char)*minor) ? atoi(minor) : -1;
 }
 
-/* Of an engine for arm, here on this kernel: armv7l, armv8l, or an aarch64 one that runs 32 bits. */
+/* The variant of an engine for arm, by this kernel: armv7l, armv8l, or an aarch64 one that runs 32 bits. */
 static void add_arm_variant(struct oci_platform *engine)
 {
 	struct oci_platform host;
@@ -44,7 +44,7 @@ static int read_podman(const json_t *component, struct error *ret_error)
 {
 	const char *release = json_get_string(component, "Version");
 
-	/* Before, it does not tell who stopped a container, nor does it change restart policies. */
+	/* Older versions neither tell whether a user stopped a container nor change restart policies. */
 	if (!release || atoi(release) < PODMAN_MIN)
 		return error_set(ret_error, -EPROTO,
 				 "engine: podman %.32s is too old, %d is the oldest known here",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* version: what an engine's answer to GET /version tells: how to speak with it, and what it is. Pure. */
+/* version: reads an engine's answer to GET /version. Pure. */
 #pragma once
 
 #include "error.h"

@@ -243,7 +243,7 @@ def test_usage(command, pullet, bus, daemon):
 
 def test_the_next_step_is_told(command, pullet, bus):
     _, err = command("update", "app", status=1)
-    assert "pulletd does not run" in err and "systemctl start pulletd" in err
+    assert "pulletd is not running" in err and "systemctl start pulletd" in err
     write_record(pullet.state, "app")
     with resident(pullet, bus):
         _, err = command("hold", "app", status=1, user="nobody")
