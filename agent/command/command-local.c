@@ -9,7 +9,7 @@
 #include "log.h"
 #include "platform.h"
 #include "ref.h"
-#include "text.h"
+#include "terminal.h"
 #include "verify.h"
 
 static void add_fault(void *userdata, const char *text)

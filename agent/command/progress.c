@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "text.h"
+#include "terminal.h"
 
 #define SMOOTHING_MS 5000.0 /* weight of the earlier rate */
 #define MEASURE_MS   200    /* shorter spans measure scheduling, not the link */
@@ -94,17 +94,14 @@ char *progress_bar(const struct progress *p, const char *name, size_t width)
 
 char *progress_line(struct progress *p, const char *name, uint64_t now_ms)
 {
-	_cleanup_free_ char *bytes = NULL, *total = NULL, *rate = NULL, *left = NULL;
+	_cleanup_free_ char *bytes = text_bytes(p->bytes), *total = text_bytes(p->total);
+	_cleanup_free_ char *rate = text_bytes((uint64_t)p->rate), *left = time_left(p);
 
 	/* The first line waits for a rate. */
 	if (p->rate <= 0 || (p->spoken && now_ms < p->spoken_ms + LINE_EACH_MS))
 		return NULL;
 	p->spoken = true;
 	p->spoken_ms = now_ms;
-	bytes = text_bytes(p->bytes);
-	total = text_bytes(p->total);
-	rate = text_bytes((uint64_t)p->rate);
-	left = time_left(p);
 	return xasprintf("%s: %s of %s (%u%%), %s/s, %s to go", name, bytes, total, percent(p),
 			 rate, left);
 }

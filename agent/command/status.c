@@ -9,7 +9,6 @@
 #include "json-build.h"
 #include "result.h"
 #include "terminal.h"
-#include "text.h"
 
 #define DIGEST_SHOWN  12 /* hex digits, as docker shows them */
 #define LABEL_COLUMNS 9	 /* "Current: ": a whole digest ends at column 80 */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* terminal: width and colours of the terminal behind a descriptor. */
+/* terminal: width and colours of the terminal behind a descriptor, and texts for it. */
 #pragma once
 
 #include "util.h"
@@ -22,3 +22,10 @@ struct terminal terminal_of(int fd);
 /* The sequence that switches a tint on, and the one that switches it off; "" without colours. */
 const char *terminal_tint(bool colours, enum tint tint);
 const char *terminal_plain(bool colours, enum tint tint);
+
+/* A copy of s with '?' for every byte that is not printable ASCII: it cannot control a terminal, and each byte
+ * takes a column. Caller frees. */
+char *text_printable(const char *s);
+
+/* 1234567 to "1.2 MB". Caller frees. */
+char *text_bytes(uint64_t n);

@@ -3,14 +3,16 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <link.h>
+#include <malloc.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
 #include <systemd/sd-daemon.h>
 
 #include "device.h"
 #include "log.h"
-#include "memory.h"
 #include "schedule.h"
 #include "show.h"
 #include "unit.h"
@@ -427,6 +429,31 @@ static int set_up(struct agent *a)
 	return r;
 }
 
+/* Only read-only segments: the others hold relocations, which the file lacks. */
+static int drop_text(struct dl_phdr_info *info, size_t size, void *userdata)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	(void)size, (void)userdata;
+	for (int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+		size_t start = (info->dlpi_addr + p->p_vaddr) & ~(page - 1);
+		size_t end = (info->dlpi_addr + p->p_vaddr + p->p_memsz + page - 1) & ~(page - 1);
+
+		if (p->p_type == PT_LOAD && !(p->p_flags & PF_W))
+			(void)madvise((void *)start, end - start, MADV_DONTNEED);
+	}
+	return 0;
+}
+
+/* Gives the free heap and the pages of program text and constants back to the kernel, which reads them from the
+ * file again: a few page faults a poll for more than half of the memory. */
+static void trim_memory(void)
+{
+	(void)malloc_trim(0);
+	(void)dl_iterate_phdr(drop_text, NULL);
+}
+
 /* sd_event_loop() that gives memory back before it sleeps while the queue is empty. */
 static int loop(struct agent *a)
 {
@@ -437,7 +464,7 @@ static int loop(struct agent *a)
 		if (r == 0) {
 			bus_drop_cache(a->show.bus);
 			if (!a->queue.first)
-				memory_trim();
+				trim_memory();
 			r = sd_event_wait(a->event, UINT64_MAX);
 		}
 		if (r > 0)

@@ -303,12 +303,11 @@ static void put_name(FILE *f, const char *name)
 static void put_metric_name(FILE *f, const struct metric *m)
 {
 	put_name(f, m->name);
-	if (streq(m->unit, "s"))
-		(void)fputs("_seconds", f);
-	if (streq(m->unit, "By"))
-		(void)fputs("_bytes", f);
-	if (m->kind == KIND_SUM)
-		(void)fputs("_total", f);
+	(void)fprintf(f, "%s%s",
+		      streq(m->unit, "s")    ? "_seconds"
+		      : streq(m->unit, "By") ? "_bytes"
+					     : "",
+		      m->kind == KIND_SUM ? "_total" : "");
 }
 
 static void put_labels(FILE *f, const struct label *labels, size_t n)

@@ -83,26 +83,24 @@ static void subtract_command(json_t *config, const json_t *defaults)
 
 	if (recreate_is_empty(entry) && !recreate_is_no_command(old_entry)) {
 		if (!json_is_array(entry)) {
-			json_put(config, "Entrypoint", json_need(json_pack("[s]", "")));
+			json_put(config, "Entrypoint", json_pack("[s]", ""));
 			return;
 		}
-		if (cmd_same)
-			(void)json_object_del(config, "Cmd");
 	} else if (recreate_is_empty(entry)) {
 		/* An explicit [] stays, unless the answer leaves the image's out (API 1.52): then the
 		 * two cannot be distinguished. */
 		if (!(json_is_array(entry) && json_is_null(old_entry)))
 			(void)json_object_del(config, "Entrypoint");
-		if (cmd_same)
-			(void)json_object_del(config, "Cmd");
 	} else if (json_equal(entry, old_entry)) {
 		/* Without a command where the image has one, the operator set the entrypoint, and it
 		 * must stay: it keeps the engine from taking the image's command. */
 		if (cmd_same || !cmd_empty)
 			(void)json_object_del(config, "Entrypoint");
-		if (cmd_same)
-			(void)json_object_del(config, "Cmd");
+	} else {
+		return;
 	}
+	if (cmd_same)
+		(void)json_object_del(config, "Cmd");
 }
 
 /* The engine merges field by field; a zero field means "as in the image". */

@@ -132,7 +132,7 @@ def test_status_without_a_bus(command, pullet, bus):
     written(pullet)
     bus.stop()
     out, err = command("status", "app")
-    assert A in out and "bus cannot be reached" in err
+    assert A in out and "cannot connect to the system bus" in err
     (pullet.state / "app.json").write_text("{}")
     _, err = command("status", status=1)
     assert "app.json" in err or "record" in err

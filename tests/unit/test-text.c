@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "terminal.h"
 #include "test.h"
-#include "text.h"
 
 static void test_printable(void **state)
 {
