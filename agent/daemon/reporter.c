@@ -91,7 +91,7 @@ static int on_answer(void *userdata, json_t *answer)
 	struct error e;
 
 	r->answered = true;
-	fail(r, protocol_check_error(answer, &e) < 0 ? e.text : NULL);
+	fail(r, protocol_get_error(answer, NULL, &e) < 0 ? e.text : NULL);
 	helper_stop(&r->fetch);
 	return 0;
 }
