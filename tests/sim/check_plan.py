@@ -86,8 +86,8 @@ class Row:
         self.key = f"{self.phase}: {self.unless}"
         self.text = f"{self.phase} | {self.unless} | {self.action}"
 
-    def promela(self, phase=None, unless=None, whom=None):
-        return (f"{whom or self.whom}(in_{phase or self.phase}, {spell(unless or self.unless)}, "
+    def promela(self, unless=None, whom=None):
+        return (f"{whom or self.whom}({spell(unless or self.unless)}, "
                 f"ACT_{spell(self.action)})")
 
 
@@ -148,11 +148,15 @@ def generate(rows, mistakes):
     out = [f"#define ACT_{spell(action)} {number}" for action, number in actions.items()]
     out += [f"#define {what} {i}" for i, (_, _, kind, what) in mistakes.items() if kind == "beside"]
     out += ["inline plan_next()", "{"]
+    block = None
     for row in rows:
+        if row.phase != block:
+            out += [*(["\t:: else", "\tfi;"] if block else []), "\tif", f"\t:: step == NO_STEP && in_{row.phase} ->"]
+            block = row.phase
         gone = []
         for i, (_, about, kind, what) in mistakes.items():
             if kind == "before" and what is row:
-                out.append(guard(f"mutant == {i}", about.promela(phase=row.phase)))
+                out.append(guard(f"mutant == {i}", about.promela()))
             if about is row and kind != "beside":
                 gone.append(f"mutant != {i}")
             if about is row and kind == "unless":
@@ -160,7 +164,7 @@ def generate(rows, mistakes):
             if about is row and kind == "whom":
                 out.append(guard(f"mutant == {i}", row.promela(whom=what)))
         out.append(guard(" && ".join(gone), row.promela()) if gone else row.promela())
-    out += ["\tskip", "}", "inline take_step()", "{", "\tif"]
+    out += ["\t:: else", "\tfi", "}", "inline take_step()", "{", "\tif"]
     for action in actions:
         a = spell(action)
         out.append(f'\t:: step == ACT_{a} -> printf("    {action}"); who(); {a}()')

@@ -286,7 +286,7 @@ c_code { \#include "plan-agree.c" };
 #define target_s_image_is_gone                                                                                \
 	(!target_brought || !target_is_here || drop_tried || old_is_target || target == previous)
 
-/* One walk through the table: the rows are generated as ONE(number, phase, condition, action) and so on. */
+/* One walk through the table: check_plan.py generates each row as ONE(condition, action) and so on, within the if of its block. */
 
 #define in_ask	    (phase <= PREPARE && !is_rollback)
 #define in_repair   false /* the engine's store is never damaged here */
@@ -298,9 +298,9 @@ c_code { \#include "plan-agree.c" };
 #define in_revert   (phase == REVERT)
 
 #define parties (1 + followed)
-#define AT(who, block, unless, action)                                                                         \
+#define AT(who, unless, action)                                                                         \
 	if                                                                                                    \
-	:: step == NO_STEP && block && who < parties ->                                                  \
+	:: step == NO_STEP && who < parties ->                                                  \
 		p = who;                                                                                      \
 		if                                                                                            \
 		:: !(unless) -> step = action                                                                 \
@@ -308,9 +308,9 @@ c_code { \#include "plan-agree.c" };
 		fi                                                                                            \
 	:: else                                                                                               \
 	fi;
-#define ONE(block, unless, action)	      AT(0, block, unless, action)
-#define EACH(block, unless, action)      AT(0, block, unless, action) AT(1, block, unless, action)
-#define EACH_BACK(block, unless, action) AT(1, block, unless, action) AT(0, block, unless, action)
+#define ONE(unless, action)	      AT(0, unless, action)
+#define EACH(unless, action)      AT(0, unless, action) AT(1, unless, action)
+#define EACH_BACK(unless, action) AT(1, unless, action) AT(0, unless, action)
 /* Mistakes that are not in the table but beside it. */
 #define MISTAKE(name) (mutant == name)
 
@@ -480,6 +480,7 @@ inline hazard()
 		:: blow = ENGINE
 		:: !lost_ever && !touched -> blow = LOSE
 		fi;
+		d_step { forget() };
 		goto dead
 	fi
 }
@@ -559,7 +560,8 @@ inline ask_registry()
 	fi;
 	if
 	:: phase == IDLE -> details = 1
-	:: no_answer = 1
+	:: phase == IDLE || !synced -> no_answer = 1
+	:: phase == PREPARE && synced && hands > 0 -> hands--; no_answer = 1
 	:: skip
 	fi
 }
@@ -726,7 +728,7 @@ inline start_new()
 	:: true
 	fi;
 	if
-	:: blow != 0 -> goto dead
+	:: blow != 0 -> d_step { forget() }; goto dead
 	:: else
 	fi
 }
@@ -789,6 +791,7 @@ inline write_synced()
 {
 	d_step {
 		synced = 1;
+		details = 0;
 		doubted = (fetched -> untrusted : doubted);
 		same_boot = (fetched -> !untrusted : same_boot);
 		lost = 0
@@ -1274,7 +1277,7 @@ work:
 turn:		skip;
 		d_step { look(); judge(); choose() };
 		if
-		:: step == 0 -> goto over
+		:: step == 0 -> d_step { forget() }; goto over
 		:: is_learning -> take_step(); assert(!worked_on); forget_step(); goto turn
 		:: else -> take_step()
 		fi;
@@ -1289,8 +1292,8 @@ turn:		skip;
 			c_code { show(); }
 		};
 		if
-		:: failed -> failed = 0; refused = 1; goto over
-		:: ended -> ended = 0; goto over
+		:: failed -> d_step { failed = 0; refused = 1; forget() }; goto over
+		:: ended -> d_step { ended = 0; forget() }; goto over
 		:: else
 		fi
 	   };
