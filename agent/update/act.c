@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "admission.h"
 #include "candidate.h"
 #include "disk-space.h"
 #include "followers.h"
@@ -113,7 +112,7 @@ static int act_fetch(struct act_context *h, struct record *r, const struct world
 		m->fetched = true;
 		m->followers_known = false; /* on a thin link that took hours */
 		m->drop_tried &= here;
-		/* What is still there after a drop belongs to somebody else. When a pull was cut short not even
+		/* What is still there after a drop belongs to another image. When a pull was cut short not even
 		 * a layer that was brought is sure: the engine may see only when it has unpacked it that it had
 		 * it. */
 		m->untrusted =
@@ -163,7 +162,7 @@ static int put_tag(const struct act_context *h, const char *image, struct error 
 	return r == -ENOENT ? 0 : r;
 }
 
-/* What somebody made from it meanwhile keeps it. */
+/* A container that was made from it meanwhile keeps it. */
 static int act_restore_tag(struct act_context *h, struct record *r, const struct world *w,
 			   struct pass_state *m, struct error *ret_error)
 {
@@ -182,7 +181,7 @@ static void note_created(struct member_progress *progress, const struct containe
 	copy_text(progress->created_from, sizeof(progress->created_from), old->id);
 }
 
-/* The container shall say the operator's tag as its image, as `docker ps` and compose know it, yet be
+/* The container must name the operator's tag as its image, as `docker ps` and compose know it, yet be
  * made from target: so the tag is on target just while the engine reads it. */
 static int act_create(struct act_context *h, struct record *r, const struct world *w,
 		      struct pass_state *m, struct error *ret_error)
@@ -207,7 +206,7 @@ static int act_create(struct act_context *h, struct record *r, const struct worl
 	if (q < 0)
 		return q;
 	q = create_and_connect(h, h->context.name, &plan, ret_error);
-	/* Its own files in the engine's store are as torn by a power cut as any layer. */
+	/* A power cut damages its own files in the engine's store like any layer. */
 	engine_sync(h->context.engine);
 	/* Without a place to go back to it stays: the engine takes no name from an image in use. */
 	if (move && w->tag[0])
@@ -457,7 +456,7 @@ static act_fn *const functions[] = {
 	[ACT_FIND_SPEC] = repair_find_spec,
 	[ACT_ASK] = candidate_ask,
 	[ACT_ASK_DETAILS] = candidate_ask_details,
-	[ACT_ASK_POLICY] = admission_ask,
+	[ACT_ASK_POLICY] = candidate_ask_policy,
 	[ACT_FIND_IMAGE] = candidate_find_image,
 	[ACT_FIND_FOLLOWERS] = find_followers,
 	[ACT_CHECK_SUCCESSOR] = check_successor,

@@ -12,6 +12,9 @@ int candidate_ask(struct act_context *h, struct record *r, const struct world *w
 /* Asks for the details of plan_candidate(). */
 int candidate_ask_details(struct act_context *h, struct record *r, const struct world *w,
 			  struct pass_state *m, struct error *ret_error) warn_unused;
+/* Asks what the rollout policy says to this device; one that cannot be read is a fact, too. */
+int candidate_ask_policy(struct act_context *h, struct record *r, const struct world *w,
+			 struct pass_state *m, struct error *ret_error) warn_unused;
 /* Whether the engine has the image of plan_candidate(). */
 int candidate_find_image(struct act_context *h, struct record *r, const struct world *w,
 			 struct pass_state *m, struct error *ret_error) warn_unused;

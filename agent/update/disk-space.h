@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* room: whether the disk takes one more version, asked before a byte of it is pulled. A full disk
+/* disk-space: whether the disk takes one more version, asked before a byte of it is pulled. A full disk
  * would hurt everything else on the device, and the container that runs first of all. */
 #pragma once
 
@@ -10,7 +10,7 @@
 uint64_t disk_space_need(uint64_t layer_bytes);
 
 /* Whether the image d with so many bytes of layers (0: it is here) can become a container. 0: yes, or
- * nobody can tell; -ENOSPC: no, and the text has the numbers. Layers that are here already take none.
+ * unknown; -ENOSPC: no, and the text has the numbers. Layers that are here already take none.
  * Where it helps, the version before the running one is given up: room for two is what an update
  * needs. */
 int disk_space_check(struct fetch *f, const struct context *s, const struct record *r,

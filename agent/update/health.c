@@ -59,7 +59,7 @@ enum verdict health_judge(const struct health_rule *rule, const struct container
 	if (!view_is_up(v))
 		return judge_ended(v, reason);
 	if (v->state == STATE_PAUSED)
-		return over ? bad(reason, "somebody paused it") : VERDICT_PENDING;
+		return over ? bad(reason, "it was paused") : VERDICT_PENDING;
 	switch (effective_kind(rule, v)) {
 	case HEALTH_HEALTHCHECK:
 		if (v->health == CONTAINER_HEALTH_HEALTHY)

@@ -8,7 +8,6 @@
 #include "clock.h"
 #include "credential.h"
 #include "log.h"
-#include "note.h"
 #include "recovery.h"
 #include "ref.h"
 #include "repair.h"
@@ -18,7 +17,7 @@
 #define PASS_MISSES_MAX	 3   /* times the world may change between look and act */
 #define PASS_UPDATES_MAX 2   /* begun in one pass, when the first was undone without blame */
 #define SETTLE_MS	 300
-#define PASS_REMADE	 "made anew, since the engine's store was damaged"
+#define PASS_REMADE	 "recreated, since the engine's store was damaged"
 
 struct pass {
 	const struct pass_options *o;
@@ -372,8 +371,8 @@ static int run(struct pass *p, struct error *ret_error)
 		return r;
 	p->record_is_known = true;
 	if (only_note)
-		return note_apply(p->o->operation, p->c, &p->record, p->result) ? save(p, ret_error)
-										: 0;
+		return plan_note(p->o->operation, p->c, &p->record, p->result) ? save(p, ret_error)
+									       : 0;
 	if (!is_before_trial(p))
 		announce_phase(p);
 	reset_state(p);

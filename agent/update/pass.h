@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* pass: one update pass for one container: finish what is under way, ask for news, look, decide, do. */
+/* pass: one update pass for one container: look, decide, do, until a row of the plan ends it. */
 #pragma once
 
 #include <signal.h>

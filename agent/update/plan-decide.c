@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What decisions do to the record, and how a lost one is made again. */
+/* What decisions and operations do to the record, and how a lost one is made again. */
 #include <stdio.h>
 
 #include "plan.h"
@@ -80,13 +80,14 @@ static void decide_revert(struct record *r, const struct pass_state *m, const st
 		return;
 	}
 	if (view_exists(&w->blocker))
-		(void)snprintf(r->reason, sizeof(r->reason), "somebody made another container %s",
-			       w->blocker_name);
+		(void)snprintf(r->reason, sizeof(r->reason),
+			       "a container named %s was created externally", w->blocker_name);
 	else if (!view_exists(&w->new))
-		(void)snprintf(r->reason, sizeof(r->reason), "somebody removed the new container");
+		(void)snprintf(r->reason, sizeof(r->reason),
+			       "the new container was removed externally");
 	else if (m->verdict == VERDICT_BAD)
 		copy_text(r->reason, sizeof(r->reason),
-			  m->not_at_fault ? "somebody stopped the new container" : m->reason);
+			  m->not_at_fault ? "the new container was stopped externally" : m->reason);
 	else
 		(void)snprintf(r->reason, sizeof(r->reason),
 			       "it did not stay up in %d starts%s%.400s", PLAN_STARTS_MAX,
@@ -285,7 +286,7 @@ void plan_recover(struct record *r, const struct container_view slots[SLOT_MAX])
 	if (!old && !new)
 		return;
 	r->phase = old ? PHASE_REVERT : PHASE_COMMIT;
-	r->reject_target = false; /* nobody knows what went wrong, if anything did */
+	r->reject_target = false; /* what went wrong, if anything, is not known */
 	(void)snprintf(r->reason, sizeof(r->reason), "the record was lost");
 	if (new) {
 		r->target.digest = new->target;
@@ -319,4 +320,40 @@ void plan_recover_follower(struct record *r, size_t i, const struct pair *pair)
 	/* An old one goes only when all is won. */
 	if (new && !old)
 		r->phase = PHASE_COMMIT;
+}
+
+static bool apply_retry(struct record *r, char *reason, size_t size)
+{
+	size_t n = r->n_rejected;
+	bool damaged = digest_is_set(&r->damage.digest);
+
+	if (n > 0)
+		(void)snprintf(reason, size, "%zu rejected digest%s forgotten", n,
+			       n == 1 ? " is" : "s are");
+	else
+		(void)snprintf(reason, size, "%s",
+			       damaged ? "the engine's store is tried again"
+				       : "nothing was rejected");
+	r->n_rejected = 0;
+	r->damage = (struct damage){0};
+	r->last_error[0] = '\0';
+	return n > 0 || damaged;
+}
+
+bool plan_note(enum operation operation, const struct container_config *c, struct record *r,
+	       struct result *ret)
+{
+	bool hold = operation == OPERATION_HOLD, changed = r->held != hold;
+
+	ret->outcome = OUTCOME_DEFERRED;
+	ret->from = ret->to = r->current.digest;
+	if (operation == OPERATION_RETRY)
+		return apply_retry(r, ret->reason, sizeof(ret->reason));
+	r->held = hold;
+	(void)snprintf(ret->reason, sizeof(ret->reason), "%s%s",
+		       hold	 ? RESULT_HELD
+		       : changed ? "released"
+				 : "it was not held by the operator",
+		       !hold && c->hold ? "; hold = yes in the configuration stays" : "");
+	return changed;
 }

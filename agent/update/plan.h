@@ -134,7 +134,7 @@ struct pass_state {
 	struct member_progress member[MEMBERS_MAX];
 	bool fetched;	 /* the image was pulled and synced by this pass */
 	bool untrusted;	 /* fetched, but maybe with layers of a pull that a power cut ended */
-	bool dropped;	 /* target's image, and with it each layer that nobody else has */
+	bool dropped;	 /* target's image, and with it each layer that no other image has */
 	bool damaged;	 /* the engine's store could not give the image back; it is to be dropped */
 	bool counted;	 /* a start of the new one is written down and not made yet */
 	bool drop_tried; /* target's image: removed, or in use by other containers */
@@ -163,7 +163,7 @@ struct step {
 	enum action action;
 	size_t member; /* whose container it is about */
 	enum block block;
-	bool already_reported; /* a result that is no news: the record has it, or an operator asked */
+	bool already_reported; /* the record has it already, or an operator asked: last_error stays */
 	char reason[RECORD_TEXT_MAX + 128]; /* of a pass that ends */
 };
 
@@ -181,6 +181,11 @@ const struct digest *plan_candidate(const struct record *r, const struct world *
 /* The container runs what the registry answered, as far as the record and the image's Id tell; with what
  * the engine lists, if known. */
 bool plan_runs_already(const struct record *r, const struct world *w, const struct pass_state *m);
+
+/* Carries out an operation that only writes the record (hold, release, retry) and sets the result; true when r
+ * changed and is to be saved. */
+bool plan_note(enum operation operation, const struct container_config *c, struct record *r,
+	       struct result *ret);
 
 /* The record is lost: names and labels tell what was under way. Sets phase and what it needs. */
 void plan_recover(struct record *r, const struct container_view slots[SLOT_MAX]);

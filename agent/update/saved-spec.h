@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* kept: what a container was made of, on disk for as long as it is not there: it had to be removed for the
- * engine's store is damaged, and is made anew from this. STATE_DIR/NAME.json.kept. */
+/* saved-spec: what a container is made of, on disk while it is missing: it was removed because the engine's store is
+ * damaged, and is recreated from this. STATE_DIR/NAME.json.kept. */
 #pragma once
 
 #include "digest.h"

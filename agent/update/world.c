@@ -30,11 +30,11 @@ const char *view_left_alone(const struct container_view *v)
 	    view_is_broken(v))
 		return NULL;
 	if (v->state == STATE_PAUSED)
-		return "somebody paused the container";
+		return "paused by the operator; unpause it to resume updates";
 	if (v->state == STATE_CREATED)
 		return "the container was never started";
 	if (streq(v->policy, "always") || streq(v->policy, "unless-stopped"))
-		return "somebody stopped the container";
+		return "stopped by the operator; start it to resume updates";
 	return NULL;
 }
 
@@ -325,7 +325,7 @@ static int look_at_older(const struct context *s, const struct record *r, struct
 	bool broken;
 	int q;
 
-	/* Made anew of the same version, it leaves the one before where it was. */
+	/* A container recreated of the same version leaves the previous one where it was. */
 	if (!r->previous.brought || digest_eq(&r->previous.digest, &r->target.digest) ||
 	    digest_eq(&r->previous.digest, &r->current.digest) ||
 	    digest_eq(&r->current.digest, &r->target.digest))

@@ -12,7 +12,7 @@ enum slot {
 	SLOT_MAIN,  /* NAME */
 	SLOT_NEXT,  /* NAME.next */
 	SLOT_PREV,  /* NAME.prev */
-	SLOT_OTHER, /* somebody renamed it */
+	SLOT_OTHER, /* an operator renamed it */
 };
 #define SLOT_MAX 3
 
@@ -54,7 +54,7 @@ struct world {
 	struct container_view old;	      /* what runs, or ran, before the update */
 	struct container_view new;	      /* what we made to replace it */
 	struct pair followers[FOLLOWERS_MAX]; /* as in the record */
-	struct container_view blocker;	      /* somebody else's, under a name that we need */
+	struct container_view blocker;	      /* not ours, under a name that we need */
 	char blocker_name[CONTAINER_NAME_MAX + 8];
 	char image[80];		 /* Id of the target's image; empty: not in the engine */
 	bool broken;		 /* it is there, and the engine's store cannot give it back */

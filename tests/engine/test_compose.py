@@ -350,7 +350,7 @@ def test_stopped_project_is_left_alone(site):
     site("stop")
     before = site.lives()
     site.follow("web", "side")
-    site.once("deferred", "deferred", reason="somebody stopped the container")
+    site.once("deferred", "deferred", reason="stopped by the operator")
     assert site.lives() == before
     site("start")
     site.once("updated", "updated")

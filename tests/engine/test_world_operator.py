@@ -142,7 +142,7 @@ def test_stopped_on_trial_and_again(house, meddler):
             house.engine.call("POST", "/containers/app/stop")  # 2 and 4 are the old one
 
     meddler.strike = strike
-    house.once("failed", reason="somebody stopped the new container")
+    house.once("failed", reason="was stopped externally")
     house.check(first, policy="always")
     assert house.pullet.record("app")["rejected"] == []
     house.configure(create=UP, health_period="300ms")

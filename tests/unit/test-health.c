@@ -116,7 +116,7 @@ static void test_reasons(void **state)
 		{HEALTH_AUTO,
 		 {"", STATE_PAUSED, 0, ""},
 		 CONTAINER_HEALTH_HEALTHY,
-		 "somebody paused it"},
+		 "it was paused"},
 		{HEALTH_AUTO,
 		 {"", STATE_RUNNING, 0, ""},
 		 CONTAINER_HEALTH_UNHEALTHY,

@@ -703,7 +703,7 @@ static void test_decide_revert(void **state)
 		const char *said, *reason;
 		bool reject_target;
 	} reverts[] = {
-		{true, VERDICT_PENDING, "", "somebody removed the new container", false},
+		{true, VERDICT_PENDING, "", "the new container was removed externally", false},
 		{false, VERDICT_BAD, "it exited with status 3", "it exited with status 3", true},
 		{false, VERDICT_PENDING, "", "it did not stay up in 3 starts", true},
 		{false, VERDICT_PENDING, "no such file",
