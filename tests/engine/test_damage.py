@@ -262,7 +262,7 @@ def is_whole(house, engine, before):
 @pytest.mark.parametrize("broken", ["its image", "its own layer"], indirect=True)
 def test_the_container_that_ran_is_made_anew(house, engine, broken, request):
     mark = house.registry.mark()
-    house.once("updated", reason="made anew")
+    house.once("updated", reason="recreated")
     is_whole(house, engine, broken)
     # What is not torn is not brought again.
     pulled = [r for r in house.registry.requests(mark) if r.by_engine]
@@ -356,7 +356,7 @@ def test_a_release_is_not_blamed_when_the_way_back_is_damaged(house, engine):
         house.configure(create=UP, health_period="3s", agent={"engine": meddler.url})
         house.once("failed", reason="engine-store-damaged: the old container does not start any more")
         assert damaged and not meddler.faults and not house.pullet.record("app")["rejected"]
-        house.once("updated", reason="made anew")
+        house.once("updated", reason="recreated")
     finally:
         meddler.stop()
     after = engine.inspect("app")
