@@ -8,7 +8,7 @@
 /* jansson's own limit is 2048; no valid document here is deeper than a dozen. */
 #define DEPTH_MAX 64
 
-/* What jansson 2.14 takes on a 64-bit machine at most, allocator's overhead included. */
+/* The most bytes that jansson 2.14 takes on a 64-bit machine, with the allocator's overhead. */
 #define COST_OBJECT  256
 #define COST_ARRAY   160
 #define COST_ELEMENT 64 /* place in its container, and a number */

@@ -148,7 +148,7 @@ static bool read_bool(struct reader *rd, const json_t *o, const char *key)
 	return json_is_true(v);
 }
 
-/* Not in the records of earlier versions. */
+/* Records of earlier versions do not have it. */
 static bool read_flag(struct reader *rd, const json_t *o, const char *key)
 {
 	return json_object_get(o, key) ? read_bool(rd, o, key) : false;
@@ -207,7 +207,7 @@ static void read_rejected(struct reader *rd, const json_t *o, struct record *ret
 	}
 }
 
-/* Not in the records of earlier versions. */
+/* Records of earlier versions do not have it. */
 static void read_damage(struct reader *rd, const json_t *o, struct damage *ret)
 {
 	const json_t *v = json_object_get(o, "damage");

@@ -196,7 +196,9 @@ static bool is_older(const char *version, const char *minimum)
 
 static int parse_head(const json_t *j, struct rollout *ret, struct error *ret_error)
 {
-	const json_t *version = json_object_get(j, "version"), *sequence, *halt, *minimum;
+	const json_t *version = json_object_get(j, "version");
+	const json_t *sequence = json_object_get(j, "sequence"), *halt = json_object_get(j, "halt");
+	const json_t *minimum = json_object_get(j, "minimum-version");
 	const char *target = json_get_string(j, "target");
 	unsigned long ignored[NUMBERS];
 
@@ -207,7 +209,6 @@ static int parse_head(const json_t *j, struct rollout *ret, struct error *ret_er
 				 json_integer_value(version), VERSION);
 	if (!json_is_integer(version) || json_integer_value(version) != VERSION)
 		return error_set(ret_error, -EBADMSG, "\"version\" is not %d", VERSION);
-	sequence = json_object_get(j, "sequence");
 	if (!json_is_integer(sequence) || json_integer_value(sequence) < 1 ||
 	    json_integer_value(sequence) > SEQUENCE_MAX)
 		return error_set(ret_error, -EBADMSG, "\"sequence\" is not a positive integer");
@@ -215,11 +216,9 @@ static int parse_head(const json_t *j, struct rollout *ret, struct error *ret_er
 	if (!target || digest_parse(target, &ret->target) < 0)
 		return error_set(ret_error, -EBADMSG,
 				 "\"target\" is not \"sha256:\" and 64 lower-case hex digits");
-	halt = json_object_get(j, "halt");
 	if (halt && !json_is_boolean(halt))
 		return error_set(ret_error, -EBADMSG, "\"halt\" is neither true nor false");
 	ret->halt = json_is_true(halt);
-	minimum = json_object_get(j, "minimum-version");
 	if (!minimum)
 		return 0;
 	if (!json_is_string(minimum) || json_string_length(minimum) < 1 ||

@@ -222,7 +222,7 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 	return 0;
 }
 
-/* Whoever embeds something else, or cannot spell it, has embedded nothing. Caller frees. */
+/* The embedded content, or NULL if it is invalid or does not have that digest and size. Caller frees. */
 static char *embedded_data(const json_t *descriptor, const struct digest *d, uint64_t size)
 {
 	const char *text = json_get_string(descriptor, "data");
