@@ -382,6 +382,11 @@ void act_forget(struct act_context *h, struct record *r, const struct world *w,
 	}
 	if (!r->target.brought || digest_eq(&r->target.digest, &r->previous.digest))
 		return;
+	/* While NAME.next was created the local tag was on target, and compose may have recreated the container from it:
+	 * the tag stays with the image that runs, or compose would recreate the container again. */
+	if (w->image[0] && streq(w->old.image, w->image) && h->context.ref->tag &&
+	    !streq(w->tag, w->image))
+		(void)!put_tag(h, w->old.image, &ignored);
 	if (drop_target(h, r, w, m, &ignored) < 0 && !m->drop_tried)
 		(void)!drop_target(h, r, w, m, &ignored);
 }
