@@ -22,18 +22,15 @@ static const char usage[] =
 	"Exit status: 0 all well (updated, up-to-date, deferred); 1 something failed, was\n"
 	"refused or rolled back; 2 usage or configuration.\n";
 
-/* 0, or the exit status. */
-static int check_arguments(const struct agent_options *o)
+static bool has_valid_arguments(const struct agent_options *o)
 {
-	if (!o->once && (o->names[0] || o->json)) {
-		log_error("%s is for --once", o->json ? "--json" : "a container's NAME");
-		return 2;
-	}
-	if (o->helper.engine && !config_engine_path(o->helper.engine)) {
+	if (!o->once && (o->names[0] || o->json))
+		log_error("%s needs --once", o->json ? "--json" : "a container's NAME");
+	else if (o->helper.engine && !config_engine_path(o->helper.engine))
 		log_error("--engine: '%s' is not of the form unix:///PATH", o->helper.engine);
-		return 2;
-	}
-	return 0;
+	else
+		return true;
+	return false;
 }
 
 int main(int argc, char **argv)
@@ -60,7 +57,7 @@ int main(int argc, char **argv)
 	if (first < 0)
 		return -1 - first;
 	o.names = (const char *const *)(argv + first);
-	if (check_arguments(&o) != 0)
+	if (!has_valid_arguments(&o))
 		return 2;
 	if (o.helper.debug)
 		log_set_level(LOG_LEVEL_DEBUG);

@@ -326,37 +326,34 @@ static void put_labels(FILE *f, const struct label *labels, size_t n)
 	(void)fputc('}', f);
 }
 
-static void put_value(FILE *f, const struct metric *m, int64_t value)
+/* first: of the metric, which gets its head. */
+static void put_point(FILE *f, const struct metric *m, const struct point *p, bool first)
 {
+	if (first) {
+		(void)fputs("# HELP ", f);
+		put_metric_name(f, m);
+		(void)fprintf(f, " %s\n# TYPE ", m->help);
+		put_metric_name(f, m);
+		(void)fputs(m->kind == KIND_SUM ? " counter\n" : " gauge\n", f);
+	}
+	put_metric_name(f, m);
+	put_labels(f, p->labels, p->n_labels);
 	if (streq(m->unit, "s"))
-		(void)fprintf(f, " %" PRId64 ".%03" PRId64 "\n", value / 1000, value % 1000);
+		(void)fprintf(f, " %" PRId64 ".%03" PRId64 "\n", p->value / 1000, p->value % 1000);
 	else
-		(void)fprintf(f, " %" PRId64 "\n", value);
-}
-
-static void put_head(FILE *f, const struct metric *m)
-{
-	(void)fputs("# HELP ", f);
-	put_metric_name(f, m);
-	(void)fprintf(f, " %s\n# TYPE ", m->help);
-	put_metric_name(f, m);
-	(void)fputs(m->kind == KIND_SUM ? " counter\n" : " gauge\n", f);
+		(void)fprintf(f, " %" PRId64 "\n", p->value);
 }
 
 static void put_metric(FILE *f, const struct metric *m, const struct report_device *d,
 		       const struct report_container *containers, size_t n)
 {
-	bool headed = false;
+	bool first = true;
 	struct point p;
 
 	for (size_t i = 0; i < n; i++) {
 		for (size_t k = 0; get_point(m, d, &containers[i], k, &p); k++) {
-			if (!headed)
-				put_head(f, m);
-			headed = true;
-			put_metric_name(f, m);
-			put_labels(f, p.labels, p.n_labels);
-			put_value(f, m, p.value);
+			put_point(f, m, &p, first);
+			first = false;
 		}
 	}
 }
@@ -364,19 +361,14 @@ static void put_metric(FILE *f, const struct metric *m, const struct report_devi
 /* The same as the resource of OTLP. */
 static void put_device(FILE *f, const struct report_device *d)
 {
-	static const struct metric m = {.name = "pullet.agent.info",
-					.unit = "",
-					.help = "Which agent this is; always 1.",
-					.kind = KIND_GAUGE};
-	struct point p = {0};
+	static const struct metric m = {"pullet.agent.info", "", "Which agent this is; always 1.",
+					KIND_GAUGE, INFO};
+	struct point p = {.value = 1};
 
 	add_label(&p, "service.version", PULLET_VERSION);
 	add_label(&p, "host.id", d->id);
 	add_label(&p, "pullet.ring", d->ring);
-	put_head(f, &m);
-	put_metric_name(f, &m);
-	put_labels(f, p.labels, p.n_labels);
-	put_value(f, &m, 1);
+	put_point(f, &m, &p, true);
 }
 
 char *report_text(const struct report_device *d, const struct report_container *containers,
