@@ -60,7 +60,7 @@ def test_every_key_is_in_the_manual():
     assert page == table
 
 
-PROGRAMS = {"pulletd": "pulletd.8", "pullet-fetch": "pullet-fetch.8"}
+PROGRAMS = {"pulletd": "pulletd.8", "pullet-update": "pullet-update.8", "pullet-fetch": "pullet-fetch.8"}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
