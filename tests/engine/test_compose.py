@@ -278,7 +278,7 @@ def test_operator_recreates_and_pulls(site):
     site.down()
 
 
-def test_rolled_back_leaves_the_project_as_it_was(site):
+def test_a_rollback_leaves_the_project_as_it_was(site):
     """Here version 1 has nothing to do either: image and container are the old ones."""
     site.up({"web": {"restart": "always", "healthcheck": HEALTHY},
              "db": {"image": site.image("web")}})

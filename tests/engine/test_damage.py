@@ -91,7 +91,7 @@ def waiting(house):
 
 
 @pytest.mark.parametrize("damage", ["empty_link", "empty_lower", "lose_directory"])
-def test_what_the_engine_sees_is_made_good(house, engine, waiting, damage):
+def test_damage_that_the_engine_reports_is_repaired(house, engine, waiting, damage):
     store = Store(engine, house.pinned)
     boot(engine, getattr(store, damage))
     house.once("updated")
@@ -99,7 +99,7 @@ def test_what_the_engine_sees_is_made_good(house, engine, waiting, damage):
     assert not house.pullet.record("app")["rejected"]
 
 
-def test_a_torn_program_after_a_lost_record(house, engine, waiting):
+def test_a_corrupt_program_after_a_lost_record(house, engine, waiting):
     """Nothing tells a torn image from a bad one but a second try."""
     boot(engine, Store(engine, house.pinned).empty_files)
     (house.pullet.state / "app.json").write_bytes(b"")
@@ -119,7 +119,7 @@ def test_a_bad_program_is_still_rejected(house):
     assert [entry["digest"] for entry in house.pullet.record("app")["rejected"]] == [bad.digest]
 
 
-def test_what_cannot_be_made_good_is_told(house, engine, waiting):
+def test_damage_that_cannot_be_repaired_is_reported(house, engine, waiting):
     """layerdb lost a layer: not even removing the image helps."""
     boot(engine, Store(engine, house.pinned).lose_layer)
     house.once("failed", reason="engine-store-damaged: ")
@@ -260,7 +260,7 @@ def is_whole(house, engine, before):
 
 
 @pytest.mark.parametrize("broken", ["its image", "its own layer"], indirect=True)
-def test_the_container_that_ran_is_made_anew(house, engine, broken, request):
+def test_the_damaged_container_is_recreated(house, engine, broken, request):
     mark = house.registry.mark()
     house.once("updated", reason="made anew")
     is_whole(house, engine, broken)
@@ -271,7 +271,7 @@ def test_the_container_that_ran_is_made_anew(house, engine, broken, request):
 
 
 @IMAGE
-def test_one_that_can_start_after_all_is_started(house, engine, broken):
+def test_a_container_that_can_start_again_is_started(house, engine, broken):
     house.store.find_directory()
     house.once("up-to-date")
     assert house.check(house.new)["Id"] == broken["Id"]
@@ -280,7 +280,7 @@ def test_one_that_can_start_after_all_is_started(house, engine, broken):
 
 @pytest.mark.parametrize("where", ["before", "after"])
 @IMAGE
-def test_what_is_made_anew_survives_a_kill(house, engine, broken, where):
+def test_recreating_survives_a_kill(house, engine, broken, where):
     environment = {**house.lab.environment, "ASAN_OPTIONS": "detect_leaks=0"}
     for call in ("DELETE /containers", "POST /containers/create", "DELETE /images"):
         trace = pullet_trace.run(house.pullet.command("--once"), lambda at, side, _, text=call: (
@@ -293,21 +293,21 @@ def test_what_is_made_anew_survives_a_kill(house, engine, broken, where):
 
 
 @IMAGE
-def test_another_version_mends_it_too(house, engine, broken):
+def test_another_version_repairs_it_too(house, engine, broken):
     house.new = publish(house, 3)
     house.once("updated")
     is_whole(house, engine, broken)
 
 
 @IMAGE
-def test_what_is_in_the_way_is_told_before_anything_goes(house, engine, broken):
+def test_an_obstacle_is_reported_before_anything_is_removed(house, engine, broken):
     engine.create("app.prev", "localhost/pullet/previous:app")
     house.once("failed", reason="engine-store-damaged: container app: error creating overlay mount")
     assert engine.inspect("app")["Id"] == broken["Id"]
     house.once("failed", reason="remove that")
 
 
-def test_a_container_on_trial_that_cannot_be_looked_at_is_not_judged(house, engine):
+def test_a_trial_that_cannot_be_inspected_has_no_verdict(house, engine):
     """Once: made anew from an image that is brought anew it is as good as any."""
     publish(house, 1)
     house.configure(create=UP)

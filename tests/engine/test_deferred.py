@@ -87,7 +87,7 @@ def test_newer_version_while_waiting_replaces_the_target(house):
     house.check(third)
 
 
-def test_strangers_container_in_our_name_is_refused(house):
+def test_an_operators_container_with_our_name_is_refused(house):
     _, before = house.up()
     house.engine.run("app.next", house.image, HostConfig={"RestartPolicy": {"Name": "no"}})
     stranger = house.engine.inspect("app.next")

@@ -44,7 +44,7 @@ def test_text_has_one_line_a_container(house):
         assert line.startswith("app: " + word), line
 
 
-def test_a_pass_with_no_news_says_nothing_on_stderr(house):
+def test_a_quiet_pass_prints_nothing_on_stderr(house):
     house.up()
     house.once("up-to-date")
     assert house.pullet.once().stderr == ""

@@ -112,7 +112,7 @@ def test_a_quiet_round_is_one_process_of_each_half(house, calls):
     many.untouched(before)
 
 
-def test_news_of_one_is_a_process_more(house):
+def test_one_candidate_is_one_more_process(house):
     many = Round(house, 4)
     before, mark = many.ids(), house.registry.mark()
     del before["c2"]
@@ -188,7 +188,7 @@ def bus(house):
     bus.stop()
 
 
-def test_a_poll_says_what_a_pass_says(house):
+def test_a_poll_and_a_pass_give_the_same_result(house):
     """Whatever becomes of a container: by the round and by a pass of its own it is the same result."""
     many = Round(house, 8)
     for name, deed in {"c1": "pause", "c2": "stop", "c3": "kill"}.items():
@@ -246,7 +246,7 @@ def test_a_poll_that_crashes_costs_one_round(house):
     many.untouched(before)
 
 
-def test_a_network_half_that_crashes_costs_its_registry_one_round(house):
+def test_a_pullet_fetch_that_crashes_costs_its_registry_one_round(house):
     many = Round(house, 3)
     many.script("pullet-fetch", "kill -9 $$")
     results = many.once("failed")

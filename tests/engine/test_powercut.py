@@ -34,7 +34,7 @@ def test_power_cuts(campaign):
 
 
 @pytest.mark.parametrize("campaign", [False], indirect=True, ids=["no sync"])
-def test_without_sync_it_is_seen(campaign):
+def test_without_sync_losses_are_seen(campaign):
     """The negative control: cut when the record has just said that the image is on the disk. What other
     programs sync at that very time is saved, so it may take more than one."""
     for _ in range(CONTROL_CUTS):

@@ -103,7 +103,7 @@ def test_bar_on_a_terminal(house, bus, slow):
     assert seen.endswith("\r\033[K")  # nothing of it is left before the result
 
 
-def test_restart_in_the_midst_of_an_update(house, bus, slow):
+def test_restart_during_an_update(house, bus, slow):
     """As an upgrade of the package does it: what was begun is brought to its end and told."""
     with resident(house, bus) as daemon:
         process = command(house, bus, "update", "app", "--json")

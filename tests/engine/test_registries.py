@@ -86,7 +86,7 @@ def test_tls_and_basic_authentication(build):
     update_twice(house, ca=house.registry.ca, credentials=path)
 
 
-def test_bearer_token_for_anybody(build):
+def test_anonymous_bearer_token(build):
     house = build(bearer=True)
     requests = update_twice(house)
     assert [r.status for r in requests if r.status != 401] == [200], requests

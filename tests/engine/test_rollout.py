@@ -325,7 +325,7 @@ def test_rollout_no_does_not_ask(house, fleet):
     assert not [r for r in house.registry.requests(mark) if ".rollout" in r.path]
 
 
-def test_check_tells_of_the_rollout(house, fleet):
+def test_check_reports_the_rollout(house, fleet):
     _, before = house.up()
     second = house.publish()
     fleet.policy(second, halt=True)

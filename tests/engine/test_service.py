@@ -79,7 +79,7 @@ def test_finishes_first_what_was_interrupted(house):
         wait_until_it_runs(house, process, published)
 
 
-def test_sighup_reads_the_configuration_again(house):
+def test_sighup_reloads_the_configuration(house):
     house.up(agent=OFTEN, health_period="500ms")
     with house.pullet.resident() as process:
         second = house.publish(repository=house.repository + "2")

@@ -12,7 +12,7 @@ OTHER = "linux/s390x"
 KEEP = "localhost/pullet/previous"
 
 
-def test_no_news_costs_one_request_and_no_byte(house):
+def test_quiet_poll_costs_one_request_and_writes_nothing(house):
     _, before = house.up()
     house.once("up-to-date")
     snapshot, mark = house.pullet.state_snapshot(), house.registry.mark()
@@ -121,7 +121,7 @@ def test_broken_create_file_is_a_clear_failure(house):
     assert house.engine.containers() == {}
 
 
-def test_another_platforms_news_restarts_nothing(house):
+def test_an_image_for_another_platform_restarts_nothing(house):
     script = ("say", "same", "wait")
     house.publish(images=[actor(*script), actor(*script, platform=OTHER)])
     house.configure(create=UP)
@@ -180,7 +180,7 @@ def test_local_tag_moves_and_the_previous_image_is_kept(house):
     assert house.is_image(before, first)
 
 
-def test_older_images_that_we_brought_are_removed_and_no_others(house):
+def test_older_images_that_pullet_pulled_are_removed_and_no_others(house):
     _, by_hand = house.adopt()
     house.engine.call("POST", f"/images/{by_hand['Image']}/tag?repo=mine&tag=1")
     stranger = house.registry.publish("stranger", "stable", actor("exit", 7))

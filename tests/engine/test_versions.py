@@ -57,7 +57,7 @@ def test_oldest_version_that_is_spoken(house, between):
     ("1.60", "1.62", ["1.60", "1.51"]),
     ("1.12", "1.40", ["1.40", "1.41", "20.10"]),
 ])
-def test_engine_of_another_time(house, between, minimum, maximum, words):
+def test_engine_with_incompatible_versions(house, between, minimum, maximum, words):
     """Both sides' versions are told, and nothing is asked of it."""
     _, before = house.up()
     house.publish()

@@ -88,7 +88,7 @@ def numbers(entry):
     return int(found[1]), int(found[2])
 
 
-def test_too_little_room_is_told_before_the_pull(house, disk):
+def test_insufficient_disk_space_is_reported_before_the_pull(house, disk):
     _, before = house.up()
     second = house.publish(images=ballast(20 * MB))
     disk.leave(50 * MB)
@@ -105,7 +105,7 @@ def test_too_little_room_is_told_before_the_pull(house, disk):
     house.check(second)
 
 
-def test_layers_that_are_here_need_no_room(house, disk):
+def test_layers_in_the_engine_need_no_disk_space(house, disk):
     base = Image({"base": os.urandom(20 * MB)})
     house.publish(images=ballast(1000, base))
     house.configure(create=UP)
@@ -118,7 +118,7 @@ def test_layers_that_are_here_need_no_room(house, disk):
     assert numbers(house.once("deferred"))[0] > 60
 
 
-def test_the_version_before_is_given_up_where_that_makes_room(house, disk):
+def test_the_previous_image_is_removed_for_disk_space(house, disk):
     """A device that holds two versions is never stuck with a third."""
     house.publish(images=ballast(20 * MB))
     house.configure(create=UP)

@@ -249,7 +249,7 @@ def test_without_dockers_group(device, registry):
 ORDER = "busctl --system call org.pullet.Agent1 /org/pullet/Agent1/container/app org.pullet.Agent1.Container "
 
 
-def test_orders_on_the_system_bus(device):
+def test_methods_on_the_system_bus(device):
     """Anybody may read; orders are for root, and for whom polkit lets."""
     told = device.sh("busctl --system introspect org.pullet.Agent1 /org/pullet/Agent1/container/app", user="nobody")
     assert re.search(r"^\.Phase +property +s +\"idle\"", told, re.M) and re.search(r"^\.Hold +method", told, re.M), told

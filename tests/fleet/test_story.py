@@ -220,7 +220,7 @@ def test_settled_is_what_pullet_says(tmp_path):
     assert not fleet.settled(one, "v2") and not fleet.went_back(one, "v3")
 
 
-def test_waiting_in_vain_says_for_what(tmp_path):
+def test_a_timeout_names_its_condition(tmp_path):
     fleet, _ = told(tmp_path)
     with pytest.raises(StoryError, match="in vain: the moon"):
         fleet.wait("the moon", lambda: False, 0.05)

@@ -89,7 +89,7 @@ def test_what_it_costs(policy):
     assert sum(everybody["bytes_per_s"]) * story["slice_s"] == pytest.approx(1000 * (600 + 4000 + 24000 + 600), rel=.05)
 
 
-def test_bad_policy_is_said(policy):
+def test_bad_policy_is_reported(policy):
     done = subprocess.run([BUILD / "tests/simulate", "--policy", policy(percent=101)], capture_output=True, text=True,
                           check=False)
     assert done.returncode == 2 and "percent" in done.stderr

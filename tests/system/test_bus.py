@@ -28,7 +28,7 @@ ORDERS = {"Check": "check", "Update": "update", "Rollback": "rollback", "Hold": 
           "Release": "hold", "Retry": "retry"}
 
 
-def test_introspection_is_the_page(bus, daemon):
+def test_introspection_equals_the_xml(bus, daemon):
     page = (TOP / "systemd/org.pullet.Agent1.xml").read_text()
     xml.etree.ElementTree.fromstring(page)
     said = {}
@@ -61,7 +61,7 @@ def test_policy_names_every_action_and_its_owner():
     assert f'<policy user="{user}">' in (TOP / "systemd/org.pullet.Agent1.conf").read_text()
 
 
-def test_the_name_is_not_for_everybody(bus):
+def test_only_root_and_pullet_may_own_the_name(bus):
     with pytest.raises(CallError, match="denied|not allowed"):
         bus.busctl("call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
                    "RequestName", "su", NAME, "0", user="nobody")
@@ -97,14 +97,14 @@ def test_properties_mirror_the_record(bus, pullet):
             bus.properties("other")
 
 
-def test_an_unreadable_record_is_not_touched_by_looking(bus, pullet, daemon):
+def test_reading_properties_leaves_an_unreadable_record(bus, pullet, daemon):
     (pullet.state / "app.json").write_text("{}")
     before = pullet.state_snapshot()
     assert bus.properties()["Phase"] == "idle"
     assert pullet.state_snapshot() == before
 
 
-def test_nothing_is_written_by_looking(bus, pullet, daemon):
+def test_reading_properties_writes_nothing(bus, pullet, daemon):
     before = pullet.state_snapshot()
     for _ in range(3):
         bus.objects()
@@ -133,7 +133,7 @@ def test_retry_empties_rejected(bus, pullet, daemon):
         assert listener.changes("Rejected") == [[]] and listener.changes("LastError") == [""]
 
 
-def test_an_order_between_polls_does_not_move_them(bus, pullet, daemon):
+def test_a_request_between_polls_does_not_move_them(bus, pullet, daemon):
     due = bus.properties()["NextCheck"]
     with bus.listener() as listener:
         bus.order("Check")
@@ -143,7 +143,7 @@ def test_an_order_between_polls_does_not_move_them(bus, pullet, daemon):
 
 @pytest.mark.parametrize("method", ORDERS)
 @pytest.mark.parametrize("answer", ["yes", "no"])
-def test_polkit_decides_for_others(bus, pullet, daemon, method, answer):
+def test_polkit_authorizes_other_users(bus, pullet, daemon, method, answer):
     with Polkit(bus, answer) as polkit, bus.listener() as listener:
         if answer == "yes":
             bus.order(method, user="nobody")
@@ -157,7 +157,7 @@ def test_polkit_decides_for_others(bus, pullet, daemon, method, answer):
         assert subject.startswith(":1.") and flags in ("0", "1")
 
 
-def test_root_is_never_asked(bus, daemon):
+def test_root_needs_no_authorization(bus, daemon):
     with Polkit(bus, "no") as polkit, bus.listener() as listener:
         bus.order("Hold")
         listener.wait_finished("hold")
@@ -172,7 +172,7 @@ def test_without_polkit_only_root(bus, pullet, daemon):
 
 @pytest.mark.parametrize("answer, said", [
     ("challenge", "password|[Ii]nteractive"), ("error", "[Aa]ccess denied")])
-def test_polkit_that_does_not_say_yes(bus, pullet, daemon, answer, said):
+def test_every_other_answer_of_polkit_denies(bus, pullet, daemon, answer, said):
     with Polkit(bus, answer) as polkit:
         with pytest.raises(CallError, match=said):
             bus.order("Hold", user="nobody")
@@ -180,7 +180,7 @@ def test_polkit_that_does_not_say_yes(bus, pullet, daemon, answer, said):
     assert pullet.record("app")["held"] is False
 
 
-def test_polkit_that_is_silent_blocks_nobody_else(bus, pullet, daemon):
+def test_a_hanging_polkit_blocks_no_other_call(bus, pullet, daemon):
     with Polkit(bus, "silence") as polkit, bus.listener() as listener:
         waiting = [subprocess.Popen(
             ["busctl", "--system", "call", NAME, path_of("app"), CONTAINER, "Hold"],
@@ -205,7 +205,7 @@ def test_polkit_that_is_silent_blocks_nobody_else(bus, pullet, daemon):
     assert pullet.record("app")["held"] is False
 
 
-def test_bus_that_comes_later_and_goes_and_comes_again(bus, pullet):
+def test_bus_starts_later_and_restarts(bus, pullet):
     bus.stop()
     bus.socket.unlink(missing_ok=True)
     with resident(pullet, bus) as process:
@@ -264,7 +264,7 @@ def test_reload_adds_and_removes_objects(bus, pullet, daemon):
     assert known == {path_of("more")}
 
 
-def test_orders_wait_for_the_pass_that_runs_and_go_before_the_round(bus, pullet, lab):
+def test_requests_wait_for_the_running_job_and_overtake_the_round(bus, pullet, lab):
     path, listener_socket = hanging_engine(lab, f"hanging-{next(_numbers)}")
     configure(pullet, "app", "db", "web", interval="2s", jitter="0%", engine=f"unix://{path}")
     with open(pullet.directory / "pulletd.log", "ab") as out:

@@ -77,7 +77,7 @@ class House:
         return self.pullet.once().results["app"]
 
 
-def test_a_sidecar_is_not_lost_to_one_bad_answer(lab, engines, registry):
+def test_one_failed_inspect_loses_no_follower(lab, engines, registry):
     """Before, such an answer made a container that shares our namespaces one that does not."""
     house = House(lab, engines, registry, "side")
     device = house.device
@@ -109,7 +109,7 @@ def test_a_sidecar_is_not_lost_to_one_bad_answer(lab, engines, registry):
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o664])
-def test_a_body_that_others_may_write_makes_no_container(lab, engines, registry, mode):
+def test_an_untrusted_create_file_is_refused(lab, engines, registry, mode):
     house = House(lab, engines, registry, "create")
     body = house.pullet.directory / "app.create.json"
     house.publish()

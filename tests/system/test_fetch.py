@@ -226,7 +226,7 @@ def test_index(fetch, registry, index_type, manifest_type, platform, chosen):
     assert reply["config"] == sha256(chosen.encode())
 
 
-def test_no_news_is_one_request(fetch, registry):
+def test_quiet_poll_is_one_request(fetch, registry):
     digest = registry.put("app", "latest", manifest())
     reply = fetch.ask(f"{registry.host}/app", known=["sha256:" + "0" * 64, digest])
     assert reply == {"digest": digest, "known": True}
@@ -264,7 +264,7 @@ IDS = [sha256(b"%d" % i) for i in range(3)]
 
 @pytest.mark.parametrize("here,left", [
     (IDS, 0), (IDS[:2], 4), (IDS[:1] + IDS[2:], 6), (IDS[1:], 7), (IDS + IDS, 0)])
-def test_layers_that_are_here_are_not_counted(fetch, registry, here, left):
+def test_layers_in_the_engine_are_not_counted(fetch, registry, here, left):
     config = image_config(*IDS)
     member = manifest(config, (1, 2, 4))
     registry.put("app", None, member)
@@ -437,7 +437,7 @@ def test_identity_token_never_goes_to_hostile_realm(fetch, registry):
     "file:///etc/passwd", "gopher://127.0.0.1/", "ftp://127.0.0.1/x", "//127.0.0.1/token",
     "/token", "http://user:pw@127.0.0.1/token", "http://127.0.0.1\\@evil/token", "", "http://",
     "http://127.0.0.1:99999/token"])
-def test_realm_is_no_url(fetch, registry, realm):
+def test_realm_is_not_a_url(fetch, registry, realm):
     bearer(registry, realm.replace("\\", "\\\\"))
     fetch.fails(f"{registry.host}/app", "EPROTO", "token server that is no URL")
     assert registry.methods() == ["HEAD"]
@@ -456,7 +456,7 @@ def test_realm_without_tls(fetch, certificate):
 
 
 @pytest.mark.parametrize("token", ["a\r\nX-Evil: 1", "a b", "", "ä", "x" * 40000], ids=range(5))
-def test_token_that_is_none(fetch, registry, token):
+def test_invalid_token(fetch, registry, token):
     bearer(registry, registry.url + "/token")
     registry.hooks.append(on("GET", "/token", Answer(200, body={"token": token})))
     fetch.fails(f"{registry.host}/app", "EBADMSG", "no usable token")
@@ -476,7 +476,7 @@ def test_no_redirect_for_tokens(fetch, registry):
     assert "/elsewhere" not in [s.path for s in registry.seen]
 
 
-def test_token_server_asks_for_patience(fetch, registry):
+def test_token_server_retry_after(fetch, registry):
     bearer(registry, registry.url + "/token")
     registry.hooks.append(on("GET", "/token", Answer(429, {"Retry-After": "7"})))
     assert fetch.fails(f"{registry.host}/app", "EBUSY", "429")["retry-after"] == 7
@@ -595,7 +595,7 @@ def test_redirect_to_nowhere(fetch, registry, location):
     assert len(registry.seen) == 1
 
 
-def test_redirects_in_a_circle(fetch, registry):
+def test_redirect_loop(fetch, registry):
     registry.hooks.append(lambda seen: Answer(302, {"Location": seen.path}))
     fetch.fails(f"{registry.host}/app", "EPROTO", "more than 3 times")
     assert len(registry.seen) == 4
@@ -677,7 +677,7 @@ def test_endless_interim_answers(fetch, registry):
     fetch.fails(f"{registry.host}/app", "EFBIG", "header")
 
 
-def test_trailer_is_no_header(fetch, registry):
+def test_trailer_is_not_a_header(fetch, registry):
     data = manifest()
     evil = "sha256:" + "e" * 64
     registry.hooks.append(on("HEAD", answer=Answer(405)))
@@ -688,7 +688,7 @@ def test_trailer_is_no_header(fetch, registry):
     assert fetch.ask(f"{registry.host}/app")["digest"] == sha256(data)
 
 
-def test_interim_answer_is_no_answer(fetch, registry):
+def test_interim_response_is_not_the_answer(fetch, registry):
     digest = registry.put("app", "latest", manifest())
     evil = "sha256:" + "e" * 64
     registry.hooks.append(on("HEAD", answer=raw(
@@ -883,13 +883,13 @@ def test_index_in_an_index(fetch, registry):
 
 # Statuses
 
-def test_not_there(fetch, registry):
+def test_missing_tag(fetch, registry):
     fetch.fails(f"{registry.host}/app:nope", "ENOENT", f"{registry.host}/app:nope",
                 "does not have it")
     assert registry.methods() == ["HEAD"]
 
 
-def test_not_there_by_digest(fetch, registry):
+def test_missing_digest(fetch, registry):
     fetch.fails(f"{registry.host}/app@sha256:{'c' * 64}", "ENOENT", "manifest unknown")
 
 
@@ -923,11 +923,11 @@ def test_retry_after(fetch, registry, value, low, high):
     assert len(registry.seen) == 1
 
 
-def test_nobody_there(fetch):
+def test_nothing_listens(fetch):
     fetch.fails(f"127.0.0.1:{free_port()}/app", "ECONNREFUSED")
 
 
-def test_no_such_name(fetch):
+def test_unknown_host(fetch):
     fetch.fails("pullet-test.invalid/app", "EHOSTUNREACH")
 
 
@@ -1038,7 +1038,7 @@ def test_proxy_is_used_but_not_for_loopback(fetch, registry, monkeypatch):
         assert proxy.seen[0].path == "http://registry.invalid:5000/v2/app/manifests/latest"
 
 
-def test_other_hosts_are_never_asked_in_plain(fetch, monkeypatch):
+def test_other_hosts_are_never_asked_over_plain_http(fetch, monkeypatch):
     """The proxy would see it, and here nobody could resolve the name without it."""
     with Registry("127.0.0.2") as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
@@ -1104,7 +1104,7 @@ def test_sigterm(waiting_child):
     assert waiting_child.proc.wait(100) == 0
 
 
-def test_caller_goes_away(waiting_child):
+def test_caller_hangs_up(waiting_child):
     waiting_child.ours.close()
     waiting_child.proc.wait(45)
 
@@ -1131,7 +1131,7 @@ def test_request_that_never_comes(fetch):
     assert child.proc.returncode == 0
 
 
-def test_request_that_is_cut(fetch):
+def test_truncated_request(fetch):
     child = Child(fetch.config)
     child.ours.sendall(b'{"image"')
     child.ours.shutdown(socket.SHUT_WR)

@@ -86,14 +86,14 @@ def test_a_configuration_that_is_broken_fails_each_container(pullet, operation):
     (b'{"operation":"poll","containers":[1]}\n', "job"), (b'{"operation":"poll","containers":[]}\n', "missing operand"),
     (b'{"operation":"update","containers":["app","db"]}\n', "extra operand 'db'"),
     (json.dumps(job("poll", *map(str, range(1025)))).encode() + b"\n", "job"), (b"x" * 300_000, "bytes")])
-def test_a_job_that_is_none_is_refused(pullet, line, said):
+def test_an_invalid_job_is_refused(pullet, line, said):
     configure(pullet, "app", "db")
     one = Job(pullet, line)
     assert one.events() == ([], 2)
     assert said in one.log.read_text()
 
 
-def test_a_peer_that_leaves_before_its_job_ends_it(pullet):
+def test_a_hang_up_before_the_job_ends_it(pullet):
     one = Job(pullet, b"")
     one.socket.close()
     assert one.process.wait(30) == 2
@@ -193,7 +193,7 @@ def test_a_lock_is_not_waited_for_without_end(pullet):
 # --- the service ----------------------------------------------------------------------------------
 
 
-def test_a_unit_that_dies_costs_one_job(bus, pullet):
+def test_a_unit_that_dies_fails_one_job(bus, pullet):
     """pullet-update as a unit: pulletd connects, and a connection that ends without a result is a failure."""
     path = pullet.lab.path("update.sock")
     write_record(pullet.state, "app")
@@ -217,7 +217,7 @@ def test_a_unit_that_dies_costs_one_job(bus, pullet):
             pullet.kill9(process)
 
 
-def test_stopping_lets_the_unit_come_to_rest(bus, pullet):
+def test_stopping_waits_for_the_unit(bus, pullet):
     path = pullet.lab.path("stop.sock")
     write_record(pullet.state, "app")
     with socket.socket(socket.AF_UNIX) as listener, open(pullet.directory / "pulletd.log", "ab") as log:
@@ -238,7 +238,7 @@ def test_stopping_lets_the_unit_come_to_rest(bus, pullet):
             pullet.kill9(process)
 
 
-def test_reload_is_told_by_the_clock_that_systemd_reads(bus, pullet):
+def test_reload_notifies_with_the_monotonic_clock(bus, pullet):
     path = pullet.lab.path("notify")
     write_record(pullet.state, "app")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
@@ -304,7 +304,7 @@ def result(name, word="up-to-date"):
             "from": None, "to": None, "reason": None, "downtime_ms": None}
 
 
-def test_checks_that_come_in_one_go_are_one_job(bus, pullet, units):
+def test_checks_requested_together_are_one_job(bus, pullet, units):
     """pullet check asks for each container; the registry is asked for all of them at once."""
     bus.order("Hold", "app")
     with units.next() as (first, say):
@@ -329,7 +329,7 @@ def test_checks_that_come_in_one_go_are_one_job(bus, pullet, units):
     assert jobs == [job("check", "app", "db", "web"), job("check", "db")]
 
 
-def test_a_candidate_gets_a_pass_of_its_own(bus, pullet):
+def test_a_candidate_gets_a_job_of_its_own(bus, pullet):
     configure(pullet, "app", "db", interval="1s", jitter="0%")
     for name in ("app", "db"):
         write_record(pullet.state, name)
@@ -348,7 +348,7 @@ def test_a_candidate_gets_a_pass_of_its_own(bus, pullet):
         units.close()
 
 
-def test_who_is_not_root_has_a_registry_asked_twice_a_minute(bus, pullet, units):
+def test_users_other_than_root_cause_one_request_in_30_seconds(bus, pullet, units):
     """The first check asks; the next is told the same again, and starts nothing. Root is not held up."""
     with Polkit(bus, "yes"), bus.listener() as listener:
         bus.order("Check", user="nobody")
@@ -373,7 +373,7 @@ def test_who_is_not_root_has_a_registry_asked_twice_a_minute(bus, pullet, units)
             assert one == job("check", "app")
 
 
-def test_a_stream_of_checks_does_not_keep_the_round_waiting(bus, pullet):
+def test_a_stream_of_checks_does_not_delay_the_round(bus, pullet):
     """security: whoever may check without a password must not be able to put off updates for ever."""
     configure(pullet, "app", "db", interval="1s", jitter="0%")
     for name in ("app", "db"):

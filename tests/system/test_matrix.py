@@ -45,7 +45,7 @@ def test_all_is_well(matrix):
     assert status == 0
 
 
-def test_a_failure_is_told_and_counts(matrix):
+def test_a_failure_is_reported_and_counted(matrix):
     status, out, _ = matrix(one=GOOD, two=MIXED)
     assert rows(out)["two"] == ["2/1/1"] * 2 and rows(out)["all"] == ["4/1/1"] * 2
     assert "FAILED machine two test_bad: AssertionError: no such luck" in out
@@ -55,7 +55,7 @@ def test_a_failure_is_told_and_counts(matrix):
 
 @pytest.mark.parametrize("text", ["import no_such_module\n", "import os\nos._exit(0)\n", "\n"],
                          ids=["does not load", "vanishes", "is empty"])
-def test_what_ran_no_test_has_failed(matrix, text):
+def test_a_run_without_tests_has_failed(matrix, text):
     status, out, _ = matrix(one=text)
     assert rows(out)["one"] == ["0/1/0"] * 2 and "FAILED machine one" in out
     assert status == 1
@@ -66,14 +66,14 @@ def test_only_what_was_asked_for(matrix):
     assert list(rows(out)) == ["one", "all"] and status == 0
 
 
-def test_unknown_words_are_told(matrix):
+def test_unknown_words_are_reported(matrix):
     status, _, err = matrix("--scenario", "three", one=GOOD)
     assert status == 2 and "three" in err and "one" in err
     status, _, err = matrix("--engine", "watch", one=GOOD)
     assert status == 2 and "watch" in err and "sid-containerd" in err
 
 
-def test_unable_names_tests_that_are_there():
+def test_expected_skips_name_existing_tests():
     """A test that was renamed would run where it cannot, or be forgotten here."""
     assert set(expected_skips.EXPECTED_SKIPS) <= set(pullet_engines.KINDS)
     for tests in (tests for whys in expected_skips.EXPECTED_SKIPS.values() for tests in whys.values()):

@@ -66,25 +66,25 @@ def test_policy_is_two_requests(fetch, registry):
         ("GET", "/v2/app/manifests/stable.rollout"), ("GET", path)]
 
 
-def test_only_what_concerns_the_ring_leaves(fetch, registry):
+def test_reply_has_only_the_rules_of_the_ring(fetch, registry):
     put(registry)
     assert ask(fetch, registry, "canary") == {
         "rollout": {**GENERAL, "points": [0, 1000000], "not-before": 1796126400}}
     assert ask(fetch, registry, "other") == {"rollout": GENERAL}
 
 
-def test_none(fetch, registry):
+def test_no_policy(fetch, registry):
     assert ask(fetch, registry) == {"rollout": None}
     assert registry.methods() == ["GET"]
 
 
 @pytest.mark.parametrize("image", ["app@" + TARGET, "app:stable@" + TARGET, "app:" + "t" * 121])
-def test_where_none_can_stand_nobody_is_asked(fetch, registry, image):
+def test_no_request_where_no_policy_can_exist(fetch, registry, image):
     assert ask(fetch, registry, image=image) == {"rollout": None}
     assert registry.seen == []
 
 
-def test_credentials_go_along(fetch, registry):
+def test_credentials_are_sent(fetch, registry):
     fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
     put(registry)
     ask(fetch, registry)
@@ -114,7 +114,7 @@ def test_not_an_artifact(fetch, registry, document, why):
     assert registry.methods() == ["GET"]
 
 
-def test_index_in_its_place(fetch, registry):
+def test_index_in_place_of_the_policy(fetch, registry):
     registry.put("app", "stable.rollout", index([("linux/arm/v7", manifest())]), OCI_INDEX)
     fails(fetch, registry, "EBADMSG", "not an artifact")
 
@@ -141,14 +141,14 @@ def test_blob_that_is_none(fetch, registry, blob, code, why):
     fails(fetch, registry, code, "app:stable.rollout: ", why)
 
 
-def test_bytes_that_are_no_policy(fetch, registry):
+def test_invalid_policy(fetch, registry):
     for body in (b"{}", b"[" * 5000, b'{"version": 1, "sequence": 1e400}', b"\xff\xfe", b"\0"):
         registry.hooks.clear()
         put(registry, body)
         fails(fetch, registry, "EBADMSG", "app:stable.rollout is no valid policy: ")
 
 
-def test_busy_registry_says_how_long(fetch, registry):
+def test_retry_after_of_a_policy(fetch, registry):
     registry.hooks.append(on(answer=Answer(429, {"Retry-After": "77"})))
     assert fails(fetch, registry, "EBUSY", "Retry-After: 77 s")["retry-after"] == 77
 
@@ -171,7 +171,7 @@ def test_publishing_is_refused(fetch, registry):
     assert reply["error"]["code"] == "EPERM" and registry.seen == []
 
 
-def test_upload_that_leads_astray(fetch, registry):
+def test_upload_to_another_location(fetch, registry):
     """An operator's push to a registry that sends it elsewhere, or nowhere."""
     for location, why in ((None, "valid upload URL"), ("ftp://x/", "valid upload URL")):
         registry.hooks[:] = [on("POST", "/uploads/", Answer(202, {"Location": location} if location else {}))]

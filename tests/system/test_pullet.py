@@ -118,7 +118,7 @@ def test_status_fits_80_columns(command, pullet, bus):
     assert f"Current: {A}\n" in details and f" Target: {B}\n" in details and "\033" not in table
 
 
-def test_status_of_a_stranger(command, pullet, bus):
+def test_status_of_an_unprivileged_user(command, pullet, bus):
     """Anybody may look on the bus, and is told why the records are closed to him without it."""
     written(pullet)
     with resident(pullet, bus):
@@ -209,7 +209,7 @@ def test_notes(command, pullet, bus, daemon):
 
 
 @pytest.mark.parametrize("what", ["check", "update"])
-def test_an_order_ends_with_its_result(command, pullet, bus, daemon, what):
+def test_an_operation_ends_with_its_result(command, pullet, bus, daemon, what):
     with bus.listener() as listener:
         out, _ = command(what, status=1)
         result = listener.wait_finished(what)
@@ -241,7 +241,7 @@ def test_usage(command, pullet, bus, daemon):
         assert said in err and not out, (arguments, err)
 
 
-def test_the_next_step_is_told(command, pullet, bus):
+def test_errors_name_the_next_step(command, pullet, bus):
     _, err = command("update", "app", status=1)
     assert "pulletd is not running" in err and "systemctl start pulletd" in err
     write_record(pullet.state, "app")
@@ -304,7 +304,7 @@ def test_ctrl_c_leaves_the_update_to_the_daemon(hanging, number):
     assert hanging.bus.properties()["Operation"] == "update"
 
 
-def test_daemon_restarts_under_an_order(hanging):
+def test_daemon_restarts_during_an_operation(hanging):
     hanging.pullet.kill9(hanging.process)
     assert "pulletd stopped; waiting" in hanging.order.stderr.readline()
     configure(hanging.pullet, "app")
@@ -317,7 +317,7 @@ def test_daemon_restarts_under_an_order(hanging):
     assert out.startswith("app: failed: ") and "no-engine" in out
 
 
-def test_orders_beside_a_pass_that_runs(hanging):
+def test_requests_while_a_job_is_running(hanging):
     _, err = hanging.command("rollback", "app", status=1)
     assert "another operation (update) is under way" in err
     hold = hanging.command.start("hold", "app")
@@ -331,7 +331,7 @@ def test_orders_beside_a_pass_that_runs(hanging):
 # --- without the daemon -------------------------------------------------------------------------
 
 
-def test_config_check_tells_all_faults(command, pullet, bus):
+def test_config_check_reports_all_errors(command, pullet, bus):
     pullet.config.write_text("[agent]\ninterval = soon\nfoo = 1\n[what]\nignored = 1\n"
                              "[container app]\nimage = UPPER\n[container next.next]\nimage = x\n"
                              "[container bare]\n")

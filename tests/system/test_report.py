@@ -165,7 +165,7 @@ class Activator:
         self.listener.close()
 
 
-def test_many_containers_are_told_in_several_posts(lab, engines, registry, collector):
+def test_many_containers_are_reported_in_several_posts(lab, engines, registry, collector):
     """All of them at once are more than a line to the network half holds."""
     house = House(lab, "many", registry, engines)
     names = {f"container-{number}" for number in range(150)}
@@ -178,7 +178,7 @@ def test_many_containers_are_told_in_several_posts(lab, engines, registry, colle
             if metric["name"] == "pullet.container.info" for point in metric["gauge"]["dataPoints"]}, 120)
 
 
-def test_an_update_and_a_rollback_are_told(lab, engines, registry, collector):
+def test_an_update_and_a_rollback_are_reported(lab, engines, registry, collector):
     house = House(lab, "told", registry, engines)
     house.configure({"url": collector.url + "/"}, ring="canary")
     activator = Activator(lab, house.pullet.config)
@@ -372,7 +372,7 @@ def ask(config, question):
     return json.loads(answer)
 
 
-def test_where_it_goes_is_not_for_who_asks(tmp_path, collector):
+def test_a_request_cannot_choose_the_collector(tmp_path, collector):
     """The socket of a device posts to where the configuration says, whatever is in the request."""
     config = tmp_path / "pullet.conf"
     config.write_text("")
@@ -389,7 +389,7 @@ def let_in(name, password):
 
 
 @pytest.mark.parametrize("key", ["auth", "username"])
-def test_the_collector_wants_a_password(tmp_path, collector, key):
+def test_collector_with_a_password(tmp_path, collector, key):
     config, credentials = tmp_path / "pullet.conf", tmp_path / "collector.json"
     config.write_text(f"[report]\nurl = {collector.url}/otlp\ncredentials = {credentials}\n")
     auth = ({"auth": base64.b64encode(b"pi:secret").decode()} if key == "auth" else

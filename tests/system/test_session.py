@@ -397,7 +397,7 @@ def test_a_token_is_for_one_host(fetch, registry, apps, cache):
         assert len(list(cache.iterdir())) == 1  # the other taught us nothing
 
 
-def test_withheld_credentials_are_told(fetch, registry, apps, cache):
+def test_withheld_credentials_are_reported(fetch, registry, apps, cache):
     with Registry("127.0.0.2") as evil:
         tokens = Tokens(registry, realm=evil.url + "/token")
         evil.hooks.append(on(path="/token", answer=tokens.give))
@@ -484,7 +484,7 @@ def status_of(pid):
 
 
 @root_only
-def test_a_child_of_root_is_nobody_when_it_reads(fetch, registry, apps):
+def test_a_child_of_root_changes_its_user_before_it_reads(fetch, registry, apps):
     below = os.open("/etc/shadow", os.O_RDONLY)
     ours, theirs = socket.socketpair()
     above = os.open("/etc/shadow", os.O_RDONLY)
@@ -510,7 +510,7 @@ def test_a_child_of_root_is_nobody_when_it_reads(fetch, registry, apps):
 
 
 @root_only
-def test_what_only_root_may_read_is_read_before(fetch, certificate, tmp_path):
+def test_files_of_root_are_read_before_the_user_changes(fetch, certificate, tmp_path):
     """Credentials and authority of the one registry; a file of that kind cannot be read any more afterwards."""
     ca = tmp_path / "ca.crt"
     shutil.copyfile(certificate[0], ca)

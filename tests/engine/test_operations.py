@@ -27,7 +27,7 @@ def update(house, **options):
     return first, second
 
 
-def test_check_tells_of_news_and_takes_nothing(house):
+def test_check_reports_a_candidate_and_takes_nothing(house):
     first, before = house.up()
     house.once("up-to-date")
     snapshot = house.pullet.state_snapshot()
@@ -92,7 +92,7 @@ def test_rollback_twice_does_not_go_forward(house):
     assert house.pullet.record("app")["last_error"] is None
 
 
-def test_rollback_with_nothing_to_go_back_to(house):
+def test_rollback_without_a_previous_image(house):
     _, before = house.up()
     order(house, "rollback", "refused", "no version to go back to")
     house.untouched(before)
@@ -108,7 +108,7 @@ def test_rollback_when_the_image_is_gone(house):
     house.untouched(before)
 
 
-def test_rollback_after_somebody_replaced_the_container(house):
+def test_rollback_after_the_container_was_replaced(house):
     update(house)
     other = house.publish()
     house.engine.remove_container("app")
@@ -141,7 +141,7 @@ def test_rollback_to_a_version_that_fails_now(house):
     house.check(first)
 
 
-def test_rollback_is_the_operators_word_against_hold_and_window(house):
+def test_rollback_overrides_hold_and_window(house):
     first, _ = update(house)
     order(house, "hold", "deferred")
     house.configure(create=UP, hold="yes", window="Mon 00:00-00:01")
@@ -199,7 +199,7 @@ def test_hold_without_an_engine(house, known):
     house.engine.start()
 
 
-def test_hold_of_what_was_never_seen(house):
+def test_hold_without_a_record(house):
     house.publish()
     house.configure(create=UP)
     order(house, "hold", "deferred", "held")
@@ -228,7 +228,7 @@ def test_retry_forgets_what_was_rejected(house):
     order(house, "retry", "deferred", "nothing was rejected")
 
 
-def test_orders_exclude_each_other(house):
+def test_operations_exclude_each_other(house):
     house.up()
     done = subprocess.run([house.pullet.build / "pullet-update", "--config", house.pullet.config,
                            "--hold", "--retry", "app"], capture_output=True, text=True, check=False)
