@@ -25,7 +25,7 @@ class Result:
 
     @property
     def results(self):
-        """Container name -> its object of --json. Raises when a line is no object."""
+        """Container name -> its object of --json. Raises if a line is not an object."""
         return {entry["container"]: entry
                 for entry in map(json.loads, self.stdout.splitlines())}
 
@@ -76,7 +76,7 @@ class Pullet:
                                 env=environment, start_new_session=True, **options)
 
     def once(self, *names, timeout=120, text=False, arguments=(), **options):
-        """One pass in the foreground, to its end."""
+        """One pass in the foreground, until it ends."""
         start = time.monotonic()
         process = self.spawn("--once", *([] if text else ["--json"]), *arguments, *names,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
@@ -91,7 +91,7 @@ class Pullet:
                       err.decode(errors="replace"), time.monotonic() - start)
 
     def order(self, what, name="app", timeout=120, **options):
-        """One pass for that purpose by pullet-update itself -> its events, the result the last."""
+        """Runs one operation with pullet-update itself -> its events; the result is the last one."""
         done = subprocess.run(
             [self.build / "pullet-update", "--config", self.config, "--state-dir", self.state,
              "--" + what, name], stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -102,7 +102,7 @@ class Pullet:
         return events
 
     def kill9(self, process):
-        """SIGKILL to the process, its group, and helpers wherever they went."""
+        """Sends SIGKILL to the process, its group and all its helpers."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         for _ in range(50):
@@ -136,7 +136,7 @@ class Pullet:
             return None
 
     def state_snapshot(self):
-        """Everything a write would change: for "not a byte was written"."""
+        """All files and their times, to compare before and after: any write changes it."""
         out = {}
         for path in [self.state, *sorted(self.state.rglob("*"))]:
             s = path.stat()

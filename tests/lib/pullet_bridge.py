@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""An engine with bridge networks, seen by nobody else: what is started within own_network() lives in
-a network namespace of its own, this program's sockets included."""
+"""An engine with bridge networks in a network namespace of its own: everything that is started within own_network()
+is in that namespace, including the sockets of this program."""
 
 import contextlib
 import ctypes
@@ -25,7 +25,7 @@ def own_network():
             yield
         finally:
             if libc.setns(home, CLONE_NEWNET):
-                os._exit(1)  # everything after this would happen in the wrong place
+                os._exit(1)  # everything after this would run in the wrong namespace
     finally:
         os.close(home)
 
@@ -53,7 +53,7 @@ class BridgedEngine(Engine):
             self.lab.spawn = spawn
 
     def docker(self, *arguments):
-        """The engine's own command line."""
+        """Runs the command-line client of the engine."""
         enter = self.enter
         command = [*enter, "docker", "-H", self.url, *map(str, arguments)]
         environment = {**self.lab.environment, "PATH": "/usr/bin:" + self.lab.environment["PATH"],

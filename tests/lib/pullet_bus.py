@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A private system bus, a polkit that answers on demand, and who listens. busctl is the client."""
+"""A private system bus, a fake polkit with chosen answers, and a listener for signals. The client is busctl."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
 
 
 class CallError(Exception):
-    """What a method call was refused with."""
+    """The error of a method call."""
 
 
 def path_of(name):
@@ -94,7 +94,7 @@ class Bus:
         stop_process(self.process, 5)
 
     def busctl(self, *arguments, user=None, timeout=60):
-        """-> what it answers, parsed. Raises CallError with the error's text."""
+        """-> the reply, parsed. Raises CallError with the error's text."""
         done = subprocess.run(
             ["busctl", "--system", "--json=short", f"--timeout={timeout}", *map(str, arguments)],
             env={**self.lab.environment, **self.environment}, capture_output=True, text=True,
@@ -133,7 +133,7 @@ class Bus:
 
 
 class Listener:
-    """Keeps what pulletd signals: (member, path, arguments)."""
+    """Collects the signals of pulletd: (member, path, arguments)."""
 
     def __init__(self, bus):
         self.signals, self.process = [], subprocess.Popen(
@@ -141,7 +141,7 @@ class Listener:
              f"--match=type='signal',path_namespace='{PATH}'"],
             env={**bus.lab.environment, **bus.environment}, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True)
-        # It says so when it listens.
+        # It prints a line when it listens.
         line = self.process.stderr.readline()
         if "Monitoring" not in line:
             raise LabError(f"busctl monitor: {line}")
@@ -165,12 +165,12 @@ class Listener:
                                  plain(message["payload"]["data"])))
 
     def changes(self, key, name="app"):
-        """All values that a property was said to have, in order."""
+        """All announced values of a property, in order."""
         return [arguments[1][key] for member, path, arguments in list(self.signals)
                 if member == "PropertiesChanged" and path == path_of(name) and key in arguments[1]]
 
     def finished(self, operation, name="app"):
-        """Results of passes that have ended."""
+        """Results of all Finished signals."""
         return [json.loads(arguments[1]) for member, path, arguments in list(self.signals)
                 if member == "Finished" and path == path_of(name) and arguments[0] == operation]
 
@@ -223,7 +223,7 @@ def interfaces(xml):
 
 
 def hanging_engine(lab, name):
-    """The path of an engine that takes connections and says nothing, and what ends it."""
+    """An engine that accepts connections and never answers: its path, and a function that stops it."""
     import socket
     path = lab.path(name)
     listener = socket.socket(socket.AF_UNIX)
@@ -233,7 +233,7 @@ def hanging_engine(lab, name):
 
 
 def write_record(state, name, **fields):
-    """A record as pullet-update writes it, at rest."""
+    """Writes a record as pullet-update does, in phase idle."""
     record = {"version": 1, "phase": "idle", "current": None, "previous": None, "rejected": [],
               "held": False, "last_error": None, "downtime_ms": -1, **fields}
     pathlib.Path(state).mkdir(mode=0o700, exist_ok=True)
@@ -244,7 +244,7 @@ def write_record(state, name, **fields):
 
 
 def idle_pullet(lab, name):
-    """A Pullet whose engine is not there, and that polls once in an hour."""
+    """A Pullet without an engine that polls once an hour."""
     pullet = Pullet(lab, types.SimpleNamespace(url=f"unix://{lab.path('no-engine')}"), name)
     configure(pullet, "app")
     return pullet
@@ -257,7 +257,7 @@ def configure(pullet, *names, **agent):
 
 @contextlib.contextmanager
 def resident(pullet, bus):
-    """pulletd with this bus, when the passes of its start are over."""
+    """pulletd on this bus, after the first jobs have ended."""
     with open(pullet.directory / "pulletd.log", "ab") as out:
         process = pullet.spawn(stdout=out, stderr=out, env=bus.environment)
     process.log = pullet.directory / "pulletd.log"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""docker compose, version 1 of Debian 12 and version 2 of later suites, and a project of it.
+"""docker compose, version 1 of Debian 12 and version 2 of later suites, and a compose project.
 
-    pullet_compose.py SUITE...    brings the docker-compose of these suites into the cache"""
+    pullet_compose.py SUITE...    downloads docker-compose of these suites into the cache"""
 
 import contextlib
 import ctypes
@@ -22,18 +22,18 @@ def kept(suite):
 
 
 def program(suite):
-    """Where docker-compose of a Debian suite is, or would be."""
+    """The path of a Debian suite's docker-compose in the cache, whether it exists or not."""
     return V1 if suite == "bookworm" else str(kept(suite) / PROGRAM)
 
 
 def bring(suite):
-    """The package alone, from where this machine has Debian from. It needs nothing but libc."""
+    """Downloads the package alone, from the Debian mirror of this machine. It needs only libc."""
     pullet_engines.bring_package(kept(suite), suite, "docker-compose")
 
 
 @contextlib.contextmanager
 def network_namespace():
-    """What is started meanwhile by this thread sees a network of its own, with nothing but lo."""
+    """Programs started by this thread meanwhile are in a network namespace with only lo."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def check(result):
@@ -76,13 +76,13 @@ class Project:
                  "HOME": str(self.directory), **self.environment})
 
     def __call__(self, *arguments):
-        """-> what it printed."""
+        """-> its output."""
         done = self._run(arguments)
         assert done.returncode == 0, f"docker-compose {' '.join(arguments)}:\n{done.stdout}"
         return done.stdout
 
     def status(self, *arguments):
-        """Of a command that may fail; what it printed is for the test's reader."""
+        """The exit status of a command that may fail; its output is printed for the test report."""
         done = self._run(arguments)
         print(f"docker-compose {' '.join(arguments)}: status {done.returncode}\n{done.stdout}")
         return done.returncode
@@ -97,7 +97,7 @@ class Project:
         return out
 
     def lives(self):
-        """What changes when a container is made anew, or only restarted."""
+        """Values that change when a container is recreated or restarted."""
         return {name: (inspect["Id"], inspect["State"]["StartedAt"], inspect["RestartCount"])
                 for name, inspect in self.containers().items()}
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The campaign of kills: an update is killed at every system call that can change the world, and
-one more pass must bring everything in order. tests/engine/crash runs it as a whole.
+"""The crash campaign: an update is killed at every system call that can change any state, and one more pass must
+repair everything. tests/engine/crash runs all of it.
 
-A scenario sets the scene (the old one runs, the new one is published), is played once without a
-fault, and remembers the picture at the end. A trial sets the same scene, kills at one instant, lets
-one more pass run, and holds the promises against it: the picture is the undisturbed one, never two
-copies ran at once, there was always a container, the record was never broken.
+A scenario is set up (the old container runs, the new image is published), runs once without a fault, and its final
+state is recorded. A trial sets up the same scenario, kills the update at one instant, runs one more pass, and checks
+the promises: the final state is the recorded one, two containers never ran at once, there was always a container, and
+the record was never broken.
 """
 
 import json
@@ -29,15 +29,15 @@ GOES_ON = re.compile(r"(POST|PUT|DELETE|connect|clone|v?fork|exec|kill|\w+ (pipe
 
 @dataclass(frozen=True)
 class Story:
-    """What is to be updated to what."""
+    """A scenario: the old and the new version, and what else exists."""
     name: str
     says: str
     old: tuple = ("wait",)  # script of the old version; None: there is none
     new: tuple = ("wait",)
     policy: str = "always"
-    managed: bool = False  # the old one came by an update, with a version before it kept
+    managed: bool = False  # the old one is the result of an update, and there is a previous image
     followed: bool = False  # another container shares its network
-    results: tuple = ("updated", "up-to-date")  # what the pass after the kill may say
+    results: tuple = ("updated", "up-to-date")  # results that the pass after the kill may have
     ends: str = "running"
 
 
@@ -59,7 +59,7 @@ STORIES = (
 
 @dataclass(frozen=True)
 class Instant:
-    """Where and whom: one call of an undisturbed pass, or the nth call of any pass."""
+    """When and which process to kill: at one call of an undisturbed pass, or at the nth call of any pass."""
     call: object
     side: str
     victim: str
@@ -92,8 +92,8 @@ class Trial:
 
 
 class History:
-    """What the engine told about some containers: the most that ran at once, the fewest that
-    existed since there was one."""
+    """The engine's events of some containers: the largest number that ran at once, and the smallest number that
+    existed after the first was created."""
 
     def __init__(self, engine, names):
         self.engine, self.names = engine, names
@@ -106,7 +106,7 @@ class History:
             self.fewest = min(len(self.exist), self.fewest or 99)
 
     def _look(self):
-        """-> (all, those that run), by a look at the engine."""
+        """-> (all containers, running containers), read from the engine."""
         ours = [entry for entry in self.engine.call("GET", "/containers/json?all=1")
                 if entry["Names"][0].lstrip("/") in self.names]
         return ({entry["Id"] for entry in ours},
@@ -127,14 +127,14 @@ class History:
             raise LabError(f"events were lost: {self.exist} instead of {self._look()[0]}")
 
     def begin_again(self):
-        """After a start of the engine, which forgets its events."""
+        """Starts over after the engine was started, which drops its events."""
         self.since = time.time()
         self.exist, self.run = self._look()
         self._note()
 
 
 class Scene:
-    """One story on one engine: sets it up again and again, and knows its picture."""
+    """One scenario on one engine: sets it up for each trial, and has its expected final state."""
 
     def __init__(self, lab, engine, registry, story, name=None):
         self.lab, self.engine, self.registry, self.story = lab, engine, registry, story
@@ -163,7 +163,7 @@ class Scene:
         return self.registry.publish(self.repository, "stable", image)
 
     def _prepare(self):
-        """The scene as it comes about by itself; what it consists of is kept for set_up()."""
+        """Creates the scenario for the first time, and keeps its parts for set_up()."""
         story = self.story
         self.pullet.configure({self.name: {"image": self.image, "health-period": "200ms",
                                            "create": self.body}})
@@ -193,7 +193,7 @@ class Scene:
             raise LabError(f"{self.name}: wanted {want}: {result}")
 
     def _references(self):
-        """tag or digest -> id of its image, of all that is ours."""
+        """tag or digest -> id of its image, for all images of Pullet."""
         ours = (self.registry.ref(self.repository) + ":", self.registry.ref(self.repository) + "@",
                 f"{KEPT}:{self.name}")
         return {reference: image["Id"] for image in self.engine.call("GET", "/images/json")
@@ -201,8 +201,8 @@ class Scene:
                 if reference.startswith(ours)}
 
     def _images(self):
-        """The references, but for the digest of what was pulled by its tag and has lost that: a graph
-        driver goes on telling it, containerd and podman do not."""
+        """The references, without the digest of an image that was pulled by a tag and has lost it: a graph driver
+        still reports that digest, containerd and podman do not."""
         references = self._references()
         if self.engine.kind.keeps_digests or not self.old or self.story.results[0] != "updated":
             return references
@@ -229,12 +229,12 @@ class Scene:
         return [name + slot for name in names or self.names for slot in ("", ".next", ".prev")]
 
     def survives_engine(self):
-        """dockerd takes its containers along. "no" stays down after it, and "unless-stopped" (20.10 at
-        least takes its own crash for a stop by hand), with or without Pullet."""
+        """dockerd stops its containers when it stops. "no" stays down after it, and "unless-stopped" (20.10 at least
+        treats its own crash as a manual stop), with or without Pullet."""
         return self.story.policy == "always" or self.story.ends == "exited"
 
     def set_up(self):
-        """The scene, made again; the old container serves."""
+        """Sets the scenario up again; the old container runs."""
         for slot in self.slots():
             self.engine.remove_container(slot)
         self._restore_images()
@@ -259,7 +259,7 @@ class Scene:
     # -- what it looks like
 
     def picture(self):
-        """All that Pullet answers for, without what differs from run to run."""
+        """All state that Pullet is responsible for, without values that differ between runs."""
         containers, ids = {}, {}
         for slot in self.slots():
             inspect = self.engine.inspect(slot)
@@ -297,7 +297,7 @@ class Scene:
         return None
 
     def learn(self):
-        """The story undisturbed: its calls, and the picture at its end, which must be right."""
+        """Runs the scenario undisturbed: records its calls and its final state, which must be right."""
         self.set_up()
         trace = self.play()
         if self.last_word(trace) != self.story.results[0]:
@@ -335,8 +335,8 @@ class Scene:
         return difference(want, have)
 
     def instants(self):
-        """Before every call; and after those that set somebody else going. After any other the
-        world is as it is before the next one."""
+        """Before every call, and after those that make another process act. After any other call the state is the
+        same as before the next one."""
         return [Instant(call, side, victim) for call in self.calls for side in SIDES
                 for victim in VICTIMS if side == "before" or GOES_ON.match(call.text)]
 
@@ -369,7 +369,7 @@ class Scene:
         return trace
 
     def trial(self, *instants):
-        """The scene, a pass killed at each of the instants, one more pass. -> Trial"""
+        """Sets up the scenario, kills a pass at each of the instants, and runs one more pass. -> Trial"""
         self.set_up()
         passes = [self._disturbed(instant) for instant in instants] + [self.play()]
         faults = self.broken_promises(self.picture())
@@ -382,7 +382,7 @@ class Scene:
 
 
 def fetched_twice(passes):
-    """Whether a pull was asked for although one before it had come to its end."""
+    """Whether a pull was requested although an earlier one had completed."""
     whole = False
     for trace in passes:
         texts = [call.text for call in trace.calls if call.program == "pullet-update"]
@@ -394,7 +394,7 @@ def fetched_twice(passes):
 
 
 def filled(settings):
-    """Without what is empty: a restart of the engine makes [] of null."""
+    """Without empty values: a restart of the engine turns null into []."""
     return {key: value for key, value in settings.items() if value not in (None, "", [], {})}
 
 
@@ -432,7 +432,7 @@ def spread(items, count, dice):
 
 
 class Campaign:
-    """All trials of all stories, counted and told."""
+    """All trials of all scenarios, counted and reported."""
 
     def __init__(self, lab, engine, registry, seed, tell=print):
         self.lab, self.engine, self.registry = lab, engine, registry
@@ -441,7 +441,7 @@ class Campaign:
         self.lengths = {}  # of the pass after a kill, by its instant
 
     def scene(self, story):
-        """Alone on its engine: what else is there would be looked at, too."""
+        """A scenario alone on its engine, because other containers would be observed too."""
         self.engine.clear()
         scene = Scene(self.lab, self.engine, self.registry, story)
         scene.learn()
@@ -449,7 +449,7 @@ class Campaign:
         return scene
 
     def trial(self, scene, *instants, tries=4):
-        """One trial, again when the pass took another way and never came there."""
+        """One trial, repeated if the pass took another path and did not reach the instant."""
         for _ in range(tries):
             trial = scene.trial(*instants)
             if trial.met() or trial.faults:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The package under test: for this machine's suite, made with its own tools, or for that of PULLET_SUITE, made
-in a tree of that suite."""
+"""The package under test: for this machine's suite, built with its own tools, or for PULLET_SUITE, built in a tree of
+that suite."""
 
 import os
 import pathlib
@@ -22,7 +22,7 @@ ARCH = run("dpkg", "--print-architecture")
 
 
 def build(out, *arguments, suite=SUITE, **options):
-    """-> the package, with all that comes with it in the directory out."""
+    """-> the package; all files of the build are in the directory out."""
     where = ["--here"] if suite == HERE else [suite, ARCH]
     run(TOP / "packaging/build-deb", *where, "--out", out, *arguments, **options)
     (deb,) = out.glob("pullet_*.deb")
@@ -30,7 +30,7 @@ def build(out, *arguments, suite=SUITE, **options):
 
 
 def newer(deb, out):
-    """-> the same package once more, as the next version."""
+    """-> the same package with the next version number."""
     run("dpkg-deb", "-R", deb, out / "tree")
     control = out / "tree/DEBIAN/control"
     control.write_text(re.sub("^(Version: .*)$", r"\1+1", control.read_text(), flags=re.M))

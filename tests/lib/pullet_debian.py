@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Debian for another architecture as something qemu boots: kernel, initrd and disk. Nothing of it is run to make
-it: packages are only unpacked, and what their scripts would have done for a device is done here. That takes a
-minute or two where installing under emulation takes twenty.
+"""Debian for another architecture, for qemu: kernel, initrd and disk. No foreign program runs to make them: packages
+are only unpacked, and this module does what their scripts would have done. That takes a minute or two, an
+installation under emulation twenty.
 
-    base = Base("trixie", "arm64")      # made once a recipe, kept in the cache
+    base = Base("trixie", "arm64")      # made once for each recipe, kept in the cache
     base.kernel, base.initrd, base.disk
 
-The data base of dpkg is written too, so that apt and dpkg install packages in it. Needs root.
+dpkg's database is written too, so that apt and dpkg install packages in it. Needs root.
 From a shell: pullet_debian.py SUITE ARCH [BOARD]"""
 
 import fcntl
@@ -29,7 +29,7 @@ HOST_PACKAGES = ["qemu-system-arm", "qemu-utils", "e2fsprogs", "kmod", "nbdkit",
                  "git", "mmdebstrap", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]
 INITRD = pathlib.Path(__file__).resolve().parent / "programs/initrd.c"
 DISK_SIZE = "4G"  # a power of two, as an SD card must have in qemu
-# A device with Docker, and what pullet needs, so that installing it asks no mirror.
+# A device with Docker and the dependencies of pullet, so that its installation needs no mirror.
 PACKAGES = ["systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "iptables", "qemu-guest-agent",
             "docker.io", "netbase", "procps", "e2fsprogs", "util-linux", "mount", "tzdata", "apt", "passwd",
             "libjansson4", "libsystemd0", "libzstd1"]
@@ -38,14 +38,14 @@ COMPILERS = {"arm64": "aarch64-linux-gnu-gcc", "armhf": "arm-linux-gnueabihf-gcc
 ENABLED = ["multi-user.target.wants/systemd-networkd.service", "multi-user.target.wants/containerd.service",
            "multi-user.target.wants/docker.service", "sockets.target.wants/docker.socket",
            "sockets.target.wants/systemd-networkd.socket"]
-# Work for a desk, not for a device that boots under emulation a hundred times.
+# Services that a device under emulation does not need, and that slow down each boot.
 MASKED = """apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service
 fstrim.timer systemd-networkd-wait-online.service systemd-firstboot.service getty@tty1.service
 serial-getty@ttyAMA0.service systemd-hwdb-update.service ldconfig.service systemd-update-done.service
 systemd-timesyncd.service systemd-journal-catalog-update.service systemd-update-utmp.service
 systemd-update-utmp-runlevel.service systemd-networkd-persistent-storage.service apparmor.service""".split()
 GOLDEN_ID = "0" * 31 + "1"  # the machine id until a device has its own
-# The journal's way out: a file on the host, whatever happens to the guest's network or disk.
+# The journal goes to a file on the host, which survives the guest's network and disk.
 JOURNAL_FIELDS = ("MESSAGE,MESSAGE_ID,PRIORITY,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT,UNIT,PULLET_CONTAINER,PULLET_PHASE,"
                   "PULLET_DIGEST,PULLET_RESULT,PULLET_REASON")
 FILES = {
@@ -53,7 +53,7 @@ FILES = {
     "etc/hostname": "device\n",
     "etc/resolv.conf": "nameserver 10.0.2.3\n",
     "etc/machine-id": GOLDEN_ID + "\n",
-    # The host as a guest sees it: whatever port a test's registry has.
+    # The address of the host inside a guest, with any port.
     "etc/docker/daemon.json": '{"insecure-registries": ["10.0.2.0/24"]}\n',
     "etc/systemd/network/10-device.network":
         "[Match]\nName=en* eth* usb*\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
@@ -64,9 +64,9 @@ FILES = {
         "[Unit]\nDescription=The journal as lines for the host\n"
         "[Service]\nExecStart=journalctl --follow --no-tail --boot --output=json "
         f"--output-fields={JOURNAL_FIELDS}\nStandardOutput=file:/dev/virtio-ports/journal\nRestart=always\n",
-    # Emulation on a busy host is slow: nothing of the system's own is given up or bitten for that.
+    # Emulation on a busy host is slow: no timeout or watchdog of the system may fire because of that.
     "etc/systemd/system/systemd-.service.d/patience.conf": "[Service]\nWatchdogSec=0\n",
-    # It tells of every question.
+    # It logs every request.
     "etc/systemd/system/qemu-guest-agent.service.d/quiet.conf": "[Service]\nLogLevelMax=warning\n",
     "etc/systemd/system.conf.d/patience.conf":
         "[Manager]\nDefaultTimeoutStartSec=30min\nDefaultTimeoutStopSec=30min\nDefaultDeviceTimeoutSec=30min\n",
@@ -78,7 +78,7 @@ FILES = {
 
 @dataclass(frozen=True)
 class Board:
-    """What a kernel and its initrd must bring for a machine of qemu's."""
+    """The modules that a kernel and its initrd need for one of qemu's machines."""
     kernel: str  # the package that depends on the newest
     root: str
     modules: tuple
@@ -120,11 +120,11 @@ class Base:
         self.root = self.spec.root
         self.log = log or (lambda _: None)
         cache().mkdir(parents=True, exist_ok=True)
-        with open(cache() / (name + "lock"), "w") as lock:  # one at a time makes it, the others wait
+        with open(cache() / (name + "lock"), "w") as lock:  # one process makes it, the others wait
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not self.directory.is_dir():
                 self._make()
-                for old in cache().glob(name + "*"):  # of earlier recipes; who still uses one is done in a day
+                for old in cache().glob(name + "*"):  # of earlier recipes; no test uses one for longer than a day
                     if old.is_dir() and old.stat().st_mtime < time.time() - 86400:
                         shutil.rmtree(old, ignore_errors=True)
 
@@ -220,7 +220,7 @@ class Packages:
 
 
 def unpack(root, debs, arch):
-    """The packages' files, and the data base of dpkg as after their installation."""
+    """Unpacks the packages, and writes dpkg's database as after their installation."""
     for name in ("bin", "sbin", "lib"):
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to("usr/" + name)
@@ -281,7 +281,7 @@ def conffiles(root, info):
 
 
 def configure(root, device):
-    """What the scripts of the packages would have done, as far as a device needs it."""
+    """Does what the scripts of the packages would have done, as far as a device needs it."""
     masters = root / "usr/share/base-passwd"
     write(root / "etc/passwd", (masters / "passwd.master").read_text().replace("root:*:", "root::", 1))
     write(root / "etc/group", (masters / "group.master").read_text() + "docker:x:970:\n")
@@ -361,7 +361,7 @@ def module_name(path):
 
 
 def load_order(tree, wanted):
-    """The files of the modules, each after those it needs; what is built in needs none."""
+    """The files of the modules, each after its dependencies; built-in modules have no file."""
     needs = {path: rest.split() for path, _, rest in
              (line.partition(":") for line in (tree / "modules.dep").read_text().splitlines())}
     files = {module_name(path): path for path in needs}
@@ -382,7 +382,7 @@ def plain(path):
 
 
 def install_missing(packages, log=print):
-    """Debian packages on this machine; no service starts because of us."""
+    """Installs Debian packages on this machine without starting services."""
     state = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${Status}\n", *packages],
                            capture_output=True, text=True, check=False).stdout
     there = {line.split()[0] for line in state.splitlines() if line.endswith("ok installed")}

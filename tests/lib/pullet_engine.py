@@ -31,8 +31,8 @@ class _UnixConnection(http.client.HTTPConnection):
 
 class Engine:
     """A private containerd and dockerd, or what PULLET_ENGINE names. Without a bridge: containers use
-    network none or host. storage is a directory for what outlives the machine's power, if that shall
-    not be in the engine's own."""
+    network none or host. storage is a directory for the data that survives a power cut, if it is not the engine's
+    own."""
 
     def __init__(self, lab, name="engine", storage=None):
         if os.geteuid() != 0:
@@ -52,7 +52,7 @@ class Engine:
         self.power_on()
 
     def power_on(self):
-        """Everything from nothing, as at boot."""
+        """Starts everything, as at boot."""
         try:
             self.kind = pullet_engines.chosen()
             if self.kind.suite:
@@ -67,7 +67,7 @@ class Engine:
         self.start()
 
     def power_off(self):
-        """Everything is dead at once, and what a machine keeps in memory is gone."""
+        """Kills everything at once, and removes what a machine keeps in memory."""
         sweep(self.directory)
         for process in (self.process, self.containerd):
             if process:
@@ -85,7 +85,7 @@ class Engine:
         return self.lab.spawn([*self.enter, *command], log=log)
 
     def _start_containerd(self):
-        # Of our own, as dockerd would otherwise share one it finds running on the machine.
+        # A private one, because dockerd would otherwise use the machine's.
         config, log = self.directory / "containerd.toml", self.directory / "containerd.log"
         address = self.directory / "containerd.sock"
         config.write_text(
@@ -144,7 +144,7 @@ class Engine:
             return False
 
     def stop(self):
-        """The whole of it, containers too."""
+        """Stops everything, including the containers."""
         self.stop_daemon()
         stop_process(self.containerd, 5)
         sweep(self.directory)
@@ -157,12 +157,12 @@ class Engine:
             self.proxy = None
 
     def stop_daemon(self):
-        """As `systemctl stop docker` does: the containers are stopped, the engine is gone."""
+        """Stops as `systemctl stop docker` does: the containers first, then the engine."""
         stop_process(self.process, 30)
         self._stop_proxy()
 
     def kill9(self):
-        """As if dockerd had crashed: containers go on, as does containerd."""
+        """Kills dockerd; the containers and containerd keep running."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._stop_proxy()
@@ -204,7 +204,7 @@ class Engine:
         return answer
 
     def inspect(self, name):
-        """None when there is no such container."""
+        """None if there is no such container."""
         status, answer = self.request("GET", f"/containers/{name}/json")
         if status == 404:
             return None
@@ -257,7 +257,7 @@ class Engine:
         name, tag = reference.split("@") if "@" in reference else reference.rsplit(":", 1)
         answer = self.call("POST", "/images/create?" + urllib.parse.urlencode(
             {"fromImage": name, "tag": tag}), headers=headers)
-        if isinstance(answer, bytes):  # podman does not say that it is JSON
+        if isinstance(answer, bytes):  # podman sends no Content-Type of JSON
             answer = [json.loads(line) for line in answer.splitlines() if line.strip()]
         for entry in answer if isinstance(answer, list) else [answer]:
             if entry and "errorDetail" in entry:
@@ -274,7 +274,7 @@ class Engine:
         return identity
 
     def docker(self, *arguments):
-        """The command of the engine's own suite."""
+        """Runs the docker command of the engine's own suite."""
         done = subprocess.run([*self.enter, "docker", "-H", self.url, *arguments], check=False,
                               capture_output=True, text=True,
                               env={**self.lab.environment, "DOCKER_CONTEXT": ""})
@@ -283,14 +283,14 @@ class Engine:
         return done.stdout.strip()
 
     def remove_container(self, name):
-        if self.kind.program == "podman":  # which lets go of none that others share something with
+        if self.kind.program == "podman":  # which removes no container whose namespaces others share
             self.request("DELETE", f"/v4.0.0/libpod/containers/{name}?force=1&v=1&depend=1",
                          versioned=False)
         else:
             self.request("DELETE", f"/containers/{name}?force=1&v=1")
 
     def clear(self):
-        """All containers and all images."""
+        """Removes all containers and all images."""
         for name in self.containers():
             self.remove_container(name)
         for image in self.call("GET", "/images/json?all=1"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Other engines than the machine's: Debian's docker.io and podman of other suites, each in a tree of
+"""Engines other than the machine's: Debian's docker.io and podman of other suites, each in a tree of
 its own. A tree is made once by mmdebstrap and kept in a cache; an engine runs in a mount namespace
 whose root is that tree, with this machine's processes, devices and temporary files."""
 
@@ -24,15 +24,15 @@ class Kind:
     """One row of the matrix."""
     name: str
     about: str
-    suite: str = None  # of its tree; None: the machine's own
+    suite: str = None  # suite of its tree; None: the machine's own
     program: str = "dockerd"
     containerd_store: bool = False
-    minimum: str = None  # oldest API version it takes, by a proxy; None: as it is
+    minimum: str = None  # oldest API version that it accepts, by a proxy; None: no proxy
     cgroup2: bool = False
 
     @property
     def keeps_digests(self):
-        """Whether an image that was pulled by its tag is known by its digest when that has moved."""
+        """Whether an image that was pulled by its tag is still known by its digest after the tag has moved."""
         return self.program == "dockerd" and not self.containerd_store
 
 
@@ -52,7 +52,7 @@ KINDS = {kind.name: kind for kind in [
 
 
 class EngineError(Exception):
-    """An engine that cannot be had; the text says why."""
+    """The engine is not available; the text gives the reason."""
 
 
 def chosen():
@@ -83,7 +83,7 @@ def _apt(*command):
 
 
 def mirror():
-    """Where this machine has Debian from."""
+    """The Debian mirror of this machine."""
     for line in _apt("apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)"):
         label, _, uri = line.rpartition(" ")
         if label == "Debian":
@@ -92,8 +92,8 @@ def mirror():
 
 
 def debian(path, suite, packages, log=None, without=("doc", "man", "locale"), finish=None):
-    """A tree of a suite with packages in it at path, made once; who else wants it meanwhile waits. finish(tree)
-    is the last touch."""
+    """Makes a tree of a suite with these packages at path, once; other processes wait meanwhile. finish(tree) is
+    called at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(path.name + ".lock"), "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -106,7 +106,7 @@ def _debootstrap(path, suite, packages, log, without, finish):
     if not shutil.which("mmdebstrap"):
         raise EngineError("mmdebstrap is not installed")
     new = pathlib.Path(tempfile.mkdtemp(prefix=path.name + ".", dir=path.parent))
-    # What apt needs to reach the mirror here (proxies, certificates), it needs there.
+    # apt in the tree needs the proxies and certificates of this machine to reach the mirror.
     settings = _apt("apt-config", "dump", "--format", '%F "%v";%n', "Acquire")
     # Sid's index is valid for a week, and a mirror may lag behind.
     settings += ['Acquire::Check-Valid-Until "false";', 'Acquire::Languages "none";']
@@ -129,8 +129,7 @@ def _debootstrap(path, suite, packages, log, without, finish):
 
 
 def bring_package(target, suite, *names):
-    """The files of packages of a suite at target, unless they are there already: for what needs nothing but
-    libc."""
+    """Unpacks packages of a suite at target, unless they are there already. For programs that need only libc."""
     if target.is_dir():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +155,7 @@ def bring_package(target, suite, *names):
 
 
 def make_tree(suite, log=None):
-    """The tree of a suite's engines, unless it is there already."""
+    """Makes the tree of a suite's engines, unless it is there already."""
     return debian(cache() / suite, suite, PACKAGES[suite], log)
 
 
@@ -193,8 +192,8 @@ exec sleep infinity
 
 
 class Namespace:
-    """A mount namespace with a tree as its root, for as long as its process lives. enter is what
-    comes before a command."""
+    """A mount namespace with a tree as its root, which exists as long as its process. enter is the prefix of a
+    command."""
 
     def __init__(self, lab, kind):
         if os.geteuid() != 0:
@@ -226,14 +225,14 @@ class Namespace:
 
 
 def trust(namespace, registries):
-    """podman takes plain http from no registry that it was not told of, before it starts (reading
-    this again at SIGHUP, it forgets where its volumes are)."""
+    """Tells podman of a registry with plain HTTP. This must happen before it starts: when it reads the file again on
+    SIGHUP, it loses the place of its volumes."""
     (namespace.root / "etc/containers/registries.conf").write_text("".join(
         f'[[registry]]\nlocation = "{address}"\ninsecure = true\n' for address in registries))
 
 
 def podman(namespace, directory, url):
-    """The command of podman's service. Its own containers' clean-up finds all in the usual places."""
+    """The command of podman's service. The clean-up of its containers expects the default paths."""
     (namespace.root / "etc/containers/containers.conf").write_text(
         '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
         'runtime = "runc"\n')  # crun starts nothing beside cgroup v1
@@ -244,7 +243,7 @@ def podman(namespace, directory, url):
 
 
 def mend_inspect(container):
-    """Without what podman fills in when it starts a container, and with docker's word for its end."""
+    """Removes the values that podman fills in when it starts a container, and uses docker's word for its exit."""
     config, state = container["Config"], container["State"]
     own = ("container=podman", "HOME=", "HOSTNAME=" + config["Hostname"], "PATH=/usr/local/sbin:")
     config["Env"] = [e for e in config["Env"] or [] if not e.startswith(own)]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What tests do with a machine on which pullet follows one image: Follower is mixed into a machine that has sh(script,
-check) and write(path, text), be it namespaces (pullet_machine.py) or an emulated device (pullet_qemu.py)."""
+"""A machine on which pullet follows one image. Follower is a mixin for machines with sh(script, check) and
+write(path, text): namespaces (pullet_machine.py) or emulated devices (pullet_qemu.py)."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ class Follower:
     """Its container is app, and follows app:stable."""
     patience, pause = 90.0, 0.1
     platform = None  # this machine's own
-    files = {}  # of an image, beside its program
+    files = {}  # bytes in an image beside its program
     versions = itertools.count(1)
     digests = {}  # version -> digest
 
@@ -30,7 +30,7 @@ class Follower:
         self.write("/etc/pullet/conf.d/app.conf", f"[agent]\ninterval = 1s\n{more}\n[container app]\n{lines}")
 
     def publish(self, registry, *script):
-        """-> the version's name, which is a label of the image too."""
+        """-> the name of the version, which is also a label of the image."""
         version = str(next(self.versions))
         image = actor("say", "version " + version, *(script or ("wait",)), files=self.files,
                       platform=self.platform, Labels={"version": version})
@@ -42,12 +42,12 @@ class Follower:
         return json.loads(text)[0] if text else None
 
     def version(self):
-        """What runs under the name: the label of its image, None while nothing does."""
+        """The version that runs: the label of its image, or None."""
         app = self.inspect()
         return app["Config"]["Labels"]["version"] if app and app["State"]["Running"] else None
 
     def settle(self, version):
-        """The container is there as that version, alone, whole, and nothing is under way."""
+        """Waits until the container runs that version, alone and complete, and no update is under way."""
         def settled():
             record = self.record()
             return record["phase"] == "idle" and (record["current"] or {}).get("digest") == self.digests[version]
@@ -63,7 +63,7 @@ class Follower:
         return json.loads(text) if text else {"phase": None}
 
     def phase(self, *phases):
-        """Waits until the record says one of them."""
+        """Waits until the record has one of these phases."""
         return wait_for(phases, lambda: self.record()["phase"] in phases, self.patience, 0.02)
 
     def show(self, unit, *properties):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Images made and pushed in pure Python: no engine, no other tool but gcc for the program.
+"""Images made and pushed in pure Python: they need no engine, and no tool but gcc for the program.
 
-Image is what one platform runs; RegistryClient puts images behind a tag and says the digests.
+Image is what one platform runs; RegistryClient pushes images behind a tag and returns the digests.
 """
 
 import base64
@@ -41,7 +41,7 @@ USER_AGENT = "pullet-tests"
 
 
 def host_platform():
-    """As in an index: "linux/amd64"."""
+    """The platform of this machine as in an index: "linux/amd64"."""
     return MACHINES[platform.machine()]
 
 
@@ -50,7 +50,7 @@ def digest_of(data):
 
 
 def cohort(device, digest):
-    """Where a device stands, in percent: the formula of pullet-rollout(5)."""
+    """The position of a device in percent: the formula of pullet-rollout(5)."""
     first = hashlib.sha256(f"{device} {digest}".encode()).digest()[:4]
     return (int.from_bytes(first, "big") * 1000000 >> 32) / 10000
 
@@ -65,10 +65,10 @@ _programs = {}
 
 
 def program(name="actor", platform=None):
-    """The static program programs/NAME.c as bytes; built once a run."""
+    """The static program programs/NAME.c as bytes; built once in each run."""
     platform = platform or host_platform()
     if (name, platform) not in _programs:
-        # For a machine without a compiler here the content does not matter: nothing runs it.
+        # Without a cross compiler here the content does not matter, because nothing runs it.
         compiler = ["gcc"] if platform == host_platform() else COMPILERS.get(platform, ["gcc"])
         with tempfile.TemporaryDirectory(prefix="pullet-program-") as directory:
             out = os.path.join(directory, name)
@@ -88,7 +88,7 @@ class Image:
     files: dict = field(default_factory=dict)
     config: dict = field(default_factory=dict)
     platform: str = field(default_factory=host_platform)
-    base: "Image" = None  # whose layers lie below
+    base: "Image" = None  # its layers are below
 
     def layers(self):
         return [*(self.base.layers() if self.base else ()), self.layer()]
@@ -112,7 +112,7 @@ class Image:
 
 
 def actor(*script, files=None, platform=None, **config):
-    """An image whose command is the actor playing script ("say", "v1", "wait")."""
+    """An image whose command is the actor with this script ("say", "v1", "wait")."""
     content = {"actor": program("actor", platform)}
     content.update(files or {})
     settings = {"Cmd": ["/actor", *[str(word) for word in script]]}
@@ -124,7 +124,7 @@ def actor(*script, files=None, platform=None, **config):
 class Published:
     repository: str
     tag: str
-    digest: str  # of what the tag points to
+    digest: str  # digest that the tag points to
     body: bytes
     media_type: str
     manifests: dict  # platform -> digest
@@ -133,7 +133,7 @@ class Published:
 
 
 class RegistryClient:
-    """The push side of the distribution specification, as far as the tests need it."""
+    """Pushes by the distribution specification, as far as the tests need it."""
 
     def __init__(self, address, user=None, ca=None, authorization=None):
         self.address = address
@@ -203,7 +203,7 @@ class RegistryClient:
         return body, digest_of(config)
 
     def publish(self, repository, tag, images, media="oci", index=None):
-        """Pushes one image or a list of them (one a platform) and lets the tag point to them:
+        """Pushes one image or a list of them (one for each platform) and moves the tag to them:
         directly for a single one, through an index for several or with index=True."""
         images = images if isinstance(images, (list, tuple)) else [images]
         index = len(images) > 1 if index is None else index
@@ -228,7 +228,7 @@ class RegistryClient:
 
     def publish_rollout(self, repository, tag, policy, media_type=ROLLOUT, artifact_type=ROLLOUT,
                         embedded=None):
-        """The policy (an object, or bytes) beside the tag, in the form that `oras push` gives it; with
+        """Pushes the policy (an object, or bytes) beside the tag, in the form that `oras push` uses; with
         bytes embedded in its descriptor."""
         body = policy if isinstance(policy, bytes) else to_json(policy)
         empty = b"{}"
@@ -248,13 +248,13 @@ class RegistryClient:
                                   MEDIA["oci"]["manifest"])
 
     def point(self, published, tag=None):
-        """Lets the tag point to something published before."""
+        """Moves the tag to an image that was published before."""
         self.push_manifest(published.repository, tag or published.tag, published.body,
                            published.media_type)
         return published
 
     def single_out(self, published, platform, tag):
-        """Another tag, for one platform's manifest alone."""
+        """Adds a tag for the manifest of one platform."""
         body, kind = published.bodies[platform]
         self.push_manifest(published.repository, tag, body, kind)
         return Published(published.repository, tag, published.manifests[platform], body, kind,
@@ -263,7 +263,7 @@ class RegistryClient:
                          {platform: (body, kind)})
 
     def publish_layout(self, repository, tag, directory):
-        """Pushes an OCI image layout (index.json and blobs/) as the payload's build makes it."""
+        """Pushes an OCI image layout (index.json and blobs/) as payload/build makes it."""
         directory = pathlib.Path(directory)
 
         def read(digest):

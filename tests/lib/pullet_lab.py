@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A temporary directory, and a private engine, a private registry and the agent in it, taken down whatever
-happens. pullet_engine, pullet_registry and pullet_agent have these, pullet_sweep what takes them down.
+"""A temporary directory with a private engine, a private registry and the agent, which is removed however the test
+ends. They are in pullet_engine, pullet_registry and pullet_agent; the removal is in pullet_sweep.
 
     with Lab() as lab:
         engine, registry = Engine(lab), Registry(lab)
@@ -28,8 +28,8 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Lab:
-    """A temporary directory and what lives in it. close() stops things in reverse order; a small
-    guard process does it when this program is killed before it can."""
+    """A temporary directory with its processes. close() stops them in reverse order; a guard process does it if this
+    program is killed before."""
 
     def __init__(self, parent=None):
         # Short on purpose: a unix socket's path has 107 characters at most.
@@ -67,14 +67,14 @@ class Lab:
         return self.directory / name
 
     def announce(self, registry=None):
-        """A registry's address: docker's engine takes any on loopback, another one must be told."""
+        """Tells the engine of a registry's address: docker accepts any on loopback, other engines need configuration."""
         self._registries += [registry] if registry else []
         for engine in self._resources:
             if hasattr(engine, "trust"):
                 engine.trust(self._registries)
 
     def spawn(self, command, log=None, **options):
-        """A process of ours in a session of its own, so that its group can be ended as a whole."""
+        """Starts a process in a session of its own, so that its whole group can be stopped."""
         binary = shutil.which(command[0], path=self.environment["PATH"])
         if not binary:
             raise LabError(f"{command[0]} is not installed")
@@ -93,7 +93,7 @@ class Lab:
         while self._resources:
             try:
                 self._resources.pop().stop()
-            except Exception as error:  # the rest must go down all the same
+            except Exception as error:  # the rest must be stopped all the same
                 print(f"taking down: {error}", file=sys.stderr)
         remove(self.directory, spare={self._guard.pid})
         if self._guard.poll() is None:
@@ -102,7 +102,7 @@ class Lab:
 
 
 def mount_cgroups(lab):
-    """Mounts cgroups where the machine has none; unmounted again with the laboratory."""
+    """Mounts cgroups where the machine has none; they are unmounted with the Lab."""
     if any(CGROUPS.iterdir() if CGROUPS.is_dir() else ()):
         return
     done = subprocess.run(["mount", "-t", "cgroup2", "cgroup2", str(CGROUPS)],

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """A Debian machine without qemu: a tree booted with its own systemd as PID 1 in namespaces of its own
 (mount, process, cgroup, uts, ipc). It shares this machine's kernel and loopback interface. Its disk is a
-directory, so it can be switched off (all its processes killed at once) and on again.
+directory, so the machine can be switched off (all processes are killed at once) and on again.
 
     with Machine(lab, "bookworm") as machine:
         machine.sh("apt-get install -y /lab/pullet.deb")
 
-Needs root and mmdebstrap; trees are made once and kept beside those of the engines."""
+Needs root and mmdebstrap; trees are made once and kept beside those of the engines (pullet_engines.py)."""
 
 import os
 import pathlib
@@ -18,24 +18,25 @@ import uuid
 from pullet_engines import EngineError, cache, debian
 from pullet_sweep import remove, tail, wait_for
 
-# With what pullet needs, so that installing it asks no mirror.
+# With the dependencies of pullet, so that its installation needs no mirror.
 PACKAGES = ["systemd", "systemd-sysv", "dbus", "docker.io", "polkitd", "ca-certificates", "procps",
             "libjansson4"]
 OF_SUITE = {"bookworm": ["libcurl4"], "trixie": ["libcurl4t64", "docker-cli"]}
 
 
 def make_tree(suite):
-    """What the package is installed into: a small Debian with systemd, Docker and what pullet needs."""
+    """Makes the tree that the package is installed into: a small Debian with systemd, Docker and the dependencies of
+    pullet."""
     return debian(cache() / f"machine-{suite}", suite, [*PACKAGES, *OF_SUITE[suite]], finish=_prepare)
 
 
 def _prepare(tree):
-    # Nothing here that a device has not; nor what has no meaning without hardware.
+    # Without services that a device does not have, or that need hardware.
     for unit in ("getty@.service", "console-getty.service", "systemd-udevd.service", "systemd-logind.service",
                  "systemd-timesyncd.service", "apt-daily.timer", "apt-daily-upgrade.timer",
                  "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"):
         (tree / "etc/systemd/system" / unit).symlink_to("/dev/null")
-    # Docker's bridge and firewall have no place here.
+    # Docker has no bridge and no firewall here.
     (tree / "etc/docker").mkdir(parents=True, exist_ok=True)
     (tree / "etc/docker/daemon.json").write_text('{"bridge": "none", "iptables": false, "ip6tables": false}\n')
 
@@ -80,7 +81,7 @@ exec env -i container=docker PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/sys
 
 
 class Machine:
-    """start(), sh(), power_off() (as a plug pulled), start() again. shared is its /lab."""
+    """start(), sh(), power_off() (like pulling the plug), start() again. The directory shared is its /lab."""
 
     def __init__(self, lab, suite, name="pi"):
         self.lab, self.tree = lab, make_tree(suite)
@@ -160,7 +161,7 @@ class Machine:
         pathlib.Path(f"/proc/{self.init}/root{path}").write_text(text)
 
     def power_off(self):
-        """All at once, nobody asked. What the kernel has is not lost: that is another test."""
+        """Kills all processes at once. Data in the kernel is not lost; tests/engine/powercut covers that."""
         os.kill(self.init, signal.SIGKILL)
         self.process.wait()
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Somebody between the agent and the engine, who strikes just before or just after one call: with it
-every moment of an update can be had on demand, and again."""
+"""A proxy between the agent and the engine that acts just before or just after one call, so that a test can reproduce
+every moment of an update."""
 
 import contextlib
 import os
@@ -16,16 +16,16 @@ HANG, CUT = "hang", "cut"  # what strike() may return, beside (status, message)
 @dataclass
 class Call:
     number: int  # of all calls
-    change: int  # of those that change something; None for the others
+    change: int  # counts only calls that change something; None for the others
     method: str
     path: str  # without version and query
-    done: bool = False  # the engine has done it, its answer is not delivered yet
+    done: bool = False  # the engine has done it, its response is not delivered yet
 
     def __str__(self):
         return f"{self.method} {re.sub('[0-9a-f]{64}', 'ID', self.path)}"
 
 
-CHANGES = (  # of an update that comes to a good end
+CHANGES = (  # of an update that succeeds
     "POST /images/create", "POST /images/sha256:ID/tag", "POST /containers/create",
     "POST /images/sha256:ID/tag", "POST /containers/ID/update", "POST /containers/ID/rename",
     "POST /containers/ID/rename", "POST /containers/ID/stop", "POST /containers/ID/start",
@@ -47,7 +47,7 @@ class Moment:
         return (call.change, call.done) == (self.change, self.done)
 
 
-# One of each phase, and those where least stands on its feet.
+# One of each phase, and those with the fewest running containers.
 PULLING, MADE, ASIDE, DOWN, ON_TRIAL, WON, TAGGED, CLEANING = (
     Moment(1, False, "pulling"), Moment(3, True, "made"), Moment(6, True, "aside"),
     Moment(9, False, "down"), Moment(9, True, "on trial"), Moment(10, True, "won"), Moment(12, True, "tagged"),
@@ -57,14 +57,14 @@ EVERY = tuple(Moment(n, done, f"{'after' if done else 'before'} {n} {text}")
 
 
 def moments(few):
-    """What a test takes: a few of them, or every one with PULLET_EVERY_MOMENT=1."""
+    """The moments that a test uses: a few, or every one with PULLET_EVERY_MOMENT=1."""
     return EVERY if os.environ.get("PULLET_EVERY_MOMENT") == "1" else few
 
 
 class Meddler(VersionProxy):
-    """strike(call) is called before (call.done: after) each call. What it returns becomes of the call:
-    None: it goes on; HANG: no answer, ever; CUT: no answer, the connection ends; (status, message):
-    the engine's refusal. calls: all that came."""
+    """strike(call) is called before (call.done: after) each call. Its return value decides what happens to the call:
+    None: it is passed on; HANG: it is never answered; CUT: the connection is closed without a response; (status,
+    message): the engine's error. calls: all calls so far."""
 
     def __init__(self, path, engine, strike=lambda call: None, **versions):
         self.url = f"unix://{path}"
@@ -78,7 +78,7 @@ class Meddler(VersionProxy):
         super().stop()
 
     def strike_at(self, moment, deed):
-        """Once; what it returns is as with strike. -> a list that has the call in it by then."""
+        """Acts once; the return value is as for strike. -> a list that contains the call afterwards."""
         struck = []
 
         def strike(call):
@@ -121,7 +121,7 @@ class Meddler(VersionProxy):
             client.sendall(answer)
 
     def meddle(self, client, call):
-        """True when that was all that becomes of the call."""
+        """True if the call has been answered or dropped."""
         try:
             what = self.strike(call)
         except Exception as error:  # for the test to see

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What processes take of memory."""
+"""Memory use of processes."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import threading
 
 
 class Watcher:
-    """Looks at a process and its descendants often, and keeps each program's peak memory (kB)."""
+    """Samples a process and its descendants, and keeps the peak memory of each program (kB)."""
 
     def __init__(self, pid):
         self.pid, self.peaks = pid, {}
@@ -43,12 +43,12 @@ class Watcher:
                     name = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
                     status = pathlib.Path(f"/proc/{pid}/status").read_text()
                     found = re.search(r"VmHWM:\s+(\d+)", status)
-                    if found:  # not so when it has just ended
+                    if found:  # it may have just exited
                         self.peaks[name] = max(int(found[1]), self.peaks.get(name, 0))
 
 
 def private_memory(pid, kinds="Clean|Dirty|Hugetlb"):
-    """What would be free without this process: USS, in kB."""
+    """The unique set size (USS) of this process in kB."""
     text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
     return sum(map(int, re.findall(rf"^Private_(?:{kinds}):\s+(\d+)", text, re.M)))
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""OpenTelemetry's protocol by its own definition, and VictoriaMetrics, which takes it (Debian's Prometheus is
-built without that).
+"""OpenTelemetry's own protocol definition, and VictoriaMetrics as a receiver (Debian's Prometheus is built without
+one).
 
-    pullet_otlp.py SUITE    brings both from this suite into the cache"""
+    pullet_otlp.py SUITE    downloads both from this suite into the cache"""
 
 import json
 import pathlib
@@ -24,12 +24,12 @@ def kept(suite=SUITE):
 
 
 def missing():
-    """Why they are not there, or None."""
+    """The reason why they are missing, or None."""
     return None if kept().is_dir() else f"{kept()} is not there: tests/lib/pullet_otlp.py {SUITE} brings it"
 
 
 class Protocol:
-    """Reads the JSON of requests as strictly as its definition allows: a field that is not in it is an error."""
+    """Parses the JSON of requests strictly: a field that the definition does not have is an error."""
 
     def __init__(self, directory):
         include = kept() / "usr/include"
@@ -76,7 +76,7 @@ class VictoriaMetrics:
             return answer.read()
 
     def take(self, message):
-        """A request of metrics."""
+        """Stores a metrics request."""
         self.call("/opentelemetry/v1/metrics", message.SerializeToString(), "application/x-protobuf")
 
     def take_text(self, text, **labels):
@@ -84,7 +84,7 @@ class VictoriaMetrics:
             [("extra_label", f"{key}={value}") for key, value in labels.items()]), text.encode())
 
     def flush(self):
-        """What was taken can be asked for."""
+        """Makes stored metrics available to queries."""
         self.call("/internal/force_flush")
 
     def query(self, expression):
