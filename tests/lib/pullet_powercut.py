@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The campaign of power cuts: everything that a device keeps is on one ext4 file system, whose power is
-cut at some instant of an update. What was not on the disk by then is gone, all processes are dead;
-the machine boots again, and one pass must bring everything in order. tests/engine/powercut runs it
-at length.
+"""The power-cut campaign: all data of a device is on one ext4 file system that is shut down at some instant of an
+update. Data that was not on the disk is lost and all processes are killed; the machine boots again, and one pass must
+repair everything. tests/engine/powercut runs all of it.
 
-A device lives on from update to update. Every version has layers of its own, full of random bytes, so
-that a file that was torn is seen by its content.
+The same device is used for many updates. Every version has layers of its own with random bytes, so that a corrupt
+file is detected by its content.
 """
 
 import contextlib
@@ -37,7 +36,7 @@ EXT4_IOC_SHUTDOWN = 0x8004587D
 JOURNALS = {"journal lost": 2, "journal written": 1}  # EXT4_GOING_FLAGS_NOLOGFLUSH, _LOGFLUSH
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 NAME = "app"
-# Cuts when so many entries have come into a directory: within microseconds, which nothing slower can.
+# Cuts within microseconds after a directory has got so many new entries.
 CUTTER = """
     #include <fcntl.h>
     #include <stdio.h>
@@ -76,7 +75,7 @@ NO_SYNC = """
 
 
 class Disk:
-    """An ext4 file system in a file (itself in memory, where other programs' sync costs nothing)."""
+    """An ext4 file system in a file (in memory, so that sync by other programs costs nothing)."""
 
     def __init__(self, lab, name="disk", megabytes=384):
         self.path, self.store = lab.path(name), lab.path(name + "-store")
@@ -100,8 +99,8 @@ class Disk:
         self._run("mount", "-o", "loop", self.image, self.path)
 
     def cut(self, flag):
-        """From this instant on nothing reaches the disk any more. Whether the journal does first is
-        like having had one of its commits, every 5 s, just before."""
+        """From this instant on nothing reaches the disk. Flushing the journal first is equivalent to one of its
+        commits, every 5 s, just before."""
         fd = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.ioctl(fd, EXT4_IOC_SHUTDOWN, struct.pack("I", flag))
@@ -114,8 +113,8 @@ class Disk:
             ["umount", str(self.path)], capture_output=True, check=False).returncode == 0)
 
     def renew(self):
-        """The next life: mounted again, which replays the journal. In another file, since whoever
-        copied the mount into a namespace of its own keeps the dead file system alive."""
+        """Mounts the disk again, which replays the journal. It uses another file, because a process that copied the
+        mount into its own namespace keeps the old file system in use."""
         self.unmount()
         self.life += 1
         old, self.image = self.image, self.store / str(self.life)
@@ -131,7 +130,7 @@ class Disk:
 
 
 class Machine:
-    """A disk, an engine and the agent, all of whose memory is on that disk."""
+    """A disk, and an engine and an agent with all their data on it."""
 
     def __init__(self, lab, name, sync=True):
         self.lab, self.disk = lab, Disk(lab, name)
@@ -148,7 +147,7 @@ class Machine:
         self._boot()
 
     def _no_sync(self):
-        """A library that takes sync(2) and its kin away from the agent."""
+        """A preloaded library that turns sync(2) and similar calls of the agent into no-ops."""
         library = self.pullet.directory / "nosync.so"
         subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, "-x", "c", "-"], check=True,
                        input=NO_SYNC.encode())
@@ -164,7 +163,7 @@ class Machine:
         self.boot_id.write_text(str(uuid.uuid4()) + "\n")
 
     def command(self):
-        """One pass, in the boot that this is."""
+        """The command for one pass in the current boot."""
         return ["unshare", "--mount", "sh", "-c", f'mount --bind "$0" {BOOT_ID} && exec "$@"',
                 str(self.boot_id), *self.pullet.command("--once", "--json")]
 
@@ -172,12 +171,12 @@ class Machine:
         return pullet_trace.run(self.command(), strike, self.environment)
 
     def power_off(self):
-        """After the disk has been cut: everything else goes, too."""
+        """Kills everything else after the disk has been cut."""
         self.engine.power_off()
         left = sweep(self.pullet.directory)
         if left:
             raise LabError(f"these survive a power cut: {left}")
-        with contextlib.suppress(OSError):  # of the dead disk
+        with contextlib.suppress(OSError):  # of the disk that was cut
             remove_cgroups(os.listdir(self.disk.path / "data/containers"))
 
     def power_on(self):
@@ -198,9 +197,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class Instant:
-    """delay seconds after the nth of the agent's calls that change the world; meanwhile the agent
-    goes on. What becomes of the journal. layer: not before the engine has put so many new ones on its books,
-    which is when their files are least on the disk, and where they came from is not on the books yet."""
+    """delay seconds after the nth call of the agent that changes any state, while the agent goes on. Whether the
+    journal is flushed. layer: not before the engine has registered so many new layers, when most of their files are
+    not on the disk and their source is not registered yet."""
     call: int
     delay: float
     journal: str
@@ -213,7 +212,7 @@ class Instant:
 
 
 class Cut:
-    """Carries one instant out: hand strike to a pass, then call finish()."""
+    """Cuts the power at one instant: pass strike to a pass, then call finish()."""
 
     def __init__(self, machine, instant):
         self.machine, self.instant, self.calls = machine, instant, 0
@@ -226,7 +225,7 @@ class Cut:
                 os.kill(pid, signal.SIGKILL)
 
     def _start_cutter(self):
-        """-> once it watches"""
+        """Returns when the cutter is watching"""
         disk = self.machine.disk.path
         self.cutter = subprocess.Popen(
             [self.machine.cutter, disk, disk / "data/image/overlay2/layerdb/sha256", str(self.instant.layer),
@@ -251,7 +250,7 @@ class Cut:
         return self.timer.start
 
     def finish(self):
-        """A pass that ended earlier is followed by the cut."""
+        """Cuts now if the pass ended before the instant."""
         if self.timer:
             self.timer.join()
         elif self.calls < self.instant.call:
@@ -261,7 +260,7 @@ class Cut:
 
 
 def _agents(pullet):
-    """Processes of a pass: they have its mark in their environment."""
+    """The processes of a pass, by the mark in their environment."""
     for entry in os.listdir("/proc"):
         with contextlib.suppress(OSError):
             if entry.isdigit() and os.fsencode(f"{MARK}={pullet.mark}") in pathlib.Path(
@@ -274,7 +273,7 @@ def _agents(pullet):
 
 @dataclass
 class Version:
-    """An image and what is in it."""
+    """An image and its files."""
     number: int
     published: object
     files: dict
@@ -284,7 +283,7 @@ class Version:
 class Trial:
     instants: list
     faults: list = field(default_factory=list)
-    story: list = field(default_factory=list)  # what happened, line by line
+    story: list = field(default_factory=list)  # log of the trial, line by line
 
     def __str__(self):
         return "\n".join([" and ".join(map(str, self.instants)),
@@ -292,7 +291,7 @@ class Trial:
 
 
 class Life:
-    """One device, from update to update."""
+    """One device over many updates."""
 
     def __init__(self, lab, registry, dice, sync=True):
         name = "m" + uuid.uuid4().hex[:6]
@@ -300,7 +299,7 @@ class Life:
         self.image = registry.ref(self.repository + ":stable")
         self.machine = Machine(lab, name, sync)
         self.engine, self.pullet = self.machine.engine, self.machine.pullet
-        # The mark lets a container's process be found that has lost its parents.
+        # By the mark a container's process is found after its parents have died.
         self.pullet.configure({NAME: {"image": self.image, "health-period": "200ms", "create": {
             "Env": [f"{MARK}={self.engine.directory}"],
             "HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}}}})
@@ -318,12 +317,12 @@ class Life:
         self.pull = self.call_after("POST /images/create") - 1
 
     def call_after(self, text, since=0):
-        """The number of the call after the next one that begins like that."""
+        """The number of the call after the next one that begins with this text."""
         return next(i + 1 for i, call in enumerate(self.calls, 1)
                     if i > since and call.text.startswith(text))
 
     def publish(self, good=True):
-        """A version whose every layer is new, behind the tag. A bad one has no program."""
+        """Publishes a version in which every layer is new. A bad version has no program."""
         self.number += 1
         below, above = ({f"{where}/{i}": self.dice.randbytes(self.dice.randint(1, 30000))
                          for i in range(30)} for where in ("below", "above"))
@@ -339,7 +338,7 @@ class Life:
 
     @staticmethod
     def result(trace):
-        """The result object of a pass; empty when there is none."""
+        """The result object of a pass; empty if there is none."""
         for line in trace.output.splitlines():
             if line.startswith("{") and (entry := json.loads(line)).get("container") == NAME:
                 return entry
@@ -348,7 +347,7 @@ class Life:
     # -- the promises
 
     def torn(self, what, container):
-        """Every file that a container has of its image, held against what was published."""
+        """Compares every file of a container's image with the published one."""
         label = self.engine.inspect(container)["Config"]["Labels"].get("version")
         version = self.versions[label]
         data = self.engine.call("GET", f"/containers/{container}/archive?path=/")
@@ -367,7 +366,7 @@ class Life:
             return [f"{what} is torn: {error}"]
         finally:
             self.engine.remove_container("probe")
-            # Else the next cut brings it back.
+            # Otherwise it is there again after the next cut.
             subprocess.run(["sync", "-f", str(self.machine.disk.path)], check=True)
 
     def listed(self):
@@ -377,7 +376,7 @@ class Life:
                        if not reference.startswith(("<none>", KEPT + "@"))})
 
     def faults_of_the_world(self):
-        """What is not as it must be when nothing is under way."""
+        """All defects of the state while no update is under way."""
         inspect, record = self.engine.inspect(NAME), self.pullet.record(NAME)
         if not inspect or not record:
             return [f"there is no container: {self.engine.containers()}"] * (not inspect) + [
@@ -398,7 +397,7 @@ class Life:
                 or self.torn_image("the kept image", f"{KEPT}:{NAME}"))
 
     def faults_of_a_boot(self):
-        """Before anybody lends a hand."""
+        """All defects after a boot, before the next pass."""
         running, faults = self.engine.running(), []
         if len(running) > 1:
             faults.append(f"{running} run at once")
@@ -444,12 +443,12 @@ class Life:
         return trial
 
     def with_layer(self, n):
-        """When the engine has just put the nth layer of a pull on its books, and these are written."""
+        """The instant after the engine has registered the nth layer of a pull, and has written that."""
         return Instant(self.pull, 0, "journal written", n)
 
     def instants(self, count):
-        """Half of them spread over all calls, half over the time of the pull and what follows; and where a
-        layer was put on the books (containerd's are a database)."""
+        """Half of them are spread over all calls, half over the time of the pull and afterwards; some are at the
+        registration of a layer (containerd's is a database)."""
         layers = 0 if self.engine.kind.containerd_store else count // 5
         calls = [(call, 0) for call in range(1, len(self.calls) + 1)]
         times = [(self.pull, ms / 1000) for ms in range(1, 600)]
@@ -465,7 +464,7 @@ class Life:
 
 
 class Campaign:
-    """Cuts, counted and told. A device that lost is replaced by a new one."""
+    """Power cuts, counted and reported. A device with a loss is replaced by a new one."""
 
     def __init__(self, lab, registry, seed, sync=True, tell=print):
         self.lab, self.registry, self.sync, self.tell = lab, registry, sync, tell
@@ -477,7 +476,7 @@ class Campaign:
         self.life = self.life or Life(self.lab, self.registry, self.dice, self.sync)
 
     def run(self, cuts, stop=False):
-        """That many cuts; every fourth version is a bad one, every fifth is cut twice."""
+        """Makes that many cuts; every fourth version is bad, every fifth update is cut twice."""
         goal = self.cuts + cuts
         todo = []
         while self.cuts < goal and not (stop and self.lost):

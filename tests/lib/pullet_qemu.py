@@ -15,10 +15,10 @@
     device.journal()                the entries so far, as dicts (JOURNAL_FIELDS of pullet_debian), over all boots
     device.wait_journal(condition, seconds=PATIENCE, since=0)   the first entry at or after that index which fulfils it
     device.shape(rate="64kbit", delay="300ms")    the link, both ways;  device.unshape()
-    device.cut_off(), device.reconnect()          the cable is out, and in again
-    device.power_cut()              the plug is pulled: what the guest had not written to its disk is lost
-    device.boot()                   from the disk as it is then: a cold boot
-    device.shut_down()              in order
+    device.cut_off(), device.reconnect()          the cable is unplugged, and plugged in again
+    device.power_cut()              data that the guest had not written to its disk is lost
+    device.boot()                   a cold boot from the current disk
+    device.shut_down() orderly
     device.cpu_seconds(), device.running, device.name, device.machine_id, device.directory (console, qemu.log)
     device.install(*debs)           by apt
     device.close()                  also by the end of the Lab, whatever happens
@@ -51,16 +51,16 @@ from pullet_engines import cache
 from pullet_sweep import LabError, stop_process, tail, wait_for
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-HOST = "10.0.2.2"  # this machine, as a guest of qemu's user network sees it
+HOST = "10.0.2.2"  # this machine in qemu's user network
 PLATFORMS = {"arm64": "linux/arm64", "armhf": "linux/arm/v7"}
 PATIENCE = 3600.0  # for a boot under emulation on a busy machine
 EMULATORS = {"arm64": ["qemu-system-aarch64", "-cpu", "max,pauth-impdef=on"],
              "armhf": ["qemu-system-arm", "-cpu", "cortex-a7"]}
-NICE = os.environ.get("PULLET_NICE", "5")  # others may work on this machine
+NICE = os.environ.get("PULLET_NICE", "5")  # other programs may use this machine
 
 
 class DeviceError(LabError):
-    """A device did not do what it was told; the text says what it said."""
+    """A command failed on a device; the text has its output."""
 
 
 def guest_ref(registry, name):
@@ -68,7 +68,7 @@ def guest_ref(registry, name):
 
 
 def build_debs(out, arch="arm64", suite="trixie", bump=None):
-    """The package for a device, from this checkout. bump is put behind its version. -> paths"""
+    """Builds the package for a device from this checkout. bump is appended to its version. -> paths"""
     out.mkdir(parents=True, exist_ok=True)
     command = [TOP / "packaging/build-deb", "--out", out, arch, suite]
     if bump:
@@ -149,7 +149,7 @@ class Monitor:
         return answer
 
     def wait_migration(self):
-        """A state has gone out or come in."""
+        """Waits until a machine state is saved or restored."""
         with self.lock:
             while True:
                 while self.events:
@@ -207,7 +207,7 @@ rm -f /var/lib/docker/engine-id /var/lib/systemd/random-seed
 systemctl restart systemd-journald
 systemctl restart journal-to-host
 """
-# Queues in the guest: that is where its own TCP feels them. What comes in goes through a device of its own.
+# The queues are in the guest, where its own TCP notices them. Incoming packets go through a device of their own.
 _SHAPE = """
 modprobe ifb numifbs=1; modprobe sch_netem
 ip link show ifb0 >/dev/null 2>&1 || ip link add ifb0 type ifb
@@ -221,7 +221,7 @@ _UNSHAPE = "tc qdisc del dev eth0 root || true; tc qdisc del dev eth0 ingress ||
 
 
 class Device:
-    """One machine. Its disk is an overlay over backing (the base's image), or a copy behind a cache that forgets."""
+    """One machine. Its disk is an overlay over backing (the base's image), or a copy with a volatile cache."""
 
     def __init__(self, lab, base, name, machine_id=GOLDEN_ID, backing=None, memory=1024, cpus=1,
                  drop_unflushed=False):
@@ -252,8 +252,8 @@ class Device:
         return self
 
     def prepare(self, debs, setup, log):
-        """The golden one: boots with its memory in a file. That file is on a tmpfs, which a Lab unmounts: on a disk
-        the kernel writes it out again and again."""
+        """Boots the golden machine with its memory in a file. The file is on a tmpfs, which the Lab unmounts, because
+        on a disk the kernel would write it out again and again."""
         start = time.monotonic()
         memory = self.directory / "memory"
         memory.mkdir()
@@ -309,7 +309,7 @@ class Device:
             raise DeviceError(f"{self.name}: {error}: {tail(self.directory / 'qemu.log')}") from error
 
     def _serve_disk(self):
-        """A disk with a cache that forgets: nbdkit holds what was not flushed, and is killed with the power."""
+        """A disk with a volatile cache: nbdkit holds all data that was not flushed, and is killed in a power cut."""
         path = self.directory / "disk.sock"
         if self.cache and self.cache.poll() is None:
             return path
@@ -321,7 +321,7 @@ class Device:
         return path
 
     def _resume(self, golden):
-        """The frozen machine goes on here, as somebody else."""
+        """Resumes the frozen machine, with another identity."""
         self._start(ram=golden.ram, incoming=True)
         for capability in ("x-ignore-shared", "events"):
             self.monitor.command("migrate-set-capabilities",
@@ -346,8 +346,8 @@ class Device:
         self._disconnect()
 
     def shut_down(self):
-        """As an operator does it."""
-        with contextlib.suppress(DeviceError, OSError):  # it has no answer
+        """Shuts down as an operator does."""
+        with contextlib.suppress(DeviceError, OSError):  # it sends no response
             self.agent.command("guest-shutdown", mode="powerdown")
         self._cpu_before = self.cpu_seconds()
         self.process.wait(PATIENCE)
@@ -361,7 +361,7 @@ class Device:
                 line.close()
         self.monitor = self.agent = None
 
-    def stop(self):  # a Lab calls it so
+    def stop(self):  # the name that the Lab calls
         self.power_cut()
 
     def close(self):
@@ -375,7 +375,7 @@ class Device:
         self.close()
 
     def cpu_seconds(self):
-        """What emulating it has cost, over all boots."""
+        """CPU time of its emulation over all boots."""
         try:
             fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
             now = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -409,7 +409,7 @@ class Device:
                     return answer.get("exitcode", 128 + answer.get("signal", 0)), out
                 if time.monotonic() > end:
                     raise DeviceError(f"{self.name}: {script}\ntook longer than {timeout:g} s")
-                time.sleep(pause)  # the agent has no event for that
+                time.sleep(pause)  # the guest agent has no event for this
                 pause = min(0.5, pause * 1.5)
         except OSError as error:
             raise DeviceError(f"{self.name}: {script}\n{error or type(error).__name__}; its console: "
@@ -435,7 +435,7 @@ class Device:
                     timeout=PATIENCE)
 
     def journal(self):
-        """The entries so far; what it wrote before a power cut stays here, even if its disk has lost it."""
+        """The entries so far, including those that the disk of the device lost in a power cut."""
         with self._journal_lock:
             with contextlib.suppress(FileNotFoundError), open(self.directory / "journal", "rb") as file:
                 file.seek(self._read)
@@ -443,7 +443,7 @@ class Device:
                     if not line.endswith(b"\n"):
                         break
                     self._read += len(line)
-                    with contextlib.suppress(ValueError):  # a line that a power cut has torn
+                    with contextlib.suppress(ValueError):  # a line that a power cut truncated
                         self._entries.append(json.loads(line))
             return list(self._entries)
 
@@ -487,9 +487,9 @@ def _version():
 
 
 class Golden:
-    """A machine booted once, with the packages on it, and frozen as it stands: Docker answers, pulletd is installed,
-    enabled and stopped. Clones map its memory copy-on-write. setup: a shell script run in it before. It is kept in
-    the cache until another one is made and nobody uses it any more."""
+    """A machine that was booted once with the packages installed, and frozen: Docker runs, pulletd is enabled and
+    stopped. Clones map its memory copy-on-write. setup: a shell script that runs in it before. It is kept in the
+    cache until another one is made and no process uses it any more."""
 
     def __init__(self, lab, base, debs=(), setup="", memory=1024, cpus=1, log=None):
         self.lab, self.base, self.memory, self.cpus = lab, base, memory, cpus
@@ -501,7 +501,7 @@ class Golden:
         self._lock = None
         while not self.directory.is_dir() or not self._lock:
             self._lock = open(f"{self.directory}.lock", "w")
-            fcntl.flock(self._lock, fcntl.LOCK_SH)  # for as long as we live, beside others that use it
+            fcntl.flock(self._lock, fcntl.LOCK_SH)  # as long as this process lives, shared with others
             if not self.directory.is_dir():
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
                 if not self.directory.is_dir():
@@ -542,8 +542,8 @@ class Golden:
         machine.process.wait(60)
 
     def clone(self, name, machine_id=None, drop_unflushed=False):
-        """A device that goes on where the golden one was frozen, in seconds; its clock is right and it has its own
-        name and machine id (32 hexadecimal digits; by default made from the name)."""
+        """A device that continues from the frozen golden machine within seconds. Its clock is right, and it has its
+        own name and machine id (32 hexadecimal digits; by default made from the name)."""
         machine_id = machine_id or hashlib.sha256(name.encode()).hexdigest()[:32]
         if not re.fullmatch("[0-9a-f]{32}", machine_id):
             raise DeviceError(f"{machine_id}: no machine id")

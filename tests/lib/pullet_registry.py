@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A private docker-registry, with TLS, users and tokens where a test wants them."""
+"""A private docker-registry, with TLS, users and tokens if a test needs them."""
 
 import base64
 import ctypes
@@ -71,8 +71,8 @@ def bcrypt(password):
 
 
 class TokenServer:
-    """Hands out Bearer tokens as Docker Hub does, to anybody or to one user; with an authority
-    over TLS. What it is asked goes through a relay, so that its bytes can be counted."""
+    """Issues Bearer tokens as Docker Hub does, to anonymous clients or to one user; with an authority, over TLS.
+    Requests go through a relay that counts their bytes."""
 
     def __init__(self, lab, service, user=None, authority=None):
         self.directory = lab.path("token-" + uuid.uuid4().hex[:8])
@@ -90,7 +90,7 @@ class TokenServer:
             def do_GET(self):
                 server.answer(self)
 
-            def do_POST(self):  # containerd asks the OAuth 2 way, with a password in the form
+            def do_POST(self):  # containerd uses OAuth 2, with a password in the form
                 size = int(self.headers.get("Content-Length", 0))
                 server.answer(self, urllib.parse.parse_qs(self.rfile.read(size).decode()))
 
@@ -155,7 +155,7 @@ class Registry(RegistryClient):
     """docker-registry on a free port of the loopback interface.
 
     tls: with a certificate of a CA of its own (self.ca is its path); user: (name, password) of
-    Basic authentication; bearer: a token server, for anybody or (name, password)."""
+    Basic authentication; bearer: a token server, for anonymous clients or (name, password)."""
 
     def __init__(self, lab, name="registry", tls=False, user=None, bearer=None):
         self.lab, self.directory = lab, lab.path(name)
@@ -217,7 +217,7 @@ class Registry(RegistryClient):
         stop_process(self.process, 5)
 
     def pause(self):
-        """It accepts connections and says nothing, like a dead link."""
+        """Accepts connections and sends nothing, like a dead link."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self):
@@ -232,7 +232,7 @@ class Registry(RegistryClient):
         return self._sentinels
 
     def requests(self, since=0):
-        """Every request since mark(), but for our own."""
+        """Every request since mark(), except those of this program."""
         self.mark()
         text = self.log.read_text(errors="replace")
         if since:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A link to a registry that counts."""
+"""A relay to a registry that counts connections and bytes."""
 
 import contextlib
 import socket
@@ -10,8 +10,8 @@ from pullet_sweep import LabError, wait_for
 
 
 class Relay:
-    """Passes TCP on to a registry and counts connections and bytes (payload, both ways). rate: bytes a
-    second that a connection brings down; None: as many as come."""
+    """Forwards TCP to a registry and counts connections and bytes (payload, both ways). rate: bytes per second and
+    connection from the registry; None: no limit."""
 
     chunk = 65536
 
@@ -29,7 +29,7 @@ class Relay:
         lab.announce(self.address)
 
     def carry(self, size, way):
-        """Takes the time that a piece needs on this link."""
+        """Sleeps for the time that these bytes need on this link."""
         if self.rate and way == "down":
             time.sleep(size / self.rate)
 
@@ -37,7 +37,7 @@ class Relay:
         self.connections = self.up = self.down = 0
 
     def settle(self, seconds=5):
-        """Waits until nothing is under way, so that the counts are whole."""
+        """Waits until no bytes are in flight, so that the counts are complete."""
         with contextlib.suppress(LabError):
             wait_for("connections to end", lambda: self._open == 0, seconds)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A thousand engines in one process: as much of Docker's Engine API as an update needs, a socket a device.
-Images are really pulled from the registry, layers only once their digest is not there yet; containers are
-entries in a table that run as soon as they are started."""
+"""A thousand engines in one process: as much of Docker's Engine API as an update needs, with one socket for each
+device. Images are really pulled from the registry, each layer once; containers are entries in a table that run as
+soon as they are started."""
 
 import asyncio
 import hashlib
@@ -28,7 +28,7 @@ def get(url, accept="*/*"):
 
 
 class Refusal(Exception):
-    """What the engine answers instead: status, message."""
+    """An error response of the engine: status, message."""
 
 
 class Device:
@@ -166,7 +166,7 @@ class Device:
 
 
 class Engines:
-    """Serves them all. `trouble` holds what a client was refused but for 404, which is an answer."""
+    """Serves all devices. `trouble` has all error responses except 404, which is a normal one."""
 
     def __init__(self, directory, names):
         self.directory = directory
@@ -207,7 +207,7 @@ class Engines:
         url = urllib.parse.urlsplit(target)
         path = urllib.parse.unquote(url.path)
         query = dict(urllib.parse.parse_qsl(url.query))
-        if path.endswith("/events"):  # nothing ever happens here by itself: it ends when the client has waited
+        if path.endswith("/events"):  # no event ever happens here: it ends when the client has waited
             await self.silence(query, reader, writer)
             return
         try:

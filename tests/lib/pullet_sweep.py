@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Processes: started, awaited, ended; and nothing of a test is left, however it ended.
+"""Starts, awaits and ends processes, and removes everything of a test, however it ended.
 
-    pullet_sweep.py DIRECTORY    waits until standard input is closed, then removes what runs for the directory"""
+    pullet_sweep.py DIRECTORY    waits until standard input is closed, then ends all processes of the directory"""
 
 import contextlib
 import ctypes
@@ -14,16 +14,16 @@ import sys
 import time
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
-MARK = "PULLET_LAB"  # in the environment of everything we start
+MARK = "PULLET_LAB"  # in the environment of every process that we start
 
 
 class LabError(Exception):
-    """The machine cannot do what a test needs; the text says what and why."""
+    """The machine lacks something that a test needs; the text says what and why."""
 
 
 def processes_of(directory):
-    """Everything that runs on behalf of directory: its path on the command line or in MARK of the
-    environment, and all descendants of those."""
+    """All processes with the path of directory on the command line or in the environment variable MARK, and all their
+    descendants."""
     needle, mine = os.fsencode(directory), set()
     parents = {}
     for entry in os.listdir("/proc"):
@@ -53,7 +53,7 @@ def processes_of(directory):
 
 
 def own_line():
-    """This process and its ancestors: never to be ended by us."""
+    """This process and its ancestors, which must not be ended."""
     line, pid = set(), os.getpid()
     while pid > 1:
         line.add(pid)
@@ -66,7 +66,7 @@ def own_line():
 
 
 def sweep(directory, spare=()):
-    """Ends what still runs for directory, unmounts what is mounted in it. -> pids that stay."""
+    """Ends all processes of directory, and unmounts everything in it. -> pids that remain."""
     keep = own_line() | set(spare)
     left = set()
     for _ in range(100):
@@ -89,7 +89,7 @@ def sweep(directory, spare=()):
 
 
 def remove_cgroups(containers):
-    """Those of containers that run no more, by their ids."""
+    """Removes the cgroups of containers that have exited, by their ids."""
     for identity in containers:
         for where in (*CGROUPS.glob("*/docker/" + identity), *CGROUPS.glob("docker/" + identity)):
             with contextlib.suppress(OSError):
@@ -97,7 +97,7 @@ def remove_cgroups(containers):
 
 
 def remove(directory, spare=()):
-    """sweep(), then the directory itself and the cgroups of its containers go too."""
+    """sweep(), then removes the directory and the cgroups of its containers."""
     directory = pathlib.Path(directory)
     sweep(directory, spare)
     remove_cgroups(path.name for path in directory.glob("*/data/containers/*"))
@@ -123,7 +123,7 @@ def stop_process(process, seconds=10.0, sign=signal.SIGTERM):
 
 
 def wait_for(what, condition, seconds=60.0, pause=0.02):
-    """Returns condition()'s first true value. For what has no event to wait for."""
+    """Returns the first true value of condition(). For conditions without an event."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -151,7 +151,7 @@ def handle_signals():
 
 
 def _guard(directory):
-    """Sleeps until the pipe from the laboratory closes, which it does however that one ends."""
+    """Sleeps until the pipe from the Lab closes, however the Lab ends."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     while os.read(0, 4096):

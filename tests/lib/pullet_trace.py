@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Runs a program and its children under ptrace(2), tells each system call that can change the
-world, and kills at one of them: just before it is carried out, or just after.
+"""Runs a program and its children under ptrace(2), reports each system call that can change any state, and kills at
+one of them: just before it is executed, or just after.
 
-A call that is not in HARMLESS counts as changing the world, so nothing is missed by forgetting it.
+A call that is not in HARMLESS counts as changing state, so that a missing entry hides nothing.
 """
 
 import contextlib
@@ -69,8 +69,8 @@ def names():
 
 @dataclass(frozen=True)
 class Call:
-    """One system call: the nth of this text in this program. The same in every run that goes the
-    same way, so that a later run can be killed there."""
+    """One system call: the nth with this text in this program. It is the same in every run that takes the same path,
+    so that a later run can be killed there."""
     program: str
     text: str
     nth: int
@@ -82,8 +82,8 @@ class Call:
 @dataclass
 class Trace:
     calls: list
-    struck: str = None  # where it was killed, if it was
-    status: int = None  # of the program itself, as subprocess has it
+    struck: str = None  # where it was killed, if at all
+    status: int = None  # of the program itself, as in subprocess
     output: str = ""
 
     def __str__(self):
@@ -91,7 +91,7 @@ class Trace:
 
 
 class _Teller:
-    """Puts a call into words: the same ones in every run."""
+    """Describes a call with a text that is the same in every run."""
 
     def __init__(self):
         self.ids, self.counts = {}, {}
@@ -118,7 +118,7 @@ class _Teller:
 
 
 class _Process:
-    """One traced process, as far as we must know it."""
+    """The state of one traced process."""
 
     def __init__(self, pid):
         self.pid, self.fresh, self.call, self.program = pid, True, None, "?"
@@ -147,7 +147,7 @@ class _Process:
         return name.split(":")[0] if re.match(r"\w+:", name) else os.path.basename(name)
 
     def changes(self, name, args):
-        """Whether this call can change the world."""
+        """Whether this call can change any state."""
         if name in OPENS and OPENS[name] is not None:
             return bool(args[OPENS[name]] & CHANGING_FLAGS)
         return name not in HARMLESS
@@ -179,10 +179,9 @@ class _Process:
 def run(command, strike=None, env=None, seconds=120):
     """Runs command to the end of all its processes.
 
-    strike(call, side, number) is asked at each call that changes the world, with "before" and
-    "after" and how many there were so far; what it returns is killed at that very instant:
-    "process" (that one alone), "group" (all of them), or a function that does what it likes. Then it
-    is not asked again. -> Trace
+    strike(call, side, number) is called at each call that changes state, with "before" or "after" and the number of
+    calls so far. Its return value decides what is killed at that instant: "process" (that one alone), "group" (all of
+    them), or a function that is called. Then it is not called again. -> Trace
     """
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, env=env, start_new_session=True,
@@ -205,7 +204,7 @@ def run(command, strike=None, env=None, seconds=120):
 
 
 class _Follower:
-    """Lets the processes of one group run from call to call."""
+    """Runs the processes of one group from call to call."""
 
     def __init__(self, process, strike):
         self.root, self.strike = process, strike
@@ -213,7 +212,7 @@ class _Follower:
         self.processes, self.dying = {}, []
 
     def hit(self, it, side):
-        """-> True: it is dead, leave it alone."""
+        """-> True: it is dead and must not be resumed."""
         victim = self.strike and self.strike(it.call, side, len(self.trace.calls))
         if not victim:
             return False
@@ -246,10 +245,10 @@ class _Follower:
     def stopped(self, it, status):
         sign, event = os.WSTOPSIG(status), status >> 16
         if event == EXIT_EVENT:
-            # Its parent shall see it die as ever: a zombie that its tracer has not seen yet makes
-            # waitid() answer nothing, and sd-event asks only once.
+            # Its parent must see it die as usual: a zombie that its tracer has not seen yet makes
+            # waitid() return nothing, and sd-event calls it only once.
             self.dying.append(os.pidfd_open(it.pid))
-            del self.processes[it.pid]  # the number may come again
+            del self.processes[it.pid]  # the number may be reused
             return _ptrace(DETACH, it.pid)
         if sign == SYSCALL_STOP:
             if self.at_call(it):
@@ -269,7 +268,7 @@ class _Follower:
         _ptrace(CONT_SYSCALL, self.root.pid)
         while True:
             try:
-                # Only our group: what else this program started is waited for elsewhere.
+                # Only our group: other children of this program are waited for elsewhere.
                 pid, status = os.waitpid(-self.root.pid, WALL)
             except ChildProcessError:
                 break

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""An engine of other versions than the real one: a proxy before its socket that says what it is told
-about API versions and refuses what is outside them, in the engine's own words."""
+"""An engine with other API versions than the real one: a proxy before its socket that reports the given versions and
+rejects all others with the engine's own messages."""
 
 import contextlib
 import http.client
@@ -19,7 +19,7 @@ def _number(version):
 
 
 def _read_head(connection):
-    """-> (head with its empty line, what came behind it)"""
+    """-> (head with its empty line, the bytes after it)"""
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65536)
@@ -39,7 +39,7 @@ def _pump(source, sink):
 
 
 class VersionProxy:
-    """minimum, maximum: API versions; None: the real engine's. asked: every version that came."""
+    """minimum, maximum: API versions; None: the real engine's. asked: the versions of all requests."""
 
     def __init__(self, path, target, minimum=None, maximum=None):
         self.path, self.target = str(path), str(target)
@@ -68,7 +68,7 @@ class VersionProxy:
             os.unlink(self.path)
 
     def serve(self, client):
-        """One request a connection, which both sides are told."""
+        """Handles one request for each connection, and tells both sides so."""
         head, rest = _read_head(client)
         if not head:
             return
@@ -135,7 +135,7 @@ class VersionProxy:
             with contextlib.suppress(OSError):
                 while data := real.recv(65536):
                     client.sendall(data)
-            # The other direction ends with the sockets.
+            # The other direction ends when the sockets are closed.
             for side in (client, real):
                 with contextlib.suppress(OSError):
                     side.shutdown(socket.SHUT_RDWR)

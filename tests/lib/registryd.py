@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A registry that serves what a test puts into it and misbehaves where a test says so."""
+"""A registry that serves the content of a test, and misbehaves as the test says."""
 import hashlib
 import http.client
 import http.server
@@ -46,7 +46,7 @@ def index(entries, media_type=OCI_INDEX):
 
 
 class Answer:
-    """status, headers, body; raw: a function that gets the socket instead."""
+    """status, headers, body; raw: a function that is called with the socket instead."""
 
     def __init__(self, status=200, headers=None, body=b"", raw=None):
         self.status = status
@@ -70,7 +70,7 @@ class Seen:
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # A TLS greeting gets an answer that is seen to be HTTP, as containerd wants it.
+    # A TLS handshake gets a response that is recognised as HTTP, as containerd expects.
     default_request_version = "HTTP/1.1"
 
     def log_message(self, *args):
@@ -79,7 +79,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def handle_one_request(self):
         try:
             super().handle_one_request()
-        except OSError:  # clients that hang up are what half of the tests are about
+        except OSError:  # many tests hang up on purpose
             self.close_connection = True
 
     def do_any(self):
@@ -138,8 +138,8 @@ class Registry:
         self.seen = []
         self.connections = 0
         self.resumed = []    # of each TLS handshake: whether it resumed a session
-        self.interim = b""   # goes before every answer
-        self.fold = lambda seen: b""  # goes between the status line and the first header
+        self.interim = b""   # sent before every response
+        self.fold = lambda seen: b""  # sent between the status line and the first header
         self.server = Server((address, 0), Handler)
         self.server.registry = self
         self.port = self.server.server_address[1]
@@ -183,7 +183,7 @@ def is_engine(seen):
 
 
 class Front(Registry):
-    """Stands before a real registry: what no hook answers is passed on."""
+    """A proxy before a real registry: requests that no hook answers are forwarded."""
 
     def __init__(self, behind, **options):
         self.behind = behind

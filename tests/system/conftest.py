@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A private bus and a pulletd on it, for those who ask."""
+"""Fixtures: a private bus and a pulletd on it."""
 
 import itertools
 import pathlib

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""org.pullet.Agent1 on a private bus: what pulletd shows, whom it obeys, and that it needs no bus.
-The engine is one that is not there, or one that never answers."""
+"""org.pullet.Agent1 on a private bus: the properties of pulletd, who may call its methods, and that it needs no bus.
+The engine is missing, or never answers."""
 
 import itertools
 import json
@@ -55,7 +55,7 @@ def test_policy_names_every_action_and_its_owner():
     assert used == set(actions)
     user = re.search(r"^User=(\w+)", (TOP / "systemd/pulletd.service.in").read_text(), re.M)[1]
     for action in actions.values():
-        # Without it polkit takes no question from pulletd, which is not root.
+        # Without it polkit rejects requests of pulletd, which is not root.
         assert [a.text for a in action.findall("annotate")
                 if a.get("key") == "org.freedesktop.policykit.owner"] == ["unix-user:" + user]
     assert f'<policy user="{user}">' in (TOP / "systemd/org.pullet.Agent1.conf").read_text()
@@ -82,7 +82,7 @@ def test_properties_mirror_the_record(bus, pullet):
         assert properties == {
             "Name": "app", "Image": "127.0.0.1:1/app:stable", "Phase": "idle", "Operation": "",
             "Current": A, "Target": "", "Previous": B, "Rejected": [[C, "it exited with status 3"]],
-            "Held": True, "Progress": [0, 0], "LastResult": ""}  # at rest: nothing to finish
+            "Held": True, "Progress": [0, 0], "LastResult": ""}  # phase idle: nothing to finish
         assert next_check > 1_600_000_000 * 1_000_000
         assert error == "this digest was rejected before"  # no engine: nothing was learned
         assert bus.objects() == ["9.new-one", "app"]
@@ -188,12 +188,12 @@ def test_a_hanging_polkit_blocks_no_other_call(bus, pullet, daemon):
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(16)]
         try:
             wait_for("all questions", lambda: len(polkit.questions) == 16)
-            # So many, and no more.
+            # The limit of pending requests.
             with pytest.raises(CallError, match="too many"):
                 bus.order("Hold", user="nobody")
             bus.order("Check")
             listener.wait_finished("check")
-            # With polkit the answers are gone, too.
+            # Without polkit there are no answers, either.
             polkit.process.kill()
             for process in waiting:
                 assert "denied" in process.communicate(timeout=60)[1].lower()
@@ -254,7 +254,7 @@ def test_reload_adds_and_removes_objects(bus, pullet, daemon):
         removed = [arguments[0] for member, _, arguments in listener.signals
                    if member == "InterfacesRemoved"]
     assert path_of("more") in added and path_of("app") in removed
-    # Who knows the objects only by signals knows the right ones.
+    # The signals alone describe the right objects.
     known = {path_of("app")}
     for member, _, arguments in listener.signals:
         if member == "InterfacesAdded":
@@ -273,16 +273,16 @@ def test_requests_wait_for_the_running_job_and_overtake_the_round(bus, pullet, l
         bus.wait_for_pulletd()
         wait_for("the first pass", lambda: bus.properties("app")["Operation"] == "finish")
         with bus.listener() as listener:
-            # What would be gone back from may change under way.
+            # The previous image may change during the job.
             with pytest.raises(CallError, match="another operation"):
                 bus.order("Rollback", "app")
             bus.order("Hold", "web")
-            bus.order("Hold", "web")  # the same once more is the same
+            bus.order("Hold", "web")  # the same request joins the first one
             bus.order("Hold", "db")
             bus.order("Hold", "app")
             assert bus.properties("web")["Operation"] == ""
             assert bus.properties("app")["NextCheck"] == 0
-            listener_socket.close()  # every pass ends quickly from now on
+            listener_socket.close()  # every job ends quickly from now on
             path.unlink()
             for name in ("app", "db", "web"):
                 listener.wait_finished("hold", name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an engine answers once, and what must not come of it."""
+"""Single failed responses of an engine, which must have no lasting effect."""
 
 import os
 import pathlib
@@ -19,7 +19,7 @@ CREATE = {"Cmd": ["serve"]}
 
 
 class Moody(Device):
-    """Inspecting the container `refuses` fails once, when it is asked for the `at`th time."""
+    """The `at`th inspect of the container `refuses` fails."""
 
     def __init__(self, name):
         super().__init__(name)
@@ -78,7 +78,7 @@ class House:
 
 
 def test_one_failed_inspect_loses_no_follower(lab, engines, registry):
-    """Before, such an answer made a container that shares our namespaces one that does not."""
+    """A container that shares namespaces must not be taken for one that does not."""
     house = House(lab, engines, registry, "side")
     device = house.device
     house.publish()
@@ -89,7 +89,7 @@ def test_one_failed_inspect_loses_no_follower(lab, engines, registry):
     device.start(device.containers[sidecar])
     house.publish()
     device.refuses, refused = sidecar, 0
-    # Each question about it has one bad answer, one a pass.
+    # Each inspect of it fails once, one in each pass.
     for device.at in range(1, 20):
         device.asked = 0
         result = house.once()
@@ -97,7 +97,7 @@ def test_one_failed_inspect_loses_no_follower(lab, engines, registry):
             break
         assert result["result"] == "failed", result
         assert "context deadline exceeded" in result["reason"], result
-        # On trial there is a way back and a way on, and the next pass finds it.
+        # During a trial the next pass completes or reverts the update.
         if house.pullet.record("app")["phase"] in ("idle", "prepare"):
             refused += 1
             assert device.named("app")["Id"] == first["Id"] and first["State"]["Running"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The network half against a registry that misbehaves."""
+"""pullet-fetch against a registry that misbehaves."""
 import base64
 import json
 import os
@@ -187,7 +187,7 @@ def basic(user=USER, password=PASSWORD):
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-# What everybody does
+# Ordinary requests
 
 @pytest.mark.parametrize("media_type", [OCI_MANIFEST, DOCKER_MANIFEST])
 def test_manifest(fetch, registry, media_type):
@@ -299,7 +299,7 @@ def test_no_platform(fetch, registry):
                 platform="linux/arm/v6")
 
 
-# HEAD that is not to be had
+# HEAD is not supported
 
 @pytest.mark.parametrize("status", [400, 405, 501])
 def test_head_refused(fetch, registry, status):
@@ -334,7 +334,7 @@ def test_get_says_one_digest_and_sends_another(fetch, registry):
 # Tokens and credentials
 
 def bearer(registry, realm, token="tok", service="reg", scope=None):
-    """Asks for a token on everything but its own token server."""
+    """Requires a token for everything except its own token server."""
     challenge = f'Bearer realm="{realm}",service="{service}"'
     if scope:
         challenge += f',scope="{scope}"'
@@ -412,7 +412,7 @@ def test_hostile_realm_never_sees_credentials(fetch, registry):
         fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
         assert "digest" in fetch.ask(f"{registry.host}/app")
         assert [s.authorization for s in evil.seen] == [None]
-        # and when that does not do, the reason is told
+        # and if that fails, the reason is reported
         evil.hooks.insert(0, on(answer=Answer(403, body={"details": "who are you"})))
         error = fetch.fails(f"{registry.host}/app", "EACCES", "who are you",
                             "credentials were not sent to 127.0.0.2")
@@ -505,7 +505,7 @@ def test_basic_with_wrong_password(fetch, registry):
     registry.hooks.append(on(answer=Answer(401, {"WWW-Authenticate": 'Basic realm="registry"'})))
     fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
     fetch.fails(f"{registry.host}/app", "EACCES", "(401)", "see credentials=")
-    assert [s.authorization for s in registry.seen] == [basic()]  # no second try: accounts lock
+    assert [s.authorization for s in registry.seen] == [basic()]  # no second attempt, because accounts get locked
 
 
 def test_unknown_challenge(fetch, registry):
@@ -601,7 +601,7 @@ def test_redirect_loop(fetch, registry):
     assert len(registry.seen) == 4
 
 
-# Bytes that are not what they should be
+# Invalid bytes
 
 def head_ok(registry, data, get):
     digest = sha256(data)
@@ -943,7 +943,7 @@ def test_tls_with_own_authority(fetch, certificate):
 
 @pytest.mark.parametrize("name", ["objects", "numbers", "string"])
 def test_json_bombs_behind_a_full_trust_store(fetch, certificate, name):
-    """What a public registry could do at worst."""
+    """The worst case of a public registry."""
     bundle = fetch.directory / "bundle.crt"
     system = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
     if not system.exists():
@@ -973,7 +973,7 @@ def test_tls_with_wrong_name(fetch, certificate):
 
 
 def test_docker_certs_d(fetch, certificate):
-    """In a mount namespace of its own, so that nothing outside changes."""
+    """Runs in a mount namespace of its own, so that nothing outside changes."""
     if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"],
                                            capture_output=True).returncode:
         pytest.skip("needs to make a mount namespace")
@@ -994,7 +994,7 @@ def test_docker_certs_d(fetch, certificate):
 
 
 def test_insecure_is_explicit(fetch, registry):
-    """Only loopback is taken for plain without being told so."""
+    """Only loopback registries are used over plain HTTP without configuration."""
     digest = registry.put("app", "latest", manifest())
     fetch.configure(registry.host, insecure="no")
     fetch.fails(f"{registry.host}/app", "EPROTO")
@@ -1039,7 +1039,7 @@ def test_proxy_is_used_but_not_for_loopback(fetch, registry, monkeypatch):
 
 
 def test_other_hosts_are_never_asked_over_plain_http(fetch, monkeypatch):
-    """The proxy would see it, and here nobody could resolve the name without it."""
+    """The proxy would see such a request, and the name can only be resolved through it."""
     with Registry("127.0.0.2") as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         fetch.fails("registry.invalid:5000/app", "EHOSTUNREACH")
@@ -1079,8 +1079,8 @@ def test_silence_and_dribble_end_by_the_stall_limit_slow(tmp_path):
 
 @pytest.fixture
 def waiting_child(fetch, registry):
-    """Its answer keeps coming, too fast for the stall limit: without a signal it ends after the 60 s of a request.
-    That a signal ends silence, too, is for tests/unit/test-http.c."""
+    """A child whose response keeps arriving, too fast for the stall limit: without a signal it ends after the 60 s of
+    a request. tests/unit/test-http.c covers a signal during silence."""
     asked = threading.Event()
 
     def drip(sock):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a process must not reach its folder cannot include and its program does not link: tried with the compiler and
-the linker, by the flags and libraries that the build itself uses."""
+"""A folder cannot include, and its program does not link, what the process must not reach: tested with the compiler,
+the linker, and the flags and libraries of the build itself."""
 import json
 import os
 import pathlib
@@ -12,14 +12,14 @@ import pytest
 BUILD = pathlib.Path(os.environ["PULLET_BUILD"])
 COMMANDS = {c["file"]: shlex.split(c["command"]) for c in json.loads((BUILD / "compile_commands.json").read_text())}
 FOLDERS = ("base", "transport", "network", "engine", "recreate", "update", "daemon", "command")
-# A folder sees its own headers and those of what stands below it.
+# A folder sees its own headers and those of the folders below it.
 SEES = {"base": "", "transport": "base", "network": "base transport", "engine": "base transport", "recreate": "base",
         "update": "base transport engine recreate", "daemon": "base", "command": "base"}
 PROGRAMS = {"pullet-fetch": "network", "pullet-update": "update", "pulletd": "daemon", "pullet": "command"}
 
 
 def compile_probe(tmp_path, folder, text):
-    """Compiles text as if it were a file of that folder; returns the compiler's complaint, "" when there is none."""
+    """Compiles text as if it were a file of that folder; returns the error of the compiler, "" if there is none."""
     source, command = next((f, c) for f, c in COMMANDS.items() if f"/agent/{folder}/" in f)
     probe = tmp_path / "probe.c"
     probe.write_text(text)

@@ -55,7 +55,7 @@ def perform(*arguments):
 
 
 class Relay:
-    """Passes connections on to a port; counts them and their bytes both ways."""
+    """Forwards connections to a port, and counts them and their bytes both ways."""
 
     def __init__(self, port):
         self.connections, self.bytes, self.behind = 0, 0, port
@@ -303,7 +303,7 @@ def test_stream_reset_fails_alone(certificate):
 
 @pytest.mark.parametrize("last", [3, 0x7fffffff])
 def test_goaway_hides_no_request(certificate, last):
-    """Each connection says good-bye after its second answer, and answers no stream after the last it names."""
+    """Each connection sends GOAWAY after its second answer, and answers no stream after the last one that it names."""
     parting = set()
 
     def answer(server, s, stream):
@@ -323,7 +323,7 @@ def test_goaway_hides_no_request(certificate, last):
 
 
 def test_requests_go_out_at_the_same_time(certificate):
-    """No answer before all the others have come."""
+    """The server answers only after it has received all the other requests."""
     waiting = []
 
     def answer(server, s, stream):
@@ -366,7 +366,7 @@ def flood_data(_server, s, stream):
 
 
 def flood_other_streams(_server, s, _stream):
-    """Data of streams that nobody asked for, and bodies to HEAD."""
+    """Data of streams that were not requested, and bodies for HEAD."""
     while True:
         for n in range(1, 41, 2):
             s.sendall(frame(HEADERS, 4, n, OK) + frame(0, 0, n, b"a" * 16384))
@@ -422,7 +422,7 @@ def test_cancel_ends_all(certificate):
 # TLS sessions
 
 class Tls:
-    """Answers each connection once; resumed: whether each resumed a session, name: what it asked for by SNI."""
+    """Answers each connection once; resumed: whether each resumed a session, name: its server name (SNI)."""
 
     def __init__(self, certificate, version):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -489,7 +489,7 @@ def test_another_key_does_not(ask):
 
 
 def test_another_host_does_not(ask):
-    """A caller that mistakes the key; an https proxy, too, has another name or address."""
+    """A caller with the wrong key; an https proxy also has another name or address."""
     ask(host="localhost")
     assert not ask(host="127.0.0.1") and ask.result["code"] == 0
     ask.file.unlink()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The job that pulletd hands to pullet-update over a socket: its form, its end, and the lock that it waits for."""
+"""The job that pulletd sends to pullet-update over a socket: its form, its end, and the lock that it waits for."""
 
 import contextlib
 import fcntl
@@ -41,7 +41,7 @@ class Job:
             self.socket.sendall(job if isinstance(job, bytes) else (json.dumps(job) + "\n").encode())
 
     def events(self):
-        """All of them, to the end -> and the exit status."""
+        """All events until the end -> events, exit status."""
         data = b""
         with self.socket:
             with contextlib.suppress(ConnectionResetError):
@@ -126,7 +126,7 @@ def test_the_holder_of_the_lock_is_named(pullet):
         assert f"waiting for process {os.getpid()} (" in waits(one)
         assert one.process.poll() is None
     events, _ = one.events()
-    assert "cannot connect" in events[0]["reason"]  # it went on
+    assert "cannot connect" in events[0]["reason"]  # it continued
 
 
 @pytest.mark.parametrize("how", ["shutdown", "close", "SIGTERM"])
@@ -174,7 +174,7 @@ int clock_gettime(clockid_t clock, struct timespec *ret)
 
 
 def test_a_lock_is_not_waited_for_without_end(pullet):
-    """One that is stopped (Ctrl-Z on pulletd --once) keeps the service waiting, which says so each time."""
+    """A holder that is stopped (Ctrl-Z on pulletd --once) delays the service, which reports it each time."""
     library = pullet.lab.path("fast-clock.so")
     subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=FAST_CLOCK, text=True, check=True)
     configure(pullet, "app")
@@ -257,11 +257,11 @@ def test_reload_notifies_with_the_monotonic_clock(bus, pullet):
             assert any(at % 1000 for at in times)  # not cut to milliseconds
 
 
-# --- what pulletd makes of requests -------------------------------------------------------------------
+# --- the jobs of pulletd -------------------------------------------------------------------
 
 
 class Units:
-    """Takes the jobs that pulletd hands out, one after the other."""
+    """Accepts the jobs of pulletd, one after the other."""
 
     def __init__(self, bus, pullet):
         self.path = pullet.lab.path(f"update-{next(_numbers)}.sock")
@@ -276,7 +276,7 @@ class Units:
 
     @contextlib.contextmanager
     def next(self):
-        """-> the job, and a function that says events about it."""
+        """-> the job, and a function that sends events of it."""
         connection, _ = self.listener.accept()
         with connection:
             yield json.loads(connection.makefile().readline()), lambda event: connection.sendall(
@@ -313,7 +313,7 @@ def test_checks_requested_together_are_one_job(bus, pullet, units):
             check = subprocess.Popen(
                 [pullet.build / "pullet", "check", "--config", pullet.config], stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, text=True, env={**pullet.lab.environment, **bus.environment})
-            # It says of each that it was taken, and waits.
+            # pullet waits for the result of each.
             for _ in range(3):
                 assert "waiting for the end of hold of app" in check.stderr.readline()
             assert not listener.signals
@@ -349,7 +349,7 @@ def test_a_candidate_gets_a_job_of_its_own(bus, pullet):
 
 
 def test_users_other_than_root_cause_one_request_in_30_seconds(bus, pullet, units):
-    """The first check asks; the next is told the same again, and starts nothing. Root is not held up."""
+    """The first check asks the registry; the next one gets the same result and starts no job. Root is not limited."""
     with Polkit(bus, "yes"), bus.listener() as listener:
         bus.order("Check", user="nobody")
         with units.next() as (one, say):
@@ -363,7 +363,7 @@ def test_users_other_than_root_cause_one_request_in_30_seconds(bus, pullet, unit
         with units.next() as (one, say):
             assert one == job("check", "app")
             say(result("app", "failed"))
-        # A hold tells nothing of the registry: it is asked again.
+        # The result of a hold is not the registry's answer, which is asked again.
         bus.order("Hold")
         with units.next() as (one, say):
             say(result("app", "deferred"))
@@ -374,7 +374,7 @@ def test_users_other_than_root_cause_one_request_in_30_seconds(bus, pullet, unit
 
 
 def test_a_stream_of_checks_does_not_delay_the_round(bus, pullet):
-    """security: whoever may check without a password must not be able to put off updates for ever."""
+    """A user who may check without a password must not be able to delay updates forever."""
     configure(pullet, "app", "db", interval="1s", jitter="0%")
     for name in ("app", "db"):
         write_record(pullet.state, name)
@@ -385,7 +385,7 @@ def test_a_stream_of_checks_does_not_delay_the_round(bus, pullet):
             assert len(seen) < 200, seen
             with units.next() as (one, say):
                 seen.append(one["operation"])
-                # One more is there before this one ends, each time.
+                # Each time another check arrives before this one ends.
                 bus.order("Check", "app" if one["containers"] == ["db"] else "db")
                 for name in one["containers"]:
                     say(result(name))

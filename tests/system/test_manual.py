@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The manual tells the truth: its tables are the programs', its examples run."""
+"""The manuals match the programs: options, keys, commands, D-Bus members; their examples run."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def test_every_option_is_in_the_manual(program):
 
 
 def told_by_help():
-    """Command -> its own and the common options, as pullet tells them."""
+    """Command -> its own and the common options, from --help."""
     usage = run(str(BUILD / "pullet"), "--help").stdout
     commands = [" ".join(re.findall(r"\b[a-z]+\b", left)) for left in
                 re.findall(r"^  ([a-z].*?)  ", usage, re.M)]
@@ -139,7 +139,7 @@ def test_every_command_and_option_is_completed(shell):
         assert re.search(rf"(?:--|-l ){option[2:]}(?![\w-])", script), option
 
 
-# An interactive zsh that tells what it would offer: compadd is where every completion ends.
+# An interactive zsh that prints its completions: each of them ends in compadd.
 ZSHRC = r"""PROMPT= fpath=(~ $fpath)
 autoload -U compinit && compinit -u
 compadd() {
@@ -164,7 +164,7 @@ def environment(tmp_path):
     return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path), "TERM": "dumb"}
 
 
-# What is typed -> what comes.
+# Command line -> completions.
 CASES = {
     "pullet st": {"status"},
     "pullet status ": {"hello", "web.1"},
@@ -208,13 +208,13 @@ print -r -- $out | tr -d '\\r' | sed -n 's/.*hit://p'""")
 @pytest.mark.parametrize("down", [False, True])
 @pytest.mark.parametrize("shell", [in_bash, in_zsh, in_fish])
 def test_completion_completes(shell, down, environment):
-    """Words by the place they stand at; names from pulletd, else from the configuration."""
+    """Words depend on their position; names come from pulletd, or from the configuration if it does not run."""
     names = {"hello", "web.1"}
     for line, want in CASES.items():
         done = run(*shell(line), env={**environment, "DOWN": "yes" if down else ""}, timeout=60)
         found = {one.split("\t")[0] for one in done.stdout.splitlines() if one}
         if shell == in_zsh and not want:
-            found -= OPTIONS  # zsh offers them where nothing else fits
+            found -= OPTIONS  # zsh offers them if nothing else fits
         if down:
             want = {"eins", "drei"} if want == names else want - names
         assert found == want and not done.stderr, (line, found, done.stderr)
@@ -227,7 +227,7 @@ def test_completion_completes(shell, down, environment):
 
 
 def test_example_configuration(tmp_path):
-    """It is read, to its last line, and the file that it names is a create body."""
+    """pulletd reads it to the last line, and the file that it names is a create body."""
     example, body = examples("pullet.conf.5")
     assert re.findall(r"^create = (.*)$", example, re.M) == ["hello.json"]
     assert json.loads(body)["HostConfig"]["RestartPolicy"]

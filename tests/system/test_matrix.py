@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""tests/engine/matrix itself: what it counts, what it says, and when it fails."""
+"""tests/engine/matrix itself: its counts, its output, and its exit status."""
 
 import subprocess
 import sys
@@ -74,7 +74,7 @@ def test_unknown_words_are_reported(matrix):
 
 
 def test_expected_skips_name_existing_tests():
-    """A test that was renamed would run where it cannot, or be forgotten here."""
+    """Otherwise a test that was renamed would run on an engine that cannot run it."""
     assert set(expected_skips.EXPECTED_SKIPS) <= set(pullet_engines.KINDS)
     for tests in (tests for whys in expected_skips.EXPECTED_SKIPS.values() for tests in whys.values()):
         for name in tests:

@@ -1,4 +1,4 @@
-"""The hello image: what payload/build makes, byte by byte, and that it runs."""
+"""The hello image: the output of payload/build, byte by byte, and that it runs."""
 
 import gzip
 import hashlib
@@ -92,7 +92,7 @@ def test_runs(out, arch, form):
 
 @programs
 def test_header(out, arch, form):
-    """The rules that make a program last: any page size, any kernel, qemu too."""
+    """The rules that let a program run with any page size, any kernel and qemu."""
     data = (out / arch / FORMS[form]).read_bytes()
     wide = arch != "armhf"
     word, ehsize, phentsize = ("Q", 64, 56) if wide else ("I", 52, 32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rollout policy, asked for by the network half at a registry that misbehaves."""
+"""The rollout policy, requested by pullet-fetch from a registry that misbehaves."""
 
 import json
 
@@ -154,7 +154,7 @@ def test_retry_after_of_a_policy(fetch, registry):
 
 
 def test_blob_behind_a_redirect(fetch, registry):
-    """As cloud registries do; credentials stay behind."""
+    """As cloud registries do; credentials are not sent to the other host."""
     body = json.dumps(POLICY).encode()
     fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
     put(registry, blob=Answer(307, {"Location": f"http://localhost:{registry.port}/cdn"}))
@@ -172,7 +172,7 @@ def test_publishing_is_refused(fetch, registry):
 
 
 def test_upload_to_another_location(fetch, registry):
-    """An operator's push to a registry that sends it elsewhere, or nowhere."""
+    """An operator pushes to a registry that redirects the upload to another host, or to an invalid location."""
     for location, why in ((None, "valid upload URL"), ("ftp://x/", "valid upload URL")):
         registry.hooks[:] = [on("POST", "/uploads/", Answer(202, {"Location": location} if location else {}))]
         child = Child(fetch.config, options=["--publish"], host=registry.host)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The command on a private bus with a real pulletd: what it shows, orders, follows and refuses. The engine
-is one that is not there, or one that never answers; tests/engine/test_pullet.py has a real one."""
+"""The command on a private bus with a real pulletd: what it shows, requests, follows and refuses. The engine is
+missing, or never answers; tests/engine/test_pullet.py has a real one."""
 
 import itertools
 import json
@@ -36,7 +36,7 @@ class Command:
 
     def start(self, *arguments, user=None, **options):
         program = self.program
-        if user:  # who may not look into the build directory
+        if user:  # a user who may not read the build directory
             program = pathlib.Path(shutil.copy(self.program, self.pullet.lab.path("pullet")))
         environment = {**self.pullet.lab.environment, **self.bus.environment,
                        **options.pop("env", {})}
@@ -48,7 +48,7 @@ class Command:
             extra_groups=[] if user else None, **options)
 
     def __call__(self, *arguments, status=0, timeout=60, **options):
-        """-> (stdout, stderr) of one that ends with that status."""
+        """-> (stdout, stderr) of a run that exits with that status."""
         process = self.start(*arguments, **options)
         try:
             out, err = process.communicate(timeout=timeout)
@@ -93,7 +93,7 @@ def test_status_is_the_same_with_and_without_the_daemon(command, pullet, bus):
         "container": "app", "image": "127.0.0.1:1/app:stable", "phase": "idle", "current": A,
         "target": None, "rejected": [{"digest": C, "reason": "it exited with status 3"}],
         "last_error": resting[0]["last_error"], "next_check": None}
-    # What failed at the daemon's first look was written down.
+    # The record has the failure of the first poll.
     for one in running + resting:
         one["next_check"] = None
     assert running[0] == resting[0] and [one["container"] for one in running] == ["app", "new-one"]
@@ -111,7 +111,7 @@ def test_status_fits_80_columns(command, pullet, bus):
     assert max(len(line) for line in table.splitlines()) == 80
     assert table.splitlines()[0].split() == ["CONTAINER", "STATE", "CURRENT", "TARGET", "NEXT", "CHECK"]
     assert "nnn  trial" in table and "bbbbbbbbbbbb" in table and "eee…" in table
-    assert table.count("n") >= 120  # a name goes on in the next line
+    assert table.count("n") >= 120  # a name continues in the next line
     details, _ = command("status", long)
     assert max(len(line) for line in details.splitlines()) <= 80
     assert details.count("n") > 120 and details.count("e" * 71) == 7  # nothing is cut there
@@ -119,7 +119,7 @@ def test_status_fits_80_columns(command, pullet, bus):
 
 
 def test_status_of_an_unprivileged_user(command, pullet, bus):
-    """Anybody may look on the bus, and is told why the records are closed to him without it."""
+    """Every user may read on the bus; without it, the error says why the records cannot be read."""
     written(pullet)
     with resident(pullet, bus):
         assert command.json("status", user="nobody")[0]["current"] == A
@@ -150,7 +150,7 @@ def test_watch_follows_signals(command, pullet, bus, daemon):
         configure(pullet, "app", "more")
         daemon.send_signal(signal.SIGHUP)
         next(line for line in lines if len(json.loads(line)) == 2)
-        # Nothing happens, nothing is done: it is not woken in one second, whenever that may be.
+        # Without events it must have one second in which it does not wake up.
         wait_for("rest", lambda: work(watch.pid) == (time.sleep(1) or work(watch.pid)))
         watch.send_signal(signal.SIGINT)
         assert watch.wait(60) == 0
@@ -160,13 +160,13 @@ def test_watch_follows_signals(command, pullet, bus, daemon):
 
 
 def work(pid):
-    """What moves whenever a process does anything: its switches, and its ticks if it never gives way."""
+    """Counters that change whenever a process does anything: context switches, and CPU ticks."""
     ticks = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return ticks, re.findall(r"ctxt_switches:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())
 
 
 def test_watch_on_a_terminal(command, pullet, bus, daemon):
-    """Drawn again in place; colours unless NO_COLOR says no."""
+    """The table is redrawn in place, with colours unless NO_COLOR is set."""
     for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         command("hold", "app")
         master, slave = pty.openpty()
@@ -193,7 +193,7 @@ def read_until(master, what):
     return seen
 
 
-# --- orders -------------------------------------------------------------------------------------
+# --- operations -------------------------------------------------------------------------------------
 
 
 def test_notes(command, pullet, bus, daemon):
@@ -253,14 +253,14 @@ def test_errors_name_the_next_step(command, pullet, bus):
                 _, err = command("hold", "app", status=1, user="nobody")
                 assert "sudo pullet hold app" in err
                 [(_, _, _, flags)] = polkit.questions
-                assert flags == "1"  # whoever can ask for a password may
+                assert flags == "1"  # a client that can authenticate may
         with Polkit(bus, "yes"):
             assert command("hold", "app", user="nobody")[0] == "app: held by the operator\n"
         assert command.json("release", "app", status=1, user="nobody")["result"] == "failed"
 
 
 class Hanging:
-    """pulletd in the midst of an update that gets no answer from its engine."""
+    """pulletd during an update whose engine does not answer."""
 
     def __init__(self, lab, command):
         self.command, self.pullet, self.bus = command, command.pullet, command.bus
@@ -269,7 +269,7 @@ class Hanging:
         self.process = None
         configure(self.pullet, "app")
         with resident(self.pullet, self.bus):
-            pass  # the passes of the start, on an engine that is not there
+            pass  # the jobs of the start, without an engine
         self.start()
         configure(self.pullet, "app", engine=f"unix://{self.path}")
         self.order = command.start("update", "app")
@@ -311,7 +311,7 @@ def test_daemon_restarts_during_an_operation(hanging):
     with hanging.bus.listener() as listener:
         hanging.start()
         out, err = hanging.order.communicate(timeout=60)
-        # Nothing was under way by the record; the request was sent again, and this is its end.
+        # The record was idle; pullet sent the request again, and this is its result.
         assert listener.wait_finished("update") and not listener.finished("finish")
     assert hanging.order.returncode == 1 and err == "pullet: pulletd is back\n"
     assert out.startswith("app: failed: ") and "no-engine" in out
@@ -347,7 +347,7 @@ def test_config_check_reports_all_errors(command, pullet, bus):
     assert out.splitlines()[-1] == "7 errors"
     found = command.json("config", "check", status=2)
     assert found["faults"] == out.splitlines()[:-1]
-    # pulletd stumbles over the first of them.
+    # pulletd reports the first of them.
     assert found["faults"][0] in pullet.once().stderr
 
     (more / "10-more.conf").unlink()
