@@ -66,7 +66,7 @@ _numbers = itertools.count(1)
 
 
 class House:
-    """One test's world: a repository and a configuration of its own, the container "app"."""
+    """The fixture of one test: a repository and a configuration of its own, the container "app"."""
 
     def __init__(self, lab, engine, registry):
         self.lab, self.engine, self.registry = lab, engine, registry
@@ -81,7 +81,7 @@ class House:
         return self.registry.ref(self.repository + ":stable")
 
     def publish(self, *script, images=None, repository=None, **options):
-        """A new digest behind the tag; without a script one that runs until it is stopped."""
+        """Publishes a new image behind the tag; without a script its container runs until it is stopped."""
         version = str(next(self.versions))
         config = options.pop("config", {})
         config = {**config, "Labels": {"version": version, **config.get("Labels", {})}}
@@ -96,7 +96,7 @@ class House:
         self.pullet.configure({"app": self.settings}, agent=agent, registries=registries, more=more)
 
     def once(self, want, reason=None, **options):
-        """One pass; the result word must be want. -> the object of "app"."""
+        """Runs one pass; the result must be want. -> the object of "app"."""
         result = self.pullet.once(**options)
         entry = result.results.get("app") if result.stdout.startswith("{") else None
         assert entry and entry["result"] == want, f"wanted {want}:\n{result}"
@@ -107,14 +107,14 @@ class House:
         return entry
 
     def up(self, create=UP, **settings):
-        """First container from a first version, by the agent itself. -> (published, inspect)"""
+        """Lets the agent create the first container from a first version. -> (published, inspect)"""
         published = self.publish()
         self.configure(create=create, **settings)
         self.once("updated")
         return published, self.check(published)
 
     def adopt(self, published=None, name="app", **body):
-        """A container that an operator made by hand from the tag."""
+        """Creates a container from the tag as an operator does."""
         published = published or self.publish()
         self.engine.pull(self.image)
         self.engine.run(name, self.image, **body)
@@ -126,7 +126,7 @@ class House:
                                     *published.manifests.values()}
 
     def check(self, published, name="app", state="running", policy=None):
-        """The container is there, alone under its names, of that version and in that state."""
+        """The container exists, alone under its names, with that version and state."""
         inspect = self.engine.inspect(name)
         assert inspect, f"no container {name}: {self.engine.containers()}"
         left = [other for other in self.engine.containers() if other.startswith(name + ".")]
@@ -138,7 +138,7 @@ class House:
         return inspect
 
     def untouched(self, before):
-        """The very same container, never stopped in between."""
+        """It is the same container, and it was never stopped in between."""
         after = self.engine.inspect("app")
         assert after, f"no container app: {self.engine.containers()}"
         assert after["Id"] == before["Id"]
@@ -159,7 +159,7 @@ class House:
         ours = {identity for _, identity in history}
         now &= ours
         most = len(now)
-        for action, identity in reversed(history):  # from now back in time
+        for action, identity in reversed(history):  # newest first
             if action == "start":
                 now.discard(identity)
             elif action == "die":

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an engine cannot do by its nature, and the tests that stand on it: they are skipped there, with
-the reason. "test_FILE::test_NAME", one case of it, "test_FILE::test_NAME[CASE]", or all of "test_FILE"."""
+"""Features that an engine lacks, and the tests that need them: they are skipped on that engine, with the reason. "test_FILE::test_NAME", one case of it, "test_FILE::test_NAME[CASE]", or all of "test_FILE"."""
 
 COMPOSE = {
     "Debian 12's compose wants ContainerConfig, which no engine since Docker 25 tells": [
@@ -43,7 +42,7 @@ EXPECTED_SKIPS = {
 
 
 def reason(engine, module, test):
-    """Why a test, with its case, cannot be run on an engine, or None."""
+    """The reason why a test, with its case, cannot run on an engine, or None."""
     names = {module, f"{module}::{test}", f"{module}::{test.partition('[')[0]}"}
     for why, tests in EXPECTED_SKIPS.get(engine, {}).items():
         if names.intersection(tests):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Services of docker compose: after Pullet updated one, compose goes on as if it had done it itself.
+"""Services of docker compose: after Pullet updated one, compose works as if it had made the update itself.
 
-Version 1 has the image's id in the hash of a service's settings, so its next `up` makes an updated
-service anew, once, from the new image; all other promises are the same for both."""
+Version 1 has the image's id in the hash of a service's settings, so its next `up` recreates an updated service once,
+from the new image; all other promises are the same for both."""
 
 import itertools
 import os
@@ -32,7 +32,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def engine(lab, network):
-    """In a network of its own, so that compose may make bridges and publish ports."""
+    """The engine is in a network namespace of its own, so that compose can create bridges and publish ports."""
     engine = Engine(lab, "compose-engine")
     yield engine
     engine.stop()
@@ -49,7 +49,7 @@ _numbers = itertools.count(1)
 
 
 class Site(Project):
-    """A project and the agent that looks after some of its services."""
+    """A compose project, and the agent that manages some of its services."""
 
     def __init__(self, lab, engine, registry, suite):
         super().__init__(lab, engine, suite, f"p{next(_numbers)}")
@@ -70,7 +70,7 @@ class Site(Project):
         return version
 
     def up(self, services, *arguments, **more):
-        """Publishes what has no image yet, and brings the project up."""
+        """Publishes missing images, and starts the project."""
         for name, service in services.items():
             if "image" not in service and name not in self.published:
                 self.publish(name)
@@ -80,7 +80,7 @@ class Site(Project):
         return self("up", "-d", *arguments)
 
     def follow(self, *containers, **settings):
-        """What Pullet shall look after: containers by service, or (service, number)."""
+        """Configures the containers that Pullet manages, by service or (service, number)."""
         configured = {}
         for one in containers:
             service, number = one if isinstance(one, tuple) else (one, 1)
@@ -91,7 +91,7 @@ class Site(Project):
         self.pullet.configure(configured)
 
     def once(self, *want, reason=None):
-        """One pass; the results must be want, in the configuration's order."""
+        """Runs one pass; the results must be want, in the order of the configuration."""
         result = self.pullet.once()
         assert tuple(r["result"] for r in result.results.values()) == want, str(result)
         if reason:
@@ -102,7 +102,7 @@ class Site(Project):
         return self.engine.inspect(self.container(service, number))
 
     def runs(self, service, version, number=1):
-        """The container of this service runs that version, and is alone under its names."""
+        """The container of this service runs that version, alone under its names."""
         name = self.container(service, number)
         inspect = self.engine.inspect(name)
         assert inspect and inspect["State"]["Running"], (name, inspect and inspect["State"])
@@ -251,7 +251,7 @@ def test_the_successor_is_as_compose_makes_it(site):
 
 
 def test_operator_recreates_and_pulls(site):
-    """--force-recreate, and `pull` with `up -d`: Pullet takes what it finds for what it is."""
+    """--force-recreate, and `pull` with `up -d`: Pullet manages the container that it finds."""
     site.up({"web": {"restart": "always"}})
     second = site.publish("web")
     site.follow("web")
@@ -279,7 +279,7 @@ def test_operator_recreates_and_pulls(site):
 
 
 def test_a_rollback_leaves_the_project_as_it_was(site):
-    """Here version 1 has nothing to do either: image and container are the old ones."""
+    """Version 1 also changes nothing here: image and container are the old ones."""
     site.up({"web": {"restart": "always", "healthcheck": HEALTHY},
              "db": {"image": site.image("web")}})
     before = site.containers()
@@ -358,7 +358,7 @@ def test_stopped_project_is_left_alone(site):
 
 
 BUSY = ["touch", "/at-the-top", "touch", "/etc/mine", "touch", "/run/mine", "wait"]
-COPIES = {  # what the service says of the secret or config "it" -> where compose puts it
+COPIES = {  # reference of the service to the secret or config "it" -> its path in the container
     "config": ("configs", "it", "/it"),
     "config-below": ("configs", {"source": "it", "target": "/opt/deep/it.conf"}, "/opt/deep/it.conf"),
     "config-over-the-image's": ("configs", {"source": "it", "target": "/etc/app.conf", "mode": 0o600},
@@ -370,8 +370,8 @@ COPIES = {  # what the service says of the secret or config "it" -> where compos
 
 @pytest.mark.parametrize("kind", COPIES)
 def test_copied_config_or_secret_is_refused(site, kind):
-    """compose copies it into the container's file system, where a successor would not have it. What it
-    mounts is no reason, nor are the program's own files and a working directory that is made."""
+    """compose copies it into the container's file system, and a successor would not have it. Mounts, files of the
+    program and a created working directory are no reason to refuse."""
     if site.v1:
         pytest.skip("version 1 mounts secrets, and has no configs")
     of, entry, path = COPIES[kind]
@@ -388,7 +388,7 @@ def test_copied_config_or_secret_is_refused(site, kind):
     assert site.containers() == before
     assert not [r for r in site.registry.requests(mark) if r.by_engine]
 
-    # The same from a file. To compose that is no change of the service.
+    # The same from a file. compose does not see that as a change of the service.
     site.write(site.services, volumes={"data": {}}, **{of: {"it": {"file": "./file"}}})
     site("up", "-d", "--force-recreate")
     site.once("updated")
@@ -412,8 +412,8 @@ def namespace(site, service, kind):
 
 
 def test_service_in_anothers_network(site):
-    """It follows the one whose network it has. For version 2 its settings name that container's id, so
-    the next `up` makes it anew, once; version 1 would leave it behind when it makes the other anew."""
+    """It is a follower of the container whose network it uses. With version 2 its settings name that container's id,
+    so the next `up` recreates it once; version 1 does not recreate it with the other one."""
     site.up({"app": {"restart": "always"}, "side": {"restart": "always", "network_mode": "service:app"},
              "spy": {"pid": "service:app", "network_mode": "none"}})
     before = site.lives()
@@ -448,10 +448,9 @@ if moments(()):
 
 @pytest.mark.parametrize("command, moment", BETWEEN, ids=str)
 def test_operator_comes_in_between(site, command, moment):
-    """compose meets two containers where it knows one, and runs from its first to its last word at
-    one moment of an update. It may stumble over itself then, with a new container named ID_NAME and
-    perhaps not started: that is for the operator to say again. Nothing of ours is left behind, and
-    nothing is held against the release."""
+    """compose finds two containers where it expects one, and runs completely at one moment of an update. It may fail
+    then, with a new container named ID_NAME that may not be started: the operator repeats the command. Pullet leaves
+    nothing behind, and the digest is not rejected."""
     if site.v1 and (command, moment) not in BETWEEN_V1:
         pytest.skip("version 2 has it")
     site.up({"web": {"restart": "always"}, "db": {}})
@@ -480,7 +479,7 @@ def test_operator_comes_in_between(site, command, moment):
     if sorted(site.containers()) != both or not all(
             i["State"]["Running"] for i in site.containers().values()):
         assert status != [0]
-        site("down")  # --force-recreate may stumble again over what it left
+        site("down")  # --force-recreate may fail again because of its own remains
         site("up", "-d")
     site.pullet.configure({name: settings})
     assert site.pullet.once().results[name]["result"] in ("updated", "up-to-date")

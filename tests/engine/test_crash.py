@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Killed at any system call, an update comes to the end it would have come to: a sample, spread over
-all instants. tests/engine/crash --all runs every one. PULLET_SEED repeats a run."""
+"""An update that is killed at any system call ends as it would have without the kill: a sample, spread over all
+instants. tests/engine/crash --all runs every one. PULLET_SEED makes a run repeatable."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ SEED = int(os.environ.get("PULLET_SEED", time.time_ns() % 10**9))
 
 @pytest.mark.parametrize("side, files", [("before", ["a"]), ("after", ["b"])])
 def test_before_and_after_a_call(tmp_path, side, files):
-    """Killed before it, a call was not carried out; killed after it, it was."""
+    """A call is not executed if killed before it, and executed if killed after it."""
     (tmp_path / "a").write_text("")
     trace = pullet_trace.run(
         [sys.executable, "-c", f"import os; os.rename('{tmp_path}/a', '{tmp_path}/b')"],
@@ -39,7 +39,7 @@ def campaign(lab, engine, registry):
 
 
 def test_broken_promises_are_seen(lab, engine, registry):
-    """Two at once, and somebody's leavings."""
+    """Two containers at once, and remains of an update."""
     scene = Scene(lab, engine, registry, STORIES[1], "seen")
     scene.learn()
     scene.set_up()
@@ -71,7 +71,7 @@ def test_engine_killed_at_any_instant(campaign):
 
 
 def test_killed_at_random_times(house):
-    """One update after the other, each killed at any time, every fifth together with the engine."""
+    """One update after the other, each killed at a random time, every fifth together with the engine."""
     dice = random.Random(SEED)
     house.up(health_period="300ms")
     house.publish()

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A store that is damaged all the same, as a card does that lies about flushes: made good by removing the
-image and pulling it again where that can work, told as engine-store-damaged where not, and never put
-down to the release."""
+"""A damaged store, as after a card that lies about flushes: the image is removed and pulled again if that can help,
+engine-store-damaged is reported if not, and the digest is never rejected for it."""
 
 import io
 import json
@@ -24,12 +23,12 @@ UP = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}
 
 
 class Store:
-    """The layers of one image in the files of overlay2 and layerdb."""
+    """The files of one image's layers in overlay2 and layerdb."""
 
     def __init__(self, engine, reference):
         self.root = engine.storage / "data"
         data = engine.inspect_image(reference)["GraphDriver"]["Data"]
-        # Only its own, on top of what it shares with the running one.
+        # Only its own layers, on top of those that it shares with the running image.
         self.layer = pathlib.Path(data["UpperDir"]).parent
 
     def empty_files(self):
@@ -56,20 +55,19 @@ class Store:
 
 
 def base_of(house):
-    """What all versions of a test have in common, and other tests have not: what those damaged may still lie
-    about in the engine."""
+    """Layers that all versions of one test share, and no other test, whose damage may still be in the engine."""
     return Image({"below": house.repository.encode()})
 
 
 def publish(house, number, base=None):
-    """A version with one layer of its own."""
+    """Publishes a version with one layer of its own."""
     image = actor("say", number, "wait", files={"version": f"{number} of {house.repository}".encode()})
     image.base = base or base_of(house)
     return house.registry.publish(house.repository, "stable", image)
 
 
 def boot(engine, damage=lambda: None):
-    """The engine goes down and comes again, and its containers with it."""
+    """Stops the engine and its containers, and starts them again."""
     engine.stop_daemon()
     stop_process(engine.containerd, 5)
     damage()
@@ -79,7 +77,7 @@ def boot(engine, damage=lambda: None):
 
 @pytest.fixture
 def waiting(house):
-    """Version 1 runs, version 2 is in the engine, pulled by Pullet and waiting for its window."""
+    """Version 1 runs; version 2 was pulled by Pullet and waits for its window."""
     publish(house, 1)
     house.configure(create=UP)
     house.once("updated")
@@ -100,7 +98,7 @@ def test_damage_that_the_engine_reports_is_repaired(house, engine, waiting, dama
 
 
 def test_a_corrupt_program_after_a_lost_record(house, engine, waiting):
-    """Nothing tells a torn image from a bad one but a second try."""
+    """Only a second attempt distinguishes a corrupt image from a bad one."""
     boot(engine, Store(engine, house.pinned).empty_files)
     (house.pullet.state / "app.json").write_bytes(b"")
     house.once("updated")
@@ -109,7 +107,7 @@ def test_a_corrupt_program_after_a_lost_record(house, engine, waiting):
 
 
 def test_a_bad_program_is_still_rejected(house):
-    """The same picture, and it is the release: pulled in this boot, tried once."""
+    """The symptoms are the same, but the image is at fault: it was pulled in this boot, and is tried once."""
     publish(house, 1)
     house.configure(create=UP)
     house.once("updated")
@@ -120,14 +118,14 @@ def test_a_bad_program_is_still_rejected(house):
 
 
 def test_damage_that_cannot_be_repaired_is_reported(house, engine, waiting):
-    """layerdb lost a layer: not even removing the image helps."""
+    """layerdb lost a layer: removing the image does not help."""
     boot(engine, Store(engine, house.pinned).lose_layer)
     house.once("failed", reason="engine-store-damaged: ")
     record = house.pullet.record("app")
     assert not record["rejected"] and record["last_error"].startswith("engine-store-damaged: ")
     runs = house.engine.inspect("app")
     assert runs["Id"] == house.old["Id"] and runs["State"]["Running"]
-    # It is not tried at every poll, and nothing is written for it.
+    # It is not tried again at every poll, and nothing is written.
     before, mark = house.pullet.state_snapshot(), house.registry.mark()
     house.once("failed", reason="pullet retry app")
     assert house.pullet.state_snapshot() == before
@@ -139,8 +137,8 @@ def test_damage_that_cannot_be_repaired_is_reported(house, engine, waiting):
 
 
 class Torso:
-    """What a power cut leaves of a pull: layers that the engine knows, of an image that it does not, and
-    whose files never came to the disk."""
+    """The remains of a pull after a power cut: layers that the engine knows, of an image that it does not know,
+    without their files on the disk."""
 
     def __init__(self, engine, reference):
         self.engine, self.store = engine, engine.storage / "data/image/overlay2"
@@ -150,8 +148,7 @@ class Torso:
         self.diffs = [data["UpperDir"], *data.get("LowerDir", "").split(":")]
 
     def leave(self, known=True, top=True):
-        """known: whether the engine still knows which blobs they came from; top: the topmost one was
-        unpacked, too."""
+        """known: whether the engine still knows the blobs of the layers; top: the topmost layer was unpacked, too."""
         for diff in filter(None, self.diffs):
             for path in pathlib.Path(diff).iterdir():
                 os.truncate(path, 0)
@@ -182,7 +179,7 @@ class Torso:
 
 
 def begin(house):
-    """A pass that is killed when it is about to pull; then the machine boots."""
+    """Kills a pass that is about to pull; then the machine boots."""
     environment = {**house.lab.environment, "ASAN_OPTIONS": "detect_leaks=0"}
     trace = pullet_trace.run(house.pullet.command("--once"), lambda call, side, _: (
         "group" if call.text.startswith("POST /images/create") else None), environment)
@@ -203,8 +200,8 @@ def content(engine, container, path):
 @pytest.mark.parametrize("whose, known", [("this version's", True), ("this version's", False),
                                           ("the version's before it", False), ("an operator's", True)])
 def test_no_layer_of_a_pull_that_was_cut_short_is_trusted(house, engine, whose, known):
-    """The next pull takes it for whole, and says "Already exists", or even "Pull complete" when the engine
-    has yet to learn by unpacking the blob that it has the layer."""
+    """The next pull treats the layer as complete and reports "Already exists", or even "Pull complete" if the engine
+    finds out only by unpacking the blob that it has the layer."""
     publish(house, 1)
     house.configure(create=UP)
     house.once("updated")
@@ -226,7 +223,7 @@ def test_no_layer_of_a_pull_that_was_cut_short_is_trusted(house, engine, whose, 
 
 @pytest.fixture
 def broken(house, engine, request):
-    """Version 2 ran, with data in an anonymous volume, and cannot start any more."""
+    """Version 2 ran, has data in an anonymous volume, and cannot start any more."""
     publish(house, 1)
     house.configure(create={**UP, "Env": ["KEY=value"], "Volumes": {"/data": {}}})
     house.once("updated")
@@ -247,7 +244,7 @@ IMAGE = pytest.mark.parametrize("broken", ["its image"], indirect=True)
 
 
 def is_whole(house, engine, before):
-    """The container runs, made anew, and lacks nothing."""
+    """The container was recreated, runs, and is complete."""
     after = house.check(house.new, policy="always")
     assert after["Id"] != before["Id"]
     assert after["Config"]["Env"] == before["Config"]["Env"]
@@ -264,7 +261,7 @@ def test_the_damaged_container_is_recreated(house, engine, broken, request):
     mark = house.registry.mark()
     house.once("updated", reason="made anew")
     is_whole(house, engine, broken)
-    # What is not torn is not brought again.
+    # An image that is complete is not pulled again.
     pulled = [r for r in house.registry.requests(mark) if r.by_engine]
     assert bool(pulled) == ("its image" in request.node.name), pulled
     house.once("up-to-date")
@@ -286,7 +283,7 @@ def test_recreating_survives_a_kill(house, engine, broken, where):
         trace = pullet_trace.run(house.pullet.command("--once"), lambda at, side, _, text=call: (
             "group" if side == where and at.text.startswith(text) else None), environment)
         assert trace.struck, trace
-    # Gone from the configuration or not: what was kept is what it is made of.
+    # It is created from the saved spec, whatever the configuration says.
     house.configure()
     house.once("updated")
     is_whole(house, engine, broken)
@@ -308,7 +305,7 @@ def test_an_obstacle_is_reported_before_anything_is_removed(house, engine, broke
 
 
 def test_a_trial_that_cannot_be_inspected_has_no_verdict(house, engine):
-    """Once: made anew from an image that is brought anew it is as good as any."""
+    """This happens once: recreated from an image that was pulled again, it gets an ordinary trial."""
     publish(house, 1)
     house.configure(create=UP)
     house.once("updated")
@@ -336,7 +333,7 @@ def test_a_trial_that_cannot_be_inspected_has_no_verdict(house, engine):
 
 
 def test_a_release_is_not_blamed_when_the_way_back_is_damaged(house, engine):
-    """The old container cannot start again: it is made anew."""
+    """The old container cannot start again, and is recreated."""
     publish(house, 1)
     house.configure(create=UP)
     house.once("updated")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is left alone for now, and told why: an operator's hand, a hold, a shut window."""
+"""Updates that are deferred with a reason: a stopped or paused container, a hold, a closed window."""
 
 import time
 
@@ -56,7 +56,7 @@ def test_window_shut_then_open(house):
     entry = house.once("deferred", reason="window")
     assert entry["to"] == second.digest
     assert house.engine.inspect("app")["State"]["StartedAt"] == before["State"]["StartedAt"]
-    # It waits with all it needs; further passes fetch nothing.
+    # Everything is pulled; further passes fetch nothing.
     mark = house.registry.mark()
     house.once("deferred")
     assert not [r for r in house.registry.requests(mark) if "/blobs/" in r.path]

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Things that break: never without the container, never two of them. Kills: test_crash.py. Everybody else: test_world_*.py."""
+"""Faults: there is always a container, and never two. Kills are in test_crash.py, faults of other programs in
+test_world_*.py."""
 
 import signal
 import time
@@ -15,7 +16,7 @@ def test_registry_gone_and_back(house):
     house.once("failed", reason=str(house.registry.port))
     snapshot = house.pullet.state_snapshot()
     house.once("failed")
-    assert house.pullet.state_snapshot() == snapshot  # a long outage does not wear the card
+    assert house.pullet.state_snapshot() == snapshot  # a long outage causes no writes
     house.untouched(before)
     house.registry.start()
     house.once("updated")
@@ -23,7 +24,7 @@ def test_registry_gone_and_back(house):
 
 
 def test_registry_that_says_nothing(house):
-    """It takes the connection and is silent, like a link that died: bounded, and nothing touched."""
+    """It accepts the connection and sends nothing, like a dead link: the wait is bounded, and nothing is touched."""
     _, before = house.up()
     second = house.publish()
     house.registry.pause()

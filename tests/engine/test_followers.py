@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Containers that share a namespace with the updated one follow it, and come back with it."""
+"""Containers that share a namespace with the updated one are recreated and reverted with it."""
 
 import os
 
@@ -11,8 +11,8 @@ ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
 
 
 def house_with(house, followers, **publish):
-    """The container "app" made by hand, and followers {name: (mode key, whom)} of an image of their
-    own. -> what was published"""
+    """Creates the container "app", and followers {name: (mode key, container)} from an image of their own. -> the
+    published image"""
     first = house.publish(**publish)
     house.registry.publish(house.repository + "/side", "stable", actor("wait"))
     side = house.registry.ref(house.repository + "/side:stable")
@@ -34,7 +34,7 @@ def namespace(house, name, kind):
 
 
 def check(house, followers, before):
-    """Each runs, in the very namespace of the one it follows, with all that it had."""
+    """Each follower runs in the namespace of its container, with all its settings."""
     names = house.engine.containers()
     assert not [name for name in names if name.endswith((".next", ".prev"))], names
     for name, (key, whom) in followers.items():
@@ -94,12 +94,12 @@ def test_stopped_follower_stays_stopped(house):
 
 
 def test_follower_that_cannot_live_with_the_new_one(house):
-    """It shares the process space, and its healthy life is part of the verdict."""
+    """It shares the PID namespace, and its health is part of the verdict."""
     followers = {"side": ("NetworkMode", "app")}
     house_with(house, followers)
     before = {"side": house.engine.inspect("side")}
     first = house.engine.inspect("app")
-    # The engine refuses to start the follower: the new one is a one-shot, its network is gone.
+    # The engine refuses to start the follower: the new container is a one-shot and has exited.
     house.publish("exit", 0)
     house.configure(health="exit")
     entry = house.once("rolled-back")
@@ -130,8 +130,8 @@ def test_too_many(house):
 
 @pytest.mark.parametrize("order", [("app", "side"), ("side", "app")], ids=" then ".join)
 def test_follower_with_an_update_of_its_own(house, order):
-    """Both are looked after, and both have news in one pass: whichever comes first, each ends with its
-    new image, and the one in the other's network."""
+    """Both are managed and have candidates in one pass: in either order each ends with its new image, and the
+    follower in the other's network."""
     followers = {"side": ("NetworkMode", "app")}
     house_with(house, followers)
     before = {"side": house.engine.inspect("side")}
@@ -143,7 +143,7 @@ def test_follower_with_an_update_of_its_own(house, order):
     assert {entry["result"] for entry in result.results.values()} == {"updated"}, result
     for name, published in news.items():
         house.check(published, name, policy="always")
-    before["side"]["Image"] = house.engine.inspect("side")["Image"]  # checked just now
+    before["side"]["Image"] = house.engine.inspect("side")["Image"]  # it was checked above
     check(house, followers, before)
     result = house.pullet.once()
     assert {entry["result"] for entry in result.results.values()} == {"up-to-date"}, result

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The laboratory itself: what the other tests stand on."""
+"""The Lab itself, which the other tests need."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def test_relay_counts(lab, engine, registry):
 
 
 def test_nothing_is_left_after_a_kill_9():
-    """The guard takes down what a killed test cannot."""
+    """The guard removes what a killed test leaves."""
     script = ("import sys, time; sys.path.insert(0, sys.argv[1]); from pullet_engine import *\n"
               "from pullet_lab import *; from pullet_registry import *; from pullet_image import *\n"
               "lab = Lab(); engine = Engine(lab); registry = Registry(lab)\n"

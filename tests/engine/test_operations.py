@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an operator orders: check, rollback, hold, release, retry, each a pass of pullet-update."""
+"""The operations of an operator: check, rollback, hold, release, retry, each a job of pullet-update."""
 
 import signal
 import subprocess
@@ -10,7 +10,7 @@ from conftest import UP
 
 
 def order(house, what, want, reason=None):
-    """-> the result of that pass, which must be want."""
+    """-> the result of the operation, which must be want."""
     entry = house.pullet.order(what)[-1]
     assert entry["result"] == want, entry
     if reason:
@@ -63,7 +63,7 @@ def test_rollback_needs_no_registry_and_lasts(house):
     assert house.most_running(house.start) == 1
     house.registry.start()
 
-    # The tag still says what was rolled back: it is not taken again until it is forgotten.
+    # The tag still points to the rejected image, which is not taken again until retry.
     entry = house.once("refused", "by the operator")
     assert entry["to"] == second.digest
     house.untouched(before)
@@ -126,7 +126,7 @@ def test_rollback_leaves_alone_what_was_stopped(house):
 
 
 def test_rollback_to_a_version_that_fails_now(house):
-    """The one that runs comes back, and the other stays kept."""
+    """The container that ran is started again, and the previous image is kept."""
     first, second = update(house)
     house.configure(create=UP, health="healthcheck")  # it has none: fails
     entry = order(house, "rollback", "rolled-back", "healthcheck")
@@ -135,7 +135,7 @@ def test_rollback_to_a_version_that_fails_now(house):
     house.configure(create=UP)
     house.once("up-to-date")
     order(house, "rollback", "refused", "healthcheck")
-    # What it would go back to is still kept.
+    # The previous image is still kept.
     order(house, "retry", "deferred")
     order(house, "rollback", "updated")
     house.check(first)
@@ -158,7 +158,7 @@ def test_rollback_that_was_killed_goes_on(house):
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    # An ordinary pass carries it to its end, though the tag says something else.
+    # An ordinary pass completes it, although the tag points to another image.
     house.once("updated", "by the operator")
     house.check(first)
     house.once("refused", "by the operator")
@@ -194,7 +194,7 @@ def test_hold_without_an_engine(house, known):
         order(house, "hold", "deferred", "held")
         assert house.pullet.record("app")["held"] is True
     else:
-        # What was under way could stand in the engine alone.
+        # The engine alone may know of an update under way.
         order(house, "hold", "failed", "engine")
     house.engine.start()
 

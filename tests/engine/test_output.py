@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What scripts see: objects, lines, exit statuses, errors of configuration."""
+"""The output for scripts: objects, lines, exit statuses, configuration errors."""
 
 import json
 import re

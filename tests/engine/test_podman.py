@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where podman's Docker-compatible socket goes its own way. Only there."""
+"""Differences of podman's Docker-compatible socket. These tests run only with podman."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def only_podman(engine):
 
 
 def check_now(house, container):
-    """What systemd does at each interval of a health check, on a machine that has systemd."""
+    """Runs a health check, as systemd does at each interval on a machine with systemd."""
     house.engine.call("GET", f"/v4.0.0/libpod/containers/{container}/healthcheck", versioned=False)
 
 
@@ -40,7 +40,7 @@ def test_health_is_what_podman_says(house, check, want):
 
 
 def test_never_checked_is_not_healthy(house):
-    """Without systemd nobody runs the check: that is no reason to trust the new one."""
+    """Without systemd the check does not run, and the new container must not be trusted."""
     first, _ = house.up()
     house.publish("wait", media="docker", config={"Healthcheck": CHECK})
     house.once("rolled-back", reason="health")
@@ -48,7 +48,7 @@ def test_never_checked_is_not_healthy(house):
 
 
 def test_what_podman_fills_in_does_not_stay(house):
-    """Successors are made for the new image's defaults and their own host name."""
+    """Successors get the defaults of the new image and their own host name."""
     house.adopt(house.publish(config={"WorkingDir": "/one"}), Env=["MINE=1"])
     house.configure()
     second = house.publish(config={"StopSignal": "SIGINT", "Env": ["HOME=/new", "PATH=/new"]})

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A round: one process asks for all containers, one a registry carries the questions, and what has news gets a
-process of its own."""
+"""A round: one process polls all containers, one process for each registry sends the requests, and each candidate
+gets a process of its own."""
 
 import itertools
 import json
@@ -22,7 +22,8 @@ _numbers = itertools.count(1)
 
 
 class Round:
-    """So many containers, each with a repository of its own, that Pullet has seen; and who is started for them."""
+    """A number of containers with records, each with a repository of its own, and the processes that are started for
+    them."""
 
     def __init__(self, house, n=MANY, front=None):
         self.house, self.names = house, [f"c{i}" for i in range(n)]
@@ -44,7 +45,7 @@ class Round:
         self.once("up-to-date")
 
     def script(self, program, first=""):
-        """Counts its starts; both look beside themselves for each other."""
+        """A wrapper that counts its starts; both programs look for each other in their own directory."""
         path = self.programs / program
         new = path.with_suffix(".new")
         new.write_text(f'#!/bin/sh\necho {program} >> {self.programs}/started\n{first}\n'
@@ -62,7 +63,7 @@ class Round:
                    **more.get(name, {})} for name in self.names}, agent=agent)
 
     def once(self, want=None, **options):
-        """-> results; without an exception all must be want."""
+        """-> results; all must be want except the given ones."""
         result = self.house.pullet.once(**options)
         assert set(result.results) == set(self.names), result
         if want:
@@ -70,7 +71,7 @@ class Round:
         return result.results
 
     def started(self):
-        """Since it was last asked for."""
+        """Processes started since the last call."""
         path = self.programs / "started"
         lines = path.read_text().split() if path.exists() else []
         path.write_text("")
@@ -85,7 +86,7 @@ class Round:
 
 @pytest.fixture
 def calls(house):
-    """All that comes to the engine."""
+    """All requests to the engine."""
     meddler = Meddler(house.lab.path(f"meddler-{next(_numbers)}"), house.engine)
     yield meddler
     meddler.stop()
@@ -96,7 +97,7 @@ def heads(house, mark):
 
 
 def test_a_quiet_round_is_one_process_of_each_half(house, calls):
-    """One look at the engine, one question a container, and not a byte written."""
+    """One list of the engine's containers, one request for each container, and no writes."""
     many = Round(house)
     snapshot, mark, before = house.pullet.state_snapshot(), house.registry.mark(), many.ids()
     many.configure(agent={"engine": calls.url})
@@ -143,8 +144,8 @@ def test_a_registry_that_fails_costs_its_own_containers_their_round(house):
             if round_number == 1:
                 assert house.pullet.record("c1")["last_error"] == results["c1"]["reason"]
                 snapshot = house.pullet.state_snapshot()
-        assert house.pullet.state_snapshot() == snapshot  # remembered once
-        # In the words of the pass.
+        assert house.pullet.state_snapshot() == snapshot  # saved once
+        # With the same text as in a pass.
         assert house.pullet.order("update", "c1")[-1]["reason"] == results["c1"]["reason"]
         front.hooks.clear()
         many.once("up-to-date")
@@ -152,7 +153,7 @@ def test_a_registry_that_fails_costs_its_own_containers_their_round(house):
 
 
 def test_retry_after_holds_the_registry(house, bus):
-    """Of ten containers one has asked. The others, and pullet check, hear of it from us."""
+    """One of ten containers has sent a request. The others, and pullet check, are deferred without one."""
     seconds = 3
     with Front(house.registry) as front:
         house.lab.announce(front.host)
@@ -189,7 +190,7 @@ def bus(house):
 
 
 def test_a_poll_and_a_pass_give_the_same_result(house):
-    """Whatever becomes of a container: by the round and by a pass of its own it is the same result."""
+    """The round and a pass of its own give the same result for a container."""
     many = Round(house, 8)
     for name, deed in {"c1": "pause", "c2": "stop", "c3": "kill"}.items():
         house.engine.call("POST", f"/containers/{name}/{deed}")
@@ -274,7 +275,7 @@ def json_events(house, *arguments):
 
 
 def test_a_container_with_the_image_of_another_tag_is_a_candidate(house):
-    """An operator replaced it: what the record says is not what runs."""
+    """An operator replaced the container: the record does not match it."""
     many = Round(house, 2)
     other = house.registry.ref(many.repository("c0") + ":stable")
     house.engine.remove_container("c1")
@@ -285,7 +286,7 @@ def test_a_container_with_the_image_of_another_tag_is_a_candidate(house):
 
 
 def test_rounds_go_on_at_their_pace(house):
-    """Each is one process, also as the service."""
+    """Each round is one process, also in the service."""
     many = Round(house, 3)
     many.configure(agent=OFTEN)
     many.started()

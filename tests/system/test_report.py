@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a device tells of itself: to collectors that record, to a real receiver, to those that misbehave, and
-in a file. The registry is real, the engine a table, the agent whole."""
+"""Reports of a device: to collectors that record them, to a real receiver, to collectors that misbehave, and in a
+file. The registry and the agent are real, the engine is simulated."""
 
 import base64
 import contextlib
@@ -32,7 +32,7 @@ BUILD = pathlib.Path(os.environ["PULLET_BUILD"])
 
 
 class Fragile(Device):
-    """Images in `broken` are for another machine."""
+    """Images in `broken` are for another platform."""
 
     def __init__(self, name):
         super().__init__(name)
@@ -45,7 +45,7 @@ class Fragile(Device):
 
 
 class Collector(Server):
-    """Keeps what is posted. answer: of every request."""
+    """Stores all posts. answer: the response to every request."""
 
     def __init__(self):
         super().__init__()
@@ -77,7 +77,7 @@ def plain(attributes):
 
 
 class House:
-    """A device with one container, and what it needs."""
+    """A device with one container, its registry and its engine."""
 
     def __init__(self, lab, name, registry, engines):
         self.registry, self.name, self.versions = registry, name, 0
@@ -166,7 +166,7 @@ class Activator:
 
 
 def test_many_containers_are_reported_in_several_posts(lab, engines, registry, collector):
-    """All of them at once are more than a line to the network half holds."""
+    """All of them at once exceed the length of one line to pullet-fetch."""
     house = House(lab, "many", registry, engines)
     names = {f"container-{number}" for number in range(150)}
     house.pullet.configure({name: {"image": f"{registry.address}/many:stable"} for name in names},
@@ -222,7 +222,7 @@ def test_an_update_and_a_rollback_are_reported(lab, engines, registry, collector
 
 
 def test_a_real_receiver_takes_it(lab, engines, registry, collector, tmp_path):
-    """By OpenTelemetry's own definition to the letter, and through VictoriaMetrics to an answer of its API."""
+    """Checked against OpenTelemetry's own definition, and stored in VictoriaMetrics and queried through its API."""
     if pullet_otlp.missing():
         pytest.skip(pullet_otlp.missing())
     protocol, store = pullet_otlp.Protocol(tmp_path), pullet_otlp.VictoriaMetrics(lab)
@@ -232,11 +232,11 @@ def test_a_real_receiver_takes_it(lab, engines, registry, collector, tmp_path):
     house.configure(report, interval="1h", ring="canary")
     version = house.publish()
     assert house.pullet.once().results["app"]["result"] == "updated"
-    registry.pause()  # so that one report at least has no result yet
+    registry.pause()  # so that at least one report has no result yet
     with house.pullet.resident() as process:
         wait_for("a report", lambda: collector.bodies("/v1/metrics"), 60)
         registry.resume()
-        # Nothing is polled within the hour: these are heartbeats.
+        # There is no poll within the hour: these reports are heartbeats.
         wait_for("three reports", lambda: len(collector.bodies("/v1/metrics")) >= 3, 60)
         house.configure(report, interval="1s", ring="canary")
         process.send_signal(signal.SIGHUP)
@@ -249,7 +249,7 @@ def test_a_real_receiver_takes_it(lab, engines, registry, collector, tmp_path):
             store.take(message)
     store.flush()
     version_of = f'pullet_container_info{{oci_manifest_digest="{version.digest}"}}'
-    # Without a result and with one: two series, of which the newer one holds.
+    # There are two series, without and with a result; the newer one is valid.
     wait_for("both series", lambda: {labels.get("pullet_result") for labels, _ in store.query(version_of)}
              == {None, "up-to-date"}, 60)
     for labels, value in store.query(version_of):
@@ -257,7 +257,7 @@ def test_a_real_receiver_takes_it(lab, engines, registry, collector, tmp_path):
         assert labels["service.instance.id" if "service.instance.id" in labels else "service_instance_id"] == "asked"
     newest, _ = max(store.query(f"timestamp({version_of})"), key=lambda one: one[1])
     assert newest["pullet_result"] == "up-to-date"
-    # Both ways lead to the same names.
+    # Both paths give the same names.
     store.take_text(told, way="file")
     store.flush()
     of_file = {line.split("{")[0] for line in told.splitlines() if line[0] != "#"}
@@ -269,7 +269,7 @@ def test_a_real_receiver_takes_it(lab, engines, registry, collector, tmp_path):
 
 
 class Stalling:
-    """Takes a report and says nothing; whether whoever sent it has given up."""
+    """Accepts a report and does not answer; records whether the sender has given up."""
 
     def __init__(self):
         self.given_up = []
@@ -315,7 +315,7 @@ def test_a_bad_collector_delays_nothing(lab, engines, registry, collector, kind)
     with house.pullet.resident():
         wait_for("the complaint", lambda: "report: " in log.read_text(), 60)
         house.wait_for(house.publish())
-    # A lasting trouble is told once.
+    # A lasting failure is logged once.
     complaints = [line for line in log.read_text().splitlines() if "report: " in line]
     assert len(set(complaints)) == len(complaints) <= 2, complaints
     assert url + "/v1/metrics: " in complaints[0], complaints
@@ -340,7 +340,7 @@ def strict(text):
 
 
 def test_the_file(lab, engines, registry):
-    """Readable for all, whole at any moment, and the only thing that a quiet poll writes."""
+    """The file is readable for all, complete at any moment, and the only file that a quiet poll writes."""
     house = House(lab, "filed", registry, engines)
     directory = lab.path("tmpfs")
     house.configure({"textfile": directory / "pullet.prom"})
@@ -373,7 +373,7 @@ def ask(config, question):
 
 
 def test_a_request_cannot_choose_the_collector(tmp_path, collector):
-    """The socket of a device posts to where the configuration says, whatever is in the request."""
+    """pullet-fetch posts to the URL in the configuration, whatever is in the request."""
     config = tmp_path / "pullet.conf"
     config.write_text("")
     question = {"op": "report", "url": collector.url, "metrics": "{}"}
@@ -419,7 +419,7 @@ def test_a_password_is_not_sent_in_the_clear(tmp_path):
 
 
 def test_a_large_report_goes_through(tmp_path, collector):
-    """As many containers as fit into a line between the halves."""
+    """As many containers as fit into a line between pulletd and pullet-fetch."""
     config = tmp_path / "pullet.conf"
     config.write_text(f"[report]\nurl = {collector.url}\n")
     point = {"attributes": [{"key": "container.name", "value": {"stringValue": "a" * 20}},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Many questions to one registry: batches on one connection, tokens and TLS sessions kept, rights given up."""
+"""Many requests to one registry: batches on one connection, cached tokens and TLS sessions, dropped privileges."""
 import base64
 import json
 import os
@@ -25,7 +25,7 @@ CHALLENGE = "error=\"insufficient_scope\",scope=\"repository:secret/other:pull,p
 
 
 def dropped_user():
-    """Whom a child of root becomes."""
+    """The user that a child of root changes to."""
     if os.geteuid() != 0:
         return pwd.getpwuid(os.geteuid())
     try:
@@ -44,7 +44,7 @@ def cache(fetch):
 
 
 def ask_all(fetch, host, questions):
-    """A batch, on a connection of its own."""
+    """Sends a batch on a connection of its own."""
     child = Child(fetch.config, options=fetch.options, host=host)
     try:
         return batch(child, questions)
@@ -64,7 +64,7 @@ def resolve(fetch, registry, *names):
 
 
 class Tokens:
-    """A token server and the registry that wants its tokens. grant: of the scopes asked for, those that a token opens."""
+    """A token server and the registry that wants its tokens. grant: the requested scopes -> the scopes of the token."""
 
     def __init__(self, registry, grant=lambda scopes: scopes, realm=None):
         self.registry, self.grant = registry, grant
@@ -194,7 +194,7 @@ def test_hanging_up_cancels_a_stalled_batch(fetch, registry):
     for i in range(3):
         child.send({"op": "resolve", "image": f"{registry.host}/app{i}", "more": i < 2})
     assert asked.wait(10)
-    # What comes meanwhile is the next batch, and cancels nothing.
+    # Requests that arrive meanwhile are the next batch, and cancel nothing.
     child.send({"op": "resolve", "image": f"{registry.host}/app"})
     child.ours.settimeout(1)
     with pytest.raises(TimeoutError):
@@ -267,7 +267,7 @@ def test_nothing_is_written_when_nothing_changed(fetch, certificate, cache):
 
 
 def test_without_a_token_the_challenge_is_known(fetch, registry, apps, cache):
-    """An expired token costs no 401."""
+    """An expired token causes no 401."""
     tokens = Tokens(registry)
     resolve(fetch, registry, "app0")
     change(cache, lambda j: j["tokens"][0].update(expires=1))
@@ -353,7 +353,7 @@ def test_a_repository_that_is_refused_is_refused_alone(fetch, registry, apps):
 
 @pytest.mark.parametrize("status,code", [(401, "EACCES"), (429, "EBUSY"), (500, "EREMOTEIO")])
 def test_a_server_that_refuses_or_fails_is_asked_once(fetch, registry, apps, status, code):
-    """Accounts lock when a wrong password is tried again."""
+    """Accounts get locked if a wrong password is tried again."""
     tokens = Tokens(registry, lambda asked: Answer(status, {"Retry-After": "7"}))
     replies = resolve(fetch, registry, "app0", "app1")
     assert [r["error"]["code"] for r in replies] == [code] * 2
@@ -390,11 +390,11 @@ def test_a_token_is_for_one_host(fetch, registry, apps, cache):
         resolve(fetch, registry, "app0")
         resolve(fetch, other, "app0")
         assert other.seen[0].authorization is None
-        # nor does it follow a redirect
+        # it is not sent along a redirect, either
         registry.hooks.append(lambda seen: Answer(307, {"Location": other.url + seen.path}))
         resolve(fetch, registry, "app0")
         assert registry.seen[-1].authorization and [s.authorization for s in other.seen] == [None, None]
-        assert len(list(cache.iterdir())) == 1  # the other taught us nothing
+        assert len(list(cache.iterdir())) == 1  # nothing was learned from the other host
 
 
 def test_withheld_credentials_are_reported(fetch, registry, apps, cache):
@@ -402,7 +402,7 @@ def test_withheld_credentials_are_reported(fetch, registry, apps, cache):
         tokens = Tokens(registry, realm=evil.url + "/token")
         evil.hooks.append(on(path="/token", answer=tokens.give))
         fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
-        for _ in range(2):  # the second time with what is kept
+        for _ in range(2):  # the second time from the cache
             assert fetch.ask(f"{registry.host}/app0")["withheld"] == \
                 "the credentials were not sent to 127.0.0.2, which does not belong to 127.0.0.1"
         assert [s.authorization for s in evil.seen] == [None]
@@ -473,7 +473,7 @@ def test_the_runtime_directory_of_a_unit_is_its_cache(fetch, registry, apps, cac
     assert len(list(cache.iterdir())) == 1
 
 
-# What a child of root gives up
+# Privileges that a child of root drops
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")
 
@@ -511,7 +511,7 @@ def test_a_child_of_root_changes_its_user_before_it_reads(fetch, registry, apps)
 
 @root_only
 def test_files_of_root_are_read_before_the_user_changes(fetch, certificate, tmp_path):
-    """Credentials and authority of the one registry; a file of that kind cannot be read any more afterwards."""
+    """Credentials and CA of the one registry are read first; such files cannot be read any more afterwards."""
     ca = tmp_path / "ca.crt"
     shutil.copyfile(certificate[0], ca)
     ca.chmod(0o600)
@@ -525,7 +525,7 @@ def test_files_of_root_are_read_before_the_user_changes(fetch, certificate, tmp_
 
 @root_only
 def test_a_file_of_root_is_out_of_reach(fetch, registry, tmp_path):
-    """The collector's connection reads no credentials of registries, and could not do so later."""
+    """The connection for reports reads no credentials of registries, and cannot read them later."""
     fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -533,7 +533,7 @@ def test_a_file_of_root_is_out_of_reach(fetch, registry, tmp_path):
                                    pass_fds=[theirs.fileno()])
         ours.sendall(b"{}\n")
         ours.recv(65536)
-        # The same user and capabilities, and its own view of the files.
+        # The same user and capabilities, with another view of the files.
         user = dropped_user()
         tried = subprocess.run(["nsenter", f"--mount=/proc/{process.pid}/ns/mnt", "setpriv",
                                 f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups",
@@ -545,11 +545,11 @@ def test_a_file_of_root_is_out_of_reach(fetch, registry, tmp_path):
 
 
 def test_a_child_ends_with_its_parent(fetch):
-    """Also when the parent died before the child could ask to be told."""
+    """This also holds if the parent died before the child could request the signal."""
     script = ("import os, socket, subprocess, sys\n"
               "ours, theirs = socket.socketpair()\n"
               "theirs.set_inheritable(True)\n"
-              "os.dup2(ours.fileno(), 100, inheritable=True)\n"  # somebody keeps the other end open
+              "os.dup2(ours.fileno(), 100, inheritable=True)\n"  # another process keeps the other end open
               "p = subprocess.Popen([*sys.argv[1:], '--fd', str(theirs.fileno())],"
               " pass_fds=[theirs.fileno()])\n"
               "keeper = subprocess.Popen(['sleep', '60'], pass_fds=[100])\n"
@@ -580,7 +580,7 @@ def wait_until(condition, seconds=20):
 # A registry that behaves, over HTTP/2
 
 class Relay:
-    """Counts connections and bytes, both ways, on their way to a port of this machine."""
+    """Forwards connections to a port of this machine, and counts them and their bytes both ways."""
 
     def __init__(self, port):
         self.to, self.connections, self.bytes = port, 0, 0
@@ -666,7 +666,7 @@ def resolve_at(fetch, host, n):
 
 
 class Issuer:
-    """Signs tokens that docker-registry believes (distribution's token authentication, JWT by RS256)."""
+    """Signs tokens that docker-registry accepts (distribution's token authentication, JWT by RS256)."""
 
     def __init__(self, directory):
         self.key, self.ca = directory / "issuer.key", directory / "issuer.crt"

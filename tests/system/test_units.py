@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The units as installed: they verify, they are as tight as promised, and each journal entry has its
+"""The units as installed: systemd-analyze verifies them, their exposure is limited, and each journal entry has its
 text in the catalog."""
 
 import ipaddress
@@ -24,12 +24,12 @@ def run(*command, **options):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A root directory with the program's files where the package puts them."""
+    """A root directory with the files where the package installs them."""
     root = tmp_path_factory.mktemp("root")
     done = run("cmake", "--install", str(BUILD), "--prefix", "/usr",
                env={**os.environ, "DESTDIR": str(root)})
     assert done.returncode == 0, done.stderr
-    # As the package is configured: programs live below /usr, whatever this build's prefix is.
+    # The package is configured with /usr, whatever the prefix of this build is.
     for unit in (root / "usr/lib/systemd/system").glob("pullet*"):
         unit.write_text(unit.read_text().replace("/usr/local/", "/usr/"))
     return root
@@ -44,7 +44,7 @@ def test_exposure(root, unit):
 
 
 def test_a_weaker_unit_is_noticed(root, tmp_path):
-    """The check can fail: with the network open pulletd is over its threshold."""
+    """The check can fail: with network access pulletd exceeds its threshold."""
     unit = tmp_path / "pulletd.service"
     text = (root / "usr/lib/systemd/system/pulletd.service").read_text()
     unit.write_text(text.replace("PrivateNetwork=yes", "").replace("IPAddressDeny=any", ""))
@@ -53,7 +53,7 @@ def test_a_weaker_unit_is_noticed(root, tmp_path):
 
 
 def test_units_verify(root):
-    """systemd-analyze verify says nothing about our units. What is not ours is there in outline."""
+    """systemd-analyze verify reports nothing about our units. Other units are stubs."""
     system = root / "usr/lib/systemd/system"
     outline = {"service": "[Service]\nExecStart=/usr/sbin/pulletd\n",
                "socket": "[Socket]\nListenStream=/run/x\nService=docker.service\n",
@@ -114,14 +114,14 @@ def settings(unit):
 
 
 def test_privileges_follow_the_processes():
-    """Who runs as whom, and who may use whose socket."""
+    """The users of the units, and the users that may open their sockets."""
     daemon, update = settings("pulletd.service.in"), settings("pullet-update@.service.in")
     fetch = settings("pullet-fetch@.service.in")
     assert [unit["User"] for unit in (daemon, update, fetch)] == ["pullet", "pullet-update", "pullet-fetch"]
     assert "StateDirectory" not in daemon and "LoadCredential" not in daemon
     assert update["StateDirectory"] == "pullet" and update["Group"] == daemon["Group"]
     for unit in (daemon, update, fetch):
-        assert "docker" not in unit.get("SupplementaryGroups", "")  # the unit would fail where there is none
+        assert "docker" not in unit.get("SupplementaryGroups", "")  # the unit would fail without that group
     assert update["StopPropagatedFrom"] == "pulletd.service" and int(update["TimeoutStopSec"]) >= 120
     socket = settings("pullet-update.socket")
     assert (socket["SocketUser"], socket["SocketMode"]) == (daemon["User"], "0600")
