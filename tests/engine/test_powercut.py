@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The power is cut at instants spread over updates: one pass later all is as if nothing had happened, and
-no file of any image is torn. Without sync(2) it is not so, which shows that the test can see it.
-tests/engine/powercut --all makes a hundred cuts."""
+"""The power is cut at instants spread over updates: one pass repairs everything, and no file of any image is corrupt.
+Without sync(2) there are losses, which shows that the test can fail. tests/engine/powercut --all makes a hundred
+cuts."""
 
 import os
 import time
@@ -35,8 +35,8 @@ def test_power_cuts(campaign):
 
 @pytest.mark.parametrize("campaign", [False], indirect=True, ids=["no sync"])
 def test_without_sync_losses_are_seen(campaign):
-    """The negative control: cut when the record has just said that the image is on the disk. What other
-    programs sync at that very time is saved, so it may take more than one."""
+    """The negative control: the power is cut when the record has just been written that the image is synced. Other
+    programs may sync at that time, so it may take several attempts."""
     for _ in range(CONTROL_CUTS):
         campaign.begin()
         synced = campaign.life.call_after("rename", campaign.life.pull)

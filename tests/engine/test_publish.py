@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""pullet rollout, and other people's tools, against a real registry: what they write, devices read."""
+"""pullet rollout, and other tools, with a real registry: devices read the policies that they write."""
 
 import json
 import os
@@ -19,7 +19,7 @@ HOUR = ["2026-12-01T08:00:00Z", "2126-12-01T09:00:00Z"]
 
 
 class Operator:
-    """Types commands, on a machine that has no configuration."""
+    """Runs commands on a machine without a configuration."""
 
     def __init__(self, registry, directory, repository):
         self.registry, self.directory, self.repository = registry, directory, repository
@@ -42,7 +42,7 @@ class Operator:
                                      actor("wait", Labels={"version": str(version)}))
 
     def policy(self):
-        """What stands in the registry, read by the book."""
+        """The policy in the registry, read by the specification."""
         base = f"/v2/{self.repository}"
         scope = f"repository:{self.repository}:pull"
         status, headers, body = self.registry.request("GET", base + "/manifests/stable.rollout",
@@ -157,7 +157,7 @@ def test_no_such_image(operator):
 
 @pytest.mark.parametrize("how", ["basic", "bearer"])
 def test_authentication(lab, tmp_path, how):
-    """Only who may push, may; with credentials of the configuration, or of docker login."""
+    """Writing requires credentials that may push, from the configuration or from docker login."""
     user = ("jo", "s3cret")
     registry = Registry(lab, "guarded-" + how, **({"user": user} if how == "basic" else {"bearer": user}))
     operator = Operator(registry, tmp_path, "ops/guarded")
@@ -203,7 +203,7 @@ def test_formula_of_the_manual():
 
 
 def test_example_policies_of_the_manual_by_its_curl_script(operator):
-    """Both documents, pushed by the script of the page, are read by pullet."""
+    """pullet reads both documents, pushed with the script of the manual."""
     operator.publish(1)
     (script,) = [text for text in examples() if "curl" in text]
     documents = [text for text in examples() if text.startswith("{")]

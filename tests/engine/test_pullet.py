@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The command on a real engine: an update over a slow link, followed to its end, also when pulletd is
-restarted in the midst of it."""
+"""The command on a real engine: an update over a slow link, followed to its end, also if pulletd is restarted during
+it."""
 
 import contextlib
 import json
@@ -62,7 +62,7 @@ def relay(lab, house):
 
 @pytest.fixture
 def slow(house, relay):
-    """The container runs a first version, and a large one waits behind a slow link."""
+    """The container runs a first version; a large second one is published behind a slow link."""
     house.publish()
     house.configure(create=UP, image=f"{relay.address}/{house.repository}:stable",
                     agent={"interval": "1h"})
@@ -100,11 +100,11 @@ def test_bar_on_a_terminal(house, bus, slow):
     assert process.returncode == 0 and out.startswith("app: updated"), out + seen
     bars = re.findall(r"\r\033\[Kapp  \[(#*)(\.*)\]  +(\d+)%  \S+ .B of \S+ MB  \S+ .B/s  [\d:-]+", seen)
     assert len(bars) > 3 and len({bar[0] for bar in bars}) > 2, seen
-    assert seen.endswith("\r\033[K")  # nothing of it is left before the result
+    assert seen.endswith("\r\033[K")  # the bar is removed before the result
 
 
 def test_restart_during_an_update(house, bus, slow):
-    """As an upgrade of the package does it: what was begun is brought to its end and told."""
+    """As an upgrade of the package restarts it: the update is completed and its result reported."""
     with resident(house, bus) as daemon:
         process = command(house, bus, "update", "app", "--json")
         wait_for("bytes", lambda: bus.properties()["Progress"][0] > 0, 60)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""agent/recreate against the engine itself. A container is made with `docker create`, its
-successor by recreate from what the engine says about it; beside them stands what the same
-`docker create` gives with the new image. Successor and that one must look alike, field by field,
-and the successor's successor too. PULLET_RECORD=DIRECTORY keeps what went in and came out."""
+"""agent/recreate against the engine itself. A container is created with `docker create`, and its successor by
+recreate from the engine's inspect; a third one is created by the same `docker create` with the new image. The
+successor and the third one must be equal, field by field, and so must the successor's successor.
+PULLET_RECORD=DIRECTORY saves all inputs and outputs."""
 
 import hashlib
 import io
@@ -116,7 +116,7 @@ CASES = {
 
 
 class NetworkedEngine(Engine):
-    """With a bridge, in a network namespace of its own so that nothing of it is seen outside."""
+    """An engine with a bridge, in a network namespace of its own."""
 
     def start(self):
         spawn = self.lab.spawn
@@ -213,7 +213,7 @@ def same_reference(names, text):
 
 
 def look(container, names):
-    """What must be alike, in a form that compares."""
+    """The values that must be equal, normalised for comparison."""
     config = {k: v for k, v in container["Config"].items() if k != "Image"}
     config["Labels"] = {k: v for k, v in config["Labels"].items() if not k.startswith("pullet.")}
     if config["Hostname"] == container["Id"][:12]:
@@ -226,7 +226,7 @@ def look(container, names):
         host["NetworkMode"] = "bridge"
     for mode in ("NetworkMode", "PidMode", "IpcMode"):
         host[mode] = same_reference(names, host[mode])
-    # podman tells all volumes there, anonymous ones too, and the limits that its service has.
+    # podman lists all volumes there, including anonymous ones, and the limits of its service.
     host["Binds"] = sorted(ANONYMOUS.sub("(anonymous)", bind) for bind in host["Binds"] or [])
     host["Ulimits"] = [limit for limit in host["Ulimits"] or []
                        if limit["Name"] not in ("RLIMIT_NOFILE", "RLIMIT_NPROC")]
@@ -276,7 +276,7 @@ class Bench:
         self.engine.call("POST", f"/containers/create?name={name}", body)
 
     def image(self, name):
-        """As engine_inspect_image() has it."""
+        """The image as engine_inspect_image() returns it."""
         image = self.engine.inspect_image(name)
         if self.engine.kind.program == "podman":
             own = self.engine.call("GET", f"/v4.0.0/libpod/images/{name}/json", versioned=False)
@@ -286,14 +286,14 @@ class Bench:
     def plan(self, container, new, record=None):
         engine = self.engine
         inputs = {
-            # podman's as it comes: the lab says it in docker's words.
+            # podman's own words: the Lab translates them into docker's.
             "container": engine.call("GET", f"/containers/{container['Id']}/json")
             if engine.kind.program == "podman" else container,
             "image": new, "target": TARGET, "api_minor": engine.minor,
             "old_image": self.image(container["Image"]), "new_image": self.image(new), "names": {},
             "host_name": os.uname().nodename, "podman": engine.kind.program == "podman"}
         references = self.driver(**inputs).get("references")
-        if references is None:  # refused for a name that is missing: ask for those first
+        if references is None:  # refused because a name is missing: resolve those first
             references = ["peer", "holder"]
             host = container["HostConfig"]
             for text in [host["NetworkMode"], host["PidMode"], host["IpcMode"]]:
@@ -323,7 +323,7 @@ class Bench:
         return engine.inspect(name)
 
     def names(self):
-        """What ids of containers and networks stand for."""
+        """Names of the ids of containers and networks."""
         out = {n["Id"]: n["Name"] for n in self.engine.call("GET", "/networks")}
         for entry in self.engine.call("GET", "/containers/json?all=1"):
             name = self.engine.inspect(entry["Id"])["Name"].lstrip("/")
@@ -362,10 +362,10 @@ def test_successor(bench, name):
     for part, value in wanted.items():
         assert mine[part] == value
 
-    # The data goes along, whatever its name.
+    # The data is kept, whatever the volume's name.
     before, after = volumes(old), volumes(successor)
     assert {path: after.get(path) for path in before} == before
-    # Nothing starts it but us, and the policy is kept for later.
+    # Only Pullet starts it, and the restart policy is kept for later.
     assert successor["HostConfig"]["RestartPolicy"]["Name"] in ("no", "")
     policy = arguments[arguments.index("--restart") + 1] if "--restart" in arguments else "no"
     assert successor["Config"]["Labels"]["pullet.policy"] == plan["policy"] == policy
@@ -384,7 +384,7 @@ def test_successor(bench, name):
             if "mac" in more:
                 assert now["MacAddress"] == seen["MacAddress"] == more["mac"]
 
-    # Generations do not drift.
+    # Further generations are equal.
     engine.remove_container("model")
     again = bench.follow("app.again", bench.plan(successor, f"new/{image}:1"))
     names = bench.names()
@@ -393,7 +393,7 @@ def test_successor(bench, name):
 
 
 def test_interface_sysctl(bench):
-    """What an older engine took with the container goes where this one wants it."""
+    """A setting that an older engine accepted for the container moves to where this one expects it."""
     engine = bench.engine
     if engine.minor < 48:
         pytest.skip(f"speaks 1.{engine.minor}, which takes it as it is")

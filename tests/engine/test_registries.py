@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Registries with locks on: Basic and Bearer authentication, TLS with a private CA."""
+"""Protected registries: Basic and Bearer authentication, TLS with a private CA."""
 
 import itertools
 
@@ -71,7 +71,7 @@ def test_tls_with_a_ca_of_its_own(build):
 
 
 def test_tls_with_an_unknown_ca_is_never_trusted(build):
-    """Not even on loopback: it would be a man in the middle's chance."""
+    """This also holds for loopback, against a man in the middle."""
     house, other = build(tls=True), build(tls=True)
     house.publish()
     house.configure(create=UP, registries={house.registry.address: {"ca": other.registry.ca}})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A digest that does not work is taken back, remembered, and healed by the next one."""
+"""A digest that does not work is rolled back and rejected, and the next one is taken."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_bad_version(house, kind):
     assert house.engine.tags()[house.image] == before["Image"]
     assert house.most_running(house.start) == 1
 
-    # Not tried again: one request, the reason is still known, nothing is touched or written.
+    # It is not tried again: one request, the same reason, nothing is touched or written.
     house.once("refused")
     snapshot, mark = house.pullet.state_snapshot(), house.registry.mark()
     entry = house.once("refused")

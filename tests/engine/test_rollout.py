@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The policy beside the image decides which device takes it, and when: a real registry, a real engine."""
+"""The policy beside the image decides which devices take it, and when; registry and engine are real."""
 
 import datetime
 import itertools
@@ -16,7 +16,7 @@ from pullet_registry import Registry
 
 
 class Fleet:
-    """A house whose policies are numbered by themselves."""
+    """A house that numbers its policies."""
 
     def __init__(self, house):
         self.house = house
@@ -37,7 +37,7 @@ class Fleet:
         self.house.registry.publish_rollout(self.house.repository, "stable", body, **form)
 
     def held(self, before, reason):
-        """Deferred for that reason; the container is untouched, and another poll writes nothing."""
+        """The update is deferred for that reason; the container is untouched, and another poll writes nothing."""
         entry = self.house.once("deferred", reason=reason)
         self.house.untouched(before)
         snapshot = self.house.pullet.state_snapshot()
@@ -52,13 +52,13 @@ def fleet(house):
 
 
 def device_at(digest, low, high):
-    """A name that stands between low and high percent for that digest."""
+    """A device id whose position for that digest is between low and high percent."""
     return next(name for name in map("device-{}".format, itertools.count())
                 if low <= cohort(name, digest) < high)
 
 
 def time_text(seconds):
-    """So many seconds from now, in RFC 3339."""
+    """The time in that many seconds, in RFC 3339."""
     when = datetime.datetime.fromtimestamp(time.time() + seconds, datetime.timezone.utc)
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -82,7 +82,7 @@ def test_machine_id_is_the_name(house, fleet):
     second = house.publish()
     machine = open("/etc/machine-id").read().strip()
     position = cohort(machine, second.digest)
-    fleet.policy(second, percent=position)  # the first who does not belong to it
+    fleet.policy(second, percent=position)  # the first device that is not in it
     fleet.held(before, f"this device is at {position:g} %")
     fleet.policy(second, percent=round(position + 0.0001, 4))
     house.once("updated")
@@ -98,12 +98,12 @@ def test_quiet_poll_stays_one_request(house, fleet):
 
 
 def asked(house, mark):
-    """What was asked of the registry: method and the last two parts of the path."""
+    """The requests to the registry: method and the last two parts of the path."""
     return [(r.method, *r.path.rsplit("/", 2)[1:]) for r in house.registry.requests(mark)]
 
 
 def test_waiting_costs_two_requests(house, fleet):
-    """Where the tag points, and what the policy says: nothing that was asked before."""
+    """The requests are for the tag and the policy; nothing is fetched again."""
     _, before = house.up()
     second = house.publish()
     body = fleet.policy(second, halt=True)
@@ -117,7 +117,7 @@ def test_waiting_costs_two_requests(house, fleet):
     mark = house.registry.mark()
     fleet.held(before, "halted")
     assert asked(house, mark) == [tag, policy] * 2
-    third = house.publish()  # news all the same
+    third = house.publish()  # the policy changes all the same
     fleet.policy(third)
     house.once("updated")
     house.check(third)
@@ -125,7 +125,7 @@ def test_waiting_costs_two_requests(house, fleet):
 
 @pytest.mark.parametrize("lie", ["empty", "longer", "other"])
 def test_embedded_is_something_else(house, fleet, lie):
-    """What is embedded counts as little as it is true: then the blob is asked for."""
+    """An embedded policy with another digest is ignored, and the blob is fetched."""
     _, before = house.up()
     second = house.publish()
     body = fleet.policy(second, halt=True, x_pad="12")
@@ -153,7 +153,7 @@ def test_closed_download_window_asks_for_no_details(house, fleet):
 
 
 def test_what_was_waited_for_runs_already(house, fleet):
-    """The operator did not wait: he pulled it and made the container himself."""
+    """The operator did not wait, but pulled the image and created the container."""
     house.up()
     second = house.publish()
     fleet.policy(second, halt=True)
@@ -185,7 +185,7 @@ def test_halt_and_release(house, fleet):
 
 
 def test_halt_stops_what_is_prepared(house, fleet):
-    """The image is here, the window is shut; then the rollout is halted, and the window opens."""
+    """The image is pulled and the window is closed; then the rollout is halted, and the window opens."""
     _, before = house.up()
     second = house.publish()
     fleet.policy(second)
@@ -197,7 +197,7 @@ def test_halt_stops_what_is_prepared(house, fleet):
     fleet.policy(second, halt=True)
     house.configure()
     fleet.held(before, "halted")
-    house.registry.pause()  # nobody there to say that it goes on
+    house.registry.pause()  # the registry cannot say that it is resumed
     try:
         house.once("failed")
     finally:
@@ -209,7 +209,7 @@ def test_halt_stops_what_is_prepared(house, fleet):
 
 
 def test_what_is_on_trial_finishes(house, fleet):
-    """A halt comes too late for who began: forward or back, but to the end."""
+    """A halt does not stop a trial: it is committed or reverted."""
     house.up()
     second = house.publish("say", "version 2", "sleep", 300, "exit", 3)
     fleet.policy(second)
@@ -344,7 +344,7 @@ def test_min_age_counts_from_the_first_sight(house):
     assert house.once("deferred") == entry
     assert house.pullet.state_snapshot() == snapshot
     house.untouched(before)
-    third = house.publish()  # another digest begins anew
+    third = house.publish()  # another digest starts again at 0
     assert house.once("deferred", reason="min-age")["to"] == third.digest
     assert house.pullet.record("app")["seen"]["digest"] == third.digest
     house.configure(min_age="1ms")
@@ -366,9 +366,9 @@ def test_download_window(house):
     house.untouched(before)
     assert not [r for r in house.registry.requests(mark) if "/blobs/" in r.path]
     house.configure(download_window=window(-0.5, 1), window=window(6, 7))
-    house.once("deferred", reason="outside its window")  # brought in, not swapped
+    house.once("deferred", reason="outside its window")  # pulled, but not swapped
     house.configure(download_window=window(6, 7), window=window(-0.5, 1))
-    house.once("updated")  # what is here needs no download
+    house.once("updated")  # an image in the engine needs no download
     house.check(second)
 
 
@@ -376,7 +376,7 @@ def test_download_window(house):
 
 @pytest.fixture(scope="session")
 def past(tmp_path_factory):
-    """An environment in which it is 1970 for every program."""
+    """An environment in which every program reads the year 1970."""
     library = tmp_path_factory.mktemp("past") / "past-clock.so"
     source = pathlib.Path(__file__).resolve().parents[1] / "lib/past-clock.c"
     subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
@@ -385,7 +385,7 @@ def past(tmp_path_factory):
 
 
 def test_before_the_clock_is_set(house, fleet, past):
-    """What needs the time waits for it and says so; what does not need it goes on."""
+    """Updates that need the time wait and report it; others are made."""
     _, before = house.up()
     second = house.publish()
     for settings, why in (({"download_window": "00:00-24:00"}, "download-window depends on it"),
@@ -395,18 +395,18 @@ def test_before_the_clock_is_set(house, fleet, past):
         house.once("deferred", reason="the clock is not set, and " + why, env=past)
         assert house.engine.inspect("app")["State"] == before["State"]
     house.configure()
-    assert house.pullet.record("app")["seen"]["at"] == 0  # nobody knows since when
+    assert house.pullet.record("app")["seen"]["at"] == 0  # the first sight has no time
     fleet.policy(second, not_before="1970-01-01T00:00:01Z")
     house.once("deferred", reason="the clock is not set, and the rollout depends on it", env=past)
     house.untouched(before)
     fleet.policy(second, percent=100)
-    house.configure(health_period="10ms")  # the engine lives in another year here, and its old events seem new
+    house.configure(health_period="10ms")  # the engine has another year here, and its old events seem new
     house.once("updated", env=past)
     house.check(second)
 
 
 def test_certificates_wait_for_the_clock(house, lab, past):
-    """Not yet valid is nothing that went wrong."""
+    """A certificate that is not valid yet is not a failure."""
     house.registry = registry = Registry(lab, f"tls-{house.number}", tls=True)
     registry.publish(house.repository, "stable", actor("wait"))
     house.configure(create={"HostConfig": {"NetworkMode": "none"}},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Resident pulletd: news, an engine that restarts, a configuration that changes."""
+"""Resident pulletd: candidates, an engine that restarts, a configuration that changes."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ def test_new_digest_is_picked_up(house):
 
 
 def hang_up(path, times):
-    """Takes the engine's place for so many connections."""
+    """Replaces the engine for that many connections."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.settimeout(60)
         listener.bind(path)
@@ -73,7 +73,7 @@ def test_finishes_first_what_was_interrupted(house):
     process = house.pullet.spawn("--once")
     wait_for("the swap", lambda: "app.prev" in house.engine.containers())
     house.pullet.kill9(process)
-    house.registry.stop()  # what is under way needs no registry
+    house.registry.stop()  # an update under way needs no registry
     house.configure(create=UP, agent={"interval": "1h"}, health_period="500ms")
     with house.pullet.resident() as process:
         wait_until_it_runs(house, process, published)
@@ -88,7 +88,7 @@ def test_sighup_reloads_the_configuration(house):
         house.pullet.configure({"app": house.settings, "more": more}, agent=OFTEN)
         process.send_signal(signal.SIGHUP)
         wait_until_it_runs(house, process, second, "more")
-        # A broken one is told, ends nothing, and touches nothing; mended, all goes on.
+        # A broken configuration is reported, and touches nothing; when it is fixed, updates resume.
         whole = house.pullet.config.read_text()
         house.pullet.config.write_text("[nonsense]\n")
         process.send_signal(signal.SIGHUP)

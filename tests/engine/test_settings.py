@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the operator set stays, what came from the image follows the image. TABLE has a container a
-row; all of them are updated in one pass, to a bad version first (rolled back), then to 2, then to 3,
-and the whole of inspect is compared field by field each time. At last each is made by hand, by the
-same `docker create` from version 3: Pullet's must look the same, and runc must have been told the
-same."""
+"""Settings of the operator stay, settings of the image follow the image. TABLE has one container in each row; all of
+them are updated in one pass, to a bad version first (rolled back), then to 2, then to 3, and the whole inspect is
+compared field by field each time. Finally each is created by the same `docker create` from version 3: Pullet's must
+be equal, and runc must have got the same configuration."""
 
 import contextlib
 import json
@@ -59,9 +58,9 @@ BAD = {"Entrypoint": ["/actor"], "User": "9", "Env": ["BAD=1"]}  # and another /
 
 @dataclass
 class Row:
-    """docker create OPTIONS IMAGE COMMAND, or a body for the API. stays: what the image sets too and
-    this one keeps all the same; whatever else the image sets follows the image. untold: what was
-    set, yet nobody can tell it from what the image set."""
+    """docker create OPTIONS IMAGE COMMAND, or a body for the API. stays: values that the image sets too, and that the
+    container keeps; all other values of the image follow the image. untold: values that were set, but cannot be
+    distinguished from those of the image."""
     image: str
     options: str = ""
     command: str = ""
@@ -75,7 +74,7 @@ class Row:
 
 
 TABLE = {
-    # What images set, and who wins.
+    # Settings of images, and which one wins.
     "defaults": Row("rich"),
     "command": Row("rich", "", "/actor say mine wait", "Cmd"),
     "env": Row("rich", "-e OLD=mine -e MINE=x=y -e EMPTY= -e MODE", "", "Env.OLD Env.MODE"),
@@ -227,7 +226,7 @@ TABLE = {
                   "--sysctl kernel.shmmax=1048576 -l a= --stop-signal SIGQUIT --stop-timeout 1",
                   "say mine wait", "Cmd"),
 
-    # What no docker run says.
+    # Settings without an option of docker run.
     "bare-body": Row("rich", body={}),
     "body": Row("plain", body={
         "Tty": True, "StopTimeout": 0, "Shell": ["/sh"], "OnBuild": ["RUN x"], "Volumes": {"/v": {}},
@@ -241,10 +240,10 @@ TABLE = {
     "no-network": Row("plain", body={"NetworkDisabled": True}),
 }
 
-# --- what is compared --------------------------------------------------------------------------
+# --- the comparison --------------------------------------------------------------------------
 
 HEX = re.compile("[0-9a-f]{64}")
-# Not settings: what happened to it, and what the engine finds anew at each start.
+# These are no settings, but its history, and values that the engine sets at each start.
 HISTORY = {"State", "Created", "Image", "ExecIDs", "GraphDriver", "Storage",
            "ImageManifestDescriptor"}
 FOUND = {"SandboxID", "SandboxKey", "EndpointID", "IPAddress", "GlobalIPv6Address", "MacAddress",
@@ -260,11 +259,11 @@ def is_unnamed(mount):
 
 
 def settings(row, inspect, named=True):
-    """All that a successor must have too: path -> value, ids replaced."""
+    """All values that a successor must have too: path -> value, ids replaced."""
     text = json.dumps(inspect).replace(inspect["Id"], "(id)").replace(inspect["Id"][:12], "(short)")
     out = {key: value for key, value in json.loads(text).items() if key not in HISTORY}
     config, host, network = out["Config"], out["HostConfig"], out["NetworkSettings"]
-    # In no order, and what had no name has got one.
+    # The order is random, and anonymous volumes have got a name.
     host["Links"] = sorted(host["Links"] or [])
     host["VolumesFrom"] = [re.sub("^[0-9a-f]{12,64}", "peer", text)
                            for text in host["VolumesFrom"] or []]
@@ -303,7 +302,7 @@ def flat(value, path=()):
 
 
 def differences(a, b):
-    """Paths whose values differ; empty and not there is the same for what has parts elsewhere."""
+    """Paths whose values differ; for a value with parts elsewhere, empty equals missing."""
     def parts(paths):
         return {path[:n] for path in paths for n in range(len(path)) if path[n] == "."}
 
@@ -315,7 +314,7 @@ def differences(a, b):
 
 
 def of_image(image, generation):
-    """What a container without settings of its own has from it, as settings() names it."""
+    """The settings that a container without its own ones gets from the image, as in settings()."""
     config = {k: v for k, v in IMAGES[image][generation - 1].items()
               if k not in ("Shell", "OnBuild")}
     config["Env"] = {line.partition("=")[0]: line for line in config.get("Env", [])}
@@ -324,7 +323,7 @@ def of_image(image, generation):
 
 
 def following(row, before, after):
-    """Paths that change with the image, and beginnings of those that may change with them."""
+    """Paths that change with the image, and prefixes of those that may change with them."""
     changes = differences(of_image(row.image, before), of_image(row.image, after))
     own = {"Config." + name for name in row.stays.split()}
     must = changes.keys() - own
@@ -339,7 +338,7 @@ def following(row, before, after):
 
 
 def runtime(engine, inspect):
-    """What runc was told: path -> value, ids replaced."""
+    """The configuration for runc: path -> value, ids replaced."""
     found, = engine.directory.glob(f"state/io.containerd.runtime.v*/moby/{inspect['Id']}/config.json")
     text = found.read_text().replace(inspect["Name"] + ".prev/", inspect["Name"] + "/")  # links
     for mount in filter(is_unnamed, inspect["Mounts"]):
@@ -359,9 +358,9 @@ class Bench:
     def __init__(self, lab):
         tools = lab.path("tools")
         tools.mkdir()
-        # An engine with this hook takes itself for one with GPUs.
+        # With this hook an engine assumes that it has GPUs.
         self.script(tools / "nvidia-container-runtime-hook", "exit 0")
-        # A machine that has not all capabilities itself can run privileged containers only so.
+        # A machine without all capabilities can run privileged containers only this way.
         self.script(tools / "lesser-runc", """
             for word; do
                 [ -z "$bundle" ] || { bundle=$word; break; }
@@ -394,7 +393,7 @@ class Bench:
             self.registry.publish(image, "stable", Image(files, config))
 
     def surround(self, lab):
-        """What the containers share or refer to."""
+        """Creates everything that the containers share or refer to."""
         docker, plain = self.engine.docker, self.registry.ref("plain:stable")
         docker("network", "create", "--subnet", "10.88.1.0/24", "front")
         docker("network", "create", "--subnet", "10.88.2.0/24", "back")
@@ -454,7 +453,7 @@ class Bench:
                 for name, row in self.rows.items()}
 
     def live(self):
-        """generation -> name -> what is seen then, and what went wrong on the way there."""
+        """generation -> name -> its Look, and the errors on the way there."""
         looks, faults = {}, {}
         for name, row in self.rows.items():
             self.make(name, row)
@@ -535,7 +534,7 @@ def test_pass(history, generation):
 @pytest.mark.usefixtures("known")
 @pytest.mark.parametrize("name", TABLE)
 def test_rollback(history, name):
-    """Gone back to is the container as it was."""
+    """A rollback restores the container as it was."""
     looks, _ = history
     old, back = looks["1"][name], looks["bad"][name]
     assert back.inspect["Id"] == old.inspect["Id"]
@@ -547,7 +546,7 @@ def test_rollback(history, name):
 @pytest.mark.usefixtures("known")
 @pytest.mark.parametrize("name", TABLE)
 def test_update(history, name, generation):
-    """What changes is what the table says, all of it and nothing else."""
+    """Exactly the values in the table change."""
     looks, _ = history
     before, after = looks[str(generation - 1)][name], looks[str(generation)][name]
     assert after.inspect["Image"] != before.inspect["Image"]
@@ -582,7 +581,7 @@ def test_by_hand(history, name):
 @pytest.mark.usefixtures("known")
 @pytest.mark.parametrize("name", TABLE)
 def test_data(history, name):
-    """Files in volumes stay, whatever the volume's name; those in memory do not."""
+    """Files in volumes are kept, whatever the volume's name; files in memory are not."""
     looks, _ = history
     old = looks["1"][name]
     for generation in ("2", "3"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""News behind the tag, or none: up-to-date, updated, first containers, several of them."""
+"""Polls with and without a new image: up-to-date, updated, first containers, several containers."""
 
 import os
 
@@ -198,7 +198,7 @@ def test_older_images_that_pullet_pulled_are_removed_and_no_others(house):
 
 
 def test_untagged_image_of_an_operator_is_not_removed(house):
-    _, by_hand = house.adopt()  # loses its tag when that moves
+    _, by_hand = house.adopt()  # the image loses its tag when the tag moves
     house.configure()
     for _ in range(3):
         house.publish()
@@ -288,7 +288,7 @@ def test_state_directory_is_made(house):
 
 
 def test_our_labels_on_an_image_are_not_ours(house):
-    """An image can carry any label; neither phase nor restart policy may come from there."""
+    """An image can have any label; neither phase nor restart policy may be read from it."""
     labels = {"pullet.target": "sha256:" + "0" * 64, "pullet.policy": "always"}
     house.adopt(house.publish(config={"Labels": labels}),
                 HostConfig={"NetworkMode": "none", "RestartPolicy": {"Name": "unless-stopped"}})
@@ -302,8 +302,8 @@ def test_our_labels_on_an_image_are_not_ours(house):
 
 
 def test_one_image_behind_two_names(house):
-    """Two repositories with the very same image, two containers that nobody remembers: what the one has brought
-    is not a torn rest when the other comes for it."""
+    """Two repositories with the same image, two containers without records: the image that one of them pulled is not
+    treated as incomplete for the other."""
     names = {"app": house.repository, "too": house.repository + "-too"}
 
     def publish(version):
@@ -325,7 +325,7 @@ def test_one_image_behind_two_names(house):
 
 
 def test_nothing_is_pulled_twice(house):
-    """Neither at first, when there is no record, nor when most of it is here already."""
+    """Neither the first time without a record, nor if most of the image is in the engine."""
     house.configure(create=UP)
     below = Image({"below": os.urandom(5000)}, base=Image({"lowest": os.urandom(5000)}))
     for number in (1, 2):

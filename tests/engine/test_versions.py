@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Engines that speak other API versions than ours, before the same containers."""
+"""Engines with other API versions, with the same containers."""
 
 import contextlib
 
@@ -31,7 +31,7 @@ def newest(house):
 
 
 def test_engine_that_takes_its_newest_version_only(house, between):
-    """As Engine 29 does from 1.44 on: no call, not even the first, may come with an older one."""
+    """Engine 29 requires 1.44: no call, not even the first, may use an older version."""
     spoken = "%d.%d" % min(newest(house), NEWEST)
     published = house.publish()
     proxy = between(minimum=spoken)
@@ -58,7 +58,7 @@ def test_oldest_version_that_is_spoken(house, between):
     ("1.12", "1.40", ["1.40", "1.41", "20.10"]),
 ])
 def test_engine_with_incompatible_versions(house, between, minimum, maximum, words):
-    """Both sides' versions are told, and nothing is asked of it."""
+    """The versions of both sides are reported, and no other request is sent."""
     _, before = house.up()
     house.publish()
     proxy = between(minimum, maximum)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The disk fills up: the engine's, ours, before an update and in the middle of one."""
+"""A full disk: the engine's or Pullet's, before and during an update."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ MB = 1000 * 1000
 
 
 class Disk:
-    """A file system of its own whose free space is what a test says."""
+    """A file system whose free space the test sets."""
 
     def __init__(self, where):
         self.where = pathlib.Path(where)
@@ -61,7 +61,7 @@ def meddler(house):
 
 @pytest.fixture
 def state(house):
-    """The state directory's file system, with little room on it."""
+    """A small file system for the state directory."""
     disk = Disk(house.pullet.state)
     disk.leave(MB)
     yield disk
@@ -75,14 +75,14 @@ def disk(engine):
 
 
 def ballast(size, base=None):
-    """An image with so many bytes that cannot be compressed."""
+    """An image with that many incompressible bytes."""
     image = actor("say", "up", "wait", files={"ballast": os.urandom(size)})
     image.base = base
     return image
 
 
 def numbers(entry):
-    """What is needed and what is free, in MB."""
+    """The needed and the free space in MB, from the message."""
     found = re.search(r"needs about (\d+) MB, \S+ has (\d+) MB free", entry["reason"])
     assert found, entry
     return int(found[1]), int(found[2])
@@ -119,7 +119,7 @@ def test_layers_in_the_engine_need_no_disk_space(house, disk):
 
 
 def test_the_previous_image_is_removed_for_disk_space(house, disk):
-    """A device that holds two versions is never stuck with a third."""
+    """A device with two versions can still take a third."""
     house.publish(images=ballast(20 * MB))
     house.configure(create=UP)
     house.once("updated")
@@ -127,7 +127,7 @@ def test_the_previous_image_is_removed_for_disk_space(house, disk):
     house.once("updated")
     kept = "localhost/pullet/previous:app"
     third = house.publish(images=ballast(20 * MB))
-    disk.leave(60 * MB)  # the version before would not make it enough
+    disk.leave(60 * MB)  # removing the previous image would not be enough
     house.once("deferred")
     assert kept in house.engine.tags()
     disk.leave(75 * MB)
@@ -138,7 +138,7 @@ def test_the_previous_image_is_removed_for_disk_space(house, disk):
 
 
 def test_disk_runs_full_in_the_pull(house, disk):
-    """What unpacks to more than anybody could guess."""
+    """An image that unpacks to more than estimated."""
     _, before = house.up()
     image = actor("wait", files={"zeros": bytes(80 * MB)})
     second = house.publish(images=image)
@@ -156,8 +156,8 @@ def test_disk_runs_full_in_the_pull(house, disk):
 
 @pytest.mark.parametrize("moment", (Moment(3, False, "creating"), DOWN), ids=str)
 def test_engines_disk_runs_full_in_between(house, disk, meddler, moment):
-    """Something else filled it, to the last byte. The old one serves, or comes back when the new one has
-    made room for it; the release is not blamed."""
+    """Another program fills it completely. The old container runs, or is started again after the new one is removed;
+    the digest is not rejected."""
     first, _ = house.up()
     second = house.publish()
     house.configure(create=UP, agent={"engine": meddler.url})
@@ -177,8 +177,8 @@ def test_engines_disk_runs_full_in_between(house, disk, meddler, moment):
 
 @pytest.mark.parametrize("moment", moments((PULLING, MADE, ON_TRIAL, WON)), ids=str)
 def test_record_cannot_be_written(house, state, meddler, moment):
-    """What cannot be written down is not done: it stops where a container runs, and goes on when there
-    is room. No piece of a record is left behind."""
+    """A step that cannot be recorded is not taken: the update stops where a container runs, and continues when there
+    is space. No partial record is left."""
     house.up()
     second = house.publish()
     house.configure(create=UP, agent={"engine": meddler.url}, health_period="300ms")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The engine is stopped, restarted, killed or upgraded while an update is under way, or between two:
-a clear line, nothing is held against the release, and the next pass finishes."""
+"""The engine is stopped, restarted, killed or upgraded during an update, or between two: the reason is reported, the
+digest is not rejected, and the next pass completes the update."""
 
 import threading
 
@@ -11,8 +11,8 @@ from pullet_meddler import DOWN, EVERY, ON_TRIAL, PULLING, WON, Meddler, moments
 
 
 class Upgraded(Meddler):
-    """An engine that speaks API 1.41, as Docker 20.10 does, and from upgrade() on 1.44 and nothing
-    else, as one of Docker 29 would; whatever it is really."""
+    """An engine that reports API 1.41 like Docker 20.10, and after upgrade() only 1.44 like Docker 29, whatever its
+    real version is."""
 
     OLD, NEW = "1.41", "1.44"
 
@@ -26,7 +26,7 @@ class Upgraded(Meddler):
 
     def forward(self, client, request):
         old, new = (b"/v%s/" % version.encode() for version in (self.OLD, self.NEW))
-        if b"/%s/" % self.real not in (old, new):  # both are spoken
+        if b"/%s/" % self.real not in (old, new):  # the agent supports both
             super().forward(client, request)
             return
         line, _, rest = request.partition(b"\r\n")
@@ -36,8 +36,8 @@ class Upgraded(Meddler):
 
 @pytest.fixture
 def between(house):
-    """A function: somebody of that class between the agent and the engine, with a second version
-    published -> him and that version."""
+    """A function that puts a proxy of that class between the agent and the engine, with a second version published ->
+    the proxy, that version."""
     meddlers = []
 
     def put(kind=Meddler):
@@ -52,7 +52,7 @@ def between(house):
 
 
 def finish(house, second, told):
-    """The passes that the service would make; whatever they said, it is true of the engine."""
+    """Runs the passes that the service would run, whatever their results, and checks the engine."""
     told = [told, *(house.pullet.once().results["app"] for _ in range(2))]
     for entry in told:
         assert entry["result"] in ("updated", "up-to-date") or (
@@ -65,8 +65,8 @@ def finish(house, second, told):
 
 @pytest.mark.parametrize("moment", moments((PULLING, ON_TRIAL)), ids=str)
 def test_restarted(house, between, moment):
-    """As `systemctl restart docker` does: its containers are stopped, and those with a restart policy
-    come back, but on trial there is none."""
+    """As `systemctl restart docker` does: its containers are stopped, and those with a restart policy are started
+    again; containers on trial have none."""
     meddler, second = between()
     struck = meddler.strike_at(moment, house.engine.restart)
     told = house.pullet.once().results["app"]
@@ -76,7 +76,7 @@ def test_restarted(house, between, moment):
 
 @pytest.mark.parametrize("moment", moments((ON_TRIAL,)), ids=str)
 def test_stopped_meanwhile(house, between, moment):
-    """It goes down by and by, containers first, while the agent looks on."""
+    """It stops its containers first, and then itself, while the agent observes it."""
     meddler, second = between()
     going = threading.Thread(target=house.engine.stop_daemon)
     struck = meddler.strike_at(moment, going.start)
@@ -103,8 +103,8 @@ def test_killed(house, between, moment):
 
 @pytest.mark.parametrize("moment", moments((DOWN, WON)), ids=str)
 def test_upgraded(house, between, moment):
-    """It takes the old version of the API no more: that is its word about the version and nobody's
-    fault, and the next pass asks what it speaks now."""
+    """It rejects the old API version: the pass fails without rejecting the digest, and the next pass asks for the
+    version again."""
     meddler, second = between(Upgraded)
 
     def upgrade():
@@ -115,7 +115,7 @@ def test_upgraded(house, between, moment):
     result = house.pullet.once()
     told = result.results["app"]
     assert struck and not meddler.faults, meddler.faults
-    if moment not in EVERY[-2:]:  # after the last call there is none to refuse
+    if moment not in EVERY[-2:]:  # after the last call there is none to reject
         assert told["result"] == "failed" and "version 1.41 is too old" in told["reason"], result
     meddler.asked.clear()
     finish(house, second, told)
@@ -123,7 +123,7 @@ def test_upgraded(house, between, moment):
 
 
 def test_upgraded_between_two_passes(house, between):
-    """What was made through the old version is found again, and made anew, through the new one."""
+    """A container that was created with the old version is found and recreated with the new one."""
     meddler, second = between(Upgraded)
     house.once("updated")
     meddler.upgrade()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""An operator's hand comes in between, at moments of an update that are had on demand: nothing of ours
-is left behind, nothing is held against the release, what he made or stopped is his, and in the end one
-runs. PULLET_EVERY_MOMENT=1: at every moment."""
+"""An operator acts at chosen moments of an update: Pullet leaves nothing behind, the digest is not rejected,
+containers that the operator created or stopped are left alone, and in the end one runs. PULLET_EVERY_MOMENT=1: at
+every moment."""
 
 import itertools
 
@@ -13,7 +13,7 @@ from pullet_meddler import (
 
 
 class Operator:
-    """What `docker` would do; that there is no such container now is no matter."""
+    """Does what `docker` would do; a missing container is no error."""
 
     def __init__(self, engine, image):
         self.engine, self.image = engine, image
@@ -47,7 +47,7 @@ class Operator:
         self._post("/containers/app/start")
 
     def move_out(self):
-        """The same image under a name of his own."""
+        """Runs the same image under another name."""
         self.remove_all()
         self._post("/containers/create?name=mine", {"Image": self.image, **UP})
         self._post("/containers/mine/start")
@@ -79,7 +79,7 @@ def meddler(house):
 
 
 def test_changes_are_those(house, meddler):
-    """What the moments count on."""
+    """The changes that the moments refer to."""
     house.up()
     house.configure(agent={"engine": meddler.url})
     house.publish()
@@ -103,13 +103,13 @@ def test_operator(house, meddler, deed, moment):
         told.append(house.pullet.once().results["app"])
 
     if told[-1]["result"] == "refused":
-        # With containerd's store a prune takes the image of a container, too, when the tag is elsewhere.
+        # With containerd's store a prune also removes the image of a container whose tag has moved.
         assert deed == "prune" and engine.kind.containerd_store, told
         assert "image" in told[-1]["reason"] and "no longer in the engine" in told[-1]["reason"]
         house.check(first, policy="always")
         return
 
-    # A clear line whenever it was not simply done, and one that is true of the first moment on.
+    # A reason whenever the update was not made, and one that fits every moment.
     for entry in told:
         assert entry["reason"] or entry["result"] in ("updated", "up-to-date"), told
         assert entry["result"] in ("updated", "up-to-date", "deferred", "failed"), told
@@ -124,14 +124,14 @@ def test_operator(house, meddler, deed, moment):
         assert others == {"mine": "running"}
     elif deed != "rename":
         assert others == {}
-    elif others:  # before anything was decided: the name was free, and that one is his
+    elif others:  # before any decision the name was free, and the container is the operator's
         assert others == {"mine": "running"} and moment.change <= 4, (others, told)
-    if deed not in ("recreate", "rename", "start_old", "restart"):  # himself he may start two
+    if deed not in ("recreate", "rename", "start_old", "restart"):  # the operator may start two
         assert house.most_running(house.start) == 1
 
 
 def test_stopped_on_trial_and_again(house, meddler):
-    """Somebody stops each new one: the old one serves, and a later pass takes it up again."""
+    """An operator stops each new container: the old one runs, and a later pass tries again."""
     first, _ = house.up()
     second = house.publish()
     house.configure(create=UP, agent={"engine": meddler.url}, health_period="10s")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The registry misbehaves towards the whole of us, the engine's own pull included: a clear line, the
-container runs on, nothing is held against the digest, and once it behaves the update is made."""
+"""The registry misbehaves towards Pullet and the engine's own pull: the reason is reported, the container keeps
+running, the digest is not rejected, and the update is made when the registry works again."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ def front(house):
 
 
 def to_engine(path, answer):
-    """A hook: the engine alone is treated so."""
+    """A hook that applies to the engine alone."""
     return lambda seen: answer(seen) if is_engine(seen) and path in seen.path else None
 
 
@@ -58,7 +58,7 @@ class Endless:
 
 
 class Dribble:
-    """What is behind the front, a byte a second, until the test is over."""
+    """Forwards one byte a second until the test ends."""
 
     def __init__(self, front):
         self.front, self.begun, self.over = front, threading.Event(), threading.Event()
@@ -78,7 +78,7 @@ class Dribble:
 
 
 def behave(house, front, second):
-    """containerd goes on behind the bytes that it has, and throws them away when they prove wrong."""
+    """containerd resumes after the bytes that it has, and discards them if they are wrong."""
     front.hooks.clear()
     told = []
     while not told or told[-1]["result"] != "updated":
@@ -100,7 +100,7 @@ def refuse_then_update(house, front, hook, *reasons):
 
 
 def test_the_daemon_obeys_retry_after(house, front):
-    """Of each registry by itself: a container from another one is polled on."""
+    """This holds for each registry: a container from another one is still polled."""
     seconds = 5
     house.up()
     other = house.publish(repository="other/app")
@@ -121,7 +121,7 @@ def test_the_daemon_obeys_retry_after(house, front):
 
 
 def test_rate_limit_in_the_pull(house, front):
-    """The engine hears it, and says so in the registry's words."""
+    """The engine gets the error, and reports it in the registry's words."""
     refuse_then_update(
         house, front, to_engine("/manifests/", lambda seen: Answer(
             429, {"Retry-After": "5", "Content-Type": "application/json"},
@@ -130,7 +130,7 @@ def test_rate_limit_in_the_pull(house, front):
 
 
 def test_engine_is_given_another_manifest(house, front):
-    """Announced to us, asked for by digest, and yet another one is sent."""
+    """The engine asks for the announced digest, and another manifest is sent."""
     def other(seen):
         body = b'{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json"}'
         return Answer(200, {"Content-Type": "application/vnd.oci.image.manifest.v1+json",
@@ -141,14 +141,14 @@ def test_engine_is_given_another_manifest(house, front):
 
 
 def test_engine_is_given_other_bytes(house, front):
-    """A layer, or the configuration, of another content than its digest."""
+    """A layer or the configuration has other content than its digest."""
     refuse_then_update(house, front,
                        to_engine("/blobs/", lambda seen: Answer(200, {}, b"something else")),
                        "pull 127.0.0.1")
 
 
 def test_registry_flaps(house, front):
-    """An error, a cut stream or nothing at all, with ever longer spells in between."""
+    """An error, a truncated stream or no response, at increasing intervals."""
     _, before = house.up()
     second = house.publish()
     kinds = [Answer(503), Answer(raw=lambda connection: None),
@@ -174,7 +174,7 @@ def test_registry_flaps(house, front):
 
 @pytest.mark.parametrize("length", [None, 10_000 * MB], ids=["endless", "10 GB"])
 def test_layer_without_end(house, front, length):
-    """The engine takes what comes, until the disk is full; we know how much there is to come."""
+    """The engine accepts everything until the disk is full; Pullet knows the expected size."""
     endless = Endless(length)
     _, before = house.up()
     second = house.publish(images=actor("wait", files={"ballast": os.urandom(300_000)}))
@@ -183,11 +183,11 @@ def test_layer_without_end(house, front, length):
         None if config in seen.path else endless(seen))))
     entry = house.once("failed", reason="more than the")
     assert "bytes that the manifest says" in entry["reason"], entry
-    assert endless.over.wait(120)  # it let go of the connection
+    assert endless.over.wait(120)  # it closed the connection
     assert endless.sent < 2000 * MB
     house.untouched(before)
     if house.engine.kind.containerd_store:
-        # containerd keeps what is too long, asks for no more of it, and forgets it after a day.
+        # containerd keeps the oversized blob, requests no more of it, and discards it after a day.
         front.hooks.clear()
         house.once("failed", reason="failed size validation")
         house.untouched(before)
@@ -196,7 +196,7 @@ def test_layer_without_end(house, front, length):
 
 
 def test_one_byte_a_second(house, front):
-    """The pull stands still, the container runs; who wants to stop is not kept waiting."""
+    """The pull stalls, and the container runs; a request to stop is not delayed."""
     dribble = Dribble(front)
     _, before = house.up()
     second = house.publish()
