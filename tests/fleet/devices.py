@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The devices of a fleet story, and the links between them and the registry.
 
-A device tells what happens on it by lines in a file on the host: the engine's container events and Pullet's journal entries.
-Nobody asks it while the story goes on."""
+A device writes its events as lines to a file on the host: the engine's container events and Pullet's journal entries.
+It is not queried during the run."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import time
 
 from pullet_relay import Relay
 
-# What each version leaves behind, by itself: a file of its name in here.
+# Each version writes a file with its name to this directory.
 TRACES = "/var/lib/fleet"
 ENGINE = re.compile(r"@engine (\d+) (\w+) (\w+) (\w+)$")
 RESULT = re.compile(r"app: (updated|rolled-back|deferred|refused|failed)\b")
@@ -38,8 +38,9 @@ def configuration(image, interval):
 
 
 class Link(Relay):
-    """One device's way to the registry: its bytes are counted, it can be slow, and it can be cut. Then nothing gets through and nothing
-    is refused, as with a pulled cable. bits: a second, one after the other whatever the connection; delay: there and back."""
+    """The link of one device to the registry: its bytes are counted, it can be slow, and it can be cut; then nothing
+    passes and nothing is refused, as with an unplugged cable. bits: per second, shared by all connections; delay:
+    round trip."""
 
     chunk = 1400
 
@@ -69,17 +70,18 @@ class Link(Relay):
 
 
 class Device:
-    """start(interval), sh(script), power_cut(), power_on(), link_down(), link_up(), stop(); out: where its witnesses' lines arrive."""
+    """start(interval), sh(script), power_cut(), power_on(), link_down(), link_up(), stop(); out: the file with the
+    lines of its events."""
 
     def __init__(self, name, machine_id, link, words):
         self.name, self.machine_id, self.link, self.words = name, machine_id, link, words
         self.cohorts, self.traffic = {}, []
-        self.events = []  # as they came; Fleet.run_json() puts them in order
+        self.events = []  # in order of arrival; Fleet.run_json() sorts them
         self.skew = [0.0]  # the host's clock less the device's, by boot
         self._seen, self._position, self._rest = set(), 0, ""
 
     def cpu_seconds(self):
-        """What emulating it has cost."""
+        """CPU time of its emulation."""
         return 0.0
 
     def sample(self, t):
@@ -102,8 +104,8 @@ class Device:
             entry = json.loads(line)
             text, at = entry.get("MESSAGE") or "", int(entry["__REALTIME_TIMESTAMP"]) / 1e6
         except (ValueError, AttributeError, KeyError):
-            return None  # the rest of a line that a power cut tore
-        if not isinstance(text, str):  # bytes that are no text
+            return None  # the rest of a line that a power cut truncated
+        if not isinstance(text, str):  # bytes that are not text
             return None
         engine, phase = ENGINE.match(text), entry.get("PULLET_PHASE")
         version = digests.get(entry.get("PULLET_DIGEST"), entry.get("PULLET_DIGEST"))
@@ -118,13 +120,13 @@ class Device:
         else:
             return None
         key = (at, *event.values())
-        if key in self._seen:  # a witness that started again tells all again
+        if key in self._seen:  # after a restart all entries are written again
             return None
         self._seen.add(key)
         return at, event
 
     def end(self, digests):
-        """What the device is when all is over."""
+        """The state of the device at the end."""
         out = {"answers": False, "containers": [], "running": [], "phase": None, "rejected": [], "traces": []}
         try:
             text = self.sh("docker ps -a --format '{{.Names}} {{.State}} {{.Label \"version\"}}'; echo; pullet status --json; echo; "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A fleet while its story goes on: what is published, what the devices tell, and waiting for it."""
+"""A fleet during a run: publishes versions, reads the events of the devices, and waits for them."""
 
 import concurrent.futures
 import hashlib
@@ -16,27 +16,28 @@ from pullet_image import actor
 from verdict import END, reached_at
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-PAD = 60_000  # bytes in each image that do not compress: something to bring over a thin link
+PAD = 60_000  # incompressible bytes in each image, as a load for a slow link
 
 
 class StoryError(Exception):
-    """The story cannot go on; the text says what was waited for."""
+    """The run cannot continue; the text says which condition was awaited."""
 
 
 def cohort(machine_id, digest):
-    """Where a device stands among all devices when digest comes, 0 to 100: the formula of pullet-rollout(5), written down once more."""
+    """The position of a device among all devices for a digest, 0 to 100: the formula of pullet-rollout(5),
+    implemented independently."""
     text = f"{machine_id} {digest}".encode()
     return int(hashlib.sha256(text).hexdigest()[:8], 16) * 1_000_000 // 2**32 / 10_000
 
 
 def share_of(many, percent):
-    """How many devices a step shall have: the nearest whole number."""
+    """The number of devices of a step, rounded."""
     return (many * percent + 50) // 100
 
 
 def choose_ids(digests, many, steps, seed=1):
-    """Machine ids are free: such are searched that each step of a rollout reaches as many devices as its percentage says, and that the
-    canaries of one version are not those of another, if there are enough devices. digests: version -> digest; steps: version ->
+    """Chooses machine ids so that each step of a rollout reaches as many devices as its percentage says, and that
+    different versions have different canaries, if there are enough devices. digests: version -> digest; steps: version ->
     [percent], rising."""
     dice, slots, turn = random.Random(seed), [{} for _ in range(many)], 0
     for version, percents in steps.items():
@@ -58,7 +59,8 @@ def _search(dice, digests, slot):
 
 
 class Version:
-    """One release of the app: an image whose container leaves its name in the volume and then stays, or does not."""
+    """One version of the app: an image whose container writes its name to the volume, and then keeps running or
+    exits."""
 
     def __init__(self, name, platform=None, broken=False):
         self.name, self.published_at = name, None
@@ -72,7 +74,7 @@ class Version:
 
 
 class Operator:
-    """Steers the rollouts with `pullet rollout` and the registry alone, from a machine that is no device."""
+    """Controls the rollouts with `pullet rollout` and the registry alone, from a machine that is not a device."""
 
     def __init__(self, lab, registry):
         self.image, self.environment = registry.ref("app:stable"), {**lab.environment, "HOME": str(lab.directory)}
@@ -89,7 +91,7 @@ class Operator:
         return build
 
     def order(self, *words):
-        """-> the policy that stands then."""
+        """-> the resulting policy."""
         done = subprocess.run([self.build / "pullet", "--config", self.config, "rollout", *map(str, words), "--json", self.image],
                               capture_output=True, text=True, check=False, env=self.environment)
         if done.returncode:
@@ -98,7 +100,7 @@ class Operator:
 
 
 class Fleet:
-    """devices tell; a thread listens; wait() wakes up when something was told."""
+    """devices write events; a thread reads them; wait() wakes up at each event."""
 
     def __init__(self, registry, operator, devices, versions, show):
         self.registry, self.operator, self.devices, self.versions, self.show = registry, operator, devices, versions, show
@@ -141,7 +143,7 @@ class Fleet:
             self._told.notify_all()
         self.show.event(self, device, event)
 
-    # -- what the story does to a device
+    # -- interruptions of a device
 
     def start_all(self, interval):
         with self._side_by_side() as pool:
@@ -155,7 +157,7 @@ class Fleet:
         device.start(interval)
 
     def cut_power(self, device):
-        """What it told before counts before."""
+        """Events from before the power cut are read first."""
         now = self.now()
         device.power_cut()
         self.collect()
@@ -175,7 +177,7 @@ class Fleet:
         device.link_up()
 
     def wait(self, what, condition, seconds):
-        """Until condition() holds, asked whenever a device has told something."""
+        """Waits until condition() holds, which is checked at each event."""
         end = time.monotonic() + seconds
         self.show.step(self, what)
         with self._told:
@@ -185,11 +187,11 @@ class Fleet:
                     raise StoryError(f"waited {seconds:.0f} s in vain: {what}")
                 self._told.wait(min(left, 1))
 
-    # -- what the devices told
+    # -- the events of the devices
 
     @staticmethod
     def running(device):
-        """The version that runs, as far as was told; None."""
+        """The version that runs according to the events, or None."""
         running = {}
         for event in device.events:
             if event["kind"] == "start":
@@ -213,7 +215,7 @@ class Fleet:
         return None, None
 
     def settled(self, device, version):
-        """That version is what stays there, and nothing is under way."""
+        """Whether the device has ended on that version, and no update is under way."""
         return self.phase(device)[0] == "idle" and reached_at(vars(device), version) < END
 
     def went_back(self, device, version):
@@ -224,10 +226,10 @@ class Fleet:
         return any(event["kind"] == "result" and event["result"] == result and event["version"] == version and word in event["text"]
                    for event in device.events)
 
-    # -- what the registry holds
+    # -- the content of the registry
 
     def release(self, version):
-        """Lets the tag point to it."""
+        """Moves the tag to it."""
         self.sample()
         version.published_at = self.now()
         self.show.step(self, f"{version.name} is published")
@@ -271,7 +273,8 @@ class Fleet:
                             for device, end in zip(self.devices, ends)]}
 
     def _ordered(self, device):
-        """By the host's clock: a device's own is put right by what was measured in that boot."""
+        """Sorts by the host's clock; the clock of a device is corrected by the difference that was measured in that
+        boot."""
         out = []
         for event in device.events:
             event = dict(event)

@@ -22,7 +22,8 @@ WantedBy=multi-user.target
 
 class NamespaceDevice(Device):
     """On this machine's kernel, without emulation: a Debian tree with a systemd and an engine of its own. Its link is shaped by the
-    relay, as namespaces share the loopback interface. A power cut kills it all at once; what the kernel has in memory is not lost."""
+    relay, as namespaces share the loopback interface. A power cut kills all processes at once; data in the kernel's
+    memory is not lost."""
 
     def __init__(self, lab, golden, name, machine_id, link, words):
         super().__init__(name, machine_id, link, words)

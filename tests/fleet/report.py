@@ -15,7 +15,8 @@ import verdict as v
 
 WIDTH, LEFT, RIGHT = 1200, 168, 1176
 LANE = 46
-# Okabe and Ito's colours: told apart by colour-blind eyes too. Old to new, the broken one apart.
+# The colours of Okabe and Ito, which colour-blind readers can distinguish. From old to new; the broken version has
+# its own.
 COLOURS = ["#56b4e9", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#f0e442"]
 BROKEN = "#d55e00"
 PALE = {"#56b4e9", "#cc79a7", "#e69f00", "#f0e442"}  # dark letters on these
@@ -116,7 +117,7 @@ def back_arrow(canvas, x, y, tip):
 
 
 def draw_running(canvas, run, device, at, y, hue):
-    """The thick bar: what ran."""
+    """Draws the thick bar: the versions that ran."""
     until = run["ended"]
     for a, b, version in v.spans(device, until):
         width = max(at(b) - at(a), 0.8)
@@ -136,7 +137,7 @@ def draw_running(canvas, run, device, at, y, hue):
 
 
 def draw_phases(canvas, run, device, at, y, hue):
-    """The thin bar below: what Pullet was at."""
+    """Draws the thin bar below: the phases of Pullet."""
     for a, b, phase, version in v.phases(device, run["ended"]):
         x, width = at(a), max(at(b) - at(a), 1.5)
         tip = f"{device['name']}: {phase} of {version}, {clock(a)} to {clock(b)}"
@@ -168,7 +169,7 @@ def draw_lane(canvas, run, device, at, y, hue):
 
 
 def draw_policies(canvas, run, at, top, bottom, hue):
-    """A line and a flag for each; flags that would lie on each other go to another row."""
+    """Draws a line and a flag for each policy; flags that would overlap go to another row."""
     ends = [0, 0, 0]
     for policy in run["policies"]:
         x = at(policy["t"])
@@ -276,7 +277,7 @@ def draw_downtime(canvas, run, x, y, width, figures):
 
 
 def draw_waits(canvas, run, x, y, width, hue, figures):
-    """A dot a device: from the moment the policy let it until it was updated."""
+    """Draws one dot for each device: the time from its admission by the policy to its update."""
     canvas.text(x, y, "From allowed to updated", "text head")
     rows = [one["name"] for one in run["versions"] if one["name"] != run["broken"]]
     left, right, top = x + 34, x + width - 24, y + 14

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Progress of a story: a table that is drawn over itself on a terminal, else a line for each thing that happens."""
+"""Progress of a run: a table that is redrawn on a terminal; elsewhere one line for each event."""
 
 import sys
 import threading

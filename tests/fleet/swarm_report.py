@@ -12,7 +12,7 @@ import sys
 import report
 
 LEFT, RIGHT, HEIGHT = 84, 1176, 170
-HUES = ["#d55e00", "#0072b2", "#009e73"]  # of the stories
+HUES = ["#d55e00", "#0072b2", "#009e73"]  # of the scenarios
 
 
 def number(value):
@@ -46,7 +46,7 @@ class Chart:
         return self.bottom - HEIGHT * 0.94 * value / self.most
 
     def line(self, values, step_s, hue, width=1.8):
-        """At most one point a pixel: the highest there."""
+        """Draws at most one point for each pixel, the highest."""
         span = max(1, len(values) // (RIGHT - LEFT))
         points = [(self.x(i * step_s), self.y(max(values[i:i + span]))) for i in range(0, len(values), span)]
         self.canvas.path("M" + " L".join(f"{x:.1f},{y:.1f}" for x, y in points), fill="none", stroke=hue,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run as tests/fleet/run would write it, made up: for the tests of verdict and report."""
+"""A synthetic run in the form of tests/fleet/run, for the tests of verdict and report."""
 
 PERCENT = {"v1": [(5, 100)], "v2": [(110, 20), (200, 50), (290, 100)], "v3": [(430, 34), (520, 0)], "v4": [(560, 100)]}
 PUBLISHED = {"v1": 0, "v2": 108, "v3": 428, "v4": 558}
@@ -8,7 +8,7 @@ COHORTS = [{"v1": 60, "v2": 8, "v3": 71, "v4": 30}, {"v1": 11, "v2": 33, "v3": 1
 
 
 class Made:
-    """One device's life, event by event."""
+    """The events of one device."""
 
     def __init__(self, name, cohorts, slow):
         self.slow, self.runs, self.serial = slow, None, 0
@@ -77,11 +77,11 @@ def synthetic():
             return next(t for t, percent in PERCENT[version] if cohorts[version] < percent)
 
         made.update(allowed("v1") + 3 + i, "v1")
-        if i == 5:  # cut off when v2 comes for it
+        if i == 5:  # its link is cut when its turn for v2 comes
             made.add(262, "link-down")
             made.add(356, "link-up")
             made.update(365, "v2")
-        elif i == 4:  # the plug, amid its update
+        elif i == 4:  # a power cut during its update
             made.prepare(allowed("v2") + 6, "v2")
             made.add(allowed("v2") + 22, "power-cut")
             made.add(allowed("v2") + 30, "power-on")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The package on a booted Debian: apt installs it, systemd runs it, and whatever happens to the service, the
-engine, the package or the power, the container runs. The machine is a tree with its own systemd in namespaces
+"""The package on a booted Debian: apt installs it, systemd runs it, and the container keeps running through faults of
+the service, the engine, the package and the power. The machine is a tree with its own systemd in namespaces
 (tests/lib/pullet_machine.py); tests/fleet/device does the same on emulated ones."""
 
 import fcntl
@@ -44,7 +44,7 @@ def registry(lab):
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
-    """This version, and the next."""
+    """The package, and the same with the next version number."""
     if os.environ.get("PULLET_DEBS"):
         return [pathlib.Path(name) for name in os.environ["PULLET_DEBS"].split(":")]
     one = build(tmp_path_factory.mktemp("one"))
@@ -52,7 +52,7 @@ def packages(tmp_path_factory):
 
 
 class Device(Follower, Machine):
-    """A machine with pullet on it, which follows app:stable."""
+    """A machine with pullet, which follows app:stable."""
 
     def etc(self, path):
         return pathlib.Path(f"/proc/{self.init}/root/etc/{path}")
@@ -64,8 +64,8 @@ class Device(Follower, Machine):
         return self.sh("journalctl --no-pager -q " + " ".join(arguments))
 
     def probe(self, unit, *attempts, more=""):
-        """-> {attempt: "ok" or an error's name}, tried in the sandbox of the unit as it is installed: an instance of
-        the template, or a copy, in which a drop-in replaces the program alone."""
+        """-> {attempt: "ok" or an error's name}, attempted in the sandbox of the installed unit: an instance of the
+        template, or a copy, with a drop-in that replaces only the program."""
         name = unit.replace("@.", "@probe.")
         if name == unit:
             name = "probe-" + unit
@@ -101,7 +101,7 @@ def test_apt_installs_it_and_it_runs(device, registry):
     device.sh("apt-get install -y --no-install-recommends /lab/one.deb")
     state = device.show("pulletd", "ActiveState", "SubState", "User", "NRestarts", "StatusText")
     assert (state["ActiveState"], state["SubState"], state["NRestarts"]) == ("active", "running", "0"), state
-    assert "org.pullet.Agent1" in device.sh("busctl --no-pager list")  # the bus knows the user that is new
+    assert "org.pullet.Agent1" in device.sh("busctl --no-pager list")  # the bus has read the new user
     first = device.publish(registry)
     device.configure(registry)
     device.sh("systemctl reload pulletd")
@@ -110,7 +110,7 @@ def test_apt_installs_it_and_it_runs(device, registry):
 
 
 def test_it_is_locked_in(device):
-    """The unit's promises as the kernel sees them."""
+    """The restrictions of the units, read from the kernel."""
     pid = device.show("pulletd", "MainPID")["MainPID"]
     status = dict(line.split(":", 1) for line in device.sh(f"cat /proc/{pid}/status").splitlines() if ":" in line)
     assert status["CapEff"].strip() == status["CapBnd"].strip() == "0" * 16
@@ -122,7 +122,8 @@ def test_it_is_locked_in(device):
 
 
 def test_sandbox_of_pulletd(device):
-    """It reads the records and reaches the other two and the bus; Docker, the network and all secrets are out."""
+    """pulletd reads the records and reaches the two sockets and the bus; it does not reach Docker, the network or any
+    secret."""
     device.sh("mkdir -p -m 700 /etc/credstore")
     assert device.probe(
         "pulletd.service", "connect=/run/dbus/system_bus_socket", "connect=/run/pullet/update.sock",
@@ -138,7 +139,7 @@ def test_sandbox_of_pulletd(device):
 
 
 def test_sandbox_of_pullet_update(device):
-    """Docker's socket, the records and the network half, and nothing else."""
+    """pullet-update reaches Docker's socket, the records and pullet-fetch, and nothing else."""
     assert device.probe(
         "pullet-update@.service", "connect=/run/docker.sock", "write=/var/lib/pullet",
         "connect=/run/pullet/fetch.sock", "connect=/run/pullet/update.sock", "connect=/run/dbus/system_bus_socket",
@@ -152,8 +153,8 @@ def test_sandbox_of_pullet_update(device):
 
 
 def test_sandbox_of_pullet_fetch(device):
-    """The network but for link-local and multicast, and its own cache. The network here is one in which those
-    addresses are this machine's, so that nothing but the filter can refuse them."""
+    """pullet-fetch reaches its cache and the network, except link-local and multicast addresses. These addresses
+    belong to this machine here, so that only the filter can refuse them."""
     device.sh("touch /run/probe-net; unshare --net=/run/probe-net true; install -m 600 /dev/null /etc/pullet/other.json")
     for command in ("link set lo up", "addr add 169.254.169.254/32 dev lo", "route add 224.0.0.0/4 dev lo"):
         run("nsenter", f"--net=/proc/{device.init}/root/run/probe-net", "ip", *command.split())
@@ -173,7 +174,7 @@ def test_sandbox_of_pullet_fetch(device):
 
 
 def test_the_network_cache_is_kept_and_private(device):
-    """What pullet-fetch keeps between polls is its own user's and outlives the process."""
+    """The cache of pullet-fetch belongs to its user and outlives the process."""
     assert device.sh("stat -c '%U %a' /run/pullet-fetch") == "pullet-fetch 700\n"
 
 
@@ -184,7 +185,7 @@ def test_update_in_the_journal(device, registry):
                device.journal("-o json -u pulletd PULLET_CONTAINER=app").splitlines()]
     phases = {entry["MESSAGE"].split()[1]: entry.get("PULLET_PHASE") for entry in entries}
     assert {"prepare", "trial", "commit", "idle", "updated"} <= set(phases), phases
-    # A result is none: the same line comes when a pass is interrupted, wherever its update stands.
+    # A result does not show it: an interrupted pass logs the same line in every phase.
     assert all(phase == (None if word == "updated" else word) for word, phase in phases.items()), phases
     assert all(entry["MESSAGE_ID"] and entry["PULLET_DIGEST"].startswith("sha256:") for entry in entries)
     told = device.journal("-x -u pulletd")
@@ -192,7 +193,7 @@ def test_update_in_the_journal(device, registry):
 
 
 def test_quiet_day(device, registry):
-    """Polls without a line; nor one of systemd's about them."""
+    """A quiet poll logs no line, and systemd logs none about it."""
     since = device.sh("date +%s.%N").strip()
     before, mark = device.record(), registry.mark()
     wait_for("four polls", lambda: len(registry.requests(mark)) >= 4, pause=0.1)
@@ -202,7 +203,7 @@ def test_quiet_day(device, registry):
 
 
 def test_what_pullet_update_logs_is_kept(device):
-    """Its own lines, of whatever level, where systemd's about each of its starts are dropped."""
+    """Its own messages of every level are kept, and systemd's messages about its starts are dropped."""
     since = device.sh("date +%s.%N").strip()
     records = os.open(f"/proc/{device.init}/root/var/lib/pullet", os.O_DIRECTORY)
     try:
@@ -228,7 +229,7 @@ def test_reload(device, registry):
 
 
 def test_engine_restarts(device, registry):
-    """The agent outlives the engine, says so once, and goes on when it is back."""
+    """The agent keeps running without the engine, reports that once, and continues when it is back."""
     pid = device.show("pulletd", "MainPID")["MainPID"]
     device.sh("systemctl stop docker.socket docker.service")
     wait_for("the complaint", lambda: "docker.sock" in device.journal("-u pulletd -n 20"), pause=0.1)
@@ -238,7 +239,7 @@ def test_engine_restarts(device, registry):
 
 
 def test_without_dockers_group(device, registry):
-    """Each job has the groups of its moment: what is missing is said, and once it is there all goes on."""
+    """Each job has the current groups: a missing group is reported, and updates continue once it exists."""
     device.sh("gpasswd -d pullet-update docker")
     wait_for("the complaint", lambda: "app is failing" in device.status(), pause=0.1)
     assert "ermission denied" in device.journal("-u pulletd -n 20")
@@ -250,7 +251,7 @@ ORDER = "busctl --system call org.pullet.Agent1 /org/pullet/Agent1/container/app
 
 
 def test_methods_on_the_system_bus(device):
-    """Anybody may read; orders are for root, and for whom polkit lets."""
+    """Every user may read; only root, and users whom polkit authorizes, may call methods."""
     told = device.sh("busctl --system introspect org.pullet.Agent1 /org/pullet/Agent1/container/app", user="nobody")
     assert re.search(r"^\.Phase +property +s +\"idle\"", told, re.M) and re.search(r"^\.Hold +method", told, re.M), told
     assert device.sh(ORDER + "Hold", user="nobody", check=False) is None
@@ -270,7 +271,7 @@ def test_methods_on_the_system_bus(device):
 
 
 def test_watchdog_bites(device, registry):
-    """A daemon that stands still is replaced, in the middle of an update; the update ends well."""
+    """A daemon that hangs during an update is restarted; the update is completed."""
     drop_in = device.etc("systemd/system/pulletd.service.d")
     drop_in.mkdir(parents=True)
     (drop_in / "watchdog.conf").write_text("[Service]\nWatchdogSec=2\nRestartSec=100ms\n")
@@ -287,7 +288,7 @@ def test_watchdog_bites(device, registry):
 
 
 def test_stop_amid_an_update(device, registry):
-    """Where the service has stopped, no process of it is left, and one container runs."""
+    """After the service has stopped, no process of it is left, and one container runs."""
     device.configure(registry, health_period="30s")
     device.sh("systemctl reload pulletd")
     version = device.publish(registry)
@@ -314,7 +315,7 @@ def test_upgrade_amid_an_update(device, registry):
 
 
 def test_credentials(device, lab):
-    """By the credential that both halves load for each job; a missing one is no reason not to start."""
+    """pullet-fetch and pullet-update load the credential for each job; they also start without it."""
     private = Registry(lab, name="private", user=("me", "secret"))
     device.configure(private, more=f"[registry {private.address}]\ncredentials = registry-auth\n")
     first = device.publish(private)
@@ -326,8 +327,8 @@ def test_credentials(device, lab):
 
 
 def test_power_goes(device, registry):
-    """Switched off at random moments of an update, and on again: the container runs, as old or new, and the
-    update ends well."""
+    """The power is cut at random moments of an update: after the boot the old or the new container runs, and the
+    update is completed."""
     device.configure(registry, health_period="500ms")
     device.sh("systemctl restart pulletd")
     device.settle(device.publish(registry))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""verdict and report on made-up runs: each check can fail, and the picture is whole."""
+"""verdict and report on synthetic runs: each check can fail, and the picture is complete."""
 
 import copy
 import json
@@ -64,7 +64,7 @@ def v3_elsewhere(run):
 
 
 def v3_left_its_mark(run):
-    """The engine's events were missed, the container's own mark was not."""
+    """The engine's events are missing, the container's own file is not."""
     device(run, "pi1")["end"]["traces"].append("v3")
 
 
@@ -94,7 +94,7 @@ def too_early(run):
 
 
 def unreached(one):
-    """Tried, and never there to stay."""
+    """The version was tried, and never committed."""
     drop(one, kind="result", version="v2")
     drop(one, kind="phase", phase="commit", version="v2")
 
@@ -108,7 +108,7 @@ def power_stayed(run):
 
 
 def cut_while_idle(run):
-    """Moved to where nothing was under way."""
+    """The power cut is moved to a time without an update."""
     for event in device(run, "pi5")["events"]:
         if event["kind"] == "power-cut":
             event["t"] = 100
@@ -180,7 +180,7 @@ def test_an_empty_fleet_does_not_pass():
 
 
 def test_figures():
-    """Two swaps at 1.2 s each; pi2 went back once: 1.2 s to v3 and 3 s from its end to v2 again."""
+    """Two swaps of 1.2 s each; pi2 was rolled back once: 1.2 s to v3 and 3 s from its end to v2 again."""
     numbers = v.figures(synthetic())
     one, back, cut = (numbers["devices"][name] for name in ("pi1", "pi2", "pi5"))
     assert (one["swap_downtime"], one["longest_swap"], one["power_downtime"]) == (2.4, 1.2, 0)
@@ -192,7 +192,7 @@ def test_figures():
 
 
 def test_a_pass_that_only_finishes_counts():
-    """After a power cut in the commit nothing is reported: the phases say it."""
+    """After a power cut during the commit there is no result, but the phases show it."""
     run = synthetic()
     drop(device(run, "pi5"), kind="result", version="v2")
     assert failed(run) == []
@@ -208,7 +208,7 @@ def test_a_policy_in_the_moment_of_the_cut_is_missed():
 
 
 def test_a_start_that_the_engine_lost():
-    """Seen on an overloaded device: the version runs and ends, and its start was never told."""
+    """Observed on an overloaded device: a version runs and exits without a start event."""
     run = synthetic()
     one = device(run, "pi3")
     drop(one, kind="start", version="v2")
@@ -284,7 +284,7 @@ def test_page_is_self_contained():
 
 
 def test_files(tmp_path):
-    """The program itself: status 0 and 1, and a picture that is one."""
+    """The program itself: exit status 0 and 1, and a valid picture."""
     run = synthetic()
     for fault, status in ((None, 0), (v3_elsewhere, 1)):
         if fault:

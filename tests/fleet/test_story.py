@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The parts of a fleet story without a fleet: who is chosen, what a device's lines say, what a link does."""
+"""The parts of a fleet run without a fleet: chosen ids, the lines of a device, links."""
 
 import io
 import json
@@ -46,7 +46,7 @@ def test_share_is_the_nearest():
     assert [share_of(3, percent) for percent in (20, 34, 50, 100)] == [1, 1, 2, 3]
 
 
-# --- what a device tells -------------------------------------------------------------------------
+# --- the events of a device -------------------------------------------------------------------------
 
 
 class Paper(Device):
@@ -102,7 +102,7 @@ DIGESTS_OF = {digest: name for name, digest in DIGESTS.items()}
 
 @pytest.fixture
 def echo():
-    """A server that says back what it is told."""
+    """An echo server."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
@@ -162,7 +162,7 @@ def test_cut_link_says_nothing_and_goes_on_when_mended(echo):
 
 
 def told(tmp_path, *events):
-    """A fleet of two devices, the first of which told something."""
+    """A fleet of two devices; the first one has events."""
     devices = [Paper(tmp_path / name) for name in ("one", "two")]
     for i, device in enumerate(devices):
         device.name, device.link = f"pi{i + 1}", SimpleNamespace(down=123_456, up=1)
@@ -208,7 +208,7 @@ def test_what_was_told_is_what_a_device_is(tmp_path):
 
 
 def test_settled_is_what_pullet_says(tmp_path):
-    """By its report, or by a commit that came to its end; not while something is under way."""
+    """By its result, or by a completed commit; not during an update."""
     fleet, _ = told(tmp_path, {"kind": "phase", "phase": "trial", "version": "v2"}, {"kind": "phase", "phase": "commit", "version": "v2"})
     one, two = fleet.devices
     assert not fleet.settled(one, "v2")
@@ -227,7 +227,8 @@ def test_a_timeout_names_its_condition(tmp_path):
 
 
 def test_clocks_are_put_right(tmp_path):
-    """A device's own time counts, corrected by what was measured in that boot; what the story did goes by the host."""
+    """Events of a device have its own time, corrected by the difference measured in that boot; interruptions have the
+    host's time."""
     fleet, _ = told(tmp_path)
     device = fleet.devices[0]
     device.skew = [100.0, 0.5]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A fleet under a virtual clock, by the agent's own schedule and policy code: no herd, and who gets a version
-when. The large runs are tests/fleet/swarm."""
+"""A fleet under a virtual clock, with the agent's own schedule and policy code: no herd, and when each device gets a
+version. The large runs are tests/fleet/swarm."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ def simulate(*arguments):
 
 
 def busiest_tenth(story):
-    """Recomputed here: the busiest tenth of an interval beside the mean, over whole intervals."""
+    """Recomputed here: the load in the busiest tenth of an interval relative to the mean, over whole intervals."""
     counts, tenth = story["requests_per_s"], 10
     assert story["slice_s"] * 100 == story["interval_s"]
     return max(sum(counts[i:i + tenth]) for i in range(len(counts) - tenth + 1)) / (sum(counts) / len(counts) * tenth)
@@ -38,7 +38,7 @@ def test_no_herd_after_a_power_cut(jitter):
 
 
 def test_clones_are_a_herd():
-    """The measure can fail: machines that share one id."""
+    """The measure can fail: machines with the same id."""
     assert simulate("--devices", 1000, "--cloned")["herd_factor"] > 5
 
 

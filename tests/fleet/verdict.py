@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""What a run of the fleet comes to. Pure: from the JSON that tests/fleet/run writes (its form is in
-tests/fleet/README.md) to checks that can fail, and to the figures of the report."""
+"""The verdict over a run of the fleet. Pure: from the JSON of tests/fleet/run (described in tests/fleet/README.md) to
+checks that can fail, and to the figures of the report."""
 
 END = float("inf")
 
 
 def spans(device, until):
-    """When a container of the app ran, by the engine's own events: [(from, to, version)]. An engine that is short of time may lose one:
-    what Pullet has found good and commits to runs from then on at the latest."""
+    """When a container of the app ran, by the engine's own events: [(from, to, version)]. An overloaded engine may
+    lose one: a version that Pullet commits runs from then on at the latest."""
     out, running = [], {}
     for event in device["events"]:
         kind, now, version = event["kind"], event["t"], event.get("version")
@@ -39,7 +39,7 @@ def gaps(device, until):
 
 
 def phases(device, until):
-    """What Pullet was at: [(from, to, phase, version)], without idle."""
+    """The phases of Pullet: [(from, to, phase, version)], without idle."""
     out, current = [], None
     for event in [*device["events"], {"t": until, "kind": "phase", "phase": "idle"}]:
         if event["kind"] not in ("phase", "power-cut"):
@@ -65,7 +65,7 @@ def outages(device, down, up, until):
 
 
 def allowed_at(run, device, version):
-    """When the policies first let the device have version; END if they never did."""
+    """The time when the policies first admit the device to version; END if never."""
     cohort = device["cohorts"][version]
     times = [policy["t"] for policy in run["policies"]
              if policy["version"] == version and not policy["halt"] and cohort < policy["percent"]]
@@ -78,8 +78,8 @@ def first_start(device, version):
 
 
 def reached_at(device, version):
-    """When version was there to stay: Pullet reported it, or came to an end after its commit (a pass that only finishes what a power
-    cut left has no news to report)."""
+    """The time when the update to version was complete: Pullet reported it, or went idle after its commit (a pass
+    that only completes an update after a power cut reports no result)."""
     committed = False
     for event in device["events"]:
         if event.get("version") == version and event["kind"] == "result" and event["result"] == "updated":
@@ -92,7 +92,7 @@ def reached_at(device, version):
 
 
 def took(device, version):
-    """Whether it ever ran here, by the engine or by the mark that each version leaves behind."""
+    """Whether it ever ran here, by the engine's events or by the file that each version writes."""
     return first_start(device, version) < END or version in device["end"]["traces"]
 
 
@@ -106,14 +106,14 @@ def _lost(run):
 
 
 def _early(run):
-    """Devices that started something before the policies let them."""
+    """Devices that started a version before the policies admitted them."""
     return [d for d in run["devices"] for v in run["versions"]
             if took(d, v["name"]) and first_start(d, v["name"]) < allowed_at(run, d, v["name"])
             or took(d, v["name"]) and allowed_at(run, d, v["name"]) == END]
 
 
 def _missed(run):
-    """(policy, device): had not got there when the next policy was set, and had no excuse."""
+    """(policy, device): the device did not have the version when the next policy was set, without an interruption."""
     out = []
     for policy, after in zip(run["policies"], run["policies"][1:] + [{"t": run["ended"]}]):
         version = policy["version"]
@@ -137,7 +137,7 @@ def _cut_amid_an_update(run):
 
 
 def _missed_news(run):
-    """Devices whose link was down while a policy let them have something, and that got it later."""
+    """Devices whose link was down while a policy admitted them, and that got the version later."""
     for device in run["devices"]:
         for a, b in outages(device, "link-down", "link-up", run["ended"]):
             if any(a <= allowed_at(run, device, v["name"]) < b <= reached_at(device, v["name"]) < END
