@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Features that an engine lacks, and the tests that need them: they are skipped on that engine, with the reason. "test_FILE::test_NAME", one case of it, "test_FILE::test_NAME[CASE]", or all of "test_FILE"."""
+"""Features that an engine lacks, and the tests that need them: they are skipped on that engine, with the reason.
+"test_FILE::test_NAME", one case of it, "test_FILE::test_NAME[CASE]", or all of "test_FILE"."""
 
 COMPOSE = {
     "Debian 12's compose wants ContainerConfig, which no engine since Docker 25 tells": [

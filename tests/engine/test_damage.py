@@ -136,7 +136,7 @@ def test_damage_that_cannot_be_repaired_is_reported(house, engine, waiting):
     house.check(new)
 
 
-class Torso:
+class IncompleteImage:
     """The remains of a pull after a power cut: layers that the engine knows, of an image that it does not know,
     without their files on the disk."""
 
@@ -211,8 +211,8 @@ def test_no_layer_of_a_pull_that_was_cut_short_is_trusted(house, engine, whose, 
         begin(house)
     pinned = house.registry.ref(house.repository) + "@" + new.digest
     engine.pull(pinned)
-    torso = Torso(engine, pinned)
-    boot(engine, lambda: torso.leave(known, top=whose == "this version's"))
+    incomplete = IncompleteImage(engine, pinned)
+    boot(engine, lambda: incomplete.leave(known, top=whose == "this version's"))
     if whose != "this version's":
         new = publish(house, 3, base)
     house.once("updated")

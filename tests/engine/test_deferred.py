@@ -90,8 +90,8 @@ def test_newer_version_while_waiting_replaces_the_target(house):
 def test_an_operators_container_with_our_name_is_refused(house):
     _, before = house.up()
     house.engine.run("app.next", house.image, HostConfig={"RestartPolicy": {"Name": "no"}})
-    stranger = house.engine.inspect("app.next")
+    foreign = house.engine.inspect("app.next")
     house.publish()
     house.once("refused", reason="app.next")
     assert house.engine.inspect("app")["Id"] == before["Id"]
-    assert house.engine.inspect("app.next")["State"] == stranger["State"]
+    assert house.engine.inspect("app.next")["State"] == foreign["State"]

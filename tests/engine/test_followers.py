@@ -20,9 +20,9 @@ def house_with(house, followers, **publish):
     house.engine.pull(house.image)
     house.engine.run("app", house.image, HostConfig={"RestartPolicy": ALWAYS,
                                                      "IpcMode": "shareable"})
-    for name, (key, whom) in followers.items():
+    for name, (key, leader) in followers.items():
         house.engine.run(name, side, Env=["OWN=1"],
-                         HostConfig={key: "container:" + whom, "RestartPolicy": ALWAYS})
+                         HostConfig={key: "container:" + leader, "RestartPolicy": ALWAYS})
     house.configure()
     return first
 
@@ -37,12 +37,12 @@ def check(house, followers, before):
     """Each follower runs in the namespace of its container, with all its settings."""
     names = house.engine.containers()
     assert not [name for name in names if name.endswith((".next", ".prev"))], names
-    for name, (key, whom) in followers.items():
+    for name, (key, leader) in followers.items():
         kind = {"NetworkMode": "net", "PidMode": "pid", "IpcMode": "ipc"}[key]
-        assert namespace(house, name, kind) == namespace(house, whom, kind), name
+        assert namespace(house, name, kind) == namespace(house, leader, kind), name
         now = house.engine.inspect(name)
         assert now["HostConfig"]["RestartPolicy"] == ALWAYS
-        assert now["HostConfig"][key] == "container:" + house.engine.inspect(whom)["Id"]
+        assert now["HostConfig"][key] == "container:" + house.engine.inspect(leader)["Id"]
         assert now["Config"]["Image"] == before[name]["Config"]["Image"]
         assert now["Image"] == before[name]["Image"]
         assert "OWN=1" in now["Config"]["Env"]

@@ -16,7 +16,7 @@ def garbage():
 
 BAD = {
     "exits at once": dict(script=("exit", 3), reason="3"),
-    "exits 0 but shall stay up": dict(script=("exit", 0), reason="exit"),
+    "exits 0 but must stay up": dict(script=("exit", 0), reason="exit"),
     "exits after 1 s": dict(script=("sleep", 1000, "exit", 4), reason="4"),
     "unhealthy": dict(script=("wait",), config={"Healthcheck": SICK}, reason="health"),
     "never healthy": dict(script=("wait",), config={"Healthcheck": SLOW}, reason="health"),

@@ -183,8 +183,8 @@ def test_local_tag_moves_and_the_previous_image_is_kept(house):
 def test_older_images_that_pullet_pulled_are_removed_and_no_others(house):
     _, by_hand = house.adopt()
     house.engine.call("POST", f"/images/{by_hand['Image']}/tag?repo=mine&tag=1")
-    stranger = house.registry.publish("stranger", "stable", actor("exit", 7))
-    house.engine.pull(house.registry.ref("stranger@" + stranger.digest))  # dangling: no tag
+    foreign = house.registry.publish("foreign", "stable", actor("exit", 7))
+    house.engine.pull(house.registry.ref("foreign@" + foreign.digest))  # dangling: no tag
     house.configure()
     ids = [by_hand["Image"]]
     for _ in range(3):
@@ -194,7 +194,7 @@ def test_older_images_that_pullet_pulled_are_removed_and_no_others(house):
     here = [house.engine.inspect_image(i) is not None for i in ids]
     assert here == [True, False, True, True], here
     assert house.engine.tags()[f"{KEEP}:app"] == ids[2]
-    assert house.engine.inspect_image(house.registry.ref("stranger@" + stranger.digest))
+    assert house.engine.inspect_image(house.registry.ref("foreign@" + foreign.digest))
 
 
 def test_untagged_image_of_an_operator_is_not_removed(house):

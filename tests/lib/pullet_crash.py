@@ -42,7 +42,7 @@ class Story:
 
 
 STORIES = (
-    Story("update", "a container that Pullet brought, with one before it kept", managed=True),
+    Story("update", "a container that Pullet updated, with a previous image", managed=True),
     Story("adopt", "a container that an operator made by hand", policy="unless-stopped"),
     Story("rollback", "the new one exits 1", new=("exit", 1), results=("rolled-back", "refused")),
     Story("unstartable", "the new one cannot be started", new=None,
