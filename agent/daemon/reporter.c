@@ -14,7 +14,8 @@
 #include "record.h"
 #include "schedule.h"
 
-#define EVENTS_MAX 32
+#define REPORT_LINE_MAX ((size_t)96 * 1024) /* a socket takes it whole (net.core.wmem_default) */
+#define EVENTS_MAX	32
 /* Events that come together make one report, and none is sent while containers are swapped. */
 #define DELAY_US ((uint64_t)2 * 1000000)
 #define LIMIT_US ((uint64_t)30 * 1000000)
@@ -225,8 +226,9 @@ static char *make_line(struct reporter *r, const struct report_device *d,
 			r->n_events > 0 ? report_logs(d, r->events, r->n_events) : NULL);
 		char *line = protocol_line(request);
 
-		if (line || (*n <= 1 && r->n_events == 0))
+		if ((line && strlen(line) <= REPORT_LINE_MAX) || (*n <= 1 && r->n_events == 0))
 			return line;
+		free(line);
 		if (*n > 1)
 			*n = (*n + 1) / 2;
 		else

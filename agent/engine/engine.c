@@ -87,7 +87,8 @@ static int call(struct engine *e, struct call c, json_t **ret, struct error *ret
 		.body_max = ANSWER_MAX,
 		.timeout_ms = c.timeout_ms ? c.timeout_ms : SHORT_CALL_MS,
 	};
-	int r = http_perform(e->http, &request, &answer, ret_error);
+	int r = c.body && !body ? error_set(ret_error, -EINVAL, "the request is no text")
+				: http_perform(e->http, &request, &answer, ret_error);
 
 	if (r < 0)
 		return error_prefix(ret_error, "%s: engine", c.what);

@@ -252,22 +252,30 @@ static void take_failure(struct registry *r, struct call *calls, size_t n, const
 	bool one_scope =
 		status == 403 || (s->n > 1 && status / 100 == 4 && status != 401 && status != 429);
 
+	/* A challenge out of the cache may name a token server that has moved: the registry is asked once more. */
+	bool stale = !r->challenged && !one_scope && status != 401 && status != 429 &&
+		     e->code != -EBUSY && e->code != -ECANCELED && e->code != -ETIMEDOUT;
+
+	if (!r->challenged && !one_scope && e->code != -EBUSY) {
+		challenge_free(&r->tokens.challenge);
+		r->tokens.changed = true;
+	}
 	for (size_t i = 0; i < n; i++) {
 		struct call *c = &calls[i];
 
 		if (!c->waiting || (one_scope && !scopes_have(s, c)))
 			continue;
+		if (stale) {
+			c->waiting = false;
+			c->pending = true;
+			continue;
+		}
 		if (one_scope && s->n > 1) {
 			c->stage = STAGE_GROUP;
 			continue;
 		}
 		registry_fail(c, e);
 		c->result->response.retry_after_s = r->retry_after_s;
-	}
-	/* The token server may have moved: the next poll asks the registry for its challenge. */
-	if (!r->challenged && !one_scope && e->code != -EBUSY) {
-		challenge_free(&r->tokens.challenge);
-		r->tokens.changed = true;
 	}
 }
 
