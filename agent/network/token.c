@@ -253,8 +253,9 @@ static void take_failure(struct registry *r, struct call *calls, size_t n, const
 		status == 403 || (s->n > 1 && status / 100 == 4 && status != 401 && status != 429);
 
 	/* A challenge out of the cache may name a token server that has moved: the registry is asked once more. */
-	bool stale = !r->challenged && !one_scope && status != 401 && status != 429 &&
-		     e->code != -EBUSY && e->code != -ECANCELED && e->code != -ETIMEDOUT;
+	bool stale = !r->challenged && !one_scope && status != 429 &&
+		     (status != 401 || !credential_is_set(r->o->credential)) && e->code != -EBUSY &&
+		     e->code != -ECANCELED && e->code != -ETIMEDOUT;
 
 	if (!r->challenged && !one_scope && e->code != -EBUSY) {
 		challenge_free(&r->tokens.challenge);

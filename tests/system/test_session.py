@@ -366,7 +366,6 @@ def test_a_token_server_that_moved(fetch, registry, apps, cache):
     tokens = Tokens(registry)
     resolve(fetch, registry, "app0")
     change(cache, lambda j: j.update(tokens=[], realm=registry.url + "/gone"))
-    assert "error" in resolve(fetch, registry, "app0")[0]
     assert digests(resolve(fetch, registry, "app0")) == apps[:1]
     assert len(tokens.asked) == 2
 
