@@ -8,12 +8,11 @@
 #include "registry-internal.h"
 #include "token.h"
 
-#define CERTS_DIR	   "/etc/docker/certs.d"
-#define REQUEST_TIMEOUT_MS 60000
-#define TOTAL_TIMEOUT_MS   180000 /* all requests of one question together */
-#define STALL_MS	   20000
-#define STALL_RATE	   100
-#define REDIRECTS_MAX	   3
+#define CERTS_DIR	 "/etc/docker/certs.d"
+#define TOTAL_TIMEOUT_MS 180000 /* all requests of one question together */
+#define STALL_MS	 20000
+#define STALL_RATE	 100
+#define REDIRECTS_MAX	 3
 
 static int is_certificate(const struct dirent *d)
 {
@@ -58,20 +57,6 @@ static struct digest hash_credential(const struct registry *r)
 	return d;
 }
 
-int registry_open_http(const struct registry *r, bool tls, const char *session_key,
-		       struct http **ret, struct error *ret_error)
-{
-	const struct http_options options = {
-		.ca_file = r->o->ca_file,
-		.allow_plain = !tls,
-		.cancel = r->o->cancel,
-		.session_key = session_key,
-		.session_dir = r->o->cache_dir,
-	};
-
-	return http_new(&options, ret, ret_error);
-}
-
 static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 {
 	const struct ref ref = {.host = r->host};
@@ -91,24 +76,6 @@ static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 	session_key = name_file(r, "tls");
 	return registry_open_http(r, tls, tls && r->o->cache_dir >= 0 ? session_key : NULL,
 				  &r->session, ret_error);
-}
-
-int registry_time_left(const struct registry *r, unsigned int *ret, struct error *ret_error)
-{
-	uint64_t now = now_ms();
-
-	if (now >= r->deadline)
-		return error_set(ret_error, -ETIMEDOUT, "the registry took too long in all");
-	*ret = r->deadline - now < REQUEST_TIMEOUT_MS ? (unsigned int)(r->deadline - now)
-						      : REQUEST_TIMEOUT_MS;
-	return 0;
-}
-
-void registry_fail(struct call *c, const struct error *e)
-{
-	http_response_free(&c->result->response);
-	*c->result = (struct http_result){.code = e->code, .error = *e};
-	c->waiting = c->pending = false;
 }
 
 /* The request to c.url; it borrows from c. */

@@ -8,11 +8,20 @@
 
 #include "credential.h"
 #include "json-build.h"
-#include "token.h"
 
 #define FILE_MAX    ((size_t)256 * 1024)
 #define TEXT_MAX    (FILE_MAX / 2) /* bytes of tokens and names in it */
 #define LIFETIME_MS ((uint64_t)24 * 60 * 60 * 1000)
+#define TOKEN_MAX   ((size_t)32 * 1024)
+
+bool token_cache_takes(const char *s)
+{
+	size_t n = strlen(s);
+
+	return n > 0 && n <= TOKEN_MAX &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/=") ==
+		       n;
+}
 
 static void free_token(struct token *t)
 {
@@ -116,7 +125,7 @@ static bool read_token(struct token_cache *c, json_t *j, uint64_t now_ms)
 
 	if (json_unpack(j, "{s:s, s:s, s:I}", "token", &value, "repositories", &repositories,
 			"expires", &expires) < 0 ||
-	    !token_is_clean(value) || strlen(repositories) < 3 || repositories[0] != ' ' ||
+	    !token_cache_takes(value) || strlen(repositories) < 3 || repositories[0] != ' ' ||
 	    !has_suffix(repositories, " ") || expires < 0 ||
 	    (uint64_t)expires > now_ms + LIFETIME_MS)
 		return false;

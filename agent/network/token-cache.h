@@ -37,6 +37,8 @@ void token_cache_load(struct token_cache *c, const struct token_file *f, uint64_
 void token_cache_save(struct token_cache *c, const struct token_file *f, uint64_t now_ms);
 void token_cache_free(struct token_cache *c);
 
+/* Whether value is valid as a token in a header line. */
+bool token_cache_takes(const char *value);
 /* The token for repository that is valid at now_ms, or NULL. Borrowed. */
 const char *token_cache_find(const struct token_cache *c, const char *repository, bool push,
 			     uint64_t now_ms);

@@ -5,10 +5,8 @@
 #include <errno.h>
 
 #include "json.h"
-#include "registry-internal.h"
 
 #define ANSWER_MAX     ((size_t)64 * 1024)
-#define TOKEN_MAX      ((size_t)32 * 1024)
 #define LIFETIME_MIN_S 60 /* the specification's default */
 #define LIFETIME_MAX_S (24 * 60 * 60)
 #define MARGIN_S       10
@@ -97,15 +95,6 @@ static char *make_query(const struct challenge *c, const struct scopes *s, bool 
 	return query;
 }
 
-bool token_is_clean(const char *s)
-{
-	size_t n = strlen(s);
-
-	return n > 0 && n <= TOKEN_MAX &&
-	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/=") ==
-		       n;
-}
-
 static int take_token(struct registry *r, const char *host, const struct http_response *answer,
 		      const struct scopes *s, struct error *ret_error)
 {
@@ -119,7 +108,7 @@ static int take_token(struct registry *r, const char *host, const struct http_re
 	token = json_get_string(j, "token");
 	if (!token || !*token)
 		token = json_get_string(j, "access_token");
-	if (!token || !token_is_clean(token))
+	if (!token || !token_cache_takes(token))
 		return error_set(ret_error, -EBADMSG, "the token server %s sent no usable token",
 				 host);
 	lifetime_s = json_integer_value(json_object_get(j, "expires_in"));
