@@ -89,7 +89,7 @@ def test_killed_at_random_times(house):
             house.engine.kill9()
             house.engine.start()
         result = house.pullet.once().results["app"]
-        assert result["result"] in ("updated", "up-to-date"), (number, result)
+        assert result["result"] in ("updated", "up-to-date"), f"{number}: {result['reason']}"
         house.check(second, policy="always")
         record = house.pullet.record("app")
         assert (record["phase"], record["rejected"]) == ("idle", []), (number, record)
