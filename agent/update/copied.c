@@ -87,8 +87,8 @@ static int refuse(const char *path, struct error *ret_error)
 static int refuse_many(struct error *ret_error)
 {
 	return error_set(ret_error, -EKEYREJECTED,
-			 "over %d files changed in it, and whether compose put configs or secrets "
-			 "among them cannot be told: let compose make it anew (up -d "
+			 "over %d files in it changed, and configs or secrets that compose copied "
+			 "cannot be distinguished from them: recreate it with compose (up -d "
 			 "--force-recreate), and it will be updated",
 			 LOOKS_MAX);
 }

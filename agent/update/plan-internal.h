@@ -35,10 +35,10 @@ struct row {
 	}
 #define CLAIM(name, ...) static SHARED_CLAIM(name, __VA_ARGS__)
 
-#define ROW(block, unless, action, whom, condition, ...)                                \
-	{                                                                               \
-		.row = {BLOCK_##block, unless, ACT_##action, whom}, .holds = condition, \
-		##__VA_ARGS__                                                           \
+#define ROW(block, unless, action, members, condition, ...)                                \
+	{                                                                                  \
+		.row = {BLOCK_##block, unless, ACT_##action, members}, .holds = condition, \
+		##__VA_ARGS__                                                              \
 	}
 
 extern const struct row plan_rows_before[], plan_rows_swap[];

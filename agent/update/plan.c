@@ -14,10 +14,10 @@ static struct situation with_member(struct situation s, size_t member)
 
 static bool row_holds(const struct row *row, struct situation *s)
 {
-	size_t n = row->row.whom == ONE ? 1 : 1 + s->r->n_followers;
+	size_t n = row->row.members == ONE ? 1 : 1 + s->r->n_followers;
 
 	for (size_t i = 0; i < n; i++) {
-		*s = with_member(*s, row->row.whom == EACH_BACK ? n - 1 - i : i);
+		*s = with_member(*s, row->row.members == EACH_BACK ? n - 1 - i : i);
 		if (!row->holds(s))
 			return false;
 	}

@@ -208,6 +208,6 @@ struct plan_row {
 		ONE,  /* of the container itself */
 		EACH, /* of it and then of each follower, which needs its namespaces to start */
 		EACH_BACK, /* of the last follower first */
-	} whom;
+	} members;
 };
 size_t plan_rows(const struct plan_row **ret);

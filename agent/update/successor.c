@@ -80,7 +80,7 @@ int successor_plan(const struct act_context *h, const struct world *w,
 		return error_set(
 			ret_error, -EKEYREJECTED,
 			"the running container's image %.19s is no longer in the engine, so what "
-			"was set by hand cannot be told from its defaults",
+			"was set by hand cannot be distinguished from its defaults",
 			old->image);
 	if (r < 0)
 		return r;

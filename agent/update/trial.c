@@ -59,5 +59,5 @@ void trial_explain(struct engine *e, const struct world *w, struct pass_state *m
 	m->not_at_fault = was_stopped_by_hand(e, &w->new);
 	/* The line only helps people: without it the reason is shorter. */
 	if (engine_last_log(e, w->new.id, line, sizeof(line)) == 0 && line[0])
-		(void)snprintf(m->reason + n, sizeof(m->reason) - n, "; its last words: %s", line);
+		(void)snprintf(m->reason + n, sizeof(m->reason) - n, "; last log line: %s", line);
 }

@@ -392,8 +392,8 @@ static void test_followers(void **state)
 		s = broken;
 		step = plan_next(&s.c, &s.r, &s.w, &s.m);
 		assert_int_equal(step.action, rows[i].action);
-		assert_int_equal(step.member, table[i].whom == EACH_BACK ? 2 : 0);
-		if (table[i].whom == ONE)
+		assert_int_equal(step.member, table[i].members == EACH_BACK ? 2 : 0);
+		if (table[i].members == ONE)
 			continue;
 		/* Only the second follower: it is its turn, and nobody else's. */
 		s = done;
@@ -747,12 +747,12 @@ static void test_decide_revert_for_the_store(void **state)
 	} reverts[] = {
 		{"boot", "layer does not exist", 0, false},
 		{"boot before", "layer does not exist", 0, false},
-		{"boot", "it exited with status 255; its last words: exec format error", 255, true},
-		{"boot before", "it exited with status 255; its last words: exec format error", 255,
+		{"boot", "it exited with status 255; last log line: exec format error", 255, true},
+		{"boot before", "it exited with status 255; last log line: exec format error", 255,
 		 false},
 		{"", "exec: no such file or directory", 127, false},
 		{"boot before", "it exited with status 127", 127, false},
-		{"boot before", "it exited with status 3; its last words: giving up", 3, true},
+		{"boot before", "it exited with status 3; last log line: giving up", 3, true},
 	};
 
 	(void)state;

@@ -37,21 +37,21 @@ static const struct {
 	{"failed to read config content: unexpected EOF", 0, STORE_DAMAGED},
 
 	/* A torn program, or a bad one. */
-	{"it exited with status 1; its last words: exec /actor: exec format error", 1,
+	{"it exited with status 1; last log line: exec /actor: exec format error", 1,
 	 STORE_DOUBTFUL},
-	{"it exited with status 255; its last words: exec /actor: exec format error", 255,
+	{"it exited with status 255; last log line: exec /actor: exec format error", 255,
 	 STORE_DOUBTFUL},
 	{OCI "exec: \"/actor\": stat /actor: no such file or directory: unknown", 127,
 	 STORE_DOUBTFUL},
 	{OCI "exec: \"actor\": executable file not found in $PATH: unknown", 127, STORE_DOUBTFUL},
-	{"it exited with status 127; its last words: sh: error while loading shared libraries: "
+	{"it exited with status 127; last log line: sh: error while loading shared libraries: "
 	 "libc.so.6: file too short",
 	 127, STORE_DOUBTFUL},
 	{"it exited with status 139", 139, STORE_DOUBTFUL},
 	{"it exited with status 126", 126, STORE_DOUBTFUL},
 
 	/* Nobody's store. */
-	{"it exited with status 3; its last words: giving up", 3, STORE_SILENT},
+	{"it exited with status 3; last log line: giving up", 3, STORE_SILENT},
 	{"its health check failed", 0, STORE_SILENT},
 	{"", 137, STORE_SILENT},
 	{"driver failed programming external connectivity on endpoint x: Bind for 0.0.0.0:80 "
