@@ -33,7 +33,8 @@ static const char usage[] =
 	"  --fd N           the socket, inherited from a parent (default 0); exits when the "
 	"parent\n"
 	"                   exits; root becomes the user pullet-fetch, or nobody\n"
-	"  --registry HOST  the only registry; without it, the collector of reports\n"
+	"  --registry HOST  the only registry; without it, that of the first question, or the\n"
+	"                   collector of reports\n"
 	"  --publish        may also write rollout policies; for pullet rollout\n"
 	"  --help, --version\n";
 
@@ -158,6 +159,7 @@ static int become_child(struct session *s, const char *registry, pid_t parent)
 	if (s->cache_path && root)
 		privilege_make_dir(s->cache_path);
 	(void)!session_bind(s, registry ? registry : "", root, &e);
+	s->asked = false;
 	r = privilege_drop(parent, &e);
 	if (r < 0)
 		(void)refuse(&e);

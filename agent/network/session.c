@@ -26,7 +26,7 @@ static char *find_docker_login(void)
 /* An operator's machine need not have a configuration. */
 static int load_config(struct session *s, struct error *ret_error)
 {
-	int r = config_load(s->config_path, &s->config, ret_error);
+	int r = s->config ? 0 : config_load(s->config_path, &s->config, ret_error);
 
 	if (r != -ENOENT || !s->publishing || !streq(s->config_path, CONFIG_PATH_DEFAULT))
 		return r;
@@ -82,11 +82,24 @@ static int bind_collector(struct session *s, struct error *ret_error)
 	return collector_load_credential(&s->config->report, &s->credential, ret_error);
 }
 
+/* A child that was told no registry is bound to the collector, until its first question names one. */
+static void unbind_collector(struct session *s)
+{
+	credential_free(&s->credential);
+	replace_string(&s->ca_name, NULL);
+	replace_string(&s->ca_file, NULL);
+	replace_string(&s->host, NULL);
+	s->fault = (struct error){0};
+}
+
 int session_bind(struct session *s, const char *host, bool private, struct error *ret_error)
 {
 	static const char collector[] = "the collector";
 	int r;
 
+	if (!s->asked && s->host && !*s->host && *host)
+		unbind_collector(s);
+	s->asked = true;
 	if (s->host && !streq(s->host, host))
 		return error_set(ret_error, -EPERM,
 				 "this connection is for %s: %s needs one of its own",

@@ -15,6 +15,7 @@ struct session {
 	const volatile sig_atomic_t *cancel;
 
 	char *host;	    /* NULL: not bound; "" is the collector */
+	bool asked;	    /* a question has bound it */
 	struct error fault; /* the error of session_bind() */
 	struct config *config;
 	struct credential credential;

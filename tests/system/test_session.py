@@ -155,9 +155,7 @@ def test_another_host_is_refused(fetch, registry, apps):
 
 def test_a_report_is_refused_on_a_registrys_connection(fetch, registry):
     fetch.config.write_text(f"[report]\nurl = {registry.url}\n")
-    for host, question in ((registry.host, {"op": "report", "metrics": "{}"}),
-                           (None, {"op": "resolve", "image": f"{registry.host}/app"})):
-        assert ask_all(fetch, host, [question])[0]["error"]["code"] == "EPERM"
+    assert ask_all(fetch, registry.host, [{"op": "report", "metrics": "{}"}])[0]["error"]["code"] == "EPERM"
     assert registry.seen == []
 
 
@@ -470,6 +468,16 @@ def test_the_runtime_directory_of_a_unit_is_its_cache(fetch, registry, apps, cac
         assert json.loads(stream.readline())["digest"] == apps[0]
     assert unit.wait(100) == 0
     assert len(list(cache.iterdir())) == 1
+
+
+def test_a_child_that_was_told_no_registry_is_bound_to_the_first(fetch, registry, apps):
+    child = Child(fetch.config, options=fetch.options, host=None)
+    child.send({"op": "resolve", "image": f"{registry.host}/app0"})
+    assert child.receive()["digest"] == apps[0]
+    for other in ({"op": "resolve", "image": "127.0.0.1:9/app"}, {"op": "report", "metrics": "{}"}):
+        child.send(other)
+        assert child.receive()["error"]["code"] == "EPERM"
+    child.end()
 
 
 # Privileges that a child of root drops
