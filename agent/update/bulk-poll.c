@@ -79,6 +79,7 @@ static bool has_saved_spec(int state_dir, const char *name)
 	return r != -ENOENT;
 }
 
+/* An update that waits (for its policy, age or window) is known already: its pass asks the registry itself. */
 static bool is_at_rest(const struct poll *p, const struct container_config *c,
 		       const json_t *container, struct record *record)
 {
@@ -86,7 +87,8 @@ static bool is_at_rest(const struct poll *p, const struct container_config *c,
 	struct error ignored;
 
 	return record_read(p->o->state_dir, c->name, record, &ignored) == 0 &&
-	       record->phase == PHASE_IDLE && digest_is_set(&record->current.digest) && image &&
+	       record->phase == PHASE_IDLE && !digest_is_set(&record->seen) &&
+	       digest_is_set(&record->current.digest) && image &&
 	       streq(image, record->current.image) && is_well(container) &&
 	       !has_saved_spec(p->o->state_dir, c->name);
 }
