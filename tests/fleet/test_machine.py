@@ -189,7 +189,7 @@ def test_update_in_the_journal(device, registry):
     assert all(phase == (None if word == "updated" else word) for word, phase in phases.items()), phases
     assert all(entry["MESSAGE_ID"] and entry["PULLET_DIGEST"].startswith("sha256:") for entry in entries)
     told = device.journal("-x -u pulletd")
-    assert "A new version of app is on trial" in told and "Defined-By: Pullet" in told
+    assert "The trial of a new version of app has begun" in told and "Defined-By: Pullet" in told
 
 
 def test_quiet_day(device, registry):
