@@ -380,9 +380,9 @@ def test_a_stream_of_checks_does_not_delay_the_round(bus, pullet):
         write_record(pullet.state, name)
     units = Units(bus, pullet)
     try:
-        seen = []
+        seen, hung = [], time.monotonic() + 60
         while seen.count("poll") < 3:
-            assert len(seen) < 200, seen
+            assert time.monotonic() < hung, seen
             with units.next() as (one, say):
                 seen.append(one["operation"])
                 # Each time another check arrives before this one ends.
