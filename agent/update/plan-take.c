@@ -227,15 +227,14 @@ EXPLAIN(explain_refusal, "%s", s->m->refusal.text)
 EXPLAIN(explain_missing, "there is no container '%s' in the engine, and no create = to make one",
 	s->c->name)
 EXPLAIN(explain_hold, "%s", s->r->held ? RESULT_HELD : RESULT_HELD_CONFIG)
-EXPLAIN(explain_clock, "the clock is not set: %.500s", s->m->answer.error.text)
+EXPLAIN(explain_clock, RESULT_CLOCK_NOT_SET ": %.500s", s->m->answer.error.text)
 EXPLAIN(explain_no_answer, "%s", s->m->answer.error.text)
 EXPLAIN(explain_repair_check,
 	RESULT_STORE_DAMAGED ": container %s: %.250s; only a check was asked for", s->c->name,
 	s->old->error)
 EXPLAIN(explain_repair_blocker, RESULT_STORE_DAMAGED ": container %s: %.250s; %s", s->c->name,
 	s->old->error, find_repair_blocker(s))
-EXPLAIN(explain_rejected, "this digest was rejected before: %.500s",
-	find_rejected(s->r, s->m)->reason)
+EXPLAIN(explain_rejected, RESULT_REJECTED, find_rejected(s->r, s->m)->reason)
 EXPLAIN(explain_check, "there is an update; only a check was asked for")
 EXPLAIN(explain_withheld, "%s", s->m->answer.reply.withheld)
 EXPLAIN(explain_space, "%.600s", s->m->no_space.text)

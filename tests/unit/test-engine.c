@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 
 #include "engine.h"
-#include "test.h"
+#include "test-socket.h"
 
 #define ID "aaaaaaaaaaaaaaaa"
 
@@ -32,36 +32,12 @@ int syncfs(int fd)
 	return 0;
 }
 
-static char path[64];
-static int listener = -1;
-
 /* An answer to each request that has part in its first line. */
 struct answer {
 	const char *part;
 	int status;
 	const char *body;
 };
-
-static int set_up(void **state)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-	if (open_scratch(state) < 0)
-		return -1;
-	(void)snprintf(path, sizeof(path), "%s/socket", scratch_path);
-	memcpy(address.sun_path, path, strlen(path));
-	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return -1;
-	return listen(listener, 4);
-}
-
-static int tear_down(void **state)
-{
-	close(listener);
-	(void)unlink(path);
-	return close_scratch(state);
-}
 
 static void serve_one(int fd, const struct answer *answers)
 {
@@ -245,5 +221,5 @@ int main(void)
 		cmocka_unit_test(test_events_say_what_is_wrong),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, open_listener, close_listener);
 }

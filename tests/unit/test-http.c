@@ -9,31 +9,7 @@
 #include <sys/wait.h>
 
 #include "http.h"
-#include "test.h"
-
-static char path[64];
-static int listener = -1;
-
-static int set_up(void **state)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-	if (open_scratch(state) < 0)
-		return -1;
-	(void)snprintf(path, sizeof(path), "%s/socket", scratch_path);
-	memcpy(address.sun_path, path, strlen(path));
-	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return -1;
-	return listen(listener, 4);
-}
-
-static int tear_down(void **state)
-{
-	close(listener);
-	(void)unlink(path);
-	return close_scratch(state);
-}
+#include "test-socket.h"
 
 /* Answers one connection in a child and hands what it was asked into *ret_pipe. */
 static pid_t serve(const char *answer, const char *until, bool hold, int *ret_pipe)
@@ -400,5 +376,5 @@ int main(void)
 		cmocka_unit_test(test_nobody_there), cmocka_unit_test(test_schemes),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, open_listener, close_listener);
 }
