@@ -9,52 +9,39 @@
 
 #include "log.h"
 
-struct message {
+/* Phases and results. Each id has its text in systemd/pullet.catalog; a test compares. */
+static const struct {
 	const char *what, *id;
-};
-
-/* Each id has its text in systemd/pullet.catalog; a test compares. */
-static const struct message phases[] = {
+} messages[] = {
 	{"prepare", "f3c95789ace14954ac5d6baed2eac902"},
 	{"trial", "cbf27734ac1045258b66402800e03d2c"},
 	{"commit", "e0a3a91f23464c13bc27ed12b10877a9"},
 	{"revert", "f1260ebc7d564b56b714dc919b27dbdf"},
 	{"idle", "6caf76a5703548ae8280ad3729a6f2e7"},
-	{0},
-};
-
-static const struct message results[] = {
 	{"updated", "3f0c9931918c40bf9670c342c6cce996"},
 	{"rolled-back", "004498f4b98747c18c9c26a813678d7a"},
 	{"deferred", "0ecaf828e2f745538fcc69d79561a0d1"},
 	{"refused", "73f80e52a36948b5a4414c46f147ecf9"},
 	{"failed", "c1af446506f142fca1010f154a9f2968"},
-	{0},
+	/* It has an id of its own, because its text names another remedy. */
+	{RESULT_STORE_DAMAGED, "78b74617e40149b08826eb08334f3778"},
 };
 
-#define STORE_DAMAGED_ID "78b74617e40149b08826eb08334f3778"
-
-static const char *find_id(const struct message *messages, const char *what)
+static const char *find_id(const char *what)
 {
-	for (const struct message *m = messages; m->what; m++) {
-		if (streq(m->what, what))
-			return m->id;
+	for (size_t i = 0; what && i < ARRAY_SIZE(messages); i++) {
+		if (streq(messages[i].what, what))
+			return messages[i].id;
 	}
 	return NULL;
 }
 
-/* A damaged store has an id of its own, because its text names another remedy. */
-static const char *id_of_result(const char *what, const char *reason)
-{
-	if (what && reason && streq(what, "failed") && after_prefix(reason, RESULT_STORE_DAMAGED))
-		return STORE_DAMAGED_ID;
-	return what ? find_id(results, what) : NULL;
-}
-
 /* An entry with fields; a plain line on standard error if no journal reads it. */
-static void write_entry(enum log_level level, const char *id, const char *container,
+static void write_entry(enum log_level level, const char *what, const char *container,
 			const char *phase, const char *digest, const char *text)
 {
+	const char *id = find_id(what);
+
 	if (!id || !log_to_journal()) {
 		log_write(level, "%s", text);
 		return;
@@ -68,7 +55,7 @@ static void log_phase(const char *container, const char *phase, const char *dige
 {
 	_cleanup_free_ char *text = xasprintf("%s: %s %.19s", container, phase, digest);
 
-	write_entry(LOG_LEVEL_INFO, find_id(phases, phase), container, phase, digest, text);
+	write_entry(LOG_LEVEL_INFO, phase, container, phase, digest, text);
 }
 
 static void log_result(const json_t *result)
@@ -76,15 +63,18 @@ static void log_result(const json_t *result)
 	_cleanup_free_ char *text = result_text(result);
 	const char *what = json_get_string(result, "result"), *to = json_get_string(result, "to");
 	const char *container = json_get_string(result, "container");
+	const char *reason = json_get_string(result, "reason");
+	enum outcome outcome = result_outcome(result);
 	enum log_level level = LOG_LEVEL_INFO;
 
-	if (what && streq(what, "up-to-date"))
+	if (outcome == OUTCOME_UP_TO_DATE)
 		level = LOG_LEVEL_DEBUG;
 	else if (result_is_bad(result))
 		level = LOG_LEVEL_ERROR;
+	if (outcome == OUTCOME_FAILED && reason && after_prefix(reason, RESULT_STORE_DAMAGED))
+		what = RESULT_STORE_DAMAGED;
 	/* No phase: an interrupted pass leaves the update in any of them. */
-	write_entry(level, id_of_result(what, json_get_string(result, "reason")),
-		    container ? container : "", NULL, to ? to : "", text);
+	write_entry(level, what, container ? container : "", NULL, to ? to : "", text);
 }
 
 static void clear_progress(struct show *s)
