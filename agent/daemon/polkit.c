@@ -68,21 +68,18 @@ static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *ignore
 
 static int query(sd_bus_message *call, const char *action, const char *container, struct request *q)
 {
-	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 	bool interactive = sd_bus_message_get_allow_interactive_authorization(call) > 0;
 	sd_bus *bus = sd_bus_message_get_bus(call);
 	sd_bus_slot *slot;
 	int r;
 
-	r = sd_bus_message_new_method_call(
-		bus, &m, "org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority",
-		"org.freedesktop.PolicyKit1.Authority", "CheckAuthorization");
-	if (r >= 0)
-		r = sd_bus_message_append(m, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name", "s",
-					  sd_bus_message_get_sender(call), action, 1, "container",
-					  container, interactive ? FLAG_INTERACTIVE : 0, "");
-	if (r >= 0)
-		r = sd_bus_call_async(bus, &slot, m, on_answer, q, REQUEST_TIME_US);
+	(void)sd_bus_set_method_call_timeout(bus, REQUEST_TIME_US);
+	r = sd_bus_call_method_async(bus, &slot, "org.freedesktop.PolicyKit1",
+				     "/org/freedesktop/PolicyKit1/Authority",
+				     "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization",
+				     on_answer, q, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name",
+				     "s", sd_bus_message_get_sender(call), action, 1, "container",
+				     container, interactive ? FLAG_INTERACTIVE : 0, "");
 	if (r < 0)
 		return r;
 	(void)sd_bus_slot_set_destroy_callback(slot, request_free);
@@ -104,7 +101,7 @@ int polkit_check(struct polkit *p, sd_bus_message *call, const char *action, con
 	if (p->pending >= REQUESTS_MAX)
 		return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
 					"too many pending authorization requests");
-	q = xcalloc(1, sizeof(*q));
+	q = xmalloc(sizeof(*q));
 	*q = (struct request){.polkit = p,
 			      .call = sd_bus_message_ref(call),
 			      .allowed = allowed,
