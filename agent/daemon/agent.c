@@ -7,11 +7,9 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <time.h>
 #include <systemd/sd-daemon.h>
 
-#include "device.h"
 #include "log.h"
 #include "schedule.h"
 #include "show.h"
@@ -34,8 +32,7 @@ struct agent {
 	bool rearm;		  /* an update failed half way: the timer is set again */
 	bool early;		  /* the timer is for those updates, not a round */
 	unsigned int failures;	  /* times in a row that an update failed half way */
-	uint64_t device;
-	int status; /* exit status so far, of --once */
+	int status;		  /* exit status so far, of --once */
 	bool stopping;
 	struct job_queue queue;
 	struct helper helper;
@@ -43,27 +40,6 @@ struct agent {
 };
 
 static void start_next(struct agent *a);
-
-static uint64_t find_device(const struct config *config)
-{
-	char id[DEVICE_ID_SIZE];
-	uint64_t n = 0;
-
-	device_id(config->device_id, id);
-	if (id[0])
-		return device_number(id);
-	/* Without a machine id the place in the interval is random. */
-	if (getrandom(&n, sizeof(n), 0) < 0)
-		n = (uint64_t)getpid();
-	return n;
-}
-
-/* Takes config over. A reload resets the state of every container and registry. */
-static void take_config(struct agent *a, struct config *config)
-{
-	unit_table_load(&a->table, config);
-	a->device = find_device(config);
-}
 
 /* --- the timer --- */
 
@@ -91,8 +67,9 @@ static void arm_timer(struct agent *a)
 	for (size_t i = 0; i < a->table.n; i++)
 		half_way |= a->table.units[i].half_way;
 	a->failures = half_way ? a->failures + 1 : 0;
-	a->due_ms = round_next(&a->table, now, a->device);
-	half_way_ms = now + schedule_backoff(a->failures, a->table.config->interval_ms, a->device);
+	a->due_ms = round_next(&a->table, now);
+	half_way_ms =
+		now + schedule_backoff(a->failures, a->table.config->interval_ms, a->table.device);
 	a->early = half_way && half_way_ms < a->due_ms;
 	a->due_ms = a->early ? half_way_ms : a->due_ms;
 	a->rearm = false;
@@ -144,43 +121,44 @@ static void take_result(struct agent *a, struct job_member *m, struct unit *u, j
 	end_member(a, m, u, true);
 }
 
-/* The contract promises a result for each container, even when pullet-update died. */
-static void take_failure(struct agent *a, struct job_member *m, const char *reason)
+/* A result that pullet-update did not give. u: NULL: the container is not configured. Caller owns it. */
+static json_t *make_result(const char *name, const struct unit *u, enum outcome outcome,
+			   const char *reason)
 {
-	struct unit *u = unit_find(&a->table, m->name);
-	struct result r = {
-		.container = m->name,
-		.image = u ? u->config->image : "",
-		.outcome = OUTCOME_FAILED,
-		.downtime_ms = -1,
-	};
-	_cleanup_json_ json_t *j = NULL;
+	struct result r = {.container = name,
+			   .image = u ? u->config->image : "",
+			   .outcome = outcome,
+			   .downtime_ms = -1};
 
 	copy_text(r.reason, sizeof(r.reason), reason);
-	j = result_to_json(&r);
-	take_result(a, m, u, j);
+	return result_to_json(&r);
 }
 
+/* Ends the first job. The contract promises a result for each container, even when pullet-update died. */
 static void fail_rest(struct agent *a, const char *reason)
 {
 	struct job *job = a->queue.first;
 
-	for (size_t i = 0; i < job->n; i++) {
-		if (!job->members[i].done)
-			take_failure(a, &job->members[i], reason);
+	for (struct job_member *m = job->members; m < job->members + job->n; m++) {
+		struct unit *u = unit_find(&a->table, m->name);
+		_cleanup_json_ json_t *result = NULL;
+
+		if (m->done)
+			continue;
+		result = make_result(m->name, u, OUTCOME_FAILED, reason);
+		take_result(a, m, u, result);
 	}
+	job_drop_first(&a->queue);
 }
 
 /* A candidate gets a pass of its own. */
 static void queue_candidate(struct agent *a, const char *name)
 {
 	const struct job *job = a->queue.first;
-	struct job *pass = job_append(
-		&a->queue, job->operation == OPERATION_CHECK ? OPERATION_CHECK : OPERATION_UPDATE,
-		job->requested);
+	enum operation operation =
+		job->operation == OPERATION_CHECK ? OPERATION_CHECK : OPERATION_UPDATE;
 
-	pass->alone = true;
-	job_add(pass, name);
+	job_append(&a->queue, operation, job->requested, name)->alone = true;
 }
 
 static void hold_registry(struct agent *a, const struct unit *u, const json_t *event)
@@ -232,7 +210,6 @@ static void on_helper_end(void *userdata, int exit_status, const char *how)
 	if (exit_status == 2)
 		a->status = 2;
 	fail_rest(a, reason);
-	job_drop_first(&a->queue);
 	start_next(a);
 }
 
@@ -247,7 +224,6 @@ static bool start_job(struct agent *a)
 	if (helper_start(&a->helper, a->event, &a->o->helper, job, &e) < 0) {
 		log_error("%s: %s", word, e.text);
 		fail_rest(a, e.text);
-		job_drop_first(&a->queue);
 		return false;
 	}
 	show_job(job);
@@ -270,7 +246,7 @@ static void end_round(struct agent *a)
 	if (job_is_scheduled(&a->queue) || (a->due_ms && !a->rearm))
 		return;
 	if (a->due_ms == 0)
-		round_end(&a->table, now_ms(), a->device);
+		round_end(&a->table, now_ms());
 	arm_timer(a);
 }
 
@@ -309,16 +285,13 @@ static int on_request_time(sd_event_source *s, uint64_t usec, void *userdata)
 static char *answer_check(const struct unit *u, bool privileged)
 {
 	uint64_t now = now_ms(), until = u->registry->retry_after_ms;
-	struct result r = {.container = u->config->name,
-			   .image = u->config->image,
-			   .outcome = OUTCOME_DEFERRED,
-			   .downtime_ms = -1};
-	_cleanup_json_ json_t *j = NULL;
 
 	if (now < until) {
-		(void)snprintf(r.reason, sizeof(r.reason), RESULT_RETRY_AFTER, u->registry->host,
-			       (until - now + 999) / 1000);
-		j = result_to_json(&r);
+		_cleanup_free_ char *reason = xasprintf(RESULT_RETRY_AFTER, u->registry->host,
+							(until - now + 999) / 1000);
+		_cleanup_json_ json_t *j =
+			make_result(u->config->name, u, OUTCOME_DEFERRED, reason);
+
 		return json_text(j, JSON_COMPACT);
 	}
 	if (!privileged && u->last_result && u->checked_ms && now < u->checked_ms + CHECK_EACH_MS)
@@ -392,7 +365,7 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	} else {
 		replace_string(&a->config_fault, NULL);
 		bus_forget_objects(a->show.bus);
-		take_config(a, fresh);
+		unit_table_load(&a->table, fresh); /* it resets the state of all */
 		bus_announce_objects(a->show.bus);
 		reporter_reload(a->show.reporter);
 		log_info("configuration reloaded: %zu containers", fresh->n_containers);
@@ -407,23 +380,22 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 
 static int set_up(struct agent *a)
 {
-	sigset_t set;
+	static const struct {
+		int number;
+		sd_event_signal_handler_t handler;
+	} signals[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}};
+	sigset_t child;
 	int r;
 
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGCHLD);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGHUP);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+	(void)sigemptyset(&child);
+	(void)sigaddset(&child, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &child, NULL) < 0)
 		return -errno;
 	r = sd_event_new(&a->event);
-	if (r >= 0)
-		r = sd_event_add_signal(a->event, NULL, SIGTERM, on_stop, a);
-	if (r >= 0)
-		r = sd_event_add_signal(a->event, NULL, SIGINT, on_stop, a);
-	if (r >= 0)
-		r = sd_event_add_signal(a->event, NULL, SIGHUP, on_reload, a);
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(signals); i++)
+		r = sd_event_add_signal(a->event, NULL,
+					signals[i].number | SD_EVENT_SIGNAL_PROCMASK,
+					signals[i].handler, a);
 	if (r >= 0)
 		r = sd_event_set_watchdog(a->event, true);
 	return r;
@@ -478,16 +450,15 @@ static int loop(struct agent *a)
 
 static void begin(struct agent *a)
 {
-	const char *const *name = a->o->names;
-	struct job *job = *name ? job_append(&a->queue, OPERATION_POLL, false) : NULL;
+	if (a->o->names[0]) {
+		struct job *job = job_append(&a->queue, OPERATION_POLL, false, a->o->names[0]);
 
-	for (; *name; name++)
-		job_add(job, *name);
-	if (a->o->once && !job)
+		for (const char *const *name = a->o->names + 1; *name; name++)
+			job_add(job, *name);
+	} else if (a->o->once) {
 		round_queue_poll(&a->table, now_ms(), &a->queue);
-	else if (!a->o->once)
+	} else {
 		round_queue_unfinished(&a->table, a->o->helper.state_dir, &a->queue);
-	if (!a->o->once) {
 		a->show.bus = bus_open(a->event, &a->table, a->o->helper.state_dir, on_request, a);
 		a->show.reporter = reporter_open(a->event, &a->table, &a->o->helper);
 	}
@@ -505,7 +476,7 @@ int agent_run(const struct agent_options *o, struct config *config)
 				   .on_end = on_helper_end,
 				   .userdata = &a,
 				   .fd = -1};
-	take_config(&a, config);
+	unit_table_load(&a.table, config);
 	if (r < 0) {
 		log_error("cannot set up the event loop: %s", strerror(-r));
 		a.status = 1;

@@ -1,28 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 #include "job.h"
 
-static struct job *new_job(enum operation operation, bool requested)
-{
-	struct job *job = xcalloc(1, sizeof(*job));
-
-	job->operation = operation;
-	job->requested = requested;
-	return job;
-}
-
 void job_add(struct job *job, const char *name)
 {
 	job->members = xrealloc(job->members, (job->n + 1) * sizeof(*job->members));
 	job->members[job->n++] = (struct job_member){.name = xstrdup(name)};
 }
 
-struct job *job_append(struct job_queue *q, enum operation operation, bool requested)
+static struct job *insert_job(struct job **place, enum operation operation, bool requested,
+			      const char *name)
+{
+	struct job *job = xcalloc(1, sizeof(*job));
+
+	*job = (struct job){.operation = operation, .requested = requested, .next = *place};
+	job_add(job, name);
+	return *place = job;
+}
+
+struct job *job_append(struct job_queue *q, enum operation operation, bool requested,
+		       const char *name)
 {
 	struct job **last = &q->first;
 
 	while (*last)
 		last = &(*last)->next;
-	return *last = new_job(operation, requested);
+	return insert_job(last, operation, requested, name);
 }
 
 void job_drop_first(struct job_queue *q)
@@ -65,11 +67,11 @@ static bool is_pending(const struct job_queue *q, enum operation operation, cons
 
 void job_request(struct job_queue *q, enum operation operation, const char *name)
 {
-	struct job **place = &q->first, *job;
+	struct job **place = &q->first;
 
 	if (is_pending(q, operation, name))
 		return;
-	for (job = q->first; job && operation_takes_many(operation); job = job->next) {
+	for (struct job *job = q->first; job && operation_takes_many(operation); job = job->next) {
 		if (job->operation == operation && job->requested && !job->alone &&
 		    !is_running(q, job)) {
 			job_add(job, name);
@@ -78,10 +80,7 @@ void job_request(struct job_queue *q, enum operation operation, const char *name
 	}
 	while (*place && (is_running(q, *place) || (*place)->requested || (*place)->overtaken))
 		place = &(*place)->next;
-	job = new_job(operation, true);
-	job_add(job, name);
-	job->next = *place;
-	*place = job;
+	(void)insert_job(place, operation, true, name);
 }
 
 bool job_is_scheduled(const struct job_queue *q)

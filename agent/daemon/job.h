@@ -25,8 +25,9 @@ struct job_queue {
 	bool running; /* the first one */
 };
 
-/* Appends an empty job; the caller adds members. Borrowed. */
-struct job *job_append(struct job_queue *q, enum operation operation, bool requested);
+/* Appends a job of one member. Borrowed. */
+struct job *job_append(struct job_queue *q, enum operation operation, bool requested,
+		       const char *name);
 void job_add(struct job *job, const char *name);
 void job_drop_first(struct job_queue *q);
 

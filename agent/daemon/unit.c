@@ -2,8 +2,10 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 
-#include "record.h"
+#include "device.h"
+#include "log.h"
 #include "ref.h"
 #include "schedule.h"
 
@@ -31,15 +33,16 @@ static struct registry_state *add_registry(struct unit_table *t, const char *ima
 	struct registry_state *r;
 	struct ref ref;
 	const char *why;
-	bool parsed = ref_parse(image, &ref, &why) == 0; /* the configuration was checked */
 
-	r = unit_find_registry(t, parsed ? ref.host : "");
+	/* The configuration was checked. */
+	if (ref_parse(image, &ref, &why) < 0)
+		abort();
+	r = unit_find_registry(t, ref.host);
 	if (!r) {
 		r = &t->registries[t->n_registries++];
-		r->host = xstrdup(parsed ? ref.host : "");
+		r->host = xstrdup(ref.host);
 	}
-	if (parsed)
-		ref_free(&ref);
+	ref_free(&ref);
 	return r;
 }
 
@@ -57,10 +60,25 @@ void unit_table_clear(struct unit_table *t)
 	*t = (struct unit_table){0};
 }
 
+static uint64_t find_device(const struct config *config)
+{
+	char id[DEVICE_ID_SIZE];
+	uint64_t n = 0;
+
+	device_id(config->device_id, id);
+	if (id[0])
+		return device_number(id);
+	/* Without a machine id the place in the interval is random. */
+	if (getrandom(&n, sizeof(n), 0) < 0)
+		n = (uint64_t)getpid();
+	return n;
+}
+
 void unit_table_load(struct unit_table *t, struct config *config)
 {
 	unit_table_clear(t);
 	t->config = config;
+	t->device = find_device(config);
 	t->n = config->n_containers;
 	t->units = xcalloc(t->n, sizeof(*t->units));
 	t->registries = xcalloc(t->n, sizeof(*t->registries));
@@ -105,25 +123,30 @@ bool unit_take_result(struct unit *u, const json_t *result, enum operation opera
 	return changed;
 }
 
-static bool is_at_rest(int state_dir, const char *name, struct record *record)
+int unit_read_record(const struct unit *u, const char *state_dir, struct record *ret)
 {
+	/* Without the directory no record can be opened. */
+	_cleanup_close_ int dir = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct error e;
+	int r;
 
-	return state_dir >= 0 && record_read(state_dir, name, record, &e) == 0 &&
-	       record->phase == PHASE_IDLE;
+	record_init(ret);
+	r = record_read(dir, u->config->name, ret, &e);
+	if (r < 0)
+		log_debug("%s: %s", u->config->name, e.text);
+	return r;
 }
 
 /* A lost record is rebuilt from the engine, where an update may be under way. */
 void round_queue_unfinished(const struct unit_table *t, const char *state_dir, struct job_queue *q)
 {
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
-	_cleanup_close_ int dir = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	for (size_t i = 0; i < t->n; i++) {
-		const char *name = t->units[i].config->name;
+		const struct unit *u = &t->units[i];
 
-		if (!is_at_rest(dir, name, record))
-			job_add(job_append(q, OPERATION_FINISH, false), name);
+		if (unit_read_record(u, state_dir, record) < 0 || record->phase != PHASE_IDLE)
+			job_append(q, OPERATION_FINISH, false, u->config->name);
 	}
 }
 
@@ -138,9 +161,10 @@ void round_queue_poll(struct unit_table *t, uint64_t now_ms, struct job_queue *q
 			continue;
 		u->registry->polled = true;
 		u->registry->failed = false;
-		if (!job)
-			job = job_append(q, OPERATION_POLL, false);
-		job_add(job, u->config->name);
+		if (job)
+			job_add(job, u->config->name);
+		else
+			job = job_append(q, OPERATION_POLL, false, u->config->name);
 	}
 }
 
@@ -152,12 +176,12 @@ void round_queue_half_way(const struct unit_table *t, uint64_t now_ms, struct jo
 		bool held = now_ms < u->registry->retry_after_ms;
 
 		if (u->half_way)
-			job_add(job_append(q, held ? OPERATION_FINISH : OPERATION_UPDATE, false),
-				u->config->name);
+			job_append(q, held ? OPERATION_FINISH : OPERATION_UPDATE, false,
+				   u->config->name);
 	}
 }
 
-void round_end(struct unit_table *t, uint64_t now_ms, uint64_t device)
+void round_end(struct unit_table *t, uint64_t now_ms)
 {
 	const struct config *c = t->config;
 
@@ -169,13 +193,13 @@ void round_end(struct unit_table *t, uint64_t now_ms, uint64_t device)
 		r->failures = r->failed ? r->failures + 1 : 0;
 		r->back_off_ms = r->failures > 1
 					 ? schedule_retry_poll(now_ms, r->failures, c->interval_ms,
-							       c->jitter_percent, device)
+							       c->jitter_percent, t->device)
 					 : 0;
 		r->polled = r->failed = false;
 	}
 }
 
-uint64_t round_next(const struct unit_table *t, uint64_t now_ms, uint64_t device)
+uint64_t round_next(const struct unit_table *t, uint64_t now_ms)
 {
 	const struct config *c = t->config;
 	uint64_t from = UINT64_MAX;
@@ -187,5 +211,5 @@ uint64_t round_next(const struct unit_table *t, uint64_t now_ms, uint64_t device
 	}
 	/* The end of a back-off is a place in the schedule itself. */
 	from = from == UINT64_MAX || from <= now_ms ? now_ms : from - 1;
-	return schedule_next_poll(from, c->interval_ms, c->jitter_percent, device);
+	return schedule_next_poll(from, c->interval_ms, c->jitter_percent, t->device);
 }

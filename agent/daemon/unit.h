@@ -5,6 +5,7 @@
 
 #include "config.h"
 #include "job.h"
+#include "record.h"
 #include "report.h"
 
 /* A registry that asks for no request is left alone for all its containers. Times are those of now_ms(). */
@@ -33,6 +34,7 @@ struct unit {
 
 struct unit_table {
 	struct config *config;
+	uint64_t device;    /* its number, for the schedule */
 	struct unit *units; /* in the order of config->containers */
 	size_t n;
 	struct registry_state *registries;
@@ -50,6 +52,9 @@ struct registry_state *unit_find_registry(const struct unit_table *t, const char
 /* When rounds ask the registry again; 0: in the next one. */
 uint64_t registry_held_until(const struct registry_state *r);
 
+/* A record that is missing or unreadable is an empty one; errors as record_read(). */
+int unit_read_record(const struct unit *u, const char *state_dir, struct record *ret);
+
 /* Notes the result of an operation that took pass_ms. True: it differs from the last one. */
 bool unit_take_result(struct unit *u, const json_t *result, enum operation operation,
 		      uint64_t now_ms, uint64_t pass_ms);
@@ -65,6 +70,6 @@ void round_queue_poll(struct unit_table *t, uint64_t now_ms, struct job_queue *q
 void round_queue_half_way(const struct unit_table *t, uint64_t now_ms, struct job_queue *q);
 
 /* Ends the round: registries that failed in several rounds in a row back off. */
-void round_end(struct unit_table *t, uint64_t now_ms, uint64_t device);
+void round_end(struct unit_table *t, uint64_t now_ms);
 /* When the next round is due. */
-uint64_t round_next(const struct unit_table *t, uint64_t now_ms, uint64_t device);
+uint64_t round_next(const struct unit_table *t, uint64_t now_ms);

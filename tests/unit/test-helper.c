@@ -55,7 +55,7 @@ static int set_up(void **state)
 				    .userdata = s,
 				    .fd = -1};
 	assert_true(sd_event_new(&s->event) >= 0);
-	job_add(job_append(&s->queue, OPERATION_POLL, false), "app");
+	job_append(&s->queue, OPERATION_POLL, false, "app");
 	job_add(s->queue.first, "db");
 	*state = s;
 	return 0;

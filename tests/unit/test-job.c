@@ -20,10 +20,7 @@ static void assert_queue(const struct job_queue *q, const char *expected)
 
 static void poll_round(struct job_queue *q)
 {
-	struct job *job = job_append(q, OPERATION_POLL, false);
-
-	job_add(job, "a");
-	job_add(job, "b");
+	job_add(job_append(q, OPERATION_POLL, false, "a"), "b");
 }
 
 static void drain(struct job_queue *q)
@@ -66,11 +63,9 @@ static void test_a_check_joins_no_job_that_runs(void **state)
 static void test_a_candidates_check_is_joined_by_none(void **state)
 {
 	struct job_queue q = {0};
-	struct job *pass = job_append(&q, OPERATION_CHECK, true);
 
 	(void)state;
-	pass->alone = true;
-	job_add(pass, "a");
+	job_append(&q, OPERATION_CHECK, true, "a")->alone = true;
 	job_request(&q, OPERATION_CHECK, "b");
 	job_request(&q, OPERATION_CHECK, "a");
 	assert_queue(&q, "check a, check b");

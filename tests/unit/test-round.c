@@ -27,6 +27,7 @@ static void load(struct unit_table *t)
 	}
 	*t = (struct unit_table){0};
 	unit_table_load(t, config);
+	t->device = DEVICE;
 }
 
 static void assert_polled(struct unit_table *t, uint64_t now, const char *expected)
@@ -82,16 +83,16 @@ static void test_back_off_leaves_out_the_registry_that_fails(void **state)
 
 	(void)state;
 	load(&t);
-	now = round_next(&t, 1, DEVICE);
+	now = round_next(&t, 1);
 	for (int i = 0; i < 14; i++) {
 		round_queue_poll(&t, now, &q);
 		job_drop_first(&q);
 		asked[0] += t.registries[0].polled;
 		asked[1] += t.registries[1].polled;
 		t.registries[0].failed = t.registries[0].polled;
-		round_end(&t, now + 10, DEVICE);
+		round_end(&t, now + 10);
 		/* The other one keeps its pace. */
-		assert_int_equal(round_next(&t, now + 10, DEVICE), now + INTERVAL);
+		assert_int_equal(round_next(&t, now + 10), now + INTERVAL);
 		now += INTERVAL;
 	}
 	assert_int_equal(asked[1], 14);
@@ -100,7 +101,7 @@ static void test_back_off_leaves_out_the_registry_that_fails(void **state)
 	round_queue_poll(&t, now, &q);
 	job_drop_first(&q);
 	assert_true(t.registries[0].polled);
-	round_end(&t, now, DEVICE);
+	round_end(&t, now);
 	assert_int_equal(t.registries[0].failures, 0);
 	assert_int_equal(t.registries[0].back_off_ms, 0);
 	unit_table_clear(&t);
@@ -114,8 +115,8 @@ static void test_with_all_registries_held_nothing_wakes_before(void **state)
 	load(&t);
 	t.registries[0].retry_after_ms = 10 * INTERVAL;
 	t.registries[1].retry_after_ms = 20 * INTERVAL;
-	assert_true(round_next(&t, 1, DEVICE) >= 10 * INTERVAL);
-	assert_true(round_next(&t, 1, DEVICE) < 11 * INTERVAL);
+	assert_true(round_next(&t, 1) >= 10 * INTERVAL);
+	assert_true(round_next(&t, 1) < 11 * INTERVAL);
 	unit_table_clear(&t);
 }
 
