@@ -2,13 +2,10 @@
 #include "bus.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <systemd/sd-bus.h>
-#include <time.h>
 
 #include "log.h"
 #include "polkit.h"
-#include "record.h"
 
 #define BUS_NAME	     "org.pullet.Agent1"
 #define BUS_PATH	     "/org/pullet/Agent1"
@@ -20,6 +17,7 @@
 #define RECONNECT_LONGEST_US ((uint64_t)64 * 1000000)
 
 struct bus {
+	const char *version;
 	const struct unit_table *table;
 	const char *state_dir;
 	bus_request_fn *request;
@@ -38,21 +36,14 @@ struct bus {
 	const struct unit *record_of;
 };
 
-/* A record that is missing or unreadable has only empty properties. */
 static const struct record *read_record(struct bus *b, const struct unit *u)
 {
-	_cleanup_close_ int dir = -1;
-	struct error e;
-
 	if (b->record_of == u)
 		return b->record;
 	if (!b->record)
 		b->record = xmalloc(sizeof(*b->record));
-	record_init(b->record);
 	b->record_of = u;
-	dir = open(b->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir >= 0 && record_read(dir, u->config->name, b->record, &e) < 0)
-		log_debug("%s: %s", u->config->name, e.text);
+	(void)unit_read_record(u, b->state_dir, b->record);
 	return b->record;
 }
 
@@ -134,14 +125,14 @@ static int append_rejected(sd_bus_message *reply, const struct record *record)
 }
 
 /* The schedule is of CLOCK_BOOTTIME; people read wall time. Microseconds since 1970; 0: unknown. */
-static uint64_t next_check_us(const struct unit *u)
+static uint64_t next_check_us(const struct bus *b, const struct unit *u)
 {
 	uint64_t now = now_ms(), wait_ms = u->next_check_ms > now ? u->next_check_ms - now : 0;
-	struct timespec wall;
+	uint64_t wall_us;
 
-	if (u->next_check_ms == 0 || clock_gettime(CLOCK_REALTIME, &wall) < 0)
+	if (u->next_check_ms == 0 || sd_event_now(b->event, CLOCK_REALTIME, &wall_us) < 0)
 		return 0;
-	return (uint64_t)wall.tv_sec * 1000000 + (uint64_t)wall.tv_nsec / 1000 + wait_ms * 1000;
+	return wall_us + wait_ms * 1000;
 }
 
 static int get_property(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -157,21 +148,45 @@ static int get_property(sd_bus *bus, const char *path, const char *interface, co
 		return sd_bus_message_append(reply, "b",
 					     u->config->hold || read_record(b, u)->held);
 	if (streq(property, "NextCheck"))
-		return sd_bus_message_append(reply, "t", next_check_us(u));
+		return sd_bus_message_append(reply, "t", next_check_us(b, u));
 	if (streq(property, "Progress"))
 		return sd_bus_message_append(reply, "(tt)", u->current, u->total);
 	return sd_bus_message_append(reply, "s", text_of(b, property));
 }
 
-static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
-		       sd_bus_message *reply, void *userdata, sd_bus_error *error)
+/* Caller frees. NULL: a signal would not be delivered now. */
+static char *path_for_signal(const struct bus *b, const struct unit *u)
 {
-	(void)bus, (void)path, (void)interface, (void)property, (void)userdata, (void)error;
-	return sd_bus_message_append(reply, "s", PULLET_VERSION);
+	uint64_t queued;
+	char *path;
+
+	if (!b || !b->ready || sd_bus_get_n_queued_write(b->bus, &queued) < 0 ||
+	    queued > QUEUE_MAX || sd_bus_path_encode(BUS_CONTAINERS, u->config->name, &path) < 0)
+		return NULL;
+	return path;
+}
+
+void bus_emit_changed(struct bus *b, const struct unit *u, const char *const *names)
+{
+	_cleanup_free_ char *path = path_for_signal(b, u);
+	int r;
+
+	if (!path)
+		return;
+	r = sd_bus_emit_properties_changed_strv(b->bus, path, BUS_CONTAINER, (char **)names);
+	if (r < 0)
+		log_debug("%s: D-Bus: %s", u->config->name, strerror(-r));
 }
 
 static void emit_finished(struct bus *b, const struct unit *u, enum operation operation,
-			  const char *result);
+			  const char *result)
+{
+	_cleanup_free_ char *path = path_for_signal(b, u);
+
+	if (path)
+		(void)sd_bus_emit_signal(b->bus, path, BUS_CONTAINER, "Finished", "ss",
+					 operation_name(operation), result);
+}
 
 static int carry_out(sd_bus_message *call, void *userdata)
 {
@@ -241,43 +256,10 @@ static const sd_bus_vtable container_vtable[] = {
 
 static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	SD_BUS_PROPERTY("Version", "s", NULL, offsetof(struct bus, version),
+			SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_VTABLE_END,
 };
-
-/* Caller frees. NULL: a signal would not be delivered now. */
-static char *path_for_signal(const struct bus *b, const struct unit *u)
-{
-	uint64_t queued;
-	char *path;
-
-	if (!b || !b->ready || sd_bus_get_n_queued_write(b->bus, &queued) < 0 ||
-	    queued > QUEUE_MAX || sd_bus_path_encode(BUS_CONTAINERS, u->config->name, &path) < 0)
-		return NULL;
-	return path;
-}
-
-void bus_emit_changed(struct bus *b, const struct unit *u, const char *const *names)
-{
-	_cleanup_free_ char *path = path_for_signal(b, u);
-	int r;
-
-	if (!path)
-		return;
-	r = sd_bus_emit_properties_changed_strv(b->bus, path, BUS_CONTAINER, (char **)names);
-	if (r < 0)
-		log_debug("%s: D-Bus: %s", u->config->name, strerror(-r));
-}
-
-static void emit_finished(struct bus *b, const struct unit *u, enum operation operation,
-			  const char *result)
-{
-	_cleanup_free_ char *path = path_for_signal(b, u);
-
-	if (path)
-		(void)sd_bus_emit_signal(b->bus, path, BUS_CONTAINER, "Finished", "ss",
-					 operation_name(operation), result);
-}
 
 void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation,
 		   const char *result)
@@ -311,17 +293,7 @@ void bus_announce_objects(struct bus *b)
 	for_each_object(b, sd_bus_emit_object_added);
 }
 
-static void connect_bus(struct bus *b);
-
-static int on_reconnect(sd_event_source *s, uint64_t usec, void *userdata)
-{
-	struct bus *b = userdata;
-
-	(void)s, (void)usec;
-	b->reconnect = sd_event_source_unref(b->reconnect);
-	connect_bus(b);
-	return 0;
-}
+static int on_connect_time(sd_event_source *s, uint64_t usec, void *userdata);
 
 static void disconnect_bus(struct bus *b)
 {
@@ -337,7 +309,7 @@ static void reconnect_later(struct bus *b)
 	disconnect_bus(b);
 	b->reconnect = sd_event_source_unref(b->reconnect);
 	(void)sd_event_add_time_relative(b->event, &b->reconnect, CLOCK_BOOTTIME, b->reconnect_us,
-					 0, on_reconnect, b);
+					 0, on_connect_time, b);
 	if (b->reconnect_us < RECONNECT_LONGEST_US)
 		b->reconnect_us *= 2;
 }
@@ -414,14 +386,17 @@ static int try_to_connect(struct bus *b)
 	return r;
 }
 
-static void connect_bus(struct bus *b)
+static int on_connect_time(sd_event_source *s, uint64_t usec, void *userdata)
 {
+	struct bus *b = userdata;
 	int r = try_to_connect(b);
 
+	(void)s, (void)usec;
 	if (r < 0) {
 		log_warning("D-Bus: cannot connect: %s; trying again later", strerror(-r));
 		reconnect_later(b);
 	}
+	return 0;
 }
 
 struct bus *bus_open(sd_event *event, const struct unit_table *table, const char *state_dir,
@@ -429,13 +404,14 @@ struct bus *bus_open(sd_event *event, const struct unit_table *table, const char
 {
 	struct bus *b = xmalloc(sizeof(*b));
 
-	*b = (struct bus){.event = event,
+	*b = (struct bus){.version = PULLET_VERSION,
+			  .event = event,
 			  .table = table,
 			  .state_dir = state_dir,
 			  .request = request,
 			  .userdata = userdata,
 			  .reconnect_us = RECONNECT_FIRST_US};
-	connect_bus(b);
+	(void)on_connect_time(NULL, 0, b);
 	return b;
 }
 
