@@ -6,19 +6,9 @@
 
 #include "json-build.h"
 
-#define LABELS_MAX     6
 #define SEVERITY_INFO  9 /* OTLP's numbers */
 #define SEVERITY_ERROR 17
-
-struct label {
-	const char *name, *value;
-};
-
-struct point {
-	int64_t value; /* in thousandths where the unit is seconds */
-	struct label labels[LABELS_MAX];
-	size_t n_labels;
-};
+#define CUMULATIVE     2 /* OTLP's aggregation temporality */
 
 /* --- metrics --- */
 
@@ -48,102 +38,62 @@ void tally_result(struct tally *t, const json_t *result, uint64_t now_ms, uint64
 		t->downtime_ms = json_integer_value(downtime);
 }
 
-static void add_label(struct point *p, const char *name, const char *value)
-{
-	if (value && *value)
-		p->labels[p->n_labels++] = (struct label){name, value};
-}
-
-enum kind {
-	KIND_GAUGE,
-	KIND_TIME, /* a gauge: point in time */
-	KIND_SUM,  /* since tally.since_ms */
+enum metric_id {
+	INFO,
+	CONTACT,
+	PASSES,
+	PASS_TIME,
+	UPDATE_TIME,
+	DOWNTIME,
+	PULLED,
+	REJECTED,
+	HELD,
+	METRIC_MAX,
 };
 
-/* **A new metric is a row here**, a case below, and a row in pullet.conf(5). */
+/* **A new metric is a row here**, a value below, and a row in pullet.conf(5). */
 static const struct metric {
 	const char *name, *unit, *help;
-	enum kind kind;
-	enum {
-		INFO,
-		CONTACT,
-		PASSES,
-		PASS_TIME,
-		UPDATE_TIME,
-		DOWNTIME,
-		PULLED,
-		REJECTED,
-		HELD
-	} value;
-} metrics[] = {
-	{"pullet.container.info", "", "Which version of its image a container has; always 1.",
-	 KIND_GAUGE, INFO},
-	{"pullet.last_contact.timestamp", "s", "When the last pass ended that did not fail.",
-	 KIND_TIME, CONTACT},
-	{"pullet.passes", "{pass}", "Checks of the registry, by their result.", KIND_SUM, PASSES},
-	{"pullet.pass.duration", "s", "How long the last pass took.", KIND_GAUGE, PASS_TIME},
-	{"pullet.update.duration", "s", "How long the last update or rollback took.", KIND_GAUGE,
-	 UPDATE_TIME},
-	{"pullet.update.downtime", "s", "How long the last one kept the container down.",
-	 KIND_GAUGE, DOWNTIME},
-	{"pullet.image.pulled", "By", "Bytes of images downloaded.", KIND_SUM, PULLED},
-	{"pullet.rejected", "", "How many digests are rejected.", KIND_GAUGE, REJECTED},
-	{"pullet.held", "", "Whether the operator holds updates back.", KIND_GAUGE, HELD},
+	bool is_sum; /* since tally.since_ms; else a gauge */
+} metrics[METRIC_MAX] = {
+	[INFO] = {"pullet.container.info", "",
+		  "Which version of its image a container has; always 1."},
+	[CONTACT] = {"pullet.last_contact.timestamp", "s",
+		     "When the last pass ended that did not fail."},
+	[PASSES] = {"pullet.passes", "{pass}", "Checks of the registry, by their result.", true},
+	[PASS_TIME] = {"pullet.pass.duration", "s", "How long the last pass took."},
+	[UPDATE_TIME] = {"pullet.update.duration", "s",
+			 "How long the last update or rollback took."},
+	[DOWNTIME] = {"pullet.update.downtime", "s",
+		      "How long the last one kept the container down."},
+	[PULLED] = {"pullet.image.pulled", "By", "Bytes of images downloaded.", true},
+	[REJECTED] = {"pullet.rejected", "", "How many digests are rejected."},
+	[HELD] = {"pullet.held", "", "Whether the operator holds updates back."},
 };
 
-/* -1: there is none. outcome: of PASSES. */
-static int64_t get_value(const struct metric *m, const struct report_container *c,
-			 enum outcome outcome)
+static int64_t wall_time_ms(const struct report_device *d, uint64_t at_ms)
 {
-	const struct tally *t = c->tally;
-
-	switch (m->value) {
-	case INFO:
-		return 1;
-	case CONTACT:
-		return t->contact_ms ? (int64_t)t->contact_ms : -1;
-	case PASSES:
-		return (int64_t)t->passes[outcome];
-	case PASS_TIME:
-		return t->pass_ms;
-	case UPDATE_TIME:
-		return t->update_ms;
-	case DOWNTIME:
-		return t->downtime_ms;
-	case PULLED:
-		return (int64_t)t->pulled;
-	case REJECTED:
-		return (int64_t)c->n_rejected;
-	case HELD:
-		return c->held;
-	}
-	return -1;
+	return (int64_t)(d->wall_ms - d->now_ms + at_ms);
 }
 
-/* The ith point of a container; false: there are no more. Only PASSES has several, one for each outcome. */
-static bool get_point(const struct metric *m, const struct report_device *d,
-		      const struct report_container *c, size_t i, struct point *ret)
+/* In thousandths where the unit is seconds. -1: there is none. outcome: of PASSES. */
+static int64_t get_value(enum metric_id id, const struct report_device *d,
+			 const struct report_container *c, enum outcome outcome)
 {
-	enum outcome outcome = (enum outcome)(OUTCOME_UP_TO_DATE + i);
+	const struct tally *t = c->tally;
+	const int64_t values[METRIC_MAX] = {
+		[INFO] = 1,
+		[CONTACT] = t->contact_ms && d->wall_ms ? wall_time_ms(d, t->contact_ms) : -1,
+		[PASSES] = (int64_t)t->passes[outcome],
+		[PASS_TIME] = t->pass_ms,
+		[UPDATE_TIME] = t->update_ms,
+		[DOWNTIME] = t->downtime_ms,
+		[PULLED] = (int64_t)t->pulled,
+		[REJECTED] = (int64_t)c->n_rejected,
+		[HELD] = c->held,
+	};
 
-	if (m->value == PASSES ? outcome >= OUTCOME_MAX : i > 0)
-		return false;
-	*ret = (struct point){.value = get_value(m, c, outcome)};
-	add_label(ret, "container.name", c->name);
-	if (m->value == INFO) {
-		add_label(ret, "container.image.name", c->image);
-		add_label(ret, "oci.manifest.digest", c->digest);
-		add_label(ret, "pullet.phase", c->phase);
-		if (c->tally->last != OUTCOME_NONE)
-			add_label(ret, "pullet.result", outcome_name(c->tally->last));
-	} else if (m->value == PASSES) {
-		add_label(ret, "pullet.result", outcome_name(outcome));
-	}
-	if (ret->value < 0 || (m->kind == KIND_TIME && d->wall_ms == 0))
-		return false;
-	if (m->kind == KIND_TIME)
-		ret->value += (int64_t)(d->wall_ms - d->now_ms);
-	return true;
+	return values[id];
 }
 
 /* --- OTLP --- */
@@ -158,15 +108,12 @@ static void add_attribute(json_t *list, const char *name, const char *value)
 /* 64 bits are text in protobuf's JSON. */
 static json_t *make_number(int64_t n)
 {
-	char text[24];
-
-	(void)snprintf(text, sizeof(text), "%" PRId64, n);
-	return json_string(text);
+	return json_need(json_sprintf("%" PRId64, n));
 }
 
 static json_t *make_time(const struct report_device *d, uint64_t at_ms)
 {
-	return make_number((int64_t)(d->wall_ms - d->now_ms + at_ms) * 1000000);
+	return make_number(wall_time_ms(d, at_ms) * 1000000);
 }
 
 /* service.instance.id identifies the device; Prometheus makes its label `instance` of it. */
@@ -191,57 +138,73 @@ static json_t *wrap(const struct report_device *d, const char *resources, const 
 				   PULLET_VERSION, key, list));
 }
 
-static json_t *make_point(const struct metric *m, const struct report_device *d,
-			  const struct report_container *c, const struct point *p)
+/* outcome: the label pullet.result; OUTCOME_NONE: there is none. */
+static void add_point(json_t *points, enum metric_id id, const struct report_device *d,
+		      const struct report_container *c, enum outcome outcome)
 {
-	json_t *attributes = json_need(json_array()), *j;
+	int64_t value = get_value(id, d, c, outcome);
+	bool is_time = streq(metrics[id].unit, "s");
+	json_t *attributes;
 
-	for (size_t i = 0; i < p->n_labels; i++)
-		add_attribute(attributes, p->labels[i].name, p->labels[i].value);
-	j = json_need(json_pack("{s:o}", "attributes", attributes));
-	if (m->kind == KIND_SUM)
-		json_put(j, "startTimeUnixNano", make_time(d, c->tally->since_ms));
-	json_put(j, "timeUnixNano", make_time(d, d->now_ms));
-	if (streq(m->unit, "s"))
-		json_put(j, "asDouble", json_real((double)p->value / 1000));
-	else
-		json_put(j, "asInt", make_number(p->value));
-	return j;
+	if (value < 0)
+		return;
+	attributes = json_need(json_array());
+	add_attribute(attributes, "container.name", c->name);
+	if (id == INFO) {
+		add_attribute(attributes, "container.image.name", c->image);
+		add_attribute(attributes, "oci.manifest.digest", c->digest.text);
+		add_attribute(attributes, "pullet.phase", c->phase);
+	}
+	if (outcome != OUTCOME_NONE)
+		add_attribute(attributes, "pullet.result", outcome_name(outcome));
+	json_append(
+		points,
+		json_pack("{s:o, s:o*, s:o, s:o}", "attributes", attributes, "startTimeUnixNano",
+			  metrics[id].is_sum ? make_time(d, c->tally->since_ms) : NULL,
+			  "timeUnixNano", make_time(d, d->now_ms), is_time ? "asDouble" : "asInt",
+			  is_time ? json_real((double)value / 1000) : make_number(value)));
 }
 
-static json_t *make_metric(const struct metric *m, const struct report_device *d,
+static json_t *make_points(enum metric_id id, const struct report_device *d,
 			   const struct report_container *containers, size_t n)
 {
-	json_t *points = json_need(json_array()), *data;
-	struct point p;
+	json_t *points = json_need(json_array());
 
-	for (size_t i = 0; i < n; i++) {
-		for (size_t k = 0; get_point(m, d, &containers[i], k, &p); k++)
-			json_append(points, make_point(m, d, &containers[i], &p));
+	for (const struct report_container *c = containers; c < containers + n; c++) {
+		for (unsigned int i = OUTCOME_UP_TO_DATE; id == PASSES && i < OUTCOME_MAX; i++)
+			add_point(points, id, d, c, (enum outcome)i);
+		if (id != PASSES)
+			add_point(points, id, d, c, id == INFO ? c->tally->last : OUTCOME_NONE);
 	}
-	data = json_need(json_pack("{s:o}", "dataPoints", points));
-	if (m->kind == KIND_SUM) {
-		json_put(data, "aggregationTemporality", json_integer(2)); /* cumulative */
-		json_put(data, "isMonotonic", json_true());
+	return points;
+}
+
+static json_t *make_metrics(const struct report_device *d,
+			    const struct report_container *containers, size_t n)
+{
+	json_t *list = json_need(json_array());
+
+	for (unsigned int id = 0; id < METRIC_MAX; id++) {
+		const struct metric *m = &metrics[id];
+		_cleanup_json_ json_t *points = make_points((enum metric_id)id, d, containers, n);
+
+		if (json_array_size(points) == 0)
+			continue;
+		json_append(list, json_pack("{s:s, s:s, s:s, s:{s:O, s:o*, s:o*}}", "name", m->name,
+					    "description", m->help, "unit", m->unit,
+					    m->is_sum ? "sum" : "gauge", "dataPoints", points,
+					    "aggregationTemporality",
+					    m->is_sum ? json_need(json_integer(CUMULATIVE)) : NULL,
+					    "isMonotonic", m->is_sum ? json_true() : NULL));
 	}
-	return json_pack("{s:s, s:s, s:s, s:o}", "name", m->name, "description", m->help, "unit",
-			 m->unit, m->kind == KIND_SUM ? "sum" : "gauge", data);
+	return list;
 }
 
 json_t *report_metrics(const struct report_device *d, const struct report_container *containers,
 		       size_t n)
 {
-	json_t *list = json_need(json_array());
-
-	for (size_t i = 0; i < ARRAY_SIZE(metrics); i++) {
-		json_t *m = json_need(make_metric(&metrics[i], d, containers, n));
-
-		if (json_array_size(json_get_path(m, metrics[i].kind == KIND_SUM ? "sum" : "gauge",
-						  "dataPoints", NULL)) > 0)
-			json_append(list, json_incref(m));
-		json_decref(m);
-	}
-	return wrap(d, "resourceMetrics", "scopeMetrics", "metrics", list);
+	return wrap(d, "resourceMetrics", "scopeMetrics", "metrics",
+		    make_metrics(d, containers, n));
 }
 
 json_t *report_logs(const struct report_device *d, const struct report_event *events, size_t n)
@@ -292,31 +255,27 @@ json_t *report_result(const json_t *result)
 	return make_record("pullet.result", result_is_bad(result), text, attributes);
 }
 
-/* --- Prometheus' text; names as Prometheus makes them of OTLP's --- */
+/* --- Prometheus' text, made of OTLP's metrics; names as Prometheus makes them of OTLP's --- */
 
-static void put_name(FILE *f, const char *name)
+/* Changes and returns name. */
+static char *to_text_name(char *name)
 {
-	for (; *name; name++)
-		(void)fputc(*name == '.' ? '_' : *name, f);
+	for (char *dot = name; (dot = strchr(dot, '.'));)
+		*dot = '_';
+	return name;
 }
 
-static void put_metric_name(FILE *f, const struct metric *m)
+static void put_labels(FILE *f, const json_t *attributes)
 {
-	put_name(f, m->name);
-	(void)fprintf(f, "%s%s",
-		      streq(m->unit, "s")    ? "_seconds"
-		      : streq(m->unit, "By") ? "_bytes"
-					     : "",
-		      m->kind == KIND_SUM ? "_total" : "");
-}
+	const json_t *a;
+	size_t i;
 
-static void put_labels(FILE *f, const struct label *labels, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		(void)fputc(i == 0 ? '{' : ',', f);
-		put_name(f, labels[i].name);
-		(void)fputs("=\"", f);
-		for (const char *c = labels[i].value; *c; c++) {
+	json_array_foreach (attributes, i, a) {
+		_cleanup_free_ char *name = to_text_name(xstrdup(json_get_string(a, "key")));
+
+		(void)fprintf(f, "%c%s=\"", i == 0 ? '{' : ',', name);
+		for (const char *c = json_get_string(json_object_get(a, "value"), "stringValue");
+		     *c; c++) {
 			if (*c == '\\' || *c == '"')
 				(void)fputc('\\', f);
 			(void)fputc(*c, f);
@@ -326,63 +285,59 @@ static void put_labels(FILE *f, const struct label *labels, size_t n)
 	(void)fputc('}', f);
 }
 
-/* first: of the metric, which gets its head. */
-static void put_point(FILE *f, const struct metric *m, const struct point *p, bool first)
+static void put_metric(FILE *f, const json_t *metric)
 {
-	if (first) {
-		(void)fputs("# HELP ", f);
-		put_metric_name(f, m);
-		(void)fprintf(f, " %s\n# TYPE ", m->help);
-		put_metric_name(f, m);
-		(void)fputs(m->kind == KIND_SUM ? " counter\n" : " gauge\n", f);
-	}
-	put_metric_name(f, m);
-	put_labels(f, p->labels, p->n_labels);
-	if (streq(m->unit, "s"))
-		(void)fprintf(f, " %" PRId64 ".%03" PRId64 "\n", p->value / 1000, p->value % 1000);
-	else
-		(void)fprintf(f, " %" PRId64 "\n", p->value);
-}
+	const char *unit = json_get_string(metric, "unit");
+	const json_t *sum = json_object_get(metric, "sum"), *point;
+	const json_t *data = sum ? sum : json_object_get(metric, "gauge");
+	_cleanup_free_ char *name =
+		to_text_name(xasprintf("%s%s%s", json_get_string(metric, "name"),
+				       streq(unit, "s")	   ? "_seconds"
+				       : streq(unit, "By") ? "_bytes"
+							   : "",
+				       sum ? "_total" : ""));
+	size_t i;
 
-static void put_metric(FILE *f, const struct metric *m, const struct report_device *d,
-		       const struct report_container *containers, size_t n)
-{
-	bool first = true;
-	struct point p;
+	(void)fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name,
+		      json_get_string(metric, "description"), name, sum ? "counter" : "gauge");
+	json_array_foreach (json_object_get(data, "dataPoints"), i, point) {
+		const json_t *seconds = json_object_get(point, "asDouble");
 
-	for (size_t i = 0; i < n; i++) {
-		for (size_t k = 0; get_point(m, d, &containers[i], k, &p); k++) {
-			put_point(f, m, &p, first);
-			first = false;
-		}
+		(void)fputs(name, f);
+		put_labels(f, json_object_get(point, "attributes"));
+		if (seconds)
+			(void)fprintf(f, " %.3f\n", json_real_value(seconds));
+		else
+			(void)fprintf(f, " %s\n", json_get_string(point, "asInt"));
 	}
 }
 
 /* The same as the resource of OTLP. */
-static void put_device(FILE *f, const struct report_device *d)
+static json_t *make_agent_info(const struct report_device *d)
 {
-	static const struct metric m = {"pullet.agent.info", "", "Which agent this is; always 1.",
-					KIND_GAUGE, INFO};
-	struct point p = {.value = 1};
+	json_t *attributes = json_need(json_array());
 
-	add_label(&p, "service.version", PULLET_VERSION);
-	add_label(&p, "host.id", d->id);
-	add_label(&p, "pullet.ring", d->ring);
-	put_point(f, &m, &p, true);
+	add_attribute(attributes, "service.version", PULLET_VERSION);
+	add_attribute(attributes, "host.id", d->id);
+	add_attribute(attributes, "pullet.ring", d->ring);
+	return json_pack("{s:s, s:s, s:s, s:{s:[{s:o, s:s}]}}", "name", "pullet.agent.info",
+			 "description", "Which agent this is; always 1.", "unit", "", "gauge",
+			 "dataPoints", "attributes", attributes, "asInt", "1");
 }
 
 char *report_text(const struct report_device *d, const struct report_container *containers,
 		  size_t n)
 {
+	_cleanup_json_ json_t *list = make_metrics(d, containers, n);
+	const json_t *metric;
 	char *text = NULL;
-	size_t len = 0;
+	size_t len = 0, i;
 	FILE *f = open_memstream(&text, &len);
 
-	if (!f)
+	if (!f || json_array_insert_new(list, 0, make_agent_info(d)) < 0)
 		abort();
-	put_device(f, d);
-	for (size_t i = 0; i < ARRAY_SIZE(metrics); i++)
-		put_metric(f, &metrics[i], d, containers, n);
+	json_array_foreach (list, i, metric)
+		put_metric(f, metric);
 	if (fclose(f) < 0)
 		abort();
 	return text;

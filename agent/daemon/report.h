@@ -3,6 +3,7 @@
  * Names are OpenTelemetry's where it has one. Pure. */
 #pragma once
 
+#include "device.h"
 #include "json.h"
 #include "result.h"
 
@@ -19,14 +20,16 @@ struct tally {
 
 /* Texts may be empty, and NULL is empty too. */
 struct report_container {
-	const char *name, *image, *digest, *phase;
+	const char *name, *image, *phase;
+	struct digest digest;
 	size_t n_rejected;
 	bool held;
 	const struct tally *tally;
 };
 
 struct report_device {
-	const char *id, *ring;
+	char id[DEVICE_ID_SIZE];
+	const char *ring;
 	uint64_t now_ms;  /* of now_ms() */
 	uint64_t wall_ms; /* the same moment since 1970; 0: the clock is not set */
 };

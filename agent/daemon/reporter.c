@@ -7,11 +7,9 @@
 #include <time.h>
 
 #include "clock.h"
-#include "device.h"
 #include "fetch.h"
 #include "json-build.h"
 #include "log.h"
-#include "record.h"
 #include "schedule.h"
 
 #define REPORT_LINE_MAX ((size_t)96 * 1024) /* a socket takes it whole (net.core.wmem_default) */
@@ -135,42 +133,38 @@ static void send_report(struct reporter *r, const char *line)
 
 /* --- the content of a report --- */
 
-static void find_device(const struct config *c, char id[DEVICE_ID_SIZE], struct report_device *ret)
+static struct report_device make_device(const struct config *c)
 {
+	struct report_device d = {.ring = c->ring, .now_ms = now_ms()};
 	struct timespec wall;
 
-	device_id(c->device_id, id);
-	*ret = (struct report_device){.id = id, .ring = c->ring, .now_ms = now_ms()};
+	device_id(c->device_id, d.id);
 	if (clock_now() > 0 && clock_gettime(CLOCK_REALTIME, &wall) == 0)
-		ret->wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
+		d.wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000;
+	return d;
 }
 
-/* Fills containers, one a unit; digests[i] is what containers[i] borrows. */
-static void read_containers(const struct reporter *r, struct report_container *containers,
-			    struct digest *digests)
+/* One container a unit. Caller frees. */
+static struct report_container *read_containers(const struct reporter *r)
 {
-	const struct unit *units = r->table->units;
-	_cleanup_close_ int dir = open(r->options->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct report_container *containers = xcalloc(r->table->n, sizeof(*containers));
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
-	struct error e;
 
 	for (size_t i = 0; i < r->table->n; i++) {
-		const struct container_config *c = units[i].config;
+		const struct unit *u = &r->table->units[i];
 
-		record_init(record);
-		if (dir >= 0 && record_read(dir, c->name, record, &e) < 0)
-			log_debug("%s: %s", c->name, e.text);
-		digests[i] = record->current.digest;
+		(void)unit_read_record(u, r->options->state_dir, record);
 		containers[i] = (struct report_container){
-			.name = c->name,
-			.image = c->image,
-			.digest = digests[i].text,
+			.name = u->config->name,
+			.image = u->config->image,
+			.digest = record->current.digest,
 			.phase = phase_name(record->phase),
 			.n_rejected = record->n_rejected,
-			.held = c->hold || record->held,
-			.tally = &units[i].tally,
+			.held = u->config->hold || record->held,
+			.tally = &u->tally,
 		};
 	}
+	return containers;
 }
 
 /* World-readable, for a scraper of another user, and whole at any moment. Not synced: it is of this boot. */
@@ -261,18 +255,13 @@ static void report_to_collector(struct reporter *r, const struct report_device *
 static void report(struct reporter *r)
 {
 	const struct config *c = r->table->config;
-	char id[DEVICE_ID_SIZE];
-	struct report_device device;
-	size_t n = r->table->n;
-	_cleanup_free_ struct report_container *containers = xcalloc(n, sizeof(*containers));
-	_cleanup_free_ struct digest *digests = xcalloc(n, sizeof(*digests));
+	struct report_device device = make_device(c);
+	_cleanup_free_ struct report_container *containers = read_containers(r);
 
-	find_device(c, id, &device);
-	read_containers(r, containers, digests);
 	if (c->report.textfile)
-		report_to_file(r, &device, containers, n);
+		report_to_file(r, &device, containers, r->table->n);
 	if (c->report.url)
-		report_to_collector(r, &device, containers, n);
+		report_to_collector(r, &device, containers, r->table->n);
 }
 
 static int on_soon(sd_event_source *s, uint64_t usec, void *userdata)
@@ -291,14 +280,12 @@ static int on_heartbeat(sd_event_source *s, uint64_t usec, void *userdata);
 static void arm_heartbeat(struct reporter *r)
 {
 	const struct config *c = r->table->config;
-	char id[DEVICE_ID_SIZE];
 	uint64_t due_ms;
 
 	r->heartbeat = sd_event_source_unref(r->heartbeat);
 	if (c->report.interval_ms == 0 || !is_wanted(r))
 		return;
-	device_id(c->device_id, id);
-	due_ms = schedule_next_poll(now_ms(), c->report.interval_ms, 0, device_number(id));
+	due_ms = schedule_next_poll(now_ms(), c->report.interval_ms, 0, r->table->device);
 	(void)sd_event_add_time(r->event, &r->heartbeat, CLOCK_BOOTTIME, due_ms * 1000, 0,
 				on_heartbeat, r);
 }

@@ -18,7 +18,7 @@ static const struct tally busy = {
 
 static const struct report_container app = {.name = "app",
 					    .image = "reg.example/app:stable",
-					    .digest = D,
+					    .digest = {D},
 					    .phase = "idle",
 					    .n_rejected = 2,
 					    .held = true,
