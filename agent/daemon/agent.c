@@ -53,8 +53,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
 		round_queue_half_way(&a->table, now_ms(), &a->queue);
 	else
 		round_queue_poll(&a->table, now_ms(), &a->queue);
-	if (!a->helper.running)
-		start_next(a);
+	start_next(a);
 	return 0;
 }
 
@@ -253,6 +252,8 @@ static void end_round(struct agent *a)
 /* The first job of the queue runs, or starts now. */
 static void start_next(struct agent *a)
 {
+	if (a->helper.running)
+		return;
 	do {
 		if (a->stopping || (a->o->once && !a->queue.first)) {
 			(void)sd_event_exit(a->event, a->stopping && !a->o->once ? 0 : a->status);
@@ -275,8 +276,7 @@ static int on_request_time(sd_event_source *s, uint64_t usec, void *userdata)
 
 	(void)s, (void)usec;
 	a->request = sd_event_source_unref(a->request);
-	if (!a->helper.running)
-		start_next(a);
+	start_next(a);
 	return 0;
 }
 

@@ -298,8 +298,6 @@ static int on_connect_time(sd_event_source *s, uint64_t usec, void *userdata);
 static void disconnect_bus(struct bus *b)
 {
 	b->ready = false;
-	if (b->bus)
-		(void)sd_bus_detach_event(b->bus);
 	b->bus = sd_bus_close_unref(b->bus);
 }
 

@@ -14,28 +14,23 @@
 #define JOB_LIMIT_US ((uint64_t)24 * 3600 * 1000000) /* a slow link may take hours */
 #define LATE_TEXT    "it did not end within its time limit"
 
-enum output {
-	OUTPUT_READ, /* there may be more */
-	OUTPUT_NONE, /* at the moment */
-	OUTPUT_END,
-};
-
-/* The callback may change errno, so only the return value counts. */
-static enum output read_events(struct helper *h)
+/* 1: there may be more; -EAGAIN: none at the moment; -EPIPE: the end. The callback may change errno, so only the
+ * return value counts. */
+static int read_events(struct helper *h)
 {
 	struct error e;
 	char buf[4096];
 	ssize_t n = recv(h->fd, buf, sizeof(buf), MSG_DONTWAIT);
 
 	if (n < 0 && errno == EINTR)
-		return OUTPUT_READ;
+		return 1;
 	if (n < 0 && errno == EAGAIN)
-		return OUTPUT_NONE;
+		return -EAGAIN;
 	if (n <= 0)
-		return OUTPUT_END;
+		return -EPIPE;
 	if (json_stream_push(&h->stream, buf, (size_t)n, h->on_object, h->userdata, &e) < 0)
 		log_warning("invalid output from %s: %s", h->program, e.text);
-	return OUTPUT_READ;
+	return 1;
 }
 
 static void clean_up(struct helper *h)
@@ -65,7 +60,7 @@ static int on_output(sd_event_source *s, int fd, uint32_t revents, void *userdat
 	struct helper *h = userdata;
 
 	(void)fd, (void)revents;
-	if (read_events(h) != OUTPUT_END)
+	if (read_events(h) != -EPIPE)
 		return 0;
 	(void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
 	if (h->pid == 0)
@@ -83,7 +78,7 @@ static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
 
 	(void)s;
 	/* All that it wrote is in the socket by now. */
-	while (read_events(h) == OUTPUT_READ)
+	while (read_events(h) > 0)
 		;
 	finish(h, exited ? status : -1, how);
 	return 0;
@@ -102,51 +97,22 @@ static int on_limit(sd_event_source *s, uint64_t usec, void *userdata)
 	return 0;
 }
 
-int helper_send(int fd, const char *line, struct error *ret_error)
+/* To the socket's buffer, whole, so that neither end waits for the other. */
+static int send_line(const struct helper *h, const char *line, struct error *ret_error)
 {
 	int size = (int)PROTOCOL_LINE_MAX;
 	ssize_t n;
 
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	n = send(fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (n == (ssize_t)strlen(line))
+	(void)setsockopt(h->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	n = send(h->fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT);
+	/* The end of a program that ended at once says more than this error. */
+	if (n == (ssize_t)strlen(line) || (n < 0 && errno == EPIPE))
 		return 0;
-	return error_set(ret_error, -EIO, "cannot send the request: %s",
+	return error_set(ret_error, -EIO, "%s: cannot send the request: %s", h->program,
 			 n < 0 ? strerror(errno) : "the socket is full");
 }
 
-static int send_job(int fd, const struct job *job, struct error *ret_error)
-{
-	json_t *names = json_need(json_array());
-	_cleanup_json_ json_t *j = json_need(json_pack(
-		"{s:s, s:o}", "operation", operation_name(job->operation), "containers", names));
-	_cleanup_free_ char *line = NULL;
-
-	for (size_t i = 0; i < job->n; i++)
-		json_append(names, json_string(job->members[i].name));
-	line = protocol_line(j);
-	if (!line)
-		return error_set(ret_error, -EFBIG, "the job of %zu containers is too long",
-				 job->n);
-	if (helper_send(fd, line, ret_error) < 0)
-		return error_prefix(ret_error, "pullet-update");
-	return 0;
-}
-
-static int connect_unit(const struct helper_options *o, const struct job *job,
-			struct error *ret_error)
-{
-	const struct fetch_options unit = {.socket = o->update_socket};
-	pid_t none;
-	_cleanup_close_ int fd = fetch_connect(&unit, &none, ret_error);
-	int r = fd < 0 ? fd : send_job(fd, job, ret_error);
-
-	return r < 0 ? r : steal_fd(&fd);
-}
-
-/* The job is sent before the child exists: a child that dies at once makes no error of send(2). */
-static int start_child(struct helper *h, const struct helper_options *o, const struct job *job,
-		       struct error *ret_error)
+static int start_child(struct helper *h, const struct helper_options *o, struct error *ret_error)
 {
 	const char *argv[16] = {"pullet-update", "--config", o->config_path, "--state-dir",
 				o->state_dir};
@@ -165,9 +131,7 @@ static int start_child(struct helper *h, const struct helper_options *o, const s
 		argv[n++] = "--debug";
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
 		return error_set(ret_error, -errno, "socketpair: %s", strerror(errno));
-	r = send_job(fds[0], job, ret_error);
-	if (r == 0)
-		r = program_spawn("pullet-update", argv, fds[1], STDIN_FILENO, &h->pid, ret_error);
+	r = program_spawn("pullet-update", argv, fds[1], STDIN_FILENO, &h->pid, ret_error);
 	close(fds[1]);
 	if (r < 0) {
 		close(fds[0]);
@@ -186,12 +150,18 @@ void helper_close(struct helper *h)
 	clean_up(h);
 }
 
-int helper_watch(struct helper *h, sd_event *event, uint64_t limit_us, struct error *ret_error)
+int helper_follow(struct helper *h, sd_event *event, const char *line, uint64_t limit_us,
+		  struct error *ret_error)
 {
-	int r = sd_event_add_io(event, &h->output, h->fd, EPOLLIN, on_output, h);
+	int r = send_line(h, line, ret_error);
 
+	if (r < 0) {
+		helper_close(h);
+		return r;
+	}
 	h->running = true;
 	h->late = false;
+	r = sd_event_add_io(event, &h->output, h->fd, EPOLLIN, on_output, h);
 	if (r >= 0 && h->pid)
 		r = sd_event_add_child(event, &h->child, h->pid, WEXITED, on_child, h);
 	if (r >= 0)
@@ -206,9 +176,21 @@ int helper_watch(struct helper *h, sd_event *event, uint64_t limit_us, struct er
 int helper_start(struct helper *h, sd_event *event, const struct helper_options *o,
 		 const struct job *job, struct error *ret_error)
 {
-	h->fd = o->update_socket ? connect_unit(o, job, ret_error)
-				 : start_child(h, o, job, ret_error);
-	return h->fd < 0 ? h->fd : helper_watch(h, event, JOB_LIMIT_US, ret_error);
+	const struct fetch_options unit = {.socket = o->update_socket};
+	json_t *names = json_need(json_array());
+	_cleanup_json_ json_t *j = json_need(json_pack(
+		"{s:s, s:o}", "operation", operation_name(job->operation), "containers", names));
+	_cleanup_free_ char *line = NULL;
+
+	for (size_t i = 0; i < job->n; i++)
+		json_append(names, json_string(job->members[i].name));
+	line = protocol_line(j);
+	if (!line)
+		return error_set(ret_error, -EFBIG, "the job of %zu containers is too long",
+				 job->n);
+	h->fd = o->update_socket ? fetch_connect(&unit, &h->pid, ret_error)
+				 : start_child(h, o, ret_error);
+	return h->fd < 0 ? h->fd : helper_follow(h, event, line, JOB_LIMIT_US, ret_error);
 }
 
 void helper_stop(const struct helper *h)

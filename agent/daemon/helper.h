@@ -33,11 +33,10 @@ struct helper {
 	struct json_stream stream;
 };
 
-/* Writes the line to the socket's buffer, whole, so that neither end waits for the other. */
-int helper_send(int fd, const char *line, struct error *ret_error) warn_unused;
-/* Follows the program behind h->fd, and its process h->pid if there is one, which is killed on an error. */
-int helper_watch(struct helper *h, sd_event *event, uint64_t limit_us,
-		 struct error *ret_error) warn_unused;
+/* Sends the line to the program behind h->fd and follows it, and its process h->pid if there is one, which is
+ * killed on an error. */
+int helper_follow(struct helper *h, sd_event *event, const char *line, uint64_t limit_us,
+		  struct error *ret_error) warn_unused;
 /* Starts pullet-update for a job, of which nothing is kept. */
 int helper_start(struct helper *h, sd_event *event, const struct helper_options *o,
 		 const struct job *job, struct error *ret_error) warn_unused;

@@ -57,22 +57,13 @@ static void drop_events(struct reporter *r, size_t n)
 	memmove(r->events, r->events + n, r->n_events * sizeof(*r->events));
 }
 
-static int on_soon(sd_event_source *s, uint64_t usec, void *userdata);
-
-static void report_soon(struct reporter *r)
-{
-	if (!r->soon && is_wanted(r))
-		(void)sd_event_add_time_relative(r->event, &r->soon, CLOCK_BOOTTIME, DELAY_US, 0,
-						 on_soon, r);
-}
-
 /* Takes record over. */
 static void add_event(struct reporter *r, json_t *record)
 {
 	if (r->n_events == EVENTS_MAX)
 		drop_events(r, 1);
 	r->events[r->n_events++] = (struct report_event){now_ms(), record};
-	report_soon(r);
+	reporter_flush(r);
 }
 
 /* --- the report on its way --- */
@@ -104,7 +95,7 @@ static void on_end(void *userdata, int exit_status, const char *how)
 		fail(r, r->fetch.late ? "the collector does not answer in time"
 				      : "pullet-fetch ended without an answer");
 	if (r->again || r->next > 0)
-		report_soon(r);
+		reporter_flush(r);
 	r->again = false;
 }
 
@@ -113,22 +104,15 @@ static void send_report(struct reporter *r, const char *line)
 	const struct helper_options *o = r->options;
 	struct fetch_options fetch = {.socket = o->fetch_socket, .config = o->config_path};
 	struct error e;
-	int q;
 
 	r->answered = false;
 	r->fetch.fd = fetch_connect(&fetch, &r->fetch.pid, &e);
 	if (r->fetch.fd < 0) {
 		r->fetch.pid = 0;
 		fail(r, e.text);
-		return;
-	}
-	q = helper_send(r->fetch.fd, line, &e);
-	if (q < 0)
-		helper_close(&r->fetch);
-	else
-		q = helper_watch(&r->fetch, r->event, LIMIT_US, &e);
-	if (q < 0)
+	} else if (helper_follow(&r->fetch, r->event, line, LIMIT_US, &e) < 0) {
 		fail(r, e.text);
+	}
 }
 
 /* --- the content of a report --- */
@@ -274,20 +258,11 @@ static int on_soon(sd_event_source *s, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static int on_heartbeat(sd_event_source *s, uint64_t usec, void *userdata);
-
-/* Each device has its own place in the interval, as for polls. */
-static void arm_heartbeat(struct reporter *r)
+void reporter_flush(struct reporter *r)
 {
-	const struct config *c = r->table->config;
-	uint64_t due_ms;
-
-	r->heartbeat = sd_event_source_unref(r->heartbeat);
-	if (c->report.interval_ms == 0 || !is_wanted(r))
-		return;
-	due_ms = schedule_next_poll(now_ms(), c->report.interval_ms, 0, r->table->device);
-	(void)sd_event_add_time(r->event, &r->heartbeat, CLOCK_BOOTTIME, due_ms * 1000, 0,
-				on_heartbeat, r);
+	if (r && !r->soon && is_wanted(r))
+		(void)sd_event_add_time_relative(r->event, &r->soon, CLOCK_BOOTTIME, DELAY_US, 0,
+						 on_soon, r);
 }
 
 static int on_heartbeat(sd_event_source *s, uint64_t usec, void *userdata)
@@ -296,8 +271,25 @@ static int on_heartbeat(sd_event_source *s, uint64_t usec, void *userdata)
 
 	(void)s, (void)usec;
 	report(r);
-	arm_heartbeat(r);
+	reporter_reload(r);
 	return 0;
+}
+
+/* Each device has its own place in the interval, as for polls. */
+void reporter_reload(struct reporter *r)
+{
+	const struct report_config *c;
+	uint64_t due_ms;
+
+	if (!r)
+		return;
+	c = &r->table->config->report;
+	r->heartbeat = sd_event_source_unref(r->heartbeat);
+	if (c->interval_ms == 0 || !is_wanted(r))
+		return;
+	due_ms = schedule_next_poll(now_ms(), c->interval_ms, 0, r->table->device);
+	(void)sd_event_add_time(r->event, &r->heartbeat, CLOCK_BOOTTIME, due_ms * 1000, 0,
+				on_heartbeat, r);
 }
 
 void reporter_phase(struct reporter *r, const struct unit *u, const char *phase, const char *digest)
@@ -312,30 +304,20 @@ void reporter_result(struct reporter *r, const json_t *result)
 		add_event(r, report_result(result));
 }
 
-void reporter_flush(struct reporter *r)
-{
-	if (r)
-		report_soon(r);
-}
-
-void reporter_reload(struct reporter *r)
-{
-	if (r)
-		arm_heartbeat(r);
-}
-
 struct reporter *reporter_open(sd_event *event, const struct unit_table *table,
 			       const struct helper_options *options)
 {
-	struct reporter *r = xcalloc(1, sizeof(*r));
+	struct reporter *r = xmalloc(sizeof(*r));
 
-	*r = (struct reporter){.table = table, .options = options, .event = event};
-	r->fetch = (struct helper){.program = "pullet-fetch",
-				   .on_object = on_answer,
-				   .on_end = on_end,
-				   .userdata = r,
-				   .fd = -1};
-	arm_heartbeat(r);
+	*r = (struct reporter){.table = table,
+			       .options = options,
+			       .event = event,
+			       .fetch = {.program = "pullet-fetch",
+					 .on_object = on_answer,
+					 .on_end = on_end,
+					 .userdata = r,
+					 .fd = -1}};
+	reporter_reload(r);
 	return r;
 }
 

@@ -16,7 +16,7 @@ void reporter_close(struct reporter *r);
 void reporter_phase(struct reporter *r, const struct unit *u, const char *phase,
 		    const char *digest);
 void reporter_result(struct reporter *r, const json_t *result);
-/* The queue is empty: the metrics are up to date. */
+/* The queue is empty: the metrics are up to date. They go out soon. */
 void reporter_flush(struct reporter *r);
 /* The table was loaded again. */
 void reporter_reload(struct reporter *r);

@@ -27,21 +27,16 @@ static const struct {
 	{RESULT_STORE_DAMAGED, "78b74617e40149b08826eb08334f3778"},
 };
 
-static const char *find_id(const char *what)
-{
-	for (size_t i = 0; what && i < ARRAY_SIZE(messages); i++) {
-		if (streq(messages[i].what, what))
-			return messages[i].id;
-	}
-	return NULL;
-}
-
 /* An entry with fields; a plain line on standard error if no journal reads it. */
 static void write_entry(enum log_level level, const char *what, const char *container,
 			const char *phase, const char *digest, const char *text)
 {
-	const char *id = find_id(what);
+	const char *id = NULL;
 
+	for (size_t i = 0; what && i < ARRAY_SIZE(messages); i++) {
+		if (streq(messages[i].what, what))
+			id = messages[i].id;
+	}
 	if (!id || !log_to_journal()) {
 		log_write(level, "%s", text);
 		return;
@@ -51,14 +46,7 @@ static void write_entry(enum log_level level, const char *what, const char *cont
 			      phase ? "PULLET_PHASE=%s" : NULL, phase, NULL);
 }
 
-static void log_phase(const char *container, const char *phase, const char *digest)
-{
-	_cleanup_free_ char *text = xasprintf("%s: %s %.19s", container, phase, digest);
-
-	write_entry(LOG_LEVEL_INFO, phase, container, phase, digest, text);
-}
-
-static void log_result(const json_t *result)
+void show_new_result(struct show *s, const json_t *result)
 {
 	_cleanup_free_ char *text = result_text(result);
 	const char *what = json_get_string(result, "result"), *to = json_get_string(result, "to");
@@ -75,6 +63,7 @@ static void log_result(const json_t *result)
 		what = RESULT_STORE_DAMAGED;
 	/* No phase: an interrupted pass leaves the update in any of them. */
 	write_entry(level, what, container ? container : "", NULL, to ? to : "", text);
+	reporter_result(s->reporter, result);
 }
 
 static void clear_progress(struct show *s)
@@ -103,6 +92,7 @@ void show_phase(struct show *s, struct unit *u, const json_t *event)
 {
 	const char *phase = json_get_string(event, "phase");
 	const char *digest = json_get_string(event, "digest");
+	_cleanup_free_ char *text = NULL;
 
 	if (!phase || !digest)
 		return;
@@ -113,7 +103,8 @@ void show_phase(struct show *s, struct unit *u, const json_t *event)
 		return;
 	clear_progress(s);
 	(void)sd_notifyf(0, "STATUS=%s: %s", u->config->name, phase);
-	log_phase(u->config->name, phase, digest);
+	text = xasprintf("%s: %s %.19s", u->config->name, phase, digest);
+	write_entry(LOG_LEVEL_INFO, phase, u->config->name, phase, digest, text);
 }
 
 void show_result(struct show *s, const json_t *result)
@@ -126,12 +117,6 @@ void show_result(struct show *s, const json_t *result)
 	text = s->json ? json_text(result, JSON_COMPACT) : result_text(result);
 	puts(text);
 	fflush(stdout);
-}
-
-void show_new_result(struct show *s, const json_t *result)
-{
-	log_result(result);
-	reporter_result(s->reporter, result);
 }
 
 void show_job(const struct job *job)
