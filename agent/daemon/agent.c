@@ -364,9 +364,9 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 		replace_string(&a->config_fault, e.text);
 	} else {
 		replace_string(&a->config_fault, NULL);
-		bus_forget_objects(a->show.bus);
+		bus_emit_objects(a->show.bus, false);
 		unit_table_load(&a->table, fresh); /* it resets the state of all */
-		bus_announce_objects(a->show.bus);
+		bus_emit_objects(a->show.bus, true);
 		reporter_reload(a->show.reporter);
 		log_info("configuration reloaded: %zu containers", fresh->n_containers);
 		if (!a->queue.first)

@@ -27,8 +27,8 @@ struct bus {
 	bool refused; /* the name, and that was logged */
 	uint64_t reconnect_us;
 	sd_bus *bus;
-	bool ready; /* the name is ours */
-	struct polkit polkit;
+	bool ready;	      /* the name is ours */
+	unsigned int pending; /* requests to polkit */
 	/* The unit of the object that sd-bus uses: it calls find_unit() right before any getter or method. */
 	const struct unit *unit;
 	/* The record that was read last: a client asks for all properties of a container in a row. */
@@ -221,7 +221,7 @@ static int on_request(sd_bus_message *call, void *userdata, sd_bus_error *error)
 
 	if (operation_from_method(sd_bus_message_get_member(call), &operation) < 0)
 		return -ENOENT;
-	return polkit_check(&b->polkit, call, operation_action(operation), b->unit->config->name,
+	return polkit_check(&b->pending, call, operation_action(operation), b->unit->config->name,
 			    carry_out, b, error);
 }
 
@@ -268,12 +268,15 @@ void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation
 	bus_drop_cache(b);
 	bus_changed(b, u, "Phase", "Operation", "Current", "Target", "Previous", "Rejected", "Held",
 		    "LastResult", "LastError", "NextCheck", "Progress");
-	if (result)
-		emit_finished(b, u, operation, result);
+	emit_finished(b, u, operation, result);
 }
 
-static void for_each_object(struct bus *b, int (*emit)(sd_bus *bus, const char *path))
+void bus_emit_objects(struct bus *b, bool added)
 {
+	int (*emit)(sd_bus * bus, const char *path) =
+		added ? sd_bus_emit_object_added : sd_bus_emit_object_removed;
+
+	bus_drop_cache(b);
 	for (size_t i = 0; b && i < b->table->n; i++) {
 		_cleanup_free_ char *path = path_for_signal(b, &b->table->units[i]);
 
@@ -282,29 +285,13 @@ static void for_each_object(struct bus *b, int (*emit)(sd_bus *bus, const char *
 	}
 }
 
-void bus_forget_objects(struct bus *b)
-{
-	for_each_object(b, sd_bus_emit_object_removed);
-}
-
-void bus_announce_objects(struct bus *b)
-{
-	bus_drop_cache(b);
-	for_each_object(b, sd_bus_emit_object_added);
-}
-
 static int on_connect_time(sd_event_source *s, uint64_t usec, void *userdata);
-
-static void disconnect_bus(struct bus *b)
-{
-	b->ready = false;
-	b->bus = sd_bus_close_unref(b->bus);
-}
 
 /* Each refusal doubles the wait. */
 static void reconnect_later(struct bus *b)
 {
-	disconnect_bus(b);
+	b->ready = false;
+	b->bus = sd_bus_close_unref(b->bus);
 	b->reconnect = sd_event_source_unref(b->reconnect);
 	(void)sd_event_add_time_relative(b->event, &b->reconnect, CLOCK_BOOTTIME, b->reconnect_us,
 					 0, on_connect_time, b);
@@ -417,7 +404,7 @@ void bus_close(struct bus *b)
 {
 	if (!b)
 		return;
-	disconnect_bus(b);
+	(void)sd_bus_close_unref(b->bus);
 	(void)sd_event_source_unref(b->reconnect);
 	bus_drop_cache(b);
 	free(b);

@@ -26,11 +26,9 @@ void bus_drop_cache(struct bus *b);
 /* Signals changed properties of a container, by name. */
 #define bus_changed(b, u, ...) bus_emit_changed(b, u, (const char *const[]){__VA_ARGS__, NULL})
 void bus_emit_changed(struct bus *b, const struct unit *u, const char *const *names);
-/* Signals all that an operation may have changed, and its end. result: the contract's object as text; NULL:
- * there is none. */
+/* Signals all that an operation may have changed, and its end. result: the contract's object as text. */
 void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation,
 		   const char *result);
 
-/* Before and after the table is loaded again. */
-void bus_forget_objects(struct bus *b);
-void bus_announce_objects(struct bus *b);
+/* Signals that all containers were removed, before the table is loaded again, or added, after it. */
+void bus_emit_objects(struct bus *b, bool added);

@@ -10,7 +10,7 @@
 #define FLAG_INTERACTIVE 1u
 
 struct request {
-	struct polkit *polkit;
+	unsigned int *pending;
 	sd_bus_message *call;
 	polkit_allowed_fn *allowed;
 	void *userdata;
@@ -21,7 +21,7 @@ static void request_free(void *userdata)
 	struct request *q = userdata;
 
 	sd_bus_message_unref(q->call);
-	q->polkit->pending--;
+	(*q->pending)--;
 	free(q);
 }
 
@@ -66,13 +66,30 @@ static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *ignore
 	return r;
 }
 
-static int query(sd_bus_message *call, const char *action, const char *container, struct request *q)
+int polkit_check(unsigned int *pending, sd_bus_message *call, const char *action,
+		 const char *container, polkit_allowed_fn *allowed, void *userdata,
+		 sd_bus_error *error)
 {
+	int r = sd_bus_query_sender_privilege(call, -1);
 	bool interactive = sd_bus_message_get_allow_interactive_authorization(call) > 0;
 	sd_bus *bus = sd_bus_message_get_bus(call);
+	struct request *q;
 	sd_bus_slot *slot;
-	int r;
 
+	if (r < 0)
+		return r;
+	if (r > 0)
+		return allowed(call, userdata);
+	if (*pending >= REQUESTS_MAX)
+		return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
+					"too many pending authorization requests");
+	q = xmalloc(sizeof(*q));
+	*q = (struct request){.pending = pending,
+			      .call = sd_bus_message_ref(call),
+			      .allowed = allowed,
+			      .userdata = userdata};
+	(*pending)++;
+	/* No other calls are made that wait for an answer. */
 	(void)sd_bus_set_method_call_timeout(bus, REQUEST_TIME_US);
 	r = sd_bus_call_method_async(bus, &slot, "org.freedesktop.PolicyKit1",
 				     "/org/freedesktop/PolicyKit1/Authority",
@@ -80,35 +97,12 @@ static int query(sd_bus_message *call, const char *action, const char *container
 				     on_answer, q, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name",
 				     "s", sd_bus_message_get_sender(call), action, 1, "container",
 				     container, interactive ? FLAG_INTERACTIVE : 0, "");
-	if (r < 0)
+	if (r < 0) {
+		request_free(q);
 		return r;
+	}
 	(void)sd_bus_slot_set_destroy_callback(slot, request_free);
 	(void)sd_bus_slot_set_floating(slot, 1);
 	sd_bus_slot_unref(slot);
 	return 1;
-}
-
-int polkit_check(struct polkit *p, sd_bus_message *call, const char *action, const char *container,
-		 polkit_allowed_fn *allowed, void *userdata, sd_bus_error *error)
-{
-	int r = sd_bus_query_sender_privilege(call, -1);
-	struct request *q;
-
-	if (r < 0)
-		return r;
-	if (r > 0)
-		return allowed(call, userdata);
-	if (p->pending >= REQUESTS_MAX)
-		return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
-					"too many pending authorization requests");
-	q = xmalloc(sizeof(*q));
-	*q = (struct request){.polkit = p,
-			      .call = sd_bus_message_ref(call),
-			      .allowed = allowed,
-			      .userdata = userdata};
-	p->pending++;
-	r = query(call, action, container, q);
-	if (r < 0)
-		request_free(q);
-	return r;
 }

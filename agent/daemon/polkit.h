@@ -5,14 +5,11 @@
 
 #include <systemd/sd-bus.h>
 
-struct polkit {
-	unsigned int pending; /* requests without an answer */
-};
-
 /* Answers the call. */
 typedef int polkit_allowed_fn(sd_bus_message *call, void *userdata);
 
 /* Calls allowed at once or once polkit has agreed, else answers the call with an error. container: for the
- * dialog. Returns the value that a method's handler has to return. */
-int polkit_check(struct polkit *p, sd_bus_message *call, const char *action, const char *container,
-		 polkit_allowed_fn *allowed, void *userdata, sd_bus_error *error);
+ * dialog. pending: counts the requests without an answer, which are limited. Returns the value that a method's handler has to return. */
+int polkit_check(unsigned int *pending, sd_bus_message *call, const char *action,
+		 const char *container, polkit_allowed_fn *allowed, void *userdata,
+		 sd_bus_error *error);
