@@ -57,9 +57,12 @@ static void drop_events(struct reporter *r, size_t n)
 	memmove(r->events, r->events + n, r->n_events * sizeof(*r->events));
 }
 
-/* Takes record over. */
-static void add_event(struct reporter *r, json_t *record)
+void reporter_event(struct reporter *r, json_t *record)
 {
+	if (!r || !r->table->config->report.url) {
+		json_decref(record);
+		return;
+	}
 	if (r->n_events == EVENTS_MAX)
 		drop_events(r, 1);
 	r->events[r->n_events++] = (struct report_event){now_ms(), record};
@@ -290,18 +293,6 @@ void reporter_reload(struct reporter *r)
 	due_ms = schedule_next_poll(now_ms(), c->interval_ms, 0, r->table->device);
 	(void)sd_event_add_time(r->event, &r->heartbeat, CLOCK_BOOTTIME, due_ms * 1000, 0,
 				on_heartbeat, r);
-}
-
-void reporter_phase(struct reporter *r, const struct unit *u, const char *phase, const char *digest)
-{
-	if (r && r->table->config->report.url)
-		add_event(r, report_phase(u->config->name, phase, digest));
-}
-
-void reporter_result(struct reporter *r, const json_t *result)
-{
-	if (r && r->table->config->report.url)
-		add_event(r, report_result(result));
 }
 
 struct reporter *reporter_open(sd_event *event, const struct unit_table *table,

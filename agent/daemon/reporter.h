@@ -12,10 +12,8 @@ struct reporter *reporter_open(sd_event *event, const struct unit_table *table,
 			       const struct helper_options *options);
 void reporter_close(struct reporter *r);
 
-/* Events. */
-void reporter_phase(struct reporter *r, const struct unit *u, const char *phase,
-		    const char *digest);
-void reporter_result(struct reporter *r, const json_t *result);
+/* An event of report_phase() or report_result(). Takes record over. */
+void reporter_event(struct reporter *r, json_t *record);
 /* The queue is empty: the metrics are up to date. They go out soon. */
 void reporter_flush(struct reporter *r);
 /* The table was loaded again. */

@@ -63,7 +63,7 @@ void show_new_result(struct show *s, const json_t *result)
 		what = RESULT_STORE_DAMAGED;
 	/* No phase: an interrupted pass leaves the update in any of them. */
 	write_entry(level, what, container ? container : "", NULL, to ? to : "", text);
-	reporter_result(s->reporter, result);
+	reporter_event(s->reporter, report_result(result));
 }
 
 static void clear_progress(struct show *s)
@@ -98,7 +98,7 @@ void show_phase(struct show *s, struct unit *u, const json_t *event)
 		return;
 	u->under_way = !streq(phase, "idle");
 	bus_changed(s->bus, u, "Phase", "Target");
-	reporter_phase(s->reporter, u, phase, digest);
+	reporter_event(s->reporter, report_phase(u->config->name, phase, digest));
 	if (s->json)
 		return;
 	clear_progress(s);
