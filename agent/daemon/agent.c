@@ -384,18 +384,18 @@ static int set_up(struct agent *a)
 		int number;
 		sd_event_signal_handler_t handler;
 	} signals[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}};
-	sigset_t child;
+	sigset_t set;
 	int r;
 
-	(void)sigemptyset(&child);
-	(void)sigaddset(&child, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &child, NULL) < 0)
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGCHLD);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		(void)sigaddset(&set, signals[i].number);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	r = sd_event_new(&a->event);
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(signals); i++)
-		r = sd_event_add_signal(a->event, NULL,
-					signals[i].number | SD_EVENT_SIGNAL_PROCMASK,
-					signals[i].handler, a);
+		r = sd_event_add_signal(a->event, NULL, signals[i].number, signals[i].handler, a);
 	if (r >= 0)
 		r = sd_event_set_watchdog(a->event, true);
 	return r;

@@ -32,7 +32,6 @@ void job_drop_first(struct job_queue *q)
 	struct job *job = q->first;
 
 	q->first = job->next;
-	q->running = false;
 	for (size_t i = 0; i < job->n; i++)
 		free(job->members[i].name);
 	free(job->members);
@@ -46,11 +45,6 @@ struct job_member *job_find(const struct job *job, const char *name)
 			return &job->members[i];
 	}
 	return NULL;
-}
-
-static bool is_running(const struct job_queue *q, const struct job *job)
-{
-	return q->running && job == q->first;
 }
 
 static bool is_pending(const struct job_queue *q, enum operation operation, const char *name)
@@ -72,13 +66,12 @@ void job_request(struct job_queue *q, enum operation operation, const char *name
 	if (is_pending(q, operation, name))
 		return;
 	for (struct job *job = q->first; job && operation_takes_many(operation); job = job->next) {
-		if (job->operation == operation && job->requested && !job->alone &&
-		    !is_running(q, job)) {
+		if (job->operation == operation && job->requested && !job->alone && !job->running) {
 			job_add(job, name);
 			return;
 		}
 	}
-	while (*place && (is_running(q, *place) || (*place)->requested || (*place)->overtaken))
+	while (*place && ((*place)->running || (*place)->requested || (*place)->overtaken))
 		place = &(*place)->next;
 	(void)insert_job(place, operation, true, name);
 }
@@ -94,7 +87,7 @@ bool job_is_scheduled(const struct job_queue *q)
 
 void job_start(struct job_queue *q)
 {
-	q->running = true;
+	q->first->running = true;
 	for (struct job *job = q->first->next; q->first->requested && job; job = job->next)
 		job->overtaken = !job->requested;
 }

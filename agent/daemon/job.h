@@ -12,6 +12,7 @@ struct job_member {
 
 struct job {
 	enum operation operation;
+	bool running;	/* the first one of the queue alone */
 	bool requested; /* by a client; else by the schedule */
 	bool alone;	/* of a candidate: never merged into a poll or check of several */
 	bool overtaken; /* a requested job went ahead of it, and no other may */
@@ -22,7 +23,6 @@ struct job {
 
 struct job_queue {
 	struct job *first;
-	bool running; /* the first one */
 };
 
 /* Appends a job of one member. Borrowed. */

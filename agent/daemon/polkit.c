@@ -59,10 +59,8 @@ static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *ignore
 	(void)ignored;
 	if (r > 0)
 		r = q->allowed(q->call, q->userdata);
-	if (r < 0 && sd_bus_error_is_set(&error))
-		r = sd_bus_reply_method_error(q->call, &error);
-	else if (r < 0)
-		r = sd_bus_reply_method_errno(q->call, r, NULL);
+	if (r < 0)
+		r = sd_bus_reply_method_errno(q->call, r, &error);
 	return r;
 }
 
