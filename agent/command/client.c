@@ -2,39 +2,23 @@
 #include "client.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <systemd/sd-bus.h>
-#include <time.h>
+#include <systemd/sd-event.h>
 
 #define BUS_NAME	"org.pullet.Agent1"
 #define BUS_PATH	"/org/pullet/Agent1"
 #define BUS_CONTAINERS	BUS_PATH "/container"
 #define BUS_CONTAINER	BUS_NAME ".Container"
 #define REQUEST_TIME_US ((uint64_t)150 * 1000000) /* polkit may ask for a password */
-#define LIST_TIME_US	((uint64_t)25 * 1000000)
 
 struct client {
 	sd_bus *bus;
+	sd_event *loop; /* NULL before the first client_next() */
 	bool up;
 	struct status_list list;
 	struct client_event event;
-	bool catching;
-	sigset_t before; /* the signal mask before catch_signals() */
 };
-
-struct request {
-	struct client *client;
-	char *name;
-};
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-	(void)number;
-	interrupted = 1;
-}
 
 static void clear_event(struct client *c)
 {
@@ -51,30 +35,6 @@ static void set_event(struct client *c, enum client_event_kind kind, const char 
 	c->event.name = name ? xstrdup(name) : NULL;
 }
 
-/* The texts among the properties, by their names. */
-static char **text_property(struct status *s, const char *name)
-{
-	const struct {
-		const char *name;
-		char **text;
-	} rows[] = {
-		{"Image", &s->image},
-		{"Phase", &s->phase},
-		{"Operation", &s->operation},
-		{"Current", &s->current},
-		{"Target", &s->target},
-		{"Previous", &s->previous},
-		{"LastResult", &s->last_result},
-		{"LastError", &s->last_error},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		if (streq(rows[i].name, name))
-			return rows[i].text;
-	}
-	return NULL;
-}
-
 /* Enters the next entry of a dictionary and reads its key: 1, 0 at the end, or a negative errno. */
 static int enter_entry(sd_bus_message *m, const char *types, const char **ret_key)
 {
@@ -89,46 +49,39 @@ static int leave(sd_bus_message *m, int r)
 	return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
-static int read_rejected(sd_bus_message *m, struct status *s)
-{
-	const char *digest, *reason;
-	int r = sd_bus_message_enter_container(m, 'a', "(ss)");
-
-	status_forget_rejected(s);
-	while (r >= 0 && (r = sd_bus_message_read(m, "(ss)", &digest, &reason)) > 0)
-		status_reject(s, xstrdup(digest), xstrdup(reason));
-	return leave(m, r);
-}
-
 /* The value of one property; one that a newer pulletd added is skipped. */
 static int read_value(sd_bus_message *m, const char *property, struct status *s)
 {
-	char **text = text_property(s, property), kind;
-	const char *contents, *value;
-	int r = sd_bus_message_peek_type(m, &kind, &contents), flag;
+	char **text = status_text(s, property);
+	const char *type, *value, *reason;
+	int r = sd_bus_message_peek_type(m, NULL, &type), flag;
 
 	if (r < 0)
 		return r;
-	r = sd_bus_message_enter_container(m, 'v', contents);
-	if (r < 0)
-		return r;
-	if (text && streq(contents, "s")) {
-		r = sd_bus_message_read(m, "s", &value);
+	if (text && streq(type, "s")) {
+		r = sd_bus_message_read(m, "v", "s", &value);
 		if (r >= 0)
 			replace_string(text, value);
-	} else if (streq(property, "Rejected") && streq(contents, "a(ss)")) {
-		r = read_rejected(m, s);
-	} else if (streq(property, "Held") && streq(contents, "b")) {
-		r = sd_bus_message_read(m, "b", &flag);
-		s->held = r >= 0 && flag;
-	} else if (streq(property, "NextCheck") && streq(contents, "t")) {
-		r = sd_bus_message_read(m, "t", &s->next_check_us);
-	} else if (streq(property, "Progress") && streq(contents, "(tt)")) {
-		r = sd_bus_message_read(m, "(tt)", &s->bytes, &s->total);
-	} else {
-		r = sd_bus_message_skip(m, contents);
+		return r;
 	}
-	return leave(m, r);
+	if (streq(property, "Held") && streq(type, "b")) {
+		r = sd_bus_message_read(m, "v", "b", &flag);
+		s->held = r >= 0 && flag;
+		return r;
+	}
+	if (streq(property, "NextCheck") && streq(type, "t"))
+		return sd_bus_message_read(m, "v", "t", &s->next_check_us);
+	if (streq(property, "Progress") && streq(type, "(tt)"))
+		return sd_bus_message_read(m, "v", "(tt)", &s->bytes, &s->total);
+	if (!streq(property, "Rejected") || !streq(type, "a(ss)"))
+		return sd_bus_message_skip(m, "v");
+	(void)json_array_clear(s->rejected);
+	r = sd_bus_message_enter_container(m, 'v', "a(ss)");
+	if (r >= 0)
+		r = sd_bus_message_enter_container(m, 'a', "(ss)");
+	while (r >= 0 && (r = sd_bus_message_read(m, "(ss)", &value, &reason)) > 0)
+		status_reject(s, value, reason);
+	return leave(m, leave(m, r));
 }
 
 static int read_properties(sd_bus_message *m, struct status *s)
@@ -178,18 +131,15 @@ static int read_objects(sd_bus_message *m, struct status_list *l)
 /* Reads all containers. 0 also when pulletd does not run. */
 static int list_objects(struct client *c, struct error *ret_error)
 {
-	_cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-	int r = sd_bus_message_new_method_call(c->bus, &call, BUS_NAME, BUS_PATH,
-					       "org.freedesktop.DBus.ObjectManager",
-					       "GetManagedObjects");
+	int r = sd_bus_call_method(c->bus, BUS_NAME, BUS_PATH, "org.freedesktop.DBus.ObjectManager",
+				   "GetManagedObjects", &error, &reply, NULL);
 
 	status_list_clear(&c->list);
-	if (r >= 0)
-		r = sd_bus_call(c->bus, call, LIST_TIME_US, &error, &reply);
 	c->up = r >= 0;
-	if (sd_bus_error_has_name(&error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
-	    sd_bus_error_has_name(&error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+	if (sd_bus_error_has_names(&error, SD_BUS_ERROR_SERVICE_UNKNOWN,
+				   SD_BUS_ERROR_NAME_HAS_NO_OWNER))
 		return 0;
 	if (r >= 0)
 		r = read_objects(reply, &c->list);
@@ -240,28 +190,22 @@ static void take_end(struct client *c, sd_bus_message *m, const char *name)
 		c->event.result = json_object();
 }
 
-static int on_container_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
+static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	_cleanup_free_ char *name = name_of(sd_bus_message_get_path(m));
 	struct client *c = userdata;
-
-	(void)error;
-	if (name &&
-	    sd_bus_message_is_signal(m, "org.freedesktop.DBus.Properties", "PropertiesChanged"))
-		take_change(c, m, name);
-	else if (name && sd_bus_message_is_signal(m, BUS_CONTAINER, "Finished"))
-		take_end(c, m, name);
-	return 0;
-}
-
-static int on_manager_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
-{
-	struct client *c = userdata;
 	struct error ignored;
 
-	(void)m, (void)error;
-	if (list_objects(c, &ignored) == 0)
-		set_event(c, CLIENT_LISTED, NULL);
+	(void)error;
+	if (sd_bus_message_is_signal(m, "org.freedesktop.DBus.ObjectManager", NULL)) {
+		if (list_objects(c, &ignored) == 0)
+			set_event(c, CLIENT_LISTED, NULL);
+	} else if (name && sd_bus_message_is_signal(m, "org.freedesktop.DBus.Properties",
+						    "PropertiesChanged")) {
+		take_change(c, m, name);
+	} else if (name && sd_bus_message_is_signal(m, BUS_CONTAINER, "Finished")) {
+		take_end(c, m, name);
+	}
 	return 0;
 }
 
@@ -272,16 +216,11 @@ static int subscribe(struct client *c)
 				 "member='NameOwnerChanged',arg0='" BUS_NAME "'",
 				 on_owner, c);
 
-	if (r >= 0)
-		r = sd_bus_add_match(c->bus, NULL,
-				     "type='signal',sender='" BUS_NAME
-				     "',path_namespace='" BUS_CONTAINERS "'",
-				     on_container_signal, c);
-	if (r >= 0)
-		r = sd_bus_match_signal(c->bus, NULL, BUS_NAME, BUS_PATH,
-					"org.freedesktop.DBus.ObjectManager", NULL,
-					on_manager_signal, c);
-	return r;
+	return r < 0 ? r
+		     : sd_bus_add_match(c->bus, NULL,
+					"type='signal',sender='" BUS_NAME
+					"',path_namespace='" BUS_PATH "'",
+					on_signal, c);
 }
 
 int client_open(struct client **ret, struct error *ret_error)
@@ -309,8 +248,7 @@ void client_close(struct client *c)
 	sd_bus_flush_close_unref(c->bus);
 	clear_event(c);
 	status_list_clear(&c->list);
-	if (c->catching)
-		(void)sigprocmask(SIG_SETMASK, &c->before, NULL);
+	sd_event_unref(c->loop);
 	free(c);
 }
 
@@ -326,149 +264,102 @@ const struct status_list *client_list(const struct client *c)
 
 static int code_of(const sd_bus_error *e)
 {
-	static const struct {
-		const char *name;
-		int code;
-	} rows[] = {
-		{SD_BUS_ERROR_ACCESS_DENIED, -EACCES},
-		{SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED, -EACCES},
-		{BUS_NAME ".Error.Busy", -EBUSY},
-		/* pulletd ended before it answered. */
-		{SD_BUS_ERROR_NO_REPLY, -EHOSTDOWN},
-		{SD_BUS_ERROR_SERVICE_UNKNOWN, -EHOSTDOWN},
-		{SD_BUS_ERROR_NAME_HAS_NO_OWNER, -EHOSTDOWN},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		if (sd_bus_error_has_name(e, rows[i].name))
-			return rows[i].code;
-	}
+	/* The first: pulletd ended before it answered. */
+	if (sd_bus_error_has_names(e, SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_SERVICE_UNKNOWN,
+				   SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+		return -EHOSTDOWN;
+	if (sd_bus_error_has_names(e, SD_BUS_ERROR_ACCESS_DENIED,
+				   SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED))
+		return -EACCES;
 	return -EIO;
 }
 
 static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
 	const sd_bus_error *e = sd_bus_message_get_error(reply);
-	struct request *q = userdata;
+	const char *name = NULL;
+	struct client *c = userdata;
 
 	(void)error;
-	set_event(q->client, e ? CLIENT_REFUSED : CLIENT_ACCEPTED, q->name);
+	(void)sd_bus_slot_get_description(sd_bus_get_current_slot(c->bus), &name);
+	set_event(c, e ? CLIENT_REFUSED : CLIENT_ACCEPTED, name);
 	if (e)
-		(void)error_set(&q->client->event.error, code_of(e), "%s",
+		(void)error_set(&c->event.error, code_of(e), "%s",
 				e->message ? e->message : e->name);
 	return 0;
-}
-
-static void request_free(void *userdata)
-{
-	struct request *q = userdata;
-
-	free(q->name);
-	free(q);
 }
 
 int client_request(struct client *c, const char *name, enum operation operation,
 		   struct error *ret_error)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-	struct request *q = xcalloc(1, sizeof(*q));
+	_cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
 	_cleanup_free_ char *path = NULL;
-	sd_bus_slot *slot;
 	int r = sd_bus_path_encode(BUS_CONTAINERS, name, &path);
 
-	*q = (struct request){.client = c, .name = xstrdup(name)};
 	if (r >= 0)
 		r = sd_bus_message_new_method_call(c->bus, &m, BUS_NAME, path, BUS_CONTAINER,
 						   operation_method(operation));
 	if (r >= 0)
 		r = sd_bus_message_set_allow_interactive_authorization(m, 1);
 	if (r >= 0)
-		r = sd_bus_call_async(c->bus, &slot, m, on_reply, q, REQUEST_TIME_US);
-	if (r < 0) {
-		request_free(q);
-		return error_set(ret_error, r, "%s: cannot send the request: %s", name,
-				 strerror(-r));
-	}
-	(void)sd_bus_slot_set_destroy_callback(slot, request_free);
-	(void)sd_bus_slot_set_floating(slot, 1);
-	sd_bus_slot_unref(slot);
+		r = sd_bus_call_async(c->bus, &slot, m, on_reply, c, REQUEST_TIME_US);
+	/* on_reply() needs the name. */
+	if (r >= 0)
+		r = sd_bus_slot_set_description(slot, name);
+	if (r >= 0)
+		r = sd_bus_slot_set_floating(slot, 1);
+	return r < 0 ? error_set(ret_error, r, "%s: cannot send the request: %s", name,
+				 strerror(-r))
+		     : 0;
+}
+
+static int on_interrupt(sd_event_source *source, const struct signalfd_siginfo *info,
+			void *userdata)
+{
+	(void)source, (void)info;
+	set_event(userdata, CLIENT_INTERRUPTED, NULL);
 	return 0;
 }
 
-/* Signals are blocked except in ppoll(2), so that none is lost between the check of the flag and the sleep. */
-static void catch_signals(struct client *c)
+static int start_loop(struct client *c)
 {
-	struct sigaction action = {.sa_handler = on_signal};
-	sigset_t mine;
+	int r = sd_event_new(&c->loop);
 
-	if (c->catching)
-		return;
-	c->catching = true;
-	(void)sigemptyset(&mine);
-	(void)sigaddset(&mine, SIGINT);
-	(void)sigaddset(&mine, SIGTERM);
-	(void)sigprocmask(SIG_BLOCK, &mine, &c->before);
-	(void)sigaction(SIGINT, &action, NULL);
-	(void)sigaction(SIGTERM, &action, NULL);
+	if (r >= 0)
+		r = sd_bus_attach_event(c->bus, c->loop, SD_EVENT_PRIORITY_NORMAL);
+	if (r >= 0)
+		r = sd_event_add_signal(c->loop, NULL, SIGINT | SD_EVENT_SIGNAL_PROCMASK,
+					on_interrupt, c);
+	if (r >= 0)
+		r = sd_event_add_signal(c->loop, NULL, SIGTERM | SD_EVENT_SIGNAL_PROCMASK,
+					on_interrupt, c);
+	return r;
 }
 
-/* Milliseconds until until_ms, or until a pending call times out. */
-static uint64_t time_to_wait(struct client *c, uint64_t until_ms)
+/* Waits for one message or signal, which may be no event. 0: the time is up. */
+static int wait_until(struct client *c, uint64_t until_ms)
 {
-	uint64_t now = now_ms(), ms = until_ms > now ? until_ms - now : 0, call_us, mono_us;
-	struct timespec ts;
+	uint64_t now = now_ms(), ms = until_ms > now ? until_ms - now : 0;
 
-	if (sd_bus_get_timeout(c->bus, &call_us) < 0 || call_us == UINT64_MAX ||
-	    clock_gettime(CLOCK_MONOTONIC, &ts) < 0)
-		return ms;
-	mono_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-	call_us = call_us > mono_us ? (call_us - mono_us) / 1000 + 1 : 0;
-	return call_us < ms ? call_us : ms;
-}
-
-static int sleep_until(struct client *c, uint64_t until_ms)
-{
-	struct pollfd p = {.fd = sd_bus_get_fd(c->bus)};
-	int events = sd_bus_get_events(c->bus);
-	uint64_t ms = time_to_wait(c, until_ms);
-	struct timespec limit = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
-	bool forever = ms > (uint64_t)INT32_MAX;
-
-	if (p.fd < 0 || events < 0)
+	if (sd_bus_is_open(c->bus) <= 0)
 		return -ENOTCONN;
-	p.events = (short)events;
-	if (ppoll(&p, 1, forever ? NULL : &limit, &c->before) < 0 && errno != EINTR)
-		return -errno;
-	return 0;
+	return sd_event_run(c->loop, until_ms == CLIENT_FOREVER ? UINT64_MAX : ms * 1000);
 }
 
 const struct client_event *client_next(struct client *c, uint64_t until_ms)
 {
-	bool waited = false;
-	int r;
+	int r = c->loop ? 0 : start_loop(c);
 
-	catch_signals(c);
 	clear_event(c);
-	for (;;) {
-		r = sd_bus_process(c->bus, NULL);
-		if (c->event.kind != CLIENT_NOTHING)
-			break;
-		if (r == 0 && interrupted) {
-			interrupted = 0;
-			set_event(c, CLIENT_INTERRUPTED, NULL);
-			break;
-		}
-		if (r == 0 && waited && now_ms() >= until_ms)
-			break;
-		if (r == 0)
-			r = sleep_until(c, until_ms);
-		waited = true;
-		if (r < 0) {
-			set_event(c, CLIENT_LOST, NULL);
-			(void)error_set(&c->event.error, r,
-					"the connection to the system bus was lost");
-			break;
-		}
+	if (r >= 0) {
+		do
+			r = wait_until(c, until_ms);
+		while (r > 0 && c->event.kind == CLIENT_NOTHING);
+	}
+	if (r < 0) {
+		set_event(c, CLIENT_LOST, NULL);
+		(void)error_set(&c->event.error, r, "the connection to the system bus was lost");
 	}
 	return &c->event;
 }

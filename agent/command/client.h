@@ -16,7 +16,7 @@ enum client_event_kind {
 	CLIENT_CHANGED,	 /* properties of a container */
 	CLIENT_LISTED,	 /* containers came or went: the configuration was read again */
 	CLIENT_ACCEPTED, /* the request; the next end of the operation may be its end */
-	CLIENT_REFUSED,	 /* the request; error has the reason: -EACCES, -EBUSY, -EHOSTDOWN, ... */
+	CLIENT_REFUSED,	 /* the request; error has the reason: -EACCES, -EHOSTDOWN or -EIO */
 	CLIENT_FINISHED, /* an operation on a container */
 	CLIENT_GONE,	 /* pulletd */
 	CLIENT_BACK,

@@ -16,19 +16,33 @@
 #define ELLIPSIS      "\xe2\x80\xa6"
 #define US_PER_S      ((uint64_t)1000000)
 
-static void status_free(struct status *s)
+/* All texts but the name. */
+static const struct {
+	const char *property;
+	size_t offset;
+} texts[] = {
+	{"Image", offsetof(struct status, image)},
+	{"Phase", offsetof(struct status, phase)},
+	{"Operation", offsetof(struct status, operation)},
+	{"Current", offsetof(struct status, current)},
+	{"Target", offsetof(struct status, target)},
+	{"Previous", offsetof(struct status, previous)},
+	{"LastResult", offsetof(struct status, last_result)},
+	{"LastError", offsetof(struct status, last_error)},
+};
+
+static char **text_at(struct status *s, size_t i)
 {
-	status_forget_rejected(s);
-	free(s->name);
-	free(s->image);
-	free(s->phase);
-	free(s->operation);
-	free(s->current);
-	free(s->target);
-	free(s->previous);
-	free(s->last_result);
-	free(s->last_error);
-	free(s->rejected);
+	return (char **)((char *)s + texts[i].offset);
+}
+
+char **status_text(struct status *s, const char *property)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		if (streq(texts[i].property, property))
+			return text_at(s, i);
+	}
+	return NULL;
 }
 
 struct status *status_list_find(const struct status_list *l, const char *name)
@@ -42,51 +56,40 @@ struct status *status_list_find(const struct status_list *l, const char *name)
 
 struct status *status_list_get(struct status_list *l, const char *name)
 {
-	struct status *found = status_list_find(l, name);
+	struct status *s = status_list_find(l, name);
 	size_t at = 0;
 
-	if (found)
-		return found;
+	if (s)
+		return s;
 	while (at < l->n && strcmp(l->items[at].name, name) < 0)
 		at++;
 	l->items = xrealloc(l->items, (l->n + 1) * sizeof(*l->items));
-	memmove(&l->items[at + 1], &l->items[at], (l->n - at) * sizeof(*l->items));
+	s = &l->items[at];
+	memmove(s + 1, s, (l->n - at) * sizeof(*s));
 	l->n++;
-	l->items[at] = (struct status){
-		.name = xstrdup(name),
-		.image = xstrdup(""),
-		.phase = xstrdup(phase_name(PHASE_IDLE)),
-		.operation = xstrdup(""),
-		.current = xstrdup(""),
-		.target = xstrdup(""),
-		.previous = xstrdup(""),
-		.last_result = xstrdup(""),
-		.last_error = xstrdup(""),
-	};
-	return &l->items[at];
+	*s = (struct status){.name = xstrdup(name), .rejected = json_need(json_array())};
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		*text_at(s, i) = xstrdup("");
+	replace_string(&s->phase, phase_name(PHASE_IDLE));
+	return s;
 }
 
 void status_list_clear(struct status_list *l)
 {
-	for (size_t i = 0; i < l->n; i++)
-		status_free(&l->items[i]);
+	for (size_t i = 0; i < l->n; i++) {
+		for (size_t k = 0; k < ARRAY_SIZE(texts); k++)
+			free(*text_at(&l->items[i], k));
+		free(l->items[i].name);
+		json_decref(l->items[i].rejected);
+	}
 	free(l->items);
 	*l = (struct status_list){0};
 }
 
-void status_reject(struct status *s, char *digest, char *reason)
+void status_reject(struct status *s, const char *digest, const char *reason)
 {
-	s->rejected = xrealloc(s->rejected, (s->n_rejected + 1) * sizeof(*s->rejected));
-	s->rejected[s->n_rejected++] = (struct status_rejected){digest, reason};
-}
-
-void status_forget_rejected(struct status *s)
-{
-	for (size_t i = 0; i < s->n_rejected; i++) {
-		free(s->rejected[i].digest);
-		free(s->rejected[i].reason);
-	}
-	s->n_rejected = 0;
+	json_append(s->rejected,
+		    json_pack("{s:s, s:o}", "digest", digest, "reason", json_string_lossy(reason)));
 }
 
 void status_take_record(struct status *s, const struct container_config *c, const struct record *r)
@@ -97,10 +100,9 @@ void status_take_record(struct status *s, const struct container_config *c, cons
 	replace_string(&s->target, r->phase == PHASE_IDLE ? "" : r->target.digest.text);
 	replace_string(&s->previous, r->previous.digest.text);
 	replace_string(&s->last_error, r->last_error);
-	status_forget_rejected(s);
+	(void)json_array_clear(s->rejected);
 	for (size_t i = 0; i < r->n_rejected; i++)
-		status_reject(s, xstrdup(r->rejected[i].digest.text),
-			      xstrdup(r->rejected[i].reason));
+		status_reject(s, r->rejected[i].digest.text, r->rejected[i].reason);
 	s->held = c->hold || r->held;
 }
 
@@ -116,14 +118,9 @@ static json_t *moment_or_null(uint64_t us)
 
 json_t *status_to_json(const struct status *s)
 {
-	json_t *rejected = json_need(json_array());
-
-	for (size_t i = 0; i < s->n_rejected; i++)
-		json_append(rejected, json_pack("{s:s, s:s}", "digest", s->rejected[i].digest,
-						"reason", s->rejected[i].reason));
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "container", s->name, "image",
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:O, s:o, s:o}", "container", s->name, "image",
 			 s->image, "phase", s->phase, "current", json_string_or_null(s->current),
-			 "target", json_string_or_null(s->target), "rejected", rejected,
+			 "target", json_string_or_null(s->target), "rejected", s->rejected,
 			 "last_error", json_string_or_null(s->last_error), "next_check",
 			 moment_or_null(s->next_check_us));
 }
@@ -147,17 +144,22 @@ static char *short_digest(const char *digest)
 	return hex ? xstrndup(hex, DIGEST_SHOWN) : xstrdup("-");
 }
 
+static bool local_time(uint64_t us, struct tm *ret)
+{
+	time_t t = (time_t)(us / US_PER_S);
+
+	return us && localtime_r(&t, ret);
+}
+
 /* Local time: the time of day within 24 hours, else the date. Caller frees. */
 static char *moment(const struct status *s, uint64_t now_us)
 {
-	time_t t = (time_t)(s->next_check_us / US_PER_S);
 	bool near = s->next_check_us < now_us + 24 * 3600 * US_PER_S;
+	char text[32] = "-";
 	struct tm local;
-	char text[32];
 
-	if (s->next_check_us == 0 || !localtime_r(&t, &local))
-		return xstrdup("-");
-	(void)strftime(text, sizeof(text), near ? "%H:%M:%S" : "%Y-%m-%d", &local);
+	if (local_time(s->next_check_us, &local))
+		(void)strftime(text, sizeof(text), near ? "%H:%M:%S" : "%Y-%m-%d", &local);
 	return xstrdup(text);
 }
 
@@ -170,8 +172,9 @@ static bool is_at_work(const struct status *s)
 /* The last error is that of the last rejected digest. */
 static bool was_rolled_back(const struct status *s)
 {
-	return s->n_rejected > 0 && s->last_error[0] &&
-	       streq(s->last_error, s->rejected[s->n_rejected - 1].reason);
+	const json_t *last = json_array_get(s->rejected, json_array_size(s->rejected) - 1);
+
+	return s->last_error[0] && streq_null(s->last_error, json_get_string(last, "reason"));
 }
 
 /* NULL when there is none. Caller owns it. */
@@ -226,10 +229,11 @@ static void print_notes(FILE *f, const struct view *v, const struct status *s)
 		if (reason)
 			print_note(f, v, TINT_WAIT, reason);
 	}
-	for (size_t k = s->n_rejected; k-- > 0;) {
-		_cleanup_free_ char *digest = short_digest(s->rejected[k].digest);
+	for (size_t i = json_array_size(s->rejected); i-- > 0;) {
+		const json_t *one = json_array_get(s->rejected, i);
+		_cleanup_free_ char *digest = short_digest(json_get_string(one, "digest"));
 		_cleanup_free_ char *note =
-			xasprintf("rejected %s: %s", digest, s->rejected[k].reason);
+			xasprintf("rejected %s: %s", digest, json_get_string(one, "reason"));
 
 		print_note(f, v, TINT_NONE, note);
 	}
@@ -345,14 +349,13 @@ char *status_details(const struct status *s, const struct view *v)
 	_cleanup_json_ json_t *last = read_last_result(s);
 	_cleanup_free_ char *sentence = last ? result_text(last) : xstrdup("");
 	char *text, next[64] = "";
-	time_t t = (time_t)(s->next_check_us / US_PER_S);
 	struct tm local;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
 
 	if (!f)
 		abort();
-	if (s->next_check_us && localtime_r(&t, &local))
+	if (local_time(s->next_check_us, &local))
 		(void)strftime(next, sizeof(next), "%Y-%m-%d %H:%M:%S %Z", &local);
 	print_detail(f, v, "Name", TINT_NONE, s->name);
 	print_detail(f, v, "Image", TINT_NONE, s->image);
@@ -367,9 +370,11 @@ char *status_details(const struct status *s, const struct view *v)
 	print_detail(f, v, "Last", TINT_NONE,
 		     sentence[0] ? sentence + strcspn(sentence, ":") + strlen(": ") : "");
 	print_detail(f, v, "Error", TINT_BAD, s->last_error);
-	for (size_t i = s->n_rejected; i-- > 0;) {
-		print_detail(f, v, "Reject", TINT_BAD, s->rejected[i].digest);
-		print_detail(f, v, "", TINT_NONE, s->rejected[i].reason);
+	for (size_t i = json_array_size(s->rejected); i-- > 0;) {
+		const json_t *one = json_array_get(s->rejected, i);
+
+		print_detail(f, v, "Reject", TINT_BAD, json_get_string(one, "digest"));
+		print_detail(f, v, "", TINT_NONE, json_get_string(one, "reason"));
 	}
 	if (fclose(f) != 0)
 		abort();

@@ -7,17 +7,12 @@
 #include "json.h"
 #include "record.h"
 
-struct status_rejected {
-	char *digest, *reason;
-};
-
 /* Texts are never NULL; an empty one means none. */
 struct status {
 	char *name, *image, *phase, *operation;
 	char *current, *target, *previous;
 	char *last_result, *last_error;
-	struct status_rejected *rejected; /* newest last */
-	size_t n_rejected;
+	json_t *rejected; /* the contract's array, newest last */
 	bool held;
 	uint64_t next_check_us; /* since 1970; 0: unknown, or a pass is running */
 	uint64_t bytes, total;	/* of the image that is being pulled; 0, 0: none */
@@ -39,9 +34,9 @@ struct status *status_list_get(struct status_list *l, const char *name);
 struct status *status_list_find(const struct status_list *l, const char *name);
 void status_list_clear(struct status_list *l);
 
-/* Takes both texts over. */
-void status_reject(struct status *s, char *digest, char *reason);
-void status_forget_rejected(struct status *s);
+/* The text that is this property of the container on the bus; NULL: none is. */
+char **status_text(struct status *s, const char *property);
+void status_reject(struct status *s, const char *digest, const char *reason);
 
 /* Fills s from the configuration and the record. */
 void status_take_record(struct status *s, const struct container_config *c, const struct record *r);

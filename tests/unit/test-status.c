@@ -35,7 +35,7 @@ static void test_object(void **state)
 				  "\"phase\":\"idle\",\"current\":\"" A
 				  "\",\"target\":null,\"rejected\":[],"
 				  "\"last_error\":null,\"next_check\":\"2025-11-25T12:01:30Z\"}");
-	status_reject(s, xstrdup(B), xstrdup("it exited with status 3"));
+	status_reject(s, B, "it exited with status 3");
 	s->next_check_us = 0;
 	json_decref(j);
 	j = status_list_to_json(&l, "app");
@@ -81,11 +81,11 @@ static void test_states(void **state)
 	expect_state(&l, "held ", "\033[33m");
 	replace_string(&s->last_error, "no such manifest");
 	expect_state(&l, "held, error", "\033[31m");
-	status_reject(s, xstrdup(B), xstrdup("no such manifest"));
+	status_reject(s, B, "no such manifest");
 	expect_state(&l, "held, rolled back", "\033[31m");
 	s->held = false;
 	expect_state(&l, "rolled back", "\033[31m");
-	status_reject(s, xstrdup(B), xstrdup("something else"));
+	status_reject(s, B, "something else");
 	expect_state(&l, "error", "\033[31m");
 	replace_string(&s->last_error, "");
 	/* Until the window opens. */
@@ -106,8 +106,8 @@ static void test_table(void **state)
 	struct status *s = one(&l, "web");
 
 	(void)state;
-	status_reject(s, xstrdup(A), xstrdup("older"));
-	status_reject(s, xstrdup(B), xstrdup("newer"));
+	status_reject(s, A, "older");
+	status_reject(s, B, "newer");
 	replace_string(&s->last_error, "no such manifest");
 	/* A day and more away: the day. By name, whatever came first. */
 	one(&l, "app")->next_check_us = NOW + (uint64_t)100000 * 1000000;
@@ -136,7 +136,7 @@ static void test_table_fits_whatever_the_lengths(void **state)
 
 		reason[n] = 'r';
 		name[n < 120 ? n : 119] = 'x';
-		status_reject(one(&l, name), xstrdup(B), xstrdup(reason));
+		status_reject(one(&l, name), B, reason);
 		text = rest = status_table(&l, &v);
 		for (char *line = strsep(&rest, "\n"); rest; line = strsep(&rest, "\n")) {
 			assert_true(mbstowcs(NULL, line, 0) <= v.width);
@@ -184,7 +184,7 @@ static void test_what_waits_says_why(void **state)
 		strstr(details, "\n   Last: deferred sha256:bbbbbbbbbbbb: outside its window\n"));
 	/* A rejected digest says for itself why. */
 	replace_string(&s->target, "");
-	status_reject(s, xstrdup(B), xstrdup("it exited with status 3"));
+	status_reject(s, B, "it exited with status 3");
 	replace_string(&s->last_error, "it exited with status 3");
 	free(table);
 	table = status_table(&l, &plain);
@@ -212,7 +212,7 @@ static void test_details_are_whole(void **state)
 	s->held = true;
 	s->total = 2000;
 	s->bytes = 1000;
-	status_reject(s, xstrdup(B), xstrdup("a reason"));
+	status_reject(s, B, "a reason");
 	text = status_details(s, &plain);
 	assert_non_null(strstr(text, "  Phase: idle (update), 1.0 kB of 2.0 kB\n"));
 	assert_non_null(strstr(text, "Current: " A "\n"));
@@ -244,15 +244,15 @@ static void test_record(void **state)
 	status_take_record(s, &c, &r);
 	assert_string_equal(s->current, A);
 	assert_string_equal(s->target, ""); /* meaningless while nothing is under way */
-	assert_true(s->held && s->n_rejected == 1);
-	assert_string_equal(s->rejected[0].reason, "bad");
+	assert_true(s->held && json_array_size(s->rejected) == 1);
+	assert_string_equal(json_get_string(json_array_get(s->rejected, 0), "reason"), "bad");
 	r.phase = PHASE_TRIAL;
 	r.held = false;
 	c.hold = true;
 	status_take_record(s, &c, &r);
 	assert_string_equal(s->phase, "trial");
 	assert_string_equal(s->target, B);
-	assert_true(s->held && s->n_rejected == 1);
+	assert_true(s->held && json_array_size(s->rejected) == 1);
 	status_list_clear(&l);
 }
 
