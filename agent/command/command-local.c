@@ -20,14 +20,13 @@ static void add_fault(void *userdata, const char *text)
 static void print_faults(const struct command_options *o, const struct config *c,
 			 const json_t *faults)
 {
+	size_t n = json_array_size(faults), i;
 	const json_t *fault;
-	size_t i;
 
 	json_array_foreach (faults, i, fault)
 		printf("%s\n", json_string_value(fault));
-	if (json_array_size(faults) > 0)
-		printf("%zu error%s\n", json_array_size(faults),
-		       json_array_size(faults) == 1 ? "" : "s");
+	if (n > 0)
+		printf("%zu error%s\n", n, n == 1 ? "" : "s");
 	else
 		printf("%s: no errors; %zu container%s, %zu registr%s\n", o->config,
 		       c->n_containers, c->n_containers == 1 ? "" : "s", c->n_registries,
@@ -36,26 +35,19 @@ static void print_faults(const struct command_options *o, const struct config *c
 
 int command_config_check(const struct command_options *o, const char *const *operands)
 {
-	_cleanup_json_ json_t *faults = json_need(json_array()), *j = NULL;
+	_cleanup_json_ json_t *faults = json_need(json_array()), *names = json_need(json_array());
 	struct config *c = config_read(o->config, add_fault, faults);
-	int status = json_array_size(faults) ? 2 : 0;
 
 	(void)operands;
-	if (o->json) {
-		_cleanup_free_ char *text = NULL;
-		json_t *names = json_need(json_array());
-
-		for (size_t i = 0; i < c->n_containers; i++)
-			json_append(names, json_string(c->containers[i].name));
-		j = json_pack("{s:s, s:o, s:O}", "config", o->config, "containers", names, "faults",
-			      faults);
-		text = json_text(j, JSON_COMPACT);
-		puts(text);
-	} else {
+	for (size_t i = 0; i < c->n_containers; i++)
+		json_append(names, json_string(c->containers[i].name));
+	if (o->json)
+		command_print_json(json_pack("{s:s, s:O, s:O}", "config", o->config, "containers",
+					     names, "faults", faults));
+	else
 		print_faults(o, c, faults);
-	}
 	config_free(c);
-	return status;
+	return json_array_size(faults) ? 2 : 0;
 }
 
 /* Whether two references, which may be written differently, name the same tag. */
@@ -69,16 +61,14 @@ static bool is_same_image(const char *a, const char *b)
 	       streq_null(left.tag, right.tag);
 }
 
-struct verdict {
-	json_t *containers; /* that follow the image: {"container", "allowed", "reason"} */
-	bool refused;
-};
-
-/* Keys belong to containers: each container that follows the image decides. */
-static struct verdict judge(const struct config *config, const char *image, const struct digest *d)
+/* Keys belong to containers: each container that follows the image decides. The caller owns the array of
+ * {"container", "allowed", "reason"}. */
+static json_t *judge(const struct config *config, const char *image, const struct digest *d,
+		     bool *ret_refused)
 {
-	struct verdict v = {.containers = json_need(json_array())};
+	json_t *containers = json_need(json_array());
 
+	*ret_refused = false;
 	for (size_t i = 0; i < config->n_containers; i++) {
 		const struct container_config *c = &config->containers[i];
 		_cleanup_verified_ struct verified *verified = NULL;
@@ -88,26 +78,24 @@ static struct verdict judge(const struct config *config, const char *image, cons
 		if (!is_same_image(image, c->image))
 			continue;
 		r = verify_image(c, d, &verified, &e);
-		v.refused |= r < 0;
-		json_append(v.containers,
+		*ret_refused |= r < 0;
+		json_append(containers,
 			    json_pack("{s:s, s:b, s:s?}", "container", c->name, "allowed", r == 0,
 				      "reason", r < 0 ? e.text : NULL));
 	}
-	return v;
+	return containers;
 }
 
-static void print_image(const char *image, const struct oci_platform *platform,
-			const struct fetch_reply *reply, const struct verdict *v)
+static void print_image(const char *image, const char *platform, const struct fetch_reply *reply,
+			const json_t *containers)
 {
 	_cleanup_free_ char *size = text_bytes(reply->layer_bytes);
-	char text[96];
 	const json_t *one;
 	size_t i;
 
 	printf("   Image: %s\n  Digest: %s\nManifest: %s\nPlatform: %s\n    Size: %s compressed\n",
-	       image, reply->digest.text, reply->manifest.text,
-	       oci_platform_text(platform, text, sizeof(text)), size);
-	json_array_foreach (v->containers, i, one) {
+	       image, reply->digest.text, reply->manifest.text, platform, size);
+	json_array_foreach (containers, i, one) {
 		const char *reason = json_get_string(one, "reason");
 
 		printf(" May run: %s: %s\n", json_get_string(one, "container"),
@@ -117,27 +105,15 @@ static void print_image(const char *image, const struct oci_platform *platform,
 		puts(" May run: no container in the configuration follows this image");
 }
 
-static void print_object(const char *image, const struct oci_platform *platform,
-			 const struct fetch_reply *reply, const struct verdict *v)
-{
-	char text[96];
-	_cleanup_json_ json_t *j = json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:I, s:O}", "image", image, "digest", reply->digest.text,
-		"manifest", reply->manifest.text, "config", reply->config.text, "platform",
-		oci_platform_text(platform, text, sizeof(text)), "layer_bytes",
-		(json_int_t)reply->layer_bytes, "containers", v->containers);
-	_cleanup_free_ char *line = json_text(j, JSON_COMPACT);
-
-	puts(line);
-}
-
 static int verify(const struct command_options *o, const struct config *config, const char *image,
 		  struct fetch *fetch)
 {
 	struct oci_platform platform = {0};
+	_cleanup_json_ json_t *containers = NULL;
 	struct fetch_reply reply;
-	struct verdict v;
 	struct error e;
+	char text[96];
+	bool refused;
 
 	platform_of_host(&platform);
 	if (o->platform && platform_parse(o->platform, &platform) < 0) {
@@ -149,13 +125,17 @@ static int verify(const struct command_options *o, const struct config *config, 
 		log_error("%s: %s", image, e.text);
 		return 1;
 	}
-	v = judge(config, image, &reply.digest);
+	containers = judge(config, image, &reply.digest, &refused);
+	(void)oci_platform_text(&platform, text, sizeof(text));
 	if (o->json)
-		print_object(image, &platform, &reply, &v);
+		command_print_json(
+			json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:O}", "image", image, "digest",
+				  reply.digest.text, "manifest", reply.manifest.text, "config",
+				  reply.config.text, "platform", text, "layer_bytes",
+				  (json_int_t)reply.layer_bytes, "containers", containers));
 	else
-		print_image(image, &platform, &reply, &v);
-	json_decref(v.containers);
-	return v.refused ? 1 : 0;
+		print_image(image, text, &reply, containers);
+	return refused ? 1 : 0;
 }
 
 int command_verify(const struct command_options *o, const char *const *operands)

@@ -34,7 +34,7 @@ struct followed {
 	struct client *client;
 	enum operation operation;
 	struct job *jobs;
-	size_t n_jobs;
+	size_t n_jobs, n_open;	  /* not done */
 	struct terminal terminal; /* of standard error */
 	struct progress progress;
 	char *shown; /* container and phase that were printed last */
@@ -48,85 +48,82 @@ static void clear_line(const struct followed *f)
 		fputs(CLEAR_LINE, stderr);
 }
 
-static struct job *find_job(const struct followed *f, const char *name)
-{
-	for (size_t i = 0; name && i < f->n_jobs; i++) {
-		if (streq(f->jobs[i].name, name))
-			return &f->jobs[i];
-	}
-	return NULL;
-}
-
-static bool all_done(const struct followed *f)
+static bool has_job(const struct followed *f, const char *name)
 {
 	for (size_t i = 0; i < f->n_jobs; i++) {
-		if (f->jobs[i].state != JOB_DONE)
-			return false;
+		if (streq(f->jobs[i].name, name))
+			return true;
 	}
-	return true;
+	return false;
 }
 
 static void end_job(struct followed *f, struct job *job, bool bad)
 {
 	job->state = JOB_DONE;
+	f->n_open--;
 	f->bad |= bad;
 }
 
 static enum tint tint_of(const json_t *result)
 {
-	const char *what = json_get_string(result, "result");
-
 	if (result_is_bad(result))
 		return TINT_BAD;
-	return streq(what, "deferred") ? TINT_WAIT : TINT_NONE;
+	return result_outcome(result) == OUTCOME_DEFERRED ? TINT_WAIT : TINT_NONE;
 }
 
-static void print_result(const struct followed *f, const json_t *result)
+static void print_text(const struct followed *f, const json_t *result)
 {
-	struct terminal t = terminal_of(STDOUT_FILENO);
-	_cleanup_free_ char *text = NULL;
+	bool record_only = operation_is_record_only(f->operation),
+	     colours = terminal_of(STDOUT_FILENO).colours;
+	enum tint tint = record_only ? TINT_NONE : tint_of(result);
 	const char *reason = json_get_string(result, "reason");
+	_cleanup_free_ char *text = NULL;
 
-	if (f->o->json)
-		text = json_text(result, JSON_COMPACT);
 	/* These operations check no image, so only the reason is printed. */
-	else if (operation_is_record_only(f->operation) && reason && !result_is_bad(result))
+	if (record_only && reason && !result_is_bad(result))
 		text = xasprintf("%s: %s", json_get_string(result, "container"), reason);
 	else
 		text = result_text(result);
-	if (f->o->json || operation_is_record_only(f->operation))
-		printf("%s\n", text);
-	else
-		printf("%s%s%s\n", terminal_tint(t.colours, tint_of(result)), text,
-		       terminal_plain(t.colours, tint_of(result)));
-	(void)fflush(stdout);
+	printf("%s%s%s\n", terminal_tint(colours, tint), text, terminal_plain(colours, tint));
 }
 
 static void take_result(struct followed *f, struct job *job, json_t *result)
 {
 	clear_line(f);
-	print_result(f, result);
+	if (f->o->json)
+		command_print_json(json_incref(result));
+	else
+		print_text(f, result);
+	(void)fflush(stdout);
 	end_job(f, job, result_is_bad(result));
+}
+
+/* Ends a job of which pulletd sent no result. */
+static void make_result(struct followed *f, struct job *job, enum outcome outcome, const char *to,
+			const char *reason)
+{
+	const struct status *s = status_list_find(client_list(f->client), job->name);
+	struct result r = {.container = job->name,
+			   .image = s ? s->image : "",
+			   .outcome = outcome,
+			   .downtime_ms = -1};
+	_cleanup_json_ json_t *result = NULL;
+
+	copy_text(r.to.text, sizeof(r.to.text), to);
+	copy_text(r.reason, sizeof(r.reason), reason);
+	result = result_to_json(&r);
+	take_result(f, job, result);
 }
 
 /* Scripts get a line for each container, even if no operation was started. */
 static void fail_job(struct followed *f, struct job *job, const char *why)
 {
-	const struct status *s = status_list_find(client_list(f->client), job->name);
-	_cleanup_json_ json_t *result = NULL;
-	struct result r = {.container = job->name,
-			   .image = s ? s->image : "",
-			   .outcome = OUTCOME_FAILED,
-			   .downtime_ms = -1};
-
-	clear_line(f);
 	if (f->o->json) {
-		copy_text(r.reason, sizeof(r.reason), why);
-		result = result_to_json(&r);
-		print_result(f, result);
-	} else {
-		log_error("%s: %s", job->name, why);
+		make_result(f, job, OUTCOME_FAILED, NULL, why);
+		return;
 	}
+	clear_line(f);
+	log_error("%s: %s", job->name, why);
 	end_job(f, job, true);
 }
 
@@ -155,7 +152,7 @@ static void on_accepted(struct followed *f, struct job *job)
 		const struct status *s = &l->items[i];
 
 		if (s->operation[0] &&
-		    !(streq(s->operation, operation_name(f->operation)) && find_job(f, s->name)))
+		    !(streq(s->operation, operation_name(f->operation)) && has_job(f, s->name)))
 			log_info("%s: waiting for the end of %s of %s", job->name, s->operation,
 				 s->name);
 	}
@@ -204,9 +201,9 @@ static void print_progress(struct followed *f, const struct status *s)
 		fprintf(stderr, "%s\n", line);
 }
 
-static void on_changed(struct followed *f, const char *name)
+static void on_changed(struct followed *f, const struct job *job)
 {
-	const struct status *s = status_list_find(client_list(f->client), name);
+	const struct status *s = status_list_find(client_list(f->client), job->name);
 
 	if (f->o->json || !s || !s->operation[0] ||
 	    (f->operation != OPERATION_UPDATE && f->operation != OPERATION_ROLLBACK))
@@ -225,20 +222,11 @@ static void take_up(struct followed *f, struct job *job)
 	if (s && s->next_check_us == 0)
 		return;
 	if (s && f->operation == OPERATION_ROLLBACK && job->previous[0] &&
-	    streq(s->current, job->previous)) {
-		struct result r = {.container = job->name,
-				   .image = s->image,
-				   .outcome = OUTCOME_UPDATED,
-				   .downtime_ms = -1};
-		_cleanup_json_ json_t *result = NULL;
-
-		copy_text(r.to.text, sizeof(r.to.text), s->current);
-		copy_text(r.reason, sizeof(r.reason), "rolled back while pulletd restarted");
-		result = result_to_json(&r);
-		take_result(f, job, result);
-		return;
-	}
-	send_request(f, job);
+	    streq(s->current, job->previous))
+		make_result(f, job, OUTCOME_UPDATED, s->current,
+			    "rolled back while pulletd restarted");
+	else
+		send_request(f, job);
 }
 
 static void on_finished(struct followed *f, struct job *job, const struct client_event *event)
@@ -263,93 +251,81 @@ static void on_finished(struct followed *f, struct job *job, const struct client
 	take_result(f, job, event->result);
 }
 
-static void on_gone(struct followed *f)
+static void on_time(struct followed *f, struct job *job)
 {
-	clear_line(f);
-	log_warning("pulletd stopped; waiting for it to come back");
-	for (size_t i = 0; i < f->n_jobs; i++) {
-		if (f->jobs[i].state != JOB_DONE)
-			f->jobs[i].state = JOB_LOST;
-	}
-	f->until_ms = now_ms() + COME_BACK_MS;
+	if (job->state == JOB_STOPPED)
+		take_result(f, job, job->result);
+	else if (job->state == JOB_LOST)
+		fail_job(f, job,
+			 "pulletd did not come back; an operation under way continues "
+			 "when it does; see: pullet status");
 }
 
-static void on_time(struct followed *f)
-{
-	for (size_t i = 0; i < f->n_jobs; i++) {
-		struct job *job = &f->jobs[i];
-
-		if (job->state == JOB_STOPPED)
-			take_result(f, job, job->result);
-		else if (job->state == JOB_LOST)
-			fail_job(f, job,
-				 "pulletd did not come back; an operation under way continues "
-				 "when it does; see: pullet status");
-	}
-	f->until_ms = CLIENT_FOREVER;
-}
-
-static void on_interrupted(struct followed *f)
+static void on_interrupted(struct followed *f, struct job *job)
 {
 	clear_line(f);
-	for (size_t i = 0; i < f->n_jobs; i++) {
-		if (f->jobs[i].state == JOB_DONE)
-			continue;
-		log_warning("%s: %s continues in pulletd; to follow it: pullet status --watch",
-			    f->jobs[i].name, operation_name(f->operation));
-		end_job(f, &f->jobs[i], true);
+	log_warning("%s: %s continues in pulletd; to follow it: pullet status --watch", job->name,
+		    operation_name(f->operation));
+	end_job(f, job, true);
+}
+
+/* An event of the job's container, or of all. */
+static void on_job_event(struct followed *f, struct job *job, const struct client_event *event)
+{
+	switch (event->kind) {
+	case CLIENT_NOTHING:
+		on_time(f, job);
+		break;
+	case CLIENT_CHANGED:
+		on_changed(f, job);
+		break;
+	case CLIENT_ACCEPTED:
+		if (job->state == JOB_SENT)
+			on_accepted(f, job);
+		break;
+	case CLIENT_REFUSED:
+		on_refused(f, job, &event->error);
+		break;
+	case CLIENT_FINISHED:
+		on_finished(f, job, event);
+		break;
+	case CLIENT_GONE:
+		job->state = JOB_LOST;
+		break;
+	case CLIENT_INTERRUPTED:
+		on_interrupted(f, job);
+		break;
+	case CLIENT_LOST:
+		fail_job(f, job, event->error.text);
+		break;
+	case CLIENT_LISTED:
+	case CLIENT_BACK:
+		break;
 	}
 }
 
 static void on_event(struct followed *f, const struct client_event *event)
 {
-	struct job *job = find_job(f, event->name);
-
-	switch (event->kind) {
-	case CLIENT_NOTHING:
-		on_time(f);
-		break;
-	case CLIENT_CHANGED:
-		if (job && job->state != JOB_DONE)
-			on_changed(f, event->name);
-		break;
-	case CLIENT_LISTED:
-		break;
-	case CLIENT_ACCEPTED:
-		if (job && job->state == JOB_SENT)
-			on_accepted(f, job);
-		break;
-	case CLIENT_REFUSED:
-		if (job && job->state != JOB_DONE)
-			on_refused(f, job, &event->error);
-		break;
-	case CLIENT_FINISHED:
-		if (job)
-			on_finished(f, job, event);
-		break;
-	case CLIENT_GONE:
-		on_gone(f);
-		break;
-	case CLIENT_BACK:
-		f->until_ms = CLIENT_FOREVER;
-		log_info("pulletd is back");
-		break;
-	case CLIENT_INTERRUPTED:
-		on_interrupted(f);
-		break;
-	case CLIENT_LOST:
-		for (size_t i = 0; i < f->n_jobs; i++) {
-			if (f->jobs[i].state != JOB_DONE)
-				fail_job(f, &f->jobs[i], event->error.text);
-		}
-		break;
-	}
 	/* A pulletd that did not answer is down, even before its end was signalled. */
-	if (!client_is_up(f->client) || event->kind == CLIENT_REFUSED)
-		return;
+	bool up = client_is_up(f->client) && event->kind != CLIENT_REFUSED;
+
+	if (event->kind == CLIENT_GONE) {
+		clear_line(f);
+		log_warning("pulletd stopped; waiting for it to come back");
+		f->until_ms = now_ms() + COME_BACK_MS;
+	} else if (event->kind == CLIENT_BACK) {
+		log_info("pulletd is back");
+		f->until_ms = CLIENT_FOREVER;
+	} else if (event->kind == CLIENT_NOTHING) {
+		f->until_ms = CLIENT_FOREVER;
+	}
 	for (size_t i = 0; i < f->n_jobs; i++) {
-		if (f->jobs[i].state == JOB_LOST)
-			take_up(f, &f->jobs[i]);
+		struct job *job = &f->jobs[i];
+
+		if (job->state != JOB_DONE && (!event->name || streq(event->name, job->name)))
+			on_job_event(f, job, event);
+		if (up && job->state == JOB_LOST)
+			take_up(f, job);
 	}
 }
 
@@ -361,7 +337,7 @@ static int make_jobs(struct followed *f, const char *const *names)
 
 	while (names[n])
 		n++;
-	f->n_jobs = n ? n : l->n;
+	f->n_jobs = f->n_open = n ? n : l->n;
 	f->jobs = xcalloc(f->n_jobs, sizeof(*f->jobs));
 	for (size_t i = 0; i < f->n_jobs; i++) {
 		f->jobs[i].name = xstrdup(n ? names[i] : l->items[i].name);
@@ -382,7 +358,7 @@ static int follow(struct followed *f, const char *const *names)
 
 	for (size_t i = 0; status == 0 && i < f->n_jobs; i++)
 		send_request(f, &f->jobs[i]);
-	while (status == 0 && !all_done(f))
+	while (status == 0 && f->n_open > 0)
 		on_event(f, client_next(f->client, f->until_ms));
 	for (size_t i = 0; i < f->n_jobs; i++) {
 		free(f->jobs[i].name);

@@ -107,12 +107,9 @@ static void print_present(const struct command_options *o, const char *image,
 			  const struct present *p, const char *published)
 {
 	if (o->json) {
-		_cleanup_json_ json_t *j = json_pack("{s:s, s:s, s:O?, s:s?, s:s?}", "image", image,
-						     "digest", p->digest, "policy", p->policy,
-						     "fault", p->fault, "published", published);
-		_cleanup_free_ char *line = json_text(j, JSON_COMPACT);
-
-		puts(line);
+		command_print_json(json_pack("{s:s, s:s, s:O?, s:s?, s:s?}", "image", image,
+					     "digest", p->digest, "policy", p->policy, "fault",
+					     p->fault, "published", published));
 		return;
 	}
 	printf("   Image: %s\n  Digest: %s\n", image, p->digest);
@@ -136,36 +133,34 @@ static json_t *parse_percent(const char *option, const char *text)
 	return NULL;
 }
 
-/* Calls add for each part of "LEFT=PERCENT,LEFT=PERCENT". Exit status. */
-static int parse_list(const char *option, const char *text, json_t *ret,
-		      int (*add)(json_t *ret, const char *left, json_t *percent))
+/* Adds each part of "LEFT=PERCENT,LEFT=PERCENT" to ret: rings to an object, points of a ramp to an array. Exit
+ * status. */
+static int parse_list(const char *option, const char *text, json_t *ret)
 {
 	_cleanup_free_ char *copy = xstrdup(text);
 
 	for (char *next = copy, *item; (item = strsep(&next, ","));) {
 		char *equals = strrchr(item, '=');
-		json_t *percent = NULL;
+		json_t *percent;
+		int r;
 
-		if (equals) {
-			*equals = '\0';
-			percent = parse_percent(option, equals + 1);
-		} else {
+		if (!equals) {
 			log_error("--%s: '%s' has no =NUMBER", option, item);
+			return 2;
 		}
-		if (!percent || add(ret, item, percent) < 0)
+		*equals = '\0';
+		percent = parse_percent(option, equals + 1);
+		if (!percent)
+			return 2;
+		if (json_is_object(ret))
+			r = json_object_set_new(ret, item, json_pack("{s:o}", "percent", percent));
+		else
+			r = json_array_append_new(
+				ret, json_pack("{s:s, s:o}", "at", item, "percent", percent));
+		if (r < 0)
 			return 2;
 	}
 	return 0;
-}
-
-static int add_point(json_t *ret, const char *left, json_t *percent)
-{
-	return json_array_append_new(ret, json_pack("{s:s, s:o}", "at", left, "percent", percent));
-}
-
-static int add_ring(json_t *ret, const char *left, json_t *percent)
-{
-	return json_object_set_new(ret, left, json_pack("{s:o}", "percent", percent));
 }
 
 /* Writes --percent or --ramp, and --ring, into policy. Exit status. */
@@ -175,19 +170,20 @@ static int set_shares(const struct command_options *o, json_t *policy)
 
 	if (o->percent) {
 		percent = parse_percent("percent", o->percent);
-		if (!percent || json_object_set_new(policy, "percent", percent) < 0)
+		if (!percent)
 			return 2;
+		json_put(policy, "percent", percent);
 	} else {
 		ramp = json_array();
-		(void)json_object_set_new(policy, "ramp", ramp);
-		if (parse_list("ramp", o->ramp, ramp, add_point) != 0)
+		json_put(policy, "ramp", ramp);
+		if (parse_list("ramp", o->ramp, ramp) != 0)
 			return 2;
 	}
 	if (!o->ring)
 		return 0;
 	rings = json_object();
-	(void)json_object_set_new(policy, "rings", rings);
-	return parse_list("ring", o->ring, rings, add_ring);
+	json_put(policy, "rings", rings);
+	return parse_list("ring", o->ring, rings);
 }
 
 /* --sequence, or one more than that of the present policy. Exit status. */
@@ -237,17 +233,6 @@ static int write_policy(const struct command_options *o, const char *image,
 	return status;
 }
 
-int command_rollout_show(const struct command_options *o, const char *const *operands)
-{
-	struct present p = {0};
-	int status = read_present(o, operands[0], &p);
-
-	if (status == 0)
-		print_present(o, operands[0], &p, NULL);
-	json_decref(p.answer);
-	return status;
-}
-
 /* Starts from an empty policy, so that no old setting stays in force unseen. */
 static int set(const struct command_options *o, const char *image, const struct present *p)
 {
@@ -268,46 +253,46 @@ static int set(const struct command_options *o, const char *image, const struct 
 	return status ? status : write_policy(o, image, p, policy);
 }
 
-int command_rollout_set(const struct command_options *o, const char *const *operands)
+/* Halt and resume change the key halt and nothing else. */
+static int set_halt(const struct command_options *o, const char *image, const struct present *p)
 {
+	json_int_t sequence;
+	int status;
+
+	if (!p->policy && !p->fault) {
+		log_error("%s: there is no rollout policy; to stop all updates: "
+			  "pullet rollout set --percent 0 %s",
+			  image, image);
+		return 1;
+	}
+	status = next_sequence(o, image, p, &sequence);
+	if (status)
+		return status;
+	json_put(p->policy, "sequence", json_integer(sequence));
+	json_put(p->policy, "halt", json_boolean(streq(o->command, "rollout halt")));
+	return write_policy(o, image, p, p->policy);
+}
+
+int command_rollout(const struct command_options *o, const char *const *operands)
+{
+	bool sets = streq(o->command, "rollout set");
+	const char *image = operands[0];
 	struct present p = {0};
 	int status;
 
-	if (!o->percent == !o->ramp) {
+	if (sets && !o->percent == !o->ramp) {
 		log_error("%s; see: pullet rollout set --help",
 			  o->percent ? "options --percent and --ramp are mutually exclusive"
 				     : "missing option --percent or --ramp");
 		return 2;
 	}
-	status = read_present(o, operands[0], &p);
-	if (status == 0)
-		status = set(o, operands[0], &p);
-	json_decref(p.answer);
-	return status;
-}
-
-/* Halt and resume change the key halt and nothing else. */
-int command_rollout_halt(const struct command_options *o, const char *const *operands)
-{
-	bool halt = streq(o->command, "rollout halt");
-	const char *image = operands[0];
-	struct present p = {0};
-	int status = read_present(o, image, &p);
-	json_int_t sequence;
-
-	if (status == 0 && !p.policy && !p.fault) {
-		log_error("%s: there is no rollout policy; to stop all updates: "
-			  "pullet rollout set --percent 0 %s",
-			  image, image);
-		status = 1;
-	}
-	if (status == 0)
-		status = next_sequence(&(struct command_options){0}, image, &p, &sequence);
-	if (status == 0) {
-		json_put(p.policy, "sequence", json_integer(sequence));
-		json_put(p.policy, "halt", json_boolean(halt));
-		status = write_policy(o, image, &p, p.policy);
-	}
+	status = read_present(o, image, &p);
+	if (status == 0 && sets)
+		status = set(o, image, &p);
+	else if (status == 0 && streq(o->command, "rollout show"))
+		print_present(o, image, &p, NULL);
+	else if (status == 0)
+		status = set_halt(o, image, &p);
 	json_decref(p.answer);
 	return status;
 }

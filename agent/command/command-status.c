@@ -12,33 +12,21 @@
 #define CLEAR_SCREEN "\033[H\033[J"
 #define ACCESS_HINT  "; only root and the user pullet may read records; try sudo"
 
-static struct view view_now(void)
-{
-	struct terminal t = terminal_of(STDOUT_FILENO);
-	struct view v = {.width = t.width, .colours = t.colours};
-	struct timespec ts;
-
-	if (clock_gettime(CLOCK_REALTIME, &ts) == 0)
-		v.now_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-	return v;
-}
-
 /* Exit status: 2 when there is no such container. */
 static int show(const struct command_options *o, const struct status_list *l, const char *only)
 {
 	const struct status *one = only ? status_list_find(l, only) : NULL;
-	_cleanup_json_ json_t *j = NULL;
+	struct terminal t = terminal_of(STDOUT_FILENO);
+	struct view v = {
+		.width = t.width, .colours = t.colours, .now_us = (uint64_t)time(NULL) * 1000000};
 	_cleanup_free_ char *text = NULL;
-	struct view v = view_now();
 
 	if (only && !one) {
 		log_error("the configuration has no [container %s]", only);
 		return 2;
 	}
 	if (o->json) {
-		j = status_list_to_json(l, only);
-		text = json_text(j, JSON_COMPACT);
-		puts(text);
+		command_print_json(status_list_to_json(l, only));
 	} else {
 		text = one ? status_details(one, &v) : status_table(l, &v);
 		fputs(text, stdout);

@@ -1,42 +1,235 @@
 /* SPDX-License-Identifier: MIT */
-/* pullet: the command that people type. Reads the arguments and runs the command. */
+/* pullet: the command that people type. Its commands and options are two tables: --help, the check of the arguments,
+ * and the tests of the manual and of the completions use them. A new command is a row and a function in
+ * command-NOUN.c. */
 #include <locale.h>
 #include <stdio.h>
 
 #include "command.h"
 #include "config.h"
 #include "log.h"
+#include "options.h"
+
+#define NAME_COLUMNS 20
+#define SEE_HELP     "; see: pullet %s --help"
+
+struct command {
+	const char *name;     /* one word, or two: "config check" */
+	const char *operands; /* as in the usage; "" for none */
+	const char *summary;  /* in the list of all commands */
+	const char *help;     /* whole lines of 80 columns at most */
+	int least, most;      /* number of operands; most < 0: any */
+	/* operands ends with NULL. Returns the exit status. */
+	int (*run)(const struct command_options *o, const char *const *operands);
+};
+
+static const struct command commands[] = {
+	{"status", "[NAME]", "show state, waiting updates and rejected digests",
+	 "Shows all containers as a table, or NAME in detail. While pulletd is stopped, it\n"
+	 "shows the records in the state directory.\n",
+	 0, 1, command_status},
+	{"check", "[NAME]...", "look for a new image without taking it",
+	 "Asks the registry now, for each NAME or for all containers.\n", 0, -1, command_operation},
+	{"update", "[NAME]...", "look for a new image and take it",
+	 "Asks the registry now, for each NAME or for all containers, and waits for the\n"
+	 "result. Windows and holds stay in force. The update runs in pulletd: Ctrl-C\n"
+	 "ends the waiting, not the update.\n",
+	 0, -1, command_operation},
+	{"rollback", "NAME", "go back to the previous image",
+	 "The image that runs now is rejected: it is not taken again until\n"
+	 "'pullet retry NAME'.\n",
+	 1, 1, command_operation},
+	{"hold", "NAME", "take no updates until released",
+	 "A hold survives restarts. An update that is under way is completed.\n", 1, 1,
+	 command_operation},
+	{"release", "NAME", "let a held container be updated again",
+	 "A 'hold = yes' in the configuration stays in force.\n", 1, 1, command_operation},
+	{"retry", "NAME", "forget the rejected digests",
+	 "The next check may take them again; 'pullet update NAME' checks now.\n", 1, 1,
+	 command_operation},
+	{"config check", "", "read the configuration and report all errors",
+	 "Reads it as pulletd does at start and on reload. Works without pulletd.\n", 0, 0,
+	 command_config_check},
+	{"verify", "IMAGE", "show where a reference points and if it may run here",
+	 "Asks the registry for digest, platform and size, and checks whether the keys of\n"
+	 "the containers that follow this image allow it. Takes nothing, and works\n"
+	 "without pulletd.\n",
+	 1, 1, command_verify},
+	{"rollout show", "IMAGE", "show the rollout policy of an image",
+	 "Reads the policy IMAGE.rollout from the registry; see pullet-rollout(5).\n", 1, 1,
+	 command_rollout},
+	{"rollout set", "IMAGE", "write a rollout policy: which devices, and when",
+	 "Replaces the policy IMAGE.rollout by one for the image that the tag points to\n"
+	 "now, with the next sequence number. It holds what the options say, no more.\n",
+	 1, 1, command_rollout},
+	{"rollout halt", "IMAGE", "let no further device take the image",
+	 "Each device sees it at its next poll; trials that have begun are completed. The\n"
+	 "rest of the policy stays as it is, for 'pullet rollout resume IMAGE'.\n",
+	 1, 1, command_rollout},
+	{"rollout resume", "IMAGE", "continue a halted rollout",
+	 "The policy is in force again as it was before 'pullet rollout halt'.\n", 1, 1,
+	 command_rollout},
+};
+
+static struct command_options given = {.config = CONFIG_PATH_DEFAULT,
+				       .state_dir = CONFIG_STATE_DIR_DEFAULT};
+
+static const struct {
+	const char *name, *value, *help;
+	const char *command; /* that has it; NULL: every one */
+	const char **text;   /* gets the value, or */
+	bool *flag;	     /* is set */
+} options[] = {
+	{"watch", "", "show each change, until Ctrl-C", "status", .flag = &given.watch},
+	{"platform", "OS/ARCH[/VARIANT]", "for another machine than this one", "verify",
+	 .text = &given.platform},
+	{"percent", "NUMBER", "percentage of the devices, from now on", "rollout set",
+	 .text = &given.percent},
+	{"ramp", "TIME=NUMBER,...", "percentages at times, growing in between", "rollout set",
+	 .text = &given.ramp},
+	{"ring", "NAME=NUMBER,...", "other percentages for these rings", "rollout set",
+	 .text = &given.ring},
+	{"not-before", "TIME", "no device takes it before; 2026-12-01T08:00:00Z", "rollout set",
+	 .text = &given.not_before},
+	{"minimum-version", "N.N.N", "only devices with this pullet or newer", "rollout set",
+	 .text = &given.minimum_version},
+	{"target", "DIGEST", "image to roll out, instead of the tag's", "rollout set",
+	 .text = &given.target},
+	{"sequence", "N", "sequence number, instead of the next", "rollout set",
+	 .text = &given.sequence},
+	{"config", "FILE", "configuration (" CONFIG_PATH_DEFAULT ")", .text = &given.config},
+	{"state-dir", "DIR", "records (" CONFIG_STATE_DIR_DEFAULT ")", .text = &given.state_dir},
+	{"engine", "URL", "engine socket, unix:///PATH; only pulletd uses it",
+	 .text = &given.engine},
+	{"json", "", "print JSON, for scripts", .flag = &given.json},
+	{"help", "", "show this help; after a command, help for it", .flag = &given.help},
+	{.name = "version", .value = "", .help = "show the version"}, /* options_parse() has it */
+};
+
+static const char status_help[] =
+	"Exit status: 0 success; 1 something failed, was refused or rolled back;\n"
+	"2 wrong usage or configuration.\n";
+
+/* How many words the command's name has, if words begin with it; else 0. */
+static int match(const char *name, const char *const *words)
+{
+	size_t first = strcspn(name, " ");
+
+	if (!words[0] || strlen(words[0]) != first || strncmp(words[0], name, first) != 0)
+		return 0;
+	if (!name[first])
+		return 1;
+	return words[1] && streq(words[1], name + first + 1) ? 2 : 0;
+}
+
+static const struct command *find_command(const char *const *words, int *ret_words)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		*ret_words = match(commands[i].name, words);
+		if (*ret_words)
+			return &commands[i];
+	}
+	return NULL;
+}
+
+/* command: its name; NULL: the options of all commands. */
+static void print_options(FILE *f, const char *command)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		_cleanup_free_ char *left =
+			xasprintf("--%s%s%s", options[i].name, *options[i].value ? " " : "",
+				  options[i].value);
+
+		if (!options[i].command || streq_null(options[i].command, command))
+			fprintf(f, "  %-*s  %s\n", NAME_COLUMNS, left, options[i].help);
+	}
+}
+
+static void print_usage(FILE *f)
+{
+	fputs("Usage: pullet [OPTION]... COMMAND [OPERAND]...\n\n"
+	      "Shows and controls what pulletd does for the containers of this machine.\n\n",
+	      f);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		_cleanup_free_ char *left =
+			xasprintf("%s %s", commands[i].name, commands[i].operands);
+
+		fprintf(f, "  %-*s  %s\n", NAME_COLUMNS, left, commands[i].summary);
+	}
+	fputs("\n'pullet COMMAND --help' describes a command. Options of all commands:\n\n", f);
+	print_options(f, NULL);
+	fprintf(f, "\n%s", status_help);
+}
+
+static void print_help(const struct command *c)
+{
+	printf("Usage: pullet %s [OPTION]...%s%s\n\n%s\n", c->name, *c->operands ? " " : "",
+	       c->operands, c->help);
+	print_options(stdout, c->name);
+	printf("\n%s", status_help);
+}
+
+/* Checks operands and options. 0, or 2 after an error message. */
+static int check(const struct command *c, const char *const *operands)
+{
+	int n = 0;
+
+	while (operands[n])
+		n++;
+	if (n < c->least) {
+		log_error("missing operand %s" SEE_HELP, c->operands, c->name);
+		return 2;
+	}
+	if (c->most >= 0 && n > c->most) {
+		log_error("extra operand '%s'" SEE_HELP, operands[c->most], c->name);
+		return 2;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		if (!options[i].command || streq(options[i].command, c->name))
+			continue;
+		if (options[i].text ? *options[i].text != NULL : *options[i].flag) {
+			log_error("option '--%s' is not valid for pullet %s" SEE_HELP,
+				  options[i].name, c->name, c->name);
+			return 2;
+		}
+	}
+	if (given.engine && !config_engine_path(given.engine)) {
+		log_error("--engine: '%s' is not of the form unix:///PATH", given.engine);
+		return 2;
+	}
+	return 0;
+}
 
 int main(int argc, char **argv)
 {
-	struct command_options o = {.config = CONFIG_PATH_DEFAULT,
-				    .state_dir = CONFIG_STATE_DIR_DEFAULT};
-	struct option_row rows[COMMAND_OPTIONS_MAX];
+	struct option_row rows[ARRAY_SIZE(options)] = {0};
 	const struct command *command;
 	const char *const *words;
 	int first, n = 0, status;
 
 	/* Texts are UTF-8 in every locale. */
 	(void)setlocale(LC_CTYPE, "C.UTF-8");
-	command_option_rows(&o, rows);
+	/* The place of the last, --version, is the end of the table. */
+	for (size_t i = 0; i + 1 < ARRAY_SIZE(options); i++)
+		rows[i] = (struct option_row){options[i].name, options[i].text, options[i].flag};
 	first = options_parse(argc, argv, rows, "");
 	if (first < 0)
 		return -1 - first;
 	words = (const char *const *)(argv + first);
-	command = command_find(words, &n);
+	command = find_command(words, &n);
 	if (!command && words[0]) {
 		log_error("unknown command '%s'; see: pullet --help", words[0]);
 		return 2;
 	}
 	if (!command) {
-		command_print_usage(o.help ? stdout : stderr);
-		return o.help ? 0 : 2;
+		print_usage(given.help ? stdout : stderr);
+		return given.help ? 0 : 2;
 	}
-	if (o.help) {
-		command_print_help(stdout, command);
+	if (given.help) {
+		print_help(command);
 		return 0;
 	}
-	o.command = command->name;
-	status = command_check(command, &o, words + n);
-	return status ? status : command->run(&o, words + n);
+	given.command = command->name;
+	status = check(command, words + n);
+	return status ? status : command->run(&given, words + n);
 }
