@@ -23,7 +23,6 @@ struct client {
 static void clear_event(struct client *c)
 {
 	free(c->event.name);
-	free(c->event.operation);
 	json_decref(c->event.result);
 	c->event = (struct client_event){0};
 }
@@ -167,32 +166,10 @@ static int on_owner(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	return 0;
 }
 
-static void take_change(struct client *c, sd_bus_message *m, const char *name)
-{
-	const char *interface;
-
-	if (sd_bus_message_read(m, "s", &interface) < 0 || !streq(interface, BUS_CONTAINER) ||
-	    read_properties(m, status_list_get(&c->list, name)) < 0)
-		return;
-	set_event(c, CLIENT_CHANGED, name);
-}
-
-static void take_end(struct client *c, sd_bus_message *m, const char *name)
-{
-	const char *operation, *result;
-	struct error ignored;
-
-	if (sd_bus_message_read(m, "ss", &operation, &result) < 0)
-		return;
-	set_event(c, CLIENT_FINISHED, name);
-	c->event.operation = xstrdup(operation);
-	if (json_parse(result, strlen(result), "result", &c->event.result, &ignored) < 0)
-		c->event.result = json_object();
-}
-
 static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	_cleanup_free_ char *name = name_of(sd_bus_message_get_path(m));
+	const char *interface, *operation, *result;
 	struct client *c = userdata;
 	struct error ignored;
 
@@ -200,27 +177,24 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	if (sd_bus_message_is_signal(m, "org.freedesktop.DBus.ObjectManager", NULL)) {
 		if (list_objects(c, &ignored) == 0)
 			set_event(c, CLIENT_LISTED, NULL);
-	} else if (name && sd_bus_message_is_signal(m, "org.freedesktop.DBus.Properties",
-						    "PropertiesChanged")) {
-		take_change(c, m, name);
-	} else if (name && sd_bus_message_is_signal(m, BUS_CONTAINER, "Finished")) {
-		take_end(c, m, name);
+	} else if (!name) {
+		return 0;
+	} else if (sd_bus_message_is_signal(m, "org.freedesktop.DBus.Properties",
+					    "PropertiesChanged")) {
+		if (sd_bus_message_read(m, "s", &interface) >= 0 &&
+		    streq(interface, BUS_CONTAINER) &&
+		    read_properties(m, status_list_get(&c->list, name)) >= 0)
+			set_event(c, CLIENT_CHANGED, name);
+	} else if (sd_bus_message_is_signal(m, BUS_CONTAINER, "Finished") &&
+		   sd_bus_message_read(m, "ss", &operation, &result) >= 0) {
+		set_event(c, CLIENT_FINISHED, name);
+		if (operation_from_name(operation, &c->event.operation) < 0)
+			clear_event(c);
+		else if (json_parse(result, strlen(result), "result", &c->event.result, &ignored) <
+			 0)
+			c->event.result = json_object();
 	}
 	return 0;
-}
-
-static int subscribe(struct client *c)
-{
-	int r = sd_bus_add_match(c->bus, NULL,
-				 "type='signal',sender='org.freedesktop.DBus',"
-				 "member='NameOwnerChanged',arg0='" BUS_NAME "'",
-				 on_owner, c);
-
-	return r < 0 ? r
-		     : sd_bus_add_match(c->bus, NULL,
-					"type='signal',sender='" BUS_NAME
-					"',path_namespace='" BUS_PATH "'",
-					on_signal, c);
 }
 
 int client_open(struct client **ret, struct error *ret_error)
@@ -229,7 +203,15 @@ int client_open(struct client **ret, struct error *ret_error)
 	int r = sd_bus_open_system(&c->bus);
 
 	if (r >= 0)
-		r = subscribe(c);
+		r = sd_bus_add_match(c->bus, NULL,
+				     "type='signal',sender='org.freedesktop.DBus',"
+				     "member='NameOwnerChanged',arg0='" BUS_NAME "'",
+				     on_owner, c);
+	if (r >= 0)
+		r = sd_bus_add_match(c->bus, NULL,
+				     "type='signal',sender='" BUS_NAME "',path_namespace='" BUS_PATH
+				     "'",
+				     on_signal, c);
 	if (r < 0)
 		r = error_set(ret_error, r, "cannot connect to the system bus: %s", strerror(-r));
 	else
@@ -243,8 +225,6 @@ int client_open(struct client **ret, struct error *ret_error)
 
 void client_close(struct client *c)
 {
-	if (!c)
-		return;
 	sd_bus_flush_close_unref(c->bus);
 	clear_event(c);
 	status_list_clear(&c->list);

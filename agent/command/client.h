@@ -26,9 +26,9 @@ enum client_event_kind {
 
 struct client_event {
 	enum client_event_kind kind;
-	char *name;	 /* of the container */
-	char *operation; /* CLIENT_FINISHED */
-	json_t *result;	 /* CLIENT_FINISHED: the contract's object */
+	char *name;		  /* of the container; NULL: the event is not of one */
+	enum operation operation; /* CLIENT_FINISHED */
+	json_t *result;		  /* CLIENT_FINISHED: the contract's object */
 	struct error error;
 };
 

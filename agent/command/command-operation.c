@@ -73,8 +73,8 @@ static enum tint tint_of(const json_t *result)
 
 static void print_text(const struct followed *f, const json_t *result)
 {
-	bool record_only = operation_is_record_only(f->operation),
-	     colours = terminal_of(STDOUT_FILENO).colours;
+	bool record_only = operation_is_record_only(f->operation);
+	bool colours = terminal_of(STDOUT_FILENO).colours;
 	enum tint tint = record_only ? TINT_NONE : tint_of(result);
 	const char *reason = json_get_string(result, "reason");
 	_cleanup_free_ char *text = NULL;
@@ -98,9 +98,9 @@ static void take_result(struct followed *f, struct job *job, json_t *result)
 	end_job(f, job, result_is_bad(result));
 }
 
-/* Ends a job of which pulletd sent no result. */
-static void make_result(struct followed *f, struct job *job, enum outcome outcome, const char *to,
-			const char *reason)
+/* A result that pulletd did not send. */
+static void take_own_result(struct followed *f, struct job *job, enum outcome outcome,
+			    const char *to, const char *reason)
 {
 	const struct status *s = status_list_find(client_list(f->client), job->name);
 	struct result r = {.container = job->name,
@@ -119,7 +119,7 @@ static void make_result(struct followed *f, struct job *job, enum outcome outcom
 static void fail_job(struct followed *f, struct job *job, const char *why)
 {
 	if (f->o->json) {
-		make_result(f, job, OUTCOME_FAILED, NULL, why);
+		take_own_result(f, job, OUTCOME_FAILED, NULL, why);
 		return;
 	}
 	clear_line(f);
@@ -223,8 +223,8 @@ static void take_up(struct followed *f, struct job *job)
 		return;
 	if (s && f->operation == OPERATION_ROLLBACK && job->previous[0] &&
 	    streq(s->current, job->previous))
-		make_result(f, job, OUTCOME_UPDATED, s->current,
-			    "rolled back while pulletd restarted");
+		take_own_result(f, job, OUTCOME_UPDATED, s->current,
+				"rolled back while pulletd restarted");
 	else
 		send_request(f, job);
 }
@@ -232,11 +232,10 @@ static void take_up(struct followed *f, struct job *job)
 static void on_finished(struct followed *f, struct job *job, const struct client_event *event)
 {
 	const char *reason = json_get_string(event->result, "reason");
-	bool mine =
-		job->state == JOB_ACCEPTED && streq(event->operation, operation_name(f->operation));
+	bool mine = job->state == JOB_ACCEPTED && event->operation == f->operation;
 
 	/* The restarted pulletd finished the interrupted operation; one that failed is requested again. */
-	if (job->state == JOB_LOST && streq(event->operation, operation_name(OPERATION_FINISH)))
+	if (job->state == JOB_LOST && event->operation == OPERATION_FINISH)
 		mine = !operation_is_record_only(f->operation) && f->operation != OPERATION_CHECK &&
 		       !streq_null(json_get_string(event->result, "result"), "failed");
 	if (!mine)
@@ -251,30 +250,17 @@ static void on_finished(struct followed *f, struct job *job, const struct client
 	take_result(f, job, event->result);
 }
 
-static void on_time(struct followed *f, struct job *job)
-{
-	if (job->state == JOB_STOPPED)
-		take_result(f, job, job->result);
-	else if (job->state == JOB_LOST)
-		fail_job(f, job,
-			 "pulletd did not come back; an operation under way continues "
-			 "when it does; see: pullet status");
-}
-
-static void on_interrupted(struct followed *f, struct job *job)
-{
-	clear_line(f);
-	log_warning("%s: %s continues in pulletd; to follow it: pullet status --watch", job->name,
-		    operation_name(f->operation));
-	end_job(f, job, true);
-}
-
 /* An event of the job's container, or of all. */
 static void on_job_event(struct followed *f, struct job *job, const struct client_event *event)
 {
 	switch (event->kind) {
 	case CLIENT_NOTHING:
-		on_time(f, job);
+		if (job->state == JOB_STOPPED)
+			take_result(f, job, job->result);
+		else if (job->state == JOB_LOST)
+			fail_job(f, job,
+				 "pulletd did not come back; an operation under way continues "
+				 "when it does; see: pullet status");
 		break;
 	case CLIENT_CHANGED:
 		on_changed(f, job);
@@ -293,7 +279,10 @@ static void on_job_event(struct followed *f, struct job *job, const struct clien
 		job->state = JOB_LOST;
 		break;
 	case CLIENT_INTERRUPTED:
-		on_interrupted(f, job);
+		clear_line(f);
+		log_warning("%s: %s continues in pulletd; to follow it: pullet status --watch",
+			    job->name, operation_name(f->operation));
+		end_job(f, job, true);
 		break;
 	case CLIENT_LOST:
 		fail_job(f, job, event->error.text);

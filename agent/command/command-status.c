@@ -19,18 +19,17 @@ static int show(const struct command_options *o, const struct status_list *l, co
 	struct terminal t = terminal_of(STDOUT_FILENO);
 	struct view v = {
 		.width = t.width, .colours = t.colours, .now_us = (uint64_t)time(NULL) * 1000000};
-	_cleanup_free_ char *text = NULL;
 
 	if (only && !one) {
 		log_error("the configuration has no [container %s]", only);
 		return 2;
 	}
-	if (o->json) {
+	if (o->json)
 		command_print_json(status_list_to_json(l, only));
-	} else {
-		text = one ? status_details(one, &v) : status_table(l, &v);
-		fputs(text, stdout);
-	}
+	else if (one)
+		status_print_details(stdout, one, &v);
+	else
+		status_print_table(stdout, l, &v);
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 
@@ -96,9 +95,12 @@ static const struct client_event *next_change(struct client *c)
 
 static int watch(const struct command_options *o, struct client *c, const char *only)
 {
+	static char screen[64 * 1024];
 	bool live = terminal_of(STDOUT_FILENO).live && !o->json, up = true;
 	const struct client_event *end = NULL;
 
+	/* A terminal gets each state in one piece. */
+	(void)setvbuf(stdout, screen, _IOFBF, sizeof(screen));
 	while (!end) {
 		if (live)
 			fputs(CLEAR_SCREEN, stdout);

@@ -15,26 +15,25 @@
 
 void progress_note(struct progress *p, uint64_t bytes, uint64_t total, uint64_t now_ms)
 {
-	double span, now_rate;
+	bool fresh = !p->measuring || bytes < p->measured_bytes;
 
-	if (!p->measuring || bytes < p->measured_bytes) {
-		p->rate = 0;
-		p->measuring = true;
-		p->measured_ms = now_ms;
-		p->measured_bytes = bytes;
-	} else if (now_ms >= p->measured_ms + MEASURE_MS) {
-		span = (double)(now_ms - p->measured_ms);
-		now_rate = (double)(bytes - p->measured_bytes) * 1000 / span;
-		p->rate = p->rate > 0 ? (p->rate * SMOOTHING_MS + now_rate * span) /
-						(SMOOTHING_MS + span)
-				      : now_rate;
-		if (p->rate > RATE_MAX)
-			p->rate = RATE_MAX;
-		p->measured_ms = now_ms;
-		p->measured_bytes = bytes;
-	}
 	p->bytes = bytes;
 	p->total = total > bytes ? total : bytes;
+	if (fresh) {
+		p->rate = 0;
+	} else if (now_ms < p->measured_ms + MEASURE_MS) {
+		return;
+	} else {
+		double span = (double)(now_ms - p->measured_ms);
+		double rate = (double)(bytes - p->measured_bytes) * 1000 / span;
+
+		if (p->rate > 0)
+			rate = (p->rate * SMOOTHING_MS + rate * span) / (SMOOTHING_MS + span);
+		p->rate = rate < RATE_MAX ? rate : RATE_MAX;
+	}
+	p->measuring = true;
+	p->measured_ms = now_ms;
+	p->measured_bytes = bytes;
 }
 
 static unsigned int percent(const struct progress *p)
@@ -68,28 +67,25 @@ static char *figures(const struct progress *p)
 
 char *progress_bar(const struct progress *p, const char *name, size_t width)
 {
-	_cleanup_free_ char *numbers = figures(p), *cut = NULL;
-	size_t name_width, bar, full;
+	_cleanup_free_ char *numbers = figures(p);
+	size_t room, name_width, bar, full;
 	char line[BAR_MAX + 1];
 
 	/* The figures have priority, then the name, then the bar. */
 	if (width < strlen(numbers) + 4)
 		return xasprintf("%.*s", (int)width, numbers);
-	name_width = strlen(name);
-	if (name_width > width - strlen(numbers) - 2)
-		name_width = width - strlen(numbers) - 2;
-	cut = xstrndup(name, name_width);
-	bar = width - name_width - strlen(numbers) - 4;
-	if (width < name_width + strlen(numbers) + 6 + BAR_MIN)
-		return xasprintf("%s  %s", cut, numbers);
-	bar -= 2;
+	room = width - strlen(numbers) - 2;
+	name_width = strnlen(name, room);
+	if (room < name_width + 4 + BAR_MIN)
+		return xasprintf("%.*s  %s", (int)name_width, name, numbers);
+	bar = room - name_width - 4;
 	if (bar > BAR_MAX)
 		bar = BAR_MAX;
 	full = p->total ? (size_t)((double)p->bytes * (double)bar / (double)p->total) : 0;
 	memset(line, '#', full);
 	memset(line + full, '.', bar - full);
 	line[bar] = '\0';
-	return xasprintf("%s  [%s]  %s", cut, line, numbers);
+	return xasprintf("%s  [%s]  %s", name, line, numbers);
 }
 
 char *progress_line(struct progress *p, const char *name, uint64_t now_ms)
@@ -98,10 +94,9 @@ char *progress_line(struct progress *p, const char *name, uint64_t now_ms)
 	_cleanup_free_ char *rate = text_bytes((uint64_t)p->rate), *left = time_left(p);
 
 	/* The first line waits for a rate. */
-	if (p->rate <= 0 || (p->spoken && now_ms < p->spoken_ms + LINE_EACH_MS))
+	if (p->rate <= 0 || now_ms < p->next_line_ms)
 		return NULL;
-	p->spoken = true;
-	p->spoken_ms = now_ms;
+	p->next_line_ms = now_ms + LINE_EACH_MS;
 	return xasprintf("%s: %s of %s (%u%%), %s/s, %s to go", name, bytes, total, percent(p),
 			 rate, left);
 }

@@ -8,9 +8,8 @@ struct progress {
 	uint64_t bytes, total;
 	uint64_t measured_ms, measured_bytes; /* where the rate was last measured */
 	bool measuring;
-	double rate; /* bytes per second, smoothed; 0: unknown */
-	bool spoken;
-	uint64_t spoken_ms;
+	double rate;	       /* bytes per second, smoothed; 0: unknown */
+	uint64_t next_line_ms; /* progress_line() is silent before */
 };
 
 /* Notes the bytes so far. Fewer bytes than before start a new download. */

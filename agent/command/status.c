@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <libsmartcols.h>
-#include <stdio.h>
 #include <time.h>
 
 #include "json-build.h"
@@ -286,27 +285,17 @@ static void print_row(FILE *f, struct libscols_table *t, size_t i)
 	fprintf(f, "%s%s", text, has_suffix(text, "\n") ? "" : "\n");
 }
 
-char *status_table(const struct status_list *l, const struct view *v)
+void status_print_table(FILE *f, const struct status_list *l, const struct view *v)
 {
-	struct libscols_table *t;
-	char *text;
-	size_t len;
-	FILE *f;
+	struct libscols_table *t = make_table(l, v);
 
-	if (l->n == 0)
-		return xstrdup("no containers are configured\n");
-	t = make_table(l, v);
-	f = open_memstream(&text, &len);
-	if (!f)
-		abort();
 	for (size_t i = 0; i < l->n; i++) {
 		print_row(f, t, i);
 		print_notes(f, v, &l->items[i]);
 	}
+	if (l->n == 0)
+		fputs("no containers are configured\n", f);
 	scols_unref_table(t);
-	if (fclose(f) != 0)
-		abort();
-	return text;
 }
 
 /* "  Label: value", with further lines below the value; broken at spaces where there are any. */
@@ -344,17 +333,13 @@ static void print_phase(FILE *f, const struct status *s, const struct view *v)
 	print_detail(f, v, "Phase", TINT_NONE, text);
 }
 
-char *status_details(const struct status *s, const struct view *v)
+void status_print_details(FILE *f, const struct status *s, const struct view *v)
 {
 	_cleanup_json_ json_t *last = read_last_result(s);
 	_cleanup_free_ char *sentence = last ? result_text(last) : xstrdup("");
-	char *text, next[64] = "";
+	char next[64] = "";
 	struct tm local;
-	size_t len;
-	FILE *f = open_memstream(&text, &len);
 
-	if (!f)
-		abort();
 	if (local_time(s->next_check_us, &local))
 		(void)strftime(next, sizeof(next), "%Y-%m-%d %H:%M:%S %Z", &local);
 	print_detail(f, v, "Name", TINT_NONE, s->name);
@@ -376,7 +361,4 @@ char *status_details(const struct status *s, const struct view *v)
 		print_detail(f, v, "Reject", TINT_BAD, json_get_string(one, "digest"));
 		print_detail(f, v, "", TINT_NONE, json_get_string(one, "reason"));
 	}
-	if (fclose(f) != 0)
-		abort();
-	return text;
 }

@@ -3,6 +3,8 @@
  * object, as a row of a table, in detail. Pure. */
 #pragma once
 
+#include <stdio.h>
+
 #include "config.h"
 #include "json.h"
 #include "record.h"
@@ -45,6 +47,6 @@ void status_take_record(struct status *s, const struct container_config *c, cons
 json_t *status_to_json(const struct status *s);
 json_t *status_list_to_json(const struct status_list *l, const char *only);
 
-/* Whole lines. Caller frees. */
-char *status_table(const struct status_list *l, const struct view *v);
-char *status_details(const struct status *s, const struct view *v);
+/* Prints whole lines. */
+void status_print_table(FILE *f, const struct status_list *l, const struct view *v);
+void status_print_details(FILE *f, const struct status *s, const struct view *v);

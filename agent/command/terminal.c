@@ -10,7 +10,7 @@
 struct terminal terminal_of(int fd)
 {
 	const char *term = getenv("TERM"), *no_colour = getenv("NO_COLOR");
-	struct terminal t = {.fd = fd, .width = WIDTH_DEFAULT};
+	struct terminal t = {.width = WIDTH_DEFAULT};
 	struct winsize size;
 
 	t.live = isatty(fd) && term && !streq(term, "dumb");

@@ -5,7 +5,6 @@
 #include "util.h"
 
 struct terminal {
-	int fd;
 	bool live;    /* a terminal that can clear lines */
 	bool colours; /* live, and NO_COLOR is not set */
 	size_t width; /* columns; 80 if unknown */

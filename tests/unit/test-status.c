@@ -21,6 +21,30 @@ static struct status *one(struct status_list *l, const char *name)
 	return s;
 }
 
+static char *table_of(const struct status_list *l, const struct view *v)
+{
+	char *text;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+
+	assert_non_null(f);
+	status_print_table(f, l, v);
+	assert_int_equal(fclose(f), 0);
+	return text;
+}
+
+static char *details_of(const struct status *s)
+{
+	char *text;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+
+	assert_non_null(f);
+	status_print_details(f, s, &plain);
+	assert_int_equal(fclose(f), 0);
+	return text;
+}
+
 static void test_object(void **state)
 {
 	struct status_list l = {0};
@@ -55,7 +79,7 @@ static void expect_state(struct status_list *l, const char *state, const char *t
 	_cleanup_free_ char *text = NULL, *row = NULL;
 
 	v.colours = true;
-	text = status_table(l, &v);
+	text = table_of(l, &v);
 	row = xasprintf("app        %s%s", tint, state);
 	assert_non_null(strstr(text, row));
 }
@@ -111,7 +135,7 @@ static void test_table(void **state)
 	replace_string(&s->last_error, "no such manifest");
 	/* A day and more away: the day. By name, whatever came first. */
 	one(&l, "app")->next_check_us = NOW + (uint64_t)100000 * 1000000;
-	text = status_table(&l, &plain);
+	text = table_of(&l, &plain);
 	assert_string_equal(text, "CONTAINER  STATE       CURRENT       TARGET  NEXT CHECK\n"
 				  "app        up to date  aaaaaaaaaaaa  -       2025-11-26\n"
 				  "web        error       aaaaaaaaaaaa  -       12:01:30\n"
@@ -137,7 +161,7 @@ static void test_table_fits_whatever_the_lengths(void **state)
 		reason[n] = 'r';
 		name[n < 120 ? n : 119] = 'x';
 		status_reject(one(&l, name), B, reason);
-		text = rest = status_table(&l, &v);
+		text = rest = table_of(&l, &v);
 		for (char *line = strsep(&rest, "\n"); rest; line = strsep(&rest, "\n")) {
 			assert_true(mbstowcs(NULL, line, 0) <= v.width);
 			for (const char *c = line; *c; c++)
@@ -157,13 +181,13 @@ static void test_controls(void **state)
 
 	(void)state;
 	replace_string(&s->last_error, "no \033[2J such \xc2\x9b manifest");
-	table = status_table(&l, &plain);
-	details = status_details(s, &plain);
+	table = table_of(&l, &plain);
+	details = details_of(s);
 	assert_non_null(strstr(table, "\n  no ?[2J such ?? manifest\n"));
 	assert_non_null(strstr(details, "  Error: no ?[2J such ?? manifest\n"));
 	status_list_clear(&l);
 	free(table);
-	table = status_table(&l, &plain);
+	table = table_of(&l, &plain);
 	assert_string_equal(table, "no containers are configured\n");
 }
 
@@ -177,9 +201,9 @@ static void test_what_waits_says_why(void **state)
 	replace_string(&s->target, B);
 	replace_string(&s->last_result, "{\"container\":\"app\",\"result\":\"deferred\","
 					"\"to\":\"" B "\",\"reason\":\"outside its window\"}");
-	table = status_table(&l, &plain);
+	table = table_of(&l, &plain);
 	assert_non_null(strstr(table, "\n  outside its window\n"));
-	details = status_details(s, &plain);
+	details = details_of(s);
 	assert_non_null(
 		strstr(details, "\n   Last: deferred sha256:bbbbbbbbbbbb: outside its window\n"));
 	/* A rejected digest says for itself why. */
@@ -187,7 +211,7 @@ static void test_what_waits_says_why(void **state)
 	status_reject(s, B, "it exited with status 3");
 	replace_string(&s->last_error, "it exited with status 3");
 	free(table);
-	table = status_table(&l, &plain);
+	table = table_of(&l, &plain);
 	assert_non_null(strstr(table, "\n  rejected bbbbbbbbbbbb: it exited with status 3\n"));
 	assert_null(strstr(table, "\n  it exited"));
 	assert_null(strstr(table, "window"));
@@ -213,7 +237,7 @@ static void test_details_are_whole(void **state)
 	s->total = 2000;
 	s->bytes = 1000;
 	status_reject(s, B, "a reason");
-	text = status_details(s, &plain);
+	text = details_of(s);
 	assert_non_null(strstr(text, "  Phase: idle (update), 1.0 kB of 2.0 kB\n"));
 	assert_non_null(strstr(text, "Current: " A "\n"));
 	assert_non_null(strstr(text, " Before: " B "\n"));
