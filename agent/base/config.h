@@ -81,3 +81,9 @@ const struct registry_config *config_registry(const struct config *c, const char
 
 /* The path in "unix:///run/docker.sock"; NULL for anything else. Borrowed from url. */
 const char *config_engine_path(const char *url);
+
+static inline void cleanup_config_p(struct config **c)
+{
+	config_free(*c);
+}
+#define _cleanup_config_ _cleanup_(cleanup_config_p)

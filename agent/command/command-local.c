@@ -36,7 +36,7 @@ static void print_faults(const struct command_options *o, const struct config *c
 int command_config_check(const struct command_options *o, const char *const *operands)
 {
 	_cleanup_json_ json_t *faults = json_need(json_array()), *names = json_need(json_array());
-	struct config *c = config_read(o->config, add_fault, faults);
+	_cleanup_config_ struct config *c = config_read(o->config, add_fault, faults);
 
 	(void)operands;
 	for (size_t i = 0; i < c->n_containers; i++)
@@ -46,7 +46,6 @@ int command_config_check(const struct command_options *o, const char *const *ope
 					     names, "faults", faults));
 	else
 		print_faults(o, c, faults);
-	config_free(c);
 	return json_array_size(faults) ? 2 : 0;
 }
 
@@ -105,21 +104,34 @@ static void print_image(const char *image, const char *platform, const struct fe
 		puts(" May run: no container in the configuration follows this image");
 }
 
-static int verify(const struct command_options *o, const struct config *config, const char *image,
-		  struct fetch *fetch)
+int command_verify(const struct command_options *o, const char *const *operands)
 {
-	struct oci_platform platform = {0};
+	const struct fetch_options options = {.config = o->config};
+	_cleanup_config_ struct config *config = NULL;
+	_cleanup_fetch_ struct fetch *fetch = NULL;
 	_cleanup_json_ json_t *containers = NULL;
+	_cleanup_(ref_free) struct ref ref = {0};
+	struct oci_platform platform = {0};
+	const char *image = operands[0], *why;
 	struct fetch_reply reply;
 	struct error e;
 	char text[96];
 	bool refused;
 
+	if (ref_parse(image, &ref, &why) < 0) {
+		log_error("%s: %s", image, why);
+		return 2;
+	}
+	if (config_load(o->config, &config, &e) < 0) {
+		log_error("%s", e.text);
+		return 2;
+	}
 	platform_of_host(&platform);
 	if (o->platform && platform_parse(o->platform, &platform) < 0) {
 		log_error("--platform: '%s' is not of the form linux/arm/v7", o->platform);
 		return 2;
 	}
+	fetch = fetch_new(&options, ref.host);
 	if (fetch_ask(fetch, &(struct fetch_request){.image = image, .platform = platform}, &reply,
 		      &e) < 0) {
 		log_error("%s: %s", image, e.text);
@@ -136,28 +148,4 @@ static int verify(const struct command_options *o, const struct config *config, 
 	else
 		print_image(image, text, &reply, containers);
 	return refused ? 1 : 0;
-}
-
-int command_verify(const struct command_options *o, const char *const *operands)
-{
-	const struct fetch_options options = {.config = o->config};
-	_cleanup_(ref_free) struct ref ref = {0};
-	_cleanup_fetch_ struct fetch *fetch = NULL;
-	struct config *config;
-	struct error e;
-	const char *why;
-	int status;
-
-	if (ref_parse(operands[0], &ref, &why) < 0) {
-		log_error("%s: %s", operands[0], why);
-		return 2;
-	}
-	if (config_load(o->config, &config, &e) < 0) {
-		log_error("%s", e.text);
-		return 2;
-	}
-	fetch = fetch_new(&options, ref.host);
-	status = verify(o, config, operands[0], fetch);
-	config_free(config);
-	return status;
 }

@@ -133,12 +133,14 @@ static json_t *parse_percent(const char *option, const char *text)
 	return NULL;
 }
 
-/* Adds each part of "LEFT=PERCENT,LEFT=PERCENT" to ret: rings to an object, points of a ramp to an array. Exit
- * status. */
-static int parse_list(const char *option, const char *text, json_t *ret)
+/* Puts list under key in policy, with a member for each part of "LEFT=PERCENT,LEFT=PERCENT": an object of rings, or an
+ * array of points. Exit status. */
+static int parse_list(const char *option, const char *text, json_t *policy, const char *key,
+		      json_t *list)
 {
 	_cleanup_free_ char *copy = xstrdup(text);
 
+	json_put(policy, key, list);
 	for (char *next = copy, *item; (item = strsep(&next, ","));) {
 		char *equals = strrchr(item, '=');
 		json_t *percent;
@@ -152,11 +154,11 @@ static int parse_list(const char *option, const char *text, json_t *ret)
 		percent = parse_percent(option, equals + 1);
 		if (!percent)
 			return 2;
-		if (json_is_object(ret))
-			r = json_object_set_new(ret, item, json_pack("{s:o}", "percent", percent));
+		if (json_is_object(list))
+			r = json_object_set_new(list, item, json_pack("{s:o}", "percent", percent));
 		else
 			r = json_array_append_new(
-				ret, json_pack("{s:s, s:o}", "at", item, "percent", percent));
+				list, json_pack("{s:s, s:o}", "at", item, "percent", percent));
 		if (r < 0)
 			return 2;
 	}
@@ -166,24 +168,17 @@ static int parse_list(const char *option, const char *text, json_t *ret)
 /* Writes --percent or --ramp, and --ring, into policy. Exit status. */
 static int set_shares(const struct command_options *o, json_t *policy)
 {
-	json_t *percent, *ramp, *rings;
+	json_t *percent;
 
 	if (o->percent) {
 		percent = parse_percent("percent", o->percent);
 		if (!percent)
 			return 2;
 		json_put(policy, "percent", percent);
-	} else {
-		ramp = json_array();
-		json_put(policy, "ramp", ramp);
-		if (parse_list("ramp", o->ramp, ramp) != 0)
-			return 2;
+	} else if (parse_list("ramp", o->ramp, policy, "ramp", json_array()) != 0) {
+		return 2;
 	}
-	if (!o->ring)
-		return 0;
-	rings = json_object();
-	json_put(policy, "rings", rings);
-	return parse_list("ring", o->ring, rings);
+	return o->ring ? parse_list("ring", o->ring, policy, "rings", json_object()) : 0;
 }
 
 /* --sequence, or one more than that of the present policy. Exit status. */

@@ -63,8 +63,8 @@ static int read_records(const struct command_options *o, const struct config *co
 
 static int show_records(const struct command_options *o, const char *only, const char *why)
 {
+	_cleanup_config_ struct config *config = NULL;
 	struct status_list list = {0};
-	struct config *config;
 	struct error e;
 	int status, r;
 
@@ -76,7 +76,6 @@ static int show_records(const struct command_options *o, const char *only, const
 	status = read_records(o, config, &list);
 	r = show(o, &list, only);
 	status_list_clear(&list);
-	config_free(config);
 	return r ? r : status;
 }
 

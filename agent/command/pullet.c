@@ -169,8 +169,8 @@ static void print_help(const struct command *c)
 	printf("\n%s", status_help);
 }
 
-/* Checks operands and options. 0, or 2 after an error message. */
-static int check(const struct command *c, const char *const *operands)
+/* Checks operands and options. False after an error message. */
+static bool check(const struct command *c, const char *const *operands)
 {
 	int n = 0;
 
@@ -178,11 +178,11 @@ static int check(const struct command *c, const char *const *operands)
 		n++;
 	if (n < c->least) {
 		log_error("missing operand %s" SEE_HELP, c->operands, c->name);
-		return 2;
+		return false;
 	}
 	if (c->most >= 0 && n > c->most) {
 		log_error("extra operand '%s'" SEE_HELP, operands[c->most], c->name);
-		return 2;
+		return false;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
 		if (!options[i].command || streq(options[i].command, c->name))
@@ -190,14 +190,14 @@ static int check(const struct command *c, const char *const *operands)
 		if (options[i].text ? *options[i].text != NULL : *options[i].flag) {
 			log_error("option '--%s' is not valid for pullet %s" SEE_HELP,
 				  options[i].name, c->name, c->name);
-			return 2;
+			return false;
 		}
 	}
 	if (given.engine && !config_engine_path(given.engine)) {
 		log_error("--engine: '%s' is not of the form unix:///PATH", given.engine);
-		return 2;
+		return false;
 	}
-	return 0;
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -205,7 +205,7 @@ int main(int argc, char **argv)
 	struct option_row rows[ARRAY_SIZE(options)] = {0};
 	const struct command *command;
 	const char *const *words;
-	int first, n = 0, status;
+	int first, n = 0;
 
 	/* Texts are UTF-8 in every locale. */
 	(void)setlocale(LC_CTYPE, "C.UTF-8");
@@ -230,6 +230,5 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	given.command = command->name;
-	status = check(command, words + n);
-	return status ? status : command->run(&given, words + n);
+	return check(command, words + n) ? command->run(&given, words + n) : 2;
 }
