@@ -17,36 +17,30 @@ static void add_fault(void *userdata, const char *text)
 	json_append(userdata, json_string_lossy(text));
 }
 
-static void print_faults(const struct command_options *o, const struct config *c,
-			 const json_t *faults)
+int command_config_check(const struct command_options *o, const char *const *operands)
 {
+	_cleanup_json_ json_t *faults = json_need(json_array()), *names = json_need(json_array());
+	_cleanup_config_ struct config *c = config_read(o->config, add_fault, faults);
 	size_t n = json_array_size(faults), i;
 	const json_t *fault;
 
+	(void)operands;
+	for (i = 0; i < c->n_containers; i++)
+		json_append(names, json_string(c->containers[i].name));
+	if (o->json) {
+		command_print_json(json_pack("{s:s, s:O, s:O}", "config", o->config, "containers",
+					     names, "faults", faults));
+		return n ? 2 : 0;
+	}
 	json_array_foreach (faults, i, fault)
-		printf("%s\n", json_string_value(fault));
+		puts(json_string_value(fault));
 	if (n > 0)
 		printf("%zu error%s\n", n, n == 1 ? "" : "s");
 	else
 		printf("%s: no errors; %zu container%s, %zu registr%s\n", o->config,
 		       c->n_containers, c->n_containers == 1 ? "" : "s", c->n_registries,
 		       c->n_registries == 1 ? "y" : "ies");
-}
-
-int command_config_check(const struct command_options *o, const char *const *operands)
-{
-	_cleanup_json_ json_t *faults = json_need(json_array()), *names = json_need(json_array());
-	_cleanup_config_ struct config *c = config_read(o->config, add_fault, faults);
-
-	(void)operands;
-	for (size_t i = 0; i < c->n_containers; i++)
-		json_append(names, json_string(c->containers[i].name));
-	if (o->json)
-		command_print_json(json_pack("{s:s, s:O, s:O}", "config", o->config, "containers",
-					     names, "faults", faults));
-	else
-		print_faults(o, c, faults);
-	return json_array_size(faults) ? 2 : 0;
+	return n ? 2 : 0;
 }
 
 /* Whether two references, which may be written differently, name the same tag. */
