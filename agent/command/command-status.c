@@ -17,8 +17,6 @@ static int show(const struct command_options *o, const struct status_list *l, co
 {
 	const struct status *one = only ? status_list_find(l, only) : NULL;
 	struct terminal t = terminal_of(STDOUT_FILENO);
-	struct view v = {
-		.width = t.width, .colours = t.colours, .now_us = (uint64_t)time(NULL) * 1000000};
 
 	if (only && !one) {
 		log_error("the configuration has no [container %s]", only);
@@ -27,9 +25,9 @@ static int show(const struct command_options *o, const struct status_list *l, co
 	if (o->json)
 		command_print_json(status_list_to_json(l, only));
 	else if (one)
-		status_print_details(stdout, one, &v);
+		status_print_details(stdout, one, &t);
 	else
-		status_print_table(stdout, l, &v);
+		status_print_table(stdout, l, &t, (uint64_t)time(NULL) * 1000000);
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 

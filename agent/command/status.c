@@ -7,7 +7,6 @@
 
 #include "json-build.h"
 #include "result.h"
-#include "terminal.h"
 
 #define DIGEST_SHOWN  12 /* hex digits, as docker shows them */
 #define LABEL_COLUMNS 9	 /* "Current: ": a whole digest ends at column 80 */
@@ -206,27 +205,27 @@ static char *state_of(const struct status *s, enum tint *ret)
 }
 
 /* A line below the row of its container, cut where it does not fit. */
-static void print_note(FILE *f, const struct view *v, enum tint tint, const char *text)
+static void print_note(FILE *f, const struct terminal *t, enum tint tint, const char *text)
 {
 	_cleanup_free_ char *line = text_printable(text);
-	int width = (int)v->width - NOTE_INDENT;
+	int width = (int)t->width - NOTE_INDENT;
 	bool cut = strlen(line) > (size_t)width;
 
-	fprintf(f, "%*s%s%.*s%s%s\n", NOTE_INDENT, "", terminal_tint(v->colours, tint),
+	fprintf(f, "%*s%s%.*s%s%s\n", NOTE_INDENT, "", terminal_tint(t->colours, tint),
 		cut ? width - 1 : width, line, cut ? ELLIPSIS : "",
-		terminal_plain(v->colours, tint));
+		terminal_plain(t->colours, tint));
 }
 
-static void print_notes(FILE *f, const struct view *v, const struct status *s)
+static void print_notes(FILE *f, const struct terminal *t, const struct status *s)
 {
 	if (s->last_error[0] && !was_rolled_back(s))
-		print_note(f, v, TINT_BAD, s->last_error);
+		print_note(f, t, TINT_BAD, s->last_error);
 	if (s->target[0] && !s->last_error[0] && !is_at_work(s)) {
 		_cleanup_json_ json_t *last = read_last_result(s);
 		const char *reason = json_get_string(last, "reason");
 
 		if (reason)
-			print_note(f, v, TINT_WAIT, reason);
+			print_note(f, t, TINT_WAIT, reason);
 	}
 	for (size_t i = json_array_size(s->rejected); i-- > 0;) {
 		const json_t *one = json_array_get(s->rejected, i);
@@ -234,17 +233,17 @@ static void print_notes(FILE *f, const struct view *v, const struct status *s)
 		_cleanup_free_ char *note =
 			xasprintf("rejected %s: %s", digest, json_get_string(one, "reason"));
 
-		print_note(f, v, TINT_NONE, note);
+		print_note(f, t, TINT_NONE, note);
 	}
 }
 
-static void add_row(struct libscols_table *t, const struct status *s, const struct view *v)
+static void add_row(struct libscols_table *table, const struct status *s, uint64_t now_us)
 {
 	enum tint tint;
 	/* By column; the table takes them over. */
 	char *cells[] = {xstrdup(s->name), state_of(s, &tint), short_digest(s->current),
-			 short_digest(s->target), moment(s, v->now_us)};
-	struct libscols_line *line = scols_table_new_line(t, NULL);
+			 short_digest(s->target), moment(s, now_us)};
+	struct libscols_line *line = scols_table_new_line(table, NULL);
 
 	for (size_t i = 0; i < ARRAY_SIZE(cells); i++) {
 		if (!line || scols_line_refer_data(line, i, cells[i]) < 0)
@@ -255,54 +254,56 @@ static void add_row(struct libscols_table *t, const struct status *s, const stru
 }
 
 /* Only a name can be long: it goes on in the next line. */
-static struct libscols_table *make_table(const struct status_list *l, const struct view *v)
+static struct libscols_table *make_table(const struct status_list *l, const struct terminal *t,
+					 uint64_t now_us)
 {
 	static const char *const head[] = {"CONTAINER", "STATE", "CURRENT", "TARGET", "NEXT CHECK"};
-	struct libscols_table *t = scols_new_table();
+	struct libscols_table *table = scols_new_table();
 
-	if (!t || scols_table_set_column_separator(t, "  ") < 0)
+	if (!table || scols_table_set_column_separator(table, "  ") < 0)
 		abort();
-	(void)scols_table_set_termforce(t, SCOLS_TERMFORCE_ALWAYS);
-	(void)scols_table_set_termwidth(t, v->width);
-	(void)scols_table_enable_colors(t, v->colours);
+	(void)scols_table_set_termforce(table, SCOLS_TERMFORCE_ALWAYS);
+	(void)scols_table_set_termwidth(table, t->width);
+	(void)scols_table_enable_colors(table, t->colours);
 	for (size_t i = 0; i < ARRAY_SIZE(head); i++) {
-		if (!scols_table_new_column(t, head[i], 0, i == 0 ? SCOLS_FL_WRAP : 0))
+		if (!scols_table_new_column(table, head[i], 0, i == 0 ? SCOLS_FL_WRAP : 0))
 			abort();
 	}
 	for (size_t i = 0; i < l->n; i++)
-		add_row(t, &l->items[i], v);
-	return t;
+		add_row(table, &l->items[i], now_us);
+	return table;
 }
 
 /* With the headings before the first row. The library ends all lines but the table's last. */
-static void print_row(FILE *f, struct libscols_table *t, size_t i)
+static void print_row(FILE *f, struct libscols_table *table, size_t i)
 {
-	struct libscols_line *line = scols_table_get_line(t, i);
+	struct libscols_line *line = scols_table_get_line(table, i);
 	_cleanup_free_ char *text = NULL;
 
-	if (scols_table_print_range_to_string(t, line, line, &text) < 0)
+	if (scols_table_print_range_to_string(table, line, line, &text) < 0)
 		abort();
 	fprintf(f, "%s%s", text, has_suffix(text, "\n") ? "" : "\n");
 }
 
-void status_print_table(FILE *f, const struct status_list *l, const struct view *v)
+void status_print_table(FILE *f, const struct status_list *l, const struct terminal *t,
+			uint64_t now_us)
 {
-	struct libscols_table *t = make_table(l, v);
+	struct libscols_table *table = make_table(l, t, now_us);
 
 	for (size_t i = 0; i < l->n; i++) {
-		print_row(f, t, i);
-		print_notes(f, v, &l->items[i]);
+		print_row(f, table, i);
+		print_notes(f, t, &l->items[i]);
 	}
 	if (l->n == 0)
 		fputs("no containers are configured\n", f);
-	scols_unref_table(t);
+	scols_unref_table(table);
 }
 
 /* "  Label: value", with further lines below the value; broken at spaces where there are any. */
-static void print_detail(FILE *f, const struct view *v, const char *label, enum tint tint,
+static void print_detail(FILE *f, const struct terminal *t, const char *label, enum tint tint,
 			 const char *value)
 {
-	size_t width = v->width > 2 * LABEL_COLUMNS ? v->width - LABEL_COLUMNS : v->width;
+	size_t width = t->width > 2 * LABEL_COLUMNS ? t->width - LABEL_COLUMNS : t->width;
 	_cleanup_free_ char *text = text_printable(value);
 
 	for (const char *line = text; *line; line += strspn(line, " ")) {
@@ -314,14 +315,14 @@ static void print_detail(FILE *f, const struct view *v, const char *label, enum 
 			n = n ? n : width;
 		}
 		fprintf(f, "%*s%s %s%.*s%s\n", LABEL_COLUMNS - 2, label, *label ? ":" : " ",
-			terminal_tint(v->colours, tint), (int)n, line,
-			terminal_plain(v->colours, tint));
+			terminal_tint(t->colours, tint), (int)n, line,
+			terminal_plain(t->colours, tint));
 		label = "";
 		line += n;
 	}
 }
 
-static void print_phase(FILE *f, const struct status *s, const struct view *v)
+static void print_phase(FILE *f, const struct status *s, const struct terminal *t)
 {
 	_cleanup_free_ char *bytes = text_bytes(s->bytes), *total = text_bytes(s->total);
 	_cleanup_free_ char *operation =
@@ -330,10 +331,10 @@ static void print_phase(FILE *f, const struct status *s, const struct view *v)
 		s->total ? xasprintf("%s%s, %s of %s", s->phase, operation, bytes, total)
 			 : xasprintf("%s%s", s->phase, operation);
 
-	print_detail(f, v, "Phase", TINT_NONE, text);
+	print_detail(f, t, "Phase", TINT_NONE, text);
 }
 
-void status_print_details(FILE *f, const struct status *s, const struct view *v)
+void status_print_details(FILE *f, const struct status *s, const struct terminal *t)
 {
 	_cleanup_json_ json_t *last = read_last_result(s);
 	_cleanup_free_ char *sentence = last ? result_text(last) : xstrdup("");
@@ -342,23 +343,23 @@ void status_print_details(FILE *f, const struct status *s, const struct view *v)
 
 	if (local_time(s->next_check_us, &local))
 		(void)strftime(next, sizeof(next), "%Y-%m-%d %H:%M:%S %Z", &local);
-	print_detail(f, v, "Name", TINT_NONE, s->name);
-	print_detail(f, v, "Image", TINT_NONE, s->image);
-	print_phase(f, s, v);
+	print_detail(f, t, "Name", TINT_NONE, s->name);
+	print_detail(f, t, "Image", TINT_NONE, s->image);
+	print_phase(f, s, t);
 	if (s->held)
-		print_detail(f, v, "Held", TINT_WAIT, "yes; to release it: pullet release");
-	print_detail(f, v, "Current", TINT_NONE, s->current);
-	print_detail(f, v, "Target", TINT_NONE, s->target);
-	print_detail(f, v, "Before", TINT_NONE, s->previous);
-	print_detail(f, v, "Next", TINT_NONE, next);
+		print_detail(f, t, "Held", TINT_WAIT, "yes; to release it: pullet release");
+	print_detail(f, t, "Current", TINT_NONE, s->current);
+	print_detail(f, t, "Target", TINT_NONE, s->target);
+	print_detail(f, t, "Before", TINT_NONE, s->previous);
+	print_detail(f, t, "Next", TINT_NONE, next);
 	/* Without the container's name, which is above. */
-	print_detail(f, v, "Last", TINT_NONE,
+	print_detail(f, t, "Last", TINT_NONE,
 		     sentence[0] ? sentence + strcspn(sentence, ":") + strlen(": ") : "");
-	print_detail(f, v, "Error", TINT_BAD, s->last_error);
+	print_detail(f, t, "Error", TINT_BAD, s->last_error);
 	for (size_t i = json_array_size(s->rejected); i-- > 0;) {
 		const json_t *one = json_array_get(s->rejected, i);
 
-		print_detail(f, v, "Reject", TINT_BAD, json_get_string(one, "digest"));
-		print_detail(f, v, "", TINT_NONE, json_get_string(one, "reason"));
+		print_detail(f, t, "Reject", TINT_BAD, json_get_string(one, "digest"));
+		print_detail(f, t, "", TINT_NONE, json_get_string(one, "reason"));
 	}
 }

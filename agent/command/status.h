@@ -8,6 +8,7 @@
 #include "config.h"
 #include "json.h"
 #include "record.h"
+#include "terminal.h"
 
 /* Texts are never NULL; an empty one means none. */
 struct status {
@@ -23,12 +24,6 @@ struct status {
 struct status_list {
 	struct status *items; /* in the order of their names */
 	size_t n;
-};
-
-struct view {
-	size_t width;
-	bool colours;
-	uint64_t now_us; /* since 1970 */
 };
 
 /* The container of this name; it is added if there is none. */
@@ -47,6 +42,7 @@ void status_take_record(struct status *s, const struct container_config *c, cons
 json_t *status_to_json(const struct status *s);
 json_t *status_list_to_json(const struct status_list *l, const char *only);
 
-/* Prints whole lines. */
-void status_print_table(FILE *f, const struct status_list *l, const struct view *v);
-void status_print_details(FILE *f, const struct status *s, const struct view *v);
+/* Prints whole lines, of the width of t. */
+void status_print_table(FILE *f, const struct status_list *l, const struct terminal *t,
+			uint64_t now_us);
+void status_print_details(FILE *f, const struct status *s, const struct terminal *t);

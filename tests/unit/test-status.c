@@ -9,7 +9,7 @@
 #define B   "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 #define NOW ((uint64_t)1764072000 * 1000000) /* 2025-11-25 12:00:00 UTC */
 
-static const struct view plain = {.width = 80, .now_us = NOW};
+static const struct terminal plain = {.width = 80};
 
 static struct status *one(struct status_list *l, const char *name)
 {
@@ -21,14 +21,14 @@ static struct status *one(struct status_list *l, const char *name)
 	return s;
 }
 
-static char *table_of(const struct status_list *l, const struct view *v)
+static char *table_of(const struct status_list *l, const struct terminal *t)
 {
 	char *text;
 	size_t n;
 	FILE *f = open_memstream(&text, &n);
 
 	assert_non_null(f);
-	status_print_table(f, l, v);
+	status_print_table(f, l, t, NOW);
 	assert_int_equal(fclose(f), 0);
 	return text;
 }
@@ -75,11 +75,11 @@ static void test_object(void **state)
 
 static void expect_state(struct status_list *l, const char *state, const char *tint)
 {
-	struct view v = plain;
+	struct terminal t = plain;
 	_cleanup_free_ char *text = NULL, *row = NULL;
 
-	v.colours = true;
-	text = table_of(l, &v);
+	t.colours = true;
+	text = table_of(l, &t);
 	row = xasprintf("app        %s%s", tint, state);
 	assert_non_null(strstr(text, row));
 }
@@ -154,16 +154,16 @@ static void test_table_fits_whatever_the_lengths(void **state)
 	for (size_t n = 0; n + 1 < sizeof(reason); n++) {
 		struct status_list l = {0};
 		_cleanup_free_ char *text = NULL;
-		struct view v = {.width = 80 + n % 30, .now_us = NOW};
+		struct terminal t = {.width = 80 + n % 30};
 		size_t x = 0;
 		char *rest;
 
 		reason[n] = 'r';
 		name[n < 120 ? n : 119] = 'x';
 		status_reject(one(&l, name), B, reason);
-		text = rest = table_of(&l, &v);
+		text = rest = table_of(&l, &t);
 		for (char *line = strsep(&rest, "\n"); rest; line = strsep(&rest, "\n")) {
-			assert_true(mbstowcs(NULL, line, 0) <= v.width);
+			assert_true(mbstowcs(NULL, line, 0) <= t.width);
 			for (const char *c = line; *c; c++)
 				x += *c == 'x';
 		}
