@@ -6,36 +6,20 @@
 #define COMPOSE_PREFIX "com.docker.compose."
 #define COMPOSE_IMAGE  "com.docker.compose.image"
 
-static bool array_has(const json_t *array, const json_t *value)
-{
-	for (size_t i = 0; i < json_array_size(array); i++)
-		if (json_equal(json_array_get(array, i), value))
-			return true;
-	return false;
-}
-
 /* The engine appends the image's variables to the configured ones, in the image's order (moby,
  * daemon/commit.go, merge). Returns the index of the first of them: variables before it were configured,
  * even where they equal the image's. */
 static size_t first_of_image(const json_t *env, const json_t *defaults)
 {
-	_cleanup_json_ json_t *order = json_need(json_object());
-	size_t first = json_array_size(env);
-	json_int_t next = (json_int_t)json_array_size(defaults);
+	size_t first = json_array_size(env), next = json_array_size(defaults);
 
-	for (size_t i = json_array_size(defaults); i-- > 0;) {
-		const char *text = json_string_value(json_array_get(defaults, i));
+	while (first > 0) {
+		size_t at = recreate_index_of(defaults, json_array_get(env, first - 1));
 
-		if (text)
-			json_put(order, text, json_integer((json_int_t)i));
-	}
-	for (; first > 0; first--) {
-		const char *text = json_string_value(json_array_get(env, first - 1));
-		const json_t *at = text ? json_object_get(order, text) : NULL;
-
-		if (!at || json_integer_value(at) >= next)
+		if (at >= next)
 			break;
-		next = json_integer_value(at);
+		next = at;
+		first--;
 	}
 	return first;
 }
@@ -50,7 +34,7 @@ static void subtract_env(json_t *config, const json_t *defaults)
 	if (first == json_array_size(env))
 		first = 0;
 	for (size_t i = json_array_size(env); i-- > first;)
-		if (array_has(old, json_array_get(env, i)))
+		if (recreate_index_of(old, json_array_get(env, i)) < json_array_size(old))
 			json_array_remove(env, i);
 }
 
@@ -171,15 +155,14 @@ static void carry_host_name(const struct recreate_input *in, json_t *config, con
 			    const char *mode)
 {
 	const char *name = json_get_string(config, "Hostname");
+	bool shared = after_prefix(mode, "container:") ||
+		      !recreate_is_empty(json_object_get(host, "UTSMode"));
 
-	if (after_prefix(mode, "container:") ||
-	    !recreate_is_empty(json_object_get(host, "UTSMode"))) {
-		(void)json_object_del(config, "Hostname");
+	if (shared)
 		(void)json_object_del(config, "Domainname");
-	} else if (name && (recreate_is_short_id(in->container, name) ||
-			    (streq(mode, "host") && streq_null(name, in->host_name)))) {
+	if (shared || (name && (recreate_is_short_id(in->container, name) ||
+				(streq(mode, "host") && streq_null(name, in->host_name)))))
 		(void)json_object_del(config, "Hostname");
-	}
 }
 
 static void drop_empty(json_t *config)
@@ -196,17 +179,17 @@ static void drop_empty(json_t *config)
 	}
 }
 
-int recreate_config(const struct recreate_input *in, json_t **ret, struct error *ret_error)
+int recreate_config(const struct recreate_input *in, struct recreate_plan *plan,
+		    struct error *ret_error)
 {
 	/* No image sets StopTimeout, and its Shell and OnBuild are for builds. */
 	static const char inherited[][12] = {"User", "WorkingDir", "StopSignal", "ArgsEscaped"};
-	_cleanup_json_ json_t *config =
-		json_need(json_deep_copy(json_need(json_object_get(in->container, "Config"))));
+	json_t *config = json_need(json_deep_copy(json_object_get(in->container, "Config")));
 	_cleanup_json_ json_t *defaults = recreate_defaults(in->container, in->old_image);
 	const json_t *host = json_object_get(in->container, "HostConfig");
 	const char *mode = recreate_network_mode(host);
-	int r;
 
+	plan->body = config;
 	subtract_env(config, defaults);
 	subtract_command(config, defaults);
 	subtract_healthcheck(config, defaults);
@@ -215,13 +198,8 @@ int recreate_config(const struct recreate_input *in, json_t **ret, struct error 
 		subtract_same(config, defaults, inherited[i]);
 	carry_ports(config, defaults, host, mode);
 	carry_host_name(in, config, host, mode);
-	r = carry_labels(in, config, defaults, ret_error);
-	if (r < 0)
-		return r;
-
 	/* recreate_networks() sets it where it was configured. */
 	(void)json_object_del(config, "MacAddress");
 	drop_empty(config);
-	*ret = steal(config);
-	return 0;
+	return carry_labels(in, config, defaults, ret_error);
 }

@@ -2,6 +2,7 @@
 #include "recreate-internal.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 
 /* An id dies with its container; a name passes on to the successor, so references use names. */
 static int refer(const struct recreate_input *in, const char *what, const char *container,
@@ -75,62 +76,50 @@ static void rewrite_links(json_t *host)
 	}
 }
 
-static bool is_among(const char *path, const char (*list)[32])
+/* Paths that the engine fills in itself (moby, oci/defaults.go). */
+static const struct {
+	const char *key;
+	size_t n;
+	const char *paths[12]; /* all of 20.10 */
+	const char *later[4];  /* patterns of what later versions added */
+} default_paths[] = {
+	{"MaskedPaths",
+	 10,
+	 {"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+	  "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
+	  "/sys/firmware"},
+	 {"/proc/interrupts", "/sys/devices/virtual/powercap",
+	  "/sys/devices/system/cpu/cpu*/thermal_throttle"}},
+	{"ReadonlyPaths",
+	 5,
+	 {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+	 {NULL}},
+};
+
+static size_t count_paths(const json_t *list, const char *const *patterns)
 {
-	for (; (*list)[0]; list++)
-		if (streq(*list, path))
-			return true;
-	return false;
+	size_t i, n = 0;
+	const json_t *path;
+
+	json_array_foreach (list, i, path)
+		for (const char *const *p = patterns; *p && json_is_string(path); p++)
+			n += fnmatch(*p, json_string_value(path), 0) == 0;
+	return n;
 }
 
-/* Whether the engine filled the list in: all of base, which is 20.10's list, and perhaps paths that later
- * versions added (moby, oci/defaults.go). A copy would freeze them; every other list is the operator's. */
-static bool is_default_paths(const json_t *list, const char (*base)[32], const char (*later)[32])
-{
-	size_t found = 0;
-
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const char *path = json_string_value(json_array_get(list, i));
-
-		if (!path)
-			return false;
-		if (is_among(path, base))
-			found++;
-		else if (!is_among(path, later) &&
-			 !(after_prefix(path, "/sys/devices/system/cpu/cpu") &&
-			   has_suffix(path, "/thermal_throttle")))
-			return false;
-	}
-	for (; (*base)[0] && found > 0; base++)
-		found--;
-	return !(*base)[0] && found == 0;
-}
-
+/* A copy of a list that the engine filled in would freeze it; every other list is the operator's. */
 static void drop_default_paths(json_t *host)
 {
-	static const char masked[][32] = {"/proc/asound",
-					  "/proc/acpi",
-					  "/proc/kcore",
-					  "/proc/keys",
-					  "/proc/latency_stats",
-					  "/proc/timer_list",
-					  "/proc/timer_stats",
-					  "/proc/sched_debug",
-					  "/proc/scsi",
-					  "/sys/firmware",
-					  ""};
-	static const char masked_later[][32] = {"/proc/interrupts", "/sys/devices/virtual/powercap",
-						""};
-	static const char readonly[][32] = {
-		"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", ""};
-	static const char none[][32] = {""};
-
 	if (json_is_true(json_object_get(host, "Privileged")))
 		return;
-	if (is_default_paths(json_object_get(host, "MaskedPaths"), masked, masked_later))
-		(void)json_object_del(host, "MaskedPaths");
-	if (is_default_paths(json_object_get(host, "ReadonlyPaths"), readonly, none))
-		(void)json_object_del(host, "ReadonlyPaths");
+	for (size_t i = 0; i < ARRAY_SIZE(default_paths); i++) {
+		const json_t *list = json_object_get(host, default_paths[i].key);
+		size_t n = count_paths(list, default_paths[i].paths);
+
+		if (n == default_paths[i].n &&
+		    n + count_paths(list, default_paths[i].later) == json_array_size(list))
+			(void)json_object_del(host, default_paths[i].key);
+	}
 }
 
 /* An empty list means one binding at a port of the engine's choice, but none at all from API 1.52 on (moby,
@@ -204,18 +193,16 @@ static bool bind_covers(json_t *host, const char *name, const char *destination)
 	for (size_t i = 0; i < json_array_size(binds); i++) {
 		const char *bind = json_string_value(json_array_get(binds, i));
 		const char *colon = bind ? strchr(bind, ':') : NULL;
+		const char *target = colon ? colon + 1 : bind;
 
 		if (!bind)
 			continue;
-		if (!colon) {
-			if (!same_path(bind, strlen(bind), destination))
-				continue;
-			recreate_set_text(binds, i, xasprintf("%s:%s", name, bind));
+		if (same_path(target, strcspn(target, ":"), destination)) {
+			if (!colon)
+				recreate_set_text(binds, i, xasprintf("%s:%s", name, bind));
 			return true;
 		}
-		if (strncmp(bind, name, (size_t)(colon - bind)) == 0 && name[colon - bind] == '\0')
-			return true;
-		if (same_path(colon + 1, strcspn(colon + 1, ":"), destination))
+		if (colon && strlen(name) == (size_t)(colon - bind) && after_prefix(bind, name))
 			return true;
 	}
 	return false;
@@ -323,18 +310,14 @@ static void drop_network_conflicts(json_t *host)
 			(void)json_object_del(host, conflicts[i]);
 }
 
-static void drop_if_empty(json_t *object, const char *key)
+int recreate_host_config(const struct recreate_input *in, struct recreate_plan *plan,
+			 struct error *ret_error)
 {
-	if (recreate_is_empty(json_object_get(object, key)))
-		(void)json_object_del(object, key);
-}
-
-int recreate_host_config(const struct recreate_input *in, json_t **ret, struct error *ret_error)
-{
-	_cleanup_json_ json_t *host =
-		json_need(json_deep_copy(json_need(json_object_get(in->container, "HostConfig"))));
+	static const char unset[][16] = {"KernelMemory", "KernelMemoryTCP"};
+	json_t *host = json_deep_copy(json_object_get(in->container, "HostConfig"));
 	int r;
 
+	json_put(plan->body, "HostConfig", host);
 	r = rewrite_modes(in, host, ret_error);
 	if (r >= 0)
 		r = rewrite_volumes_from(in, host, ret_error);
@@ -343,12 +326,12 @@ int recreate_host_config(const struct recreate_input *in, json_t **ret, struct e
 	rewrite_links(host);
 	drop_network_conflicts(host);
 	drop_default_paths(host);
-	drop_if_empty(host, "KernelMemory");
-	drop_if_empty(host, "KernelMemoryTCP");
+	for (size_t i = 0; i < ARRAY_SIZE(unset); i++)
+		if (recreate_is_empty(json_object_get(host, unset[i])))
+			(void)json_object_del(host, unset[i]);
 	complete_ports(host);
 	complete_devices(host);
 	clean_mounts(host);
 	attach_volumes(in, host);
-	*ret = steal(host);
 	return 0;
 }

@@ -14,6 +14,8 @@ bool recreate_is_no_command(const json_t *j);
 /* Whether text is the container's id of 12 digits. */
 bool recreate_is_short_id(const json_t *container, const char *text);
 
+/* The index of the first equal value; the array's size if there is none. */
+size_t recreate_index_of(const json_t *array, const json_t *value);
 /* The object under key; a new one replaces any other value. Borrowed. */
 json_t *recreate_object(json_t *parent, const char *key);
 /* Replaces an entry by text, which is freed. */
@@ -32,20 +34,19 @@ json_t *recreate_defaults(const json_t *container, const json_t *image);
 /* Writes that label into body, which has Labels: settings of the body that equal the image's. */
 void recreate_note_own(json_t *body, const json_t *image);
 
-/* The part of the body that is Config, image defaults taken out. */
-int recreate_config(const struct recreate_input *in, json_t **ret,
+/* Begins the body with the part that is Config, image defaults taken out. */
+int recreate_config(const struct recreate_input *in, struct recreate_plan *plan,
 		    struct error *ret_error) warn_unused;
-
-/* HostConfig with its traps corrected, anonymous volumes attached by name. */
-int recreate_host_config(const struct recreate_input *in, json_t **ret,
+/* Adds HostConfig with its traps corrected, anonymous volumes attached by name. */
+int recreate_host_config(const struct recreate_input *in, struct recreate_plan *plan,
 			 struct error *ret_error) warn_unused;
 
-/* Writes the endpoints of all networks to body's NetworkingConfig and to connect, and adapts host's
- * NetworkMode and Sysctls. */
-int recreate_networks(const struct recreate_input *in, json_t *body, json_t *host, json_t *connect,
+/* Writes the endpoints of all networks to the body's NetworkingConfig and to connect, and adapts NetworkMode
+ * and Sysctls of its HostConfig. */
+int recreate_networks(const struct recreate_input *in, struct recreate_plan *plan,
 		      struct error *ret_error) warn_unused;
-
 /* Puts endpoints (object by network name; taken over) where this API version expects them: all in body, or
  * the main one in body and the others in connect. */
-int recreate_place_endpoints(json_t *body, json_t *endpoints, const char *main_network,
-			     int api_minor, json_t *connect, struct error *ret_error) warn_unused;
+int recreate_place_endpoints(const struct recreate_input *in, struct recreate_plan *plan,
+			     json_t *endpoints, const char *main_network,
+			     struct error *ret_error) warn_unused;

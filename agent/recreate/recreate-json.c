@@ -12,9 +12,7 @@ bool recreate_is_empty(const json_t *j)
 
 bool recreate_same(const json_t *a, const json_t *b)
 {
-	if (recreate_is_empty(a) || recreate_is_empty(b))
-		return recreate_is_empty(a) && recreate_is_empty(b);
-	return json_equal(a, b);
+	return recreate_is_empty(a) ? recreate_is_empty(b) : json_equal(a, b);
 }
 
 bool recreate_is_short_id(const json_t *container, const char *text)
@@ -42,6 +40,15 @@ const char *recreate_network_mode(const json_t *host)
 	const char *mode = json_get_string(host, "NetworkMode");
 
 	return !mode || mode[0] == '\0' || streq(mode, "default") ? "bridge" : mode;
+}
+
+size_t recreate_index_of(const json_t *array, const json_t *value)
+{
+	size_t i = 0;
+
+	while (i < json_array_size(array) && !json_equal(json_array_get(array, i), value))
+		i++;
+	return i;
 }
 
 json_t *recreate_object(json_t *parent, const char *key)

@@ -25,20 +25,15 @@ static bool is_generated_mac(const char *mac, const json_t *seen)
 /* The configured address, or NULL. Below API 1.52 that of the main network is in Config.MacAddress. */
 static const char *configured_mac(const struct recreate_input *in, const json_t *seen, bool is_main)
 {
+	const json_t *config = json_object_get(in->container, "Config");
+	const char *configured = is_main ? json_get_string(config, "MacAddress") : NULL;
 	const char *mac = json_get_string(seen, "MacAddress");
 
-	if (is_main) {
-		const char *config =
-			json_get_string(json_object_get(in->container, "Config"), "MacAddress");
-
-		if (config && config[0] != '\0')
-			return config;
-		if (in->api_minor < 52)
-			return NULL;
-	}
-	if (in->api_minor < 44 || !mac || mac[0] == '\0' || is_generated_mac(mac, seen))
+	if (configured && configured[0] != '\0')
+		return configured;
+	if (in->api_minor < (is_main ? 52 : 44) || !mac || mac[0] == '\0')
 		return NULL;
-	return mac;
+	return is_generated_mac(mac, seen) ? NULL : mac;
 }
 
 static void copy_aliases(const struct recreate_input *in, json_t *endpoint, const json_t *seen)
@@ -151,15 +146,15 @@ static int move_sysctls(json_t *host, json_t *endpoint, struct error *ret_error)
 	return 0;
 }
 
-int recreate_place_endpoints(json_t *body, json_t *endpoints, const char *main, int api_minor,
-			     json_t *connect, struct error *ret_error)
+int recreate_place_endpoints(const struct recreate_input *in, struct recreate_plan *plan,
+			     json_t *endpoints, const char *main, struct error *ret_error)
 {
 	_cleanup_json_ json_t *all = endpoints;
 	const char *name;
 	json_t *endpoint;
 	void *next;
 
-	if (api_minor < 44) {
+	if (in->api_minor < 44) {
 		json_object_foreach_safe (all, next, name, endpoint) {
 			const char *mac = json_get_string(endpoint, "MacAddress");
 
@@ -168,21 +163,22 @@ int recreate_place_endpoints(json_t *body, json_t *endpoints, const char *main, 
 						 "a MAC address on network %s needs API 1.44",
 						 name);
 			if (mac)
-				json_put(body, "MacAddress", json_string(mac));
+				json_put(plan->body, "MacAddress", json_string(mac));
 			(void)json_object_del(endpoint, "MacAddress");
 			if (streq(name, main))
 				continue;
-			json_append(connect, json_pack("{s:s,s:{s:O}}", "Network", name, "Body",
-						       "EndpointConfig", endpoint));
+			json_append(plan->connect, json_pack("{s:s,s:{s:O}}", "Network", name,
+							     "Body", "EndpointConfig", endpoint));
 			(void)json_object_del(all, name);
 		}
 	}
 	/* NetworkMode alone implies the main network without settings. */
 	if (json_object_size(all) == 0 ||
 	    (json_object_size(all) == 1 && recreate_is_empty(json_object_get(all, main))))
-		(void)json_object_del(body, "NetworkingConfig");
+		(void)json_object_del(plan->body, "NetworkingConfig");
 	else
-		json_put(body, "NetworkingConfig", json_pack("{s:O}", "EndpointsConfig", all));
+		json_put(plan->body, "NetworkingConfig",
+			 json_pack("{s:O}", "EndpointsConfig", all));
 	return 0;
 }
 
@@ -199,36 +195,31 @@ static const char *main_word(const json_t *host, const json_t *networks, const c
 	return main;
 }
 
-int recreate_networks(const struct recreate_input *in, json_t *body, json_t *host, json_t *connect,
+int recreate_networks(const struct recreate_input *in, struct recreate_plan *plan,
 		      struct error *ret_error)
 {
 	const json_t *networks = json_get_path(in->container, "NetworkSettings", "Networks", NULL);
-	/* A copy: what host has is replaced below. */
-	_cleanup_free_ char *mode = xstrdup(recreate_network_mode(host));
-	_cleanup_free_ char *word = NULL;
-	const char *main = NULL, *name;
+	const json_t *configured = json_object_get(in->container, "HostConfig");
+	const char *mode = recreate_network_mode(configured), *word = NULL, *name;
+	json_t *host = json_object_get(plan->body, "HostConfig"), *endpoint = NULL, *seen;
 	_cleanup_json_ json_t *endpoints = json_need(json_object());
-	json_t *seen;
 	int r;
 
 	if (recreate_mode_has_endpoints(mode)) {
-		main = main_network(networks, mode);
-		word = xstrdup(main_word(host, networks, main));
+		const char *main = main_network(networks, mode);
+
+		word = main_word(configured, networks, main);
 		json_object_foreach ((json_t *)networks, name, seen)
 			json_put(endpoints, streq(name, main) ? word : name,
 				 copy_endpoint(in, name, seen, streq(name, main)));
-		if (!json_object_get(endpoints, word))
-			json_put(endpoints, word, json_object());
+		endpoint = recreate_object(endpoints, word);
 		json_put(host, "NetworkMode", json_string(word));
 	}
 	/* The modes host and container: share interfaces: there is nothing to move. */
-	if (in->api_minor >= 48 && (main || streq(mode, "none"))) {
-		r = move_sysctls(host, main ? json_object_get(endpoints, word) : NULL, ret_error);
+	if (in->api_minor >= 48 && (word || streq(mode, "none"))) {
+		r = move_sysctls(host, endpoint, ret_error);
 		if (r < 0)
 			return r;
 	}
-	if (!main)
-		return 0;
-	return recreate_place_endpoints(body, steal(endpoints), word, in->api_minor, connect,
-					ret_error);
+	return word ? recreate_place_endpoints(in, plan, steal(endpoints), word, ret_error) : 0;
 }

@@ -26,29 +26,26 @@ char *recreate_policy_text(const json_t *restart_policy)
 json_t *recreate_policy_json(const char *text)
 {
 	const char *count = after_prefix(text, "on-failure:");
+	long long n;
 	char *end;
-	long n;
 
 	if (streq(text, "no") || streq(text, "always") || streq(text, "unless-stopped") ||
 	    streq(text, "on-failure"))
 		return json_need(json_pack("{s:s}", "Name", text));
 	if (!count || count[0] < '1' || count[0] > '9')
 		return NULL;
-	errno = 0;
-	n = strtol(count, &end, 10);
-	if (errno != 0 || *end != '\0' || n > INT_MAX)
+	n = strtoll(count, &end, 10);
+	if (*end != '\0' || n > INT_MAX)
 		return NULL;
 	return json_need(json_pack("{s:s,s:i}", "Name", "on-failure", "MaximumRetryCount", (int)n));
 }
 
-static void add_reference(json_t *array, const char *text, size_t len)
+static void add_reference(json_t *array, const char *text)
 {
-	_cleanup_json_ json_t *item = json_need(json_stringn(text, len));
+	size_t len = text ? strcspn(text, ":") : 0;
+	_cleanup_json_ json_t *item = json_need(json_stringn(text ? text : "", len));
 
-	for (size_t i = 0; i < json_array_size(array); i++)
-		if (json_equal(json_array_get(array, i), item))
-			return;
-	if (len > 0)
+	if (len > 0 && recreate_index_of(array, item) == json_array_size(array))
 		json_append(array, steal(item));
 }
 
@@ -58,18 +55,10 @@ json_t *recreate_references(const json_t *container)
 	json_t *array = json_need(json_array()), *entry;
 	size_t i;
 
-	for (i = 0; i < RECREATE_MODES; i++) {
-		const char *id = recreate_shared_with(host, i);
-
-		if (id)
-			add_reference(array, id, strlen(id));
-	}
-	json_array_foreach (json_object_get(host, "VolumesFrom"), i, entry) {
-		const char *text = json_string_value(entry);
-
-		if (text)
-			add_reference(array, text, strcspn(text, ":"));
-	}
+	for (i = 0; i < RECREATE_MODES; i++)
+		add_reference(array, recreate_shared_with(host, i));
+	json_array_foreach (json_object_get(host, "VolumesFrom"), i, entry)
+		add_reference(array, json_string_value(entry));
 	return array;
 }
 
@@ -100,55 +89,28 @@ static int check_container(const struct recreate_input *in, struct error *ret_er
 }
 
 /* The labels, image and restart policy of every container that Pullet creates. */
-static void sign(json_t *body, const json_t *new_image, const char *image, const char *target,
-		 const char *policy)
+static void sign(const struct recreate_input *in, const struct recreate_plan *plan)
 {
-	json_t *host = json_object_get(body, "HostConfig");
-	json_t *labels = recreate_object(body, "Labels");
+	json_t *host = json_object_get(plan->body, "HostConfig");
+	json_t *labels = recreate_object(plan->body, "Labels");
 
-	recreate_note_own(body, new_image);
-	json_put(labels, RECREATE_LABEL_TARGET, json_string(target));
-	json_put(labels, RECREATE_LABEL_POLICY, json_string(policy));
-	json_put(body, "Image", json_string(image));
+	recreate_note_own(plan->body, in->new_image);
+	json_put(labels, RECREATE_LABEL_TARGET, json_string(in->target));
+	json_put(labels, RECREATE_LABEL_POLICY, json_string(plan->policy));
+	json_put(plan->body, "Image", json_string(in->image));
 	/* Unset is as good as no. */
 	if (!recreate_is_empty(json_object_get(json_object_get(host, "RestartPolicy"), "Name")))
 		json_put(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));
 }
 
-static int read_policy(const json_t *host, char **ret, struct error *ret_error)
+static int plan_successor(const struct recreate_input *in, struct recreate_plan *plan,
+			  struct error *ret_error)
 {
-	char *policy = recreate_policy_text(json_object_get(host, "RestartPolicy"));
+	int r = recreate_config(in, plan, ret_error);
 
-	if (!policy)
-		return error_set(ret_error, -EKEYREJECTED, "its restart policy is unknown");
-	*ret = policy;
-	return 0;
-}
-
-int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
-		  struct error *ret_error)
-{
-	_cleanup_json_ json_t *body = NULL, *host = NULL, *connect = json_need(json_array());
-	_cleanup_free_ char *policy = NULL;
-	int r;
-
-	r = check_container(in, ret_error);
 	if (r >= 0)
-		r = read_policy(json_object_get(in->container, "HostConfig"), &policy, ret_error);
-	if (r >= 0)
-		r = recreate_config(in, &body, ret_error);
-	if (r >= 0)
-		r = recreate_host_config(in, &host, ret_error);
-	if (r >= 0)
-		r = recreate_networks(in, body, host, connect, ret_error);
-	if (r < 0)
-		return r;
-
-	json_put(body, "HostConfig", steal(host));
-	sign(body, in->new_image, in->image, in->target, policy);
-	*ret = (struct recreate_plan){
-		.body = steal(body), .connect = steal(connect), .policy = steal(policy)};
-	return 0;
+		r = recreate_host_config(in, plan, ret_error);
+	return r < 0 ? r : recreate_networks(in, plan, ret_error);
 }
 
 /* The engine ignores the case of keys, and which of two spellings wins is undefined. */
@@ -202,55 +164,52 @@ static int check_first(const json_t *body, struct error *ret_error)
 	return r;
 }
 
-/* Moves the networks of the operator's body to where this API version expects them. */
-static int place_first_networks(json_t *body, const json_t *host, int api_minor, json_t *connect,
-				struct error *ret_error)
+/* The operator's body, its networks moved to where this API version expects them. */
+static int plan_first(const struct recreate_input *in, struct recreate_plan *plan,
+		      struct error *ret_error)
 {
-	const char *main = recreate_network_mode(host);
+	json_t *body = json_need(json_deep_copy(in->first));
+	const char *main = recreate_network_mode(recreate_object(body, "HostConfig"));
 	json_t *written = json_get_path(body, "NetworkingConfig", "EndpointsConfig", NULL);
 	_cleanup_json_ json_t *endpoints =
 		json_need(json_is_object(written) ? json_incref(written) : json_object());
-	_cleanup_json_ json_t *mac = json_incref(json_object_get(body, "MacAddress"));
+	json_t *mac = json_object_get(body, "MacAddress");
 
+	plan->body = body;
 	if (!recreate_mode_has_endpoints(main))
 		return 0;
 	/* Below 1.44 the engine takes a single endpoint, whatever NetworkMode says. */
 	if (json_object_size(endpoints) == 1 && !json_object_get(endpoints, main))
 		main = json_object_iter_key(json_object_iter(endpoints));
-	if (api_minor >= 44 && !recreate_is_empty(mac)) {
+	if (in->api_minor >= 44 && !recreate_is_empty(mac)) {
 		json_t *endpoint = recreate_object(endpoints, main);
 
 		if (!json_object_get(endpoint, "MacAddress"))
 			json_put(endpoint, "MacAddress", json_incref(mac));
 		(void)json_object_del(body, "MacAddress");
 	}
-	return recreate_place_endpoints(body, steal(endpoints), main, api_minor, connect,
-					ret_error);
+	return recreate_place_endpoints(in, plan, steal(endpoints), main, ret_error);
 }
 
-int recreate_first(const json_t *written, const json_t *new_image, const char *image,
-		   const char *target, int api_minor, struct recreate_plan *ret,
-		   struct error *ret_error)
+int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
+		  struct error *ret_error)
 {
-	_cleanup_json_ json_t *body = NULL, *connect = json_need(json_array());
-	_cleanup_free_ char *policy = NULL;
-	json_t *host;
-	int r;
+	const json_t *host = json_object_get(in->first ? in->first : in->container, "HostConfig");
+	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+	int r = in->first ? check_first(in->first, ret_error) : check_container(in, ret_error);
 
-	r = check_first(written, ret_error);
 	if (r < 0)
 		return r;
-	body = json_need(json_deep_copy(written));
-	host = recreate_object(body, "HostConfig");
-	r = read_policy(host, &policy, ret_error);
-	if (r >= 0)
-		r = place_first_networks(body, host, api_minor, connect, ret_error);
+	plan.connect = json_need(json_array());
+	plan.policy = recreate_policy_text(json_object_get(host, "RestartPolicy"));
+	if (!plan.policy)
+		return error_set(ret_error, -EKEYREJECTED, "its restart policy is unknown");
+	r = in->first ? plan_first(in, &plan, ret_error) : plan_successor(in, &plan, ret_error);
 	if (r < 0)
 		return r;
-
-	sign(body, new_image, image, target, policy);
-	*ret = (struct recreate_plan){
-		.body = steal(body), .connect = steal(connect), .policy = steal(policy)};
+	sign(in, &plan);
+	*ret = plan;
+	plan = (struct recreate_plan){0};
 	return 0;
 }
 

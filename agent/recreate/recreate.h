@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* recreate: the create body of a successor, from the engine's answers about the old container and both
- * images; or a refusal before anything is changed. Inspect mixes the operator's settings, the defaults of
- * the old image and run-time state; only the first go into the body, so that the new image's defaults
- * apply. Pure. */
+ * images, or from the operator's create body for the first container of a name; or a refusal before
+ * anything is changed. Inspect mixes the operator's settings, the defaults of the old image and run-time
+ * state; only the first go into the body, so that the new image's defaults apply. Pure. */
 #pragma once
 
 #include <jansson.h>
@@ -14,11 +14,14 @@
 #define RECREATE_LABEL_OWN    "pullet.own"
 
 struct recreate_input {
+	const json_t *first;	 /* the operator's create body; NULL: there is an old container */
 	const json_t *container; /* GET /containers/ID/json of the old one */
 	const json_t *old_image; /* GET /images/<container.Image>/json; NULL: unreadable, refused */
-	const json_t *new_image; /* GET /images/REF/json of the new one */
-	const char *image;	 /* goes into Image */
-	const char *target;	 /* digest, goes into label pullet.target */
+	const json_t
+		*new_image; /* GET /images/REF/json of the new one; for a first container it may be
+				  * NULL: a check before the image is there */
+	const char *image;  /* goes into Image */
+	const char *target; /* digest, goes into label pullet.target */
 	const char *host_name; /* of this machine; NULL: unknown. Distinguishes a host name that the
 				  * engine filled in (host network) from one that was configured */
 	int api_minor;	       /* API version spoken: 41 is 1.41; the answers must be of the same */
@@ -35,12 +38,6 @@ struct recreate_plan {
 /* -EKEYREJECTED with the reason when the container cannot be reproduced. */
 int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 		  struct error *ret_error) warn_unused;
-
-/* The same for the first container of a name, from the operator's create body. new_image is the answer to
- * GET /images/REF/json, or NULL for a check before the image is there. */
-int recreate_first(const json_t *body, const json_t *new_image, const char *image,
-		   const char *target, int api_minor, struct recreate_plan *ret,
-		   struct error *ret_error) warn_unused;
 
 void recreate_plan_free(struct recreate_plan *plan);
 

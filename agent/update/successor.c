@@ -99,6 +99,12 @@ int successor_plan(const struct act_context *h, const struct world *w,
 int successor_plan_first(const struct act_context *h, const json_t *image, const char *reference,
 			 const char *target, struct recreate_plan *ret, struct error *ret_error)
 {
+	struct recreate_input in = {
+		.new_image = image,
+		.image = reference,
+		.target = target,
+		.api_minor = engine_api_minor(h->context.engine),
+	};
 	_cleanup_json_ json_t *body = NULL;
 	_cleanup_free_ char *text = NULL;
 	size_t len;
@@ -120,8 +126,8 @@ int successor_plan_first(const struct act_context *h, const json_t *image, const
 	r = json_parse(text, len, h->config->create, &body, ret_error);
 	if (r < 0)
 		return r;
-	r = recreate_first(body, image, reference, target, engine_api_minor(h->context.engine), ret,
-			   ret_error);
+	in.first = body;
+	r = recreate_spec(&in, ret, ret_error);
 	return r < 0 ? error_prefix(ret_error, "%s", h->config->create) : 0;
 }
 

@@ -32,8 +32,8 @@ static void check_plan(const struct recreate_plan *plan)
 
 static void recreate(const json_t *c, int api_minor)
 {
-	const json_t *first = json_object_get(c, "first");
 	struct recreate_input in = {
+		.first = json_object_get(c, "first"),
 		.container = json_object_get(c, "container"),
 		.old_image = json_object_get(c, "old_image"),
 		.new_image = json_object_get(c, "new_image"),
@@ -46,8 +46,7 @@ static void recreate(const json_t *c, int api_minor)
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
 	_cleanup_json_ json_t *before = json_deep_copy(c);
 	struct error e;
-	int r = first ? recreate_first(first, in.new_image, REFERENCE, TARGET, api_minor, &plan, &e)
-		      : recreate_spec(&in, &plan, &e);
+	int r = recreate_spec(&in, &plan, &e);
 
 	if (r == 0)
 		check_plan(&plan);

@@ -24,6 +24,7 @@ int main(void)
 		return 2;
 	}
 	struct recreate_input input = {
+		.first = json_object_get(in, "first"),
 		.container = json_object_get(in, "container"),
 		.old_image = json_object_get(in, "old_image"),
 		.new_image = json_object_get(in, "new_image"),
@@ -33,13 +34,10 @@ int main(void)
 		.api_minor = (int)json_integer_value(json_object_get(in, "api_minor")),
 		.names = json_object_get(in, "names"),
 	};
-	const json_t *first = json_object_get(in, "first");
 
 	if (json_is_true(json_object_get(in, "podman")))
 		podman_mend_config(json_object_get(in, "container"), input.old_image);
-	r = first ? recreate_first(first, input.new_image, input.image, input.target,
-				   input.api_minor, &plan, &e)
-		  : recreate_spec(&input, &plan, &e);
+	r = recreate_spec(&input, &plan, &e);
 	if (r < 0) {
 		out = json_pack("{s:s}", "refused", e.text);
 	} else {

@@ -15,8 +15,8 @@
 
 static int run(const json_t *c, struct recreate_plan *ret, struct error *ret_error)
 {
-	const json_t *first = json_object_get(c, "first");
 	struct recreate_input in = {
+		.first = json_object_get(c, "first"),
 		.container = json_object_get(c, "container"),
 		.old_image = json_object_get(c, "old_image"),
 		.new_image = json_object_get(c, "new_image"),
@@ -27,9 +27,7 @@ static int run(const json_t *c, struct recreate_plan *ret, struct error *ret_err
 		.names = json_object_get(c, "names"),
 	};
 
-	return first ? recreate_first(first, in.new_image, in.image, in.target, in.api_minor, ret,
-				      ret_error)
-		     : recreate_spec(&in, ret, ret_error);
+	return recreate_spec(&in, ret, ret_error);
 }
 
 static bool same(const char *name, const char *what, const json_t *got, const json_t *want)
