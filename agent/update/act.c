@@ -195,12 +195,9 @@ static int act_create(struct act_context *h, struct record *r, const struct worl
 	int q, t = 0;
 
 	q = engine_inspect_image(h->context.engine, w->image, &image, ret_error);
-	if (q == 0 && view_exists(&w->old))
+	if (q == 0)
 		q = successor_plan(h, w, &w->old, image, tagged ? tagged : pinned,
 				   r->target.digest.text, &plan, ret_error);
-	else if (q == 0)
-		q = successor_plan_first(h, image, tagged ? tagged : pinned, r->target.digest.text,
-					 &plan, ret_error);
 	if (q == 0 && move)
 		q = put_tag(h, w->image, ret_error);
 	if (q < 0)

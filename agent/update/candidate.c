@@ -28,21 +28,6 @@ static size_t list_known(const struct record *r, const struct world *w,
 	return n;
 }
 
-static int ask(struct fetch *f, const struct context *s, const char *image,
-	       const struct digest *known, size_t n_known, struct fetch_reply *ret,
-	       struct error *ret_error)
-{
-	struct fetch_request request = {
-		.image = image,
-		.platform = *engine_platform(s->engine),
-		.known = known,
-		.n_known = n_known,
-	};
-
-	*ret = (struct fetch_reply){0};
-	return fetch_ask(f, &request, ret, ret_error);
-}
-
 /* Whether the engine lists the container's image under that digest. */
 static int find_listed(const struct act_context *h, const struct record *r, const struct world *w,
 		       struct pass_state *m, struct error *ret_error)
@@ -60,41 +45,46 @@ static int find_listed(const struct act_context *h, const struct record *r, cons
 }
 
 /* A registry that does not answer is a fact; one that must not be believed is an error. */
-static int take_answer(const struct act_context *h, const struct record *r, const struct world *w,
-		       struct pass_state *m, int code, struct error *ret_error)
+static int ask(struct act_context *h, const struct record *r, const struct world *w,
+	       struct pass_state *m, const char *image, const struct digest *seen,
+	       struct error *ret_error)
 {
-	if (code == -ECANCELED || code == -EKEYREJECTED)
-		return code;
-	m->answer.known = true;
-	m->answer.error = code < 0 ? *ret_error : (struct error){0};
-	return code < 0 ? 0 : find_listed(h, r, w, m, ret_error);
+	struct digest known[KNOWN_MAX];
+	struct fetch_request request = {
+		.image = image,
+		.platform = *engine_platform(h->context.engine),
+		.known = known,
+		.n_known = list_known(r, w, known),
+	};
+	struct answer *answer = &m->answer;
+	int q;
+
+	if (seen && digest_is_set(seen))
+		known[request.n_known++] = *seen;
+	answer->reply = (struct fetch_reply){0};
+	q = fetch_ask(h->fetch, &request, &answer->reply, ret_error);
+	if (q == -ECANCELED || q == -EKEYREJECTED)
+		return q;
+	answer->known = true;
+	answer->error = q < 0 ? *ret_error : (struct error){0};
+	return q < 0 ? 0 : find_listed(h, r, w, m, ret_error);
 }
 
 int candidate_ask(struct act_context *h, struct record *r, const struct world *w,
 		  struct pass_state *m, struct error *ret_error)
 {
-	bool remade = digest_is_set(&m->saved_spec);
-	_cleanup_free_ char *pinned = remade ? ref_pinned(h->context.ref, &m->saved_spec) : NULL;
-	struct digest known[KNOWN_MAX];
-	size_t n = list_known(r, w, known);
-	int q;
+	_cleanup_free_ char *remade =
+		digest_is_set(&m->saved_spec) ? ref_pinned(h->context.ref, &m->saved_spec) : NULL;
 
-	if (digest_is_set(&r->seen))
-		known[n++] = r->seen;
-	q = ask(h->fetch, &h->context, pinned ? pinned : h->config->image, known, n,
-		&m->answer.reply, ret_error);
-	return take_answer(h, r, w, m, q, ret_error);
+	return ask(h, r, w, m, remade ? remade : h->config->image, &r->seen, ret_error);
 }
 
 int candidate_ask_details(struct act_context *h, struct record *r, const struct world *w,
 			  struct pass_state *m, struct error *ret_error)
 {
 	_cleanup_free_ char *pinned = ref_pinned(h->context.ref, plan_candidate(r, w, m));
-	struct digest known[KNOWN_MAX];
-	int q = ask(h->fetch, &h->context, pinned, known, list_known(r, w, known), &m->answer.reply,
-		    ret_error);
 
-	return take_answer(h, r, w, m, q, ret_error);
+	return ask(h, r, w, m, pinned, NULL, ret_error);
 }
 
 int candidate_ask_policy(struct act_context *h, struct record *r, const struct world *w,
@@ -139,48 +129,8 @@ bool candidate_has_digest(const json_t *image, const struct digest *d)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach (json_object_get(image, "RepoDigests"), i, v) {
+	json_array_foreach (json_object_get(image, "RepoDigests"), i, v)
 		if (json_is_string(v) && has_suffix(json_string_value(v), d->text))
 			return true;
-	}
 	return false;
-}
-
-/* Ids of the layers (of what they unpack to) of an image, lowest first. */
-static size_t list_layers(struct engine *e, const char *image, struct digest layers[OCI_LAYERS_MAX])
-{
-	_cleanup_json_ json_t *j = NULL;
-	struct error ignored;
-	const json_t *v;
-	size_t i, n = 0;
-
-	/* Unknown layers only make the estimate larger. */
-	if (!image[0] || engine_inspect_image(e, image, &j, &ignored) < 0)
-		return 0;
-	json_array_foreach (json_get_path(j, "RootFS", "Layers", NULL), i, v) {
-		if (n == OCI_LAYERS_MAX || !json_is_string(v) ||
-		    digest_parse(json_string_value(v), &layers[n]) < 0)
-			break;
-		n++;
-	}
-	return n;
-}
-
-int candidate_bytes_to_come(struct fetch *f, const struct context *s, const struct world *w,
-			    const struct digest *d, uint64_t *ret, struct error *ret_error)
-{
-	_cleanup_free_ char *pinned = ref_pinned(s->ref, d);
-	_cleanup_free_ struct digest *layers = xcalloc(OCI_LAYERS_MAX, sizeof(*layers));
-	struct fetch_request request = {
-		.image = pinned,
-		.platform = *engine_platform(s->engine),
-		.layers = layers,
-		.n_layers = list_layers(s->engine, w->old.image, layers),
-	};
-	struct fetch_reply reply;
-	int r = fetch_ask(f, &request, &reply, ret_error);
-
-	if (r == 0)
-		*ret = reply.layer_bytes;
-	return r;
 }

@@ -19,11 +19,5 @@ int candidate_ask_policy(struct act_context *h, struct record *r, const struct w
 int candidate_find_image(struct act_context *h, struct record *r, const struct world *w,
 			 struct pass_state *m, struct error *ret_error) warn_unused;
 
-/* How many compressed bytes of layers are to come for d: those that it shares with the image that runs
- * are here. Two or three requests, the image's config among them. */
-int candidate_bytes_to_come(struct fetch *f, const struct context *s, const struct world *w,
-			    const struct digest *d, uint64_t *ret,
-			    struct error *ret_error) warn_unused;
-
 /* Whether an image's inspect answer lists d among its RepoDigests. Pure. */
 bool candidate_has_digest(const json_t *image, const struct digest *d);

@@ -11,10 +11,10 @@
 #define GO_FILE_TYPE	 0x8f280000 /* os.ModeType: all bits that are set in what is no plain file */
 #define API_ARCHIVE_SAFE 44	    /* Docker 25 */
 
-/* a is b or a directory above it. */
-static bool is_above(const char *a, const char *b)
+/* They are the same, or one is a directory above the other. */
+static bool lie_in_line(const char *a, const char *b)
 {
-	const char *rest = after_prefix(b, a);
+	const char *rest = strlen(a) < strlen(b) ? after_prefix(b, a) : after_prefix(a, b);
 
 	return rest && (rest[0] == '\0' || rest[0] == '/');
 }
@@ -25,16 +25,14 @@ static bool is_mount_point(const json_t *container, const char *path)
 	size_t i;
 	json_t *mount, *value;
 	const char *target;
-	void *next;
 
 	json_array_foreach (json_object_get(container, "Mounts"), i, mount) {
 		target = json_get_string(mount, "Destination");
-		if (target && (is_above(path, target) || is_above(target, path)))
+		if (target && lie_in_line(path, target))
 			return true;
 	}
-	json_object_foreach_safe (json_get_path(container, "HostConfig", "Tmpfs", NULL), next,
-				  target, value)
-		if (is_above(path, target) || is_above(target, path))
+	json_object_foreach (json_get_path(container, "HostConfig", "Tmpfs", NULL), target, value)
+		if (lie_in_line(path, target))
 			return true;
 	return false;
 }
@@ -75,15 +73,6 @@ static int is_copied(struct engine *e, const json_t *container, const char *path
 	return mtime % SECOND_NS == 0 && mtime > created - SECOND_NS;
 }
 
-static int refuse(const char *path, struct error *ret_error)
-{
-	return error_set(ret_error, -EKEYREJECTED,
-			 "%s was put into the container's file system, as compose does with the "
-			 "content of a config or secret, and cannot be taken over: use a file or a "
-			 "bind mount for it",
-			 path);
-}
-
 static int refuse_many(struct error *ret_error)
 {
 	return error_set(ret_error, -EKEYREJECTED,
@@ -111,8 +100,16 @@ static int check_changes(struct engine *e, const json_t *container, const json_t
 			return refuse_many(ret_error);
 		r = may_look ? is_copied(e, container, path, ret_error)
 			     : after_prefix(path, "/run/secrets/") != NULL;
-		if (r != 0)
-			return r < 0 ? r : refuse(path, ret_error);
+		if (r > 0)
+			return error_set(
+				ret_error, -EKEYREJECTED,
+				"%s was put into the container's file system, as compose does with "
+				"the content of a config or secret, and cannot be taken over: use "
+				"a "
+				"file or a bind mount for it",
+				path);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }

@@ -7,7 +7,6 @@
 
 #include "engine.h"
 #include "log.h"
-#include "candidate.h"
 #include "ref.h"
 #include "store.h"
 
@@ -25,15 +24,55 @@ uint64_t disk_space_need(uint64_t layer_bytes)
 	return need / 2 + MARGIN;
 }
 
-/* What df calls available; -ENOENT when the engine's disk cannot be seen from here. */
-static int look_at_disk(const char *directory, uint64_t *ret_free)
+/* What df calls available; UINT64_MAX when the engine's disk cannot be seen from here. */
+static uint64_t free_bytes_of(const char *directory)
 {
 	struct statvfs s;
 
 	if (!directory || statvfs(directory, &s) < 0)
-		return -ENOENT;
-	*ret_free = (uint64_t)s.f_bavail * s.f_frsize;
-	return 0;
+		return UINT64_MAX;
+	return (uint64_t)s.f_bavail * s.f_frsize;
+}
+
+/* Ids of the layers (of what they unpack to) of an image, lowest first. */
+static size_t list_layers(struct engine *e, const char *image, struct digest layers[OCI_LAYERS_MAX])
+{
+	_cleanup_json_ json_t *j = NULL;
+	struct error ignored;
+	const json_t *v;
+	size_t i, n = 0;
+
+	/* Unknown layers only make the estimate larger. */
+	if (!image[0] || engine_inspect_image(e, image, &j, &ignored) < 0)
+		return 0;
+	json_array_foreach (json_get_path(j, "RootFS", "Layers", NULL), i, v) {
+		if (n == OCI_LAYERS_MAX || !json_is_string(v) ||
+		    digest_parse(json_string_value(v), &layers[n]) < 0)
+			break;
+		n++;
+	}
+	return n;
+}
+
+/* How many compressed bytes of layers are to come for d: those that it shares with the image that runs
+ * are here. Two or three requests, the image's config among them. */
+static int ask_bytes_to_come(struct fetch *f, const struct context *s, const struct world *w,
+			     const struct digest *d, uint64_t *ret, struct error *ret_error)
+{
+	_cleanup_free_ char *pinned = ref_pinned(s->ref, d);
+	_cleanup_free_ struct digest *layers = xcalloc(OCI_LAYERS_MAX, sizeof(*layers));
+	struct fetch_request request = {
+		.image = pinned,
+		.platform = *engine_platform(s->engine),
+		.layers = layers,
+		.n_layers = list_layers(s->engine, w->old.image, layers),
+	};
+	struct fetch_reply reply;
+	int r = fetch_ask(f, &request, &reply, ret_error);
+
+	if (r == 0)
+		*ret = reply.layer_bytes;
+	return r;
 }
 
 /* The image to go back to, if it is ours to remove and as large as what is missing. */
@@ -69,41 +108,36 @@ static const char *size_text(uint64_t bytes, char *buf, size_t n)
 	return buf;
 }
 
-static int refuse(const char *directory, uint64_t need, uint64_t free_bytes,
-		  struct error *ret_error)
-{
-	char a[32], b[32];
-
-	return error_set(ret_error, -ENOSPC,
-			 "the new image needs about %s, %.200s has %s free: make room there, the "
-			 "next poll takes it up",
-			 size_text(need, a, sizeof(a)), directory,
-			 size_text(free_bytes, b, sizeof(b)));
-}
-
 int disk_space_check(struct fetch *f, const struct context *s, const struct record *r,
 		     const struct world *w, const struct digest *d, uint64_t layer_bytes,
 		     struct error *ret_error)
 {
-	uint64_t need = disk_space_need(layer_bytes), free_bytes = 0;
+	uint64_t need = disk_space_need(layer_bytes), available;
 	_cleanup_json_ json_t *info = NULL;
 	const char *directory;
-	struct error ignored;
+	char a[32], b[32];
 	int q = 0;
 
 	/* The check only spares a download that cannot end well: without facts there is none. */
-	if (engine_info(s->engine, &info, &ignored) < 0)
+	if (engine_info(s->engine, &info, ret_error) < 0)
 		return 0;
 	directory = store_directory(info);
-	if (look_at_disk(directory, &free_bytes) < 0 || free_bytes >= need)
+	available = free_bytes_of(directory);
+	if (available >= need)
 		return 0;
 	/* Only now is it worth a question which layers are here. */
 	if (layer_bytes > 0)
-		q = candidate_bytes_to_come(f, s, w, d, &layer_bytes, ret_error);
+		q = ask_bytes_to_come(f, s, w, d, &layer_bytes, ret_error);
 	if (q < 0)
 		return q;
 	need = disk_space_need(layer_bytes);
-	if (free_bytes < need && give_up_previous(s, r, w, need - free_bytes))
-		(void)look_at_disk(directory, &free_bytes);
-	return free_bytes >= need ? 0 : refuse(directory, need, free_bytes, ret_error);
+	if (available < need && give_up_previous(s, r, w, need - available))
+		available = free_bytes_of(directory);
+	if (available >= need)
+		return 0;
+	return error_set(ret_error, -ENOSPC,
+			 "the new image needs about %s, %.200s has %s free: make room there, the "
+			 "next poll takes it up",
+			 size_text(need, a, sizeof(a)), directory,
+			 size_text(available, b, sizeof(b)));
 }

@@ -47,10 +47,8 @@ static int read_neighbours(const struct context *s, struct neighbour **ret, size
 			copy_text(n[count].shares[m], sizeof(n[count].shares[m]), whose);
 			any |= whose != NULL;
 		}
-		if (any)
-			count++;
-		else
-			n[count] = (struct neighbour){0};
+		/* The next one is written over one that shares nothing. */
+		count += any;
 	}
 	*ret = steal(n);
 	*ret_n = count;
@@ -64,16 +62,6 @@ static bool shares_with(const struct neighbour *n, const char *id, const char *n
 			return true;
 	}
 	return false;
-}
-
-/* The follower's own name, from the name that an update under way may have given it. */
-static void base_name(const struct neighbour *n, bool under_way, char *ret, size_t size)
-{
-	const char *suffix = n->side == SIDE_OLD ? ".prev" : ".next";
-
-	copy_text(ret, size, n->name);
-	if (under_way && has_suffix(ret, suffix))
-		ret[strlen(ret) - strlen(suffix)] = '\0';
 }
 
 /* Parked beside its successor; what it shared may be gone already. */
@@ -91,21 +79,21 @@ static bool is_parked_twin(const struct record *r, const struct neighbour *n)
 static int add_follower(struct record *r, const struct neighbour *n, bool under_way,
 			struct error *ret_error)
 {
-	char name[CONTAINER_NAME_MAX];
-	struct follower *f = NULL;
+	const char *suffix = n->side == SIDE_OLD ? ".prev" : ".next";
+	struct follower *f = r->followers, made = {0};
 
-	base_name(n, under_way, name, sizeof(name));
-	for (size_t i = 0; i < r->n_followers; i++) {
-		if (streq(r->followers[i].name, name))
-			f = &r->followers[i];
-	}
-	if (!f && r->n_followers == FOLLOWERS_MAX)
+	/* Its own name, from the name that an update under way may have given it. */
+	copy_text(made.name, sizeof(made.name), n->name);
+	if (under_way && has_suffix(made.name, suffix))
+		made.name[strlen(made.name) - strlen(suffix)] = '\0';
+	while (f < r->followers + r->n_followers && !streq(f->name, made.name))
+		f++;
+	if (f == r->followers + FOLLOWERS_MAX)
 		return error_set(ret_error, -EKEYREJECTED,
 				 "more than %d containers share its namespaces", FOLLOWERS_MAX);
-	if (!f) {
-		f = &r->followers[r->n_followers++];
-		*f = (struct follower){0};
-		memcpy(f->name, name, sizeof(name));
+	if (f == r->followers + r->n_followers) {
+		*f = made;
+		r->n_followers++;
 	}
 	copy_text(n->side == SIDE_OLD ? f->old_id : f->new_id, sizeof(f->old_id), n->id);
 	return 0;

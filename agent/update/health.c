@@ -9,34 +9,16 @@ static bool may_end(const char *final_policy)
 	return streq(final_policy, "no") || after_prefix(final_policy, "on-failure");
 }
 
-static enum health_kind effective_kind(const struct health_rule *rule,
-				       const struct container_view *v)
-{
-	if (rule->kind != HEALTH_AUTO)
-		return rule->kind;
-	return v->health != CONTAINER_HEALTH_NONE ? HEALTH_HEALTHCHECK : HEALTH_AUTO;
-}
-
 bool health_is_finished(const struct health_rule *rule, const struct container_view *v,
 			const char *final_policy)
 {
-	if (v->state != STATE_EXITED || v->exit_code != 0)
-		return false;
-	switch (rule->kind) {
-	case HEALTH_EXIT:
-		return true;
-	case HEALTH_AUTO:
-		return may_end(final_policy);
-	case HEALTH_HEALTHCHECK:
-	case HEALTH_RUNNING:
-		return false;
-	}
-	return false;
+	return v->state == STATE_EXITED && v->exit_code == 0 &&
+	       (rule->kind == HEALTH_EXIT || (rule->kind == HEALTH_AUTO && may_end(final_policy)));
 }
 
 static enum verdict bad(char *reason, const char *why)
 {
-	(void)snprintf(reason, RECORD_TEXT_MAX, "%s", why);
+	copy_text(reason, RECORD_TEXT_MAX, why);
 	return VERDICT_BAD;
 }
 
@@ -47,6 +29,17 @@ static enum verdict judge_ended(const struct container_view *v, char *reason)
 	else
 		(void)snprintf(reason, RECORD_TEXT_MAX, "it exited with status %d", v->exit_code);
 	return VERDICT_BAD;
+}
+
+static enum verdict judge_healthcheck(const struct container_view *v, bool over, char *reason)
+{
+	if (v->health == CONTAINER_HEALTH_HEALTHY)
+		return VERDICT_GOOD;
+	if (v->health == CONTAINER_HEALTH_UNHEALTHY)
+		return bad(reason, "its health check failed");
+	if (v->health == CONTAINER_HEALTH_NONE)
+		return bad(reason, "health = healthcheck, but it has no HEALTHCHECK");
+	return over ? bad(reason, "it was not healthy within health-period") : VERDICT_PENDING;
 }
 
 enum verdict health_judge(const struct health_rule *rule, const struct container_view *v,
@@ -60,21 +53,11 @@ enum verdict health_judge(const struct health_rule *rule, const struct container
 		return judge_ended(v, reason);
 	if (v->state == STATE_PAUSED)
 		return over ? bad(reason, "it was paused") : VERDICT_PENDING;
-	switch (effective_kind(rule, v)) {
-	case HEALTH_HEALTHCHECK:
-		if (v->health == CONTAINER_HEALTH_HEALTHY)
-			return VERDICT_GOOD;
-		if (v->health == CONTAINER_HEALTH_UNHEALTHY)
-			return bad(reason, "its health check failed");
-		if (v->health == CONTAINER_HEALTH_NONE)
-			return bad(reason, "health = healthcheck, but it has no HEALTHCHECK");
-		return over ? bad(reason, "it was not healthy within health-period")
-			    : VERDICT_PENDING;
-	case HEALTH_EXIT:
-		return over ? bad(reason, "it did not exit within health-period") : VERDICT_PENDING;
-	case HEALTH_AUTO:
-	case HEALTH_RUNNING:
-		return over ? VERDICT_GOOD : VERDICT_PENDING;
-	}
-	return VERDICT_PENDING;
+	if (rule->kind == HEALTH_HEALTHCHECK ||
+	    (rule->kind == HEALTH_AUTO && v->health != CONTAINER_HEALTH_NONE))
+		return judge_healthcheck(v, over, reason);
+	if (!over)
+		return VERDICT_PENDING;
+	return rule->kind == HEALTH_EXIT ? bad(reason, "it did not exit within health-period")
+					 : VERDICT_GOOD;
 }

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "json.h"
+#include "json-build.h"
 
 #define SAVED_SPEC_MAX ((size_t)1024 * 1024)
 
@@ -17,15 +17,12 @@ int saved_spec_save(int state_dir, const char *name, const struct saved_spec *k,
 		    struct error *ret_error)
 {
 	_cleanup_free_ char *file = file_of(name);
-	_cleanup_json_ json_t *j =
+	_cleanup_json_ json_t *j = json_need(
 		json_pack("{s:s, s:O, s:O, s:s}", "digest", k->digest.text, "body", k->plan.body,
-			  "connect", k->plan.connect, "policy", k->plan.policy);
-	_cleanup_free_ char *text = j ? json_text(j, JSON_INDENT(1)) : NULL;
-	int r;
+			  "connect", k->plan.connect, "policy", k->plan.policy));
+	_cleanup_free_ char *text = json_text(j, JSON_INDENT(1));
+	int r = write_file_atomic_at(state_dir, file, 0600, text, strlen(text));
 
-	if (!text)
-		return error_set(ret_error, -ENOMEM, "%s: no memory", file);
-	r = write_file_atomic_at(state_dir, file, 0600, text, strlen(text));
 	return r < 0 ? error_set(ret_error, r, "%s: cannot write: %s", file, strerror(-r)) : 0;
 }
 
@@ -44,12 +41,10 @@ int saved_spec_load(int state_dir, const char *name, struct saved_spec *ret,
 	r = json_parse(text, len, file, &j, ret_error);
 	if (r < 0)
 		return r;
-	digest = json_get_string(j, "digest");
-	policy = json_get_string(j, "policy");
-	k.plan.body = json_object_get(j, "body");
-	k.plan.connect = json_object_get(j, "connect");
-	if (!digest || digest_parse(digest, &k.digest) < 0 || !policy ||
-	    !json_is_object(k.plan.body) || !json_is_array(k.plan.connect))
+	r = json_unpack(j, "{s:s, s:o, s:o, s:s}", "digest", &digest, "body", &k.plan.body,
+			"connect", &k.plan.connect, "policy", &policy);
+	if (r < 0 || digest_parse(digest, &k.digest) < 0 || !json_is_object(k.plan.body) ||
+	    !json_is_array(k.plan.connect))
 		return error_set(ret_error, -EBADMSG, "%s: not as it must be", file);
 	json_incref(k.plan.body);
 	json_incref(k.plan.connect);

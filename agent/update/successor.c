@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "copied.h"
+#include "json-build.h"
 #include "podman.h"
 #include "ref.h"
 #include "trusted-file.h"
@@ -33,26 +34,56 @@ static int look_up_names(const struct act_context *h, const struct world *w,
 			 const json_t *container, json_t **ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *ids = recreate_references(container);
-	_cleanup_json_ json_t *names = json_object();
+	_cleanup_json_ json_t *names = json_need(json_object());
 	const json_t *v;
 	size_t i;
 	int r;
 
 	json_array_foreach (ids, i, v) {
 		_cleanup_json_ json_t *other = NULL;
-		const char *id = json_string_value(v), *name = id ? successor_of(w, id) : NULL;
+		const char *id = json_string_value(v), *name = successor_of(w, id);
 
-		if (!name && id) {
+		if (!name) {
 			r = engine_inspect_container(h->context.engine, id, &other, ret_error);
 			if (r < 0 && r != -ENOENT)
 				return r;
 			name = r == 0 ? world_name_of(other) : NULL;
 		}
 		if (name)
-			json_object_set_new(names, id, json_string(name));
+			json_put(names, id, json_string(name));
 	}
 	*ret = steal(names);
 	return 0;
+}
+
+/* From the operator's file, or from what was kept of a container that is lost. */
+static int plan_first(const struct act_context *h, struct recreate_input *in,
+		      struct recreate_plan *ret, struct error *ret_error)
+{
+	const struct recreate_plan *saved = &h->saved.plan;
+	_cleanup_json_ json_t *body = NULL;
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+	int r;
+
+	if (saved->body) {
+		*ret = (struct recreate_plan){.body = json_incref(saved->body),
+					      .connect = json_incref(saved->connect),
+					      .policy = xstrdup(saved->policy)};
+		return 0;
+	}
+	if (!h->config->create)
+		return error_set(ret_error, -ENOENT,
+				 "there is no container of that name, and no create = "
+				 "to make one from");
+	r = read_trusted_file(h->config->create, CREATE_FILE_MAX, &text, &len, ret_error);
+	if (r == 0)
+		r = json_parse(text, len, h->config->create, &body, ret_error);
+	if (r < 0)
+		return r;
+	in->first = body;
+	r = recreate_spec(in, ret, ret_error);
+	return r < 0 ? error_prefix(ret_error, "%s", h->config->create) : 0;
 }
 
 int successor_plan(const struct act_context *h, const struct world *w,
@@ -62,14 +93,18 @@ int successor_plan(const struct act_context *h, const struct world *w,
 	_cleanup_json_ json_t *container = NULL, *old_image = NULL, *names = NULL;
 	char host_name[HOST_NAME_MAX + 1] = "";
 	struct recreate_input in = {
+		.new_image = image,
 		.host_name = host_name,
 		.image = reference,
 		.target = target,
 		.api_minor = engine_api_minor(h->context.engine),
 	};
-	int r = engine_inspect_container(h->context.engine, old->id, &container, ret_error);
+	int r;
 
+	if (!view_exists(old))
+		return plan_first(h, &in, ret, ret_error);
 	(void)gethostname(host_name, sizeof(host_name) - 1);
+	r = engine_inspect_container(h->context.engine, old->id, &container, ret_error);
 	/* What we made has nothing copied into it. */
 	if (r == 0 && !digest_is_set(&old->target))
 		r = copied_refuse(h->context.engine, container, ret_error);
@@ -94,41 +129,6 @@ int successor_plan(const struct act_context *h, const struct world *w,
 	in.new_image = image ? image : old_image;
 	in.names = names;
 	return recreate_spec(&in, ret, ret_error);
-}
-
-int successor_plan_first(const struct act_context *h, const json_t *image, const char *reference,
-			 const char *target, struct recreate_plan *ret, struct error *ret_error)
-{
-	struct recreate_input in = {
-		.new_image = image,
-		.image = reference,
-		.target = target,
-		.api_minor = engine_api_minor(h->context.engine),
-	};
-	_cleanup_json_ json_t *body = NULL;
-	_cleanup_free_ char *text = NULL;
-	size_t len;
-	int r;
-
-	if (h->saved.plan.body) {
-		*ret = (struct recreate_plan){.body = json_deep_copy(h->saved.plan.body),
-					      .connect = json_deep_copy(h->saved.plan.connect),
-					      .policy = xstrdup(h->saved.plan.policy)};
-		return ret->body && ret->connect ? 0 : error_set(ret_error, -ENOMEM, "no memory");
-	}
-	if (!h->config->create)
-		return error_set(ret_error, -ENOENT,
-				 "there is no container of that name, and no create = "
-				 "to make one from");
-	r = read_trusted_file(h->config->create, CREATE_FILE_MAX, &text, &len, ret_error);
-	if (r < 0)
-		return r;
-	r = json_parse(text, len, h->config->create, &body, ret_error);
-	if (r < 0)
-		return r;
-	in.first = body;
-	r = recreate_spec(&in, ret, ret_error);
-	return r < 0 ? error_prefix(ret_error, "%s", h->config->create) : 0;
 }
 
 /* What a follower's successor is made from: the image that it has now, by the name that the operator
@@ -188,12 +188,9 @@ int successor_check(const struct act_context *h, const struct container_view *ol
 		    const struct record *r, const char *target, struct error *ret_error)
 {
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-	int q;
+	int q = successor_plan(h, NULL, old, NULL, h->config->image, target, &plan, ret_error);
 
-	if (!view_exists(old))
-		return successor_plan_first(h, NULL, h->config->image, target, &plan, ret_error);
-	q = successor_plan(h, NULL, old, NULL, h->config->image, target, &plan, ret_error);
-	for (size_t i = 0; q == 0 && i < r->n_followers; i++)
+	for (size_t i = 0; q == 0 && view_exists(old) && i < r->n_followers; i++)
 		q = check_follower(h, &r->followers[i], target, ret_error);
 	return q;
 }

@@ -6,15 +6,12 @@
 #include "pass-context.h"
 #include "recreate.h"
 
-/* image: the new one's inspect answer; NULL: the image stays. w, here as below, is NULL for a mere check. */
+/* image: the new one's inspect answer; NULL: the image stays, or is not here yet. old may be empty: there is
+ * none to replace. w, here as below, is NULL for a mere check. */
 int successor_plan(const struct act_context *h, const struct world *w,
 		   const struct container_view *old, const json_t *image, const char *reference,
 		   const char *target, struct recreate_plan *ret,
 		   struct error *ret_error) warn_unused;
-/* There is none to replace. */
-int successor_plan_first(const struct act_context *h, const json_t *image, const char *reference,
-			 const char *target, struct recreate_plan *ret,
-			 struct error *ret_error) warn_unused;
 int successor_plan_follower(const struct act_context *h, const struct world *w,
 			    const struct container_view *old, const char *name, const char *target,
 			    struct recreate_plan *ret, struct error *ret_error) warn_unused;
