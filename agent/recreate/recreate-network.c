@@ -93,12 +93,16 @@ static bool is_id_of(const char *text, const json_t *seen)
 	return id && strlen(text) >= 12 && strncmp(id, text, strlen(text)) == 0;
 }
 
-/* The network that NetworkMode means, or another one if the container was disconnected from it. */
-static const char *main_network(const json_t *networks, const char *mode)
+/* The network that NetworkMode means, or another one if the container was disconnected from it. *ret_word:
+ * NetworkMode as it was written, by name or id, if it still means this network. The key of the endpoint must
+ * be the same text, or its settings are lost (moby/moby#47441). */
+static const char *main_network(const json_t *networks, const json_t *host, const char **ret_word)
 {
-	const char *name, *first = NULL;
+	const char *written = json_get_string(host, "NetworkMode");
+	const char *mode = recreate_network_mode(host), *name, *first = NULL;
 	json_t *seen;
 
+	*ret_word = written && written[0] ? written : mode;
 	if (json_object_size(networks) == 0 || json_object_get(networks, mode))
 		return mode;
 	json_object_foreach ((json_t *)networks, name, seen) {
@@ -107,6 +111,7 @@ static const char *main_network(const json_t *networks, const char *mode)
 		if (!first || strcmp(name, first) < 0)
 			first = name;
 	}
+	*ret_word = first;
 	return first;
 }
 
@@ -182,19 +187,6 @@ int recreate_place_endpoints(const struct recreate_input *in, struct recreate_pl
 	return 0;
 }
 
-/* NetworkMode as it was written, by name or id, if it still means this network. The key of the endpoint must
- * be the same text, or its settings are lost (moby/moby#47441). */
-static const char *main_word(const json_t *host, const json_t *networks, const char *main)
-{
-	const char *word = json_get_string(host, "NetworkMode");
-
-	if (word && word[0] &&
-	    (streq(recreate_network_mode(host), main) ||
-	     is_id_of(word, json_object_get(networks, main))))
-		return word;
-	return main;
-}
-
 int recreate_networks(const struct recreate_input *in, struct recreate_plan *plan,
 		      struct error *ret_error)
 {
@@ -206,9 +198,8 @@ int recreate_networks(const struct recreate_input *in, struct recreate_plan *pla
 	int r;
 
 	if (recreate_mode_has_endpoints(mode)) {
-		const char *main = main_network(networks, mode);
+		const char *main = main_network(networks, configured, &word);
 
-		word = main_word(configured, networks, main);
 		json_object_foreach ((json_t *)networks, name, seen)
 			json_put(endpoints, streq(name, main) ? word : name,
 				 copy_endpoint(in, name, seen, streq(name, main)));

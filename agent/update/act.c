@@ -450,9 +450,6 @@ static int act_move_tag(struct act_context *h, struct record *r, const struct wo
 	return put_tag(h, w->new.image, ret_error);
 }
 
-typedef int act_fn(struct act_context *h, struct record *r, const struct world *w,
-		   struct pass_state *m, struct error *ret_error);
-
 /* The actions that are about the container itself, or about images. */
 static act_fn *const functions[] = {
 	[ACT_FIND_SPEC] = repair_find_spec,

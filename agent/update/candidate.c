@@ -95,8 +95,8 @@ int candidate_ask_policy(struct act_context *h, struct record *r, const struct w
 	char id[DEVICE_ID_SIZE];
 	int q;
 
-	*p = (struct policy_answer){.position =
-					    COHORT_ALL - 1}; /* a device without an id is last */
+	/* A device without an id is last. */
+	*p = (struct policy_answer){.position = COHORT_ALL - 1};
 	q = fetch_ask_rollout(h->fetch, &request, &p->reply, ret_error);
 	if (q == -ECANCELED)
 		return q;

@@ -9,11 +9,11 @@ static bool may_end(const char *final_policy)
 	return streq(final_policy, "no") || after_prefix(final_policy, "on-failure");
 }
 
-bool health_is_finished(const struct health_rule *rule, const struct container_view *v,
+bool health_is_finished(enum health_kind kind, const struct container_view *v,
 			const char *final_policy)
 {
 	return v->state == STATE_EXITED && v->exit_code == 0 &&
-	       (rule->kind == HEALTH_EXIT || (rule->kind == HEALTH_AUTO && may_end(final_policy)));
+	       (kind == HEALTH_EXIT || (kind == HEALTH_AUTO && may_end(final_policy)));
 }
 
 static enum verdict bad(char *reason, const char *why)
@@ -42,22 +42,22 @@ static enum verdict judge_healthcheck(const struct container_view *v, bool over,
 	return over ? bad(reason, "it was not healthy within health-period") : VERDICT_PENDING;
 }
 
-enum verdict health_judge(const struct health_rule *rule, const struct container_view *v,
+enum verdict health_judge(const struct container_config *c, const struct container_view *v,
 			  const char *final_policy, uint64_t up_ms, char *reason)
 {
-	bool over = up_ms >= rule->period_ms;
+	bool over = up_ms >= c->health_period_ms;
 
-	if (health_is_finished(rule, v, final_policy))
+	if (health_is_finished(c->health, v, final_policy))
 		return VERDICT_GOOD;
 	if (!view_is_up(v))
 		return judge_ended(v, reason);
 	if (v->state == STATE_PAUSED)
 		return over ? bad(reason, "it was paused") : VERDICT_PENDING;
-	if (rule->kind == HEALTH_HEALTHCHECK ||
-	    (rule->kind == HEALTH_AUTO && v->health != CONTAINER_HEALTH_NONE))
+	if (c->health == HEALTH_HEALTHCHECK ||
+	    (c->health == HEALTH_AUTO && v->health != CONTAINER_HEALTH_NONE))
 		return judge_healthcheck(v, over, reason);
 	if (!over)
 		return VERDICT_PENDING;
-	return rule->kind == HEALTH_EXIT ? bad(reason, "it did not exit within health-period")
-					 : VERDICT_GOOD;
+	return c->health == HEALTH_EXIT ? bad(reason, "it did not exit within health-period")
+					: VERDICT_GOOD;
 }

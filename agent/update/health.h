@@ -11,17 +11,12 @@ enum verdict {
 	VERDICT_BAD,
 };
 
-struct health_rule {
-	enum health_kind kind;
-	uint64_t period_ms;
-};
-
-/* up_ms: how long v is known to be up without a break, by our own clock. final_policy: the restart
+/* c: its health and health_period_ms. up_ms: how long v is known to be up without a break, by our own clock. final_policy: the restart
  * policy it will have; a container that is meant to be restarted must not end. reason: set with
  * VERDICT_BAD, size RECORD_TEXT_MAX. */
-enum verdict health_judge(const struct health_rule *rule, const struct container_view *v,
+enum verdict health_judge(const struct container_config *c, const struct container_view *v,
 			  const char *final_policy, uint64_t up_ms, char *reason);
 
 /* A one-shot that did its work and ended: it need not run again. */
-bool health_is_finished(const struct health_rule *rule, const struct container_view *v,
+bool health_is_finished(enum health_kind kind, const struct container_view *v,
 			const char *final_policy);

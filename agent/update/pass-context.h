@@ -18,3 +18,8 @@ struct act_context {
 	struct pull_options pull;
 	bool pulled_again; /* target's image was dropped in this pass, for the store is damaged */
 };
+
+/* An action: learns facts and notes them in m, or changes the engine. Codes of engine.h and fetch.h;
+ * -EKEYREJECTED: the image or the container is refused, with the reason. */
+typedef int act_fn(struct act_context *h, struct record *r, const struct world *w,
+		   struct pass_state *m, struct error *ret_error) warn_unused;

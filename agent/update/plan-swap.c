@@ -83,12 +83,9 @@ CLAIM(new_has_name, (s->member == 0 && !way_is_free(s)) || follower_is_lost(s, n
 /* It runs, or this pass started it, or it is a one-shot that succeeded. A follower runs if its old one did. */
 static bool new_has_run(const struct situation *s)
 {
-	const struct health_rule rule = {s->member ? HEALTH_AUTO : s->c->health,
-					 s->c->health_period_ms};
-
 	return view_is_up(s->new) || s->progress->started_new ||
 	       follower_is_lost(s, new_is_gone(s) || !s->serving) ||
-	       health_is_finished(&rule, s->new, s->policy);
+	       health_is_finished(s->member ? HEALTH_AUTO : s->c->health, s->new, s->policy);
 }
 
 CLAIM(starts_are_left, new_has_run(s) || s->m->counted || s->r->starts < PLAN_STARTS_MAX)

@@ -7,11 +7,9 @@
 #include "pass-context.h"
 
 /* Loads the saved spec of a missing container into h; forgets that of one which is there again. */
-int repair_find_spec(struct act_context *h, struct record *r, const struct world *w,
-		     struct pass_state *m, struct error *ret_error) warn_unused;
+act_fn repair_find_spec;
 /* Saves the old container's spec. */
-int repair_save_spec(struct act_context *h, struct record *r, const struct world *w,
-		     struct pass_state *m, struct error *ret_error) warn_unused;
+act_fn repair_save_spec;
 
 /* The error tells of damage that no text names yet (RESULT_STORE_DAMAGED). */
 bool repair_is_about_store(const struct error *e);

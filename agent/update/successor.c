@@ -17,13 +17,12 @@
 /* The successor of a container that is replaced in this update; NULL: it is not. */
 static const char *successor_of(const struct world *w, const char *id)
 {
-	if (w && streq(id, w->old.id) && view_exists(&w->new))
-		return w->new.id;
-	for (size_t i = 0; w && i < FOLLOWERS_MAX; i++) {
-		const struct pair *f = &w->followers[i];
+	for (size_t i = 0; w && i < MEMBERS_MAX; i++) {
+		const struct container_view *old = i ? &w->followers[i - 1].old : &w->old;
+		const struct container_view *new = i ? &w->followers[i - 1].new : &w->new;
 
-		if (streq(id, f->old.id) && view_exists(&f->new))
-			return f->new.id;
+		if (streq(id, old->id) && view_exists(new))
+			return new->id;
 	}
 	return NULL;
 }

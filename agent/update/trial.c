@@ -24,7 +24,6 @@ static void judge_followers(const struct record *r, const struct world *w, struc
 void trial_judge(const struct container_config *c, const struct record *r, const struct world *w,
 		 struct pass_state *m)
 {
-	const struct health_rule rule = {.kind = c->health, .period_ms = c->health_period_ms};
 	const struct container_view *new = &w->new;
 	bool up = view_exists(new) && view_is_up(new);
 
@@ -34,9 +33,9 @@ void trial_judge(const struct container_config *c, const struct record *r, const
 		m->up_since_ms = m->now_ms;
 	m->verdict = VERDICT_PENDING;
 	if (r->phase == PHASE_TRIAL && view_exists(new) &&
-	    (up || m->member[0].started_new || health_is_finished(&rule, new, r->policy)))
-		m->verdict = health_judge(&rule, new, r->policy,
-					  up ? m->now_ms - m->up_since_ms : 0, m->reason);
+	    (up || m->member[0].started_new || health_is_finished(c->health, new, r->policy)))
+		m->verdict = health_judge(c, new, r->policy, up ? m->now_ms - m->up_since_ms : 0,
+					  m->reason);
 	if (m->verdict == VERDICT_GOOD)
 		judge_followers(r, w, m);
 }

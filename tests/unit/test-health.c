@@ -59,11 +59,11 @@ static void expect(size_t row, size_t look, const char *policy, uint64_t up_ms)
 	static const char letters[] = {
 		[VERDICT_PENDING] = 'p', [VERDICT_GOOD] = 'g', [VERDICT_BAD] = 'b'};
 	const struct container_view v = view_of(&looks[look], rows[row].health);
-	struct health_rule rule = {.kind = rows[row].kind, .period_ms = PERIOD};
+	struct container_config c = {.health = rows[row].kind, .health_period_ms = PERIOD};
 	char expected = (up_ms < PERIOD ? rows[row].within : rows[row].over)[look];
 	bool rests = after_prefix(policy, "on-failure") || streq(policy, "no");
 	char reason[RECORD_TEXT_MAX] = "untouched";
-	enum verdict got = health_judge(&rule, &v, policy, up_ms, reason);
+	enum verdict got = health_judge(&c, &v, policy, up_ms, reason);
 
 	if (expected == 'G')
 		expected = rests ? 'g' : 'b';
@@ -71,7 +71,7 @@ static void expect(size_t row, size_t look, const char *policy, uint64_t up_ms)
 		fail_msg("row %zu, %s, %s, up %d ms: %c instead of %c, %s", row, looks[look].name,
 			 policy, (int)up_ms, letters[got], expected, reason);
 	/* Finished is what is good after it ended. */
-	assert_int_equal(health_is_finished(&rule, &v, policy),
+	assert_int_equal(health_is_finished(c.health, &v, policy),
 			 expected == 'g' && v.state == STATE_EXITED);
 }
 
@@ -135,10 +135,10 @@ static void test_reasons(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		const struct container_view v = view_of(&bad[i].look, bad[i].health);
-		struct health_rule rule = {.kind = bad[i].kind, .period_ms = PERIOD};
+		struct container_config c = {.health = bad[i].kind, .health_period_ms = PERIOD};
 		char reason[RECORD_TEXT_MAX] = "";
 
-		assert_int_equal(health_judge(&rule, &v, "always", PERIOD, reason), VERDICT_BAD);
+		assert_int_equal(health_judge(&c, &v, "always", PERIOD, reason), VERDICT_BAD);
 		assert_string_equal(reason, bad[i].reason);
 	}
 }
@@ -147,12 +147,12 @@ static void test_reasons(void **state)
 static void test_long_error(void **state)
 {
 	struct container_view v = {.id = "id", .state = STATE_CREATED};
-	struct health_rule rule = {.kind = HEALTH_AUTO, .period_ms = PERIOD};
+	struct container_config c = {.health = HEALTH_AUTO, .health_period_ms = PERIOD};
 	char reason[RECORD_TEXT_MAX];
 
 	(void)state;
 	memset(v.error, 'x', sizeof(v.error) - 1);
-	assert_int_equal(health_judge(&rule, &v, "no", 0, reason), VERDICT_BAD);
+	assert_int_equal(health_judge(&c, &v, "no", 0, reason), VERDICT_BAD);
 	assert_in_range(strlen(reason), 200, RECORD_TEXT_MAX - 1);
 }
 
