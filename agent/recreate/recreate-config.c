@@ -160,7 +160,7 @@ static void carry_host_name(const struct recreate_input *in, json_t *config, con
 
 	if (shared)
 		(void)json_object_del(config, "Domainname");
-	if (shared || (name && (recreate_is_short_id(in->container, name) ||
+	if (shared || (name && (recreate_is_id(in->container, "Id", name) ||
 				(streq(mode, "host") && streq_null(name, in->host_name)))))
 		(void)json_object_del(config, "Hostname");
 }

@@ -11,8 +11,8 @@ bool recreate_is_empty(const json_t *j);
 bool recreate_same(const json_t *a, const json_t *b);
 /* The same for Entrypoint and Cmd, where [""] is empty, too. */
 bool recreate_is_no_command(const json_t *j);
-/* Whether text is the container's id of 12 digits. */
-bool recreate_is_short_id(const json_t *container, const char *text);
+/* Whether text is the id under key of object, or the first 12 digits of it or more. */
+bool recreate_is_id(const json_t *object, const char *key, const char *text);
 
 /* The index of the first equal value; the array's size if there is none. */
 size_t recreate_index_of(const json_t *array, const json_t *value);

@@ -15,11 +15,11 @@ bool recreate_same(const json_t *a, const json_t *b)
 	return recreate_is_empty(a) ? recreate_is_empty(b) : json_equal(a, b);
 }
 
-bool recreate_is_short_id(const json_t *container, const char *text)
+bool recreate_is_id(const json_t *object, const char *key, const char *text)
 {
-	const char *id = json_get_string(container, "Id");
+	const char *id = json_get_string(object, key);
 
-	return id && strlen(text) == 12 && strncmp(id, text, 12) == 0;
+	return id && strlen(text) >= 12 && after_prefix(id, text);
 }
 
 bool recreate_is_no_command(const json_t *j)

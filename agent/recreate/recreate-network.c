@@ -45,7 +45,7 @@ static void copy_aliases(const struct recreate_input *in, json_t *endpoint, cons
 
 	json_array_foreach (aliases, i, alias)
 		if (json_is_string(alias) &&
-		    !recreate_is_short_id(in->container, json_string_value(alias)))
+		    !recreate_is_id(in->container, "Id", json_string_value(alias)))
 			json_append(kept, json_incref(alias));
 	if (kept)
 		json_put(endpoint, "Aliases", kept);
@@ -86,13 +86,6 @@ static json_t *copy_endpoint(const struct recreate_input *in, const char *networ
 	return endpoint;
 }
 
-static bool is_id_of(const char *text, const json_t *seen)
-{
-	const char *id = json_get_string(seen, "NetworkID");
-
-	return id && strlen(text) >= 12 && strncmp(id, text, strlen(text)) == 0;
-}
-
 /* The network that NetworkMode means, or another one if the container was disconnected from it. *ret_word:
  * NetworkMode as it was written, by name or id, if it still means this network. The key of the endpoint must
  * be the same text, or its settings are lost (moby/moby#47441). */
@@ -106,7 +99,7 @@ static const char *main_network(const json_t *networks, const json_t *host, cons
 	if (json_object_size(networks) == 0 || json_object_get(networks, mode))
 		return mode;
 	json_object_foreach ((json_t *)networks, name, seen) {
-		if (is_id_of(mode, seen))
+		if (recreate_is_id(seen, "NetworkID", mode))
 			return name;
 		if (!first || strcmp(name, first) < 0)
 			first = name;

@@ -42,10 +42,10 @@ json_t *recreate_policy_json(const char *text)
 
 static void add_reference(json_t *array, const char *text)
 {
-	size_t len = text ? strcspn(text, ":") : 0;
-	_cleanup_json_ json_t *item = json_need(json_stringn(text ? text : "", len));
+	_cleanup_json_ json_t *item =
+		text ? json_need(json_stringn(text, strcspn(text, ":"))) : NULL;
 
-	if (len > 0 && recreate_index_of(array, item) == json_array_size(array))
+	if (!recreate_is_empty(item) && recreate_index_of(array, item) == json_array_size(array))
 		json_append(array, steal(item));
 }
 
@@ -114,24 +114,6 @@ static int plan_successor(const struct recreate_input *in, struct recreate_plan 
 }
 
 /* The engine ignores the case of keys, and which of two spellings wins is undefined. */
-static int check_key(const json_t *parent, const char *wanted, bool is_object,
-		     struct error *ret_error)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach ((json_t *)parent, key, value) {
-		if (strcasecmp(key, wanted) != 0)
-			continue;
-		if (!streq(key, wanted))
-			return error_set(ret_error, -EKEYREJECTED, "key %s must be written %s", key,
-					 wanted);
-		if (is_object && !json_is_object(value) && !json_is_null(value))
-			return error_set(ret_error, -EKEYREJECTED, "%s must be an object", key);
-	}
-	return 0;
-}
-
 static int check_first(const json_t *body, struct error *ret_error)
 {
 	const json_t *host = json_object_get(body, "HostConfig");
@@ -151,17 +133,28 @@ static int check_first(const json_t *body, struct error *ret_error)
 		{host, "RestartPolicy", true},
 		{networking, "EndpointsConfig", true},
 	};
-	int r = 0;
+	const char *key;
+	json_t *value;
 
 	if (!json_is_object(body))
 		return error_set(ret_error, -EKEYREJECTED, "the create body must be an object");
-	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(rows); i++)
-		r = check_key(rows[i].parent, rows[i].key, rows[i].is_object, ret_error);
-	if (r >= 0 && json_is_true(json_object_get(host, "AutoRemove")))
-		r = error_set(
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		json_object_foreach ((json_t *)rows[i].parent, key, value) {
+			if (strcasecmp(key, rows[i].key) != 0)
+				continue;
+			if (!streq(key, rows[i].key))
+				return error_set(ret_error, -EKEYREJECTED,
+						 "key %s must be written %s", key, rows[i].key);
+			if (rows[i].is_object && !json_is_object(value) && !json_is_null(value))
+				return error_set(ret_error, -EKEYREJECTED, "%s must be an object",
+						 key);
+		}
+	}
+	if (json_is_true(json_object_get(host, "AutoRemove")))
+		return error_set(
 			ret_error, -EKEYREJECTED,
 			"AutoRemove: once stopped the container is gone, with no way to roll back");
-	return r;
+	return 0;
 }
 
 /* The operator's body, its networks moved to where this API version expects them. */

@@ -136,7 +136,7 @@ static int follower_reference(const struct act_context *h, const struct containe
 			      char **ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *container = NULL, *image = NULL;
-	const char *name, *id = NULL;
+	const char *name;
 	int r = engine_inspect_container(h->context.engine, old->id, &container, ret_error);
 
 	if (r < 0)
@@ -145,9 +145,7 @@ static int follower_reference(const struct act_context *h, const struct containe
 	r = name ? engine_inspect_image(h->context.engine, name, &image, ret_error) : -ENOENT;
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (r == 0)
-		id = json_get_string(image, "Id");
-	*ret = xstrdup(id && streq(id, old->image) ? name : old->image);
+	*ret = xstrdup(streq_null(json_get_string(image, "Id"), old->image) ? name : old->image);
 	return 0;
 }
 
