@@ -38,20 +38,24 @@ static void subtract_env(json_t *config, const json_t *defaults)
 			json_array_remove(env, i);
 }
 
-static void subtract_keys(json_t *config, const json_t *defaults, const char *key)
+/* Images that compose built have compose's project and service labels, too. The container keeps its own, or
+ * compose would not recognize it. The engine merges a health check field by field; a zero field means "as in
+ * the image". */
+static void subtract_table(json_t *config, const json_t *defaults, const char *table)
 {
-	json_t *object = json_object_get(config, key);
-	const char *name;
-	json_t *value;
+	const json_t *old = json_object_get(defaults, table), *inherited;
+	json_t *entries = json_object_get(config, table), *value;
+	bool zero_means_old = streq(table, "Healthcheck");
+	const char *key;
+	void *next;
 
-	json_object_foreach (json_object_get(defaults, key), name, value)
-		(void)json_object_del(object, name);
-}
-
-static void subtract_same(json_t *config, const json_t *defaults, const char *key)
-{
-	if (recreate_same(json_object_get(config, key), json_object_get(defaults, key)))
-		(void)json_object_del(config, key);
+	json_object_foreach_safe (entries, next, key, value) {
+		inherited = json_object_get(old, key);
+		if ((zero_means_old && recreate_is_empty(value)) ||
+		    (inherited && recreate_same(value, inherited) &&
+		     !after_prefix(key, COMPOSE_PREFIX)))
+			(void)json_object_del(entries, key);
+	}
 }
 
 /* The engine takes Cmd from the image only when neither Entrypoint nor Cmd is given (moby,
@@ -87,51 +91,8 @@ static void subtract_command(json_t *config, const json_t *defaults)
 		(void)json_object_del(config, "Cmd");
 }
 
-/* The engine merges field by field; a zero field means "as in the image". */
-static void subtract_healthcheck(json_t *config, const json_t *defaults)
-{
-	json_t *check = json_object_get(config, "Healthcheck");
-	const json_t *old = json_object_get(defaults, "Healthcheck");
-	const char *key;
-	json_t *value;
-	void *next;
-
-	json_object_foreach_safe (check, next, key, value)
-		if (recreate_is_empty(value) || recreate_same(value, json_object_get(old, key)))
-			(void)json_object_del(check, key);
-}
-
-/* Images that compose built have compose's project and service labels, too. The container keeps its own, or
- * compose would not recognize it. */
-static int carry_labels(const struct recreate_input *in, json_t *config, const json_t *defaults,
-			struct error *ret_error)
-{
-	json_t *labels = json_object_get(config, "Labels");
-	const json_t *old = json_object_get(defaults, "Labels");
-	const char *key;
-	json_t *value;
-	void *next;
-
-	json_object_foreach_safe (labels, next, key, value)
-		if (!after_prefix(key, COMPOSE_PREFIX) &&
-		    json_equal(value, json_object_get(old, key)))
-			(void)json_object_del(labels, key);
-
-	if (json_object_get(labels, COMPOSE_IMAGE)) {
-		const char *id = json_get_string(in->new_image, "Id");
-
-		if (!id)
-			return error_set(ret_error, -EKEYREJECTED,
-					 "the new image's id is unknown, and compose requires it "
-					 "in a label");
-		json_put(labels, COMPOSE_IMAGE, json_string(id));
-	}
-	return 0;
-}
-
 /* A published port is an exposed one. Ports without a number ("/tcp") are refused by the engine. */
-static void carry_ports(json_t *config, const json_t *defaults, const json_t *host,
-			const char *mode)
+static void carry_ports(json_t *config, const json_t *host, const char *mode)
 {
 	json_t *ports, *value;
 	const char *key;
@@ -141,7 +102,6 @@ static void carry_ports(json_t *config, const json_t *defaults, const json_t *ho
 		(void)json_object_del(config, "ExposedPorts");
 		return;
 	}
-	subtract_keys(config, defaults, "ExposedPorts");
 	ports = recreate_object(config, "ExposedPorts");
 	json_object_foreach (json_object_get(host, "PortBindings"), key, value)
 		json_put(ports, key, json_object());
@@ -179,6 +139,23 @@ static void drop_empty(json_t *config)
 	}
 }
 
+/* compose compares it with the image's, and would recreate the container. */
+static int write_compose_image(const struct recreate_input *in, json_t *config,
+			       struct error *ret_error)
+{
+	json_t *labels = json_object_get(config, "Labels");
+	const char *id = json_get_string(in->new_image, "Id");
+
+	if (!json_object_get(labels, COMPOSE_IMAGE))
+		return 0;
+	if (!id)
+		return error_set(ret_error, -EKEYREJECTED,
+				 "the new image's id is unknown, and compose requires it "
+				 "in a label");
+	json_put(labels, COMPOSE_IMAGE, json_string(id));
+	return 0;
+}
+
 int recreate_config(const struct recreate_input *in, struct recreate_plan *plan,
 		    struct error *ret_error)
 {
@@ -192,14 +169,16 @@ int recreate_config(const struct recreate_input *in, struct recreate_plan *plan,
 	plan->body = config;
 	subtract_env(config, defaults);
 	subtract_command(config, defaults);
-	subtract_healthcheck(config, defaults);
-	subtract_keys(config, defaults, "Volumes");
+	for (size_t i = 0; i < RECREATE_TABLES; i++)
+		subtract_table(config, defaults, recreate_tables[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(inherited); i++)
-		subtract_same(config, defaults, inherited[i]);
-	carry_ports(config, defaults, host, mode);
+		if (recreate_same(json_object_get(config, inherited[i]),
+				  json_object_get(defaults, inherited[i])))
+			(void)json_object_del(config, inherited[i]);
+	carry_ports(config, host, mode);
 	carry_host_name(in, config, host, mode);
 	/* recreate_networks() sets it where it was configured. */
 	(void)json_object_del(config, "MacAddress");
 	drop_empty(config);
-	return carry_labels(in, config, defaults, ret_error);
+	return write_compose_image(in, config, ret_error);
 }

@@ -28,6 +28,10 @@ static inline bool recreate_mode_has_endpoints(const char *mode)
 	return !streq(mode, "host") && !streq(mode, "none") && !after_prefix(mode, "container:");
 }
 
+/* The parts of Config that the engine merges entry by entry. */
+#define RECREATE_TABLES 4
+extern const char recreate_tables[RECREATE_TABLES][16];
+
 /* The image's Config: the defaults of the container, without those that its label declares the operator's
  * own. Caller owns it. */
 json_t *recreate_defaults(const json_t *container, const json_t *image);

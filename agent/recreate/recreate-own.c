@@ -6,7 +6,8 @@
 
 /* Without Env, where the engine's order decides (recreate-config.c). */
 static const char values[][12] = {"User", "WorkingDir", "StopSignal", "Entrypoint", "Cmd"};
-static const char tables[][16] = {"Labels", "Healthcheck", "ExposedPorts", "Volumes"};
+const char recreate_tables[RECREATE_TABLES][16] = {"Labels", "Healthcheck", "ExposedPorts",
+						   "Volumes"};
 
 static json_t *read_label(const json_t *container, const json_t *image)
 {
@@ -35,11 +36,11 @@ json_t *recreate_defaults(const json_t *container, const json_t *image)
 			if (streq(path, values[k]))
 				json_put(defaults, path,
 					 json_true()); /* equals no container's value */
-		for (size_t k = 0; path && k < ARRAY_SIZE(tables); k++) {
-			const char *key = after_prefix(path, tables[k]);
+		for (size_t k = 0; path && k < RECREATE_TABLES; k++) {
+			const char *key = after_prefix(path, recreate_tables[k]);
 
 			if (key && key[0] == '.')
-				(void)json_object_del(json_object_get(defaults, tables[k]),
+				(void)json_object_del(json_object_get(defaults, recreate_tables[k]),
 						      key + 1);
 		}
 	}
@@ -81,8 +82,8 @@ void recreate_note_own(json_t *body, const json_t *image)
 			      (recreate_is_no_command(value) && recreate_is_no_command(of_image))))
 			json_append(own, json_string(values[i]));
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
-		note_table(body, config, tables[i], own);
+	for (size_t i = 0; i < RECREATE_TABLES; i++)
+		note_table(body, config, recreate_tables[i], own);
 
 	(void)json_object_del(labels, RECREATE_LABEL_OWN);
 	if (json_array_size(own) > 0) {
