@@ -6,29 +6,28 @@
 
 #define CONFIG_LIST_MAX 1024
 
-enum section {
-	SECTION_NONE,
-	SECTION_FAULTY, /* reported already; its keys are skipped */
-	SECTION_AGENT,
-	SECTION_REGISTRY,
-	SECTION_REPORT,
-	SECTION_CONTAINER,
-};
+#define SECTION_AGENT	  "agent"
+#define SECTION_REPORT	  "report"
+#define SECTION_REGISTRY  "registry"
+#define SECTION_CONTAINER "container"
 
-struct faults;
-
-/* The place in the file, for messages and relative paths, and the open section, for keys. */
 struct parser {
 	struct config *config;
+	/* The place, for messages and relative paths. */
 	const char *path;
 	unsigned int line;
-	struct faults *faults;
-	enum section section;
-	struct registry_config *registry;
-	struct container_config *container;
+	/* The open section: [section argument]. */
+	const char *section; /* NULL: none yet */
+	const char *argument;
+	void *fields; /* its structure; NULL: the section is faulty, and its keys are skipped */
+	const struct key *key;
+	/* Errors do not end the reading. */
+	void (*report)(void *userdata, const char *text); /* gets each; may be NULL */
+	void *userdata;
+	struct error first;
 };
 
 /* Adds the fault "FILE:LINE: ..." and returns -EINVAL. */
 int config_complain(struct parser *p, const char *fmt, ...) format_printf(2, 3);
 /* Sets a key of the open section. An unknown key, or one before any section, is a fault. */
-void config_set_key(struct parser *p, const char *key, const char *value);
+int config_set_key(struct parser *p, const char *name, const char *value);

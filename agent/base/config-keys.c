@@ -13,48 +13,51 @@
 #define STOP_TIMEOUT_MAX_MS ((uint64_t)3600 * 1000)
 
 struct key {
-	enum section section;
+	char section[12];
 	char name[16];
 	/* Writes value to field, which is as the parser's name says, or complains. */
-	int (*parse)(struct parser *p, const struct key *key, const char *value, void *field);
+	int (*parse)(struct parser *p, const char *value, void *field);
 	size_t offset;	   /* of field in the section's structure */
 	uint64_t least;	   /* parse_span: ms */
 	const char *words; /* parse_word: "WORD, WORD, ..." by the number of each */
 };
 
-static int parse_string(struct parser *p, const struct key *key, const char *value, void *field)
+/* wrong: what is wrong with value. */
+static int complain(struct parser *p, const char *value, const char *wrong)
+{
+	return config_complain(p, "%s: '%s' %s", p->key->name, value, wrong);
+}
+
+static int parse_string(struct parser *p, const char *value, void *field)
 {
 	(void)p;
-	(void)key;
 	replace_string(field, value);
 	return 0;
 }
 
-static int parse_span(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_span(struct parser *p, const char *value, void *field)
 {
 	uint64_t *ms = field;
 
 	if (calendar_parse_span(value, ms) < 0)
-		return config_complain(p, "%s: '%s' is not a time span (15min, 1h 30min, 45s)",
-				       key->name, value);
-	return *ms < key->least ? config_complain(p, "%s: '%s' is too short", key->name, value) : 0;
+		return complain(p, value, "is not a time span (15min, 1h 30min, 45s)");
+	return *ms < p->key->least ? complain(p, value, "is too short") : 0;
 }
 
 /* The engine takes whole seconds: rounded up. */
-static int parse_stop_timeout(struct parser *p, const struct key *key, const char *value,
-			      void *field)
+static int parse_stop_timeout(struct parser *p, const char *value, void *field)
 {
 	uint64_t ms;
-	int r = parse_span(p, key, value, &ms);
+	int r = parse_span(p, value, &ms);
 
 	if (r == 0 && ms > STOP_TIMEOUT_MAX_MS)
-		return config_complain(p, "%s: '%s' is more than an hour", key->name, value);
+		return complain(p, value, "is more than an hour");
 	if (r == 0)
 		*(int *)field = (int)((ms + 999) / 1000);
 	return r;
 }
 
-static int parse_bool(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_bool(struct parser *p, const char *value, void *field)
 {
 	static const char yes[][8] = {"yes", "true", "on", "1"};
 	static const char no[][8] = {"no", "false", "off", "0"};
@@ -65,18 +68,18 @@ static int parse_bool(struct parser *p, const struct key *key, const char *value
 			return 0;
 		}
 	}
-	return config_complain(p, "%s: '%s' is neither yes nor no", key->name, value);
+	return complain(p, value, "is neither yes nor no");
 }
 
-static int parse_insecure(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_insecure(struct parser *p, const char *value, void *field)
 {
-	p->registry->insecure_set = true;
-	return parse_bool(p, key, value, field);
+	((struct registry_config *)p->fields)->insecure_set = true;
+	return parse_bool(p, value, field);
 }
 
-static int parse_word(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_word(struct parser *p, const char *value, void *field)
 {
-	const char *word = key->words;
+	const char *word = p->key->words;
 
 	for (unsigned int i = 0;; i++) {
 		size_t n = strcspn(word, ",");
@@ -86,87 +89,84 @@ static int parse_word(struct parser *p, const struct key *key, const char *value
 			return 0;
 		}
 		if (!word[n])
-			return config_complain(p, "%s: '%s' is not one of %s", key->name, value,
-					       key->words);
+			return config_complain(p, "%s: '%s' is not one of %s", p->key->name, value,
+					       p->key->words);
 		word += n + strlen(", ");
 	}
 }
 
-static int parse_percent(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_percent(struct parser *p, const char *value, void *field)
 {
 	char *end;
 	unsigned long n = strtoul(value, &end, 10);
 
 	if (!isdigit((unsigned char)*value) || !streq(end, "%") || n > 100)
-		return config_complain(p, "%s: '%s' is not a percentage from 0%% to 100%%",
-				       key->name, value);
+		return complain(p, value, "is not a percentage from 0% to 100%");
 	*(unsigned int *)field = (unsigned int)n;
 	return 0;
 }
 
 /* A path in the file is relative to the file. */
-static int parse_path(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_path(struct parser *p, const char *value, void *field)
 {
-	const char *slash = strrchr(p->path, '/');
-	_cleanup_free_ char *path = NULL;
+	const char *slash = value[0] == '/' ? NULL : strrchr(p->path, '/');
+	_cleanup_free_ char *path =
+		xasprintf("%.*s%s", slash ? (int)(slash + 1 - p->path) : 0, p->path, value);
 
-	if (value[0] != '/' && slash)
-		path = xasprintf("%.*s/%s", (int)(slash - p->path), p->path, value);
-	return parse_string(p, key, path ? path : value, field);
+	return parse_string(p, path, field);
 }
 
 /* A bare name is a systemd credential where there is one (systemd.exec(5), LoadCredential=). */
-static int parse_credentials(struct parser *p, const struct key *key, const char *value,
-			     void *field)
+static int parse_credentials(struct parser *p, const char *value, void *field)
 {
 	const char *dir = getenv("CREDENTIALS_DIRECTORY");
 	_cleanup_free_ char *path =
 		dir && !strchr(value, '/') ? xasprintf("%s/%s", dir, value) : NULL;
 
 	if (path && access(path, F_OK) == 0)
-		return parse_string(p, key, path, field);
-	return parse_path(p, key, value, field);
+		return parse_string(p, path, field);
+	return parse_path(p, value, field);
 }
 
 /* node_exporter reads files of this suffix only. */
-static int parse_textfile(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_textfile(struct parser *p, const char *value, void *field)
 {
 	if (!has_suffix(value, ".prom"))
-		return config_complain(p, "%s: '%s' does not end in .prom", key->name, value);
-	return parse_path(p, key, value, field);
+		return complain(p, value, "does not end in .prom");
+	return parse_path(p, value, field);
 }
 
-static int parse_engine(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_engine(struct parser *p, const char *value, void *field)
 {
 	const char *path = config_engine_path(value);
 
 	if (!path)
-		return config_complain(p, "%s: '%s' is not of the form unix:///PATH", key->name,
-				       value);
-	return parse_string(p, key, path, field);
+		return complain(p, value, "is not of the form unix:///PATH");
+	return parse_string(p, path, field);
 }
 
-static int parse_ring(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_ring(struct parser *p, const char *value, void *field)
 {
 	if (!rollout_ring_is_valid(value))
-		return config_complain(
-			p, "%s: '%s' is not a ring name (letters, digits, '.', '_', '-')",
-			key->name, value);
-	return parse_string(p, key, value, field);
+		return complain(p, value, "is not a ring name (letters, digits, '.', '_', '-')");
+	return parse_string(p, value, field);
 }
 
-static int parse_device_id(struct parser *p, const struct key *key, const char *value, void *field)
+static bool is_graphic(const char *s)
+{
+	while (isgraph((unsigned char)*s))
+		s++;
+	return !*s;
+}
+
+static int parse_device_id(struct parser *p, const char *value, void *field)
 {
 	if (strlen(value) >= DEVICE_ID_SIZE)
-		return config_complain(p, "%s: longer than %d bytes", key->name,
+		return config_complain(p, "%s: longer than %d bytes", p->key->name,
 				       DEVICE_ID_SIZE - 1);
-	for (const char *c = value; *c; c++) {
-		if (!isgraph((unsigned char)*c))
-			return config_complain(
-				p, "%s: '%s' may hold printable ASCII without spaces only",
-				key->name, value);
-	}
-	return parse_string(p, key, value, field);
+	if (!is_graphic(value))
+		return complain(p, value, "may hold printable ASCII without spaces only");
+	return parse_string(p, value, field);
 }
 
 /* pullet-fetch parses the URL with libcurl. This check gives a message with a line number. */
@@ -176,40 +176,34 @@ static bool is_http_url(const char *s)
 			   : strncasecmp(s, "http://", 7) == 0 ? s + 7
 							       : "/";
 
-	for (const char *c = s; *c; c++) {
-		if (!isgraph((unsigned char)*c))
-			return false;
-	}
-	return *host && *host != '/' && *host != ':';
+	return is_graphic(s) && *host && *host != '/' && *host != ':';
 }
 
 /* A base: "/v1/metrics" and "/v1/logs" are appended to it. */
-static int parse_base_url(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_base_url(struct parser *p, const char *value, void *field)
 {
 	_cleanup_free_ char *base = xstrdup(value);
 
 	if (!is_http_url(value) || strpbrk(value, "?#@\\"))
-		return config_complain(p, "%s: '%s' is not of the form https://HOST[:PORT][/PATH]",
-				       key->name, value);
+		return complain(p, value, "is not of the form https://HOST[:PORT][/PATH]");
 	for (size_t n = strlen(base); base[n - 1] == '/';)
 		base[--n] = '\0';
-	return parse_string(p, key, base, field);
+	return parse_string(p, base, field);
 }
 
-static int parse_image(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_image(struct parser *p, const char *value, void *field)
 {
-	struct ref ref = {0};
+	_cleanup_(ref_free) struct ref ref = {0};
 	const char *why;
-	int r = parse_string(p, key, value, field);
 
+	replace_string(field, value);
 	if (ref_parse(value, &ref, &why) < 0)
-		return config_complain(p, "%s: '%s': %s", key->name, value, why);
-	ref_free(&ref);
-	return r;
+		return config_complain(p, "%s: '%s': %s", p->key->name, value, why);
+	return 0;
 }
 
 /* A bare name lies in keys/ beside the configuration: /etc/pullet/keys/prod.pub. */
-static int parse_public_key(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_public_key(struct parser *p, const char *value, void *field)
 {
 	_cleanup_free_ char *in_keys = strchr(value, '/') ? NULL : xasprintf("keys/%s", value);
 	char ***keys = field;
@@ -218,23 +212,22 @@ static int parse_public_key(struct parser *p, const struct key *key, const char 
 	while (*keys && (*keys)[n])
 		n++;
 	if (n >= CONFIG_LIST_MAX)
-		return config_complain(p, "%s: more than %d values", key->name, CONFIG_LIST_MAX);
+		return config_complain(p, "%s: more than %d values", p->key->name, CONFIG_LIST_MAX);
 	*keys = xrealloc(*keys, (n + 2) * sizeof(**keys));
 	(*keys)[n] = NULL;
 	(*keys)[n + 1] = NULL;
-	return parse_path(p, key, in_keys ? in_keys : value, &(*keys)[n]);
+	return parse_path(p, in_keys ? in_keys : value, &(*keys)[n]);
 }
 
-static int parse_window(struct parser *p, const struct key *key, const char *value, void *field)
+static int parse_window(struct parser *p, const char *value, void *field)
 {
 	struct window_list *list = field;
 	struct window w;
 
 	if (calendar_parse_window(value, &w) < 0)
-		return config_complain(p, "%s: '%s' is not of the form Mon..Fri 02:00-04:00",
-				       key->name, value);
+		return complain(p, value, "is not of the form Mon..Fri 02:00-04:00");
 	if (list->n >= CONFIG_LIST_MAX)
-		return config_complain(p, "%s: more than %d values", key->name, CONFIG_LIST_MAX);
+		return config_complain(p, "%s: more than %d values", p->key->name, CONFIG_LIST_MAX);
 	list->items = xrealloc(list->items, (list->n + 1) * sizeof(w));
 	list->items[list->n++] = w;
 	return 0;
@@ -278,27 +271,19 @@ static const struct key keys[] = {
 	{SECTION_REPORT, "textfile", parse_textfile, AGENT(report.textfile)},
 };
 
-void config_set_key(struct parser *p, const char *name, const char *value)
+int config_set_key(struct parser *p, const char *name, const char *value)
 {
-	static const char *const names[] = {[SECTION_AGENT] = "agent",
-					    [SECTION_REGISTRY] = "registry ",
-					    [SECTION_REPORT] = "report",
-					    [SECTION_CONTAINER] = "container "};
-	char *section = p->section == SECTION_CONTAINER	 ? (char *)p->container
-			: p->section == SECTION_REGISTRY ? (char *)p->registry
-							 : (char *)p->config;
-	const char *argument = p->section == SECTION_CONTAINER	? p->container->name
-			       : p->section == SECTION_REGISTRY ? p->registry->host
-								: "";
-
+	if (!*value)
+		return config_complain(p, "%s: no value", name);
+	if (!p->section)
+		return config_complain(p, "key '%s' appears before any [section]", name);
+	if (!p->fields)
+		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		if (keys[i].section == p->section && streq(keys[i].name, name)) {
-			(void)!keys[i].parse(p, &keys[i], value, section + keys[i].offset);
-			return;
-		}
+		p->key = &keys[i];
+		if (streq(p->key->section, p->section) && streq(p->key->name, name))
+			return p->key->parse(p, value, (char *)p->fields + p->key->offset);
 	}
-	if (p->section == SECTION_NONE)
-		config_complain(p, "key '%s' appears before any [section]", name);
-	else if (p->section != SECTION_FAULTY)
-		config_complain(p, "unknown key '%s' in [%s%s]", name, names[p->section], argument);
+	return config_complain(p, "unknown key '%s' in [%s%s%s]", name, p->section,
+			       *p->argument ? " " : "", p->argument);
 }

@@ -13,19 +13,12 @@
 #define CONFIG_FILE_MAX ((size_t)256 * 1024)
 #define CONFIG_LINE_MAX 4096
 
-/* Errors do not end the reading. */
-struct faults {
-	void (*report)(void *userdata, const char *text); /* gets each; may be NULL */
-	void *userdata;
-	struct error first;
-};
-
-static void add_fault(struct faults *f, const struct error *e)
+static void add_fault(struct parser *p, const struct error *e)
 {
-	if (f->first.code == 0)
-		f->first = *e;
-	if (f->report)
-		f->report(f->userdata, e->text);
+	if (p->first.code == 0)
+		p->first = *e;
+	if (p->report)
+		p->report(p->userdata, e->text);
 }
 
 int config_complain(struct parser *p, const char *fmt, ...)
@@ -38,7 +31,7 @@ int config_complain(struct parser *p, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	(void)error_set(&e, -EINVAL, "%s:%u: %s", p->path, p->line, text);
-	add_fault(p->faults, &e);
+	add_fault(p, &e);
 	return e.code;
 }
 
@@ -49,29 +42,26 @@ static bool container_name_is_valid(const char *s)
 
 	if (n < 2 || n > 120 || !isalnum((unsigned char)s[0]))
 		return false;
-	for (size_t i = 0; i < n; i++) {
-		if (!isalnum((unsigned char)s[i]) && !strchr("_.-", s[i]))
-			return false;
-	}
-	return true;
+	while (isalnum((unsigned char)*s) || (*s && strchr("_.-", *s)))
+		s++;
+	return !*s;
 }
 
 static int open_registry(struct parser *p, const char *host)
 {
 	struct config *c = p->config;
 
-	p->section = SECTION_REGISTRY;
 	if (!*host || strpbrk(host, " \t/@"))
 		return config_complain(p, "[registry %s]: not a host such as registry.example:5000",
 				       host);
-	p->registry = (struct registry_config *)config_registry(c, host);
-	if (p->registry)
+	p->fields = (struct registry_config *)config_registry(c, host);
+	if (p->fields)
 		return 0;
 	if (c->n_registries >= CONFIG_LIST_MAX)
 		return config_complain(p, "more than %d registries", CONFIG_LIST_MAX);
 	c->registries = xrealloc(c->registries, (c->n_registries + 1) * sizeof(*c->registries));
-	p->registry = &c->registries[c->n_registries++];
-	*p->registry = (struct registry_config){.host = xstrdup(host)};
+	c->registries[c->n_registries] = (struct registry_config){.host = xstrdup(host)};
+	p->fields = &c->registries[c->n_registries++];
 	return 0;
 }
 
@@ -79,25 +69,24 @@ static int open_container(struct parser *p, const char *name)
 {
 	struct config *c = p->config;
 
-	p->section = SECTION_CONTAINER;
 	if (!container_name_is_valid(name))
 		return config_complain(p, "[container %s]: not a valid container name", name);
 	if (has_suffix(name, ".next") || has_suffix(name, ".prev"))
 		return config_complain(
 			p, "[container %s]: names that end in .next or .prev are reserved", name);
-	p->container = (struct container_config *)config_container(c, name);
-	if (p->container)
+	p->fields = (struct container_config *)config_container(c, name);
+	if (p->fields)
 		return 0;
 	if (c->n_containers >= CONFIG_LIST_MAX)
 		return config_complain(p, "more than %d containers", CONFIG_LIST_MAX);
 	c->containers = xrealloc(c->containers, (c->n_containers + 1) * sizeof(*c->containers));
-	p->container = &c->containers[c->n_containers++];
-	*p->container = (struct container_config){
+	c->containers[c->n_containers] = (struct container_config){
 		.name = xstrdup(name),
 		.origin = xasprintf("%s:%u", p->path, p->line),
 		.health_period_ms = 30000,
 		.stop_timeout_s = -1,
 	};
+	p->fields = &c->containers[c->n_containers++];
 	return 0;
 }
 
@@ -117,6 +106,8 @@ static int open_section(struct parser *p, char *line)
 	size_t n = strlen(line);
 	char *name, *argument;
 
+	p->section = line;
+	p->fields = NULL;
 	if (line[n - 1] != ']')
 		return config_complain(p, "'%s': a section ends with ']'", line);
 	line[n - 1] = '\0';
@@ -125,71 +116,56 @@ static int open_section(struct parser *p, char *line)
 	if (*argument)
 		*argument++ = '\0';
 	argument = trim(argument);
-	if (streq(name, "agent") && !*argument) {
-		p->section = SECTION_AGENT;
-		return 0;
-	}
-	if (streq(name, "report") && !*argument) {
-		p->section = SECTION_REPORT;
-		return 0;
-	}
-	if (streq(name, "registry"))
+	p->section = name;
+	p->argument = argument;
+	if (streq(name, SECTION_REGISTRY))
 		return open_registry(p, argument);
-	if (streq(name, "container"))
+	if (streq(name, SECTION_CONTAINER))
 		return open_container(p, argument);
+	if ((streq(name, SECTION_AGENT) || streq(name, SECTION_REPORT)) && !*argument) {
+		p->fields = p->config;
+		return 0;
+	}
 	return config_complain(p, "unknown section [%s%s%s]", name, *argument ? " " : "", argument);
 }
 
-static void parse_line(struct parser *p, char *line)
+static int parse_line(struct parser *p, char *line)
 {
-	char *equals, *key, *value;
+	char *equals;
 
-	if (strlen(line) > CONFIG_LINE_MAX) {
-		config_complain(p, "line longer than %d bytes", CONFIG_LINE_MAX);
-		return;
-	}
+	if (strlen(line) > CONFIG_LINE_MAX)
+		return config_complain(p, "line longer than %d bytes", CONFIG_LINE_MAX);
 	line = trim(line);
 	if (!*line || *line == '#' || *line == ';')
-		return;
-	if (*line == '[') {
-		if (open_section(p, line) < 0)
-			p->section = SECTION_FAULTY;
-		return;
-	}
+		return 0;
+	if (*line == '[')
+		return open_section(p, line);
 	equals = strchr(line, '=');
-	if (!equals) {
-		config_complain(p, "'%s': neither [section] nor key = value", line);
-		return;
-	}
+	if (!equals)
+		return config_complain(p, "'%s': neither [section] nor key = value", line);
 	*equals = '\0';
-	key = trim(line);
-	value = trim(equals + 1);
-	if (*value)
-		config_set_key(p, key, value);
-	else
-		config_complain(p, "%s: no value", key);
+	return config_set_key(p, trim(line), trim(equals + 1));
 }
 
-static void parse_file(struct config *config, const char *path, struct faults *faults)
+static void parse_file(struct parser *p, const char *path)
 {
-	struct parser p = {.config = config, .path = path, .faults = faults};
 	_cleanup_free_ char *text = NULL;
 	struct error e;
 	size_t len;
 
 	if (read_trusted_file(path, CONFIG_FILE_MAX, &text, &len, &e) < 0) {
-		add_fault(faults, &e);
+		add_fault(p, &e);
 		return;
 	}
+	p->path = path;
+	p->line = 1;
+	p->section = NULL;
 	if (strlen(text) != len) {
-		p.line = 1;
-		config_complain(&p, "not a text file: it contains a NUL byte");
+		config_complain(p, "not a text file: it contains a NUL byte");
 		return;
 	}
-	for (char *next = text; next;) {
-		p.line++;
-		parse_line(&p, strsep(&next, "\n"));
-	}
+	for (char *next = text; next; p->line++)
+		parse_line(p, strsep(&next, "\n"));
 }
 
 static int is_drop_in(const struct dirent *d)
@@ -197,11 +173,11 @@ static int is_drop_in(const struct dirent *d)
 	return d->d_name[0] != '.' && has_suffix(d->d_name, ".conf");
 }
 
-static void parse_drop_ins(struct config *config, const char *path, struct faults *faults)
+static void parse_drop_ins(struct parser *p, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *dir =
-		slash ? xasprintf("%.*s/conf.d", (int)(slash - path), path) : xstrdup("conf.d");
+		xasprintf("%.*sconf.d", slash ? (int)(slash + 1 - path) : 0, path);
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct dirent **entries = NULL;
 	struct error e;
@@ -216,26 +192,27 @@ static void parse_drop_ins(struct config *config, const char *path, struct fault
 	if (n < 0)
 		r = error_set(&e, -errno, "%s: %s", dir, strerror(errno));
 	if (r < 0)
-		add_fault(faults, &e);
+		add_fault(p, &e);
 	for (int i = 0; i < n; i++) {
 		_cleanup_free_ char *file = xasprintf("%s/%s", dir, entries[i]->d_name);
 
-		parse_file(config, file, faults);
+		parse_file(p, file);
 		free(entries[i]);
 	}
 	free(entries);
 }
 
-static struct config *read_all(const char *path, struct faults *faults)
+static struct config *read_all(struct parser *p, const char *path)
 {
 	struct config *c = xcalloc(1, sizeof(*c));
 	struct error e;
 
+	p->config = c;
 	c->interval_ms = (uint64_t)15 * 60 * 1000;
 	c->jitter_percent = 10;
 	c->engine = xstrdup("/run/docker.sock");
-	parse_file(c, path, faults);
-	parse_drop_ins(c, path, faults);
+	parse_file(p, path);
+	parse_drop_ins(p, path);
 	for (size_t i = 0; i < c->n_containers; i++) {
 		const struct container_config *k = &c->containers[i];
 
@@ -243,29 +220,29 @@ static struct config *read_all(const char *path, struct faults *faults)
 			continue;
 		(void)error_set(&e, -EINVAL, "%s: [container %s] has no image =", k->origin,
 				k->name);
-		add_fault(faults, &e);
+		add_fault(p, &e);
 	}
 	return c;
 }
 
 int config_load(const char *path, struct config **ret, struct error *ret_error)
 {
-	struct faults faults = {0};
-	struct config *c = read_all(path, &faults);
+	struct parser p = {0};
+	struct config *c = read_all(&p, path);
 
-	if (faults.first.code == 0) {
+	if (p.first.code == 0) {
 		*ret = c;
 		return 0;
 	}
 	config_free(c);
-	*ret_error = faults.first;
+	*ret_error = p.first;
 	return ret_error->code;
 }
 
 struct config *config_read(const char *path, void (*report)(void *userdata, const char *text),
 			   void *userdata)
 {
-	return read_all(path, &(struct faults){.report = report, .userdata = userdata});
+	return read_all(&(struct parser){.report = report, .userdata = userdata}, path);
 }
 
 void config_free(struct config *c)
