@@ -24,38 +24,44 @@ static const char *skip_blanks(const char *s)
 	return s + strspn(s, " \t");
 }
 
-/* Stops growing above every valid span and time, so that it cannot overflow. */
+/* Moves *s behind token if it begins with it. */
+static bool take(const char **s, const char *token)
+{
+	const char *rest = after_prefix(*s, token);
+
+	if (rest)
+		*s = rest;
+	return rest;
+}
+
+static bool take_word(const char **s, const char *word)
+{
+	const char *rest = after_prefix(*s, word);
+
+	return rest && !isalpha((unsigned char)*rest) && take(s, word);
+}
+
+/* One that does not fit is the largest, which is above every valid span and time. */
 static bool take_number(const char **s, uint64_t *ret)
 {
-	const char *p = *s;
-	uint64_t v = 0;
+	char *end;
 
-	if (!isdigit((unsigned char)*p))
+	if (!isdigit((unsigned char)**s))
 		return false;
-	for (; isdigit((unsigned char)*p); p++) {
-		if (v <= SPAN_MAX_MS)
-			v = v * 10 + (uint64_t)(*p - '0');
-	}
-	*s = p;
-	*ret = v;
+	*ret = strtoull(*s, &end, 10);
+	*s = end;
 	return true;
 }
 
 /* The unit at *s in ms; without a unit seconds; 0 for an unknown word. */
 static uint64_t take_unit(const char **s)
 {
-	const char *p = skip_blanks(*s);
-	size_t n = 0;
-
-	while (isalpha((unsigned char)p[n]))
-		n++;
-	if (n == 0)
+	*s = skip_blanks(*s);
+	if (!isalpha((unsigned char)**s))
 		return 1000;
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-		if (strlen(units[i].name) == n && strncmp(p, units[i].name, n) == 0) {
-			*s = p + n;
+		if (take_word(s, units[i].name))
 			return units[i].ms;
-		}
 	}
 	return 0;
 }
@@ -89,12 +95,8 @@ static int take_weekday(const char **s)
 	static const char names[7][4] = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
 
 	for (int i = 0; i < 7; i++) {
-		const char *rest = after_prefix(*s, names[i]);
-
-		if (rest && !isalpha((unsigned char)*rest)) {
-			*s = rest;
+		if (take_word(s, names[i]))
 			return i;
-		}
 	}
 	return -EINVAL;
 }
@@ -102,31 +104,16 @@ static int take_weekday(const char **s)
 /* "Mon..Fri,Sun": at least one day. */
 static int take_weekdays(const char **s, unsigned char *ret)
 {
-	unsigned char days = 0;
+	*ret = 0;
+	do {
+		int first = take_weekday(s), last = take(s, "..") ? take_weekday(s) : first;
 
-	for (;;) {
-		int first = take_weekday(s), last = first;
-		const char *rest;
-
-		if (first < 0)
+		if (first < 0 || last < 0)
 			return -EINVAL;
-		rest = after_prefix(*s, "..");
-		if (rest) {
-			*s = rest;
-			last = take_weekday(s);
-			if (last < 0)
-				return -EINVAL;
-		}
-		for (int d = first;; d = (d + 1) % 7) {
-			days |= (unsigned char)(1u << d);
-			if (d == last)
-				break;
-		}
-		if (**s != ',')
-			break;
-		(*s)++;
-	}
-	*ret = days;
+		for (int d = first; d != last; d = (d + 1) % 7)
+			*ret |= (unsigned char)(1u << d);
+		*ret |= (unsigned char)(1u << last);
+	} while (take(s, ","));
 	return 0;
 }
 
@@ -135,10 +122,8 @@ static int take_time(const char **s, unsigned short *ret)
 {
 	uint64_t hour, minute;
 
-	if (!take_number(s, &hour) || **s != ':')
-		return -EINVAL;
-	(*s)++;
-	if (!take_number(s, &minute) || minute > 59 || hour > 24 || (hour == 24 && minute > 0))
+	if (!take_number(s, &hour) || !take(s, ":") || !take_number(s, &minute) || minute > 59 ||
+	    hour > 24 || (hour == 24 && minute > 0))
 		return -EINVAL;
 	*ret = (unsigned short)(hour * 60 + minute);
 	return 0;
@@ -154,10 +139,8 @@ int calendar_parse_window(const char *s, struct window *ret)
 			return -EINVAL;
 		s = skip_blanks(s);
 	}
-	if (take_time(&s, &w.start) < 0 || *s != '-')
-		return -EINVAL;
-	s++;
-	if (take_time(&s, &w.end) < 0 || *skip_blanks(s) || w.start == CALENDAR_MINUTES_PER_DAY)
+	if (take_time(&s, &w.start) < 0 || !take(&s, "-") || take_time(&s, &w.end) < 0 ||
+	    *skip_blanks(s) || w.start == CALENDAR_MINUTES_PER_DAY)
 		return -EINVAL;
 	*ret = w;
 	return 0;
@@ -167,14 +150,11 @@ bool calendar_in_window(const struct window *w, const struct tm *local)
 {
 	int now = local->tm_hour * 60 + local->tm_min;
 	int today = (local->tm_wday + 6) % 7, yesterday = (today + 6) % 7;
-	int length = (int)w->end - (int)w->start;
+	int end = w->end > w->start ? w->end : w->end + CALENDAR_MINUTES_PER_DAY;
 
-	if (length <= 0)
-		length += CALENDAR_MINUTES_PER_DAY;
-	if ((w->weekdays & (1u << today)) && now >= w->start && now < w->start + length)
+	if ((w->weekdays & (1u << today)) && now >= w->start && now < end)
 		return true;
-	now += CALENDAR_MINUTES_PER_DAY;
-	return (w->weekdays & (1u << yesterday)) && now >= w->start && now < w->start + length;
+	return (w->weekdays & (1u << yesterday)) && now + CALENDAR_MINUTES_PER_DAY < end;
 }
 
 /* Whether s begins with shape: 0 is a digit, T one of "Tt ", everything else itself. */
@@ -210,10 +190,8 @@ static int take_offset(const char **s, int *ret)
 	int sign = **s == '-' ? -1 : 1, hours, minutes;
 
 	*ret = 0;
-	if (**s == 'Z' || **s == 'z') {
-		(*s)++;
+	if (take(s, "Z") || take(s, "z"))
 		return 0;
-	}
 	if (!has_shape(*s, sign < 0 ? "-00:00" : "+00:00") ||
 	    sscanf(*s + 1, "%d:%d", &hours, &minutes) != 2 || hours > 23 || minutes > 59)
 		return -EINVAL;
@@ -255,8 +233,7 @@ int64_t calendar_parse_time(const char *s)
 {
 	struct timespec t;
 
-	if (!s || calendar_parse_rfc3339(s, &t) < 0 || t.tv_sec < 0 ||
-	    t.tv_sec >= INT64_MAX / 1000000000)
+	if (!s || calendar_parse_rfc3339(s, &t) < 0 || t.tv_sec >= INT64_MAX / 1000000000)
 		return 0;
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
