@@ -13,37 +13,25 @@
 #define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
 
-static bool all_of(const char *s, size_t n, const char *set)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (!s[i] || !strchr(set, s[i]))
-			return false;
-	}
-	return n > 0;
-}
-
 static bool port_is_valid(const char *s)
 {
-	size_t n = strlen(s);
-
-	return n <= 5 && all_of(s, n, DIGITS) && atoi(s) >= 1 && atoi(s) <= 65535;
+	return strlen(s) <= 5 && !s[strspn(s, DIGITS)] && atoi(s) >= 1 && atoi(s) <= 65535;
 }
 
 /* Labels of letters, digits and inner hyphens, parted by single dots. */
 static bool domain_is_valid(const char *s, size_t n)
 {
-	size_t start = 0;
+	const char *end = s + n;
 
-	if (!all_of(s, n, LOWER UPPER DIGITS ".-"))
-		return false;
-	for (size_t i = 0; i <= n; i++) {
-		if (i < n && s[i] != '.')
-			continue;
-		if (i == start || s[start] == '-' || s[i - 1] == '-')
+	for (;; s++) {
+		size_t label = strspn(s, LOWER UPPER DIGITS "-");
+
+		if (label == 0 || s[0] == '-' || s[label - 1] == '-')
 			return false;
-		start = i + 1;
+		s += label;
+		if (s == end || *s != '.')
+			return s == end;
 	}
-	return true;
 }
 
 static bool parse_ipv6(const char *s, size_t n, struct in6_addr *ret)
@@ -58,23 +46,17 @@ static bool parse_ipv6(const char *s, size_t n, struct in6_addr *ret)
 
 static const char *check_host(const char *host)
 {
-	const char *colon, *end;
+	const char *end = host + strcspn(host, host[0] == '[' ? "]" : ":");
 	struct in6_addr ignored;
 
 	if (host[0] == '[') {
-		end = strchr(host, ']');
-		if (!end || !parse_ipv6(host + 1, (size_t)(end - host - 1), &ignored))
+		if (!*end || !parse_ipv6(host + 1, (size_t)(end - host - 1), &ignored))
 			return "the registry's IPv6 address is not valid";
-		if (end[1] == '\0')
-			return NULL;
-		if (end[1] != ':' || !port_is_valid(end + 2))
-			return "the registry's port is not a number from 1 to 65535";
-		return NULL;
-	}
-	colon = strchr(host, ':');
-	if (!domain_is_valid(host, colon ? (size_t)(colon - host) : strlen(host)))
+		end++;
+	} else if (!domain_is_valid(host, (size_t)(end - host))) {
 		return "the registry's host name is not valid";
-	if (colon && !port_is_valid(colon + 1))
+	}
+	if (*end && (*end != ':' || !port_is_valid(end + 1)))
 		return "the registry's port is not a number from 1 to 65535";
 	return NULL;
 }
@@ -82,27 +64,23 @@ static const char *check_host(const char *host)
 /* alphanumeric runs parted by one '.', one or two '_', or any number of '-' */
 static bool component_is_valid(const char *s, size_t n)
 {
-	size_t i = 0;
+	const char *end = s + n;
 
-	while (i < n) {
-		size_t run = strspn(s + i, LOWER DIGITS), sep;
+	for (;;) {
+		size_t run = strspn(s, LOWER DIGITS);
 
-		if (run == 0)
-			return false;
-		i += run;
-		if (i >= n)
-			return i == n;
-		if (s[i] == '.')
-			sep = 1;
-		else if (s[i] == '_')
-			sep = s[i + 1] == '_' ? 2 : 1;
+		s += run;
+		if (run == 0 || s == end)
+			return run > 0;
+		if (*s == '-')
+			s += strspn(s, "-");
+		else if (*s == '_')
+			s += s[1] == '_' ? 2 : 1;
+		else if (*s == '.')
+			s++;
 		else
-			sep = strspn(s + i, "-");
-		if (sep == 0)
 			return false;
-		i += sep;
 	}
-	return false; /* empty, or ended by a separator */
 }
 
 static const char *check_path(const char *path)
@@ -119,9 +97,8 @@ static const char *check_path(const char *path)
 		if (n == 0)
 			return "the repository name has an empty component";
 		if (!component_is_valid(p, n))
-			return "the repository name may hold a-z, 0-9 and single separators . _ __ "
-			       "- "
-			       "only";
+			return "the repository name may hold a-z, 0-9 and single separators "
+			       ". _ __ - only";
 		if (!p[n])
 			return NULL;
 		p += n + 1;
@@ -130,15 +107,13 @@ static const char *check_path(const char *path)
 
 static const char *check_tag(const char *tag)
 {
-	size_t n = strlen(tag);
-
-	if (n == 0)
+	if (!*tag)
 		return "the tag is empty";
-	if (n > TAG_MAX_LEN)
+	if (strlen(tag) > TAG_MAX_LEN)
 		return "the tag is longer than 128 characters";
-	if (!all_of(tag, n, LOWER UPPER DIGITS "_.-") || tag[0] == '.' || tag[0] == '-')
-		return "the tag may hold letters, digits and _ . - only, and starts with none of . "
-		       "-";
+	if (tag[strspn(tag, LOWER UPPER DIGITS "_.-")] || tag[0] == '.' || tag[0] == '-')
+		return "the tag may hold letters, digits and _ . - only, "
+		       "and starts with none of . -";
 	return NULL;
 }
 
@@ -156,24 +131,19 @@ static bool looks_like_id(const char *name)
 }
 
 /* Cuts "[host/]path" into its two halves as Docker does. */
-static void split_name(const char *name, char **ret_host, char **ret_path)
+static void split_name(const char *name, struct ref *ref)
 {
-	size_t n = strcspn(name, "/");
-	_cleanup_free_ char *first = xstrndup(name, n);
+	const char *path = name;
+	bool official;
 
 	if (names_a_host(name)) {
-		*ret_host = xstrdup(streq(first, "index.docker.io") ? "docker.io" : first);
-		*ret_path = xstrdup(name + n + 1);
-	} else {
-		*ret_host = xstrdup("docker.io");
-		*ret_path = xstrdup(name);
+		path = strchr(name, '/') + 1;
+		ref->host = xstrndup(name, (size_t)(path - 1 - name));
 	}
-	if (streq(*ret_host, "docker.io") && **ret_path && !strchr(*ret_path, '/')) {
-		char *official = xasprintf("library/%s", *ret_path);
-
-		free(*ret_path);
-		*ret_path = official;
-	}
+	if (!ref->host || streq(ref->host, "index.docker.io"))
+		replace_string(&ref->host, "docker.io");
+	official = streq(ref->host, "docker.io") && *path && !strchr(path, '/');
+	ref->path = xasprintf("%s%s", official ? "library/" : "", path);
 }
 
 static const char *parse(const char *s, struct ref *ref)
@@ -205,7 +175,7 @@ static const char *parse(const char *s, struct ref *ref)
 	/* Docker takes such a name for an image Id. */
 	if (looks_like_id(name))
 		return "the repository name looks like an image Id";
-	split_name(name, &ref->host, &ref->path);
+	split_name(name, ref);
 	why = check_host(ref->host);
 	if (!why)
 		why = check_path(ref->path);
@@ -219,15 +189,14 @@ static const char *parse(const char *s, struct ref *ref)
 int ref_parse(const char *s, struct ref *ret, const char **ret_why)
 {
 	struct ref ref = {0};
-	const char *why = parse(s, &ref);
 
-	if (why) {
-		ref_free(&ref);
-		*ret_why = why;
-		return -EINVAL;
+	*ret_why = parse(s, &ref);
+	if (!*ret_why) {
+		*ret = ref;
+		return 0;
 	}
-	*ret = ref;
-	return 0;
+	ref_free(&ref);
+	return -EINVAL;
 }
 
 void ref_free(struct ref *r)
