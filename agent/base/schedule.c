@@ -61,26 +61,17 @@ static bool is_open(const struct window_list *l, const struct tm *local)
 	return l->n == 0;
 }
 
-bool schedule_gate(const struct container_config *c, const struct tm *local,
-		   const char **ret_reason)
+const char *schedule_gate(const struct container_config *c, const struct tm *local)
 {
-	if (c->hold) {
-		*ret_reason = "hold = yes";
-		return false;
-	}
 	if (is_open(&c->windows, local))
-		return true;
-	*ret_reason =
-		local ? "outside its window" : "the clock is not set, and window depends on it";
-	return false;
+		return NULL;
+	return local ? "outside its window" : "the clock is not set, and window depends on it";
 }
 
-bool schedule_download(const struct container_config *c, const struct tm *local,
-		       const char **ret_reason)
+const char *schedule_download(const struct container_config *c, const struct tm *local)
 {
 	if (is_open(&c->download_windows, local))
-		return true;
-	*ret_reason = local ? "outside its download-window"
-			    : "the clock is not set, and download-window depends on it";
-	return false;
+		return NULL;
+	return local ? "outside its download-window"
+		     : "the clock is not set, and download-window depends on it";
 }

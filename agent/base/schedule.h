@@ -21,10 +21,7 @@ uint64_t schedule_retry_poll(uint64_t now_ms, unsigned int failures, uint64_t in
  * interval; spread by half of that, differently for each device and failure. */
 uint64_t schedule_backoff(unsigned int failures, uint64_t interval_ms, uint64_t device);
 
-/* Whether the swap may happen now; if not, *ret_reason is a static text. local is NULL while the clock is not
- * set. */
-bool schedule_gate(const struct container_config *c, const struct tm *local,
-		   const char **ret_reason);
+/* Why no window for the swap is open, or NULL: one is. local is NULL while the clock is not set. */
+const char *schedule_gate(const struct container_config *c, const struct tm *local);
 /* The same for the start of a download. */
-bool schedule_download(const struct container_config *c, const struct tm *local,
-		       const char **ret_reason);
+const char *schedule_download(const struct container_config *c, const struct tm *local);

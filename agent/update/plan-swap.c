@@ -36,18 +36,13 @@ CLAIM(sync_is_written, s->r->synced)
 /* What is down waits for no window; in a rollback the operator said when. */
 static bool window_is_open(const struct situation *s)
 {
-	const char *why;
-
 	return s->r->rollback || digest_is_set(&s->m->saved_spec) ||
-	       schedule_gate(s->c, s->m->now_s ? &s->m->local : NULL, &why);
+	       !schedule_gate(s->c, s->m->now_s ? &s->m->local : NULL);
 }
 
 static void explain_window(const struct situation *s, char *text, size_t size)
 {
-	const char *why = "";
-
-	(void)schedule_gate(s->c, s->m->now_s ? &s->m->local : NULL, &why);
-	(void)snprintf(text, size, "%s", why);
+	copy_text(text, size, schedule_gate(s->c, s->m->now_s ? &s->m->local : NULL));
 }
 
 CLAIM(policy_is_fresh,

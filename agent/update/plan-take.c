@@ -197,10 +197,8 @@ CLAIM(successor_is_possible, s->m->successor_checked)
 
 static bool may_download(const struct situation *s)
 {
-	const char *why;
-
 	return image_is_present(s) || is_remade(s) ||
-	       schedule_download(s->c, s->m->now_s ? &s->m->local : NULL, &why);
+	       !schedule_download(s->c, s->m->now_s ? &s->m->local : NULL);
 }
 
 CLAIM(details_are_known,
@@ -295,10 +293,7 @@ static void explain_policy(const struct situation *s, char *text, size_t size)
 
 static void explain_download(const struct situation *s, char *text, size_t size)
 {
-	const char *why = "";
-
-	(void)schedule_download(s->c, s->m->now_s ? &s->m->local : NULL, &why);
-	(void)snprintf(text, size, "%s", why);
+	copy_text(text, size, schedule_download(s->c, s->m->now_s ? &s->m->local : NULL));
 }
 
 const struct row plan_rows_before[] = {
