@@ -87,7 +87,7 @@ static int parse_ramp(const json_t *list, struct rollout *ret, struct error *ret
 {
 	size_t n = json_array_size(list);
 
-	if (!json_is_array(list) || n < 1 || n > ROLLOUT_POINTS_MAX)
+	if (n < 1 || n > ROLLOUT_POINTS_MAX)
 		return error_set(ret_error, -EBADMSG, "\"ramp\" is not a list of 1 to %d points",
 				 ROLLOUT_POINTS_MAX);
 	for (size_t i = 0; i < n; i++) {
@@ -196,37 +196,37 @@ static bool is_older(const char *version, const char *minimum)
 
 static int parse_head(const json_t *j, struct rollout *ret, struct error *ret_error)
 {
-	const json_t *version = json_object_get(j, "version");
-	const json_t *sequence = json_object_get(j, "sequence"), *halt = json_object_get(j, "halt");
-	const json_t *minimum = json_object_get(j, "minimum-version");
+	/* 0: not an integer */
+	json_int_t version = json_integer_value(json_object_get(j, "version"));
+	json_int_t sequence = json_integer_value(json_object_get(j, "sequence"));
+	const json_t *halt = json_object_get(j, "halt");
+	const char *minimum = json_get_string(j, "minimum-version");
 	const char *target = json_get_string(j, "target");
 	unsigned long ignored[NUMBERS];
 
-	if (json_is_integer(version) && json_integer_value(version) > VERSION)
+	if (version > VERSION)
 		return error_set(ret_error, -EBADMSG,
 				 "it has version %" JSON_INTEGER_FORMAT
 				 ", this pullet supports %d; update pullet",
-				 json_integer_value(version), VERSION);
-	if (!json_is_integer(version) || json_integer_value(version) != VERSION)
+				 version, VERSION);
+	if (version != VERSION)
 		return error_set(ret_error, -EBADMSG, "\"version\" is not %d", VERSION);
-	if (!json_is_integer(sequence) || json_integer_value(sequence) < 1 ||
-	    json_integer_value(sequence) > SEQUENCE_MAX)
+	if (sequence < 1 || sequence > SEQUENCE_MAX)
 		return error_set(ret_error, -EBADMSG, "\"sequence\" is not a positive integer");
-	ret->sequence = (uint64_t)json_integer_value(sequence);
+	ret->sequence = (uint64_t)sequence;
 	if (!target || digest_parse(target, &ret->target) < 0)
 		return error_set(ret_error, -EBADMSG,
 				 "\"target\" is not \"sha256:\" and 64 lower-case hex digits");
 	if (halt && !json_is_boolean(halt))
 		return error_set(ret_error, -EBADMSG, "\"halt\" is neither true nor false");
 	ret->halt = json_is_true(halt);
-	if (!minimum)
+	if (!json_object_get(j, "minimum-version"))
 		return 0;
-	if (!json_is_string(minimum) || json_string_length(minimum) < 1 ||
-	    json_string_length(minimum) >= sizeof(ret->minimum_version) ||
-	    *take_version(json_string_value(minimum), ignored))
+	if (!minimum || !*minimum || strlen(minimum) >= sizeof(ret->minimum_version) ||
+	    *take_version(minimum, ignored))
 		return error_set(ret_error, -EBADMSG,
 				 "\"minimum-version\" is not of the form \"1.2.3\"");
-	copy_text(ret->minimum_version, sizeof(ret->minimum_version), json_string_value(minimum));
+	copy_text(ret->minimum_version, sizeof(ret->minimum_version), minimum);
 	return 0;
 }
 
@@ -267,18 +267,16 @@ int rollout_parse(const char *data, size_t n, const char *ring, struct rollout *
 uint32_t rollout_share(const struct rollout *r, int64_t now_s)
 {
 	const struct rollout_point *a, *b;
-	size_t i = r->n_points;
+	size_t i = 0;
 
-	if (now_s < r->not_before_s)
-		return 0;
-	while (i > 0 && r->points[i - 1].at_s > now_s)
-		i--;
-	if (i == 0)
+	while (i < r->n_points && r->points[i].at_s <= now_s)
+		i++;
+	if (i == 0 || now_s < r->not_before_s)
 		return 0;
 	a = &r->points[i - 1];
 	if (i == r->n_points)
 		return a->share;
-	b = &r->points[i];
+	b = a + 1;
 	return a->share +
 	       (uint32_t)((int64_t)(b->share - a->share) * (now_s - a->at_s) / (b->at_s - a->at_s));
 }
@@ -305,11 +303,6 @@ int64_t rollout_turn(const struct rollout *r, uint32_t position)
 	return at;
 }
 
-static bool needs_clock(const struct rollout *r)
-{
-	return r->not_before_s > 0 || r->points[0].at_s > 0;
-}
-
 const char *rollout_percent(uint32_t share, char *buf, size_t n)
 {
 	int len = snprintf(buf, n, "%" PRIu32 ".%04" PRIu32, share / PERCENT, share % PERCENT);
@@ -321,28 +314,14 @@ const char *rollout_percent(uint32_t share, char *buf, size_t n)
 	return buf;
 }
 
-/* Writes why the rollout does not reach the device yet, or at all. */
-static void explain_turn(const struct rollout *r, const struct rollout_device *d, int64_t turn,
-			 char *ret_why, size_t size)
-{
-	char most[16], mine[16], when[32];
-
-	(void)rollout_percent(r->points[r->n_points - 1].share, most, sizeof(most));
-	(void)rollout_percent(d->position, mine, sizeof(mine));
-	if (turn == ROLLOUT_NEVER)
-		(void)snprintf(ret_why, size,
-			       "the rollout covers %s %% of the devices, this device is at %s %%",
-			       most, mine);
-	else
-		(void)snprintf(ret_why, size, "the rollout reaches this device (at %s %%) at %s",
-			       mine, calendar_rfc3339(turn, when, sizeof(when)));
-}
-
 bool rollout_admits(const struct rollout *r, const struct rollout_device *d, char *ret_why,
 		    size_t size)
 {
 	int64_t turn = rollout_turn(r, d->position);
+	bool needs_clock = r->not_before_s > 0 || r->points[0].at_s > 0;
+	char most[16], mine[16], when[32];
 
+	(void)rollout_percent(d->position, mine, sizeof(mine));
 	ret_why[0] = '\0';
 	if (r->sequence < d->sequence)
 		(void)snprintf(ret_why, size,
@@ -360,10 +339,17 @@ bool rollout_admits(const struct rollout *r, const struct rollout_device *d, cha
 	else if (is_older(d->version, r->minimum_version))
 		(void)snprintf(ret_why, size, "the rollout requires pullet %s or newer, this is %s",
 			       r->minimum_version, d->version);
-	else if (turn != ROLLOUT_NEVER && needs_clock(r) && d->now_s == 0)
+	else if (turn == ROLLOUT_NEVER)
+		(void)snprintf(
+			ret_why, size,
+			"the rollout covers %s %% of the devices, this device is at %s %%",
+			rollout_percent(r->points[r->n_points - 1].share, most, sizeof(most)),
+			mine);
+	else if (needs_clock && d->now_s == 0)
 		(void)snprintf(ret_why, size,
 			       "the clock is not set, and the rollout depends on it");
-	else if (turn == ROLLOUT_NEVER || turn > d->now_s)
-		explain_turn(r, d, turn, ret_why, size);
+	else if (turn > d->now_s)
+		(void)snprintf(ret_why, size, "the rollout reaches this device (at %s %%) at %s",
+			       mine, calendar_rfc3339(turn, when, sizeof(when)));
 	return !ret_why[0];
 }
