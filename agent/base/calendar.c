@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdio.h>
 
 #define SPAN_MAX_MS ((uint64_t)10 * 365 * 86400 * 1000)
@@ -157,18 +158,6 @@ bool calendar_in_window(const struct window *w, const struct tm *local)
 	return (w->weekdays & (1u << yesterday)) && now + CALENDAR_MINUTES_PER_DAY < end;
 }
 
-/* Whether s begins with shape: 0 is a digit, T one of "Tt ", everything else itself. */
-static bool has_shape(const char *s, const char *shape)
-{
-	for (; *shape; s++, shape++) {
-		if (*shape == '0'   ? !isdigit((unsigned char)*s)
-		    : *shape == 'T' ? !*s || !strchr("Tt ", *s)
-				    : *s != *shape)
-			return false;
-	}
-	return true;
-}
-
 /* ".123456789", or nothing; digits behind the ninth are cut. */
 static int take_fraction(const char **s, long *ret_ns)
 {
@@ -184,19 +173,20 @@ static int take_fraction(const char **s, long *ret_ns)
 	return 0;
 }
 
+#define TWO_DIGITS "[0-9][0-9]"
+
 /* "Z", "+02:00": seconds east of UTC. */
-static int take_offset(const char **s, int *ret)
+static int parse_offset(const char *s, int *ret)
 {
-	int sign = **s == '-' ? -1 : 1, hours, minutes;
+	int hours, minutes;
 
 	*ret = 0;
-	if (take(s, "Z") || take(s, "z"))
+	if (streq(s, "Z") || streq(s, "z"))
 		return 0;
-	if (!has_shape(*s, sign < 0 ? "-00:00" : "+00:00") ||
-	    sscanf(*s + 1, "%d:%d", &hours, &minutes) != 2 || hours > 23 || minutes > 59)
+	if (fnmatch("[+-]" TWO_DIGITS ":" TWO_DIGITS, s, 0) != 0 ||
+	    sscanf(s + 1, "%d:%d", &hours, &minutes) != 2 || hours > 23 || minutes > 59)
 		return -EINVAL;
-	*s += strlen("+00:00");
-	*ret = sign * (hours * 3600 + minutes * 60);
+	*ret = (s[0] == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
 	return 0;
 }
 
@@ -205,17 +195,19 @@ static int take_offset(const char **s, int *ret)
 
 int calendar_parse_rfc3339(const char *s, struct timespec *ret)
 {
-	static const char shape[] = "0000-00-00T00:00:00";
+	static const char shape[] = TWO_DIGITS TWO_DIGITS
+		"-" TWO_DIGITS "-" TWO_DIGITS "[Tt ]" TWO_DIGITS ":" TWO_DIGITS ":" TWO_DIGITS "*";
 	struct tm tm = {0}, day;
-	int second, east;
+	int second, east, n;
 	time_t t;
 	long ns;
 
-	if (!has_shape(s, shape) || sscanf(s, "%d-%d-%d%*c%d:%d:%d", &tm.tm_year, &tm.tm_mon,
-					   &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &second) != 6)
+	if (fnmatch(shape, s, 0) != 0 ||
+	    sscanf(s, "%d-%d-%d%*c%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour,
+		   &tm.tm_min, &second, &n) != 6)
 		return -EINVAL;
-	s += strlen(shape);
-	if (take_fraction(&s, &ns) < 0 || take_offset(&s, &east) < 0 || *s)
+	s += n;
+	if (take_fraction(&s, &ns) < 0 || parse_offset(s, &east) < 0)
 		return -EINVAL;
 	tm.tm_year -= 1900;
 	tm.tm_mon -= 1;
