@@ -12,13 +12,13 @@
 #define PERCENT	     (COHORT_ALL / 100)
 #define NUMBERS	     4 /* of a version */
 
-/* All valid keys, besides those that begin with "x-". */
-static const char policy_keys[][16] = {"version", "sequence",	"target", "percent",	    "ramp",
-				       "rings",	  "not-before", "halt",	  "minimum-version"};
-static const char ring_keys[][16] = {"percent", "ramp", "not-before"};
-static const char point_keys[][16] = {"at", "percent"};
+/* All valid keys, besides those that begin with "x-". "" ends a list. */
+static const char policy_keys[][16] = {"version", "sequence",	"target", "percent",	     "ramp",
+				       "rings",	  "not-before", "halt",	  "minimum-version", ""};
+static const char ring_keys[][16] = {"percent", "ramp", "not-before", ""};
+static const char point_keys[][16] = {"at", "percent", ""};
 
-static int check_keys(const json_t *j, const char *what, const char (*known)[16], size_t n_known,
+static int check_keys(const json_t *j, const char *what, const char (*known)[16],
 		      struct error *ret_error)
 {
 	const char *key;
@@ -29,7 +29,7 @@ static int check_keys(const json_t *j, const char *what, const char (*known)[16]
 	json_object_foreach ((json_t *)j, key, value) {
 		bool found = after_prefix(key, "x-");
 
-		for (size_t i = 0; i < n_known; i++)
+		for (size_t i = 0; known[i][0]; i++)
 			found |= streq(known[i], key);
 		if (!found)
 			return error_set(ret_error, -EBADMSG, "%s has an unknown key \"%.64s\"",
@@ -65,24 +65,6 @@ static int parse_percent(const json_t *j, uint32_t *ret, struct error *ret_error
 	return 0;
 }
 
-static int parse_point(const json_t *j, const struct rollout_point *before,
-		       struct rollout_point *ret, struct error *ret_error)
-{
-	int r = check_keys(j, "a point of \"ramp\"", point_keys, ARRAY_SIZE(point_keys), ret_error);
-
-	if (r == 0)
-		r = parse_time(j, "at", &ret->at_s, ret_error);
-	if (r == 0)
-		r = parse_percent(j, &ret->share, ret_error);
-	if (r < 0)
-		return r;
-	/* A device that runs the image does not go back. */
-	if (before && (ret->at_s < before->at_s || ret->share < before->share))
-		return error_set(ret_error, -EBADMSG,
-				 "\"ramp\" decreases: neither \"at\" nor \"percent\" may");
-	return 0;
-}
-
 static int parse_ramp(const json_t *list, struct rollout *ret, struct error *ret_error)
 {
 	size_t n = json_array_size(list);
@@ -91,11 +73,20 @@ static int parse_ramp(const json_t *list, struct rollout *ret, struct error *ret
 		return error_set(ret_error, -EBADMSG, "\"ramp\" is not a list of 1 to %d points",
 				 ROLLOUT_POINTS_MAX);
 	for (size_t i = 0; i < n; i++) {
-		int r = parse_point(json_array_get(list, i), i ? &ret->points[i - 1] : NULL,
-				    &ret->points[i], ret_error);
+		const json_t *point = json_array_get(list, i);
+		struct rollout_point *p = &ret->points[i];
+		int r = check_keys(point, "a point of \"ramp\"", point_keys, ret_error);
 
+		if (r == 0)
+			r = parse_time(point, "at", &p->at_s, ret_error);
+		if (r == 0)
+			r = parse_percent(point, &p->share, ret_error);
 		if (r < 0)
 			return r;
+		/* A device that runs the image does not go back. */
+		if (i > 0 && (p->at_s < p[-1].at_s || p->share < p[-1].share))
+			return error_set(ret_error, -EBADMSG,
+					 "\"ramp\" decreases: neither \"at\" nor \"percent\" may");
 	}
 	ret->n_points = n;
 	return 0;
@@ -105,17 +96,16 @@ static int parse_ramp(const json_t *list, struct rollout *ret, struct error *ret
 static int parse_stage(const json_t *j, struct rollout *ret, struct error *ret_error)
 {
 	const json_t *ramp = json_object_get(j, "ramp");
+	int r = 0;
 
 	ret->not_before_s = 0;
 	if (!ramp == !json_object_get(j, "percent"))
 		return error_set(ret_error, -EBADMSG,
 				 "exactly one of \"percent\" and \"ramp\" is required");
-	if (json_object_get(j, "not-before")) {
-		int r = parse_time(j, "not-before", &ret->not_before_s, ret_error);
-
-		if (r < 0)
-			return r;
-	}
+	if (json_object_get(j, "not-before"))
+		r = parse_time(j, "not-before", &ret->not_before_s, ret_error);
+	if (r < 0)
+		return r;
 	if (ramp)
 		return parse_ramp(ramp, ret, ret_error);
 	ret->n_points = 1;
@@ -152,7 +142,7 @@ static int parse_rings(const json_t *j, const char *ring, struct rollout *ret,
 		if (!rollout_ring_is_valid(name))
 			return error_set(ret_error, -EBADMSG, "\"%.64s\" is not a valid ring name",
 					 name);
-		r = check_keys(value, "the ring", ring_keys, ARRAY_SIZE(ring_keys), ret_error);
+		r = check_keys(value, "the ring", ring_keys, ret_error);
 		if (r == 0)
 			r = parse_stage(value, &one, ret_error);
 		if (r < 0)
@@ -241,7 +231,7 @@ int rollout_from_json(const json_t *j, const char *ring, struct rollout *ret,
 	/* The version comes first: a later one may have other keys. */
 	r = parse_head(j, &policy, ret_error);
 	if (r == 0)
-		r = check_keys(j, "it", policy_keys, ARRAY_SIZE(policy_keys), ret_error);
+		r = check_keys(j, "it", policy_keys, ret_error);
 	if (r == 0)
 		r = parse_stage(j, &policy, ret_error);
 	if (r == 0)
