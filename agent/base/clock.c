@@ -10,10 +10,8 @@
 
 bool clock_is_set(const struct clock_facts *f)
 {
-	if (f->synchronised)
-		return true;
 	/* PULLET_EPOCH: the time of the build, or SOURCE_DATE_EPOCH. */
-	return f->now_s >= PULLET_EPOCH && (f->rtc || !f->waiting);
+	return f->synchronised || (f->now_s >= PULLET_EPOCH && (f->rtc || !f->waiting));
 }
 
 int64_t clock_now(void)
