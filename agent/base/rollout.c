@@ -295,12 +295,7 @@ int64_t rollout_turn(const struct rollout *r, uint32_t position)
 
 const char *rollout_percent(uint32_t share, char *buf, size_t n)
 {
-	int len = snprintf(buf, n, "%" PRIu32 ".%04" PRIu32, share / PERCENT, share % PERCENT);
-
-	while (len > 1 && buf[len - 1] == '0')
-		buf[--len] = '\0';
-	if (buf[len - 1] == '.')
-		buf[len - 1] = '\0';
+	(void)snprintf(buf, n, "%.6g", (double)share / PERCENT); /* four decimals at most */
 	return buf;
 }
 
