@@ -164,9 +164,9 @@ static int take_fraction(const char **s, long *ret_ns)
 	long scale = 100000000;
 
 	*ret_ns = 0;
-	if (**s != '.')
+	if (!take(s, "."))
 		return 0;
-	if (!isdigit((unsigned char)*++*s))
+	if (!isdigit((unsigned char)**s))
 		return -EINVAL;
 	for (; isdigit((unsigned char)**s); (*s)++, scale /= 10)
 		*ret_ns += (**s - '0') * scale;

@@ -20,7 +20,7 @@ struct parser {
 	const char *section; /* NULL: none yet */
 	const char *argument;
 	void *fields; /* its structure; NULL: the section is faulty, and its keys are skipped */
-	const struct key *key;
+	const struct key *key; /* that is read */
 	/* Errors do not end the reading. */
 	void (*report)(void *userdata, const char *text); /* gets each; may be NULL */
 	void *userdata;
