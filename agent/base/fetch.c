@@ -12,7 +12,6 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include "json-build.h"
 #include "program.h"
 #include "protocol.h"
 

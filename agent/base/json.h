@@ -47,6 +47,18 @@ const char *json_get_string(const json_t *object, const char *key);
 /* Walks keys from object ("State", "Health", "Status", NULL); NULL where one is missing. Borrowed. */
 json_t *json_get_path(const json_t *object, ...) __attribute__((sentinel));
 
+/* For documents that Pullet itself writes: a lack of memory aborts; untrusted sizes are bounded before. */
+
+/* Returns j, which is never NULL. */
+json_t *json_need(json_t *j);
+/* These take value over. */
+void json_put(json_t *object, const char *key, json_t *value);
+void json_append(json_t *array, json_t *value);
+/* A string; every byte above 127 becomes '?' when s is not UTF-8, which is all that jansson takes. */
+json_t *json_string_lossy(const char *s);
+/* null for "". NULL when s is not UTF-8, as json_string(). */
+json_t *json_string_or_null(const char *s);
+
 static inline void cleanup_json_p(json_t **j)
 {
 	json_decref(*j);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 
-#include "json-build.h"
 #include "protocol.h"
 
 #define DIGESTS_MAX  1024

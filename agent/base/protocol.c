@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <poll.h>
 
-#include "json-build.h"
-
 #define ERRNO_MAX	133
 #define RETRY_AFTER_MAX (24 * 60 * 60)
 

@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-#include "json-build.h"
+#include "json.h"
 
 #define RECORD_VERSION	1
 #define RECORD_FILE_MAX ((size_t)64 * 1024)
@@ -26,23 +26,19 @@ void record_init(struct record *r)
 	*r = (struct record){.phase = PHASE_IDLE, .downtime_ms = -1};
 }
 
+/* Not checked: what is not UTF-8 fails in json_text(), as it could not be read back. */
+static json_t *text_to_json(const char *s)
+{
+	return *s ? json_string_nocheck(s) : json_null();
+}
+
 static json_t *release_to_json(const struct release *r)
 {
 	if (!digest_is_set(&r->digest))
 		return json_null();
 	return json_pack("{s:s, s:o, s:o, s:b, s:o}", "digest", r->digest.text, "manifest",
-			 json_string_or_null(r->manifest.text), "image",
-			 json_string_or_null(r->image), "brought", r->brought, "pulled",
-			 json_string_or_null(r->pulled.text));
-}
-
-/* Appends entry to list, or frees the list: both may be NULL. */
-static json_t *append(json_t *list, json_t *entry)
-{
-	if (json_array_append_new(list, entry) == 0)
-		return list;
-	json_decref(list);
-	return NULL;
+			 text_to_json(r->manifest.text), "image", text_to_json(r->image), "brought",
+			 r->brought, "pulled", text_to_json(r->pulled.text));
 }
 
 static json_t *rejected_to_json(const struct record *r)
@@ -52,9 +48,9 @@ static json_t *rejected_to_json(const struct record *r)
 	for (size_t i = 0; i < r->n_rejected; i++) {
 		const struct rejected *x = &r->rejected[i];
 
-		list = append(list, json_pack("{s:s, s:o, s:s}", "digest", x->digest.text,
-					      "manifest", json_string_or_null(x->manifest.text),
-					      "reason", x->reason));
+		json_append(list, json_pack("{s:s, s:o, s:o}", "digest", x->digest.text, "manifest",
+					    text_to_json(x->manifest.text), "reason",
+					    json_string_nocheck(x->reason)));
 	}
 	return list;
 }
@@ -66,11 +62,11 @@ static json_t *followers_to_json(const struct record *r)
 	for (size_t i = 0; i < r->n_followers; i++) {
 		const struct follower *f = &r->followers[i];
 
-		list = append(list,
-			      json_pack("{s:s, s:o, s:o, s:o, s:b}", "name", f->name, "old_id",
-					json_string_or_null(f->old_id), "new_id",
-					json_string_or_null(f->new_id), "policy",
-					json_string_or_null(f->policy), "serving", f->serving));
+		json_append(list,
+			    json_pack("{s:o, s:o, s:o, s:o, s:b}", "name",
+				      json_string_nocheck(f->name), "old_id",
+				      text_to_json(f->old_id), "new_id", text_to_json(f->new_id),
+				      "policy", text_to_json(f->policy), "serving", f->serving));
 	}
 	return list;
 }
@@ -79,42 +75,39 @@ static json_t *damage_to_json(const struct damage *d)
 {
 	if (!digest_is_set(&d->digest))
 		return json_null();
-	return json_pack("{s:s, s:s, s:i}", "digest", d->digest.text, "boot_id", d->boot_id,
-			 "tries", (int)d->tries);
+	return json_pack("{s:s, s:o, s:i}", "digest", d->digest.text, "boot_id",
+			 json_string_nocheck(d->boot_id), "tries", (int)d->tries);
 }
 
-/* NULL when a text is not UTF-8: what could not be read back must not be written. */
+static json_t *update_to_json(const struct record *r)
+{
+	return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:b, s:o, s:i, s:b, s:o}", "target",
+			 release_to_json(&r->target), "rollback", r->rollback, "synced", r->synced,
+			 "boot_id", text_to_json(r->boot_id), "old_id", text_to_json(r->old_id),
+			 "new_id", text_to_json(r->new_id), "policy", text_to_json(r->policy),
+			 "serving", r->serving, "followers", followers_to_json(r), "starts",
+			 (int)r->starts, "blame", r->reject_target, "reason",
+			 text_to_json(r->reason));
+}
+
 static json_t *record_to_json(const struct record *r)
 {
-	json_t *j = json_pack(
+	json_t *j = json_need(json_pack(
 		"{s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:I}", "version", RECORD_VERSION, "phase",
 		phase_name(r->phase), "current", release_to_json(&r->current), "previous",
 		release_to_json(&r->previous), "rejected", rejected_to_json(r), "damage",
 		damage_to_json(&r->damage), "held", r->held, "last_error",
-		json_string_or_null(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms);
-	json_t *u;
+		text_to_json(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms));
 
 	/* Absent without a rollout policy, and from the records of earlier versions. */
 	if (r->rollout_sequence > 0)
-		json_object_set_new(j, "rollout_sequence",
-				    json_integer((json_int_t)r->rollout_sequence));
+		json_put(j, "rollout_sequence", json_integer((json_int_t)r->rollout_sequence));
 	if (digest_is_set(&r->seen))
-		json_object_set_new(j, "seen",
-				    json_pack("{s:s, s:I}", "digest", r->seen.text, "at",
-					      (json_int_t)r->seen_s));
-	if (r->phase == PHASE_IDLE)
-		return j;
-	u = json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:b, s:o, s:i, s:b, s:o}", "target",
-		      release_to_json(&r->target), "rollback", r->rollback, "synced", r->synced,
-		      "boot_id", json_string_or_null(r->boot_id), "old_id",
-		      json_string_or_null(r->old_id), "new_id", json_string_or_null(r->new_id),
-		      "policy", json_string_or_null(r->policy), "serving", r->serving, "followers",
-		      followers_to_json(r), "starts", (int)r->starts, "blame", r->reject_target,
-		      "reason", json_string_or_null(r->reason));
-	if (json_object_set_new(j, "update", u) < 0) {
-		json_decref(j);
-		return NULL;
-	}
+		json_put(j, "seen",
+			 json_pack("{s:s, s:I}", "digest", r->seen.text, "at",
+				   (json_int_t)r->seen_s));
+	if (r->phase != PHASE_IDLE)
+		json_put(j, "update", update_to_json(r));
 	return j;
 }
 

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "json-build.h"
 #include "log.h"
 #include "record.h"
 

@@ -5,7 +5,6 @@
 #include "command.h"
 #include "config.h"
 #include "fetch.h"
-#include "json-build.h"
 #include "log.h"
 #include "platform.h"
 #include "ref.h"
@@ -64,7 +63,7 @@ static json_t *judge(const struct config *config, const char *image, const struc
 	*ret_refused = false;
 	for (size_t i = 0; i < config->n_containers; i++) {
 		const struct container_config *c = &config->containers[i];
-		_cleanup_verified_ struct verified *verified = NULL;
+		_cleanup_free_ struct verified *verified = NULL;
 		struct error e = {0};
 		int r;
 

@@ -7,7 +7,6 @@
 #include "calendar.h"
 #include "command.h"
 #include "fetch.h"
-#include "json-build.h"
 #include "log.h"
 #include "ref.h"
 #include "rollout.h"

@@ -5,7 +5,6 @@
 #include <libsmartcols.h>
 #include <time.h>
 
-#include "json-build.h"
 #include "result.h"
 
 #define DIGEST_SHOWN  12 /* hex digits, as docker shows them */

@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 
 #include "fetch.h"
-#include "json-build.h"
 #include "log.h"
 #include "program.h"
 #include "protocol.h"

@@ -4,8 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "json-build.h"
-
 #define SEVERITY_INFO  9 /* OTLP's numbers */
 #define SEVERITY_ERROR 17
 #define CUMULATIVE     2 /* OTLP's aggregation temporality */

@@ -8,7 +8,6 @@
 
 #include "clock.h"
 #include "fetch.h"
-#include "json-build.h"
 #include "log.h"
 #include "schedule.h"
 

@@ -7,7 +7,6 @@
 
 #include "base64.h"
 #include "engine-internal.h"
-#include "json-build.h"
 #include "podman.h"
 #include "ref.h"
 

@@ -7,7 +7,7 @@
 #include <sys/vfs.h>
 
 #include "credential.h"
-#include "json-build.h"
+#include "json.h"
 
 #define FILE_MAX    ((size_t)256 * 1024)
 #define TEXT_MAX    (FILE_MAX / 2) /* bytes of tokens and names in it */

@@ -3,7 +3,7 @@
  * the files of recreate include it. */
 #pragma once
 
-#include "json-build.h"
+#include "json.h"
 #include "recreate.h"
 
 /* Absent, null, "", 0, [] and {} mean the same to the engine's merge. */

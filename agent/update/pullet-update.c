@@ -18,7 +18,6 @@
 #include <sys/stat.h>
 
 #include "bulk-poll.h"
-#include "json-build.h"
 #include "lock.h"
 #include "log.h"
 #include "options.h"

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 
 #include "fetch.h"
-#include "json-build.h"
+#include "json.h"
 #include "protocol.h"
 #include "test.h"
 
