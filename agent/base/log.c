@@ -25,27 +25,19 @@ bool log_to_journal(void)
 
 void log_write(enum log_level level, const char *fmt, ...)
 {
-	char line[1024];
-	size_t n = 0;
+	const char *name = program_invocation_short_name;
+	char text[1020];
+	_cleanup_free_ char *line = NULL;
 	va_list ap;
-	int r;
 
 	if (level > max_level)
 		return;
-	/* sd-daemon(3): the journal reads the level from the line itself. */
-	if (log_to_journal())
-		n = (size_t)snprintf(line, sizeof(line), "<%d>", level);
-	else
-		n = (size_t)snprintf(line, sizeof(line), "%s: ", program_invocation_short_name);
-	if (n >= sizeof(line))
-		n = sizeof(line) - 1;
 	va_start(ap, fmt);
-	r = vsnprintf(line + n, sizeof(line) - n, fmt, ap);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (r < 0)
-		return;
-	n = n + (size_t)r < sizeof(line) - 1 ? n + (size_t)r : sizeof(line) - 2;
-	line[n++] = '\n';
+	/* sd-daemon(3): the journal reads the level from the line itself. */
+	line = log_to_journal() ? xasprintf("<%d>%s\n", level, text)
+				: xasprintf("%s: %s\n", name, text);
 	/* One write a line: the three programs share standard error. */
-	(void)!write(STDERR_FILENO, line, n);
+	(void)!write(STDERR_FILENO, line, strlen(line));
 }

@@ -23,44 +23,36 @@ bool has_suffix(const char *s, const char *suffix)
 	return n >= m && streq(s + n - m, suffix);
 }
 
-void *xmalloc(size_t n)
+static void *need(void *p)
 {
-	void *p = malloc(n ? n : 1);
-
 	if (!p)
 		abort();
 	return p;
+}
+
+void *xmalloc(size_t n)
+{
+	return need(malloc(n ? n : 1));
 }
 
 void *xcalloc(size_t n, size_t size)
 {
-	void *p = calloc(n ? n : 1, size ? size : 1);
-
-	if (!p)
-		abort();
-	return p;
+	return need(calloc(n ? n : 1, size ? size : 1));
 }
 
 void *xrealloc(void *p, size_t n)
 {
-	p = realloc(p, n ? n : 1);
-	if (!p)
-		abort();
-	return p;
+	return need(realloc(p, n ? n : 1));
 }
 
 char *xstrdup(const char *s)
 {
-	return xstrndup(s, strlen(s));
+	return need(strdup(s));
 }
 
 char *xstrndup(const char *s, size_t n)
 {
-	char *p = strndup(s, n);
-
-	if (!p)
-		abort();
-	return p;
+	return need(strndup(s, n));
 }
 
 char *xasprintf(const char *fmt, ...)
@@ -192,14 +184,11 @@ int write_file_atomic_at(int dirfd, const char *name, mode_t mode, const char *d
  * rather than trusted. */
 static void doubtful_boot_id(char ret[BOOT_ID_SIZE])
 {
-	static unsigned char random[16];
-	static bool drawn;
+	static uintmax_t random[2];
 
-	if (!drawn && getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+	if (!random[0] && getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		abort();
-	drawn = true;
-	for (size_t i = 0; i < sizeof(random); i++)
-		(void)snprintf(ret + 2 * i, 3, "%02x", random[i]);
+	(void)snprintf(ret, BOOT_ID_SIZE, "%016jx%016jx", random[0], random[1]);
 }
 
 void boot_id(char ret[BOOT_ID_SIZE])

@@ -30,8 +30,3 @@ const struct digest *verified_digest(const struct verified *v)
 {
 	return &v->digest;
 }
-
-void verified_free(struct verified *v)
-{
-	free(v);
-}

@@ -8,14 +8,7 @@
 struct verified;
 
 /* Without a key every digest passes. With any key none does (-EKEYREJECTED): this version cannot
- * check signatures, and a key that is not checked must not look as if it were. */
+ * check signatures, and a key that is not checked must not look as if it were. The caller frees *ret. */
 int verify_image(const struct container_config *c, const struct digest *digest,
 		 struct verified **ret, struct error *ret_error) warn_unused;
 const struct digest *verified_digest(const struct verified *v);
-void verified_free(struct verified *v);
-
-static inline void cleanup_verified_p(struct verified **v)
-{
-	verified_free(*v);
-}
-#define _cleanup_verified_ _cleanup_(cleanup_verified_p)

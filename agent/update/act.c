@@ -416,7 +416,7 @@ static int verify(struct act_context *h, struct record *r, const struct world *w
 	const struct digest *d = plan_candidate(r, w, m);
 	int q;
 
-	verified_free(steal(h->verified));
+	free(steal(h->verified));
 	q = verify_image(h->config, d, &h->verified, ret_error);
 	if (q == 0)
 		m->verified = *d;

@@ -428,7 +428,7 @@ void pass_run(const struct pass_options *o, struct result *ret)
 	if (p.record_is_known && p.act.context.engine && !p.already_reported)
 		result_save_error(ret, o->state_dir, &p.record);
 	engine_close(p.act.context.engine);
-	verified_free(p.act.verified);
+	free(p.act.verified);
 	saved_spec_free(&p.act.saved);
 	fetch_free(p.act.fetch);
 	ref_free(&p.ref);

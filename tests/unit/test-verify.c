@@ -9,7 +9,7 @@
 static void test_without_keys(void **state)
 {
 	struct container_config c = {.name = (char *)"app"};
-	_cleanup_verified_ struct verified *v = NULL;
+	_cleanup_free_ struct verified *v = NULL;
 	struct digest d;
 	struct error e = {0};
 
