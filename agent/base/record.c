@@ -26,280 +26,244 @@ void record_init(struct record *r)
 	*r = (struct record){.phase = PHASE_IDLE, .downtime_ms = -1};
 }
 
-/* Not checked: what is not UTF-8 fails in json_text(), as it could not be read back. */
-static json_t *text_to_json(const char *s)
+/* A key and its field, for both directions. The readers accept only what Pullet writes. */
+struct field {
+	const char *key;
+	enum {
+		TEXT,
+		DIGEST,
+		BOOL,
+		COUNT,	/* unsigned int, at most COUNT_MAX */
+		NUMBER, /* int64_t or uint64_t, not negative */
+		SIGNED, /* int64_t */
+		OBJECT, /* empty without the digest that it begins with */
+		LIST,	/* an array and the number of its entries */
+	} kind;
+	enum {
+		ALWAYS,
+		OR_NULL = 1, /* null if it is empty */
+		OR_ABSENT =
+			2, /* left out if it is empty (a BOOL never is), and by earlier versions */
+	} presence;
+	size_t offset, size;
+	const struct field *fields; /* of an OBJECT, or of an entry */
+	size_t n_offset, n_max;	    /* of a LIST */
+};
+
+#define FIELD(type, name) .offset = offsetof(type, name), .size = sizeof(((type *)0)->name)
+#define ENTRIES(list, entry_fields)                                                   \
+	FIELD(struct record, list[0]), .fields = entry_fields,                        \
+				       .n_offset = offsetof(struct record, n_##list), \
+				       .n_max = ARRAY_SIZE(((struct record *)0)->list)
+
+static const struct field release_fields[] = {
+	{"digest", DIGEST, ALWAYS, FIELD(struct release, digest)},
+	{"manifest", DIGEST, OR_NULL, FIELD(struct release, manifest)},
+	{"image", TEXT, OR_NULL, FIELD(struct release, image)},
+	{"brought", BOOL, ALWAYS, FIELD(struct release, brought)},
+	{"pulled", DIGEST, OR_NULL, FIELD(struct release, pulled)},
+	{0}};
+
+static const struct field rejected_fields[] = {
+	{"digest", DIGEST, ALWAYS, FIELD(struct rejected, digest)},
+	{"manifest", DIGEST, OR_NULL, FIELD(struct rejected, manifest)},
+	{"reason", TEXT, OR_NULL, FIELD(struct rejected, reason)},
+	{0}};
+
+static const struct field follower_fields[] = {
+	{"name", TEXT, ALWAYS, FIELD(struct follower, name)},
+	{"old_id", TEXT, OR_NULL, FIELD(struct follower, old_id)},
+	{"new_id", TEXT, OR_NULL, FIELD(struct follower, new_id)},
+	{"policy", TEXT, OR_NULL, FIELD(struct follower, policy)},
+	{"serving", BOOL, ALWAYS, FIELD(struct follower, serving)},
+	{0}};
+
+static const struct field damage_fields[] = {
+	{"digest", DIGEST, ALWAYS, FIELD(struct damage, digest)},
+	{"boot_id", TEXT, OR_NULL, FIELD(struct damage, boot_id)},
+	{"tries", COUNT, ALWAYS, FIELD(struct damage, tries)},
+	{0}};
+
+static const struct field seen_fields[] = {
+	{"digest", DIGEST, ALWAYS, .offset = 0},
+	{"at", NUMBER, ALWAYS,
+	 .offset = offsetof(struct record, seen_s) - offsetof(struct record, seen)},
+	{0}};
+
+static const struct field record_fields[] = {
+	{"current", OBJECT, OR_NULL, FIELD(struct record, current), .fields = release_fields},
+	{"previous", OBJECT, OR_NULL, FIELD(struct record, previous), .fields = release_fields},
+	{"rejected", LIST, ALWAYS, ENTRIES(rejected, rejected_fields)},
+	{"damage", OBJECT, OR_NULL | OR_ABSENT, FIELD(struct record, damage),
+	 .fields = damage_fields},
+	{"held", BOOL, OR_ABSENT, FIELD(struct record, held)},
+	{"last_error", TEXT, OR_NULL, FIELD(struct record, last_error)},
+	{"downtime_ms", SIGNED, ALWAYS, FIELD(struct record, downtime_ms)},
+	{"rollout_sequence", NUMBER, OR_ABSENT, FIELD(struct record, rollout_sequence)},
+	{"seen", OBJECT, OR_ABSENT, FIELD(struct record, seen), .fields = seen_fields},
+	{0}};
+
+static const struct field update_fields[] = {
+	{"target", OBJECT, OR_NULL, FIELD(struct record, target), .fields = release_fields},
+	{"rollback", BOOL, OR_ABSENT, FIELD(struct record, rollback)},
+	{"synced", BOOL, ALWAYS, FIELD(struct record, synced)},
+	{"boot_id", TEXT, OR_NULL, FIELD(struct record, boot_id)},
+	{"old_id", TEXT, OR_NULL, FIELD(struct record, old_id)},
+	{"new_id", TEXT, OR_NULL, FIELD(struct record, new_id)},
+	{"policy", TEXT, OR_NULL, FIELD(struct record, policy)},
+	{"serving", BOOL, ALWAYS, FIELD(struct record, serving)},
+	{"followers", LIST, ALWAYS, ENTRIES(followers, follower_fields)},
+	{"starts", COUNT, ALWAYS, FIELD(struct record, starts)},
+	{"blame", BOOL, ALWAYS, FIELD(struct record, reject_target)},
+	{"reason", TEXT, OR_NULL, FIELD(struct record, reason)},
+	{0}};
+
+static json_t *fields_to_json(json_t *j, const struct field *f, const char *base);
+
+static json_t *value_to_json(const struct field *f, const char *base)
 {
-	return *s ? json_string_nocheck(s) : json_null();
-}
+	const void *p = base + f->offset;
+	json_t *list;
 
-static json_t *release_to_json(const struct release *r)
-{
-	if (!digest_is_set(&r->digest))
-		return json_null();
-	return json_pack("{s:s, s:o, s:o, s:b, s:o}", "digest", r->digest.text, "manifest",
-			 text_to_json(r->manifest.text), "image", text_to_json(r->image), "brought",
-			 r->brought, "pulled", text_to_json(r->pulled.text));
-}
-
-static json_t *rejected_to_json(const struct record *r)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < r->n_rejected; i++) {
-		const struct rejected *x = &r->rejected[i];
-
-		json_append(list, json_pack("{s:s, s:o, s:o}", "digest", x->digest.text, "manifest",
-					    text_to_json(x->manifest.text), "reason",
-					    json_string_nocheck(x->reason)));
+	switch (f->kind) {
+	case TEXT:
+	case DIGEST:
+		return json_string_nocheck(p); /* what is not UTF-8 fails in json_text() */
+	case BOOL:
+		return json_boolean(*(const bool *)p);
+	case COUNT:
+		return json_integer(*(const unsigned int *)p);
+	case NUMBER:
+	case SIGNED:
+		return json_integer(*(const int64_t *)p);
+	case OBJECT:
+		return fields_to_json(json_object(), f->fields, p);
+	case LIST:
+		list = json_array();
+		for (size_t i = 0; i < *(const size_t *)(base + f->n_offset); i++)
+			json_append(list, fields_to_json(json_object(), f->fields,
+							 (const char *)p + i * f->size));
+		return list;
 	}
-	return list;
+	return NULL;
 }
 
-static json_t *followers_to_json(const struct record *r)
+/* Adds the fields at base to j, and returns it. */
+static json_t *fields_to_json(json_t *j, const struct field *f, const char *base)
 {
-	json_t *list = json_array();
+	for (; f->key; f++) {
+		const char *p = base + f->offset;
+		bool empty = f->kind == NUMBER ? *(const int64_t *)p == 0 : f->kind != BOOL && !*p;
 
-	for (size_t i = 0; i < r->n_followers; i++) {
-		const struct follower *f = &r->followers[i];
-
-		json_append(list,
-			    json_pack("{s:o, s:o, s:o, s:o, s:b}", "name",
-				      json_string_nocheck(f->name), "old_id",
-				      text_to_json(f->old_id), "new_id", text_to_json(f->new_id),
-				      "policy", text_to_json(f->policy), "serving", f->serving));
+		if (f->presence == ALWAYS || !empty)
+			json_put(j, f->key, value_to_json(f, base));
+		else if (f->presence & OR_NULL)
+			json_put(j, f->key, json_null());
 	}
-	return list;
-}
-
-static json_t *damage_to_json(const struct damage *d)
-{
-	if (!digest_is_set(&d->digest))
-		return json_null();
-	return json_pack("{s:s, s:o, s:i}", "digest", d->digest.text, "boot_id",
-			 json_string_nocheck(d->boot_id), "tries", (int)d->tries);
-}
-
-static json_t *update_to_json(const struct record *r)
-{
-	return json_pack("{s:o, s:b, s:b, s:o, s:o, s:o, s:o, s:b, s:o, s:i, s:b, s:o}", "target",
-			 release_to_json(&r->target), "rollback", r->rollback, "synced", r->synced,
-			 "boot_id", text_to_json(r->boot_id), "old_id", text_to_json(r->old_id),
-			 "new_id", text_to_json(r->new_id), "policy", text_to_json(r->policy),
-			 "serving", r->serving, "followers", followers_to_json(r), "starts",
-			 (int)r->starts, "blame", r->reject_target, "reason",
-			 text_to_json(r->reason));
+	return j;
 }
 
 static json_t *record_to_json(const struct record *r)
 {
-	json_t *j = json_need(json_pack(
-		"{s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:I}", "version", RECORD_VERSION, "phase",
-		phase_name(r->phase), "current", release_to_json(&r->current), "previous",
-		release_to_json(&r->previous), "rejected", rejected_to_json(r), "damage",
-		damage_to_json(&r->damage), "held", r->held, "last_error",
-		text_to_json(r->last_error), "downtime_ms", (json_int_t)r->downtime_ms));
+	json_t *j =
+		json_pack("{s:i, s:s}", "version", RECORD_VERSION, "phase", phase_name(r->phase));
 
-	/* Absent without a rollout policy, and from the records of earlier versions. */
-	if (r->rollout_sequence > 0)
-		json_put(j, "rollout_sequence", json_integer((json_int_t)r->rollout_sequence));
-	if (digest_is_set(&r->seen))
-		json_put(j, "seen",
-			 json_pack("{s:s, s:I}", "digest", r->seen.text, "at",
-				   (json_int_t)r->seen_s));
+	(void)fields_to_json(j, record_fields, (const char *)r);
 	if (r->phase != PHASE_IDLE)
-		json_put(j, "update", update_to_json(r));
+		json_put(j, "update",
+			 fields_to_json(json_object(), update_fields, (const char *)r));
 	return j;
 }
 
-/* The readers accept only what Pullet writes. */
-struct reader {
-	const char *fault; /* the first key that is missing or not valid */
-};
+static const char *read_fields(const json_t *o, const struct field *f, char *base);
 
-static bool check(struct reader *rd, bool valid, const char *key)
+/* Returns the first key that is missing or not valid, or NULL. */
+static const char *read_value(const json_t *v, const struct field *f, char *base)
 {
-	if (!valid && !rd->fault)
-		rd->fault = key;
-	return valid;
-}
-
-static void read_text(struct reader *rd, const json_t *o, const char *key, char *ret, size_t size)
-{
-	const json_t *v = json_object_get(o, key);
-
-	if (json_is_null(v))
-		ret[0] = '\0';
-	else if (check(rd, json_is_string(v) && json_string_length(v) < size, key))
-		memcpy(ret, json_string_value(v), json_string_length(v) + 1);
-}
-
-static bool read_bool(struct reader *rd, const json_t *o, const char *key)
-{
-	const json_t *v = json_object_get(o, key);
-
-	(void)check(rd, json_is_boolean(v), key);
-	return json_is_true(v);
-}
-
-/* Records of earlier versions do not have it. */
-static bool read_flag(struct reader *rd, const json_t *o, const char *key)
-{
-	return json_object_get(o, key) ? read_bool(rd, o, key) : false;
-}
-
-/* An integer from least to most; else 0. */
-static json_int_t read_int(struct reader *rd, const json_t *o, const char *key, json_int_t least,
-			   json_int_t most)
-{
-	const json_t *v = json_object_get(o, key);
+	void *p = base + f->offset;
+	const char *text = json_string_value(v), *fault = NULL;
 	json_int_t n = json_integer_value(v);
+	size_t *entries = (void *)(base + f->n_offset);
+	bool valid = json_is_integer(v);
 
-	return check(rd, json_is_integer(v) && n >= least && n <= most, key) ? n : 0;
-}
-
-static void read_digest(struct reader *rd, const json_t *o, const char *key, bool needed,
-			struct digest *ret)
-{
-	const json_t *v = json_object_get(o, key);
-
-	if (json_is_null(v) && !needed)
-		return;
-	(void)check(rd, json_is_string(v) && digest_parse(json_string_value(v), ret) == 0, key);
-}
-
-static void read_release(struct reader *rd, const json_t *o, const char *key, bool needed,
-			 struct release *ret)
-{
-	const json_t *v = json_object_get(o, key);
-
-	if (json_is_null(v) && !needed)
-		return;
-	if (!check(rd, json_is_object(v), key))
-		return;
-	read_digest(rd, v, "digest", true, &ret->digest);
-	read_digest(rd, v, "manifest", false, &ret->manifest);
-	read_text(rd, v, "image", ret->image, sizeof(ret->image));
-	ret->brought = read_bool(rd, v, "brought");
-	read_digest(rd, v, "pulled", false, &ret->pulled);
-}
-
-static void read_rejected(struct reader *rd, const json_t *o, struct record *ret)
-{
-	const json_t *list = json_object_get(o, "rejected"), *v;
-	size_t i;
-
-	if (!check(rd, json_is_array(list) && json_array_size(list) <= RECORD_REJECTED_MAX,
-		   "rejected"))
-		return;
-	json_array_foreach (list, i, v) {
-		struct rejected *x = &ret->rejected[ret->n_rejected++];
-
-		read_digest(rd, v, "digest", true, &x->digest);
-		read_digest(rd, v, "manifest", false, &x->manifest);
-		read_text(rd, v, "reason", x->reason, sizeof(x->reason));
+	switch (f->kind) {
+	case TEXT:
+		valid = text && strlen(text) < f->size && (*text || f->presence == OR_NULL);
+		copy_text(p, f->size, valid ? text : NULL);
+		break;
+	case DIGEST:
+		valid = text && digest_parse(text, p) == 0;
+		break;
+	case BOOL:
+		valid = json_is_boolean(v);
+		*(bool *)p = json_is_true(v);
+		break;
+	case COUNT:
+		valid = valid && n >= 0 && n <= COUNT_MAX;
+		*(unsigned int *)p = (unsigned int)n;
+		break;
+	case NUMBER:
+	case SIGNED:
+		valid = valid && (n >= 0 || f->kind == SIGNED);
+		*(int64_t *)p = n;
+		break;
+	case OBJECT:
+		return json_is_object(v) ? read_fields(v, f->fields, p) : f->key;
+	case LIST:
+		valid = json_is_array(v) && json_array_size(v) <= f->n_max;
+		for (; valid && !fault && *entries < json_array_size(v); (*entries)++)
+			fault = read_fields(json_array_get(v, *entries), f->fields,
+					    (char *)p + *entries * f->size);
+		break;
 	}
+	return valid ? fault : f->key;
 }
 
-/* Records of earlier versions do not have it. */
-static void read_damage(struct reader *rd, const json_t *o, struct damage *ret)
+static const char *read_fields(const json_t *o, const struct field *f, char *base)
 {
-	const json_t *v = json_object_get(o, "damage");
+	const char *fault = NULL;
 
-	if (!v || json_is_null(v))
-		return;
-	read_digest(rd, v, "digest", true, &ret->digest);
-	read_text(rd, v, "boot_id", ret->boot_id, sizeof(ret->boot_id));
-	ret->tries = (unsigned int)read_int(rd, v, "tries", 0, COUNT_MAX);
-}
+	for (; f->key && !fault; f++) {
+		const json_t *v = json_object_get(o, f->key);
 
-static void read_phase(struct reader *rd, const json_t *o, enum phase *ret)
-{
-	const char *name = json_get_string(o, "phase");
-
-	for (size_t i = 0; name && i < ARRAY_SIZE(phase_names); i++) {
-		if (streq(name, phase_names[i])) {
-			*ret = (enum phase)i;
-			return;
-		}
+		if (v ? !json_is_null(v) || !(f->presence & OR_NULL) : !(f->presence & OR_ABSENT))
+			fault = read_value(v, f, base);
 	}
-	(void)check(rd, false, "phase");
+	return fault;
 }
 
-static void read_followers(struct reader *rd, const json_t *u, struct record *ret)
+static const char *read_record(const json_t *j, struct record *ret)
 {
-	const json_t *list = json_object_get(u, "followers"), *v;
-	size_t i;
+	const char *name = json_get_string(j, "phase"), *fault;
+	size_t phase = 0;
 
-	if (!check(rd, json_is_array(list) && json_array_size(list) <= FOLLOWERS_MAX, "followers"))
-		return;
-	json_array_foreach (list, i, v) {
-		struct follower *f = &ret->followers[ret->n_followers++];
-
-		read_text(rd, v, "name", f->name, sizeof(f->name));
-		read_text(rd, v, "old_id", f->old_id, sizeof(f->old_id));
-		read_text(rd, v, "new_id", f->new_id, sizeof(f->new_id));
-		read_text(rd, v, "policy", f->policy, sizeof(f->policy));
-		f->serving = read_bool(rd, v, "serving");
-		(void)check(rd, f->name[0], "name");
-	}
-}
-
-static void read_update(struct reader *rd, const json_t *o, struct record *ret)
-{
-	const json_t *u = json_object_get(o, "update");
-
-	if (ret->phase == PHASE_IDLE)
-		return;
-	read_release(rd, u, "target", ret->phase != PHASE_REVERT, &ret->target);
-	ret->rollback = read_flag(rd, u, "rollback");
-	ret->synced = read_bool(rd, u, "synced");
-	read_text(rd, u, "boot_id", ret->boot_id, sizeof(ret->boot_id));
-	read_text(rd, u, "old_id", ret->old_id, sizeof(ret->old_id));
-	read_text(rd, u, "new_id", ret->new_id, sizeof(ret->new_id));
-	read_text(rd, u, "policy", ret->policy, sizeof(ret->policy));
-	ret->serving = read_bool(rd, u, "serving");
-	read_followers(rd, u, ret);
-	ret->starts = (unsigned int)read_int(rd, u, "starts", 0, COUNT_MAX);
-	ret->reject_target = read_bool(rd, u, "blame");
-	read_text(rd, u, "reason", ret->reason, sizeof(ret->reason));
-}
-
-static void read_rollout(struct reader *rd, const json_t *o, struct record *ret)
-{
-	const json_t *seen = json_object_get(o, "seen");
-
-	if (json_object_get(o, "rollout_sequence"))
-		ret->rollout_sequence = (uint64_t)read_int(rd, o, "rollout_sequence", 0, INT64_MAX);
-	if (seen) {
-		read_digest(rd, seen, "digest", true, &ret->seen);
-		ret->seen_s = read_int(rd, seen, "at", 0, INT64_MAX);
-	}
+	while (phase < ARRAY_SIZE(phase_names) && !streq_null(name, phase_names[phase]))
+		phase++;
+	if (phase == ARRAY_SIZE(phase_names))
+		return "phase";
+	ret->phase = (enum phase)phase;
+	fault = read_fields(j, record_fields, (char *)ret);
+	if (fault || ret->phase == PHASE_IDLE)
+		return fault;
+	fault = read_fields(json_object_get(j, "update"), update_fields, (char *)ret);
+	if (!fault && ret->phase != PHASE_REVERT && !digest_is_set(&ret->target.digest))
+		return "target";
+	return fault;
 }
 
 static int parse(const char *text, size_t len, struct record *ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
-	struct reader rd = {0};
+	const char *fault;
 	int r = json_parse(text, len, "record", &j, ret_error);
 
 	if (r < 0)
 		return r;
 	if (json_integer_value(json_object_get(j, "version")) != RECORD_VERSION)
 		return error_set(ret_error, -EBADMSG, "record: not of version %d", RECORD_VERSION);
-	read_phase(&rd, j, &ret->phase);
-	read_release(&rd, j, "current", false, &ret->current);
-	read_release(&rd, j, "previous", false, &ret->previous);
-	read_rejected(&rd, j, ret);
-	read_damage(&rd, j, &ret->damage);
-	ret->held = read_flag(&rd, j, "held");
-	read_text(&rd, j, "last_error", ret->last_error, sizeof(ret->last_error));
-	ret->downtime_ms = read_int(&rd, j, "downtime_ms", INT64_MIN, INT64_MAX);
-	read_rollout(&rd, j, ret);
-	read_update(&rd, j, ret);
-	if (rd.fault)
-		return error_set(ret_error, -EBADMSG, "record: '%s' is missing or not valid",
-				 rd.fault);
-	return 0;
+	fault = read_record(j, ret);
+	return fault ? error_set(ret_error, -EBADMSG, "record: '%s' is missing or not valid", fault)
+		     : 0;
 }
 
 int record_read(int state_dir, const char *name, struct record *ret, struct error *ret_error)
