@@ -36,8 +36,7 @@ static int connect_to(const char *path, int flags, struct error *ret_error)
 		return error_set(ret_error, -ENAMETOOLONG, "%s: path too long for a socket", path);
 	memcpy(address.sun_path, path, strlen(path));
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return error_set(ret_error, -errno, "cannot connect to %s: %s", path,
-				 strerror(errno));
+		return error_set(ret_error, -errno, "cannot connect to %s: %m", path);
 	return steal_fd(&fd);
 }
 
@@ -55,7 +54,7 @@ static int start_child(const struct fetch_options *o, const char *host, pid_t *r
 		argv[n++] = host;
 	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return error_set(ret_error, -errno, "socketpair: %s", strerror(errno));
+		return error_set(ret_error, -errno, "socketpair: %m");
 	/* dup2() of a descriptor onto itself would leave close-on-exec set. */
 	if (pair[1] == FETCH_FD) {
 		int swap = pair[0];
@@ -251,10 +250,11 @@ int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch
 	return r < 0 ? r : message_reply_from_json(answer, request, ret, ret_error);
 }
 
-int fetch_ask_rollout(struct fetch *f, const struct rollout_request *request,
+int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
 		      struct rollout_reply *ret, struct error *ret_error)
 {
-	_cleanup_json_ json_t *question = message_rollout_request_to_json(request), *answer = NULL;
+	_cleanup_json_ json_t *question = message_rollout_request_to_json(image, ring),
+			      *answer = NULL;
 	int r = ask_one(f, question, &answer, ret_error);
 
 	return r < 0 ? r : message_rollout_reply_from_json(answer, ret, ret_error);

@@ -38,7 +38,8 @@ int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch
 /* *ret is the answer unchanged, unless it is an error. */
 int fetch_ask_publish(struct fetch *f, const json_t *question, json_t **ret,
 		      struct error *ret_error) warn_unused;
-int fetch_ask_rollout(struct fetch *f, const struct rollout_request *request,
+/* ring may be NULL. */
+int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
 		      struct rollout_reply *ret, struct error *ret_error) warn_unused;
 
 static inline void cleanup_fetch_p(struct fetch **f)

@@ -98,23 +98,6 @@ static bool is_blank(const char *s, size_t n)
 	return true;
 }
 
-static int take_line(const char *line, size_t n, int (*on_object)(void *userdata, json_t *object),
-		     void *userdata, struct error *ret_error)
-{
-	_cleanup_json_ json_t *j = NULL;
-	int r;
-
-	if (is_blank(line, n))
-		return 0;
-	r = json_parse(line, n, "line of the stream", &j, ret_error);
-	if (r < 0)
-		return r;
-	if (!json_is_object(j))
-		return error_set(ret_error, -EBADMSG, "line of the stream: not a JSON object");
-	r = on_object(userdata, j);
-	return r < 0 ? r : 0;
-}
-
 void json_budget(size_t bytes)
 {
 	budget = bytes;
@@ -154,43 +137,47 @@ char *json_text(const json_t *j, size_t flags)
 	return text;
 }
 
-int json_stream_push(struct json_stream *s, const char *data, size_t n,
-		     int (*on_object)(void *userdata, json_t *object), void *userdata,
-		     struct error *ret_error)
+int json_stream_push(struct json_stream *s, const char *data, size_t n, json_object_fn *on_object,
+		     void *userdata, struct error *ret_error)
 {
-	while (n > 0) {
+	int r = 0;
+
+	while (r == 0 && n > 0) {
 		const char *newline = memchr(data, '\n', n);
 		size_t take = newline ? (size_t)(newline - data) : n;
-		int r = 0;
 
 		if (take > JSON_LINE_MAX - s->len)
 			return error_set(ret_error, -EFBIG, "line of the stream: over %zu bytes",
 					 JSON_LINE_MAX);
-		if (newline && s->len == 0) {
-			r = take_line(data, take, on_object, userdata, ret_error);
-		} else {
-			s->buf = xrealloc(s->buf, s->len + take);
-			memcpy(s->buf + s->len, data, take);
-			s->len += take;
-			if (newline)
-				r = json_stream_end(s, on_object, userdata, ret_error);
-		}
-		if (r < 0)
-			return r;
+		s->buf = xrealloc(s->buf, s->len + take);
+		memcpy(s->buf + s->len, data, take);
+		s->len += take;
+		if (newline)
+			r = json_stream_end(s, on_object, userdata, ret_error);
 		take += newline ? 1 : 0;
 		data += take;
 		n -= take;
 	}
-	return 0;
+	return r;
 }
 
-int json_stream_end(struct json_stream *s, int (*on_object)(void *userdata, json_t *object),
-		    void *userdata, struct error *ret_error)
+int json_stream_end(struct json_stream *s, json_object_fn *on_object, void *userdata,
+		    struct error *ret_error)
 {
+	_cleanup_json_ json_t *j = NULL;
 	size_t n = s->len;
+	int r;
 
 	s->len = 0;
-	return n > 0 ? take_line(s->buf, n, on_object, userdata, ret_error) : 0;
+	if (is_blank(s->buf, n))
+		return 0;
+	r = json_parse(s->buf, n, "line of the stream", &j, ret_error);
+	if (r < 0)
+		return r;
+	if (!json_is_object(j))
+		return error_set(ret_error, -EBADMSG, "line of the stream: not a JSON object");
+	r = on_object(userdata, j);
+	return r < 0 ? r : 0;
 }
 
 void json_stream_free(struct json_stream *s)

@@ -194,14 +194,11 @@ int message_reply_from_json(const json_t *j, const struct fetch_request *request
 	return 0;
 }
 
-json_t *message_rollout_request_to_json(const struct rollout_request *r)
+json_t *message_rollout_request_to_json(const char *image, const char *ring)
 {
-	json_t *j = json_need(
-		json_pack("{s:s, s:o}", "op", "rollout", "image", json_string_lossy(r->image)));
-
-	if (r->ring)
-		json_put(j, "ring", json_string_lossy(r->ring));
-	return j;
+	return json_need(json_pack("{s:s, s:o, s:o*}", "op", "rollout", "image",
+				   json_string_lossy(image), "ring",
+				   ring ? json_string_lossy(ring) : NULL));
 }
 
 json_t *message_rollout_reply_to_json(const struct rollout_reply *reply)

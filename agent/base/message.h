@@ -61,11 +61,6 @@ struct fetch_reply {
 	unsigned int retry_after_s; /* with an error: of a 429 or 503; 0: none */
 };
 
-struct rollout_request {
-	const char *image;
-	const char *ring; /* or NULL */
-};
-
 struct rollout_reply {
 	bool found;
 	struct rollout rollout;
@@ -87,7 +82,7 @@ int message_request_from_json(const json_t *j, struct fetch_request *ret,
 int message_reply_from_json(const json_t *j, const struct fetch_request *request,
 			    struct fetch_reply *ret, struct error *ret_error) warn_unused;
 
-json_t *message_rollout_request_to_json(const struct rollout_request *r);
+json_t *message_rollout_request_to_json(const char *image, const char *ring /* or NULL */);
 json_t *message_rollout_reply_to_json(const struct rollout_reply *r);
 int message_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
 				    struct error *ret_error) warn_unused;

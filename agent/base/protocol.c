@@ -22,13 +22,12 @@ static ssize_t read_some(int fd, uint64_t deadline, char *buf, size_t n, struct 
 	if (r < 0 && errno == EINTR)
 		return error_set(ret_error, -ECANCELED, "interrupted");
 	if (r < 0)
-		return error_set(ret_error, -errno, "cannot wait for a message: %s",
-				 strerror(errno));
+		return error_set(ret_error, -errno, "cannot wait for a message: %m");
 	got = read(fd, buf, n);
 	if (got < 0 && errno == EINTR)
 		return error_set(ret_error, -ECANCELED, "interrupted");
 	if (got < 0 && errno != ECONNRESET)
-		return error_set(ret_error, -errno, "cannot read a message: %s", strerror(errno));
+		return error_set(ret_error, -errno, "cannot read a message: %m");
 	if (got <= 0)
 		return error_set(ret_error, -EPIPE, "the other side closed the connection");
 	return got;
@@ -38,19 +37,18 @@ static ssize_t read_some(int fd, uint64_t deadline, char *buf, size_t n, struct 
 static int read_line(struct protocol_reader *r, uint64_t deadline, size_t *ret,
 		     struct error *ret_error)
 {
-	char *newline = r->len > 0 ? memchr(r->buf, '\n', r->len) : NULL;
+	char *newline;
+	ssize_t n;
 
+	if (!r->buf)
+		r->buf = xmalloc(PROTOCOL_LINE_MAX);
+	newline = memchr(r->buf, '\n', r->len);
 	while (!newline) {
-		ssize_t n;
-
 		if (r->len == PROTOCOL_LINE_MAX)
 			return error_set(ret_error, -EFBIG, "the message is over %zu bytes",
 					 PROTOCOL_LINE_MAX);
-		if (r->len == r->size) {
-			r->size = r->size ? 2 * r->size : 4096;
-			r->buf = xrealloc(r->buf, r->size);
-		}
-		n = read_some(r->fd, deadline, r->buf + r->len, r->size - r->len, ret_error);
+		n = read_some(r->fd, deadline, r->buf + r->len, PROTOCOL_LINE_MAX - r->len,
+			      ret_error);
 		if (n < 0)
 			return (int)n;
 		newline = memchr(r->buf + r->len, '\n', (size_t)n);

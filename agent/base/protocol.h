@@ -12,8 +12,8 @@
 /* One end of a connection. Set fd, and the rest to zero; protocol_reader_free() leaves fd open. */
 struct protocol_reader {
 	int fd;
-	char *buf;
-	size_t len, size; /* bytes that came and were not read yet; of buf */
+	char *buf;  /* PROTOCOL_LINE_MAX bytes */
+	size_t len; /* that came and were not read yet */
 };
 
 /* Reads one line, waiting timeout_ms at most in all. -EPIPE when the other side closed before a line was whole,

@@ -10,7 +10,7 @@ int check_trusted(int fd, const char *path, struct error *ret_error)
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_set(ret_error, -errno, "%s: %s", path, strerror(errno));
+		return error_set(ret_error, -errno, "%s: %m", path);
 	if (st.st_uid != 0 && st.st_uid != geteuid())
 		return error_set(ret_error, -EPERM, "%s: belongs to user %u: run chown root %s",
 				 path, (unsigned int)st.st_uid, path);
@@ -31,7 +31,7 @@ int read_trusted_file(const char *path, size_t max, char **ret, size_t *ret_len,
 	_cleanup_close_ int dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_close_ int fd =
 		dirfd < 0 ? -1 : openat(dirfd, slash ? slash + 1 : path, READ_FILE_FLAGS);
-	int r = fd < 0 ? error_set(ret_error, -errno, "%s: %s", path, strerror(errno))
+	int r = fd < 0 ? error_set(ret_error, -errno, "%s: %m", path)
 		       : check_trusted(dirfd, dir, ret_error);
 
 	if (r == 0)

@@ -90,14 +90,13 @@ int candidate_ask_details(struct act_context *h, struct record *r, const struct 
 int candidate_ask_policy(struct act_context *h, struct record *r, const struct world *w,
 			 struct pass_state *m, struct error *ret_error)
 {
-	const struct rollout_request request = {.image = h->config->image, .ring = h->agent->ring};
 	struct policy_answer *p = &m->policy;
 	char id[DEVICE_ID_SIZE];
 	int q;
 
 	/* A device without an id is last. */
 	*p = (struct policy_answer){.position = COHORT_ALL - 1};
-	q = fetch_ask_rollout(h->fetch, &request, &p->reply, ret_error);
+	q = fetch_ask_rollout(h->fetch, h->config->image, h->agent->ring, &p->reply, ret_error);
 	if (q == -ECANCELED)
 		return q;
 	if (q < 0)

@@ -667,10 +667,10 @@ int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch
 	return 0;
 }
 
-int fetch_ask_rollout(struct fetch *f, const struct rollout_request *request,
+int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
 		      struct rollout_reply *ret, struct error *ret_error)
 {
-	(void)f, (void)request, (void)ret_error;
+	(void)f, (void)image, (void)ring, (void)ret_error;
 	*ret = (struct rollout_reply){0};
 	return 0;
 }

@@ -291,16 +291,16 @@ static void test_bad_requests(void **state)
 
 static void test_rollout_request(void **state)
 {
-	static const struct rollout_request rows[] = {{"r.io/app:1", "canary"},
-						      {"r.io/app:1", NULL}};
+	static const char *const rings[] = {"canary", NULL};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		_cleanup_json_ json_t *j = carry(message_rollout_request_to_json(&rows[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(rings); i++) {
+		_cleanup_json_ json_t *j =
+			carry(message_rollout_request_to_json("r.io/app:1", rings[i]));
 
 		assert_string_equal(json_get_string(j, "op"), "rollout");
-		assert_string_equal(json_get_string(j, "image"), rows[i].image);
-		assert_true(streq_null(json_get_string(j, "ring"), rows[i].ring));
+		assert_string_equal(json_get_string(j, "image"), "r.io/app:1");
+		assert_true(streq_null(json_get_string(j, "ring"), rings[i]));
 	}
 }
 
