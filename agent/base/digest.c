@@ -5,7 +5,7 @@
 
 int digest_parse(const char *s, struct digest *ret)
 {
-	const char *hex = after_prefix(s, "sha256:");
+	const char *hex = s ? after_prefix(s, "sha256:") : NULL;
 
 	if (!hex || strlen(hex) != 64 || strspn(hex, "0123456789abcdef") != 64)
 		return -EINVAL;

@@ -10,7 +10,7 @@ struct digest {
 	char text[DIGEST_TEXT_LEN + 1]; /* "sha256:<hex>", or "" for none */
 };
 
-/* Accepts exactly ^sha256:[0-9a-f]{64}$ (CVE-2024-3727); -EINVAL and an untouched ret otherwise. */
+/* Accepts exactly ^sha256:[0-9a-f]{64}$ (CVE-2024-3727); -EINVAL and an untouched ret otherwise, as for NULL. */
 int digest_parse(const char *s, struct digest *ret) warn_unused;
 
 static inline bool digest_is_set(const struct digest *d)

@@ -4,15 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Plain ASCII: these texts end in journals, terminals and JSON, cut at any byte. */
-static void make_printable(char *s)
-{
-	for (; *s; s++) {
-		if ((unsigned char)*s < 0x20 || (unsigned char)*s >= 0x7f)
-			*s = '?';
-	}
-}
-
 int error_set(struct error *e, int code, const char *fmt, ...)
 {
 	va_list ap;
@@ -21,7 +12,11 @@ int error_set(struct error *e, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
-	make_printable(e->text);
+	/* Plain ASCII: these texts end in journals, terminals and JSON, cut at any byte. */
+	for (char *s = e->text; *s; s++) {
+		if ((unsigned char)*s < 0x20 || (unsigned char)*s >= 0x7f)
+			*s = '?';
+	}
 	return code;
 }
 

@@ -174,7 +174,7 @@ static int exchange(struct fetch *f, json_t *const *questions, size_t n, json_t 
 	return r;
 }
 
-/* One batch and its answers, which the caller owns. */
+/* One batch and its answers, which are NULL before; the caller owns them. */
 static int ask(struct fetch *f, json_t *const *questions, size_t n, json_t **ret_answers,
 	       struct error *ret_error)
 {
@@ -198,12 +198,6 @@ static int ask(struct fetch *f, json_t *const *questions, size_t n, json_t **ret
 		if (r != -EPIPE || !used)
 			return error_prefix(ret_error, "pullet-fetch");
 	}
-}
-
-static int ask_one(struct fetch *f, json_t *question, json_t **ret, struct error *ret_error)
-{
-	*ret = NULL;
-	return ask(f, &question, 1, ret, ret_error);
 }
 
 static int resolve_batch(struct fetch *f, const char *const *images, size_t n,
@@ -245,7 +239,7 @@ int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch
 	      struct error *ret_error)
 {
 	_cleanup_json_ json_t *question = message_request_to_json(request), *answer = NULL;
-	int r = ask_one(f, question, &answer, ret_error);
+	int r = ask(f, &question, 1, &answer, ret_error);
 
 	return r < 0 ? r : message_reply_from_json(answer, request, ret, ret_error);
 }
@@ -255,16 +249,15 @@ int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
 {
 	_cleanup_json_ json_t *question = message_rollout_request_to_json(image, ring),
 			      *answer = NULL;
-	int r = ask_one(f, question, &answer, ret_error);
+	int r = ask(f, &question, 1, &answer, ret_error);
 
 	return r < 0 ? r : message_rollout_reply_from_json(answer, ret, ret_error);
 }
 
-int fetch_ask_publish(struct fetch *f, const json_t *question, json_t **ret,
-		      struct error *ret_error)
+int fetch_ask_publish(struct fetch *f, json_t *question, json_t **ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	int r = ask_one(f, (json_t *)question, &answer, ret_error);
+	int r = ask(f, &question, 1, &answer, ret_error);
 
 	if (r == 0)
 		r = protocol_get_error(answer, NULL, ret_error);

@@ -36,7 +36,7 @@ int fetch_resolve(struct fetch *f, const char *const *images, size_t n, struct f
 int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch_reply *ret,
 	      struct error *ret_error) warn_unused;
 /* *ret is the answer unchanged, unless it is an error. */
-int fetch_ask_publish(struct fetch *f, const json_t *question, json_t **ret,
+int fetch_ask_publish(struct fetch *f, json_t *question, json_t **ret,
 		      struct error *ret_error) warn_unused;
 /* ring may be NULL. */
 int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,

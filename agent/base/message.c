@@ -10,9 +10,7 @@
 
 static int get_digest(const json_t *j, const char *key, struct digest *ret, struct error *ret_error)
 {
-	const char *s = json_get_string(j, key);
-
-	if (!s || digest_parse(s, ret) < 0)
+	if (digest_parse(json_get_string(j, key), ret) < 0)
 		return error_set(ret_error, -EBADMSG, "the message has no valid \"%s\"", key);
 	return 0;
 }
@@ -29,9 +27,7 @@ static int get_digests(const json_t *j, const char *key, const struct digest **r
 				 key, DIGESTS_MAX);
 	digests = xcalloc(n, sizeof(*digests));
 	for (size_t i = 0; i < n; i++) {
-		const char *s = json_string_value(json_array_get(list, i));
-
-		if (!s || digest_parse(s, &digests[i]) < 0)
+		if (digest_parse(json_string_value(json_array_get(list, i)), &digests[i]) < 0)
 			return error_set(ret_error, -EBADMSG, "\"%s\" has an invalid digest", key);
 	}
 	*ret = steal(digests);

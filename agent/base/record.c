@@ -192,7 +192,7 @@ static const char *read_value(const json_t *v, const struct field *f, char *base
 		copy_text(p, f->size, valid ? text : NULL);
 		break;
 	case DIGEST:
-		valid = text && digest_parse(text, p) == 0;
+		valid = digest_parse(text, p) == 0;
 		break;
 	case BOOL:
 		valid = json_is_boolean(v);
