@@ -110,8 +110,7 @@ static void end_child(pid_t pid)
 static void hang_up(struct fetch *f)
 {
 	protocol_reader_free(&f->reader);
-	if (f->reader.fd >= 0)
-		close(f->reader.fd);
+	cleanup_close_p(&f->reader.fd);
 	f->reader.fd = -1;
 	if (f->pid > 0)
 		end_child(f->pid);

@@ -2,6 +2,7 @@
 #include "program.h"
 
 #include <errno.h>
+#include <libgen.h>
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
@@ -10,14 +11,10 @@ extern char **environ;
 
 static char *find(const char *name)
 {
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash, *path;
+	char self[PATH_MAX] = "", *path;
 
-	if (n > 0) {
-		self[n] = '\0';
-		slash = strrchr(self, '/');
-		path = xasprintf("%.*s/%s", (int)(slash - self), self, name);
+	if (readlink("/proc/self/exe", self, sizeof(self) - 1) > 0) {
+		path = xasprintf("%s/%s", dirname(self), name);
 		if (access(path, X_OK) == 0)
 			return path;
 		free(path);

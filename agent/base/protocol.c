@@ -18,12 +18,8 @@ static ssize_t read_some(int fd, uint64_t deadline, char *buf, size_t n, struct 
 	r = poll(&p, 1, now < deadline ? (int)(deadline - now) : 0);
 	if (r == 0)
 		return error_set(ret_error, -ETIMEDOUT, "no message came in time");
+	got = r < 0 ? r : read(fd, buf, n);
 	/* The programs only catch signals that ask them to exit. */
-	if (r < 0 && errno == EINTR)
-		return error_set(ret_error, -ECANCELED, "interrupted");
-	if (r < 0)
-		return error_set(ret_error, -errno, "cannot wait for a message: %m");
-	got = read(fd, buf, n);
 	if (got < 0 && errno == EINTR)
 		return error_set(ret_error, -ECANCELED, "interrupted");
 	if (got < 0 && errno != ECONNRESET)

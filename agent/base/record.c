@@ -343,24 +343,19 @@ const struct rejected *record_rejected(const struct record *r, const struct dige
 	return NULL;
 }
 
-static void forget_at(struct record *r, size_t i)
-{
-	memmove(&r->rejected[i], &r->rejected[i + 1],
-		(r->n_rejected - i - 1) * sizeof(r->rejected[0]));
-	r->n_rejected--;
-}
-
 void record_reject(struct record *r, const struct release *target, const char *reason)
 {
 	struct rejected *x;
+	size_t n = 0;
 
-	for (size_t i = r->n_rejected; i-- > 0;) {
-		if (digest_eq(&r->rejected[i].digest, &target->digest))
-			forget_at(r, i);
+	for (size_t i = 0; i < r->n_rejected; i++) {
+		if (!digest_eq(&r->rejected[i].digest, &target->digest))
+			r->rejected[n++] = r->rejected[i];
 	}
-	if (r->n_rejected == RECORD_REJECTED_MAX)
-		forget_at(r, 0);
-	x = &r->rejected[r->n_rejected++];
+	if (n == RECORD_REJECTED_MAX)
+		memmove(r->rejected, r->rejected + 1, --n * sizeof(r->rejected[0]));
+	x = &r->rejected[n++];
+	r->n_rejected = n;
 	*x = (struct rejected){.digest = target->digest, .manifest = target->manifest};
 	copy_text(x->reason, sizeof(x->reason), reason);
 }
