@@ -71,11 +71,7 @@ char *xasprintf(const char *fmt, ...)
 
 void copy_text(char *ret, size_t size, const char *s)
 {
-	size_t n = s ? strnlen(s, size - 1) : 0;
-
-	if (n > 0)
-		memcpy(ret, s, n);
-	ret[n] = '\0';
+	(void)snprintf(ret, size, "%s", s ? s : "");
 }
 
 void replace_string(char **p, const char *s)
