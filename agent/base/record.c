@@ -165,10 +165,10 @@ static json_t *fields_to_json(json_t *j, const struct field *f, const char *base
 
 static json_t *record_to_json(const struct record *r)
 {
-	json_t *j =
-		json_pack("{s:i, s:s}", "version", RECORD_VERSION, "phase", phase_name(r->phase));
+	json_t *j = fields_to_json(
+		json_pack("{s:i, s:s}", "version", RECORD_VERSION, "phase", phase_name(r->phase)),
+		record_fields, (const char *)r);
 
-	(void)fields_to_json(j, record_fields, (const char *)r);
 	if (r->phase != PHASE_IDLE)
 		json_put(j, "update",
 			 fields_to_json(json_object(), update_fields, (const char *)r));
