@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "json-build.h"
+#include "json.h"
 
 struct command_options {
 	const char *command; /* its name in the table */

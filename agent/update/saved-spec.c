@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "json-build.h"
+#include "json.h"
 
 #define SAVED_SPEC_MAX ((size_t)1024 * 1024)
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "copied.h"
-#include "json-build.h"
+#include "json.h"
 #include "podman.h"
 #include "ref.h"
 #include "trusted-file.h"
