@@ -74,9 +74,6 @@ enum action {
 	ACT_DECIDE_IDLE,
 };
 
-/* The container itself is member 0, its followers are the others. */
-#define MEMBERS_MAX (1 + FOLLOWERS_MAX)
-
 struct member_progress {
 	bool created;	       /* NAME.next is of this pass, */
 	char created_from[72]; /* made from what this container is now; empty: there was none */

@@ -199,31 +199,24 @@ int world_look_at_names(const struct context *s, struct container_view ret[SLOT_
 }
 
 /* Before the trial names tell who is who, for nothing was decided about any of them. */
-void world_assign(const struct container_view slots[SLOT_MAX], struct pair *ret,
-		  struct container_view *ret_blocker)
-{
-	ret->old = slots[SLOT_MAIN];
-	if (digest_is_set(&slots[SLOT_NEXT].target))
-		ret->new = slots[SLOT_NEXT];
-	else
-		*ret_blocker = slots[SLOT_NEXT];
-	if (view_exists(&slots[SLOT_PREV]))
-		*ret_blocker = slots[SLOT_PREV];
-}
-
 static int look_at_pair_by_name(const struct context *s, const char *base, struct pair *ret,
 				struct world *w, struct error *ret_error)
 {
-	struct container_view slots[SLOT_MAX], blocker = {0};
+	struct container_view slots[SLOT_MAX];
+	const struct container_view *blocker = &slots[SLOT_PREV];
 	int q = look_at_names(s, base, slots, ret_error);
 
 	if (q < 0)
 		return q;
-	world_assign(slots, ret, &blocker);
-	if (view_exists(&blocker)) {
-		w->blocker = blocker;
+	ret->old = slots[SLOT_MAIN];
+	if (digest_is_set(&slots[SLOT_NEXT].target))
+		ret->new = slots[SLOT_NEXT];
+	else if (!view_exists(blocker))
+		blocker = &slots[SLOT_NEXT];
+	if (view_exists(blocker)) {
+		w->blocker = *blocker;
 		(void)snprintf(w->blocker_name, sizeof(w->blocker_name), "%s%s", base,
-			       blocker.slot == SLOT_PREV ? ".prev" : ".next");
+			       blocker->slot == SLOT_PREV ? ".prev" : ".next");
 	}
 	return 0;
 }
@@ -238,11 +231,10 @@ static int look_at_pair_by_id(const struct context *s, const char *base, const c
 }
 
 /* Neither has the name now: has anybody else? */
-static int look_for_another(const struct context *s, const struct pair *lead, struct world *ret,
-			    struct error *ret_error)
+static int look_for_another(const struct context *s, struct world *ret, struct error *ret_error)
 {
-	if ((view_exists(&lead->old) && lead->old.slot == SLOT_MAIN) ||
-	    (view_exists(&lead->new) && lead->new.slot == SLOT_MAIN))
+	if ((view_exists(&ret->old) && ret->old.slot == SLOT_MAIN) ||
+	    (view_exists(&ret->new) && ret->new.slot == SLOT_MAIN))
 		return 0;
 	copy_text(ret->blocker_name, sizeof(ret->blocker_name), s->name);
 	return look_at(s, s->name, s->name, &ret->blocker, ret_error);
@@ -252,77 +244,59 @@ static int look_at_containers(const struct context *s, const struct record *r, s
 			      struct error *ret_error)
 {
 	bool by_name = r->phase == PHASE_IDLE || r->phase == PHASE_PREPARE;
-	struct pair lead = {0};
-	int q = by_name ? look_at_pair_by_name(s, s->name, &lead, ret, ret_error)
-			: look_at_pair_by_id(s, s->name, r->old_id, r->new_id, &lead, ret_error);
+	size_t n = r->phase == PHASE_IDLE ? 1 : 1 + r->n_followers;
+	int q = 0;
 
-	if (q == 0 && !by_name)
-		q = look_for_another(s, &lead, ret, ret_error);
-	ret->old = lead.old;
-	ret->new = lead.new;
-	for (size_t i = 0; q == 0 && r->phase != PHASE_IDLE && i < r->n_followers; i++) {
-		const struct follower *f = &r->followers[i];
-		struct pair *pair = &ret->followers[i];
+	memset(ret->members, 0, sizeof(ret->members));
+	ret->blocker = (struct container_view){0};
+	ret->blocker_name[0] = '\0';
+	for (size_t i = 0; q == 0 && i < n; i++) {
+		const struct follower *f = i ? &r->followers[i - 1] : NULL;
+		const char *base = f ? f->name : s->name;
 
-		q = by_name ? look_at_pair_by_name(s, f->name, pair, ret, ret_error)
-			    : look_at_pair_by_id(s, f->name, f->old_id, f->new_id, pair, ret_error);
+		q = by_name ? look_at_pair_by_name(s, base, &ret->members[i], ret, ret_error)
+			    : look_at_pair_by_id(s, base, f ? f->old_id : r->old_id,
+						 f ? f->new_id : r->new_id, &ret->members[i],
+						 ret_error);
 	}
-	return q;
+	return q < 0 || by_name ? q : look_for_another(s, ret, ret_error);
 }
 
-/* The Id behind an image reference; empty when there is none, or none that the engine can read. */
-static int look_at_image(const struct context *s, const char *reference, char *ret, size_t size,
+/* The Id behind an image reference; empty when there is none, or none that the engine can read, which sets
+ * *ret_broken (NULL allowed). */
+static int look_at_image(const struct context *s, const char *reference, char ret[IMAGE_ID_SIZE],
 			 bool *ret_broken, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
-	int r = engine_inspect_image(s->engine, reference, &j, ret_error);
+	int r;
 
 	ret[0] = '\0';
-	*ret_broken = r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED;
-	if (r < 0)
-		return r == -ENOENT || *ret_broken ? 0 : r;
-	copy_text(ret, size, json_get_string(j, "Id"));
-	return 0;
-}
-
-static int look_at_pinned(const struct context *s, const struct release *release, char *ret,
-			  size_t size, bool *ret_broken, struct error *ret_error)
-{
-	_cleanup_free_ char *pinned = NULL;
-
-	ret[0] = '\0';
-	*ret_broken = false;
-	if (!digest_is_set(&release->digest))
+	if (!reference)
 		return 0;
-	pinned = ref_pinned(s->ref, release_pulled(release));
-	return look_at_image(s, pinned, ret, size, ret_broken, ret_error);
+	r = engine_inspect_image(s->engine, reference, &j, ret_error);
+	if (r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED) {
+		if (ret_broken)
+			*ret_broken = true;
+		return 0;
+	}
+	copy_text(ret, IMAGE_ID_SIZE, r < 0 ? "" : json_get_string(j, "Id"));
+	return r == -ENOENT ? 0 : r;
 }
 
-/* One that ran here before is known by its Id, whatever became of its names. */
-static int look_at_target(const struct context *s, const struct record *r, struct world *ret,
-			  struct error *ret_error)
+static int look_at_release(const struct context *s, const struct release *release,
+			   char ret[IMAGE_ID_SIZE], bool *ret_broken, struct error *ret_error)
 {
-	if (r->target.image[0])
-		return look_at_image(s, r->target.image, ret->image, sizeof(ret->image),
-				     &ret->broken, ret_error);
-	return look_at_pinned(s, &r->target, ret->image, sizeof(ret->image), &ret->broken,
-			      ret_error);
-}
+	_cleanup_free_ char *pinned = digest_is_set(&release->digest)
+					      ? ref_pinned(s->ref, release_pulled(release))
+					      : NULL;
 
-static int look_at_tag(const struct context *s, char *ret, size_t size, struct error *ret_error)
-{
-	_cleanup_free_ char *tagged = ref_tagged(s->ref);
-	bool broken;
-
-	ret[0] = '\0';
-	return tagged ? look_at_image(s, tagged, ret, size, &broken, ret_error) : 0;
+	return look_at_image(s, pinned, ret, ret_broken, ret_error);
 }
 
 static int look_at_older(const struct context *s, const struct record *r, struct world *ret,
 			 struct error *ret_error)
 {
-	char image[80];
-	bool broken;
+	char image[IMAGE_ID_SIZE];
 	int q;
 
 	/* A container recreated of the same version leaves the previous one where it was. */
@@ -330,7 +304,7 @@ static int look_at_older(const struct context *s, const struct record *r, struct
 	    digest_eq(&r->previous.digest, &r->current.digest) ||
 	    digest_eq(&r->current.digest, &r->target.digest))
 		return 0;
-	q = look_at_pinned(s, &r->previous, image, sizeof(image), &broken, ret_error);
+	q = look_at_release(s, &r->previous, image, NULL, ret_error);
 	ret->older_present = q == 0 && image[0] && !streq(image, ret->new.image) &&
 			     !streq(image, ret->old.image);
 	return q;
@@ -340,49 +314,35 @@ static int look_at_images(const struct context *s, const struct record *r, struc
 			  struct error *ret_error)
 {
 	_cleanup_free_ char *kept = xasprintf("%s:%s", WORLD_KEEP_REPOSITORY, s->name);
-	bool broken;
+	_cleanup_free_ char *tagged = ref_tagged(s->ref);
 	int q = 0;
 
-	switch (r->phase) {
-	case PHASE_IDLE:
-	case PHASE_TRIAL:
+	ret->image[0] = ret->tag[0] = ret->previous_image[0] = '\0';
+	ret->broken = ret->older_present = false;
+	if (r->phase == PHASE_IDLE || r->phase == PHASE_TRIAL)
 		return 0;
-	case PHASE_PREPARE:
-	case PHASE_REVERT:
-		q = look_at_target(s, r, ret, ret_error);
-		return q < 0 ? q : look_at_tag(s, ret->tag, sizeof(ret->tag), ret_error);
-	case PHASE_COMMIT:
-		q = look_at_tag(s, ret->tag, sizeof(ret->tag), ret_error);
-		if (q == 0)
-			q = look_at_image(s, kept, ret->previous_image, sizeof(ret->previous_image),
-					  &broken, ret_error);
-		/* Without a tag of its own there is none to move. */
-		if (!s->ref->tag)
-			copy_text(ret->tag, sizeof(ret->tag), ret->new.image);
-		return q < 0 ? q : look_at_older(s, r, ret, ret_error);
-	}
-	return 0;
+	/* One that ran here before is known by its Id, whatever became of its names. */
+	if (r->phase != PHASE_COMMIT && r->target.image[0])
+		q = look_at_image(s, r->target.image, ret->image, &ret->broken, ret_error);
+	else if (r->phase != PHASE_COMMIT)
+		q = look_at_release(s, &r->target, ret->image, &ret->broken, ret_error);
+	if (q == 0)
+		q = look_at_image(s, tagged, ret->tag, NULL, ret_error);
+	if (q < 0 || r->phase != PHASE_COMMIT)
+		return q;
+	/* Without a tag of its own there is none to move. */
+	if (!tagged)
+		copy_text(ret->tag, sizeof(ret->tag), ret->new.image);
+	q = look_at_image(s, kept, ret->previous_image, NULL, ret_error);
+	return q < 0 ? q : look_at_older(s, r, ret, ret_error);
 }
 
 int world_look(const struct context *s, const struct record *r, unsigned int parts, struct world *w,
 	       struct error *ret_error)
 {
-	struct world fresh = {0};
+	struct world fresh = *w;
 	int q = 0;
 
-	if (parts == WORLD_IMAGES) {
-		fresh.old = w->old;
-		fresh.new = w->new;
-		memcpy(fresh.followers, w->followers, sizeof(fresh.followers));
-		fresh.blocker = w->blocker;
-		memcpy(fresh.blocker_name, w->blocker_name, sizeof(fresh.blocker_name));
-	} else if (parts == WORLD_CONTAINERS) {
-		memcpy(fresh.image, w->image, sizeof(fresh.image));
-		fresh.broken = w->broken;
-		memcpy(fresh.tag, w->tag, sizeof(fresh.tag));
-		memcpy(fresh.previous_image, w->previous_image, sizeof(fresh.previous_image));
-		fresh.older_present = w->older_present;
-	}
 	if (parts & WORLD_CONTAINERS)
 		q = look_at_containers(s, r, &fresh, ret_error);
 	if (q == 0 && (parts & WORLD_IMAGES))

@@ -8,6 +8,8 @@
 struct engine;
 struct ref;
 
+#define IMAGE_ID_SIZE 80
+
 enum slot {
 	SLOT_MAIN,  /* NAME */
 	SLOT_NEXT,  /* NAME.next */
@@ -37,8 +39,8 @@ struct container_view {
 	enum container_state state;
 	enum container_health health;
 	int exit_code;
-	char error[RECORD_TEXT_MAX];	    /* why the last start failed, in the engine's words */
-	char image[80];			    /* Id of its image */
+	char error[RECORD_TEXT_MAX]; /* why the last start failed, in the engine's words */
+	char image[IMAGE_ID_SIZE];
 	char policy[POLICY_TEXT_MAX];	    /* "no", "always", "unless-stopped", "on-failure:3" */
 	struct digest target;		    /* label pullet.target: we made it for that digest */
 	char final_policy[POLICY_TEXT_MAX]; /* label pullet.policy: what it gets on commit */
@@ -50,17 +52,25 @@ struct pair {
 	struct container_view old, new;
 };
 
+/* The container itself is member 0, its followers are the others. */
+#define MEMBERS_MAX (1 + FOLLOWERS_MAX)
+
 struct world {
-	struct container_view old;	      /* what runs, or ran, before the update */
-	struct container_view new;	      /* what we made to replace it */
-	struct pair followers[FOLLOWERS_MAX]; /* as in the record */
-	struct container_view blocker;	      /* not ours, under a name that we need */
+	union {
+		struct pair members[MEMBERS_MAX];
+		struct {
+			struct container_view old; /* what runs, or ran, before the update */
+			struct container_view new; /* what we made to replace it */
+			struct pair followers[FOLLOWERS_MAX]; /* as in the record */
+		};
+	};
+	struct container_view blocker; /* not ours, under a name that we need */
 	char blocker_name[CONTAINER_NAME_MAX + 8];
-	char image[80];		 /* Id of the target's image; empty: not in the engine */
-	bool broken;		 /* it is there, and the engine's store cannot give it back */
-	char tag[80];		 /* Id that the local tag points to; empty: nothing */
-	char previous_image[80]; /* Id of the image kept to go back to; empty: none */
-	bool older_present;	 /* the image before the previous one, which we brought */
+	char image[IMAGE_ID_SIZE]; /* of the target's image; empty: not in the engine */
+	bool broken;		   /* it is there, and the engine's store cannot give it back */
+	char tag[IMAGE_ID_SIZE];   /* that the local tag points to; empty: nothing */
+	char previous_image[IMAGE_ID_SIZE]; /* of the image kept to go back to; empty: none */
+	bool older_present; /* the image before the previous one, which we brought */
 	char boot_id[BOOT_ID_SIZE];
 };
 
@@ -118,6 +128,3 @@ const char *world_name_of(const json_t *inspect);
 /* For tests: an inspect answer to a view. Pure. */
 int world_read_container(const json_t *inspect, struct container_view *ret,
 			 struct error *ret_error) warn_unused;
-/* Who is who among the three names, before a trial. Pure. */
-void world_assign(const struct container_view slots[SLOT_MAX], struct pair *ret,
-		  struct container_view *ret_blocker);
