@@ -15,26 +15,6 @@
 #include "store.h"
 #include "successor.h"
 
-/* Whose container an action is about: ours (0) or a follower's. */
-struct member {
-	const char *name;
-	const struct container_view *old, *new;
-	const char *policy;
-	struct member_progress *progress;
-};
-
-static struct member member_of(const struct act_context *h, const struct record *r,
-			       const struct world *w, struct pass_state *m, size_t i)
-{
-	return (struct member){
-		.name = i ? r->followers[i - 1].name : h->context.name,
-		.old = i ? &w->followers[i - 1].old : &w->old,
-		.new = i ? &w->followers[i - 1].new : &w->new,
-		.policy = i ? r->followers[i - 1].policy : r->policy,
-		.progress = &m->member[i],
-	};
-}
-
 /* What came in must be what was asked for, and something this machine can run. */
 static int check_image(const struct act_context *h, const json_t *image, const struct record *r,
 		       const struct world *w, const struct pass_state *m, struct error *ret_error)
@@ -42,9 +22,7 @@ static int check_image(const struct act_context *h, const json_t *image, const s
 	const struct digest *config = &m->answer.reply.config;
 	const char *id = json_get_string(image, "Id");
 	const struct oci_platform *host = engine_platform(h->context.engine);
-	const char *arch = json_get_string(image, "Architecture"),
-		   *os = json_get_string(image, "Os");
-	const char *variant = json_get_string(image, "Variant");
+	const char *arch = json_get_string(image, "Architecture");
 	struct oci_platform p = {0};
 	_cleanup_json_ json_t *old = NULL;
 	char a[80], b[80];
@@ -62,9 +40,9 @@ static int check_image(const struct act_context *h, const json_t *image, const s
 	    !streq(id, r->target.digest.text) && !streq(id, r->target.manifest.text))
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the engine took another platform's image: %s", id);
-	copy_text(p.os, sizeof(p.os), os);
+	copy_text(p.os, sizeof(p.os), json_get_string(image, "Os"));
 	copy_text(p.architecture, sizeof(p.architecture), arch);
-	copy_text(p.variant, sizeof(p.variant), variant);
+	copy_text(p.variant, sizeof(p.variant), json_get_string(image, "Variant"));
 	if (!p.os[0] || !p.architecture[0] || oci_platform_rank(host, &p) > 0)
 		return 0;
 	/* Emulated on purpose (binfmt): the one that runs now is of that kind too. */
@@ -190,14 +168,13 @@ static int act_create(struct act_context *h, struct record *r, const struct worl
 	_cleanup_free_ char *pinned = ref_pinned(h->context.ref, &r->target.digest);
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
 	_cleanup_json_ json_t *image = NULL;
+	const char *reference = tagged ? tagged : pinned, *target = r->target.digest.text;
 	bool move = tagged && !streq(w->tag, w->image);
 	struct error tag_error;
-	int q, t = 0;
+	int t = 0, q = engine_inspect_image(h->context.engine, w->image, &image, ret_error);
 
-	q = engine_inspect_image(h->context.engine, w->image, &image, ret_error);
 	if (q == 0)
-		q = successor_plan(h, w, &w->old, image, tagged ? tagged : pinned,
-				   r->target.digest.text, &plan, ret_error);
+		q = successor_plan(h, w, &w->old, image, reference, target, &plan, ret_error);
 	if (q == 0 && move)
 		q = put_tag(h, w->image, ret_error);
 	if (q < 0)
@@ -217,36 +194,28 @@ static int act_create(struct act_context *h, struct record *r, const struct worl
 	return q;
 }
 
-static int act_create_follower(const struct act_context *h, const struct member *p,
-			       const struct record *r, const struct world *w,
-			       struct error *ret_error)
+static int create_follower(const struct act_context *h, size_t member, const struct record *r,
+			   const struct world *w, struct pass_state *m, struct error *ret_error)
 {
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-	int q = successor_plan_follower(h, w, p->old, p->name, r->target.digest.text, &plan,
-					ret_error);
+	const struct container_view *old = &w->members[member].old;
+	const char *name = r->followers[member - 1].name;
+	int q = successor_plan_follower(h, w, old, name, r->target.digest.text, &plan, ret_error);
 
 	if (q == 0)
-		q = create_and_connect(h, p->name, &plan, ret_error);
+		q = create_and_connect(h, name, &plan, ret_error);
 	engine_sync(h->context.engine);
 	if (q == 0)
-		note_created(p->progress, p->old);
+		note_created(&m->member[member], old);
 	return q;
 }
 
-static int set_policy(const struct act_context *h, const struct container_view *v, const char *text,
+static int set_policy(const struct act_context *h, const char *id, const char *text,
 		      struct error *ret_error)
 {
 	_cleanup_json_ json_t *policy = recreate_policy_json(text);
 
-	return engine_set_policy(h->context.engine, v->id, policy, ret_error);
-}
-
-static int rename_to(const struct act_context *h, const struct member *p,
-		     const struct container_view *v, enum slot slot, struct error *ret_error)
-{
-	_cleanup_free_ char *name = world_slot_name(p->name, slot);
-
-	return engine_rename(h->context.engine, v->id, name, ret_error);
+	return engine_set_policy(h->context.engine, id, policy, ret_error);
 }
 
 /* The container's own fault, not the engine's or ours. */
@@ -258,8 +227,7 @@ static bool is_refused_start(int r)
 /* In the words of whatever layer of the engine met it. */
 static bool is_disk_full(const struct error *e)
 {
-	return strstr(e->text, "no space left on device") ||
-	       strstr(e->text, "No space left on device");
+	return strcasestr(e->text, "no space left on device");
 }
 
 /* A failed start on trial is no fault of the pass: it is counted, and the third ends the trial. One that
@@ -281,21 +249,21 @@ static int act_start_new(const struct act_context *h, const struct world *w, str
 
 /* A follower gets as many starts a pass as the container, since one call of the engine may fail for anything.
  * That it does not come up then speaks against the new image, and is no reason to leave the way back half gone. */
-static int start_follower(const struct act_context *h, const struct member *p,
-			  const struct container_view *v, bool *ret_started,
+static int start_follower(const struct act_context *h, const char *name,
+			  struct member_progress *progress, const char *id, bool *ret_started,
 			  struct error *ret_error)
 {
-	int r = engine_start(h->context.engine, v->id, ret_error);
+	int r = engine_start(h->context.engine, id, ret_error);
 
 	if (r < 0 && !is_refused_start(r))
 		return r;
-	*ret_started = r == 0 || ++p->progress->failed_starts >= PLAN_STARTS_MAX;
+	*ret_started = r == 0 || ++progress->failed_starts >= PLAN_STARTS_MAX;
 	if (*ret_started)
-		p->progress->failed_starts = 0;
+		progress->failed_starts = 0;
 	if (r < 0 && *ret_started)
 		log_warning(
 			"container %s, which shares the namespaces of %s, cannot be started: %s",
-			p->name, h->context.name, ret_error->text);
+			name, h->context.name, ret_error->text);
 	return 0;
 }
 
@@ -328,7 +296,6 @@ static int act_start_old(const struct act_context *h, const struct world *w, str
 			 struct error *ret_error)
 {
 	int r = engine_start(h->context.engine, w->old.id, ret_error);
-
 	bool damaged = r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED;
 
 	/* The revert goes on to its end: the container is repaired then. */
@@ -372,10 +339,8 @@ void act_forget(struct act_context *h, struct record *r, const struct world *w,
 	struct error ignored;
 
 	for (size_t i = MEMBERS_MAX; i-- > 0;) {
-		const struct container_view *new = i ? &w->followers[i - 1].new : &w->new;
-
-		if (view_exists(new))
-			(void)!engine_remove(h->context.engine, new->id, &ignored);
+		if (view_exists(&w->members[i].new))
+			(void)!engine_remove(h->context.engine, w->members[i].new.id, &ignored);
 	}
 	if (!r->target.brought || digest_eq(&r->target.digest, &r->previous.digest))
 		return;
@@ -472,58 +437,60 @@ static act_fn *const functions[] = {
 };
 
 /* The others change one container, of any member. */
-struct change {
+static const struct change {
 	enum { NO_CHANGE, PARK, SET_POLICY, RENAME, STOP, START, REMOVE } verb;
 	bool of_new;
-	enum slot slot;
+	enum slot slot; /* of RENAME */
+} changes[] = {
+	[ACT_PARK_OLD] = {.verb = PARK},
+	[ACT_PARK_NEW] = {PARK, .of_new = true},
+	[ACT_RENAME_OLD_PREV] = {RENAME, .slot = SLOT_PREV},
+	[ACT_RENAME_NEW] = {RENAME, .of_new = true, .slot = SLOT_MAIN},
+	[ACT_RENAME_OLD] = {RENAME, .slot = SLOT_MAIN},
+	[ACT_STOP_OLD] = {.verb = STOP},
+	[ACT_STOP_NEW] = {STOP, .of_new = true},
+	[ACT_START_NEW] = {START, .of_new = true},
+	[ACT_START_OLD] = {.verb = START},
+	[ACT_POLICY_OLD] = {.verb = SET_POLICY},
+	[ACT_POLICY_NEW] = {SET_POLICY, .of_new = true},
+	[ACT_REMOVE_OLD] = {.verb = REMOVE},
+	[ACT_REMOVE_NEW] = {REMOVE, .of_new = true},
 };
 
-static const struct change changes[] = {
-	[ACT_PARK_OLD] = {PARK, false, SLOT_OTHER},
-	[ACT_PARK_NEW] = {PARK, true, SLOT_OTHER},
-	[ACT_RENAME_OLD_PREV] = {RENAME, false, SLOT_PREV},
-	[ACT_RENAME_NEW] = {RENAME, true, SLOT_MAIN},
-	[ACT_RENAME_OLD] = {RENAME, false, SLOT_MAIN},
-	[ACT_STOP_OLD] = {STOP, false, SLOT_OTHER},
-	[ACT_STOP_NEW] = {STOP, true, SLOT_OTHER},
-	[ACT_START_NEW] = {START, true, SLOT_OTHER},
-	[ACT_START_OLD] = {START, false, SLOT_OTHER},
-	[ACT_POLICY_OLD] = {SET_POLICY, false, SLOT_OTHER},
-	[ACT_POLICY_NEW] = {SET_POLICY, true, SLOT_OTHER},
-	[ACT_REMOVE_OLD] = {REMOVE, false, SLOT_OTHER},
-	[ACT_REMOVE_NEW] = {REMOVE, true, SLOT_OTHER},
-};
-
-static int change_container(const struct act_context *h, const struct change *change,
-			    const struct member *p, const struct world *w, struct pass_state *m,
+static int change_container(const struct act_context *h, const struct change *change, size_t member,
+			    const struct record *r, const struct world *w, struct pass_state *m,
 			    struct error *ret_error)
 {
-	const struct container_view *v = change->of_new ? p->new : p->old;
-	bool is_follower = p->progress != &m->member[0];
+	const struct follower *f = member ? &r->followers[member - 1] : NULL;
+	const struct pair *pair = &w->members[member];
+	const char *id = change->of_new ? pair->new.id : pair->old.id;
+	const char *base = f ? f->name : h->context.name;
+	_cleanup_free_ char *name = world_slot_name(base, change->slot);
+	struct member_progress *progress = &m->member[member];
 
 	switch (change->verb) {
 	case NO_CHANGE:
 		break;
 	case PARK:
-		return set_policy(h, v, "no", ret_error);
+		return set_policy(h, id, "no", ret_error);
 	case SET_POLICY:
-		return set_policy(h, v, p->policy, ret_error);
+		return set_policy(h, id, f ? f->policy : r->policy, ret_error);
 	case RENAME:
-		return rename_to(h, p, v, change->slot, ret_error);
+		return engine_rename(h->context.engine, id, name, ret_error);
 	case STOP:
 		/* Ours by the configuration, a follower by what it says itself. */
-		return engine_stop(h->context.engine, v->id,
-				   is_follower ? -1 : h->config->stop_timeout_s, ret_error);
+		return engine_stop(h->context.engine, id, f ? -1 : h->config->stop_timeout_s,
+				   ret_error);
 	case START:
-		if (is_follower)
-			return start_follower(h, p, v,
-					      change->of_new ? &p->progress->started_new
-							     : &p->progress->started_old,
+		if (f)
+			return start_follower(h, base, progress, id,
+					      change->of_new ? &progress->started_new
+							     : &progress->started_old,
 					      ret_error);
 		return change->of_new ? act_start_new(h, w, m, ret_error)
 				      : act_start_old(h, w, m, ret_error);
 	case REMOVE:
-		return engine_remove(h->context.engine, v->id, ret_error);
+		return engine_remove(h->context.engine, id, ret_error);
 	}
 	return error_set(ret_error, -EINVAL, "no such change");
 }
@@ -531,14 +498,12 @@ static int change_container(const struct act_context *h, const struct change *ch
 static int do_step(struct act_context *h, struct step step, struct record *r, const struct world *w,
 		   struct pass_state *m, struct error *ret_error)
 {
-	struct member p = member_of(h, r, w, m, step.member);
-
 	if (step.action == ACT_CREATE && step.member > 0)
-		return act_create_follower(h, &p, r, w, ret_error);
+		return create_follower(h, step.member, r, w, m, ret_error);
 	if (step.action < ARRAY_SIZE(functions) && functions[step.action])
 		return functions[step.action](h, r, w, m, ret_error);
 	if (step.action < ARRAY_SIZE(changes))
-		return change_container(h, &changes[step.action], &p, w, m, ret_error);
+		return change_container(h, &changes[step.action], step.member, r, w, m, ret_error);
 	return error_set(ret_error, -EINVAL, "%s is nothing to do here", action_name(step.action));
 }
 

@@ -2,6 +2,8 @@
 /* plan-internal: what the files of plan share. */
 #pragma once
 
+#include <stdio.h>
+
 #include "plan.h"
 
 /* What a condition may look at: all of it, and one member, which is the container (0) or one of its
@@ -18,14 +20,6 @@ struct situation {
 	const struct member_progress *progress;
 };
 
-struct row {
-	struct plan_row row;
-	bool (*holds)(const struct situation *);
-	/* Writes the reason of a pass that ends here. */
-	void (*explain)(const struct situation *, char *text, size_t size);
-	bool already_reported;
-};
-
 /* A condition: what its name claims holds. */
 #define SHARED_CLAIM(name, ...)              \
 	bool name(const struct situation *s) \
@@ -35,13 +29,22 @@ struct row {
 	}
 #define CLAIM(name, ...) static SHARED_CLAIM(name, __VA_ARGS__)
 
-#define ROW(block, unless, action, members, condition, ...)                                \
-	{                                                                                  \
-		.row = {BLOCK_##block, unless, ACT_##action, members}, .holds = condition, \
-		##__VA_ARGS__                                                              \
+/* The reason of a pass that ends. */
+#define SHARED_EXPLAIN(name, ...)                                     \
+	void name(const struct situation *s, char *text, size_t size) \
+	{                                                             \
+		(void)s;                                              \
+		(void)snprintf(text, size, __VA_ARGS__);              \
+	}
+#define EXPLAIN(name, ...) static SHARED_EXPLAIN(name, __VA_ARGS__)
+
+#define ROW(block_, unless_, action_, members_, condition, ...)                                \
+	{                                                                                      \
+		.block = BLOCK_##block_, unless_, ACT_##action_, members_, .holds = condition, \
+		##__VA_ARGS__                                                                  \
 	}
 
-extern const struct row plan_rows_before[], plan_rows_swap[];
+extern const struct plan_row plan_rows_before[], plan_rows_swap[];
 extern const size_t plan_rows_before_n, plan_rows_swap_n;
 
 bool plan_is_rollback(const struct situation *s);
@@ -49,11 +52,9 @@ bool plan_needs_repair(const struct situation *s);
 
 bool never(const struct situation *s);
 bool way_is_free(const struct situation *s);
-bool no_operator_stopped_old(const struct situation *s);
 /* Whether the image that is to be run is in the engine. */
 bool image_is_present(const struct situation *s);
 /* A policy of the registry is wanted for what the registry answered. */
 bool policy_is_wanted(const struct situation *s);
 
 void explain_blocker(const struct situation *s, char *text, size_t size);
-void explain_stopped(const struct situation *s, char *text, size_t size);

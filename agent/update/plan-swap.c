@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The rows of an update that is prepared: from its image to its end. */
-#include <stdio.h>
-
 #include "plan-internal.h"
 #include "schedule.h"
 
@@ -33,18 +31,16 @@ CLAIM(fetch_is_written, s->w->image[0] || (!s->r->synced && (same_boot(s) || !s-
 CLAIM(image_is_ready, s->w->image[0] && (s->r->synced || s->m->fetched))
 CLAIM(sync_is_written, s->r->synced)
 
-/* What is down waits for no window; in a rollback the operator said when. */
-static bool window_is_open(const struct situation *s)
+/* NULL: none. What is down waits for no window; in a rollback the operator said when. */
+static const char *find_closed_window(const struct situation *s)
 {
-	return s->r->rollback || digest_is_set(&s->m->saved_spec) ||
-	       !schedule_gate(s->c, s->m->now_s ? &s->m->local : NULL);
+	return s->r->rollback || digest_is_set(&s->m->saved_spec)
+		       ? NULL
+		       : schedule_gate(s->c, s->m->now_s ? &s->m->local : NULL);
 }
 
-static void explain_window(const struct situation *s, char *text, size_t size)
-{
-	copy_text(text, size, schedule_gate(s->c, s->m->now_s ? &s->m->local : NULL));
-}
-
+CLAIM(window_is_open, !find_closed_window(s))
+EXPLAIN(explain_window, "%s", find_closed_window(s))
 CLAIM(policy_is_fresh,
       !policy_is_wanted(s) || s->m->now_ms - s->m->policy.asked_ms <= PLAN_POLICY_FRESH_MS)
 CLAIM(new_is_gone, !view_exists(s->new))
@@ -118,7 +114,7 @@ CLAIM(target_image_is_gone, !s->r->target.brought || !s->w->image[0] || s->m->dr
 /* The whole machine. Walk the rows of the phase from the top; the first condition that does not hold
  * names the next action. Between stopping the old and starting the new one stands nothing that could
  * be done before or after: that is all the downtime there is. */
-const struct row plan_rows_swap[] = {
+const struct plan_row plan_rows_swap[] = {
 	ROW(PREPARE, "the image is complete", DROP_TARGET, ONE, image_is_complete),
 	ROW(PREPARE, "a fetch is written down", DECIDE_FETCH, ONE, fetch_is_written),
 	ROW(PREPARE, "the image is here and synced", FETCH, ONE, image_is_ready),

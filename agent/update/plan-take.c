@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The rows until an update is prepared: what the pass must know of a candidate, and what it must not be. */
 #include <errno.h>
-#include <stdio.h>
 
 #include "cohort.h"
 #include "plan-internal.h"
@@ -140,9 +139,8 @@ CLAIM(candidate_is_not_rejected, !find_rejected(s->r, s->m))
 CLAIM(store_can_keep_it, !is_hopeless(s->r, s->w, s->m))
 
 /* NAME.next of a container that an operator stopped is removed before the pass ends. */
-SHARED_CLAIM(no_operator_stopped_old,
-	     s->m->operation == OPERATION_CHECK || !view_left_alone(&s->w->old) ||
-		     (s->r->phase == PHASE_PREPARE && view_exists(&s->w->new)))
+CLAIM(no_operator_stopped_old, s->m->operation == OPERATION_CHECK || !view_left_alone(&s->w->old) ||
+				       (s->r->phase == PHASE_PREPARE && view_exists(&s->w->new)))
 CLAIM(age_counts, s->c->min_age_ms > 0 && is_answered(s->m) && !is_remade(s))
 
 static int64_t old_enough_s(const struct situation *s)
@@ -181,26 +179,45 @@ static bool ask_policy(const struct situation *s, char *why, size_t size)
 	return rollout_admits(&s->m->policy.reply.rollout, &device, why, size);
 }
 
-/* A policy that cannot be read may say to stop. */
+/* If not, *why tells. A policy that cannot be read may say to stop. */
+static bool judge_policy(const struct situation *s, char *why, size_t size)
+{
+	if (!policy_is_wanted(s))
+		return true;
+	if (s->m->policy.error.code != 0)
+		(void)snprintf(why, size, "the rollout policy cannot be fetched: %.500s",
+			       s->m->policy.error.text);
+	else if (has_policy(s))
+		return ask_policy(s, why, size);
+	else
+		(void)snprintf(why, size,
+			       "rollout = required, and there is no policy beside %.400s",
+			       s->c->image);
+	return s->m->policy.error.code == 0 && s->c->rollout != ROLLOUT_REQUIRED;
+}
+
 static bool policy_admits(const struct situation *s)
 {
 	char why[300];
 
-	if (!policy_is_wanted(s))
-		return true;
-	if (s->m->policy.error.code != 0)
-		return false;
-	return has_policy(s) ? ask_policy(s, why, sizeof(why)) : s->c->rollout != ROLLOUT_REQUIRED;
+	return judge_policy(s, why, sizeof(why));
+}
+
+static void explain_policy(const struct situation *s, char *text, size_t size)
+{
+	(void)judge_policy(s, text, size);
 }
 
 CLAIM(successor_is_possible, s->m->successor_checked)
 
-static bool may_download(const struct situation *s)
+static const char *find_closed_download(const struct situation *s)
 {
-	return image_is_present(s) || is_remade(s) ||
-	       !schedule_download(s->c, s->m->now_s ? &s->m->local : NULL);
+	return image_is_present(s) || is_remade(s)
+		       ? NULL
+		       : schedule_download(s->c, s->m->now_s ? &s->m->local : NULL);
 }
 
+CLAIM(may_download, !find_closed_download(s))
 CLAIM(details_are_known,
       digest_is_set(&s->m->answer.reply.manifest) || !is_answered(s->m) ||
 	      (s->r->phase == PHASE_PREPARE && s->r->synced && image_is_present(s)))
@@ -213,13 +230,6 @@ CLAIM(there_is_space, s->m->no_space.code == 0)
 CLAIM(update_is_prepared, s->r->phase == PHASE_PREPARE)
 
 /* The reasons. */
-
-#define EXPLAIN(name, ...)                                                   \
-	static void name(const struct situation *s, char *text, size_t size) \
-	{                                                                    \
-		(void)s;                                                     \
-		(void)snprintf(text, size, __VA_ARGS__);                     \
-	}
 
 EXPLAIN(explain_refusal, "%s", s->m->refusal.text)
 EXPLAIN(explain_missing, "there is no container '%s' in the engine, and no create = to make one",
@@ -246,16 +256,9 @@ EXPLAIN(explain_replaced,
 EXPLAIN(explain_no_image,
 	"the image of the version before is no longer in the engine: publish it again")
 
-void explain_blocker(const struct situation *s, char *text, size_t size)
-{
-	(void)snprintf(text, size, "a container that is not ours has the name %s",
-		       s->w->blocker_name);
-}
-
-void explain_stopped(const struct situation *s, char *text, size_t size)
-{
-	(void)snprintf(text, size, "%s", view_left_alone(&s->w->old));
-}
+SHARED_EXPLAIN(explain_blocker, "a container that is not ours has the name %s", s->w->blocker_name)
+EXPLAIN(explain_stopped, "%s", view_left_alone(&s->w->old))
+EXPLAIN(explain_download, "%s", find_closed_download(s))
 
 static void explain_hopeless(const struct situation *s, char *text, size_t size)
 {
@@ -278,25 +281,7 @@ static void explain_age(const struct situation *s, char *text, size_t size)
 			       calendar_rfc3339(old_enough_s(s), date, sizeof(date)));
 }
 
-static void explain_policy(const struct situation *s, char *text, size_t size)
-{
-	if (s->m->policy.error.code != 0)
-		(void)snprintf(text, size, "the rollout policy cannot be fetched: %.500s",
-			       s->m->policy.error.text);
-	else if (has_policy(s))
-		(void)ask_policy(s, text, size);
-	else
-		(void)snprintf(text, size,
-			       "rollout = required, and there is no policy beside %.400s",
-			       s->c->image);
-}
-
-static void explain_download(const struct situation *s, char *text, size_t size)
-{
-	copy_text(text, size, schedule_download(s->c, s->m->now_s ? &s->m->local : NULL));
-}
-
-const struct row plan_rows_before[] = {
+const struct plan_row plan_rows_before[] = {
 	ROW(ASK, "what is prepared is still wanted", DECIDE_FORGET, ONE, prepared_is_wanted),
 	ROW(ASK, "nothing was refused", REFUSE, ONE, nothing_was_refused,
 	    .explain = explain_refusal),

@@ -4,20 +4,20 @@
 static struct situation with_member(struct situation s, size_t member)
 {
 	s.member = member;
-	s.old = member ? &s.w->followers[member - 1].old : &s.w->old;
-	s.new = member ? &s.w->followers[member - 1].new : &s.w->new;
+	s.old = &s.w->members[member].old;
+	s.new = &s.w->members[member].new;
 	s.policy = member ? s.r->followers[member - 1].policy : s.r->policy;
 	s.serving = member ? s.r->followers[member - 1].serving : s.r->serving;
 	s.progress = &s.m->member[member];
 	return s;
 }
 
-static bool row_holds(const struct row *row, struct situation *s)
+static bool row_holds(const struct plan_row *row, struct situation *s)
 {
-	size_t n = row->row.members == ONE ? 1 : 1 + s->r->n_followers;
+	size_t n = row->members == ONE ? 1 : 1 + s->r->n_followers;
 
 	for (size_t i = 0; i < n; i++) {
-		*s = with_member(*s, row->row.members == EACH_BACK ? n - 1 - i : i);
+		*s = with_member(*s, row->members == EACH_BACK ? n - 1 - i : i);
 		if (!row->holds(s))
 			return false;
 	}
@@ -52,14 +52,14 @@ static bool block_applies(enum block b, const struct situation *s)
 }
 
 /* The first row whose condition does not hold; NULL: all do. s is set to its member. */
-static const struct row *find_row(const struct row *rows, size_t n, struct situation *s)
+static const struct plan_row *find_row(const struct plan_row *rows, size_t n, struct situation *s)
 {
 	enum block last = BLOCK_REVERT;
 	bool applies = false;
 
 	for (size_t i = 0; i < n; i++) {
-		if (i == 0 || rows[i].row.block != last) {
-			last = rows[i].row.block;
+		if (i == 0 || rows[i].block != last) {
+			last = rows[i].block;
 			*s = with_member(*s, 0);
 			applies = block_applies(last, s);
 		}
@@ -73,15 +73,15 @@ struct step plan_next(const struct container_config *c, const struct record *r,
 		      const struct world *w, const struct pass_state *m)
 {
 	struct situation s = {.c = c, .r = r, .w = w, .m = m};
-	const struct row *row = find_row(plan_rows_before, plan_rows_before_n, &s);
+	const struct plan_row *row = find_row(plan_rows_before, plan_rows_before_n, &s);
 	struct step step = {.action = ACT_NOTHING};
 
 	if (!row)
 		row = find_row(plan_rows_swap, plan_rows_swap_n, &s);
 	if (!row)
 		return step;
-	step.action = row->row.action;
-	step.block = row->row.block;
+	step.action = row->action;
+	step.block = row->block;
 	step.member = s.member;
 	step.already_reported = row->already_reported;
 	if (row->explain)
@@ -184,12 +184,10 @@ const char *block_name(enum block b)
 size_t plan_rows(const struct plan_row **ret)
 {
 	static struct plan_row rows[128];
-	size_t n = 0;
+	size_t n = plan_rows_before_n + plan_rows_swap_n;
 
-	for (size_t i = 0; i < plan_rows_before_n; i++)
-		rows[n++] = plan_rows_before[i].row;
-	for (size_t i = 0; i < plan_rows_swap_n; i++)
-		rows[n++] = plan_rows_swap[i].row;
+	memcpy(rows, plan_rows_before, plan_rows_before_n * sizeof(rows[0]));
+	memcpy(rows + plan_rows_before_n, plan_rows_swap, plan_rows_swap_n * sizeof(rows[0]));
 	*ret = rows;
 	return n;
 }

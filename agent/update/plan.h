@@ -196,6 +196,8 @@ unsigned int action_touches(enum action a);
 const char *action_name(enum action a);
 const char *block_name(enum block b);
 
+struct situation;
+
 /* The table itself, for tests that compare it with its descriptions. */
 struct plan_row {
 	enum block block;
@@ -206,5 +208,9 @@ struct plan_row {
 		EACH, /* of it and then of each follower, which needs its namespaces to start */
 		EACH_BACK, /* of the last follower first */
 	} members;
+	bool (*holds)(const struct situation *s);
+	/* Writes the reason of a pass that ends here. */
+	void (*explain)(const struct situation *s, char *text, size_t size);
+	bool already_reported;
 };
 size_t plan_rows(const struct plan_row **ret);
