@@ -23,7 +23,7 @@ struct asked {
 };
 
 struct poll {
-	const struct bulk_poll_options *o;
+	const struct task *task;
 	struct asked *asked;
 	size_t n;
 };
@@ -34,10 +34,9 @@ static struct result result_of(const struct container_config *c, const struct di
 		.container = c->name, .image = c->image, .from = *from, .downtime_ms = -1};
 }
 
-static void finish(const struct poll *p, struct asked *a, struct result *r)
+static void report_candidate(const struct poll *p, const struct container_config *c)
 {
-	p->o->on_result(r);
-	a->done = true;
+	p->task->on_event(json_pack("{s:s, s:s}", "event", "candidate", "container", c->name));
 }
 
 /* --- containers and records --- */
@@ -86,11 +85,11 @@ static bool is_at_rest(const struct poll *p, const struct container_config *c,
 	const char *image = json_get_string(container, "ImageID");
 	struct error ignored;
 
-	return record_read(p->o->state_dir, c->name, record, &ignored) == 0 &&
+	return record_read(p->task->state_dir, c->name, record, &ignored) == 0 &&
 	       record->phase == PHASE_IDLE && !digest_is_set(&record->seen) &&
 	       digest_is_set(&record->current.digest) && image &&
 	       streq(image, record->current.image) && is_well(container) &&
-	       !has_saved_spec(p->o->state_dir, c->name);
+	       !has_saved_spec(p->task->state_dir, c->name);
 }
 
 static bool is_held(const struct poll *p, const struct container_config *c,
@@ -98,28 +97,37 @@ static bool is_held(const struct poll *p, const struct container_config *c,
 {
 	struct result r = result_of(c, &record->current.digest);
 
-	if ((!record->held && !c->hold) || p->o->operation == OPERATION_CHECK)
+	if ((!record->held && !c->hold) || p->task->operation == OPERATION_CHECK)
 		return false;
 	r.outcome = OUTCOME_DEFERRED;
 	copy_text(r.reason, sizeof(r.reason), record->held ? RESULT_HELD : RESULT_HELD_CONFIG);
-	p->o->on_result(&r);
+	p->task->on_result(&r);
 	return true;
 }
 
 /* Answers what needs no registry; the other containers go to p->asked. */
-static void look(struct poll *p, const json_t *list)
+static int look(struct poll *p, const struct container_config *const *containers, size_t n,
+		struct error *ret_error)
 {
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
+	_cleanup_json_ json_t *list = NULL;
+	_cleanup_engine_ struct engine *engine = NULL;
 	const char *ignored;
+	int r = engine_open(p->task->config->engine, p->task->cancel, &engine, ret_error);
 
-	for (size_t i = 0; i < p->o->n; i++) {
-		const struct container_config *c = p->o->containers[i];
+	if (r < 0)
+		return r;
+	/* Without a list each container gets a pass of its own, which needs none. */
+	if (engine_list(engine, &list, ret_error) < 0)
+		log_debug("%s", ret_error->text);
+	for (size_t i = 0; i < n; i++) {
+		const struct container_config *c = containers[i];
 		struct asked *a = &p->asked[p->n];
 
 		record_init(record);
 		if (!is_at_rest(p, c, find_container(list, c->name), record) ||
 		    ref_parse(c->image, &a->ref, &ignored) < 0) {
-			p->o->on_candidate(c);
+			report_candidate(p, c);
 			continue;
 		}
 		if (is_held(p, c, record)) {
@@ -131,11 +139,12 @@ static void look(struct poll *p, const json_t *list)
 		a->had_error = record->last_error[0];
 		p->n++;
 	}
+	return 0;
 }
 
 /* --- registries --- */
 
-static void take_failure(const struct poll *p, struct asked *a, const struct error *e)
+static void take_failure(const struct poll *p, const struct asked *a, const struct error *e)
 {
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
 	struct result r = result_of(a->config, &a->current);
@@ -148,9 +157,9 @@ static void take_failure(const struct poll *p, struct asked *a, const struct err
 		(void)error_prefix(&prefixed, RESULT_CLOCK_NOT_SET);
 		copy_text(r.reason, sizeof(r.reason), prefixed.text);
 	}
-	if (record_read(p->o->state_dir, r.container, record, &ignored) == 0)
-		result_save_error(&r, p->o->state_dir, record);
-	finish(p, a, &r);
+	if (record_read(p->task->state_dir, r.container, record, &ignored) == 0)
+		result_save_error(&r, p->task->state_dir, record);
+	p->task->on_result(&r);
 }
 
 static bool is_rejected(const struct poll *p, const struct asked *a, struct result *r)
@@ -159,7 +168,7 @@ static bool is_rejected(const struct poll *p, const struct asked *a, struct resu
 	const struct rejected *x = NULL;
 	struct error ignored;
 
-	if (record_read(p->o->state_dir, a->config->name, record, &ignored) == 0)
+	if (record_read(p->task->state_dir, a->config->name, record, &ignored) == 0)
 		x = record_rejected(record, &r->to);
 	if (!x)
 		return false;
@@ -168,19 +177,17 @@ static bool is_rejected(const struct poll *p, const struct asked *a, struct resu
 	return true;
 }
 
-static void take_digest(const struct poll *p, struct asked *a, const struct digest *d)
+static void take_digest(const struct poll *p, const struct asked *a, const struct digest *d)
 {
 	struct result r = result_of(a->config, &a->current);
 	bool same = digest_eq(d, &a->current);
 
 	r.to = *d;
 	r.outcome = OUTCOME_UP_TO_DATE;
-	if (same ? !a->had_error : is_rejected(p, a, &r)) {
-		finish(p, a, &r);
-	} else {
-		p->o->on_candidate(a->config);
-		a->done = true;
-	}
+	if (same ? !a->had_error : is_rejected(p, a, &r))
+		p->task->on_result(&r);
+	else
+		report_candidate(p, a->config);
 }
 
 /* Asks for n images of one registry, and takes the answers if there are any. */
@@ -195,6 +202,7 @@ static int ask(const struct poll *p, struct fetch *f, struct asked *const *batch
 		images[i] = batch[i]->config->image;
 	r = fetch_resolve(f, images, n, resolved, ret_error);
 	for (size_t i = 0; r == 0 && i < n; i++) {
+		batch[i]->done = true;
 		if (resolved[i].code == 0) {
 			take_digest(p, batch[i], &resolved[i].digest);
 			continue;
@@ -206,20 +214,20 @@ static int ask(const struct poll *p, struct fetch *f, struct asked *const *batch
 	return r;
 }
 
-static void defer(const struct poll *p, struct asked *a, unsigned int wait_s)
+static void defer(const struct poll *p, const struct asked *a, unsigned int wait_s)
 {
 	struct result r = result_of(a->config, &a->current);
 
 	r.outcome = OUTCOME_DEFERRED;
 	(void)snprintf(r.reason, sizeof(r.reason), RESULT_RETRY_AFTER, a->ref.host,
 		       (uint64_t)wait_s);
-	finish(p, a, &r);
+	p->task->on_result(&r);
 }
 
 /* Asks for one container first: a registry that sends Retry-After gets no request for the others. */
 static void ask_registry(const struct poll *p, struct asked **batch, size_t n)
 {
-	_cleanup_fetch_ struct fetch *f = fetch_new(&p->o->fetch, batch[0]->ref.host);
+	_cleanup_fetch_ struct fetch *f = fetch_new(&p->task->fetch, batch[0]->ref.host);
 	unsigned int wait_s = 0;
 	struct error e;
 	int r = ask(p, f, batch, 1, &wait_s, &e);
@@ -227,11 +235,15 @@ static void ask_registry(const struct poll *p, struct asked **batch, size_t n)
 	if (r == 0 && wait_s == 0 && n > 1)
 		r = ask(p, f, batch + 1, n - 1, &wait_s, &e);
 	if (wait_s > 0)
-		p->o->on_retry_after(batch[0]->ref.host, wait_s);
+		p->task->on_event(json_pack("{s:s, s:s, s:i}", "event", "retry-after", "registry",
+					    batch[0]->ref.host, "seconds", (int)wait_s));
 	for (size_t i = 0; i < n; i++) {
-		if (!batch[i]->done && r < 0)
+		if (batch[i]->done)
+			continue;
+		batch[i]->done = true;
+		if (r < 0)
 			take_failure(p, batch[i], &e);
-		else if (!batch[i]->done)
+		else
 			defer(p, batch[i], wait_s);
 	}
 }
@@ -251,42 +263,23 @@ static void ask_registries(const struct poll *p)
 			if (streq(p->asked[j].ref.host, p->asked[i].ref.host))
 				batch[n++] = &p->asked[j];
 		}
-		if (*p->o->cancel)
+		if (*p->task->cancel)
 			take_failure(p, &p->asked[i], &stopped);
 		else
 			ask_registry(p, batch, n);
 	}
 }
 
-static void fail_all(const struct bulk_poll_options *o, const struct error *e)
+int bulk_poll_run(const struct task *task, const struct container_config *const *containers,
+		  size_t n, struct error *ret_error)
 {
-	for (size_t i = 0; i < o->n; i++) {
-		struct result r = result_of(o->containers[i], &(struct digest){0});
+	struct poll p = {.task = task, .asked = xcalloc(n, sizeof(*p.asked))};
+	int r = look(&p, containers, n, ret_error);
 
-		result_set_error(&r, e);
-		o->on_result(&r);
-	}
-}
-
-void bulk_poll_run(const struct bulk_poll_options *o)
-{
-	_cleanup_json_ json_t *list = NULL;
-	_cleanup_engine_ struct engine *engine = NULL;
-	struct poll p = {.o = o, .asked = xcalloc(o->n, sizeof(*p.asked))};
-	struct error e;
-
-	if (engine_open(o->config->engine, o->cancel, &engine, &e) < 0) {
-		fail_all(o, &e);
-	} else {
-		/* Without a list each container gets a pass of its own, which needs none. */
-		if (engine_list(engine, &list, &e) < 0)
-			log_debug("%s", e.text);
-		look(&p, list);
-		engine_close(steal(engine));
-		json_decref(steal(list));
+	if (r == 0)
 		ask_registries(&p);
-	}
 	for (size_t i = 0; i < p.n; i++)
 		ref_free(&p.asked[i].ref);
 	free(p.asked);
+	return r;
 }

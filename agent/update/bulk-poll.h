@@ -5,27 +5,10 @@
  * failed. */
 #pragma once
 
-#include <signal.h>
+#include "task.h"
 
-#include "config.h"
-#include "fetch.h"
-#include "operation.h"
-#include "result.h"
-
-struct bulk_poll_options {
-	const struct config *config;
-	const struct container_config *const *containers;
-	size_t n;
-	int state_dir; /* file descriptor, locked */
-	struct fetch_options fetch;
-	enum operation
-		operation; /* OPERATION_POLL, or OPERATION_CHECK, which includes held containers */
-	const volatile sig_atomic_t *cancel;
-	/* Called once for each container, with one or the other. */
-	void (*on_result)(const struct result *r);
-	void (*on_candidate)(const struct container_config *c);
-	/* A registry sent Retry-After; at most once for each. */
-	void (*on_retry_after)(const char *host, unsigned int seconds);
-};
-
-void bulk_poll_run(const struct bulk_poll_options *o);
+/* The operation is OPERATION_POLL, or OPERATION_CHECK, which includes held containers. Each of the n containers gets a
+ * result or a candidate event, and a registry that sent Retry-After one event. Fails, with neither, if the engine
+ * cannot be reached. */
+int bulk_poll_run(const struct task *task, const struct container_config *const *containers,
+		  size_t n, struct error *ret_error) warn_unused;

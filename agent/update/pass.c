@@ -7,8 +7,8 @@
 #include "act.h"
 #include "clock.h"
 #include "credential.h"
+#include "followers.h"
 #include "log.h"
-#include "recovery.h"
 #include "ref.h"
 #include "repair.h"
 #include "trial.h"
@@ -20,7 +20,7 @@
 #define PASS_REMADE	 "recreated, since the engine's store was damaged"
 
 struct pass {
-	const struct pass_options *o;
+	const struct task *task;
 	const struct container_config *c;
 	struct result *result;
 	struct record record;
@@ -28,10 +28,11 @@ struct pass {
 	struct world world;
 	struct act_context act;
 	struct ref ref;
-	uint64_t progress_ms; /* of the last progress event */
-	int updates;	      /* begun in this pass */
+	struct credential credential; /* for its registry */
+	char *auth;		      /* the same for the engine; NULL: none */
+	uint64_t progress_ms;	      /* of the last progress event */
+	int updates;		      /* begun in this pass */
 	int misses;
-	bool recovered, pinned;
 	bool record_is_known; /* loaded, or made again; else nothing may be written over what is there */
 	bool already_reported; /* last_error stays as it is */
 };
@@ -42,28 +43,18 @@ static void finish(struct pass *p, enum outcome outcome, const char *reason)
 	copy_text(p->result->reason, sizeof(p->result->reason), reason);
 }
 
-static void finish_error(struct pass *p, const struct error *e)
+static void finish_error(struct pass *p, struct error *e)
 {
-	_cleanup_free_ char *text = xasprintf(
-		"%s%s", repair_is_about_store(e) ? RESULT_STORE_DAMAGED ": " : "", e->text);
-
-	if (e->code == -ECANCELED)
-		finish(p, OUTCOME_DEFERRED, RESULT_STOPPED);
-	else
-		finish(p, e->code == -EKEYREJECTED ? OUTCOME_REFUSED : OUTCOME_FAILED, text);
-}
-
-static void emit(struct pass *p, json_t *event)
-{
-	p->o->on_event(event);
-	json_decref(event);
+	if (repair_is_about_store(e))
+		(void)error_prefix(e, RESULT_STORE_DAMAGED);
+	result_set_error(p->result, e);
 }
 
 static void announce_phase(struct pass *p)
 {
-	emit(p,
-	     json_pack("{s:s, s:s, s:s, s:s}", "event", "phase", "container", p->c->name, "phase",
-		       phase_name(p->record.phase), "digest", p->record.target.digest.text));
+	p->task->on_event(json_pack("{s:s, s:s, s:s, s:s}", "event", "phase", "container",
+				    p->c->name, "phase", phase_name(p->record.phase), "digest",
+				    p->record.target.digest.text));
 }
 
 /* The registry asked to be left alone for a while; the daemon holds to it. */
@@ -75,8 +66,8 @@ static void announce_retry_after(struct pass *p)
 
 	*answer = *policy = 0;
 	if (seconds > 0)
-		emit(p, json_pack("{s:s, s:s, s:i}", "event", "retry-after", "container",
-				  p->c->name, "seconds", (int)seconds));
+		p->task->on_event(json_pack("{s:s, s:s, s:i}", "event", "retry-after", "container",
+					    p->c->name, "seconds", (int)seconds));
 }
 
 static void on_progress(void *userdata, uint64_t current, uint64_t total)
@@ -87,21 +78,22 @@ static void on_progress(void *userdata, uint64_t current, uint64_t total)
 	if (now_ms() - p->progress_ms < 250 && current < total)
 		return;
 	p->progress_ms = now_ms();
-	emit(p, json_pack("{s:s, s:s, s:I, s:I}", "event", "progress", "container", p->c->name,
-			  "current", (json_int_t)current, "total", (json_int_t)total));
+	p->task->on_event(json_pack("{s:s, s:s, s:I, s:I}", "event", "progress", "container",
+				    p->c->name, "current", (json_int_t)current, "total",
+				    (json_int_t)total));
 }
 
 static int save(struct pass *p, struct error *ret_error)
 {
-	return record_save(p->o->state_dir, p->c->name, &p->record, ret_error);
+	return record_save(p->task->state_dir, p->c->name, &p->record, ret_error);
 }
 
 static void reset_state(struct pass *p)
 {
-	p->state = (struct pass_state){.operation = p->o->operation,
-				       .recovered = p->recovered,
-				       .has_credentials = p->act.pull.auth != NULL,
-				       .pinned = p->pinned};
+	p->state = (struct pass_state){.operation = p->task->operation,
+				       .recovered = p->state.recovered,
+				       .has_credentials = p->auth != NULL,
+				       .pinned = digest_is_set(&p->ref.digest)};
 }
 
 static bool is_before_trial(const struct pass *p)
@@ -124,10 +116,9 @@ static void update_state(struct pass *p)
 
 static int64_t wall_ns(void)
 {
-	struct timespec ts;
+	struct timespec ts = {0};
 
-	if (clock_gettime(CLOCK_REALTIME, &ts) < 0)
-		return 0;
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
@@ -145,8 +136,8 @@ static void finish_update(struct pass *p, enum phase from)
 	p->result->downtime_ms = p->record.downtime_ms;
 	p->result->to = p->record.target.digest;
 	if (from == PHASE_COMMIT)
-		saved_spec_forget(p->o->state_dir, p->c->name);
-	if (p->recovered && p->updates == 0)
+		saved_spec_forget(p->task->state_dir, p->c->name);
+	if (p->state.recovered && p->updates == 0)
 		return;
 	if (from == PHASE_COMMIT)
 		finish(p, OUTCOME_UPDATED,
@@ -199,7 +190,7 @@ static int end(struct pass *p, const struct step *step, struct error *ret_error)
 		return 0;
 	finish(p, outcomes[step->action], step->reason);
 	/* A candidate that is waited for needs one request less from the next poll on. */
-	if (step->action == ACT_DEFER && p->o->operation == OPERATION_UPDATE &&
+	if (step->action == ACT_DEFER && p->task->operation == OPERATION_UPDATE &&
 	    !p->record.rollback && digest_is_set(candidate) &&
 	    !digest_eq(candidate, &p->record.seen))
 		return decide(p, ACT_DECIDE_SEEN, ret_error);
@@ -221,7 +212,7 @@ static int take_step(struct pass *p, const struct step *step, int64_t looked_ns,
 	int r;
 
 	log_debug("%s: %s: %s", whose, block_name(step->block), action_name(step->action));
-	if (*p->o->cancel && may_rest(p))
+	if (*p->task->cancel && may_rest(p))
 		return error_set(ret_error, -ECANCELED, "stopped");
 	if (action_is_decision(step->action))
 		return decide(p, step->action, ret_error);
@@ -304,7 +295,7 @@ static int look(struct pass *p, unsigned int parts, struct error *ret_error)
 	int q = world_look(&p->act.context, r, parts, &p->world, ret_error);
 
 	if (q == 0 && p->updates == 0 && !p->state.answer.known)
-		p->result->from = !is_before_trial(p) || p->o->operation == OPERATION_ROLLBACK ||
+		p->result->from = !is_before_trial(p) || p->task->operation == OPERATION_ROLLBACK ||
 						  world_runs_current(&p->world, r)
 					  ? r->current.digest
 					  : (struct digest){0};
@@ -350,37 +341,68 @@ static int work(struct pass *p, struct error *ret_error)
 			 phase_name(p->record.phase));
 }
 
+static int recover_followers(struct pass *p, struct error *ret_error)
+{
+	const struct context *context = &p->act.context;
+	struct record *r = &p->record;
+	int q = followers_find(context, r->old_id, r->new_id, r, ret_error);
+
+	if (q == 0)
+		q = world_look(context, r, WORLD_CONTAINERS, &p->world, ret_error);
+	for (size_t i = 0; q == 0 && i < r->n_followers; i++)
+		plan_recover_follower(r, i, &p->world.followers[i]);
+	return q;
+}
+
+/* Makes a lost record again from the names and labels in the engine. Saves it if an update was under way: after
+ * the next power cut the names may say less. */
+static int recover_record(struct pass *p, struct error *ret_error)
+{
+	struct container_view slots[SLOT_MAX];
+	int r = world_look_at_names(&p->act.context, slots, ret_error);
+
+	if (r < 0)
+		return r;
+	record_init(&p->record);
+	plan_recover(&p->record, slots);
+	if (p->record.phase == PHASE_IDLE)
+		return 0;
+	r = recover_followers(p, ret_error);
+	return r < 0 ? r : save(p, ret_error);
+}
+
 static int run(struct pass *p, struct error *ret_error)
 {
-	bool only_note = operation_is_record_only(p->o->operation);
-	int r = record_load(p->o->state_dir, p->c->name, &p->record, ret_error);
+	bool only_note = operation_is_record_only(p->task->operation);
+	int r = record_load(p->task->state_dir, p->c->name, &p->record, ret_error);
+	bool lost = r == -ENOENT || r == -EBADMSG;
 
-	p->recovered = r == -ENOENT || r == -EBADMSG;
 	if (r == -EBADMSG)
 		log_error("%s: %s; going by the names and labels in the engine", p->c->name,
 			  ret_error->text);
-	if (r < 0 && !p->recovered)
+	if (r < 0 && !lost)
 		return r;
 	/* Without an engine, too. */
-	if (p->recovered || !only_note)
-		r = engine_open(p->o->config->engine, p->o->cancel, &p->act.context.engine,
+	if (lost || !only_note)
+		r = engine_open(p->task->config->engine, p->task->cancel, &p->act.context.engine,
 				ret_error);
-	if (r == 0 && p->recovered)
-		r = recovery_make_record(&p->act, &p->record, ret_error);
+	if (r == 0 && lost)
+		r = recover_record(p, ret_error);
 	if (r < 0)
 		return r;
 	p->record_is_known = true;
 	if (only_note)
-		return plan_note(p->o->operation, p->c, &p->record, p->result) ? save(p, ret_error)
-									       : 0;
+		return plan_note(p->task->operation, p->c, &p->record, p->result)
+			       ? save(p, ret_error)
+			       : 0;
 	if (!is_before_trial(p))
 		announce_phase(p);
+	p->state.recovered = lost;
 	reset_state(p);
 	return work(p, ret_error);
 }
 
-static int set_up(struct pass *p, struct credential *ret_credential, char **ret_auth,
-		  struct error *ret_error)
+static int set_up(struct pass *p, struct error *ret_error)
 {
 	const struct registry_config *registry;
 	const char *why;
@@ -388,48 +410,43 @@ static int set_up(struct pass *p, struct credential *ret_credential, char **ret_
 
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", p->c->image, why);
-	registry = config_registry(p->o->config, p->ref.host);
-	r = credential_load(registry ? registry->credentials : NULL, p->ref.host, ret_credential,
+	registry = config_registry(p->task->config, p->ref.host);
+	r = credential_load(registry ? registry->credentials : NULL, p->ref.host, &p->credential,
 			    ret_error);
 	if (r < 0)
 		return r;
-	*ret_auth = credential_engine_header(ret_credential, p->ref.host);
-	p->pinned = digest_is_set(&p->ref.digest);
+	p->auth = credential_engine_header(&p->credential, p->ref.host);
 	p->act = (struct act_context){
 		.context = {.name = p->c->name, .ref = &p->ref},
-		.agent = p->o->config,
+		.agent = p->task->config,
 		.config = p->c,
-		.state_dir = p->o->state_dir,
-		.fetch = fetch_new(&p->o->fetch, p->ref.host),
-		.pull = {.auth = *ret_auth, .progress = on_progress, .userdata = p},
+		.state_dir = p->task->state_dir,
+		.fetch = fetch_new(&p->task->fetch, p->ref.host),
+		.pull = {.auth = p->auth, .progress = on_progress, .userdata = p},
 	};
 	return 0;
 }
 
-void pass_run(const struct pass_options *o, struct result *ret)
+void pass_run(const struct task *task, const struct container_config *c, struct result *ret)
 {
-	_cleanup_(credential_free) struct credential credential = {0};
-	_cleanup_free_ char *auth = NULL;
-	struct pass p = {.o = o, .c = o->container, .result = ret};
+	struct pass p = {.task = task, .c = c, .result = ret};
 	struct error e;
 	int r;
 
-	*ret = (struct result){
-		.container = o->container->name,
-		.image = o->container->image,
-		.downtime_ms = -1,
-	};
+	*ret = (struct result){.container = c->name, .image = c->image, .downtime_ms = -1};
 	record_init(&p.record);
-	r = set_up(&p, &credential, &auth, &e);
+	r = set_up(&p, &e);
 	if (r == 0)
 		r = run(&p, &e);
 	if (r < 0)
 		finish_error(&p, &e);
 	if (p.record_is_known && p.act.context.engine && !p.already_reported)
-		result_save_error(ret, o->state_dir, &p.record);
+		result_save_error(ret, task->state_dir, &p.record);
 	engine_close(p.act.context.engine);
 	free(p.act.verified);
 	saved_spec_free(&p.act.saved);
 	fetch_free(p.act.fetch);
 	ref_free(&p.ref);
+	credential_free(&p.credential);
+	free(p.auth);
 }

@@ -80,34 +80,15 @@ static void print_event(json_t *event)
 {
 	/* The job goes on without a reader. */
 	(void)!protocol_write(events, event);
+	json_decref(event);
 }
 
 static void print_result(const struct result *r)
 {
-	_cleanup_json_ json_t *event = result_to_json(r);
+	json_t *event = result_to_json(r);
 
 	json_put(event, "event", json_string("result"));
 	failed |= result_is_bad(event);
-	print_event(event);
-}
-
-static void print_name(const char *word, const char *name)
-{
-	_cleanup_json_ json_t *event = json_pack("{s:s, s:s}", "event", word, "container", name);
-
-	print_event(event);
-}
-
-static void print_candidate(const struct container_config *c)
-{
-	print_name("candidate", c->name);
-}
-
-static void print_retry_after(const char *host, unsigned int seconds)
-{
-	_cleanup_json_ json_t *event = json_pack("{s:s, s:s, s:i}", "event", "retry-after",
-						 "registry", host, "seconds", (int)seconds);
-
 	print_event(event);
 }
 
@@ -186,59 +167,12 @@ static int read_job(struct job *ret, struct error *ret_error)
 	return 0;
 }
 
-static int check_job(const struct job *job, struct error *ret_error)
-{
-	if (job->n == 0)
-		return error_set(ret_error, -EINVAL, "missing operand NAME");
-	if (job->n > 1 && !operation_takes_many(job->operation))
-		return error_set(ret_error, -EINVAL, "extra operand '%s'", job->names[1]);
-	return 0;
-}
-
 static void fail(const char *name, const char *image, const struct error *e)
 {
 	struct result r = {.container = name, .image = image, .downtime_ms = -1};
 
 	result_set_error(&r, e);
 	print_result(&r);
-}
-
-static void poll_all(const struct arguments *a, const struct config *config, int state_dir,
-		     const struct container_config *const *containers, const struct job *job)
-{
-	const struct bulk_poll_options o = {
-		.config = config,
-		.containers = containers,
-		.n = job->n,
-		.state_dir = state_dir,
-		.fetch = {.socket = a->fetch_socket, .config = a->config},
-		.operation = job->operation,
-		.cancel = &cancelled,
-		.on_result = print_result,
-		.on_candidate = print_candidate,
-		.on_retry_after = print_retry_after,
-	};
-
-	bulk_poll_run(&o);
-}
-
-static void pass_one(const struct arguments *a, const struct config *config, int state_dir,
-		     const struct container_config *container, enum operation operation)
-{
-	struct result result;
-
-	pass_run(&(struct pass_options){.config = config,
-					.container = container,
-					.state_dir = state_dir,
-					.fetch = {.socket = a->fetch_socket, .config = a->config},
-					.operation = operation,
-					.cancel = &cancelled,
-					.on_event = print_event},
-		 &result);
-	if (result.outcome == OUTCOME_NONE)
-		print_name("nothing", container->name);
-	else
-		print_result(&result);
 }
 
 /* The job cannot be done with this configuration. Exit status. */
@@ -254,8 +188,18 @@ static int run(const struct arguments *a, const struct config *config, const str
 {
 	_cleanup_free_ const struct container_config **containers =
 		xcalloc(job->n, sizeof(*containers));
-	_cleanup_close_ int state_dir = -1;
 	struct error e;
+	_cleanup_close_ int state_dir = -1;
+	struct task task = {
+		.config = config,
+		.fetch = {.socket = a->fetch_socket, .config = a->config},
+		.operation = job->operation,
+		.cancel = &cancelled,
+		.on_event = print_event,
+		.on_result = print_result,
+	};
+	struct result result;
+	int r = 0;
 
 	for (size_t i = 0; i < job->n; i++) {
 		containers[i] = config_container(config, job->names[i]);
@@ -265,14 +209,22 @@ static int run(const struct arguments *a, const struct config *config, const str
 			return fail_all(job, &e);
 		}
 	}
-	state_dir = lock_state_dir(a->state_dir, &cancelled, &e);
-	for (size_t i = 0; state_dir < 0 && i < job->n; i++)
+	task.state_dir = state_dir = lock_state_dir(a->state_dir, &cancelled, &e);
+	if (state_dir < 0) {
+		r = state_dir;
+	} else if (operation_takes_many(job->operation) &&
+		   (job->n > 1 || job->operation == OPERATION_POLL)) {
+		r = bulk_poll_run(&task, containers, job->n, &e);
+	} else {
+		pass_run(&task, containers[0], &result);
+		if (result.outcome == OUTCOME_NONE)
+			print_event(json_pack("{s:s, s:s}", "event", "nothing", "container",
+					      result.container));
+		else
+			print_result(&result);
+	}
+	for (size_t i = 0; r < 0 && i < job->n; i++)
 		fail(containers[i]->name, containers[i]->image, &e);
-	if (state_dir >= 0 && operation_takes_many(job->operation) &&
-	    (job->n > 1 || job->operation == OPERATION_POLL))
-		poll_all(a, config, state_dir, containers, job);
-	else if (state_dir >= 0)
-		pass_one(a, config, state_dir, containers[0], job->operation);
 	return failed ? 1 : 0;
 }
 
@@ -295,20 +247,22 @@ static int take_job(const struct arguments *a, char **names, struct job *ret,
 		    struct error *ret_error)
 {
 	struct stat st;
-	int chosen = choose_operation(a->wanted, &ret->operation, ret_error), r;
+	int r = choose_operation(a->wanted, &ret->operation, ret_error);
 
-	if (chosen < 0)
-		return chosen;
 	for (; *names && ret->n < JOB_NAMES_MAX; names++)
 		ret->names[ret->n++] = *names;
-	if (ret->n > 0 || chosen > 0 || isatty(STDIN_FILENO))
-		return check_job(ret, ret_error);
-	r = read_job(ret, ret_error);
-	if (r == 0)
-		r = check_job(ret, ret_error);
-	if (r == 0 && fstat(STDIN_FILENO, &st) == 0 && S_ISSOCK(st.st_mode))
-		r = take_socket();
-	return r;
+	if (r == 0 && ret->n == 0 && !isatty(STDIN_FILENO)) {
+		r = read_job(ret, ret_error);
+		if (r == 0 && fstat(STDIN_FILENO, &st) == 0 && S_ISSOCK(st.st_mode))
+			r = take_socket();
+	}
+	if (r < 0)
+		return r;
+	if (ret->n == 0)
+		return error_set(ret_error, -EINVAL, "missing operand NAME");
+	if (ret->n > 1 && !operation_takes_many(ret->operation))
+		return error_set(ret_error, -EINVAL, "extra operand '%s'", ret->names[1]);
+	return 0;
 }
 
 int main(int argc, char **argv)

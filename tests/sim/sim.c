@@ -806,7 +806,7 @@ unsigned int sim_saves(void)
 
 static void ignore_event(json_t *event)
 {
-	(void)event;
+	json_decref(event);
 }
 
 bool sim_pass(struct result *ret)
@@ -819,9 +819,8 @@ bool sim_pass(struct result *ret)
 		.health_period_ms = 30000,
 		.stop_timeout_s = -1,
 	};
-	struct pass_options o = {
+	struct task task = {
 		.config = &config,
-		.container = &container,
 		.state_dir = sim.dirfd,
 		.cancel = &never,
 		.on_event = ignore_event,
@@ -829,11 +828,11 @@ bool sim_pass(struct result *ret)
 
 	/* Once it is written down, it is carried out whatever a pass is made for. */
 	if (sim.setup.rollback && !sim.ordered)
-		o.operation = OPERATION_ROLLBACK;
+		task.operation = OPERATION_ROLLBACK;
 	container.create = sim.setup.first ? (char *)SIM_CREATE_FILE : NULL;
 	if (setjmp(sim.out) != 0)
 		return false;
-	pass_run(&o, ret);
+	pass_run(&task, &container, ret);
 	return true;
 }
 

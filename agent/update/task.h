@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* task: what a pass or a poll is told, whichever containers it is for, and where its events go. */
+#pragma once
+
+#include <signal.h>
+
+#include "config.h"
+#include "fetch.h"
+#include "operation.h"
+#include "result.h"
+
+struct task {
+	const struct config *config;
+	int state_dir; /* file descriptor, locked */
+	struct fetch_options fetch;
+	enum operation operation;
+	const volatile sig_atomic_t *cancel;
+	void (*on_event)(json_t *event); /* takes the event over */
+	void (*on_result)(const struct result *r);
+};
