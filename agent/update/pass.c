@@ -30,6 +30,7 @@ struct pass {
 	struct ref ref;
 	struct credential credential; /* for its registry */
 	char *auth;		      /* the same for the engine; NULL: none */
+	int64_t looked_ns;	      /* when the world was looked at, by the wall clock */
 	uint64_t progress_ms;	      /* of the last progress event */
 	int updates;		      /* begun in this pass */
 	int misses;
@@ -114,19 +115,11 @@ static void update_state(struct pass *p)
 		p->result->to = *plan_candidate(&p->record, &p->world, m);
 }
 
-static int64_t wall_ns(void)
-{
-	struct timespec ts = {0};
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-static int probe(struct pass *p, int64_t looked_ns, struct error *ret_error)
+static int probe(struct pass *p, struct error *ret_error)
 {
 	uint64_t up = now_ms() - p->state.up_since_ms, period = p->c->health_period_ms;
 
-	return engine_wait_event(p->act.context.engine, p->world.new.id, looked_ns,
+	return engine_wait_event(p->act.context.engine, p->world.new.id, p->looked_ns,
 				 up < period ? (unsigned int)(period - up) : 1, ret_error);
 }
 
@@ -204,8 +197,7 @@ static bool may_rest(const struct pass *p)
 				      view_exists(&p->world.new) && view_is_up(&p->world.new));
 }
 
-static int take_step(struct pass *p, const struct step *step, int64_t looked_ns,
-		     struct error *ret_error)
+static int take_step(struct pass *p, const struct step *step, struct error *ret_error)
 {
 	const char *whose = step->member ? p->record.followers[step->member - 1].name : p->c->name;
 	struct error said;
@@ -217,7 +209,7 @@ static int take_step(struct pass *p, const struct step *step, int64_t looked_ns,
 	if (action_is_decision(step->action))
 		return decide(p, step->action, ret_error);
 	if (step->action == ACT_PROBE)
-		return probe(p, looked_ns, ret_error);
+		return probe(p, ret_error);
 	r = act_do(&p->act, *step, &p->record, &p->world, &p->state, ret_error);
 	announce_retry_after(p);
 	if (step->block != BLOCK_REPAIR)
@@ -236,27 +228,27 @@ static int take_step(struct pass *p, const struct step *step, int64_t looked_ns,
 	return r;
 }
 
-static void settle(struct pass *p, int64_t looked_ns)
+static void settle(struct pass *p)
 {
 	const char *id = view_exists(&p->world.old) ? p->world.old.id : p->world.new.id;
 	struct error ignored;
 
 	if (id[0])
-		(void)!engine_wait_event(p->act.context.engine, id, looked_ns, SETTLE_MS, &ignored);
+		(void)!engine_wait_event(p->act.context.engine, id, p->looked_ns, SETTLE_MS,
+					 &ignored);
 }
 
 /* What a failed step leaves to do. 0: look again. */
-static int handle_error(struct pass *p, const struct step *step, int64_t looked_ns, int code,
-			struct error *ret_error)
+static int handle_error(struct pass *p, enum action failed, int code, struct error *ret_error)
 {
 	bool restorable = p->record.phase == PHASE_PREPARE && !p->record.rollback &&
-			  (step->action == ACT_FETCH || step->action == ACT_CREATE);
+			  (failed == ACT_FETCH || failed == ACT_CREATE);
 	struct error ignored;
 
 	/* The world changed meanwhile, or a container is restarting. */
-	if ((code == -ENOENT || code == -EEXIST) && step->action != ACT_FETCH &&
+	if ((code == -ENOENT || code == -EEXIST) && failed != ACT_FETCH &&
 	    ++p->misses <= PASS_MISSES_MAX) {
-		settle(p, looked_ns);
+		settle(p);
 		p->state.followers_known &= view_exists(&p->world.new);
 		return 0;
 	}
@@ -277,13 +269,11 @@ static int handle_error(struct pass *p, const struct step *step, int64_t looked_
 /* A damaged store may hide what the pass has just made. 0: look again. */
 static int handle_blindness(struct pass *p, int code, struct error *ret_error)
 {
-	static const struct step create = {.action = ACT_CREATE};
-
 	if (p->record.phase == PHASE_TRIAL && repair_is_about_store(ret_error) &&
 	    repair_remove_new(&p->act, &p->record, &p->state))
 		return 0;
 	if (!p->state.member[0].created || !repair_is_about_store(ret_error) ||
-	    handle_error(p, &create, 0, code, ret_error) < 0)
+	    handle_error(p, ACT_CREATE, code, ret_error) < 0)
 		return code;
 	repair_remove_next(&p->act, &p->state);
 	return 0;
@@ -292,7 +282,12 @@ static int handle_blindness(struct pass *p, int code, struct error *ret_error)
 static int look(struct pass *p, unsigned int parts, struct error *ret_error)
 {
 	const struct record *r = &p->record;
-	int q = world_look(&p->act.context, r, parts, &p->world, ret_error);
+	struct timespec now = {0};
+	int q;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	p->looked_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	q = world_look(&p->act.context, r, parts, &p->world, ret_error);
 
 	if (q == 0 && p->updates == 0 && !p->state.answer.known)
 		p->result->from = !is_before_trial(p) || p->task->operation == OPERATION_ROLLBACK ||
@@ -307,7 +302,6 @@ static int work(struct pass *p, struct error *ret_error)
 {
 	unsigned int parts = WORLD_WHOLE;
 	enum phase looked = p->record.phase;
-	int64_t looked_ns = 0;
 	struct step step;
 	int r;
 
@@ -315,7 +309,6 @@ static int work(struct pass *p, struct error *ret_error)
 		/* Another phase looks at more. */
 		if (p->record.phase != looked)
 			parts = WORLD_WHOLE;
-		looked_ns = parts ? wall_ns() : looked_ns;
 		r = parts ? look(p, parts, ret_error) : 0;
 		if (r < 0 && handle_blindness(p, r, ret_error) == 0)
 			continue;
@@ -327,9 +320,9 @@ static int work(struct pass *p, struct error *ret_error)
 		if (action_is_end(step.action))
 			return end(p, &step, ret_error);
 		parts = action_touches(step.action);
-		r = take_step(p, &step, looked_ns, ret_error);
+		r = take_step(p, &step, ret_error);
 		if (r < 0) {
-			r = handle_error(p, &step, looked_ns, r, ret_error);
+			r = handle_error(p, step.action, r, ret_error);
 			parts = WORLD_WHOLE;
 		}
 		if (r < 0)

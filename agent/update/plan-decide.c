@@ -269,6 +269,16 @@ static bool may_have_served(const struct container_view *old, const struct conta
 	       (new && !streq(old->policy, new->final_policy));
 }
 
+static const char *recovered_policy(const struct container_view *old,
+				    const struct container_view *new)
+{
+	if (new)
+		return new->final_policy;
+	if (old)
+		return old->final_policy[0] ? old->final_policy : old->policy;
+	return "";
+}
+
 void plan_recover(struct record *r, const struct container_view slots[SLOT_MAX])
 {
 	const struct container_view *main = &slots[SLOT_MAIN], *next = &slots[SLOT_NEXT];
@@ -292,11 +302,8 @@ void plan_recover(struct record *r, const struct container_view slots[SLOT_MAX])
 		r->target.digest = new->target;
 		copy_text(r->target.image, sizeof(r->target.image), new->image);
 		copy_text(r->new_id, sizeof(r->new_id), new->id);
-		copy_text(r->policy, sizeof(r->policy), new->final_policy);
-	} else if (old) {
-		copy_text(r->policy, sizeof(r->policy),
-			  old->final_policy[0] ? old->final_policy : old->policy);
 	}
+	copy_text(r->policy, sizeof(r->policy), recovered_policy(old, new));
 	if (old) {
 		copy_text(r->old_id, sizeof(r->old_id), old->id);
 		r->serving = may_have_served(old, new);
@@ -311,11 +318,7 @@ void plan_recover_follower(struct record *r, size_t i, const struct pair *pair)
 
 	copy_text(f->old_id, sizeof(f->old_id), old ? old->id : "");
 	copy_text(f->new_id, sizeof(f->new_id), new ? new->id : "");
-	copy_text(f->policy, sizeof(f->policy),
-		  new				? new->final_policy
-		  : old && old->final_policy[0] ? old->final_policy
-		  : old				? old->policy
-						: "");
+	copy_text(f->policy, sizeof(f->policy), recovered_policy(old, new));
 	f->serving = old ? may_have_served(old, new) : true;
 	/* An old one goes only when all is won. */
 	if (new && !old)

@@ -38,6 +38,7 @@ struct situation {
 	}
 #define EXPLAIN(name, ...) static SHARED_EXPLAIN(name, __VA_ARGS__)
 
+/* condition: holds, or holds and explain. */
 #define ROW(block_, unless_, action_, members_, condition, ...)                                \
 	{                                                                                      \
 		.block = BLOCK_##block_, unless_, ACT_##action_, members_, .holds = condition, \

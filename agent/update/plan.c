@@ -159,16 +159,11 @@ bool action_is_decision(enum action a)
 
 unsigned int action_touches(enum action a)
 {
-	static const unsigned char touches[ACT_DECIDE_IDLE + 1] = {
-		[ACT_FIND_FOLLOWERS] = WORLD_CONTAINERS, [ACT_FETCH] = WORLD_IMAGES,
-		[ACT_DROP_TARGET] = WORLD_IMAGES,	 [ACT_CREATE] = WORLD_WHOLE,
-		[ACT_RESTORE_TAG] = WORLD_IMAGES,	 [ACT_KEEP_OLD] = WORLD_IMAGES,
-		[ACT_MOVE_TAG] = WORLD_IMAGES,		 [ACT_DROP_OLDER] = WORLD_IMAGES,
-		[ACT_DECIDE_FORGET] = WORLD_WHOLE,
-	};
-
-	return a >= ACT_PARK_OLD && a <= ACT_REMOVE_NEW && touches[a] == 0 ? WORLD_CONTAINERS
-									   : touches[a];
+	if (a == ACT_CREATE || a == ACT_DECIDE_FORGET)
+		return WORLD_WHOLE;
+	if (a == ACT_FIND_FOLLOWERS || (a >= ACT_PARK_OLD && a <= ACT_REMOVE_NEW))
+		return WORLD_CONTAINERS;
+	return a >= ACT_FETCH && a <= ACT_DROP_OLDER ? WORLD_IMAGES : 0;
 }
 
 const char *action_name(enum action a)

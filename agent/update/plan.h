@@ -34,12 +34,15 @@ enum action {
 	ACT_VERIFY,
 	ACT_CHECK_SPACE,
 
-	/* on the engine */
+	/* on the engine; action_touches() goes by the order */
 	ACT_SAVE_SPEC,	 /* what the container is made of goes to disk, as it is to be removed */
 	ACT_FETCH,	 /* bring target's image in, whole and synced */
 	ACT_DROP_TARGET, /* take target's image away again; only ever one that we brought */
-	ACT_CREATE,	 /* make NAME.next from the old container and target's image */
 	ACT_RESTORE_TAG, /* point the local tag back at the old container's image */
+	ACT_KEEP_OLD,	 /* tag the old image as the one to go back to */
+	ACT_MOVE_TAG,	 /* point the local tag at target's image */
+	ACT_DROP_OLDER,	 /* take away the image that was kept until now */
+	ACT_CREATE,	 /* make NAME.next from the old container and target's image */
 	ACT_PARK_OLD,	 /* restart policy no */
 	ACT_PARK_NEW,	 /* restart policy no */
 	ACT_RENAME_OLD_PREV,
@@ -52,11 +55,8 @@ enum action {
 	ACT_POLICY_OLD, /* give it its own restart policy back */
 	ACT_POLICY_NEW, /* give it its final restart policy */
 	ACT_PROBE,	/* wait until something happens to it, or time is up */
-	ACT_KEEP_OLD,	/* tag the old image as the one to go back to */
-	ACT_MOVE_TAG,	/* point the local tag at target's image */
 	ACT_REMOVE_OLD,
 	ACT_REMOVE_NEW,
-	ACT_DROP_OLDER, /* take away the image that was kept until now */
 
 	/* on the record: decisions, each written down before the next action */
 	ACT_DECIDE_CURRENT,  /* the container runs the candidate already */

@@ -112,7 +112,8 @@ static const char usage[] =
 	"  --help, --version\n";
 
 struct arguments {
-	const char *config, *state_dir, *engine, *fetch_socket;
+	struct fetch_options fetch; /* its config is ours, too */
+	const char *state_dir, *engine;
 	bool wanted[OPERATION_MAX], debug;
 };
 
@@ -192,7 +193,7 @@ static int run(const struct arguments *a, const struct config *config, const str
 	_cleanup_close_ int state_dir = -1;
 	struct task task = {
 		.config = config,
-		.fetch = {.socket = a->fetch_socket, .config = a->config},
+		.fetch = a->fetch,
 		.operation = job->operation,
 		.cancel = &cancelled,
 		.on_event = print_event,
@@ -204,7 +205,7 @@ static int run(const struct arguments *a, const struct config *config, const str
 	for (size_t i = 0; i < job->n; i++) {
 		containers[i] = config_container(config, job->names[i]);
 		if (!containers[i]) {
-			(void)error_set(&e, -ENOENT, "%s has no [container %s]", a->config,
+			(void)error_set(&e, -ENOENT, "%s has no [container %s]", a->fetch.config,
 					job->names[i]);
 			return fail_all(job, &e);
 		}
@@ -234,7 +235,7 @@ static int load_and_run(const struct arguments *a, const struct job *job)
 	struct error e;
 	int status;
 
-	if (config_load(a->config, &config, &e) < 0)
+	if (config_load(a->fetch.config, &config, &e) < 0)
 		return fail_all(job, &e);
 	if (a->engine)
 		replace_string(&config->engine, config_engine_path(a->engine));
@@ -267,12 +268,13 @@ static int take_job(const struct arguments *a, char **names, struct job *ret,
 
 int main(int argc, char **argv)
 {
-	struct arguments a = {.config = CONFIG_PATH_DEFAULT, .state_dir = CONFIG_STATE_DIR_DEFAULT};
+	struct arguments a = {.fetch.config = CONFIG_PATH_DEFAULT,
+			      .state_dir = CONFIG_STATE_DIR_DEFAULT};
 	static struct job job;
 	struct error e;
 	struct option_row rows[6 + OPERATION_MAX] = {
-		{"config", &a.config, NULL}, {"state-dir", &a.state_dir, NULL},
-		{"engine", &a.engine, NULL}, {"fetch-socket", &a.fetch_socket, NULL},
+		{"config", &a.fetch.config, NULL}, {"state-dir", &a.state_dir, NULL},
+		{"engine", &a.engine, NULL},	   {"fetch-socket", &a.fetch.socket, NULL},
 		{"debug", NULL, &a.debug},
 	};
 	int first, status = 2;
