@@ -148,43 +148,35 @@ static void take_failure(const struct poll *p, const struct asked *a, const stru
 {
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
 	struct result r = result_of(a->config, &a->current);
-	struct error ignored, prefixed = *e;
+	struct error ignored;
 
 	result_set_error(&r, e);
 	/* A certificate is not valid yet while the clock is behind. */
 	if (e->code == -EPROTO && clock_now() == 0) {
 		r.outcome = OUTCOME_DEFERRED;
-		(void)error_prefix(&prefixed, RESULT_CLOCK_NOT_SET);
-		copy_text(r.reason, sizeof(r.reason), prefixed.text);
+		(void)snprintf(r.reason, sizeof(r.reason), RESULT_CLOCK_NOT_SET ": %.740s",
+			       e->text);
 	}
 	if (record_read(p->task->state_dir, r.container, record, &ignored) == 0)
 		result_save_error(&r, p->task->state_dir, record);
 	p->task->on_result(&r);
 }
 
-static bool is_rejected(const struct poll *p, const struct asked *a, struct result *r)
+static void take_digest(const struct poll *p, const struct asked *a, const struct digest *d)
 {
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
+	struct result r = result_of(a->config, &a->current);
+	bool same = digest_eq(d, &a->current);
 	const struct rejected *x = NULL;
 	struct error ignored;
 
-	if (record_read(p->task->state_dir, a->config->name, record, &ignored) == 0)
-		x = record_rejected(record, &r->to);
-	if (!x)
-		return false;
-	r->outcome = OUTCOME_REFUSED;
-	(void)snprintf(r->reason, sizeof(r->reason), RESULT_REJECTED, x->reason);
-	return true;
-}
-
-static void take_digest(const struct poll *p, const struct asked *a, const struct digest *d)
-{
-	struct result r = result_of(a->config, &a->current);
-	bool same = digest_eq(d, &a->current);
-
+	if (!same && record_read(p->task->state_dir, a->config->name, record, &ignored) == 0)
+		x = record_rejected(record, d);
 	r.to = *d;
-	r.outcome = OUTCOME_UP_TO_DATE;
-	if (same ? !a->had_error : is_rejected(p, a, &r))
+	r.outcome = x ? OUTCOME_REFUSED : OUTCOME_UP_TO_DATE;
+	if (x)
+		(void)snprintf(r.reason, sizeof(r.reason), RESULT_REJECTED, x->reason);
+	if (x || (same && !a->had_error))
 		p->task->on_result(&r);
 	else
 		report_candidate(p, a->config);

@@ -182,18 +182,19 @@ static bool ask_policy(const struct situation *s, char *why, size_t size)
 /* If not, *why tells. A policy that cannot be read may say to stop. */
 static bool judge_policy(const struct situation *s, char *why, size_t size)
 {
+	const struct error *e = &s->m->policy.error;
+
+	if (has_policy(s))
+		return ask_policy(s, why, size);
 	if (!policy_is_wanted(s))
 		return true;
-	if (s->m->policy.error.code != 0)
-		(void)snprintf(why, size, "the rollout policy cannot be fetched: %.500s",
-			       s->m->policy.error.text);
-	else if (has_policy(s))
-		return ask_policy(s, why, size);
+	if (e->code != 0)
+		(void)snprintf(why, size, "the rollout policy cannot be fetched: %.500s", e->text);
 	else
 		(void)snprintf(why, size,
 			       "rollout = required, and there is no policy beside %.400s",
 			       s->c->image);
-	return s->m->policy.error.code == 0 && s->c->rollout != ROLLOUT_REQUIRED;
+	return e->code == 0 && s->c->rollout != ROLLOUT_REQUIRED;
 }
 
 static bool policy_admits(const struct situation *s)
