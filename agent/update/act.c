@@ -443,18 +443,18 @@ static const struct change {
 	enum slot slot; /* of RENAME */
 } changes[] = {
 	[ACT_PARK_OLD] = {.verb = PARK},
-	[ACT_PARK_NEW] = {PARK, .of_new = true},
-	[ACT_RENAME_OLD_PREV] = {RENAME, .slot = SLOT_PREV},
-	[ACT_RENAME_NEW] = {RENAME, .of_new = true, .slot = SLOT_MAIN},
-	[ACT_RENAME_OLD] = {RENAME, .slot = SLOT_MAIN},
+	[ACT_PARK_NEW] = {.verb = PARK, .of_new = true},
+	[ACT_RENAME_OLD_PREV] = {.verb = RENAME, .slot = SLOT_PREV},
+	[ACT_RENAME_NEW] = {.verb = RENAME, .of_new = true, .slot = SLOT_MAIN},
+	[ACT_RENAME_OLD] = {.verb = RENAME, .slot = SLOT_MAIN},
 	[ACT_STOP_OLD] = {.verb = STOP},
-	[ACT_STOP_NEW] = {STOP, .of_new = true},
-	[ACT_START_NEW] = {START, .of_new = true},
+	[ACT_STOP_NEW] = {.verb = STOP, .of_new = true},
+	[ACT_START_NEW] = {.verb = START, .of_new = true},
 	[ACT_START_OLD] = {.verb = START},
 	[ACT_POLICY_OLD] = {.verb = SET_POLICY},
-	[ACT_POLICY_NEW] = {SET_POLICY, .of_new = true},
+	[ACT_POLICY_NEW] = {.verb = SET_POLICY, .of_new = true},
 	[ACT_REMOVE_OLD] = {.verb = REMOVE},
-	[ACT_REMOVE_NEW] = {REMOVE, .of_new = true},
+	[ACT_REMOVE_NEW] = {.verb = REMOVE, .of_new = true},
 };
 
 static int change_container(const struct act_context *h, const struct change *change, size_t member,
