@@ -70,31 +70,29 @@ static void take_params(const char **p, struct challenge *ret)
 void challenge_parse(const char *value, struct challenge *ret)
 {
 	const char *p = value;
+	bool basic = false;
 
 	*ret = (struct challenge){0};
 	while (*p) {
-		struct challenge c = {.basic = ret->basic};
-		size_t n;
+		const char *scheme = p + strspn(p, " \t,");
+		size_t n = strspn(scheme, TOKEN_CHARS);
+		struct challenge c = {0};
 
-		p += strspn(p, " \t,");
-		n = strspn(p, TOKEN_CHARS);
+		p = scheme + n;
 		if (n == 0) {
 			p += *p != '\0';
 			continue;
 		}
-		if (n == 5 && strncasecmp(p, "Basic", n) == 0)
-			c.basic = ret->basic = true;
-		if (n == 6 && strncasecmp(p, "Bearer", n) == 0 && !ret->realm) {
+		take_params(&p, &c);
+		basic |= n == 5 && strncasecmp(scheme, "Basic", n) == 0;
+		if (n == 6 && strncasecmp(scheme, "Bearer", n) == 0 && !ret->realm) {
 			challenge_free(ret); /* an earlier Bearer without a realm */
-			p += n;
-			take_params(&p, ret);
-			ret->basic = c.basic;
+			*ret = c;
 		} else {
-			p += n;
-			take_params(&p, &c);
 			challenge_free(&c);
 		}
 	}
+	ret->basic = basic;
 }
 
 void challenge_free(struct challenge *c)
