@@ -12,24 +12,6 @@
 
 #define USER "pullet-fetch"
 
-void privilege_close_others(int fd)
-{
-	if (fd > 3)
-		(void)close_range(3, (unsigned int)fd - 1, 0);
-	(void)close_range((unsigned int)(fd > 2 ? fd + 1 : 3), ~0U, 0);
-}
-
-static int drop_capabilities(struct error *ret_error)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
-
-	if (syscall(SYS_capset, &header, none) < 0)
-		return error_set(ret_error, -errno, "cannot drop capabilities: %s",
-				 strerror(errno));
-	return 0;
-}
-
 static const struct passwd *find_user(void)
 {
 	const struct passwd *pw = getpwnam(USER);
@@ -48,6 +30,8 @@ void privilege_make_dir(const char *path)
 
 static int change_user(struct error *ret_error)
 {
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
 	const struct passwd *pw = find_user();
 
 	if (!pw)
@@ -56,7 +40,10 @@ static int change_user(struct error *ret_error)
 	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
 		return error_set(ret_error, -errno, "cannot become the user %s: %s", pw->pw_name,
 				 strerror(errno));
-	return drop_capabilities(ret_error);
+	if (syscall(SYS_capset, &header, none) < 0)
+		return error_set(ret_error, -errno, "cannot drop capabilities: %s",
+				 strerror(errno));
+	return 0;
 }
 
 int privilege_drop(pid_t parent, struct error *ret_error)

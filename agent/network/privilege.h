@@ -6,9 +6,6 @@
 
 #include "error.h"
 
-/* Closes every descriptor above 2 but fd. */
-void privilege_close_others(int fd);
-
 /* Creates the private directory of the user that root becomes by privilege_drop(). An existing one is not changed. */
 void privilege_make_dir(const char *path);
 

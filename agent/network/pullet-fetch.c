@@ -15,12 +15,12 @@
 #include "protocol.h"
 
 #define REQUEST_TIMEOUT_MS 10000u
+#define CALLER		   STDIN_FILENO /* the socket */
 #define CACHE_DIR	   "/run/pullet-fetch"
 /* Keeps the process below 16 MB: libcurl takes 12, and a document 1. */
 #define JSON_BUDGET ((size_t)1536 * 1024)
 
 static volatile sig_atomic_t cancel;
-static int caller = STDIN_FILENO; /* the socket */
 
 static const char usage[] =
 	"usage: pullet-fetch [--config FILE] [--cache-dir DIR] [--fd N [--registry HOST] "
@@ -40,7 +40,7 @@ static const char usage[] =
 
 static bool is_hung_up(void)
 {
-	struct pollfd p = {.fd = caller, .events = POLLRDHUP};
+	struct pollfd p = {.fd = CALLER, .events = POLLRDHUP};
 
 	return poll(&p, 1, 0) > 0;
 }
@@ -69,8 +69,8 @@ static void catch_signals(void)
 /* Cancels the requests of a caller that has hung up. While requests are read, read() returns that. */
 static void cancel_on_hangup(bool on)
 {
-	(void)fcntl(caller, F_SETOWN, getpid());
-	(void)fcntl(caller, F_SETFL, on ? O_ASYNC : 0);
+	(void)fcntl(CALLER, F_SETOWN, getpid());
+	(void)fcntl(CALLER, F_SETFL, on ? O_ASYNC : 0);
 	if (on && is_hung_up())
 		cancel = 1;
 }
@@ -105,7 +105,7 @@ static int refuse(const struct error *e)
 {
 	_cleanup_json_ json_t *answer = protocol_error_to_json(e, 0);
 
-	return protocol_write(caller, answer);
+	return protocol_write(CALLER, answer);
 }
 
 /* Answers batch after batch. -errno: an answer could not be sent. */
@@ -123,7 +123,7 @@ static int answer_all(struct session *s, struct protocol_reader *reader)
 		cancel_on_hangup(false);
 		for (int i = 0; i < n; i++) {
 			if (r == 0)
-				r = protocol_write(caller, answers[i]);
+				r = protocol_write(CALLER, answers[i]);
 			json_decref(questions[i]);
 			json_decref(answers[i]);
 		}
@@ -132,18 +132,16 @@ static int answer_all(struct session *s, struct protocol_reader *reader)
 	}
 }
 
-/* Takes the descriptor that a parent passed. */
+/* Makes the descriptor that a parent passed standard input. */
 static int take_fd(const char *text)
 {
 	char *end;
 	long fd = strtol(text, &end, 10);
 
-	if (!*text || *end || fd < 0 || fd > INT_MAX || fcntl((int)fd, F_GETFD) < 0) {
-		log_error("--fd %s: not an open descriptor", text);
-		return -EBADF;
-	}
-	caller = (int)fd;
-	return 0;
+	if (*text && !*end && fd >= 0 && fd <= INT_MAX && dup2((int)fd, CALLER) >= 0)
+		return 0;
+	log_error("--fd %s: not an open descriptor", text);
+	return -EBADF;
 }
 
 /* Reads the files with the privileges of the parent, then drops them. An error becomes the answer to a request. */
@@ -176,7 +174,7 @@ int main(int argc, char **argv)
 					  {"registry", &registry, NULL},
 					  {"publish", NULL, &session.publishing},
 					  {0}};
-	struct protocol_reader reader = {0};
+	struct protocol_reader reader = {.fd = CALLER};
 	pid_t parent = getppid();
 	int first = options_parse(argc, argv, rows, usage), r = 0;
 
@@ -188,14 +186,13 @@ int main(int argc, char **argv)
 	}
 	if (fd_text && take_fd(fd_text) < 0)
 		return 2;
-	privilege_close_others(caller);
+	(void)close_range(3, ~0U, 0);
 	catch_signals();
 	json_budget(JSON_BUDGET);
 	if (fd_text)
 		r = become_child(&session, registry, parent);
 	else if (!session.cache_path)
 		session.cache_path = getenv("RUNTIME_DIRECTORY");
-	reader.fd = caller;
 	if (r == 0)
 		r = answer_all(&session, &reader);
 	/* A cancelled request has no reader. */
