@@ -94,93 +94,74 @@ static int ask_registry(struct registry *registry, const struct ref *ref,
 	return r;
 }
 
-static int image(struct registry *registry, const struct ref *ref, const json_t *question,
-		 json_t **ret, struct error *ret_error)
-{
-	_cleanup_free_ char *withheld = NULL;
-	struct fetch_request request = {0};
-	struct fetch_reply reply = {0};
-	int r = message_request_from_json(question, &request, ret_error);
-
-	if (r == 0)
-		r = ask_registry(registry, ref, &request, &reply, ret_error);
-	free((void *)request.known);
-	free((void *)request.layers);
-	if (r < 0)
-		return r;
-	withheld = registry_withheld(registry);
-	copy_text(reply.withheld, sizeof(reply.withheld), withheld);
-	*ret = message_reply_to_json(&reply);
-	return 0;
-}
-
-/* Reads the policy beside the image. The engine half gets its numbers for one ring, not its text. */
-static int read_policy(struct registry *registry, const struct ref *ref, const char *ring,
-		       struct rollout_reply *ret, struct error *ret_error)
-{
-	_cleanup_free_ char *tag = publish_tag(ref), *text = NULL;
-	size_t n = 0;
-	int r;
-
-	if (!tag)
-		return 0;
-	r = repository_artifact(registry, ref, tag, ROLLOUT_MEDIA_TYPE, ROLLOUT_BYTES_MAX, &text,
-				&n, ret_error);
-	if (r == -ENOENT)
-		return 0;
-	if (r < 0)
-		return r;
-	ret->found = true;
-	r = rollout_parse(text, n, ring, &ret->rollout, ret_error);
-	return r < 0 ? error_prefix(ret_error, "%s/%s:%s is no valid policy", ref->host, ref->path,
-				    tag)
-		     : 0;
-}
-
-static int rollout(struct registry *registry, const struct ref *ref, const json_t *question,
-		   json_t **ret, struct error *ret_error)
-{
-	struct rollout_reply reply = {0};
-	int r = read_policy(registry, ref, json_get_string(question, "ring"), &reply, ret_error);
-
-	if (r == 0)
-		*ret = message_rollout_reply_to_json(&reply);
-	return r;
-}
-
-/* Only a child that was started with --publish publishes, never the socket of a device. */
-static int publish(struct registry *registry, const struct ref *ref, const json_t *question,
-		   json_t **ret, struct error *ret_error)
-{
-	const json_t *policy = json_object_get(question, "policy");
-
-	return policy ? publish_write(registry, ref, policy, ret, ret_error)
-		      : publish_read(registry, ref, ret, ret_error);
-}
-
-/* The configuration has the collector's URL; the sender of a report cannot choose it. */
-static int report(struct session *s, const json_t *question, json_t **ret, struct error *ret_error)
-{
-	int r = collector_post(s, json_get_string(question, "metrics"),
-			       json_get_string(question, "logs"), ret_error);
-
-	if (r == 0)
-		*ret = json_object();
-	return r;
-}
-
 /* A question of the batch and its answer. */
 struct item {
 	const json_t *question;
 	const char *op; /* "" for an image */
 	struct ref ref;
-	struct registry *registry;
 	json_t *answer;
 };
 
-static void set_error(struct item *item, const struct error *e, unsigned int retry_after_s)
+static int image(struct session *s, struct item *item, struct error *ret_error)
 {
-	item->answer = protocol_error_to_json(e, retry_after_s);
+	_cleanup_free_ char *withheld = NULL;
+	struct fetch_request request = {0};
+	struct fetch_reply reply = {0};
+	int r = message_request_from_json(item->question, &request, ret_error);
+
+	if (r == 0)
+		r = ask_registry(s->registry, &item->ref, &request, &reply, ret_error);
+	free((void *)request.known);
+	free((void *)request.layers);
+	if (r < 0)
+		return r;
+	withheld = registry_withheld(s->registry);
+	copy_text(reply.withheld, sizeof(reply.withheld), withheld);
+	item->answer = message_reply_to_json(&reply);
+	return 0;
+}
+
+/* Reads the policy beside the image. The engine half gets its numbers for one ring, not its text. */
+static int rollout(struct session *s, struct item *item, struct error *ret_error)
+{
+	const struct ref *ref = &item->ref;
+	_cleanup_free_ char *tag = publish_tag(ref), *text = NULL;
+	struct rollout_reply reply = {0};
+	size_t n = 0;
+	int r = tag ? repository_policy(s->registry, ref, tag, &text, &n, ret_error) : -ENOENT;
+
+	reply.found = r != -ENOENT;
+	if (r == 0) {
+		r = rollout_parse(text, n, json_get_string(item->question, "ring"), &reply.rollout,
+				  ret_error);
+		if (r < 0)
+			(void)error_prefix(ret_error, "%s/%s:%s is no valid policy", ref->host,
+					   ref->path, tag);
+	}
+	if (r < 0 && reply.found)
+		return r;
+	item->answer = message_rollout_reply_to_json(&reply);
+	return 0;
+}
+
+/* Only a child that was started with --publish publishes, never the socket of a device. */
+static int publish(struct session *s, struct item *item, struct error *ret_error)
+{
+	const json_t *policy = json_object_get(item->question, "policy");
+
+	return policy ? publish_write(s->registry, &item->ref, policy, &item->answer, ret_error)
+		      : publish_read(s->registry, &item->ref, &item->answer, ret_error);
+}
+
+/* The configuration has the collector's URL; the sender of a report cannot choose it. */
+static int report(struct session *s, struct item *item, struct error *ret_error)
+{
+	int r = collector_post(s, json_get_string(item->question, "metrics"),
+			       json_get_string(item->question, "logs"), ret_error);
+
+	if (r == 0)
+		item->answer = json_object();
+	return r;
 }
 
 /* Parses what all questions have in common, and checks that this session may answer. */
@@ -201,44 +182,39 @@ static int prepare(struct session *s, struct item *item, struct error *ret_error
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", text, why);
 	r = session_bind(s, item->ref.host, false, ret_error);
-	return r < 0 ? r : session_registry(s, &item->registry, ret_error);
+	return r < 0 ? r : session_open_registry(s, ret_error);
 }
 
 /* Answers all questions for the digest of a tag, at the same time. */
 static void resolve(struct session *s, struct item *items, size_t n)
 {
 	_cleanup_free_ struct fetch_resolved *resolved = xcalloc(n, sizeof(*resolved));
-	const struct ref *refs[PROTOCOL_BATCH_MAX];
-	struct item *which[PROTOCOL_BATCH_MAX];
-	size_t m = 0;
+	const struct ref *refs[PROTOCOL_BATCH_MAX] = {0};
 
 	for (size_t i = 0; i < n; i++) {
-		if (items[i].answer || !streq(items[i].op, "resolve"))
-			continue;
-		refs[m] = &items[i].ref;
-		which[m++] = &items[i];
+		if (!items[i].answer && streq(items[i].op, "resolve"))
+			refs[i] = &items[i].ref;
 	}
-	if (m > 0)
-		repository_resolve(s->registry, refs, m, resolved);
-	for (size_t i = 0; i < m; i++) {
-		if (resolved[i].code < 0)
-			set_error(which[i], &resolved[i].error, resolved[i].retry_after_s);
-		else
-			which[i]->answer = message_resolved_to_json(&resolved[i].digest);
+	repository_resolve(s->registry, refs, n, resolved);
+	for (size_t i = 0; i < n; i++) {
+		const struct fetch_resolved *f = &resolved[i];
+
+		if (refs[i])
+			items[i].answer =
+				f->code < 0 ? protocol_error_to_json(&f->error, f->retry_after_s)
+					    : message_resolved_to_json(&f->digest);
 	}
 }
 
 static int answer_one(struct session *s, struct item *item, struct error *ret_error)
 {
 	if (streq(item->op, "report"))
-		return report(s, item->question, &item->answer, ret_error);
+		return report(s, item, ret_error);
 	if (streq(item->op, "publish"))
-		return publish(item->registry, &item->ref, item->question, &item->answer,
-			       ret_error);
+		return publish(s, item, ret_error);
 	if (streq(item->op, "rollout"))
-		return rollout(item->registry, &item->ref, item->question, &item->answer,
-			       ret_error);
-	return image(item->registry, &item->ref, item->question, &item->answer, ret_error);
+		return rollout(s, item, ret_error);
+	return image(s, item, ret_error);
 }
 
 void answer_batch(struct session *s, json_t *const *questions, size_t n, json_t **ret)
@@ -249,7 +225,7 @@ void answer_batch(struct session *s, json_t *const *questions, size_t n, json_t 
 	for (size_t i = 0; i < n; i++) {
 		items[i].question = questions[i];
 		if (prepare(s, &items[i], &e) < 0)
-			set_error(&items[i], &e, 0);
+			items[i].answer = protocol_error_to_json(&e, 0);
 	}
 	if (s->registry)
 		registry_begin(s->registry);
@@ -258,7 +234,8 @@ void answer_batch(struct session *s, json_t *const *questions, size_t n, json_t 
 		struct item *item = &items[i];
 
 		if (!item->answer && answer_one(s, item, &e) < 0)
-			set_error(item, &e, s->registry ? registry_retry_after(s->registry) : 0);
+			item->answer = protocol_error_to_json(
+				&e, s->registry ? registry_retry_after(s->registry) : 0);
 		ret[i] = item->answer;
 		ref_free(&item->ref);
 	}

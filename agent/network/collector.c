@@ -15,40 +15,27 @@ static int ignore(void *userdata, const char *data, size_t n)
 	return 0;
 }
 
-/* "HOST[:PORT]" of the URL. Caller frees. */
-static char *find_host(const struct report_config *config)
-{
-	const char *after = strstr(config->url, "://") + strlen("://");
-
-	return xstrndup(after, strcspn(after, "/"));
-}
-
 int collector_load_credential(const struct report_config *config, struct credential *ret,
 			      struct error *ret_error)
 {
-	_cleanup_free_ char *host = config->url ? find_host(config) : NULL;
+	_cleanup_free_ char *host = NULL;
+	const char *after;
+	int r;
 
-	return host ? credential_load(config->credentials, host, ret, ret_error) : 0;
-}
-
-/* The header with the credentials; NULL: none are configured. Caller wipes. */
-static int make_authorization(const struct session *s, char **ret, struct error *ret_error)
-{
-	const struct report_config *config = &s->config->report;
-	_cleanup_free_ char *host = find_host(config);
-	_cleanup_(credential_wipep) char *basic = credential_basic(&s->credential);
-
-	*ret = NULL;
-	if (!config->credentials)
-		return 0;
-	if (!basic)
+	if (!config->url)
+		return error_set(ret_error, -EPERM, "no [report] url is configured");
+	after = strstr(config->url, "://") + strlen("://");
+	host = xstrndup(after, strcspn(after, "/"));
+	r = credential_load(config->credentials, host, ret, ret_error);
+	if (r < 0 || !config->credentials)
+		return r;
+	if (!ret->username)
 		return error_set(ret_error, -ENOKEY, "%s has no user and password for %s",
 				 config->credentials, host);
 	if (!after_prefix(config->url, "https://") && !ref_host_is_loopback(host))
 		return error_set(ret_error, -EPERM,
 				 "%s: a password is sent over https only, or to this machine",
 				 config->url);
-	*ret = xasprintf("Authorization: %s", basic);
 	return 0;
 }
 
@@ -83,20 +70,19 @@ int collector_post(const struct session *s, const char *metrics, const char *log
 		   struct error *ret_error)
 {
 	const struct report_config *config = &s->config->report;
-	struct http_options options = {
-		.ca_file = s->ca_file, .allow_plain = true, .cancel = s->cancel, .session_dir = -1};
-	_cleanup_(credential_wipep) char *authorization = NULL;
+	const struct http_options options = {.ca_file = s->options.ca_file,
+					     .allow_plain = true,
+					     .cancel = s->options.cancel,
+					     .session_dir = -1};
+	_cleanup_(credential_wipep) char *basic = credential_basic(&s->options.credential),
+					 *authorization = NULL;
 	_cleanup_http_ struct http *http = NULL;
 	struct error other;
-	int r;
+	int r = http_new(&options, &http, ret_error);
 
-	if (!config->url)
-		return error_set(ret_error, -EPERM, "no [report] url is configured");
-	r = make_authorization(s, &authorization, ret_error);
-	if (r == 0)
-		r = http_new(&options, &http, ret_error);
 	if (r < 0)
 		return r;
+	authorization = basic ? xasprintf("Authorization: %s", basic) : NULL;
 	r = post(http, config, authorization, "/v1/metrics", metrics, ret_error);
 	if (r == 0)
 		return post(http, config, authorization, "/v1/logs", logs, ret_error);

@@ -3,7 +3,13 @@
 
 #include <errno.h>
 
-#define TAG_MAX 128 /* distribution-spec */
+#include "base64.h"
+#include "hash.h"
+#include "registry-internal.h"
+
+#define TAG_MAX	   128 /* distribution-spec */
+#define EMPTY	   "{}"
+#define EMPTY_TYPE "application/vnd.oci.empty.v1+json"
 
 char *publish_tag(const struct ref *ref)
 {
@@ -44,8 +50,7 @@ int publish_read(struct registry *r, const struct ref *ref, json_t **ret, struct
 		*ret_error = resolved.error;
 		return resolved.code;
 	}
-	q = repository_artifact(r, ref, tag, ROLLOUT_MEDIA_TYPE, ROLLOUT_BYTES_MAX, &text, &n,
-				&fault);
+	q = repository_policy(r, ref, tag, &text, &n, &fault);
 	/* An invalid policy may be replaced, one that could not be fetched must not. */
 	if (q < 0 && q != -ENOENT && q != -EBADMSG)
 		return error_set(ret_error, q, "%s", fault.text);
@@ -56,6 +61,83 @@ int publish_read(struct registry *r, const struct ref *ref, json_t **ret, struct
 	*ret = json_pack("{s:s, s:O?, s:s?}", "digest", resolved.digest.text, "policy", policy,
 			 "fault", q == -EBADMSG ? fault.text : NULL);
 	return 0;
+}
+
+/* Performs a request whose answer has a status, and perhaps a Location. */
+static int push(struct registry *r, struct call c, long want, char **ret_location,
+		struct error *ret_error)
+{
+	_cleanup_http_response_ struct http_response response = {0};
+	int q = registry_request(r, &c, want, &response, ret_error);
+
+	if (q == 0 && ret_location)
+		*ret_location = http_header(&response, "Location");
+	return q;
+}
+
+/* distribution-spec, "Pushing a blob monolithically": POST, then PUT to its Location. */
+static int push_blob(struct registry *r, const struct ref *ref, const char *data,
+		     struct error *ret_error)
+{
+	_cleanup_free_ char *location = NULL, *text = NULL, *full = NULL;
+	_cleanup_(url_free) struct url upload = {0}, to = {0};
+	struct digest d = hash_bytes(data, strlen(data));
+	struct call post = {
+		.repository = ref->path, .method = "POST", .kind = "blobs", .name = "uploads/"};
+	struct call put = {.repository = ref->path,
+			   .method = "PUT",
+			   .at = &to,
+			   .body = data,
+			   .type = "application/octet-stream"};
+	int q = push(r, post, 202, &location, ret_error);
+
+	if (q < 0)
+		return q;
+	if (location && url_resolve(&r->origin, location, &upload) == 0) {
+		text = url_text(&upload);
+		full = xasprintf("%s%cdigest=%s", text, strchr(text, '?') ? '&' : '?', d.text);
+	}
+	if (!full || url_parse(full, &to) < 0)
+		return error_set(ret_error, -EPROTO, "the registry sends no valid upload URL");
+	if (r->origin.tls && !to.tls)
+		return error_set(ret_error, -EPROTO,
+				 "the registry sends an upload from https to http: refused");
+	return push(r, put, 201, NULL, ret_error);
+}
+
+/* With its content embedded: a reader of the manifest need not fetch the blob. */
+static json_t *descriptor(const char *type, const char *data)
+{
+	struct digest d = hash_bytes(data, strlen(data));
+	_cleanup_free_ char *embedded = base64_encode(data, strlen(data));
+
+	return json_pack("{s:s, s:s, s:I, s:s}", "mediaType", type, "digest", d.text, "size",
+			 (json_int_t)strlen(data), "data", embedded);
+}
+
+static int push_policy(struct registry *r, const struct ref *ref, const char *tag,
+		       const char *policy, struct digest *ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *manifest = json_pack(
+		"{s:i, s:s, s:s, s:o, s:[o]}", "schemaVersion", 2, "mediaType", OCI_MANIFEST,
+		"artifactType", ROLLOUT_MEDIA_TYPE, "config", descriptor(EMPTY_TYPE, EMPTY),
+		"layers", descriptor(ROLLOUT_MEDIA_TYPE, policy));
+	_cleanup_free_ char *text = json_text(manifest, JSON_COMPACT);
+	struct call put = {.repository = ref->path,
+			   .method = "PUT",
+			   .kind = "manifests",
+			   .name = tag,
+			   .body = text,
+			   .type = OCI_MANIFEST};
+	int q = push_blob(r, ref, EMPTY, ret_error);
+
+	if (q == 0)
+		q = push_blob(r, ref, policy, ret_error);
+	if (q == 0)
+		q = push(r, put, 201, NULL, ret_error);
+	if (q == 0)
+		*ret = hash_bytes(text, strlen(text));
+	return q;
 }
 
 int publish_write(struct registry *r, const struct ref *ref, const json_t *policy, json_t **ret,
@@ -71,8 +153,7 @@ int publish_write(struct registry *r, const struct ref *ref, const json_t *polic
 	if (q == 0)
 		q = rollout_parse(text, strlen(text), NULL, &ignored, ret_error);
 	if (q == 0)
-		q = repository_push_artifact(r, ref, tag, ROLLOUT_MEDIA_TYPE, text, &digest,
-					     ret_error);
+		q = push_policy(r, ref, tag, text, &digest, ret_error);
 	if (q == 0)
 		*ret = json_pack("{s:s}", "digest", digest.text);
 	return q;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "repository.h"
-#include "rollout.h"
 
 /* The tag of the policy; NULL for a pinned reference and for a tag too long for the suffix. Caller frees. */
 char *publish_tag(const struct ref *ref);

@@ -166,7 +166,7 @@ static int become_child(struct session *s, const char *registry, pid_t parent)
 
 int main(int argc, char **argv)
 {
-	struct session session = {.config_path = CONFIG_PATH_DEFAULT, .cancel = &cancel};
+	struct session session = {.config_path = CONFIG_PATH_DEFAULT, .options.cancel = &cancel};
 	const char *fd_text = NULL, *registry = NULL;
 	const struct option_row rows[] = {{"config", &session.config_path, NULL},
 					  {"cache-dir", &session.cache_path, NULL},

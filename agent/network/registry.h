@@ -10,24 +10,22 @@
 struct registry;
 
 struct registry_options {
+	char *host; /* as in struct ref */
 	/* Plain HTTP. Unless it is set, a loopback host without a CA gets plain HTTP first, and https if it answers
 	 * "HTTP request to an HTTPS server". */
 	bool insecure;
 	bool insecure_set;
-	const char *ca_file; /* PEM; NULL: the system's */
-	const char *ca_name; /* the configured path, for the cache: ca_file may be a copy */
-	const struct credential *credential;
+	char *ca_file; /* PEM; NULL: the system's */
+	char *ca_name; /* the configured path, for the cache: ca_file may be a copy */
+	struct credential credential;
 	int cache_dir; /* for tokens and TLS sessions, private to this user; -1: none */
 	const volatile sig_atomic_t *cancel;
 };
 
-/* A registry by its host as in struct ref. o and what it points to are borrowed. */
-int registry_open(const char *host, const struct registry_options *o, struct registry **ret,
+/* o and what it points to are borrowed. */
+int registry_open(const struct registry_options *o, struct registry **ret,
 		  struct error *ret_error) warn_unused;
 void registry_close(struct registry *r);
-
-/* The first .crt by name in Docker's directory /etc/docker/certs.d/HOST, or NULL. Caller frees. */
-char *registry_find_ca(const char *host);
 
 /* Begins a batch: all of its requests together have three minutes. */
 void registry_begin(struct registry *r);

@@ -9,11 +9,9 @@
 static int get(struct registry *r, const struct ref *ref, const char *kind, const char *name,
 	       struct http_response *ret, struct error *ret_error)
 {
-	_cleanup_free_ char *what = xasprintf("%s/%s", kind, name);
+	struct call c = {.repository = ref->path, .method = "GET", .kind = kind, .name = name};
 
-	return registry_request(
-		r, &(struct registry_ask){.repository = ref->path, .method = "GET", .what = what},
-		200, ret, ret_error);
+	return registry_request(r, &c, 200, ret, ret_error);
 }
 
 /* The digest the registry names, if it names one. */
@@ -55,8 +53,8 @@ static int resolve_by_get(struct registry *r, const struct ref *ref, struct dige
 	return 0;
 }
 
-static int take_resolved(struct registry *r, const struct ref *ref, struct http_result *result,
-			 struct fetch_resolved *ret)
+static int take_resolved(struct registry *r, const struct ref *ref,
+			 const struct http_result *result, struct fetch_resolved *ret)
 {
 	long status = result->response.status;
 	int q;
@@ -71,12 +69,14 @@ static int take_resolved(struct registry *r, const struct ref *ref, struct http_
 	return q;
 }
 
+/* The first reference to the tag of refs[i]. */
 static size_t find_same(const struct ref *const *refs, size_t i)
 {
 	size_t j = 0;
 
-	while (!streq(refs[j]->path, refs[i]->path) || !streq_null(refs[j]->tag, refs[i]->tag) ||
-	       digest_is_set(&refs[j]->digest))
+	while (j < i &&
+	       (!refs[j] || digest_is_set(&refs[j]->digest) ||
+		!streq(refs[j]->path, refs[i]->path) || !streq(refs[j]->tag, refs[i]->tag)))
 		j++;
 	return j;
 }
@@ -84,33 +84,32 @@ static size_t find_same(const struct ref *const *refs, size_t i)
 void repository_resolve(struct registry *r, const struct ref *const *refs, size_t n,
 			struct fetch_resolved *ret)
 {
-	_cleanup_free_ struct registry_ask *asks = xcalloc(n, sizeof(*asks));
-	_cleanup_free_ struct http_result *results = xcalloc(n, sizeof(*results));
-	_cleanup_free_ size_t *which = xcalloc(n, sizeof(*which));
-	size_t m = 0;
+	_cleanup_free_ struct call *calls = xcalloc(n, sizeof(*calls));
+	struct call *c = calls;
 
 	for (size_t i = 0; i < n; i++) {
-		ret[i] = (struct fetch_resolved){.digest = refs[i]->digest};
-		if (digest_is_set(&refs[i]->digest) || find_same(refs, i) < i)
+		ret[i] = (struct fetch_resolved){0};
+		if (refs[i] && digest_is_set(&refs[i]->digest))
+			ret[i].digest = refs[i]->digest;
+		else if (refs[i] && find_same(refs, i) == i)
+			*c++ = (struct call){.repository = refs[i]->path,
+					     .method = "HEAD",
+					     .kind = "manifests",
+					     .name = refs[i]->tag};
+	}
+	registry_request_all(r, calls, (size_t)(c - calls));
+	c = calls;
+	for (size_t i = 0; i < n; i++) {
+		if (!refs[i] || digest_is_set(&refs[i]->digest))
 			continue;
-		asks[m] = (struct registry_ask){.repository = refs[i]->path,
-						.method = "HEAD",
-						.what = xasprintf("manifests/%s", refs[i]->tag)};
-		which[m++] = i;
-	}
-	registry_request_all(r, asks, m, results);
-	for (size_t i = 0; i < m; i++) {
-		struct fetch_resolved *f = &ret[which[i]];
-
-		f->code = take_resolved(r, refs[which[i]], &results[i], f);
-		if (f->code < 0)
-			(void)error_prefix(&f->error, "%s", refs[which[i]]->text);
-		http_response_free(&results[i].response);
-		free((char *)asks[i].what);
-	}
-	for (size_t i = 0; i < n; i++) {
-		if (!digest_is_set(&refs[i]->digest))
+		if (find_same(refs, i) < i) {
 			ret[i] = ret[find_same(refs, i)];
+			continue;
+		}
+		ret[i].code = take_resolved(r, refs[i], &c->result, &ret[i]);
+		if (ret[i].code < 0)
+			(void)error_prefix(&ret[i].error, "%s", refs[i]->text);
+		http_response_free(&c++->result.response);
 	}
 }
 
@@ -148,60 +147,54 @@ int repository_count_shared(struct registry *r, const struct ref *ref, const str
 	return q < 0 ? error_prefix(ret_error, "%s", ref->text) : 0;
 }
 
-static int find_artifact(struct registry *r, const struct ref *ref, const char *tag,
-			 const char *type, struct oci_artifact *ret, struct error *ret_error)
-{
-	_cleanup_http_response_ struct http_response response = {0};
-	_cleanup_free_ char *content_type = NULL;
-	struct digest ignored;
-	int q = get_by_tag(r, ref, tag, &response, &ignored, ret_error);
-
-	if (q < 0)
-		return q;
-	content_type = http_header(&response, "Content-Type");
-	return oci_parse_artifact(response.body, response.body_len, content_type, type, ret,
-				  ret_error);
-}
-
-static int fetch_blob(struct registry *r, const struct ref *ref, const struct digest *d,
-		      uint64_t size, char **ret, size_t *ret_n, struct error *ret_error)
+/* Sets p->data to the blob p->digest. */
+static int fetch_blob(struct registry *r, const struct ref *ref, struct oci_artifact *p,
+		      struct error *ret_error)
 {
 	_cleanup_http_response_ struct http_response response = {0};
 	struct digest got;
-	int q = get(r, ref, "blobs", d->text, &response, ret_error);
+	int q = get(r, ref, "blobs", p->digest.text, &response, ret_error);
 
 	/* -ENOENT is for a missing manifest only. */
 	if (q == -ENOENT)
-		return error_set(ret_error, -EBADMSG, "the registry lacks its blob %s", d->text);
+		return error_set(ret_error, -EBADMSG, "the registry lacks its blob %s",
+				 p->digest.text);
 	if (q < 0)
 		return q;
 	got = hash_bytes(response.body, response.body_len);
-	if (!digest_eq(&got, d) || response.body_len != size)
+	if (!digest_eq(&got, &p->digest) || response.body_len != p->size)
 		return error_set(ret_error, -EBADMSG,
 				 "the registry sent something else: wanted %s of %ju bytes, "
 				 "got %s of %zu",
-				 d->text, (uintmax_t)size, got.text, response.body_len);
-	*ret = steal(response.body);
-	*ret_n = response.body_len;
+				 p->digest.text, (uintmax_t)p->size, got.text, response.body_len);
+	p->data = steal(response.body);
 	return 0;
 }
 
-int repository_artifact(struct registry *r, const struct ref *ref, const char *tag,
-			const char *type, size_t max, char **ret, size_t *ret_n,
-			struct error *ret_error)
+int repository_policy(struct registry *r, const struct ref *ref, const char *tag, char **ret,
+		      size_t *ret_n, struct error *ret_error)
 {
-	struct oci_artifact artifact = {0};
-	int q = find_artifact(r, ref, tag, type, &artifact, ret_error);
+	_cleanup_http_response_ struct http_response response = {0};
+	_cleanup_free_ char *content_type = NULL;
+	struct oci_artifact policy = {0};
+	struct digest ignored;
+	int q = get_by_tag(r, ref, tag, &response, &ignored, ret_error);
 
-	if (q == 0 && artifact.size > max)
-		q = error_set(ret_error, -EBADMSG, "it has %ju bytes, %zu at most are taken",
-			      (uintmax_t)artifact.size, max);
-	if (q == 0 && artifact.data) {
-		*ret = steal(artifact.data);
-		*ret_n = artifact.size;
-	} else if (q == 0) {
-		q = fetch_blob(r, ref, &artifact.digest, artifact.size, ret, ret_n, ret_error);
+	if (q == 0) {
+		content_type = http_header(&response, "Content-Type");
+		q = oci_parse_artifact(response.body, response.body_len, content_type,
+				       ROLLOUT_MEDIA_TYPE, &policy, ret_error);
 	}
-	free(artifact.data);
-	return q < 0 ? error_prefix(ret_error, "%s/%s:%s", ref->host, ref->path, tag) : 0;
+	if (q == 0 && policy.size > ROLLOUT_BYTES_MAX)
+		q = error_set(ret_error, -EBADMSG, "it has %ju bytes, %zu at most are taken",
+			      (uintmax_t)policy.size, ROLLOUT_BYTES_MAX);
+	if (q == 0 && !policy.data)
+		q = fetch_blob(r, ref, &policy, ret_error);
+	if (q < 0) {
+		free(policy.data);
+		return error_prefix(ret_error, "%s/%s:%s", ref->host, ref->path, tag);
+	}
+	*ret = policy.data;
+	*ret_n = policy.size;
+	return 0;
 }

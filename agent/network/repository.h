@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* repository: the repositories of one registry (OCI distribution-spec): digests of tags, manifests, blobs, and pushing
- * a rollout policy. Each ref is of that registry. */
+/* repository: the repositories of one registry (OCI distribution-spec): digests of tags, manifests, blobs, rollout
+ * policies. Each ref is of that registry. */
 #pragma once
 
 #include "message.h"
@@ -10,7 +10,7 @@
 
 /* Resolves the tags of n references at the same time: one HEAD each, or one GET if the registry does not support HEAD or
  * sends no Docker-Content-Digest (the last document is kept for repository_document()). A pinned reference needs no
- * request, nor does a repeated one. */
+ * request, nor does a repeated one. A reference that is NULL is skipped. */
 void repository_resolve(struct registry *r, const struct ref *const *refs, size_t n,
 			struct fetch_resolved *ret);
 
@@ -23,13 +23,7 @@ int repository_count_shared(struct registry *r, const struct ref *ref, const str
 			    const struct digest *layers, size_t n_layers, size_t *ret,
 			    struct error *ret_error) warn_unused;
 
-/* The content of the artifact of that type at a tag in ref's repository, at most max bytes, with its hash checked.
- * -ENOENT: there is no such tag. Caller frees. */
-int repository_artifact(struct registry *r, const struct ref *ref, const char *tag,
-			const char *type, size_t max, char **ret, size_t *ret_n,
-			struct error *ret_error) warn_unused;
-
-/* Pushes an artifact of that type with the one layer data to a tag in ref's repository; *ret is its digest. */
-int repository_push_artifact(struct registry *r, const struct ref *ref, const char *tag,
-			     const char *type, const char *data, struct digest *ret,
-			     struct error *ret_error) warn_unused;
+/* The rollout policy at a tag in ref's repository, of ROLLOUT_BYTES_MAX at most, with its hash checked. -ENOENT: there is
+ * no such tag. Caller frees. */
+int repository_policy(struct registry *r, const struct ref *ref, const char *tag, char **ret,
+		      size_t *ret_n, struct error *ret_error) warn_unused;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "session.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -8,7 +9,30 @@
 
 #include "collector.h"
 
-#define CA_MAX ((size_t)4 * 1024 * 1024)
+#define CA_MAX	  ((size_t)4 * 1024 * 1024)
+#define CERTS_DIR "/etc/docker/certs.d"
+
+static int is_certificate(const struct dirent *d)
+{
+	return d->d_name[0] != '.' && has_suffix(d->d_name, ".crt");
+}
+
+/* The first .crt by name in Docker's directory of the host, or NULL. Caller frees. */
+static char *find_ca(const char *host)
+{
+	_cleanup_free_ char *dir = xasprintf("%s/%s", CERTS_DIR, host);
+	struct dirent **list = NULL;
+	char *found = NULL;
+	int n = scandir(dir, &list, is_certificate, alphasort);
+
+	for (int i = 0; i < n; i++) {
+		if (i == 0)
+			found = xasprintf("%s/%s", dir, list[i]->d_name);
+		free(list[i]);
+	}
+	free(list);
+	return found;
+}
 
 /* The file that "docker login" writes, or NULL. Caller frees. */
 static char *find_docker_login(void)
@@ -59,89 +83,84 @@ static bool is_private_dir(int fd)
 
 static int bind_registry(struct session *s, struct error *ret_error)
 {
-	const struct registry_config *rc = config_registry(s->config, s->host);
+	static const struct registry_config none = {0};
+	struct registry_options *o = &s->options;
+	const struct registry_config *rc = config_registry(s->config, o->host);
 	_cleanup_free_ char *login = s->publishing ? find_docker_login() : NULL;
 
-	s->ca_name = rc && rc->ca ? xstrdup(rc->ca) : registry_find_ca(s->host);
-	s->options = (struct registry_options){
-		.insecure = rc && rc->insecure,
-		.insecure_set = rc && rc->insecure_set,
-		.ca_name = s->ca_name,
-		.credential = &s->credential,
-		.cache_dir = s->cache_path ? open(s->cache_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-					   : -1,
-		.cancel = s->cancel,
-	};
-	return credential_load(rc && rc->credentials ? rc->credentials : login, s->host,
-			       &s->credential, ret_error);
+	if (!rc)
+		rc = &none;
+	o->insecure = rc->insecure;
+	o->insecure_set = rc->insecure_set;
+	o->ca_name = rc->ca ? xstrdup(rc->ca) : find_ca(o->host);
+	o->cache_dir = s->cache_path ? open(s->cache_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	return credential_load(rc->credentials ? rc->credentials : login, o->host, &o->credential,
+			       ret_error);
 }
 
 static int bind_collector(struct session *s, struct error *ret_error)
 {
-	replace_string(&s->ca_name, s->config->report.ca);
-	return collector_load_credential(&s->config->report, &s->credential, ret_error);
+	replace_string(&s->options.ca_name, s->config->report.ca);
+	return collector_load_credential(&s->config->report, &s->options.credential, ret_error);
 }
 
-/* A child that was told no registry is bound to the collector, until its first question names one. */
-static void unbind_collector(struct session *s)
+static int bind(struct session *s, bool private, struct error *ret_error)
 {
-	credential_free(&s->credential);
-	replace_string(&s->ca_name, NULL);
-	replace_string(&s->ca_file, NULL);
-	replace_string(&s->host, NULL);
+	struct registry_options *o = &s->options;
+	int r = load_config(s, ret_error);
+
+	if (r == 0)
+		r = *o->host ? bind_registry(s, ret_error) : bind_collector(s, ret_error);
+	if (r == 0 && o->ca_name && private)
+		return copy_ca(o->ca_name, &o->ca_file, ret_error);
+	replace_string(&o->ca_file, o->ca_name);
+	return r;
+}
+
+static void unbind(struct session *s)
+{
+	credential_free(&s->options.credential);
+	replace_string(&s->options.ca_name, NULL);
+	replace_string(&s->options.ca_file, NULL);
+	replace_string(&s->options.host, NULL);
 	s->fault = (struct error){0};
 }
 
 int session_bind(struct session *s, const char *host, bool private, struct error *ret_error)
 {
 	static const char collector[] = "the collector";
-	int r;
+	char **bound = &s->options.host;
 
-	if (!s->asked && s->host && !*s->host && *host)
-		unbind_collector(s);
+	/* A child that was told no registry is bound to the collector, until its first question names one. */
+	if (!s->asked && *bound && !**bound && *host)
+		unbind(s);
 	s->asked = true;
-	if (s->host && !streq(s->host, host))
+	if (!*bound) {
+		*bound = xstrdup(host);
+		if (bind(s, private, ret_error) < 0)
+			s->fault = *ret_error;
+	}
+	if (!streq(*bound, host))
 		return error_set(ret_error, -EPERM,
 				 "this connection is for %s: %s needs one of its own",
-				 *s->host ? s->host : collector, *host ? host : collector);
-	if (s->host) {
-		*ret_error = s->fault;
-		return s->fault.code;
-	}
-	s->host = xstrdup(host);
-	r = load_config(s, ret_error);
-	if (r == 0)
-		r = *host ? bind_registry(s, ret_error) : bind_collector(s, ret_error);
-	if (r == 0 && s->ca_name && private)
-		r = copy_ca(s->ca_name, &s->ca_file, ret_error);
-	else
-		replace_string(&s->ca_file, s->ca_name);
-	s->options.ca_file = s->ca_file;
-	if (r < 0)
-		s->fault = *ret_error;
-	return r;
+				 **bound ? *bound : collector, *host ? host : collector);
+	*ret_error = s->fault;
+	return s->fault.code;
 }
 
-int session_registry(struct session *s, struct registry **ret, struct error *ret_error)
+int session_open_registry(struct session *s, struct error *ret_error)
 {
-	int r = 0;
-
-	if (!s->registry) {
-		/* The process has changed its user by now. */
-		if (!is_private_dir(s->options.cache_dir))
-			s->options.cache_dir = -1;
-		r = registry_open(s->host, &s->options, &s->registry, ret_error);
-	}
-	*ret = s->registry;
-	return r;
+	if (s->registry)
+		return 0;
+	/* The process has changed its user by now. */
+	if (!is_private_dir(s->options.cache_dir))
+		s->options.cache_dir = -1;
+	return registry_open(&s->options, &s->registry, ret_error);
 }
 
 void session_close(struct session *s)
 {
 	registry_close(s->registry);
-	credential_free(&s->credential);
 	config_free(s->config);
-	free(s->ca_name);
-	free(s->ca_file);
-	free(s->host);
+	unbind(s);
 }

@@ -3,8 +3,6 @@
  * a registry that takes over the process cannot answer for another. */
 #pragma once
 
-#include <signal.h>
-
 #include "config.h"
 #include "registry.h"
 
@@ -12,14 +10,11 @@ struct session {
 	const char *config_path;
 	const char *cache_path; /* NULL: no cache */
 	bool publishing;
-	const volatile sig_atomic_t *cancel;
 
-	char *host;	    /* NULL: not bound; "" is the collector */
 	bool asked;	    /* a question has bound it */
 	struct error fault; /* the error of session_bind() */
 	struct config *config;
-	struct credential credential;
-	char *ca_name, *ca_file;
+	/* host NULL: not bound; "" is the collector. The owner sets cancel only. */
 	struct registry_options options;
 	struct registry *registry; /* opened by the first question */
 };
@@ -28,6 +23,6 @@ struct session {
  * and with private a copy of the CA, before the process drops its privileges. -EPERM: s is bound to another. */
 int session_bind(struct session *s, const char *host, bool private,
 		 struct error *ret_error) warn_unused;
-/* The registry that s is bound to. */
-int session_registry(struct session *s, struct registry **ret, struct error *ret_error) warn_unused;
+/* Opens s->registry, that s is bound to, unless it is open. */
+int session_open_registry(struct session *s, struct error *ret_error) warn_unused;
 void session_close(struct session *s);

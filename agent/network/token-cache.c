@@ -176,20 +176,18 @@ void token_cache_load(struct token_cache *c, const struct token_file *f, uint64_
 static json_t *list_tokens(const struct token_cache *c, uint64_t now_ms)
 {
 	json_t *list = json_need(json_array());
-	size_t bytes = 0, first = c->n;
+	size_t bytes = 0;
 
-	while (first > 0 && bytes < TEXT_MAX) {
-		const struct token *t = &c->tokens[--first];
+	for (size_t i = c->n; i > 0 && bytes < TEXT_MAX; i--) {
+		const struct token *t = &c->tokens[i - 1];
 
 		bytes += strlen(t->value) + strlen(t->repositories);
-	}
-	for (size_t i = first; i < c->n; i++) {
-		const struct token *t = &c->tokens[i];
-
-		if (!t->push && t->expires_ms > now_ms)
-			json_append(list, json_pack("{s:s, s:s, s:I}", "token", t->value,
+		if (!t->push && t->expires_ms > now_ms &&
+		    json_array_insert_new(list, 0,
+					  json_pack("{s:s, s:s, s:I}", "token", t->value,
 						    "repositories", t->repositories, "expires",
-						    (json_int_t)t->expires_ms));
+						    (json_int_t)t->expires_ms)) < 0)
+			abort();
 	}
 	return list;
 }

@@ -26,7 +26,7 @@ struct token_cache {
 /* The file, and the credential that its tokens belong to. */
 struct token_file {
 	int dir;		  /* -1: there is none */
-	const char *name;	  /* unique for host, port, TLS and CA */
+	char name[48];		  /* unique for host, port, TLS and CA */
 	struct digest credential; /* tokens of another credential are not used */
 };
 

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <sys/param.h>
 
 #include "json.h"
 
@@ -10,11 +11,9 @@
 #define LIFETIME_MIN_S 60 /* the specification's default */
 #define LIFETIME_MAX_S (24 * 60 * 60)
 #define MARGIN_S       10
-#define STALL_MS       20000
-#define STALL_RATE     100
-#define SCOPES_MAX     32
-#define SCOPES_NAMES_MAX \
-	3072 /* bytes: with the rest of the query well below the 8 kB that servers take */
+/* Scopes and bytes of names: with the rest of the query well below the 8 kB that servers take. */
+#define SCOPES_MAX	 32
+#define SCOPES_NAMES_MAX 3072
 
 /* Repositories that share a token. */
 struct scopes {
@@ -23,29 +22,21 @@ struct scopes {
 	bool push;
 };
 
-static bool is_push(const struct registry_ask *ask)
+static bool is_push(const struct call *c)
 {
-	return !streq(ask->method, "GET") && !streq(ask->method, "HEAD");
+	return !streq(c->method, "GET") && !streq(c->method, "HEAD");
 }
 
 const char *registry_token(const struct registry *r, const struct call *c)
 {
-	return token_cache_find(&r->tokens, c->ask->repository, is_push(c->ask), now_ms());
+	return token_cache_find(&r->tokens, c->repository, is_push(c), now_ms());
 }
 
 static bool scopes_have(const struct scopes *s, const struct call *c)
 {
-	_cleanup_free_ char *name = xasprintf(" %s ", c->ask->repository);
+	_cleanup_free_ char *name = xasprintf(" %s ", c->repository);
 
-	return is_push(c->ask) == s->push && strstr(s->repositories, name);
-}
-
-static void scopes_add(struct scopes *s, const struct call *c)
-{
-	_cleanup_free_ char *before = s->repositories;
-
-	s->repositories = xasprintf("%s%s ", before, c->ask->repository);
-	s->n++;
+	return is_push(c) == s->push && strstr(s->repositories, name);
 }
 
 /* Collects the first call that waits, and all that may share its token. False: none waits. */
@@ -53,21 +44,24 @@ static bool collect(struct call *calls, size_t n, struct scopes *ret)
 {
 	const struct call *first = NULL;
 
+	*ret = (struct scopes){.repositories = xstrdup(" ")};
 	for (size_t i = 0; i < n; i++) {
 		const struct call *c = &calls[i];
+		_cleanup_free_ char *before = NULL;
 
-		if (!c->waiting)
+		if (c->state != CALL_WAITING)
 			continue;
 		if (!first) {
 			first = c;
-			*ret = (struct scopes){.push = is_push(c->ask),
-					       .repositories = xstrdup(" ")};
-			scopes_add(ret, c);
-		} else if (first->stage == STAGE_FIRST && c->stage == STAGE_FIRST &&
-			   is_push(c->ask) == ret->push && !scopes_have(ret, c) &&
-			   ret->n < SCOPES_MAX && strlen(ret->repositories) < SCOPES_NAMES_MAX) {
-			scopes_add(ret, c);
+			ret->push = is_push(c);
+		} else if (first->stage != STAGE_FIRST || c->stage != STAGE_FIRST ||
+			   is_push(c) != ret->push || scopes_have(ret, c) || ret->n == SCOPES_MAX ||
+			   strlen(ret->repositories) >= SCOPES_NAMES_MAX) {
+			continue;
 		}
+		before = ret->repositories;
+		ret->repositories = xasprintf("%s%s ", before, c->repository);
+		ret->n++;
 	}
 	return first;
 }
@@ -112,10 +106,7 @@ static int take_token(struct registry *r, const char *host, const struct http_re
 		return error_set(ret_error, -EBADMSG, "the token server %s sent no usable token",
 				 host);
 	lifetime_s = json_integer_value(json_object_get(j, "expires_in"));
-	if (lifetime_s < LIFETIME_MIN_S)
-		lifetime_s = LIFETIME_MIN_S;
-	else if (lifetime_s > LIFETIME_MAX_S)
-		lifetime_s = LIFETIME_MAX_S;
+	lifetime_s = MIN(MAX(lifetime_s, LIFETIME_MIN_S), LIFETIME_MAX_S);
 	token_cache_add(&r->tokens, xstrdup(token), xstrdup(s->repositories), s->push,
 			now_ms() + (uint64_t)(lifetime_s - MARGIN_S) * 1000);
 	return 0;
@@ -138,8 +129,8 @@ static int refused(const struct registry *r, const char *host, const struct http
 
 static bool may_see_credentials(const struct registry *r, const struct url *realm)
 {
-	return credential_is_set(r->o->credential) &&
-	       token_host_is_trusted(r->host, &r->origin, realm);
+	return credential_is_set(&r->o->credential) &&
+	       token_host_is_trusted(r->o->host, &r->origin, realm);
 }
 
 char *registry_withheld(const struct registry *r)
@@ -147,7 +138,7 @@ char *registry_withheld(const struct registry *r)
 	_cleanup_(url_free) struct url realm = {0};
 	const char *text = r->tokens.challenge.realm;
 
-	if (!text || !credential_is_set(r->o->credential) || url_parse(text, &realm) < 0 ||
+	if (!text || !credential_is_set(&r->o->credential) || url_parse(text, &realm) < 0 ||
 	    may_see_credentials(r, &realm))
 		return NULL;
 	return xasprintf("the credentials were not sent to %s, which does not belong to %s",
@@ -155,12 +146,11 @@ char *registry_withheld(const struct registry *r)
 }
 
 /* GET with the query, or POST with an identity token. */
-static int ask(const struct registry *r, struct http *http, const struct url *realm,
-	       const struct scopes *s, unsigned int timeout_ms, struct http_response *ret,
-	       struct error *ret_error)
+static int ask(const struct registry *r, const struct url *realm, const struct scopes *s,
+	       unsigned int timeout_ms, struct http_response *ret, struct error *ret_error)
 {
 	bool trusted = may_see_credentials(r, realm);
-	const char *identity = trusted ? r->o->credential->identity_token : NULL;
+	const char *identity = trusted ? r->o->credential.identity_token : NULL;
 	_cleanup_free_ char *base = url_text(realm);
 	_cleanup_free_ char *query = make_query(&r->tokens.challenge, s, identity);
 	_cleanup_free_ char *url =
@@ -174,9 +164,10 @@ static int ask(const struct registry *r, struct http *http, const struct url *re
 		.headers = headers,
 		.body_max = ANSWER_MAX,
 		.timeout_ms = timeout_ms,
-		.stall_ms = STALL_MS,
-		.stall_rate = STALL_RATE,
+		.stall_ms = REGISTRY_STALL_MS,
+		.stall_rate = REGISTRY_STALL_RATE,
 	};
+	int q;
 
 	if (secret) {
 		body = xasprintf("grant_type=refresh_token&client_id=pullet&%s&refresh_token=%s",
@@ -186,18 +177,7 @@ static int ask(const struct registry *r, struct http *http, const struct url *re
 		request.body = body;
 		request.content_type = "application/x-www-form-urlencoded";
 	}
-	return http_perform(http, &request, ret, ret_error);
-}
-
-static int perform(const struct registry *r, const struct url *realm, const struct scopes *s,
-		   unsigned int timeout_ms, struct http_response *ret, struct error *ret_error)
-{
-	_cleanup_http_ struct http *other = NULL;
-	bool own = url_same_origin(realm, &r->origin);
-	int q = own ? 0 : registry_open_http(r, realm->tls, NULL, &other, ret_error);
-
-	if (q == 0)
-		q = ask(r, own ? r->session : other, realm, s, timeout_ms, ret, ret_error);
+	q = registry_perform(r, realm, &request, ret, ret_error);
 	return q < 0 ? error_prefix(ret_error, "token server") : 0;
 }
 
@@ -221,7 +201,7 @@ static int get_token(struct registry *r, const struct scopes *s, long *ret_statu
 	if (!realm.tls && r->origin.tls)
 		return error_set(ret_error, -EPROTO,
 				 "the registry names a token server without TLS: %s", realm.host);
-	q = perform(r, &realm, s, timeout_ms, &answer, ret_error);
+	q = ask(r, &realm, s, timeout_ms, &answer, ret_error);
 	if (q < 0)
 		return q;
 	*ret_status = answer.status;
@@ -242,30 +222,27 @@ static void take_failure(struct registry *r, struct call *calls, size_t n, const
 		status == 403 || (s->n > 1 && status / 100 == 4 && status != 401 && status != 429);
 
 	/* A challenge out of the cache may name a token server that has moved: the registry is asked once more. */
-	bool stale = !r->challenged && !one_scope && status != 429 &&
-		     (status != 401 || !credential_is_set(r->o->credential)) && e->code != -EBUSY &&
+	bool outdated = !r->challenged && !one_scope && e->code != -EBUSY;
+	bool again = outdated && (status != 401 || !credential_is_set(&r->o->credential)) &&
 		     e->code != -ECANCELED && e->code != -ETIMEDOUT;
 
-	if (!r->challenged && !one_scope && e->code != -EBUSY) {
+	if (outdated) {
 		challenge_free(&r->tokens.challenge);
 		r->tokens.changed = true;
 	}
 	for (size_t i = 0; i < n; i++) {
 		struct call *c = &calls[i];
 
-		if (!c->waiting || (one_scope && !scopes_have(s, c)))
+		if (c->state != CALL_WAITING || (one_scope && !scopes_have(s, c)))
 			continue;
-		if (stale) {
-			c->waiting = false;
-			c->pending = true;
-			continue;
-		}
-		if (one_scope && s->n > 1) {
+		if (again) {
+			c->state = CALL_PENDING;
+		} else if (one_scope && s->n > 1) {
 			c->stage = STAGE_GROUP;
-			continue;
+		} else {
+			registry_fail(c, e);
+			c->result.response.retry_after_s = r->retry_after_s;
 		}
-		registry_fail(c, e);
-		c->result->response.retry_after_s = r->retry_after_s;
 	}
 }
 
@@ -273,7 +250,7 @@ void registry_get_tokens(struct registry *r, struct call *calls, size_t n)
 {
 	struct scopes s;
 
-	while (collect(calls, n, &s)) {
+	for (; collect(calls, n, &s); free(s.repositories)) {
 		struct error e;
 		long status;
 		int q = get_token(r, &s, &status, &e);
@@ -283,56 +260,50 @@ void registry_get_tokens(struct registry *r, struct call *calls, size_t n)
 		for (size_t i = 0; q == 0 && i < n; i++) {
 			struct call *c = &calls[i];
 
-			if (!c->waiting || !scopes_have(&s, c))
+			if (c->state != CALL_WAITING || !scopes_have(&s, c))
 				continue;
-			c->waiting = false;
-			c->pending = true;
+			c->state = CALL_PENDING;
 			c->stage = s.n > 1 ? STAGE_GROUP : STAGE_SINGLE;
 		}
-		free(s.repositories);
 	}
+	free(s.repositories);
 }
 
 /* Repeats the request with Basic, or fails. */
 static void try_basic(const struct registry *r, struct call *c)
 {
+	bool basic = r->tokens.challenge.basic;
 	struct error e;
 
-	if (!r->tokens.challenge.basic)
-		(void)error_set(
-			&e, -EACCES,
-			"the registry requires an authentication method other than Basic and "
-			"Bearer");
-	else if (!r->basic)
-		(void)error_set(
-			&e, -EACCES,
-			"the registry requires a user name and a password (see credentials=)");
-	else
-		c->pending = true;
 	c->stage = STAGE_SINGLE;
-	if (!c->pending)
-		registry_fail(c, &e);
+	c->state = CALL_PENDING;
+	if (basic && r->basic)
+		return;
+	(void)error_set(&e, -EACCES, "the registry requires %s",
+			basic ? "a user name and a password (see credentials=)"
+			      : "an authentication method other than Basic and Bearer");
+	registry_fail(c, &e);
 }
 
 static bool is_refused(struct registry *r, struct call *c)
 {
-	struct http_response *response = &c->result->response;
+	struct http_response *response = &c->result.response;
 	_cleanup_free_ char *value = NULL;
 	struct challenge challenge;
 
-	if (c->result->code < 0 || response->status != 401 || c->foreign)
+	if (c->result.code < 0 || response->status != 401 || c->foreign)
 		return false;
 	value = http_header_all(response, "WWW-Authenticate");
 	challenge_parse(value ? value : "", &challenge);
 	token_cache_learn(&r->tokens, &challenge);
 	r->challenged = true;
-	token_cache_forget(&r->tokens, c->ask->repository);
+	token_cache_forget(&r->tokens, c->repository);
 	if (c->stage == STAGE_SINGLE ||
 	    (c->basic_sent && r->tokens.challenge.basic && !r->tokens.challenge.realm))
 		return false;
 	http_response_free(response);
 	if (r->tokens.challenge.realm)
-		c->waiting = true;
+		c->state = CALL_WAITING;
 	else
 		try_basic(r, c);
 	return true;
@@ -349,6 +320,7 @@ bool registry_is_refused(struct registry *r, struct call *calls, size_t n)
 
 bool token_host_is_trusted(const char *host, const struct url *registry, const struct url *realm)
 {
+	_cleanup_free_ char *parent = NULL;
 	struct in_addr v4;
 
 	if (registry->tls && !realm->tls)
@@ -360,9 +332,8 @@ bool token_host_is_trusted(const char *host, const struct url *registry, const s
 	if (inet_pton(AF_INET, registry->host, &v4) == 1 || !strchr(realm->host, '.'))
 		return false;
 	/* registry.gitlab.com and gitlab.com: a parent, never a sister. */
-	return strlen(registry->host) > strlen(realm->host) + 1 &&
-	       has_suffix(registry->host, realm->host) &&
-	       registry->host[strlen(registry->host) - strlen(realm->host) - 1] == '.';
+	parent = xasprintf(".%s", realm->host);
+	return has_suffix(registry->host, parent);
 }
 
 char *token_error_message(const struct http_response *r)

@@ -3,7 +3,7 @@
  * identity tokens). */
 #pragma once
 
-#include "connection.h"
+#include "registry-internal.h"
 
 /* The token that is valid for c now, or NULL. Borrowed. */
 const char *registry_token(const struct registry *r, const struct call *c);
