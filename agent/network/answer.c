@@ -29,29 +29,33 @@ static int refuse_platform(const struct oci_document *index, const struct oci_pl
 			 len >= sizeof(has) ? "..." : "");
 }
 
-/* Sets reply->manifest to the manifest of the platform in the index, and *ret to its document unless it is known. */
+/* Sets reply->manifest to the manifest of the platform in the index *document, which its document replaces unless it is
+ * known. */
 static int choose(struct registry *registry, const struct ref *ref,
-		  const struct fetch_request *request, const struct oci_document *index,
-		  struct fetch_reply *reply, struct oci_document *ret, struct error *ret_error)
+		  const struct fetch_request *request, struct oci_document *document,
+		  struct fetch_reply *reply, struct error *ret_error)
 {
-	const struct oci_entry *entry = oci_choose(index, &request->platform);
+	const struct oci_entry *entry = oci_choose(document, &request->platform);
+	uint64_t size;
 	int r;
 
 	if (!entry)
-		return refuse_platform(index, &request->platform, ret_error);
+		return refuse_platform(document, &request->platform, ret_error);
 	reply->manifest = entry->digest;
 	reply->manifest_known = message_is_known(request, &entry->digest);
 	if (reply->manifest_known)
 		return 0;
-	r = repository_document(registry, ref, &entry->digest, ret, ret_error);
+	size = entry->size;
+	oci_document_free(document);
+	r = repository_document(registry, ref, &reply->manifest, document, ret_error);
 	if (r < 0)
 		return r;
-	if (ret->is_index)
+	if (document->is_index)
 		return error_set(ret_error, -EBADMSG, "the index lists an index as a manifest");
-	if (ret->size != entry->size)
+	if (document->size != size)
 		return error_set(ret_error, -EBADMSG,
 				 "the index says the manifest has %ju bytes, it has %zu",
-				 (uintmax_t)entry->size, ret->size);
+				 (uintmax_t)size, document->size);
 	return 0;
 }
 
@@ -59,8 +63,7 @@ static int ask_registry(struct registry *registry, const struct ref *ref,
 			const struct fetch_request *request, struct fetch_reply *ret,
 			struct error *ret_error)
 {
-	_cleanup_(oci_document_free) struct oci_document top = {0}, chosen = {0};
-	const struct oci_document *manifest = &top;
+	_cleanup_(oci_document_free) struct oci_document document = {0};
 	struct fetch_resolved resolved;
 	size_t shared = 0;
 	int r;
@@ -74,23 +77,19 @@ static int ask_registry(struct registry *registry, const struct ref *ref,
 	ret->known = message_is_known(request, &ret->digest);
 	if (ret->known)
 		return 0;
-	r = repository_document(registry, ref, &ret->digest, &top, ret_error);
-	if (r < 0)
-		return r;
+	r = repository_document(registry, ref, &ret->digest, &document, ret_error);
 	ret->manifest = ret->digest;
-	if (top.is_index) {
-		r = choose(registry, ref, request, &top, ret, &chosen, ret_error);
-		if (r < 0 || ret->manifest_known)
-			return r;
-		manifest = &chosen;
-	}
-	ret->config = manifest->config;
-	ret->layer_bytes = manifest->layer_bytes;
+	if (r == 0 && document.is_index)
+		r = choose(registry, ref, request, &document, ret, ret_error);
+	if (r < 0 || ret->manifest_known)
+		return r;
+	ret->config = document.config;
+	ret->layer_bytes = document.layer_bytes;
 	if (request->n_layers > 0)
-		r = repository_count_shared(registry, ref, &manifest->config, request->layers,
+		r = repository_count_shared(registry, ref, &document.config, request->layers,
 					    request->n_layers, &shared, ret_error);
-	for (size_t i = 0; i < shared && i < manifest->n_layers; i++)
-		ret->layer_bytes -= manifest->layers[i];
+	for (size_t i = 0; i < shared && i < document.n_layers; i++)
+		ret->layer_bytes -= document.layers[i];
 	return r;
 }
 
@@ -144,26 +143,6 @@ static int rollout(struct session *s, struct item *item, struct error *ret_error
 	return 0;
 }
 
-/* Only a child that was started with --publish publishes, never the socket of a device. */
-static int publish(struct session *s, struct item *item, struct error *ret_error)
-{
-	const json_t *policy = json_object_get(item->question, "policy");
-
-	return policy ? publish_write(s->registry, &item->ref, policy, &item->answer, ret_error)
-		      : publish_read(s->registry, &item->ref, &item->answer, ret_error);
-}
-
-/* The configuration has the collector's URL; the sender of a report cannot choose it. */
-static int report(struct session *s, struct item *item, struct error *ret_error)
-{
-	int r = collector_post(s, json_get_string(item->question, "metrics"),
-			       json_get_string(item->question, "logs"), ret_error);
-
-	if (r == 0)
-		item->answer = json_object();
-	return r;
-}
-
 /* Parses what all questions have in common, and checks that this session may answer. */
 static int prepare(struct session *s, struct item *item, struct error *ret_error)
 {
@@ -174,6 +153,7 @@ static int prepare(struct session *s, struct item *item, struct error *ret_error
 	item->op = op ? op : "";
 	if (streq(item->op, "report"))
 		return session_bind(s, "", false, ret_error);
+	/* Only a child that was started with --publish publishes, never the socket of a device. */
 	if (streq(item->op, "publish") && !s->publishing)
 		return error_set(ret_error, -EPERM, "policies are not published from here");
 	if (!text)
@@ -209,9 +189,10 @@ static void resolve(struct session *s, struct item *items, size_t n)
 static int answer_one(struct session *s, struct item *item, struct error *ret_error)
 {
 	if (streq(item->op, "report"))
-		return report(s, item, ret_error);
+		return collector_post(s, item->question, &item->answer, ret_error);
 	if (streq(item->op, "publish"))
-		return publish(s, item, ret_error);
+		return publish(s->registry, &item->ref, json_object_get(item->question, "policy"),
+			       &item->answer, ret_error);
 	if (streq(item->op, "rollout"))
 		return rollout(s, item, ret_error);
 	return image(s, item, ret_error);

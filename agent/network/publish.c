@@ -24,27 +24,17 @@ char *publish_tag(const struct ref *ref)
 	return NULL;
 }
 
-static int need_tag(const struct ref *ref, char **ret, struct error *ret_error)
+static int read_policy(struct registry *r, const struct ref *ref, const char *tag, json_t **ret,
+		       struct error *ret_error)
 {
-	*ret = publish_tag(ref);
-	return *ret ? 0
-		    : error_set(ret_error, -EINVAL,
-				"%s: a policy needs a tag of at most %zu characters", ref->text,
-				TAG_MAX - strlen(ROLLOUT_TAG_SUFFIX));
-}
-
-int publish_read(struct registry *r, const struct ref *ref, json_t **ret, struct error *ret_error)
-{
-	_cleanup_free_ char *tag = NULL, *text = NULL;
+	_cleanup_free_ char *text = NULL;
 	_cleanup_json_ json_t *policy = NULL;
 	struct rollout ignored;
-	struct fetch_resolved resolved = {0};
+	struct fetch_resolved resolved;
 	struct error fault = {0};
 	size_t n = 0;
-	int q = need_tag(ref, &tag, ret_error);
+	int q;
 
-	if (q < 0)
-		return q;
 	repository_resolve(r, &ref, 1, &resolved);
 	if (resolved.code < 0) {
 		*ret_error = resolved.error;
@@ -63,22 +53,11 @@ int publish_read(struct registry *r, const struct ref *ref, json_t **ret, struct
 	return 0;
 }
 
-/* Performs a request whose answer has a status, and perhaps a Location. */
-static int push(struct registry *r, struct call c, long want, char **ret_location,
-		struct error *ret_error)
-{
-	_cleanup_http_response_ struct http_response response = {0};
-	int q = registry_request(r, &c, want, &response, ret_error);
-
-	if (q == 0 && ret_location)
-		*ret_location = http_header(&response, "Location");
-	return q;
-}
-
 /* distribution-spec, "Pushing a blob monolithically": POST, then PUT to its Location. */
 static int push_blob(struct registry *r, const struct ref *ref, const char *data,
 		     struct error *ret_error)
 {
+	_cleanup_http_response_ struct http_response response = {0};
 	_cleanup_free_ char *location = NULL, *text = NULL, *full = NULL;
 	_cleanup_(url_free) struct url upload = {0}, to = {0};
 	struct digest d = hash_bytes(data, strlen(data));
@@ -89,10 +68,11 @@ static int push_blob(struct registry *r, const struct ref *ref, const char *data
 			   .at = &to,
 			   .body = data,
 			   .type = "application/octet-stream"};
-	int q = push(r, post, 202, &location, ret_error);
+	int q = registry_request(r, &post, 202, &response, ret_error);
 
 	if (q < 0)
 		return q;
+	location = http_header(&response, "Location");
 	if (location && url_resolve(&r->origin, location, &upload) == 0) {
 		text = url_text(&upload);
 		full = xasprintf("%s%cdigest=%s", text, strchr(text, '?') ? '&' : '?', d.text);
@@ -102,7 +82,7 @@ static int push_blob(struct registry *r, const struct ref *ref, const char *data
 	if (r->origin.tls && !to.tls)
 		return error_set(ret_error, -EPROTO,
 				 "the registry sends an upload from https to http: refused");
-	return push(r, put, 201, NULL, ret_error);
+	return registry_request(r, &put, 201, NULL, ret_error);
 }
 
 /* With its content embedded: a reader of the manifest need not fetch the blob. */
@@ -116,7 +96,7 @@ static json_t *descriptor(const char *type, const char *data)
 }
 
 static int push_policy(struct registry *r, const struct ref *ref, const char *tag,
-		       const char *policy, struct digest *ret, struct error *ret_error)
+		       const char *policy, json_t **ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *manifest = json_pack(
 		"{s:i, s:s, s:s, s:o, s:[o]}", "schemaVersion", 2, "mediaType", OCI_MANIFEST,
@@ -129,32 +109,38 @@ static int push_policy(struct registry *r, const struct ref *ref, const char *ta
 			   .name = tag,
 			   .body = text,
 			   .type = OCI_MANIFEST};
+	struct digest digest = hash_bytes(text, strlen(text));
 	int q = push_blob(r, ref, EMPTY, ret_error);
 
 	if (q == 0)
 		q = push_blob(r, ref, policy, ret_error);
 	if (q == 0)
-		q = push(r, put, 201, NULL, ret_error);
-	if (q == 0)
-		*ret = hash_bytes(text, strlen(text));
-	return q;
-}
-
-int publish_write(struct registry *r, const struct ref *ref, const json_t *policy, json_t **ret,
-		  struct error *ret_error)
-{
-	_cleanup_free_ char *tag = NULL, *text = json_text(policy, JSON_INDENT(2));
-	struct rollout ignored;
-	struct digest digest;
-	int q = need_tag(ref, &tag, ret_error);
-
-	if (q == 0 && !text)
-		q = error_set(ret_error, -EINVAL, "not a policy");
-	if (q == 0)
-		q = rollout_parse(text, strlen(text), NULL, &ignored, ret_error);
-	if (q == 0)
-		q = push_policy(r, ref, tag, text, &digest, ret_error);
+		q = registry_request(r, &put, 201, NULL, ret_error);
 	if (q == 0)
 		*ret = json_pack("{s:s}", "digest", digest.text);
 	return q;
+}
+
+static int write_policy(struct registry *r, const struct ref *ref, const char *tag,
+			const json_t *policy, json_t **ret, struct error *ret_error)
+{
+	_cleanup_free_ char *text = json_text(policy, JSON_INDENT(2));
+	struct rollout ignored;
+	int q = text ? rollout_parse(text, strlen(text), NULL, &ignored, ret_error)
+		     : error_set(ret_error, -EINVAL, "not a policy");
+
+	return q < 0 ? q : push_policy(r, ref, tag, text, ret, ret_error);
+}
+
+int publish(struct registry *r, const struct ref *ref, const json_t *policy, json_t **ret,
+	    struct error *ret_error)
+{
+	_cleanup_free_ char *tag = publish_tag(ref);
+
+	if (!tag)
+		return error_set(ret_error, -EINVAL,
+				 "%s: a policy needs a tag of at most %zu characters", ref->text,
+				 TAG_MAX - strlen(ROLLOUT_TAG_SUFFIX));
+	return policy ? write_policy(r, ref, tag, policy, ret, ret_error)
+		      : read_policy(r, ref, tag, ret, ret_error);
 }

@@ -3,18 +3,24 @@
  * no access to the engine, and it alone parses the bytes of a registry. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "answer.h"
 #include "log.h"
 #include "options.h"
-#include "privilege.h"
 #include "protocol.h"
 
 #define REQUEST_TIMEOUT_MS 10000u
+#define USER		   "pullet-fetch"
 #define CALLER		   STDIN_FILENO /* the socket */
 #define CACHE_DIR	   "/run/pullet-fetch"
 /* Keeps the process below 16 MB: libcurl takes 12, and a document 1. */
@@ -80,18 +86,14 @@ static int read_batch(struct protocol_reader *reader, json_t **ret, struct error
 {
 	int n = 0, r;
 
-	for (;;) {
-		r = protocol_read(reader, REQUEST_TIMEOUT_MS, &ret[n], ret_error);
-		if (r < 0)
-			break;
-		n++;
-		if (!json_is_true(json_object_get(ret[n - 1], "more")))
-			return n;
-		if (n == PROTOCOL_BATCH_MAX) {
-			r = error_set(ret_error, -E2BIG, "a batch has more than %d requests", n);
-			break;
-		}
-	}
+	do {
+		r = n < PROTOCOL_BATCH_MAX
+			    ? protocol_read(reader, REQUEST_TIMEOUT_MS, &ret[n], ret_error)
+			    : error_set(ret_error, -E2BIG, "a batch has more than %d requests", n);
+		n += r == 0;
+	} while (r == 0 && json_is_true(json_object_get(ret[n - 1], "more")));
+	if (r == 0)
+		return n;
 	/* Between two batches, an end or a timeout is no error. */
 	if (n == 0 && reader->len == 0 && (r == -EPIPE || r == -ETIMEDOUT || r == -ECANCELED))
 		return 0;
@@ -144,6 +146,56 @@ static int take_fd(const char *text)
 	return -EBADF;
 }
 
+static const struct passwd *find_user(void)
+{
+	const struct passwd *pw = getpwnam(USER);
+
+	return pw ? pw : getpwnam("nobody");
+}
+
+/* Creates the private directory of the user that root becomes. An existing one is not changed. */
+static void make_private_dir(const char *path)
+{
+	const struct passwd *pw = mkdir(path, 0700) == 0 ? find_user() : NULL;
+
+	/* session.c does not use a directory of another user. */
+	if (pw)
+		(void)!chown(path, pw->pw_uid, pw->pw_gid);
+}
+
+static int change_user(struct error *ret_error)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+	const struct passwd *pw = find_user();
+
+	if (!pw)
+		return error_set(ret_error, -ENOENT, "there is no user " USER " or nobody");
+	if (setgroups(0, NULL) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
+	    setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
+		return error_set(ret_error, -errno, "cannot become the user %s: %s", pw->pw_name,
+				 strerror(errno));
+	if (syscall(SYS_capset, &header, none) < 0)
+		return error_set(ret_error, -errno, "cannot drop capabilities: %s",
+				 strerror(errno));
+	return 0;
+}
+
+/* Root becomes the user pullet-fetch, or nobody, without groups and capabilities. Sets no_new_privs, and ends the process
+ * with its parent. -ESRCH: parent has ended. */
+static int drop_privileges(pid_t parent, struct error *ret_error)
+{
+	int r = geteuid() == 0 || getuid() == 0 ? change_user(ret_error) : 0;
+
+	if (r < 0)
+		return r;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return error_set(ret_error, -errno, "no_new_privs: %s", strerror(errno));
+	/* A change of the user clears this. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+	return getppid() == parent ? 0 : error_set(ret_error, -ESRCH, "the parent has ended");
+}
+
 /* Reads the files with the privileges of the parent, then drops them. An error becomes the answer to a request. */
 static int become_child(struct session *s, const char *registry, pid_t parent)
 {
@@ -155,10 +207,10 @@ static int become_child(struct session *s, const char *registry, pid_t parent)
 	if (!s->cache_path && root)
 		s->cache_path = CACHE_DIR;
 	if (s->cache_path && root)
-		privilege_make_dir(s->cache_path);
+		make_private_dir(s->cache_path);
 	(void)!session_bind(s, registry ? registry : "", root, &e);
 	s->asked = false;
-	r = privilege_drop(parent, &e);
+	r = drop_privileges(parent, &e);
 	if (r < 0)
 		(void)refuse(&e);
 	return r;

@@ -66,19 +66,16 @@ struct call {
 /* Performs n requests at the same time, with redirects, and with one token for all if the server grants it. A failure
  * too sets response.retry_after_s. The caller frees each response. */
 void registry_request_all(struct registry *r, struct call *calls, size_t n);
-/* Performs one, whose status must be want. The caller frees *ret. */
+/* Performs one, whose status must be want. The caller frees *ret, which may be NULL. */
 int registry_request(struct registry *r, struct call *c, long want, struct http_response *ret,
 		     struct error *ret_error) warn_unused;
 /* The failure of result, or an error for any status but want. */
 int registry_check_status(const struct registry *r, const struct http_result *result, long want,
 			  struct error *ret_error) warn_unused;
 
-/* Performs one request to the origin of at, with the CA of r. Another origin than r's gets a session of its own. */
-int registry_perform(const struct registry *r, const struct url *at,
-		     const struct http_request *request, struct http_response *ret,
-		     struct error *ret_error) warn_unused;
+/* Performs one request to the origin of at, with the CA of r. Another origin than r's gets a session of its own.
+ * -ETIMEDOUT also when the batch has used up its time. */
+int registry_perform(const struct registry *r, const struct url *at, struct http_request *request,
+		     struct http_response *ret, struct error *ret_error) warn_unused;
 /* Ends a call with an error. */
 void registry_fail(struct call *c, const struct error *e);
-/* Milliseconds for the next request; -ETIMEDOUT: the batch has used up its time. */
-int registry_time_left(const struct registry *r, unsigned int *ret,
-		       struct error *ret_error) warn_unused;

@@ -12,21 +12,11 @@
 #define REQUEST_TIMEOUT_MS 60000u
 #define REDIRECTS_MAX	   3
 
-/* The cache has a token and a TLS file for each host, port, CA and scheme. */
-static struct digest hash_origin(const struct registry *r)
+static struct digest hash_credential(const struct registry *r)
 {
-	_cleanup_free_ char *text = xasprintf("%s\n%d\n%u\n%s", r->origin.host, r->origin.tls,
-					      r->origin.port, r->o->ca_name ? r->o->ca_name : "");
-
-	return hash_bytes(text, strlen(text));
-}
-
-static struct digest hash_credential(const struct registry_options *o)
-{
-	const struct credential *c = &o->credential;
+	const char *identity = r->o->credential.identity_token;
 	_cleanup_(credential_wipep) char *text = xasprintf(
-		"%s\n%s\n%s\n%s", o->host, c->username ? c->username : "",
-		c->password ? c->password : "", c->identity_token ? c->identity_token : "");
+		"%s\n%s\n%s", r->o->host, r->basic ? r->basic : "", identity ? identity : "");
 
 	return hash_bytes(text, strlen(text));
 }
@@ -51,7 +41,7 @@ static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 	const struct ref ref = {.host = r->o->host};
 	_cleanup_free_ char *text = xasprintf("%s://%s/", tls ? "https" : "http",
 					      ref_connect_host(&ref)),
-			    *session_key = NULL;
+			    *key = NULL, *session_key = NULL;
 	struct digest hash;
 
 	http_free(steal(r->session));
@@ -59,9 +49,12 @@ static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 	token_cache_free(&r->tokens);
 	if (url_parse(text, &r->origin) < 0)
 		return error_set(ret_error, -EINVAL, "%s: not a host", r->o->host);
-	hash = hash_origin(r);
+	/* The cache has a token and a TLS file for each host, port, CA and scheme. */
+	key = xasprintf("%s\n%d\n%u\n%s", r->origin.host, r->origin.tls, r->origin.port,
+			r->o->ca_name ? r->o->ca_name : "");
+	hash = hash_bytes(key, strlen(key));
 	session_key = xasprintf("tls-%.40s", hash.text + strlen("sha256:"));
-	r->file = (struct token_file){.dir = r->o->cache_dir, .credential = hash_credential(r->o)};
+	r->file = (struct token_file){.dir = r->o->cache_dir, .credential = hash_credential(r)};
 	(void)snprintf(r->file.name, sizeof(r->file.name), "token-%.40s",
 		       hash.text + strlen("sha256:"));
 	token_cache_load(&r->tokens, &r->file, now_ms());
@@ -69,18 +62,8 @@ static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 			 ret_error);
 }
 
-int registry_perform(const struct registry *r, const struct url *at,
-		     const struct http_request *request, struct http_response *ret,
-		     struct error *ret_error)
-{
-	_cleanup_http_ struct http *other = NULL;
-	bool own = url_same_origin(at, &r->origin);
-	int q = own ? 0 : open_http(r, at->tls, NULL, &other, ret_error);
-
-	return q < 0 ? q : http_perform(own ? r->session : other, request, ret, ret_error);
-}
-
-int registry_time_left(const struct registry *r, unsigned int *ret, struct error *ret_error)
+/* Milliseconds for the next request; -ETIMEDOUT: the batch has used up its time. */
+static int time_left(const struct registry *r, unsigned int *ret, struct error *ret_error)
 {
 	uint64_t now = now_ms();
 
@@ -91,6 +74,18 @@ int registry_time_left(const struct registry *r, unsigned int *ret, struct error
 	return 0;
 }
 
+int registry_perform(const struct registry *r, const struct url *at, struct http_request *request,
+		     struct http_response *ret, struct error *ret_error)
+{
+	_cleanup_http_ struct http *other = NULL;
+	bool own = url_same_origin(at, &r->origin);
+	int q = time_left(r, &request->timeout_ms, ret_error);
+
+	if (q == 0 && !own)
+		q = open_http(r, at->tls, NULL, &other, ret_error);
+	return q < 0 ? q : http_perform(own ? r->session : other, request, ret, ret_error);
+}
+
 void registry_fail(struct call *c, const struct error *e)
 {
 	http_response_free(&c->result.response);
@@ -99,8 +94,7 @@ void registry_fail(struct call *c, const struct error *e)
 }
 
 /* The request to c.url; it borrows from c. */
-static int make_request(const struct registry *r, struct call *c, struct http_request *ret,
-			struct error *ret_error)
+static struct http_request make_request(const struct registry *r, struct call *c)
 {
 	const char *token = registry_token(r, c);
 
@@ -111,7 +105,7 @@ static int make_request(const struct registry *r, struct call *c, struct http_re
 		c->authorization = xasprintf("Authorization: Bearer %s", token);
 	c->headers[0] = r->accept;
 	c->headers[1] = c->basic_sent ? r->basic : c->authorization;
-	*ret = (struct http_request){
+	return (struct http_request){
 		.method = c->method,
 		.to = &c->url,
 		.headers = c->headers,
@@ -121,7 +115,6 @@ static int make_request(const struct registry *r, struct call *c, struct http_re
 		.stall_ms = REGISTRY_STALL_MS,
 		.stall_rate = REGISTRY_STALL_RATE,
 	};
-	return registry_time_left(r, &ret->timeout_ms, ret_error);
 }
 
 static void take_result(struct registry *r, struct call *c, const struct http_result *result)
@@ -132,17 +125,13 @@ static void take_result(struct registry *r, struct call *c, const struct http_re
 }
 
 /* One request to c.url, at whatever host. */
-static int request_url(struct registry *r, struct call *c, struct error *ret_error)
+static void request_url(struct registry *r, struct call *c)
 {
+	struct http_request request = make_request(r, c);
 	struct http_result result = {0};
-	struct http_request request;
-	int q = make_request(r, c, &request, ret_error);
 
-	if (q < 0)
-		return q;
 	result.code = registry_perform(r, &c->url, &request, &result.response, &result.error);
 	take_result(r, c, &result);
-	return 0;
 }
 
 static bool is_redirect(const struct http_result *result)
@@ -153,23 +142,22 @@ static bool is_redirect(const struct http_result *result)
 	       (status == 301 || status == 302 || status == 303 || status == 307 || status == 308);
 }
 
-/* Replaces *url by the target of the redirect. */
-static int take_redirect(const struct http_response *response, struct url *url,
-			 struct error *ret_error)
+/* Replaces c->url by the target of the redirect that c was answered with. */
+static int take_redirect(struct call *c, int count, struct error *ret_error)
 {
-	_cleanup_free_ char *location = http_header(response, "Location");
-	struct url next = {0};
+	_cleanup_free_ char *location = http_header(&c->result.response, "Location");
+	_cleanup_(url_free) struct url from = c->url;
 
-	if (!location || url_resolve(url, location, &next) < 0)
+	c->url = (struct url){0};
+	if (count == REDIRECTS_MAX)
+		return error_set(ret_error, -EPROTO, "the registry redirects more than %d times",
+				 count);
+	if (!location || url_resolve(&from, location, &c->url) < 0)
 		return error_set(ret_error, -EPROTO,
 				 "the registry redirects to an invalid http or https URL");
-	if (url->tls && !next.tls) {
-		url_free(&next);
+	if (from.tls && !c->url.tls)
 		return error_set(ret_error, -EPROTO,
 				 "the registry redirects from https to http: refused");
-	}
-	url_free(url);
-	*url = next;
 	return 0;
 }
 
@@ -178,16 +166,13 @@ static void follow_redirects(struct registry *r, struct call *c)
 	struct error e;
 
 	for (int i = 0; is_redirect(&c->result); i++) {
-		int q = i < REDIRECTS_MAX ? take_redirect(&c->result.response, &c->url, &e)
-					  : error_set(&e, -EPROTO,
-						      "the registry redirects more than %d times",
-						      REDIRECTS_MAX);
+		int q = take_redirect(c, i, &e);
 
 		http_response_free(&c->result.response);
-		if (q == 0)
-			q = request_url(r, c, &e);
 		if (q < 0)
 			registry_fail(c, &e);
+		else
+			request_url(r, c);
 	}
 }
 
@@ -209,24 +194,26 @@ static void perform(struct registry *r, struct call *calls, size_t n)
 	_cleanup_free_ struct http_request *requests = xcalloc(n, sizeof(*requests));
 	_cleanup_free_ struct http_result *results = xcalloc(n, sizeof(*results));
 	_cleanup_free_ struct call **sent = xcalloc(n, sizeof(*sent));
+	unsigned int timeout_ms;
 	size_t m = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		struct call *c = &calls[i];
 		struct error e;
-		int q;
 
 		if (c->state != CALL_PENDING)
 			continue;
-		q = set_url(r, c, &e);
-		if (q == 0 && !url_same_origin(&c->url, &r->origin))
-			q = request_url(r, c, &e);
-		else if (q == 0)
-			q = make_request(r, c, &requests[m], &e);
-		if (q < 0)
+		if (set_url(r, c, &e) < 0) {
 			registry_fail(c, &e);
-		else if (c->state == CALL_PENDING)
+		} else if (!url_same_origin(&c->url, &r->origin)) {
+			request_url(r, c);
+		} else if (time_left(r, &timeout_ms, &e) < 0) {
+			registry_fail(c, &e);
+		} else {
+			requests[m] = make_request(r, c);
+			requests[m].timeout_ms = timeout_ms;
 			sent[m++] = c;
+		}
 	}
 	http_perform_all(r->session, requests, m, results);
 	for (size_t i = 0; i < m; i++)
@@ -299,7 +286,7 @@ int registry_request(struct registry *r, struct call *c, long want, struct http_
 
 	registry_request_all(r, c, 1);
 	q = registry_check_status(r, &c->result, want, ret_error);
-	if (q < 0)
+	if (q < 0 || !ret)
 		http_response_free(&c->result.response);
 	else
 		*ret = c->result.response;
@@ -352,8 +339,8 @@ int registry_open(const struct registry_options *o, struct registry **ret, struc
 	r->o = o;
 	r->accept = xasprintf("Accept: %s", oci_accept);
 	r->basic = basic ? xasprintf("Authorization: %s", basic) : NULL;
-	r->try_plain = !o->insecure_set && !o->ca_file && ref_host_is_loopback(o->host);
-	q = set_origin(r, !o->insecure && !r->try_plain, ret_error);
+	r->try_plain = !o->config->insecure_set && !o->ca_file && ref_host_is_loopback(o->host);
+	q = set_origin(r, !o->config->insecure && !r->try_plain, ret_error);
 	if (q < 0)
 		registry_close(r);
 	else

@@ -3,6 +3,7 @@
  * the requests. */
 #pragma once
 
+#include "config.h"
 #include "credential.h"
 #include "http.h"
 #include "url.h"
@@ -11,12 +12,11 @@ struct registry;
 
 struct registry_options {
 	char *host; /* as in struct ref */
-	/* Plain HTTP. Unless it is set, a loopback host without a CA gets plain HTTP first, and https if it answers
-	 * "HTTP request to an HTTPS server". */
-	bool insecure;
-	bool insecure_set;
+	/* Unless "insecure" is set, a loopback host without a CA gets plain HTTP first, and https if it answers "HTTP
+	 * request to an HTTPS server". */
+	const struct registry_config *config;
 	char *ca_file; /* PEM; NULL: the system's */
-	char *ca_name; /* the configured path, for the cache: ca_file may be a copy */
+	char *ca_name; /* its own path, for the cache: ca_file may be a copy */
 	struct credential credential;
 	int cache_dir; /* for tokens and TLS sessions, private to this user; -1: none */
 	const volatile sig_atomic_t *cancel;

@@ -7,7 +7,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "collector.h"
+#include "config.h"
+#include "ref.h"
 
 #define CA_MAX	  ((size_t)4 * 1024 * 1024)
 #define CERTS_DIR "/etc/docker/certs.d"
@@ -22,14 +23,11 @@ static char *find_ca(const char *host)
 {
 	_cleanup_free_ char *dir = xasprintf("%s/%s", CERTS_DIR, host);
 	struct dirent **list = NULL;
-	char *found = NULL;
 	int n = scandir(dir, &list, is_certificate, alphasort);
+	char *found = n > 0 ? xasprintf("%s/%s", dir, list[0]->d_name) : NULL;
 
-	for (int i = 0; i < n; i++) {
-		if (i == 0)
-			found = xasprintf("%s/%s", dir, list[i]->d_name);
-		free(list[i]);
-	}
+	while (n > 0)
+		free(list[--n]);
 	free(list);
 	return found;
 }
@@ -90,8 +88,7 @@ static int bind_registry(struct session *s, struct error *ret_error)
 
 	if (!rc)
 		rc = &none;
-	o->insecure = rc->insecure;
-	o->insecure_set = rc->insecure_set;
+	o->config = rc;
 	o->ca_name = rc->ca ? xstrdup(rc->ca) : find_ca(o->host);
 	o->cache_dir = s->cache_path ? open(s->cache_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	return credential_load(rc->credentials ? rc->credentials : login, o->host, &o->credential,
@@ -100,11 +97,31 @@ static int bind_registry(struct session *s, struct error *ret_error)
 
 static int bind_collector(struct session *s, struct error *ret_error)
 {
-	replace_string(&s->options.ca_name, s->config->report.ca);
-	return collector_load_credential(&s->config->report, &s->options.credential, ret_error);
+	const struct report_config *config = &s->config->report;
+	struct credential *c = &s->options.credential;
+	_cleanup_free_ char *host = NULL;
+	const char *after;
+	int r;
+
+	replace_string(&s->options.ca_name, config->ca);
+	if (!config->url)
+		return error_set(ret_error, -EPERM, "no [report] url is configured");
+	after = strstr(config->url, "://") + strlen("://");
+	host = xstrndup(after, strcspn(after, "/"));
+	r = credential_load(config->credentials, host, c, ret_error);
+	if (r < 0 || !config->credentials)
+		return r;
+	if (!c->username)
+		return error_set(ret_error, -ENOKEY, "%s has no user and password for %s",
+				 config->credentials, host);
+	if (!after_prefix(config->url, "https://") && !ref_host_is_loopback(host))
+		return error_set(ret_error, -EPERM,
+				 "%s: a password is sent over https only, or to this machine",
+				 config->url);
+	return 0;
 }
 
-static int bind(struct session *s, bool private, struct error *ret_error)
+static int read_files(struct session *s, bool private, struct error *ret_error)
 {
 	struct registry_options *o = &s->options;
 	int r = load_config(s, ret_error);
@@ -137,7 +154,7 @@ int session_bind(struct session *s, const char *host, bool private, struct error
 	s->asked = true;
 	if (!*bound) {
 		*bound = xstrdup(host);
-		if (bind(s, private, ret_error) < 0)
+		if (read_files(s, private, ret_error) < 0)
 			s->fault = *ret_error;
 	}
 	if (!streq(*bound, host))

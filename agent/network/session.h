@@ -3,7 +3,6 @@
  * a registry that takes over the process cannot answer for another. */
 #pragma once
 
-#include "config.h"
 #include "registry.h"
 
 struct session {

@@ -134,20 +134,22 @@ static bool read_token(struct token_cache *c, json_t *j, uint64_t now_ms)
 	return true;
 }
 
-static bool read_cache(struct token_cache *c, const struct token_file *f, const json_t *j,
+static bool read_cache(struct token_cache *c, const struct token_file *f, json_t *j,
 		       uint64_t now_ms)
 {
-	const char *realm = json_get_string(j, "realm"), *service = json_get_string(j, "service");
-	json_t *tokens = json_object_get(j, "tokens"), *token;
+	const char *named, *credential, *realm, *service = NULL;
 	char boot[BOOT_ID_SIZE];
+	json_t *tokens, *token;
 	size_t i;
 
 	name_boot(f->dir, boot);
-	if (!streq_null(json_get_string(j, "boot"), boot) || !realm)
+	if (json_unpack(j, "{s:s, s:s, s:s, s?s, s:o}", "boot", &named, "credential", &credential,
+			"realm", &realm, "service", &service, "tokens", &tokens) < 0 ||
+	    !streq(named, boot))
 		return false;
 	c->challenge.realm = xstrdup(realm);
 	replace_string(&c->challenge.service, service);
-	if (!streq_null(json_get_string(j, "credential"), f->credential.text))
+	if (!streq(credential, f->credential.text))
 		return true;
 	json_array_foreach (tokens, i, token) {
 		if (!read_token(c, token, now_ms))

@@ -147,7 +147,7 @@ char *registry_withheld(const struct registry *r)
 
 /* GET with the query, or POST with an identity token. */
 static int ask(const struct registry *r, const struct url *realm, const struct scopes *s,
-	       unsigned int timeout_ms, struct http_response *ret, struct error *ret_error)
+	       struct http_response *ret, struct error *ret_error)
 {
 	bool trusted = may_see_credentials(r, realm);
 	const char *identity = trusted ? r->o->credential.identity_token : NULL;
@@ -163,7 +163,6 @@ static int ask(const struct registry *r, const struct url *realm, const struct s
 		.url = url,
 		.headers = headers,
 		.body_max = ANSWER_MAX,
-		.timeout_ms = timeout_ms,
 		.stall_ms = REGISTRY_STALL_MS,
 		.stall_rate = REGISTRY_STALL_RATE,
 	};
@@ -188,20 +187,17 @@ static int get_token(struct registry *r, const struct scopes *s, long *ret_statu
 {
 	_cleanup_(url_free) struct url realm = {0};
 	_cleanup_http_response_ struct http_response answer = {0};
-	unsigned int timeout_ms;
-	int q = registry_time_left(r, &timeout_ms, ret_error);
+	int q;
 
 	*ret_status = 0;
 	r->retry_after_s = 0;
-	if (q < 0)
-		return q;
 	if (url_parse(r->tokens.challenge.realm, &realm) < 0)
 		return error_set(ret_error, -EPROTO,
 				 "the registry names a token server that is no URL");
 	if (!realm.tls && r->origin.tls)
 		return error_set(ret_error, -EPROTO,
 				 "the registry names a token server without TLS: %s", realm.host);
-	q = ask(r, &realm, s, timeout_ms, &answer, ret_error);
+	q = ask(r, &realm, s, &answer, ret_error);
 	if (q < 0)
 		return q;
 	*ret_status = answer.status;
