@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "collector.h"
 #include "message.h"
 #include "protocol.h"
 #include "publish.h"
 #include "repository.h"
+
+#define REPORT_TIMEOUT_MS 20000u
+#define REPORT_ANSWER_MAX ((size_t)64 * 1024)
 
 static int refuse_platform(const struct oci_document *index, const struct oci_platform *host,
 			   struct error *ret_error)
@@ -143,6 +145,69 @@ static int rollout(struct session *s, struct item *item, struct error *ret_error
 	return 0;
 }
 
+static int ignore_data(void *userdata, const char *data, size_t n)
+{
+	(void)userdata, (void)data, (void)n;
+	return 0;
+}
+
+static int post(struct http *http, const struct report_config *config, const char *authorization,
+		const char *path, const char *body, struct error *ret_error)
+{
+	const char *headers[] = {authorization, NULL};
+	_cleanup_free_ char *url = xasprintf("%s%s", config->url, path);
+	_cleanup_http_response_ struct http_response response = {0};
+	struct http_request request = {
+		.method = "POST",
+		.url = url,
+		.headers = headers,
+		.body = body,
+		.body_max = REPORT_ANSWER_MAX,
+		.timeout_ms = REPORT_TIMEOUT_MS,
+		.on_data = ignore_data,
+	};
+	int r;
+
+	if (!body)
+		return 0;
+	r = http_perform(http, &request, &response, ret_error);
+	if (r < 0)
+		return error_prefix(ret_error, "%s", url);
+	return response.status / 100 == 2 ? 0
+					  : error_set(ret_error, -EREMOTEIO, "%s: HTTP status %ld",
+						      url, response.status);
+}
+
+/* Posts to the OpenTelemetry collector of the configuration: the sender of a report cannot choose its URL. A failure is not
+ * retried, since the next report has newer values. */
+static int report(struct session *s, struct item *item, struct error *ret_error)
+{
+	const struct report_config *config = &s->config->report;
+	const struct http_options options = {.ca_file = s->options.ca_file,
+					     .allow_plain = true,
+					     .cancel = s->options.cancel,
+					     .session_dir = -1};
+	_cleanup_(credential_wipep) char *basic = credential_basic(&s->options.credential),
+					 *authorization = NULL;
+	_cleanup_http_ struct http *http = NULL;
+	const char *metrics = json_get_string(item->question, "metrics"),
+		   *logs = json_get_string(item->question, "logs");
+	struct error other;
+	int r = http_new(&options, &http, ret_error);
+
+	if (r < 0)
+		return r;
+	authorization = basic ? xasprintf("Authorization: %s", basic) : NULL;
+	r = post(http, config, authorization, "/v1/metrics", metrics, ret_error);
+	if (r == 0)
+		r = post(http, config, authorization, "/v1/logs", logs, ret_error);
+	else if (r == -EREMOTEIO) /* some collectors accept only one of the two */
+		(void)!post(http, config, authorization, "/v1/logs", logs, &other);
+	if (r == 0)
+		item->answer = json_object();
+	return r;
+}
+
 /* Parses what all questions have in common, and checks that this session may answer. */
 static int prepare(struct session *s, struct item *item, struct error *ret_error)
 {
@@ -189,7 +254,7 @@ static void resolve(struct session *s, struct item *items, size_t n)
 static int answer_one(struct session *s, struct item *item, struct error *ret_error)
 {
 	if (streq(item->op, "report"))
-		return collector_post(s, item->question, &item->answer, ret_error);
+		return report(s, item, ret_error);
 	if (streq(item->op, "publish"))
 		return publish(s->registry, &item->ref, json_object_get(item->question, "policy"),
 			       &item->answer, ret_error);

@@ -13,15 +13,10 @@
 
 char *publish_tag(const struct ref *ref)
 {
-	char *tag;
-
-	if (!ref->tag || digest_is_set(&ref->digest))
+	if (!ref->tag || digest_is_set(&ref->digest) ||
+	    strlen(ref->tag) + strlen(ROLLOUT_TAG_SUFFIX) > TAG_MAX)
 		return NULL;
-	tag = xasprintf("%s" ROLLOUT_TAG_SUFFIX, ref->tag);
-	if (strlen(tag) <= TAG_MAX)
-		return tag;
-	free(tag);
-	return NULL;
+	return xasprintf("%s" ROLLOUT_TAG_SUFFIX, ref->tag);
 }
 
 static int read_policy(struct registry *r, const struct ref *ref, const char *tag, json_t **ret,

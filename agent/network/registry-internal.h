@@ -6,10 +6,6 @@
 #include "registry.h"
 #include "token-cache.h"
 
-/* A request ends when fewer bytes a second come for that long. */
-#define REGISTRY_STALL_MS   20000
-#define REGISTRY_STALL_RATE 100
-
 struct registry {
 	const struct registry_options *o;
 	char *accept; /* "Accept: ..." */
@@ -73,8 +69,8 @@ int registry_request(struct registry *r, struct call *c, long want, struct http_
 int registry_check_status(const struct registry *r, const struct http_result *result, long want,
 			  struct error *ret_error) warn_unused;
 
-/* Performs one request to the origin of at, with the CA of r. Another origin than r's gets a session of its own.
- * -ETIMEDOUT also when the batch has used up its time. */
+/* Performs one request to the origin of at, with the CA and the time limits of r. Another origin than r's gets a session
+ * of its own. */
 int registry_perform(const struct registry *r, const struct url *at, struct http_request *request,
 		     struct http_response *ret, struct error *ret_error) warn_unused;
 /* Ends a call with an error. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdio.h>
+#include <sys/param.h>
 
 #include "hash.h"
 #include "oci.h"
@@ -10,6 +11,8 @@
 
 #define TOTAL_TIMEOUT_MS   180000 /* all requests of one question together */
 #define REQUEST_TIMEOUT_MS 60000u
+#define STALL_MS	   20000
+#define STALL_RATE	   100
 #define REDIRECTS_MAX	   3
 
 static struct digest hash_credential(const struct registry *r)
@@ -62,15 +65,17 @@ static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 			 ret_error);
 }
 
-/* Milliseconds for the next request; -ETIMEDOUT: the batch has used up its time. */
-static int time_left(const struct registry *r, unsigned int *ret, struct error *ret_error)
+/* -ETIMEDOUT: the batch has used up its time. */
+static int limit_time(const struct registry *r, struct http_request *request,
+		      struct error *ret_error)
 {
 	uint64_t now = now_ms();
 
 	if (now >= r->deadline)
 		return error_set(ret_error, -ETIMEDOUT, "the registry took too long in all");
-	*ret = r->deadline - now < REQUEST_TIMEOUT_MS ? (unsigned int)(r->deadline - now)
-						      : REQUEST_TIMEOUT_MS;
+	request->timeout_ms = (unsigned int)MIN(r->deadline - now, REQUEST_TIMEOUT_MS);
+	request->stall_ms = STALL_MS;
+	request->stall_rate = STALL_RATE;
 	return 0;
 }
 
@@ -79,7 +84,7 @@ int registry_perform(const struct registry *r, const struct url *at, struct http
 {
 	_cleanup_http_ struct http *other = NULL;
 	bool own = url_same_origin(at, &r->origin);
-	int q = time_left(r, &request->timeout_ms, ret_error);
+	int q = limit_time(r, request, ret_error);
 
 	if (q == 0 && !own)
 		q = open_http(r, at->tls, NULL, &other, ret_error);
@@ -112,8 +117,6 @@ static struct http_request make_request(const struct registry *r, struct call *c
 		.body = c->body,
 		.content_type = c->type,
 		.body_max = OCI_DOCUMENT_MAX,
-		.stall_ms = REGISTRY_STALL_MS,
-		.stall_rate = REGISTRY_STALL_RATE,
 	};
 }
 
@@ -194,7 +197,6 @@ static void perform(struct registry *r, struct call *calls, size_t n)
 	_cleanup_free_ struct http_request *requests = xcalloc(n, sizeof(*requests));
 	_cleanup_free_ struct http_result *results = xcalloc(n, sizeof(*results));
 	_cleanup_free_ struct call **sent = xcalloc(n, sizeof(*sent));
-	unsigned int timeout_ms;
 	size_t m = 0;
 
 	for (size_t i = 0; i < n; i++) {
@@ -207,12 +209,12 @@ static void perform(struct registry *r, struct call *calls, size_t n)
 			registry_fail(c, &e);
 		} else if (!url_same_origin(&c->url, &r->origin)) {
 			request_url(r, c);
-		} else if (time_left(r, &timeout_ms, &e) < 0) {
-			registry_fail(c, &e);
 		} else {
 			requests[m] = make_request(r, c);
-			requests[m].timeout_ms = timeout_ms;
-			sent[m++] = c;
+			if (limit_time(r, &requests[m], &e) < 0)
+				registry_fail(c, &e);
+			else
+				sent[m++] = c;
 		}
 	}
 	http_perform_all(r->session, requests, m, results);

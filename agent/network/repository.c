@@ -39,23 +39,10 @@ static int get_by_tag(struct registry *r, const struct ref *ref, const char *tag
 			 ret_digest->text);
 }
 
-static int resolve_by_get(struct registry *r, const struct ref *ref, struct digest *ret,
-			  struct error *ret_error)
-{
-	struct http_response response = {0};
-	int q = get_by_tag(r, ref, ref->tag, &response, ret, ret_error);
-
-	if (q < 0)
-		return q;
-	http_response_free(&r->kept);
-	r->kept = response;
-	r->kept_digest = *ret;
-	return 0;
-}
-
 static int take_resolved(struct registry *r, const struct ref *ref,
 			 const struct http_result *result, struct fetch_resolved *ret)
 {
+	struct http_response response = {0};
 	long status = result->response.status;
 	int q;
 
@@ -64,9 +51,14 @@ static int take_resolved(struct registry *r, const struct ref *ref,
 		return 0;
 	if (status != 200 && status != 400 && status != 405 && status != 501)
 		return registry_check_status(r, result, 200, &ret->error);
-	q = resolve_by_get(r, ref, &ret->digest, &ret->error);
+	q = get_by_tag(r, ref, ref->tag, &response, &ret->digest, &ret->error);
 	ret->retry_after_s = r->retry_after_s;
-	return q;
+	if (q < 0)
+		return q;
+	http_response_free(&r->kept);
+	r->kept = response;
+	r->kept_digest = ret->digest;
+	return 0;
 }
 
 /* The first reference to the tag of refs[i]. */

@@ -163,8 +163,6 @@ static int ask(const struct registry *r, const struct url *realm, const struct s
 		.url = url,
 		.headers = headers,
 		.body_max = ANSWER_MAX,
-		.stall_ms = REGISTRY_STALL_MS,
-		.stall_rate = REGISTRY_STALL_RATE,
 	};
 	int q;
 
