@@ -3,6 +3,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <stdio.h>
 
 #include "ref.h"
 #include "tls-session.h"
@@ -14,13 +15,10 @@
 #define RETRY_AFTER_MAX_S  (24 * 60 * 60)
 
 struct http {
+	struct http_options o;
 	CURLM *multi;
-	char *unix_socket;
-	char *ca_file;
-	bool allow_plain;
 	bool multiplexes; /* the last answer came over HTTP/2 */
 	struct tls_session *session;
-	const volatile sig_atomic_t *cancel;
 };
 
 /* The requests of one call. */
@@ -46,7 +44,6 @@ struct transfer {
 	size_t header_bytes; /* of all answers together, interim ones and trailers too */
 	char *body;
 	size_t body_len;
-	size_t body_size;
 	int code;	 /* of an end before libcurl's */
 	const char *why; /* and its text */
 	char text[CURL_ERROR_SIZE];
@@ -69,7 +66,7 @@ static void end(struct transfer *t, int code, const char *why)
 
 static bool is_cancelled(const struct http *h)
 {
-	return h->cancel && *h->cancel;
+	return h->o.cancel && *h->o.cancel;
 }
 
 /* libcurl keeps the headers; this bounds them. */
@@ -85,116 +82,87 @@ static size_t on_header(char *data, size_t size, size_t n, void *userdata)
 	return 0;
 }
 
-static size_t stream_body(struct transfer *t, const char *data, size_t len)
-{
-	int r = t->req->on_data(t->req->userdata, data, len);
-
-	if (r >= 0)
-		return len;
-	end(t, r, "aborted by response handler");
-	return 0;
-}
-
 static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 {
 	struct transfer *t = userdata;
-	size_t len = size * n, need;
+	size_t len = size * n;
 	long status = 0;
 
 	(void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
-	if (t->req->on_data && status / 100 == 2)
-		return stream_body(t, data, len);
+	if (t->req->on_data && status / 100 == 2) {
+		int r = t->req->on_data(t->req->userdata, data, len);
+
+		if (r < 0)
+			end(t, r, "aborted by response handler");
+		return r < 0 ? 0 : len;
+	}
 	/* Counts the bytes: Content-Length may be wrong. */
 	if (len > t->req->body_max - t->body_len) {
 		end(t, -EFBIG, "the answer is too large");
 		return 0;
 	}
-	need = t->body_len + len;
-	if (need > t->body_size) {
-		size_t twice = t->body_size * 2;
-
-		t->body_size = twice > t->req->body_max ? t->req->body_max : twice;
-		t->body_size = need > t->body_size ? need : t->body_size;
-		t->body = xrealloc(t->body, t->body_size + 1);
-	}
+	t->body = xrealloc(t->body, t->body_len + len + 1);
 	memcpy(t->body + t->body_len, data, len);
-	t->body_len = need;
-	t->body[need] = '\0';
+	t->body_len += len;
+	t->body[t->body_len] = '\0';
 	return len;
 }
 
-static int code_of_connect(const struct transfer *t)
+static int code_of_curl(CURLcode c, long os_error)
 {
-	long e = 0;
-
-	(void)curl_easy_getinfo(t->curl, CURLINFO_OS_ERRNO, &e);
-	switch (e) {
-	case EHOSTUNREACH:
-	case ENETUNREACH:
-	case ENETDOWN:
+	switch ((int)c) {
+	case CURLE_COULDNT_CONNECT:
+		if (os_error == EHOSTUNREACH || os_error == ENETUNREACH || os_error == ENETDOWN)
+			return -EHOSTUNREACH;
+		return os_error == ETIMEDOUT ? -ETIMEDOUT : -ECONNREFUSED;
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_RESOLVE_PROXY:
 		return -EHOSTUNREACH;
-	case ETIMEDOUT:
+	case CURLE_OPERATION_TIMEDOUT:
 		return -ETIMEDOUT;
+	case CURLE_GOT_NOTHING:
+	case CURLE_PARTIAL_FILE:
+	case CURLE_RECV_ERROR:
+	case CURLE_SEND_ERROR:
+	case CURLE_HTTP2_STREAM:
+		return -ECONNRESET;
+	case CURLE_OUT_OF_MEMORY:
+		return -ENOMEM;
 	default:
-		return -ECONNREFUSED;
+		return -EPROTO;
 	}
 }
 
-static int code_of_curl(const struct transfer *t, CURLcode c)
-{
-	if (c == CURLE_COULDNT_CONNECT)
-		return code_of_connect(t);
-	if (c == CURLE_COULDNT_RESOLVE_HOST || c == CURLE_COULDNT_RESOLVE_PROXY)
-		return -EHOSTUNREACH;
-	if (c == CURLE_OPERATION_TIMEDOUT)
-		return -ETIMEDOUT;
-	if (c == CURLE_GOT_NOTHING || c == CURLE_PARTIAL_FILE || c == CURLE_RECV_ERROR ||
-	    c == CURLE_SEND_ERROR || c == CURLE_HTTP2_STREAM)
-		return -ECONNRESET;
-	if (c == CURLE_OUT_OF_MEMORY)
-		return -ENOMEM;
-	return -EPROTO;
-}
-
-/* Removes libcurl's milliseconds: a failure with the same text is not recorded again. */
+/* Removes libcurl's " after 12 ms" or " after 12 milliseconds": a failure with the same text is not recorded again. */
 static void drop_time(char *text)
 {
-	static const char *const units[] = {" milliseconds", " ms"};
 	char *p = strstr(text, " after ");
-	const char *rest = p ? p + strlen(" after ") : NULL;
-	size_t digits = rest ? strspn(rest, "0123456789") : 0;
+	int n = 0;
 
-	for (size_t i = 0; digits > 0 && i < ARRAY_SIZE(units); i++) {
-		const char *end = after_prefix(rest + digits, units[i]);
-
-		if (end) {
-			memmove(p, end, strlen(end) + 1);
-			return;
-		}
-	}
+	if (p && sscanf(p, " after %*[0-9] m%*[a-z]%n", &n) == 0 && n > 0)
+		memmove(p, p + n, strlen(p + n) + 1);
 }
 
 static int fail(struct transfer *t, CURLcode c, struct error *ret_error)
 {
-	const struct http *h = t->batch->http;
-	const char *where = h->unix_socket ? h->unix_socket : t->where ? t->where : "request";
+	const char *socket = t->batch->http->o.unix_socket;
+	const char *where = socket ? socket : t->where ? t->where : "request";
 	long e = 0;
 
 	if (t->code < 0)
 		return error_set(ret_error, t->code, "%s: %s", where, t->why);
-	if (h->unix_socket && c == CURLE_COULDNT_CONNECT) {
-		(void)curl_easy_getinfo(t->curl, CURLINFO_OS_ERRNO, &e);
+	(void)curl_easy_getinfo(t->curl, CURLINFO_OS_ERRNO, &e);
+	if (socket && c == CURLE_COULDNT_CONNECT)
 		return error_set(ret_error, -ECONNREFUSED, "cannot connect to %s: %s", where,
 				 strerror((int)e));
-	}
 	drop_time(t->text);
-	return error_set(ret_error, code_of_curl(t, c), "%s: %s", where,
+	return error_set(ret_error, code_of_curl(c, e), "%s: %s", where,
 			 t->text[0] ? t->text : curl_easy_strerror(c));
 }
 
 static void set_trust(struct transfer *t)
 {
-	const char *bundle = t->batch->http->ca_file;
+	const char *bundle = t->batch->http->o.ca_file;
 	char *builtin = NULL;
 
 	if (!bundle && curl_easy_getinfo(t->curl, CURLINFO_CAINFO, &builtin) == CURLE_OK &&
@@ -220,14 +188,15 @@ static CURLcode on_tls(CURL *curl, void *ctx, void *userdata)
 static void set_connection(struct transfer *t)
 {
 	const struct http *h = t->batch->http;
+	const char *socket = h->o.unix_socket;
 
-	if (h->unix_socket)
-		set(t, CURLOPT_UNIX_SOCKET_PATH, h->unix_socket);
+	if (socket)
+		set(t, CURLOPT_UNIX_SOCKET_PATH, socket);
 	else
 		set_trust(t);
-	if (h->unix_socket || ref_host_is_loopback(t->where))
+	if (socket || ref_host_is_loopback(t->where))
 		set(t, CURLOPT_NOPROXY, "*");
-	set(t, CURLOPT_PROTOCOLS_STR, h->allow_plain || h->unix_socket ? "http,https" : "https");
+	set(t, CURLOPT_PROTOCOLS_STR, h->o.allow_plain || socket ? "http,https" : "https");
 	set(t, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS); /* without TLS: 1.1 */
 	set(t, CURLOPT_PIPEWAIT, 1L);
 	set(t, CURLOPT_HTTP09_ALLOWED, 0L);
@@ -325,19 +294,10 @@ static int make_url(struct transfer *t)
 	return 0;
 }
 
-static unsigned int retry_after_s(CURL *curl)
-{
-	curl_off_t seconds = 0;
-
-	(void)curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &seconds);
-	if (seconds <= 0)
-		return 0;
-	return seconds < RETRY_AFTER_MAX_S ? (unsigned int)seconds : RETRY_AFTER_MAX_S;
-}
-
 static void take_response(struct transfer *t)
 {
 	struct http_response *r = &t->ret->response;
+	curl_off_t wait_s = 0;
 	long version = 0;
 
 	(void)curl_easy_getinfo(t->curl, CURLINFO_HTTP_VERSION, &version);
@@ -346,7 +306,11 @@ static void take_response(struct transfer *t)
 	if (t->batch->http->session)
 		tls_session_confirm(t->batch->http->session);
 	(void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &r->status);
-	r->retry_after_s = retry_after_s(t->curl);
+	(void)curl_easy_getinfo(t->curl, CURLINFO_RETRY_AFTER, &wait_s);
+	/* Less than none for a date that is over. */
+	if (wait_s > 0)
+		r->retry_after_s =
+			wait_s < RETRY_AFTER_MAX_S ? (unsigned int)wait_s : RETRY_AFTER_MAX_S;
 	r->body = t->body ? steal(t->body) : xstrdup("");
 	r->body_len = t->body_len;
 	/* The headers stay in the handle; nothing in it may point at t any more. */
@@ -491,21 +455,17 @@ int http_perform(struct http *h, const struct http_request *req, struct http_res
 
 int http_new(const struct http_options *options, struct http **ret, struct error *ret_error)
 {
-	static bool initialised; /* libcurl's own state is global, too */
 	_cleanup_http_ struct http *h = xcalloc(1, sizeof(*h));
 
-	if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		return error_set(ret_error, -ENOMEM, "libcurl cannot be set up");
-	initialised = true;
-	h->allow_plain = options->allow_plain;
-	h->cancel = options->cancel;
-	replace_string(&h->unix_socket, options->unix_socket);
-	replace_string(&h->ca_file, options->ca_file);
-	if (options->session_key &&
-	    tls_session_open(options->session_dir, options->session_key, &h->session) < 0)
-		return error_set(ret_error, -EINVAL, "%s: not a name of a TLS session",
-				 options->session_key);
-	h->multi = curl_multi_init();
+	h->o = *options;
+	if (options->session_key) {
+		h->session = tls_session_open(options->session_dir, options->session_key);
+		if (!h->session)
+			return error_set(ret_error, -EINVAL, "%s: not a name of a TLS session",
+					 options->session_key);
+	}
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
+		h->multi = curl_multi_init();
 	if (!h->multi ||
 	    curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX) !=
 		    CURLM_OK ||
@@ -523,8 +483,6 @@ void http_free(struct http *h)
 		return;
 	(void)curl_multi_cleanup(h->multi);
 	tls_session_close(h->session);
-	free(h->unix_socket);
-	free(h->ca_file);
 	free(h);
 }
 

@@ -14,6 +14,7 @@
 struct http;
 struct url;
 
+/* The texts are the caller's, and stay as long as the session; of session_key and session_dir, see there. */
 struct http_options {
 	const char *unix_socket; /* path; NULL: TCP. No proxy is used on a unix socket */
 	const char *ca_file;	 /* PEM; NULL: the system's trust store */

@@ -41,24 +41,23 @@ static bool is_fresh(const SSL_SESSION *s)
 /* The file holds the host, a NUL and the session in ASN.1 (d2i_SSL_SESSION). */
 static void read_session(struct tls_session *s)
 {
-	_cleanup_close_ int fd =
-		openat(s->dirfd, s->key, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
-	unsigned char data[TLS_SESSION_BYTES_MAX];
+	_cleanup_close_ int fd = openat(s->dirfd, s->key, READ_FILE_FLAGS | O_NOFOLLOW);
+	char *data;
 	const unsigned char *p;
 	struct stat st;
-	ssize_t n;
+	size_t n;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
-	    (uintmax_t)st.st_size > sizeof(data))
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() ||
+	    read_file(fd, TLS_SESSION_BYTES_MAX, &data, &n) < 0)
 		return;
-	n = read(fd, data, sizeof(data));
-	p = n > 0 && n == st.st_size ? memchr(data, '\0', (size_t)n) : NULL;
+	p = memchr(data, '\0', n);
 	if (p) {
-		s->old_host = xstrdup((const char *)data);
+		s->old_host = xstrdup(data);
 		p++;
-		s->old = d2i_SSL_SESSION(NULL, &p, data + n - p);
+		s->old = d2i_SSL_SESSION(NULL, &p, (long)(data + n - (const char *)p));
 	}
-	explicit_bzero(data, n > 0 ? (size_t)n : 0);
+	explicit_bzero(data, n);
+	free(data);
 	if (s->old && !is_fresh(s->old)) {
 		SSL_SESSION_free(s->old);
 		s->old = NULL;
@@ -83,18 +82,17 @@ static void write_session(const struct tls_session *s)
 	free(data);
 }
 
-int tls_session_open(int dirfd, const char *key, struct tls_session **ret)
+struct tls_session *tls_session_open(int dirfd, const char *key)
 {
 	struct tls_session *s;
 
 	if (!key_is_safe(key))
-		return -EINVAL;
+		return NULL;
 	s = xcalloc(1, sizeof(*s));
 	s->dirfd = dirfd;
 	s->key = xstrdup(key);
 	read_session(s);
-	*ret = s;
-	return 0;
+	return s;
 }
 
 void tls_session_close(struct tls_session *s)

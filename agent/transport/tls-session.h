@@ -15,8 +15,8 @@ struct tls_session;
  * TLS_SESSION_KEY_MAX of a-z, A-Z, 0-9, '.', '_' and '-', not '.' first; the same only for the same host, port and
  * trusted certificates, since a resumed session is not checked against those again. host: name or address that
  * the session is for, IPv6 in brackets. A file that is unreadable, too large, damaged, older than
- * TLS_SESSION_SECONDS_MAX, from the future, or not a regular file of this user counts as none. -EINVAL: key. */
-int tls_session_open(int dirfd, const char *key, struct tls_session **ret) warn_unused;
+ * TLS_SESSION_SECONDS_MAX, from the future, or not a regular file of this user counts as none. NULL: invalid key. */
+struct tls_session *tls_session_open(int dirfd, const char *key);
 /* Writes the newest session to the file if a request succeeded on it. Removes the file if its session was offered
  * and no request succeeded. */
 void tls_session_close(struct tls_session *s);
