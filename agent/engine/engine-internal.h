@@ -4,6 +4,7 @@
 
 #include "engine.h"
 #include "http.h"
+#include "url.h"
 #include "version.h"
 
 #define ANSWER_MAX    ((size_t)4 * 1024 * 1024)
@@ -17,12 +18,11 @@ struct engine {
 	int disks[2]; /* directories on the file systems that the engine writes to; -1: unknown */
 };
 
-/* The two halves of engine_sync(): only the second asks the engine nothing. */
-void engine_find_disks(struct engine *e);
-void engine_sync_disks(const struct engine *e);
-
 /* Percent-encodes what may not stand in a path segment or query value. Caller frees. */
-char *engine_escape(const char *s);
+static inline char *engine_escape(const char *s)
+{
+	return url_encode(s, ":@/");
+}
 
 /* Asks podman's own API. 1, 0, or a negative errno. */
 int engine_podman_stopped_by_user(struct engine *e, const char *id);

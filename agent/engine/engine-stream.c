@@ -1,17 +1,69 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
+#include <sys/stat.h>
 
 #include "engine-internal.h"
 #include "ref.h"
+#include "store.h"
 
-#define PULL_STALL_MS	(15u * 60 * 1000) /* the engine itself waits up to 20 s between tries */
-#define PULL_LAYERS_MAX 512
-#define EVENTS_KEPT	200 /* moby remembers 256 */
+#define PULL_STALL_MS (15u * 60 * 1000) /* the engine itself waits up to 20 s between tries */
+#define EVENTS_KEPT   200		/* moby remembers 256 */
 /* A layer that is downloaded again counts twice, up to one message. */
 #define PULL_SLACK ((uint64_t)4 * 1024 * 1024)
+
+/* A descriptor on directory's file system. Only root can read the engine's own directory, so the nearest readable
+ * parent on the same device is opened instead. -1: there is none. */
+static int open_file_system(const char *directory)
+{
+	_cleanup_free_ char *path = directory ? xstrdup(directory) : NULL;
+	struct stat wanted, st;
+	char *slash;
+
+	if (!path || path[0] != '/' || stat(path, &wanted) < 0)
+		return -1;
+	for (;;) {
+		_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		if (fd >= 0)
+			return fstat(fd, &st) == 0 && st.st_dev == wanted.st_dev ? steal_fd(&fd)
+										 : -1;
+		slash = strrchr(path, '/');
+		if ((errno != EACCES && errno != EPERM) || slash[1] == '\0')
+			return -1;
+		slash[slash == path ? 1 : 0] = '\0';
+	}
+}
+
+static void find_disks(struct engine *e)
+{
+	_cleanup_json_ json_t *info = NULL;
+	struct error ignored;
+
+	if (e->disks[0] >= 0 || engine_info(e, &info, &ignored) < 0)
+		return;
+	/* Images, and the engine's own files of containers. */
+	e->disks[0] = open_file_system(store_directory(info));
+	e->disks[1] = open_file_system(json_get_string(info, "DockerRootDir"));
+}
+
+static void sync_disks(const struct engine *e)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(e->disks); i++) {
+		if (e->disks[i] < 0 || syncfs(e->disks[i]) < 0) {
+			sync();
+			return;
+		}
+	}
+}
+
+void engine_sync(struct engine *e)
+{
+	find_disks(e);
+	sync_disks(e);
+}
 
 /* The state of a pull, as its stream has reported it. */
 struct pull {
@@ -22,7 +74,7 @@ struct pull {
 	struct {
 		char id[16];
 		uint64_t first, current, total; /* first: containerd resumes a layer there */
-	} layers[PULL_LAYERS_MAX];
+	} layers[OCI_LAYERS_MAX];
 	size_t n_layers;
 	const struct engine *engine;
 	const struct pull_options *options;
@@ -41,7 +93,7 @@ static int note_progress(struct pull *p, const char *id, const json_t *detail)
 		return 0;
 	for (i = 0; i < p->n_layers && !streq(p->layers[i].id, id); i++)
 		;
-	if (i == PULL_LAYERS_MAX)
+	if (i == OCI_LAYERS_MAX)
 		return 0;
 	if (i == p->n_layers) {
 		(void)snprintf(p->layers[p->n_layers++].id, sizeof(p->layers[i].id), "%.15s", id);
@@ -82,7 +134,7 @@ static int on_pull_object(void *userdata, json_t *object)
 	/* The last message of Docker, and that of podman. */
 	p->finished = after_prefix(status, "Status: ") || streq(status, "Download complete");
 	if (streq(status, "Pull complete")) {
-		engine_sync_disks(p->engine);
+		sync_disks(p->engine);
 	} else if (id && streq(status, "Already exists")) {
 		p->found++;
 	} else if (id && streq(status, "Downloading")) {
@@ -123,7 +175,7 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 	int r;
 
 	*p = (struct pull){.engine = e, .error = ret_error, .options = o};
-	engine_find_disks(e);
+	find_disks(e);
 	ret_error->code = 0;
 	r = http_perform(e->pull, &request, &answer, &transport);
 	if (r < 0 && ret_error->code == 0)
@@ -137,7 +189,7 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 		r = error_set(ret_error, -ECONNRESET, "the engine's answer ended in the middle");
 	if (r < 0)
 		return error_prefix(ret_error, "pull %s@%s", repository, digest);
-	engine_sync_disks(e);
+	sync_disks(e);
 	*ret_found = p->found;
 	return 0;
 }
@@ -159,11 +211,10 @@ static int on_event_data(void *userdata, const char *data, size_t n)
 	return w->n >= w->enough ? -EINTR : 0;
 }
 
-/* Waits for a number of events that pass the filters, which it takes over. end: the part of the query that ends
- * the engine's answer; if it is empty, the timeout does, which is no error. */
+/* Waits for enough events that pass the filters, which it takes over. end: the part of the query that ends the
+ * engine's answer; if it is empty, the timeout does, which is no error. 1: they came; 0; or a negative errno. */
 static int ask_events(struct engine *e, json_t *filters, int64_t since_ns, const char *end,
-		      unsigned int timeout_ms, unsigned int enough, unsigned int *ret_n,
-		      struct error *ret_error)
+		      unsigned int timeout_ms, unsigned int enough, struct error *ret_error)
 {
 	_cleanup_json_ json_t *owned = filters;
 	_cleanup_free_ char *text = json_text(filters, JSON_COMPACT),
@@ -185,9 +236,8 @@ static int ask_events(struct engine *e, json_t *filters, int64_t since_ns, const
 
 	if (r == 0 && answer.status != 200)
 		return engine_refusal(&answer, "engine: events", ret_error);
-	*ret_n = w.n;
 	if (w.n >= enough || r == 0 || r == -ETIMEDOUT)
-		return 0;
+		return w.n >= enough;
 	return error_prefix(ret_error, "engine: events");
 }
 
@@ -198,10 +248,10 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 	json_t *filters = json_pack("{s:[s], s:[s], s:[s,s,s,s,s,s,s]}", "container", id, "type",
 				    "container", "event", "die", "health_status", "destroy",
 				    "remove", "pause", "rename", "start");
-	unsigned int n;
-
 	/* One event is enough: the state is read back from the engine. */
-	return ask_events(e, filters, since_ns, "", timeout_ms, 1, &n, ret_error);
+	int r = ask_events(e, filters, since_ns, "", timeout_ms, 1, ret_error);
+
+	return r < 0 ? r : 0;
 }
 
 /* Whether that number of events passed the filters since since_ns: 1, 0, or a negative errno. */
@@ -210,61 +260,28 @@ static int have_happened(struct engine *e, json_t *filters, int64_t since_ns, un
 	struct timespec now = {0};
 	_cleanup_free_ char *end = NULL;
 	struct error ignored;
-	unsigned int n = 0;
-	int r;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	end = xasprintf("&until=%lld.%09ld", (long long)now.tv_sec, now.tv_nsec);
-	r = ask_events(e, filters, since_ns, end, SHORT_CALL_MS, enough, &n, &ignored);
-	return r < 0 ? r : n >= enough;
+	return ask_events(e, filters, since_ns, end, SHORT_CALL_MS, enough, &ignored);
 }
 
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 {
-	json_t *stops, *ends;
 	int r;
 
 	/* Some of podman's event streams do not end. */
 	if (e->version.podman)
 		return engine_podman_stopped_by_user(e, id) == 0;
-	stops = json_pack("{s:[s], s:[s,s]}", "container", id, "event", "kill", "stop");
-	if (have_happened(e, stops, since_ns, 1) != 0)
+	r = have_happened(e,
+			  json_pack("{s:[s], s:[s,s]}", "container", id, "event", "kill", "stop"),
+			  since_ns, 1);
+	if (r != 0)
 		return false;
-	ends = json_pack("{s:[s], s:[s]}", "container", id, "event", "die");
-	r = have_happened(e, ends, since_ns, 1);
+	r = have_happened(e, json_pack("{s:[s], s:[s]}", "container", id, "event", "die"), since_ns,
+			  1);
 	if (r != 0)
 		return r > 0;
 	/* The engine forgets events when it restarts, and after too many others. */
 	return have_happened(e, json_object(), since_ns, EVENTS_KEPT) > 0;
-}
-
-/* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */
-static const char *skip_stream_header(const char *p, size_t n)
-{
-	return n > 8 && (p[0] == 1 || p[0] == 2) && p[1] == 0 ? p + 8 : p;
-}
-
-int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
-{
-	_cleanup_free_ char *url =
-		xasprintf("http://engine/v1.%d/containers/%s/logs?stdout=1&stderr=1&tail=1",
-			  e->version.api_minor, id);
-	_cleanup_http_response_ struct http_response answer = {0};
-	struct http_request request = {
-		.method = "GET",
-		.url = url,
-		.body_max = ANSWER_MAX,
-		.timeout_ms = SHORT_CALL_MS,
-	};
-	struct error text;
-	const char *line;
-	int r = http_perform(e->http, &request, &answer, &text);
-
-	if (r < 0 || answer.status != 200)
-		return r < 0 ? r : -EIO;
-	line = skip_stream_header(answer.body, answer.body_len);
-	/* error_set() makes it printable. */
-	(void)error_set(&text, 0, "%.*s", (int)strcspn(line, "\r\n"), line);
-	copy_text(ret, size, text.text);
-	return 0;
 }

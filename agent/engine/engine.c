@@ -15,20 +15,6 @@
 #define STOP_GRACE_MS	(60u * 1000)
 #define STOP_UNKNOWN_MS (3600u * 1000)
 
-char *engine_escape(const char *s)
-{
-	char *out = xmalloc(strlen(s) * 3 + 1), *p = out;
-
-	for (; *s; s++) {
-		if (isalnum((unsigned char)*s) || strchr("-._~:@/", *s))
-			*p++ = *s;
-		else
-			p += sprintf(p, "%%%02X", (unsigned char)*s);
-	}
-	*p = '\0';
-	return out;
-}
-
 static int status_to_errno(long status)
 {
 	switch (status) {
@@ -63,38 +49,47 @@ int engine_refusal(const struct http_response *r, const char *what, struct error
 }
 
 struct call {
-	const char *method; /* NULL: GET */
-	const char *path;   /* behind /v1.NN, or behind own; escaped */
-	const char *own;    /* podman's own API instead of Docker's */
+	const char *method;
+	const char *path; /* behind /v1.NN, or behind own; escaped */
+	const char *what; /* for messages */
+	const char *own;  /* podman's own API instead of Docker's */
 	const json_t *body;
 	unsigned int timeout_ms;
-	const char *what; /* for messages */
 };
 
-/* One call with a bounded answer; 304 (nothing to do) is success too. ret may be NULL. */
-static int call(struct engine *e, struct call c, json_t **ret, struct error *ret_error)
+/* One call with a bounded answer; 304 (nothing to do) is success too. */
+static int perform(struct engine *e, struct call c, struct http_response *ret,
+		   struct error *ret_error)
 {
 	_cleanup_free_ char *url =
 		c.own ? xasprintf("http://engine%s%s", c.own, c.path)
 		      : xasprintf("http://engine/v1.%d%s", e->version.api_minor, c.path);
 	_cleanup_free_ char *body = c.body ? json_text(c.body, JSON_COMPACT) : NULL;
-	_cleanup_http_response_ struct http_response answer = {0};
 	struct http_request request = {
-		.method = c.method ? c.method : "GET",
+		.method = c.method,
 		.url = url,
 		.body = body,
 		.body_max = ANSWER_MAX,
 		.timeout_ms = c.timeout_ms ? c.timeout_ms : SHORT_CALL_MS,
 	};
 	int r = c.body && !body ? error_set(ret_error, -EINVAL, "the request is no text")
-				: http_perform(e->http, &request, &answer, ret_error);
+				: http_perform(e->http, &request, ret, ret_error);
 
 	if (r < 0)
 		return error_prefix(ret_error, "%s: engine", c.what);
-	if ((answer.status < 200 || answer.status > 299) && answer.status != 304)
-		return engine_refusal(&answer, c.what, ret_error);
-	if (!ret)
-		return 0;
+	if ((ret->status < 200 || ret->status > 299) && ret->status != 304)
+		return engine_refusal(ret, c.what, ret_error);
+	return 0;
+}
+
+/* The same with an answer in JSON, or with none that matters: ret may be NULL. */
+static int call(struct engine *e, struct call c, json_t **ret, struct error *ret_error)
+{
+	_cleanup_http_response_ struct http_response answer = {0};
+	int r = perform(e, c, &answer, ret_error);
+
+	if (r < 0 || !ret)
+		return r;
 	/* Go's empty list: no container listed, no file changed. */
 	if (after_prefix(answer.body, "null")) {
 		*ret = json_need(json_array());
@@ -103,39 +98,24 @@ static int call(struct engine *e, struct call c, json_t **ret, struct error *ret
 	return json_parse(answer.body, answer.body_len, c.what, ret, ret_error);
 }
 
-static int get(struct engine *e, const char *path, const char *what, json_t **ret,
-	       struct error *ret_error)
-{
-	return call(e, (struct call){.path = path, .what = what}, ret, ret_error);
-}
-
-static int get_own(struct engine *e, const char *path, const char *what, json_t **ret,
+/* own: by podman's own API. */
+static int inspect(struct engine *e, const char *kind, const char *name, bool own, json_t **ret,
 		   struct error *ret_error)
 {
-	return call(e, (struct call){.own = PODMAN_API, .path = path, .what = what}, ret,
-		    ret_error);
-}
+	_cleanup_free_ char *escaped = engine_escape(name);
+	_cleanup_free_ char *path = xasprintf("/%ss/%s/json", kind, escaped);
+	_cleanup_free_ char *what = xasprintf("inspect %s %s", kind, name);
 
-static int post(struct engine *e, const char *path, const json_t *body, const char *what,
-		struct error *ret_error)
-{
-	return call(e, (struct call){"POST", .path = path, .body = body, .what = what}, NULL,
-		    ret_error);
-}
-
-static int delete (struct engine *e, const char *path, const char *what, struct error *ret_error)
-{
-	struct call c = {"DELETE", .path = path, .timeout_ms = REMOVE_CALL_MS, .what = what};
-
-	return call(e, c, NULL, ret_error);
+	return call(e, (struct call){"GET", path, .what = what, .own = own ? PODMAN_API : NULL},
+		    ret, ret_error);
 }
 
 /* GET /version is the one call without a version. */
 static int negotiate(struct engine *e, struct error *ret_error)
 {
-	struct call c = {.own = "", .path = "/version", .what = "GET /version"};
 	_cleanup_json_ json_t *v = NULL;
-	int r = call(e, c, &v, ret_error);
+	int r = call(e, (struct call){"GET", "/version", .what = "GET /version", .own = ""}, &v,
+		     ret_error);
 
 	return r < 0 ? r : version_read(v, &e->version, ret_error);
 }
@@ -145,7 +125,7 @@ int engine_open(const char *socket, const volatile sig_atomic_t *cancel, struct 
 {
 	struct http_options plain = {.unix_socket = socket, .allow_plain = true};
 	struct http_options stoppable = plain;
-	struct engine *e = xcalloc(1, sizeof(*e));
+	_cleanup_engine_ struct engine *e = xcalloc(1, sizeof(*e));
 	int r;
 
 	e->disks[0] = e->disks[1] = -1;
@@ -157,12 +137,9 @@ int engine_open(const char *socket, const volatile sig_atomic_t *cancel, struct 
 		r = http_new(&stoppable, &e->pull, ret_error);
 	if (r == 0)
 		r = negotiate(e, ret_error);
-	if (r < 0) {
-		engine_close(e);
-		return r;
-	}
-	*ret = e;
-	return 0;
+	if (r == 0)
+		*ret = steal(e);
+	return r;
 }
 
 void engine_close(struct engine *e)
@@ -194,15 +171,14 @@ const struct oci_platform *engine_platform(const struct engine *e)
 
 int engine_info(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	return get(e, "/info", "info", ret, ret_error);
+	return call(e, (struct call){"GET", "/info", .what = "info"}, ret, ret_error);
 }
 
 int engine_podman_stopped_by_user(struct engine *e, const char *id)
 {
-	_cleanup_free_ char *path = xasprintf("/containers/%s/json", id);
 	_cleanup_json_ json_t *own = NULL;
 	struct error ignored;
-	int r = get_own(e, path, "inspect container", &own, &ignored);
+	int r = inspect(e, "container", id, true, &own, &ignored);
 
 	return r < 0 ? r : json_is_true(json_get_path(own, "State", "StoppedByUser", NULL));
 }
@@ -210,25 +186,24 @@ int engine_podman_stopped_by_user(struct engine *e, const char *id)
 int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **ret,
 			     struct error *ret_error)
 {
-	_cleanup_free_ char *escaped = engine_escape(name_or_id);
-	_cleanup_free_ char *path = xasprintf("/containers/%s/json", escaped);
-	_cleanup_free_ char *what = xasprintf("inspect container %s", name_or_id);
 	_cleanup_json_ json_t *j = NULL, *own = NULL;
 	const char *name, *id;
-	int r = get(e, path, what, &j, ret_error);
+	int r = inspect(e, "container", name_or_id, false, &j, ret_error);
 
 	if (r < 0)
 		return r;
 	id = json_get_string(j, "Id");
 	name = json_get_string(j, "Name");
 	if (!id || !name)
-		return error_set(ret_error, -EPROTO, "%s: the answer has no Id and Name", what);
+		return error_set(ret_error, -EPROTO,
+				 "inspect container %s: the answer has no Id and Name", name_or_id);
 	/* podman leaves the slash out. */
 	if (!streq(name + (name[0] == '/'), name_or_id) &&
 	    (strlen(name_or_id) < 12 /* a short id */ || !after_prefix(id, name_or_id)))
-		return error_set(ret_error, -ENOENT, "%s: no such container", what);
+		return error_set(ret_error, -ENOENT, "inspect container %s: no such container",
+				 name_or_id);
 	if (e->version.podman && podman_needs_own_answer(j)) {
-		r = get_own(e, path, what, &own, ret_error);
+		r = inspect(e, "container", name_or_id, true, &own, ret_error);
 		if (r < 0)
 			return r;
 		podman_mend_state(j, own);
@@ -239,20 +214,18 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 
 int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	return get(e, "/containers/json?all=1", "list containers", ret, ret_error);
+	return call(e, (struct call){"GET", "/containers/json?all=1", .what = "list containers"},
+		    ret, ret_error);
 }
 
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 			 struct error *ret_error)
 {
-	_cleanup_free_ char *escaped = engine_escape(reference);
-	_cleanup_free_ char *path = xasprintf("/images/%s/json", escaped);
-	_cleanup_free_ char *what = xasprintf("inspect image %s", reference);
 	_cleanup_json_ json_t *j = NULL, *own = NULL;
-	int r = get(e, path, what, &j, ret_error);
+	int r = inspect(e, "image", reference, false, &j, ret_error);
 
 	if (r == 0 && e->version.podman)
-		r = get_own(e, path, what, &own, ret_error);
+		r = inspect(e, "image", reference, true, &own, ret_error);
 	if (r < 0)
 		return r;
 	if (own)
@@ -263,33 +236,29 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 
 int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	return get(e, "/images/json", "list images", ret, ret_error);
+	return call(e, (struct call){"GET", "/images/json", .what = "list images"}, ret, ret_error);
 }
 
 int engine_changes(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
 {
 	_cleanup_free_ char *path = xasprintf("/containers/%s/changes", id);
 
-	return get(e, path, "list changed files", ret, ret_error);
+	return call(e, (struct call){"GET", path, .what = "list changed files"}, ret, ret_error);
 }
 
 int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret,
 		struct error *ret_error)
 {
 	_cleanup_free_ char *escaped = engine_escape(path);
-	_cleanup_free_ char *url = xasprintf("http://engine/v1.%d/containers/%s/archive?path=%s",
-					     e->version.api_minor, id, escaped);
+	_cleanup_free_ char *archive = xasprintf("/containers/%s/archive?path=%s", id, escaped);
+	_cleanup_free_ char *what = xasprintf("look at %s in the container", path);
 	_cleanup_free_ char *header = NULL, *text = NULL;
 	_cleanup_http_response_ struct http_response answer = {0};
-	struct http_request request = {
-		.method = "HEAD", .url = url, .body_max = ANSWER_MAX, .timeout_ms = SHORT_CALL_MS};
 	size_t n;
-	int r = http_perform(e->http, &request, &answer, ret_error);
+	int r = perform(e, (struct call){"HEAD", archive, .what = what}, &answer, ret_error);
 
 	if (r < 0)
-		return error_prefix(ret_error, "look at %s in the container: engine", path);
-	if (answer.status != 200)
-		return engine_refusal(&answer, "look at a file in the container", ret_error);
+		return r;
 	header = http_header(&answer, "X-Docker-Container-Path-Stat");
 	text = header ? base64_decode(header, &n) : NULL;
 	if (!text)
@@ -305,7 +274,7 @@ int engine_tag(struct engine *e, const char *image, const char *repository, cons
 	_cleanup_free_ char *path = xasprintf("/images/%s/tag?repo=%s&tag=%s", i, r, t);
 	_cleanup_free_ char *what = xasprintf("tag %s:%s", repository, tag);
 
-	return post(e, path, NULL, what, ret_error);
+	return call(e, (struct call){"POST", path, .what = what}, NULL, ret_error);
 }
 
 int engine_remove_image(struct engine *e, const char *reference, struct error *ret_error)
@@ -314,7 +283,8 @@ int engine_remove_image(struct engine *e, const char *reference, struct error *r
 			    *path = xasprintf("/images/%s", escaped);
 	_cleanup_free_ char *what = xasprintf("remove image %s", reference);
 
-	return delete (e, path, what, ret_error);
+	return call(e, (struct call){"DELETE", path, .what = what, .timeout_ms = REMOVE_CALL_MS},
+		    NULL, ret_error);
 }
 
 int engine_create(struct engine *e, const char *name, const json_t *body, char **ret_id,
@@ -325,7 +295,7 @@ int engine_create(struct engine *e, const char *name, const json_t *body, char *
 	_cleanup_free_ char *what = xasprintf("create container %s", name);
 	_cleanup_json_ json_t *answer = NULL;
 	const char *id;
-	int r = call(e, (struct call){"POST", .path = path, .body = body, .what = what}, &answer,
+	int r = call(e, (struct call){"POST", path, .what = what, .body = body}, &answer,
 		     ret_error);
 
 	if (r < 0)
@@ -347,7 +317,7 @@ int engine_connect(struct engine *e, const char *network, const char *id, const 
 
 	if (!whole || json_object_set_new(whole, "Container", json_string(id)) < 0)
 		return error_set(ret_error, -EINVAL, "%s: not an object", what);
-	return post(e, path, whole, what, ret_error);
+	return call(e, (struct call){"POST", path, .what = what, .body = whole}, NULL, ret_error);
 }
 
 static int post_to_container(struct engine *e, const char *id, const char *verb,
@@ -357,8 +327,8 @@ static int post_to_container(struct engine *e, const char *id, const char *verb,
 	_cleanup_free_ char *what =
 		xasprintf("%.*s container %.12s", (int)strcspn(verb, "?"), verb, id);
 
-	return call(e, (struct call){"POST", .path = path, .timeout_ms = timeout_ms, .what = what},
-		    NULL, ret_error);
+	return call(e, (struct call){"POST", path, .what = what, .timeout_ms = timeout_ms}, NULL,
+		    ret_error);
 }
 
 int engine_start(struct engine *e, const char *id, struct error *ret_error)
@@ -389,7 +359,8 @@ int engine_set_policy(struct engine *e, const char *id, const json_t *policy,
 {
 	_cleanup_free_ char *path = xasprintf("/containers/%s/update", id);
 	_cleanup_json_ json_t *body = json_need(json_pack("{s:O}", "RestartPolicy", policy));
-	int r = post(e, path, body, "set restart policy", ret_error);
+	struct call c = {"POST", path, .what = "set restart policy", .body = body};
+	int r = call(e, c, NULL, ret_error);
 
 	/* 20.10 says this of a container that is being removed, and podman of one that ends meanwhile. */
 	return r == -EIO ? -EEXIST : r;
@@ -400,5 +371,29 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error)
 	_cleanup_free_ char *path = xasprintf("/containers/%s?v=0", id);
 	_cleanup_free_ char *what = xasprintf("remove container %.12s", id);
 
-	return delete (e, path, what, ret_error);
+	return call(e, (struct call){"DELETE", path, .what = what, .timeout_ms = REMOVE_CALL_MS},
+		    NULL, ret_error);
+}
+
+/* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */
+static const char *skip_stream_header(const char *p, size_t n)
+{
+	return n > 8 && (p[0] == 1 || p[0] == 2) && p[1] == 0 ? p + 8 : p;
+}
+
+int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
+{
+	_cleanup_free_ char *path = xasprintf("/containers/%s/logs?stdout=1&stderr=1&tail=1", id);
+	_cleanup_http_response_ struct http_response answer = {0};
+	struct error text;
+	const char *line;
+	int r = perform(e, (struct call){"GET", path, .what = "log"}, &answer, &text);
+
+	if (r < 0)
+		return r;
+	line = skip_stream_header(answer.body, answer.body_len);
+	/* error_set() makes it printable. */
+	(void)error_set(&text, 0, "%.*s", (int)strcspn(line, "\r\n"), line);
+	copy_text(ret, size, text.text);
+	return 0;
 }

@@ -69,7 +69,7 @@ static bool collect(struct call *calls, size_t n, struct scopes *ret)
 /* "service=..", then one "scope=" each, or one "scope=" with all of them for OAuth2. Caller frees. */
 static char *make_query(const struct challenge *c, const struct scopes *s, bool oauth2)
 {
-	_cleanup_free_ char *service = c->service ? url_encode(c->service) : NULL;
+	_cleanup_free_ char *service = c->service ? url_encode(c->service, "") : NULL;
 	_cleanup_free_ char *names = xstrdup(s->repositories);
 	char *query = service ? xasprintf("service=%s&", service) : xstrdup("");
 	const char *glue = "scope=";
@@ -81,7 +81,7 @@ static char *make_query(const struct challenge *c, const struct scopes *s, bool 
 		if (!*name)
 			continue;
 		scope = xasprintf("repository:%s:%s", name, s->push ? "pull,push" : "pull");
-		encoded = url_encode(scope);
+		encoded = url_encode(scope, "");
 		head = query;
 		query = xasprintf("%s%s%s", head, glue, encoded);
 		glue = oauth2 ? "%20" : "&scope=";
@@ -153,9 +153,8 @@ static int ask(const struct registry *r, const struct url *realm, const struct s
 	const char *identity = trusted ? r->o->credential.identity_token : NULL;
 	_cleanup_free_ char *base = url_text(realm);
 	_cleanup_free_ char *query = make_query(&r->tokens.challenge, s, identity);
-	_cleanup_free_ char *url =
-		xasprintf("%s%c%s", base, strchr(realm->path, '?') ? '&' : '?', query);
-	_cleanup_(credential_wipep) char *secret = identity ? url_encode(identity) : NULL;
+	_cleanup_free_ char *url = xasprintf("%s%c%s", base, strchr(base, '?') ? '&' : '?', query);
+	_cleanup_(credential_wipep) char *secret = identity ? url_encode(identity, "") : NULL;
 	_cleanup_(credential_wipep) char *body = NULL;
 	const char *headers[] = {trusted ? r->basic : NULL, NULL};
 	struct http_request request = {

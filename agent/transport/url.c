@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <stdio.h>
 
 /* A part of u, or NULL. Caller frees. */
 static char *get(CURLU *u, CURLUPart part, unsigned int flags)
@@ -33,17 +34,13 @@ static bool authority_is_normal(const struct url *u, const char *authority)
 static int take_parts(struct url *u, const char *authority)
 {
 	_cleanup_free_ char *scheme = get(u->handle, CURLUPART_SCHEME, 0),
-			    *port = get(u->handle, CURLUPART_PORT, CURLU_DEFAULT_PORT),
-			    *path = get(u->handle, CURLUPART_PATH, 0),
-			    *query = get(u->handle, CURLUPART_QUERY, 0);
+			    *port = get(u->handle, CURLUPART_PORT, CURLU_DEFAULT_PORT);
 
 	u->host = get(u->handle, CURLUPART_HOST, 0);
-	if (!scheme || !port || !path || !u->host || !authority_is_normal(u, authority))
+	if (!scheme || !port || !u->host || !authority_is_normal(u, authority))
 		return -EINVAL;
 	u->tls = streq(scheme, "https");
 	u->port = (unsigned int)strtoul(port, NULL, 10);
-	/* libcurl leaves an empty query away. */
-	u->path = query && *query ? xasprintf("%s?%s", path, query) : xstrdup(path);
 	return (u->tls || streq(scheme, "http")) && u->port > 0 ? 0 : -EINVAL;
 }
 
@@ -98,7 +95,6 @@ void url_free(struct url *u)
 {
 	curl_url_cleanup(u->handle);
 	free(u->host);
-	free(u->path);
 	*u = (struct url){0};
 }
 
@@ -116,13 +112,16 @@ char *url_text(const struct url *u)
 	return text;
 }
 
-char *url_encode(const char *s)
+char *url_encode(const char *s, const char *keep)
 {
-	char *escaped = *s ? curl_easy_escape(NULL, s, 0) : NULL,
-	     *copy = xstrdup(escaped ? escaped : "");
+	char *out = xmalloc(strlen(s) * 3 + 1), *p = out;
 
-	if (*s && !escaped)
-		abort();
-	curl_free(escaped);
-	return copy;
+	for (; *s; s++) {
+		if (isalnum((unsigned char)*s) || strchr("-._~", *s) || strchr(keep, *s))
+			*p++ = *s;
+		else
+			p += sprintf(p, "%%%02X", (unsigned char)*s);
+	}
+	*p = '\0';
+	return out;
 }

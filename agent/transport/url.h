@@ -12,7 +12,6 @@ struct url {
 	bool tls;
 	char *host; /* lower case; IPv6 addresses in brackets */
 	unsigned int port;
-	char *path; /* with the query, without a fragment; starts with '/' */
 };
 
 /* Parses an absolute URL. -EINVAL, and ret is left alone, for everything else: other schemes, user names,
@@ -29,5 +28,5 @@ bool url_same_origin(const struct url *a, const struct url *b);
 /* The URL in its normal form, without the scheme's own port. Caller frees. */
 char *url_text(const struct url *u);
 
-/* s with all but unreserved characters percent-encoded (RFC 3986 2.3). Caller frees. */
-char *url_encode(const char *s);
+/* s with all characters percent-encoded but the unreserved ones (RFC 3986 2.3) and those of keep. Caller frees. */
+char *url_encode(const char *s, const char *keep);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The engine's answers that come bit by bit: a pull, events, a container's last line. The callbacks are static,
- * so their file is part of this one. */
+ * so their files are part of this one. */
+#include "engine.c"
 #include "engine-stream.c"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

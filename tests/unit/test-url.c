@@ -159,7 +159,7 @@ static void test_origin(void **state)
 
 static void test_encode(void **state)
 {
-	_cleanup_free_ char *text = url_encode("aZ09-._~ /:?&=%+\n\303\274");
+	_cleanup_free_ char *text = url_encode("aZ09-._~ /:?&=%+\n\303\274", "");
 
 	(void)state;
 	assert_string_equal(text, "aZ09-._~%20%2F%3A%3F%26%3D%25%2B%0A%C3%BC");
