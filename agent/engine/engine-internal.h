@@ -11,9 +11,9 @@
 #define SHORT_CALL_MS (60u * 1000)
 
 struct engine {
-	struct http *http;   /* calls */
-	struct http *events; /* a second connection: waiting must not block it */
-	struct http *pull;   /* cancellable */
+	struct http *http; /* calls */
+	struct http *
+		stream; /* a second connection, cancellable: pulls and waits must not block the first */
 	struct version version;
 	int disks[2]; /* directories on the file systems that the engine writes to; -1: unknown */
 };

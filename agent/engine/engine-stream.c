@@ -177,7 +177,7 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 	*p = (struct pull){.engine = e, .error = ret_error, .options = o};
 	find_disks(e);
 	ret_error->code = 0;
-	r = http_perform(e->pull, &request, &answer, &transport);
+	r = http_perform(e->stream, &request, &answer, &transport);
 	if (r < 0 && ret_error->code == 0)
 		*ret_error = transport;
 	if (r == 0 && (answer.status < 200 || answer.status > 299))
@@ -232,7 +232,7 @@ static int ask_events(struct engine *e, json_t *filters, int64_t since_ns, const
 		.on_data = on_event_data,
 		.userdata = &w,
 	};
-	int r = http_perform(e->events, &request, &answer, ret_error);
+	int r = http_perform(e->stream, &request, &answer, ret_error);
 
 	if (r == 0 && answer.status != 200)
 		return engine_refusal(&answer, "engine: events", ret_error);

@@ -15,35 +15,20 @@
 #define STOP_GRACE_MS	(60u * 1000)
 #define STOP_UNKNOWN_MS (3600u * 1000)
 
-static int status_to_errno(long status)
-{
-	switch (status) {
-	case 400:
-		return -EINVAL;
-	case 404:
-		return -ENOENT;
-	case 409:
-		return -EEXIST;
-	default:
-		return -EIO;
-	}
-}
-
 int engine_refusal(const struct http_response *r, const char *what, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
 	struct error ignored;
 	const char *message = NULL;
-	int code;
+	int code = r->status == 404 ? -ENOENT : r->status == 409 ? -EEXIST : -EIO;
 
 	if (json_parse(r->body, r->body_len, "answer", &j, &ignored) == 0)
 		message = json_get_string(j, "message");
 	if (!message)
 		message = r->body[0] ? r->body : "no reason given";
 	/* The engine was replaced by one of another version: this answer is not about the call. */
-	code = r->status == 400 && after_prefix(message, "client version ")
-		       ? -EPROTO
-		       : status_to_errno(r->status);
+	if (r->status == 400)
+		code = after_prefix(message, "client version ") ? -EPROTO : -EINVAL;
 	return error_set(ret_error, code, "%s: the engine says: %.450s (HTTP %ld)", what, message,
 			 r->status);
 }
@@ -124,17 +109,15 @@ int engine_open(const char *socket, const volatile sig_atomic_t *cancel, struct 
 		struct error *ret_error)
 {
 	struct http_options plain = {.unix_socket = socket, .allow_plain = true};
-	struct http_options stoppable = plain;
+	struct http_options stoppable = {
+		.unix_socket = socket, .allow_plain = true, .cancel = cancel};
 	_cleanup_engine_ struct engine *e = xcalloc(1, sizeof(*e));
 	int r;
 
 	e->disks[0] = e->disks[1] = -1;
-	stoppable.cancel = cancel;
 	r = http_new(&plain, &e->http, ret_error);
 	if (r == 0)
-		r = http_new(&stoppable, &e->events, ret_error);
-	if (r == 0)
-		r = http_new(&stoppable, &e->pull, ret_error);
+		r = http_new(&stoppable, &e->stream, ret_error);
 	if (r == 0)
 		r = negotiate(e, ret_error);
 	if (r == 0)
@@ -147,8 +130,7 @@ void engine_close(struct engine *e)
 	if (!e)
 		return;
 	http_free(e->http);
-	http_free(e->events);
-	http_free(e->pull);
+	http_free(e->stream);
 	for (size_t i = 0; i < ARRAY_SIZE(e->disks); i++)
 		cleanup_close_p(&e->disks[i]);
 	free(e);

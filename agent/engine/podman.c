@@ -7,25 +7,17 @@
 #include "json.h"
 #include "util.h"
 
-static const json_t *policy_of(const json_t *container)
-{
-	return json_get_path(container, "HostConfig", "RestartPolicy", NULL);
-}
-
 /* podman(1), --restart: on-failure counts up to MaximumRetryCount, 0 is without end. */
 static bool would_restart(const json_t *container)
 {
-	const char *policy = json_get_string(policy_of(container), "Name");
-	const json_t *state = json_object_get(container, "State");
-	json_int_t most =
-		json_integer_value(json_object_get(policy_of(container), "MaximumRetryCount"));
+	const json_t *policy = json_get_path(container, "HostConfig", "RestartPolicy", NULL);
+	const char *name = json_get_string(policy, "Name");
+	json_int_t most = json_integer_value(json_object_get(policy, "MaximumRetryCount"));
 
-	if (!policy)
-		return false;
-	if (streq(policy, "always") || streq(policy, "unless-stopped"))
+	if (streq_null(name, "always") || streq_null(name, "unless-stopped"))
 		return true;
-	return streq(policy, "on-failure") &&
-	       json_integer_value(json_object_get(state, "ExitCode")) != 0 &&
+	return streq_null(name, "on-failure") &&
+	       json_integer_value(json_get_path(container, "State", "ExitCode", NULL)) != 0 &&
 	       (most == 0 || json_integer_value(json_object_get(container, "RestartCount")) < most);
 }
 
@@ -33,24 +25,22 @@ bool podman_needs_own_answer(const json_t *container)
 {
 	const char *status = json_get_string(json_object_get(container, "State"), "Status");
 
-	return status && (streq(status, "exited") || streq(status, "stopped")) &&
+	return (streq_null(status, "exited") || streq_null(status, "stopped")) &&
 	       would_restart(container);
 }
 
 void podman_mend_state(json_t *container, const json_t *own)
 {
-	json_t *state = json_object_get(container, "State");
-
 	if (!json_is_true(json_get_path(own, "State", "StoppedByUser", NULL)))
-		(void)json_object_set_new(state, "Restarting", json_true());
+		(void)json_object_set_new(json_object_get(container, "State"), "Restarting",
+					  json_true());
 }
 
 void podman_mend_image(json_t *image, const json_t *own)
 {
-	json_t *check = json_object_get(own, "Healthcheck");
-
-	if (check)
-		(void)json_object_set(json_object_get(image, "Config"), "Healthcheck", check);
+	/* Without one nothing is set. */
+	(void)json_object_set(json_object_get(image, "Config"), "Healthcheck",
+			      json_object_get(own, "Healthcheck"));
 }
 
 static bool has_variable(const json_t *env, const char *name_and_equals)
@@ -74,7 +64,6 @@ static bool is_usual_home(const char *home, const json_t *config)
 
 static bool is_filled_in(const char *variable, const json_t *config, const json_t *image_env)
 {
-	const char *host_name = json_get_string(config, "Hostname");
 	const char *value;
 
 	if (streq(variable, "container=podman") || streq(variable, "container=oci"))
@@ -84,7 +73,7 @@ static bool is_filled_in(const char *variable, const json_t *config, const json_
 		       !has_variable(image_env, "TERM=");
 	value = after_prefix(variable, "HOSTNAME=");
 	if (value)
-		return streq_null(host_name, value);
+		return streq_null(json_get_string(config, "Hostname"), value);
 	value = after_prefix(variable, "HOME=");
 	if (value)
 		return is_usual_home(value, config) && !has_variable(image_env, "HOME=");
@@ -95,15 +84,12 @@ static bool is_filled_in(const char *variable, const json_t *config, const json_
 /* podman has no order; Docker has the image's variables last, in the image's order. */
 static void put_last(json_t *env, const json_t *image_env)
 {
-	const json_t *of_image;
+	json_t *variable;
 	size_t k;
 
-	json_array_foreach (image_env, k, of_image)
+	json_array_foreach (image_env, k, variable)
 		for (size_t i = json_array_size(env); i-- > 0;)
-			if (json_equal(json_array_get(env, i), of_image)) {
-				_cleanup_json_ json_t *variable =
-					json_incref(json_array_get(env, i));
-
+			if (json_equal(json_array_get(env, i), variable)) {
 				json_array_remove(env, i);
 				json_array_append(env, variable);
 				break;

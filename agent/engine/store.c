@@ -52,18 +52,11 @@ enum store_word store_judge(const char *said, int exit_code)
 		return STORE_SILENT;
 	if (!runtime && has_any(said, damaged, ARRAY_SIZE(damaged)))
 		return STORE_DAMAGED;
-	if (has_any(said, doubtful, ARRAY_SIZE(doubtful)))
+	if (has_any(said, doubtful, ARRAY_SIZE(doubtful)) ||
+	    exit_code == 126 /* cannot be executed */ || exit_code == 127 /* is not there */ ||
+	    exit_code == 128 + SIGILL || exit_code == 128 + SIGBUS || exit_code == 128 + SIGSEGV)
 		return STORE_DOUBTFUL;
-	switch (exit_code) {
-	case 126: /* cannot be executed */
-	case 127: /* is not there */
-	case 128 + SIGILL:
-	case 128 + SIGBUS:
-	case 128 + SIGSEGV:
-		return STORE_DOUBTFUL;
-	default:
-		return STORE_SILENT;
-	}
+	return STORE_SILENT;
 }
 
 static bool is_containerd_store(const json_t *info)

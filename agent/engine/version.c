@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "version.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/utsname.h>
@@ -12,9 +11,9 @@
 
 static int version_minor(const char *version)
 {
-	const char *minor = version ? after_prefix(version, "1.") : NULL;
+	int minor;
 
-	return minor && isdigit((unsigned char)*minor) ? atoi(minor) : -1;
+	return version && sscanf(version, "1.%3d", &minor) == 1 ? minor : -1;
 }
 
 /* The variant of an engine for arm, by this kernel: armv7l, armv8l, or an aarch64 one that runs 32 bits. */
@@ -73,8 +72,8 @@ int version_read(const json_t *v, struct version *ret, struct error *ret_error)
 		return error_set(ret_error, -EPROTO,
 				 "engine: wants API 1.%d at least, 1.%d is the newest known here",
 				 min, API_MINOR_MAX);
-	*ret = (struct version){.podman = podman};
-	ret->api_minor = max < API_MINOR_MAX ? max : API_MINOR_MAX;
+	*ret = (struct version){.api_minor = max < API_MINOR_MAX ? max : API_MINOR_MAX,
+				.podman = podman};
 	copy_text(ret->platform.os, sizeof(ret->platform.os), os);
 	copy_text(ret->platform.architecture, sizeof(ret->platform.architecture), arch);
 	if (streq(arch, "arm"))

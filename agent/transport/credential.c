@@ -19,14 +19,9 @@ static bool is_hub(const char *host)
 /* "https://index.docker.io/v1/" and "registry.example:5000/team" name their hosts. */
 static bool key_names_host(const char *key, const char *host)
 {
-	_cleanup_free_ char *name = NULL;
-	const char *rest = after_prefix(key, "https://");
+	const char *rest = after_prefix(key, "https://") ?: after_prefix(key, "http://") ?: key;
+	_cleanup_free_ char *name = xstrndup(rest, strcspn(rest, "/"));
 
-	if (!rest)
-		rest = after_prefix(key, "http://");
-	if (!rest)
-		rest = key;
-	name = xstrndup(rest, strcspn(rest, "/"));
 	return strcasecmp(name, host) == 0 || (is_hub(name) && is_hub(host));
 }
 
@@ -35,13 +30,10 @@ static json_t *find_entry(const json_t *auths, const char *host)
 	json_t *entry = json_object_get(auths, host), *value;
 	const char *key;
 
-	if (entry)
-		return entry;
-	json_object_foreach ((json_t *)auths, key, value) {
-		if (key_names_host(key, host))
-			return value;
-	}
-	return NULL;
+	json_object_foreach ((json_t *)auths, key, value)
+		if (!entry && key_names_host(key, host))
+			entry = value;
+	return entry;
 }
 
 static int split_auth(const char *auth, struct credential *c, struct error *ret_error)
@@ -154,12 +146,10 @@ char *credential_engine_header(const struct credential *c, const char *host)
 	_cleanup_json_ json_t *j = NULL;
 	char *header;
 
-	if (c->identity_token)
-		j = json_pack("{s:s, s:s}", "identitytoken", c->identity_token, "serveraddress",
+	if (credential_is_set(c))
+		j = json_pack("{s:s*, s:s*, s:s*, s:s}", "username", c->username, "password",
+			      c->password, "identitytoken", c->identity_token, "serveraddress",
 			      server);
-	else if (c->username)
-		j = json_pack("{s:s, s:s, s:s}", "username", c->username, "password", c->password,
-			      "serveraddress", server);
 	text = json_text(j, JSON_COMPACT);
 	/* Without credentials, or with some that are not UTF-8 and the engine could not read. */
 	if (!text)

@@ -18,6 +18,7 @@ struct http {
 	struct http_options o;
 	CURLM *multi;
 	bool multiplexes; /* the last answer came over HTTP/2 */
+	bool answered;
 	struct tls_session *session;
 };
 
@@ -44,8 +45,6 @@ struct transfer {
 	size_t header_bytes; /* of all answers together, interim ones and trailers too */
 	char *body;
 	size_t body_len;
-	int code;	 /* of an end before libcurl's */
-	const char *why; /* and its text */
 	char text[CURL_ERROR_SIZE];
 };
 
@@ -56,12 +55,17 @@ struct transfer {
 			end((t), -ENOSYS, "libcurl refuses " #option);      \
 	} while (0)
 
+/* Ends a transfer with its first error. */
 static void end(struct transfer *t, int code, const char *why)
 {
-	if (t->code == 0) {
-		t->code = code;
-		t->why = why;
-	}
+	const char *socket = t->batch->http->o.unix_socket;
+
+	if (t->ret->code == 0)
+		t->ret->code = error_set(&t->ret->error, code, "%s: %s",
+					 socket	    ? socket
+					 : t->where ? t->where
+						    : "request",
+					 why);
 }
 
 static bool is_cancelled(const struct http *h)
@@ -143,21 +147,17 @@ static void drop_time(char *text)
 		memmove(p, p + n, strlen(p + n) + 1);
 }
 
-static int fail(struct transfer *t, CURLcode c, struct error *ret_error)
+static void fail(struct transfer *t, CURLcode c)
 {
 	const char *socket = t->batch->http->o.unix_socket;
-	const char *where = socket ? socket : t->where ? t->where : "request";
 	long e = 0;
 
-	if (t->code < 0)
-		return error_set(ret_error, t->code, "%s: %s", where, t->why);
 	(void)curl_easy_getinfo(t->curl, CURLINFO_OS_ERRNO, &e);
-	if (socket && c == CURLE_COULDNT_CONNECT)
-		return error_set(ret_error, -ECONNREFUSED, "cannot connect to %s: %s", where,
-				 strerror((int)e));
 	drop_time(t->text);
-	return error_set(ret_error, code_of_curl(c, e), "%s: %s", where,
-			 t->text[0] ? t->text : curl_easy_strerror(c));
+	if (t->ret->code == 0 && socket && c == CURLE_COULDNT_CONNECT)
+		t->ret->code = error_set(&t->ret->error, -ECONNREFUSED, "cannot connect to %s: %s",
+					 socket, strerror((int)e));
+	end(t, code_of_curl(c, e), t->text[0] ? t->text : curl_easy_strerror(c));
 }
 
 static void set_trust(struct transfer *t)
@@ -237,39 +237,30 @@ static struct curl_slist *append(struct curl_slist *list, const char *line)
 
 static struct curl_slist *make_headers(const struct http_request *req)
 {
-	_cleanup_free_ char *type = NULL;
-	struct curl_slist *list = NULL;
-	bool accept = false;
+	_cleanup_free_ char *type = xasprintf(
+		"Content-Type: %s", req->content_type ? req->content_type : "application/json");
+	/* A name alone: libcurl leaves its own header out. */
+	struct curl_slist *list = append(NULL, req->body ? type : "Content-Type:");
 
-	for (size_t i = 0; req->headers && req->headers[i]; i++) {
+	list = append(list, "Accept:");
+	list = append(list, "Expect:");
+	for (size_t i = 0; req->headers && req->headers[i]; i++)
 		list = append(list, req->headers[i]);
-		accept |= strncasecmp(req->headers[i], "Accept:", 7) == 0;
-	}
-	if (!accept)
-		list = append(list, "Accept:"); /* a name alone: libcurl leaves it out */
-	if (req->body) {
-		type = xasprintf("Content-Type: %s",
-				 req->content_type ? req->content_type : "application/json");
-		list = append(list, type);
-		list = append(list, "Expect:");
-	} else if (streq(req->method, "POST")) {
-		list = append(list, "Content-Type:");
-	}
 	return list;
 }
 
 static void set_request(struct transfer *t)
 {
 	const struct http_request *req = t->req;
+	const char *body = !req->body && streq(req->method, "POST") ? "" : req->body;
 
 	t->headers = make_headers(req);
 	set(t, CURLOPT_CURLU, t->to->handle);
 	set(t, CURLOPT_HTTPHEADER, t->headers);
-	if (req->body || streq(req->method, "POST")) {
+	if (body) {
 		set(t, CURLOPT_POST, 1L);
-		set(t, CURLOPT_POSTFIELDS, req->body ? req->body : "");
-		set(t, CURLOPT_POSTFIELDSIZE_LARGE,
-		    (curl_off_t)(req->body ? strlen(req->body) : 0));
+		set(t, CURLOPT_POSTFIELDS, body);
+		set(t, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body));
 	}
 	if (streq(req->method, "HEAD"))
 		set(t, CURLOPT_NOBODY, 1L);
@@ -303,8 +294,7 @@ static void take_response(struct transfer *t)
 	(void)curl_easy_getinfo(t->curl, CURLINFO_HTTP_VERSION, &version);
 	t->batch->cuts = 0;
 	t->batch->http->multiplexes = version == CURL_HTTP_VERSION_2_0;
-	if (t->batch->http->session)
-		tls_session_confirm(t->batch->http->session);
+	t->batch->http->answered = true;
 	(void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &r->status);
 	(void)curl_easy_getinfo(t->curl, CURLINFO_RETRY_AFTER, &wait_s);
 	/* Less than none for a date that is over. */
@@ -333,10 +323,11 @@ static bool is_hopeless(const struct transfer *t)
 static void finish(struct transfer *t, CURLcode c)
 {
 	(void)curl_multi_remove_handle(t->batch->http->multi, t->curl);
-	if (c == CURLE_OK && t->code == 0)
+	t->batch->running--;
+	if (c == CURLE_OK && t->ret->code == 0)
 		take_response(t);
 	else
-		t->ret->code = fail(t, c, &t->ret->error);
+		fail(t, c);
 	if (t->ret->code < 0 && is_hopeless(t))
 		t->batch->hopeless = &t->ret->error;
 	curl_easy_cleanup(t->curl);
@@ -353,17 +344,16 @@ static void start(struct transfer *t)
 		end(t, -ECANCELED, "cancelled");
 	else if (make_url(t) < 0)
 		end(t, -EPROTO, "not a valid http or https URL");
-	t->curl = t->code == 0 ? curl_easy_init() : NULL;
+	t->curl = t->ret->code == 0 ? curl_easy_init() : NULL;
 	if (t->curl) {
 		set_policy(t);
 		set_connection(t);
 		set_request(t);
 	}
-	if (t->curl && t->code == 0 &&
-	    curl_multi_add_handle(t->batch->http->multi, t->curl) == CURLM_OK) {
-		t->batch->running++;
+	t->batch->running++;
+	if (t->curl && t->ret->code == 0 &&
+	    curl_multi_add_handle(t->batch->http->multi, t->curl) == CURLM_OK)
 		return;
-	}
 	end(t, -ENOMEM, "libcurl cannot begin the request");
 	finish(t, CURLE_FAILED_INIT);
 }
@@ -381,7 +371,6 @@ static bool take_ended(struct batch *b)
 
 		if (curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &t) != CURLE_OK)
 			abort();
-		b->running--;
 		finish(t, c);
 		any = true;
 	}
@@ -405,15 +394,6 @@ static int go_on(struct batch *b)
 	return -ENOMEM;
 }
 
-static void stop(struct transfer *t, int code)
-{
-	if (!t->curl)
-		return;
-	end(t, code, code == -ECANCELED ? "cancelled" : "libcurl cannot go on");
-	t->batch->running--;
-	finish(t, CURLE_ABORTED_BY_CALLBACK);
-}
-
 void http_perform_all(struct http *h, const struct http_request *reqs, size_t n,
 		      struct http_result *ret)
 {
@@ -434,8 +414,13 @@ void http_perform_all(struct http *h, const struct http_request *reqs, size_t n,
 				start(&transfers[next]);
 		}
 		r = b.running > 0 ? go_on(&b) : 0;
-		for (size_t i = 0; r < 0 && i < next; i++)
-			stop(&transfers[i], r);
+		for (size_t i = 0; r < 0 && i < next; i++) {
+			if (!transfers[i].curl)
+				continue;
+			end(&transfers[i], r,
+			    r == -ECANCELED ? "cancelled" : "libcurl cannot go on");
+			finish(&transfers[i], CURLE_ABORTED_BY_CALLBACK);
+		}
 	}
 }
 
@@ -482,7 +467,7 @@ void http_free(struct http *h)
 	if (!h)
 		return;
 	(void)curl_multi_cleanup(h->multi);
-	tls_session_close(h->session);
+	tls_session_close(h->session, h->answered);
 	free(h);
 }
 
@@ -493,32 +478,28 @@ void http_response_free(struct http_response *r)
 	*r = (struct http_response){0};
 }
 
-/* The value of header i of that name, or NULL; all of them: *ret_n. */
-static char *get_header(const struct http_response *r, const char *name, size_t i, size_t *ret_n)
+/* The value of header i of that name, or NULL. */
+static char *get_header(const struct http_response *r, const char *name, size_t i)
 {
 	struct curl_header *header;
 
 	if (curl_easy_header(r->handle, name, i, CURLH_HEADER, -1, &header) != CURLHE_OK)
 		return NULL;
-	*ret_n = header->amount;
 	/* libcurl 7.88 leaves the CR in an empty value. */
 	return xstrdup(streq(header->value, "\r") ? "" : header->value);
 }
 
 char *http_header(const struct http_response *r, const char *name)
 {
-	size_t n;
-
-	return get_header(r, name, 0, &n);
+	return get_header(r, name, 0);
 }
 
 char *http_header_all(const struct http_response *r, const char *name)
 {
-	size_t n = 0;
-	char *all = get_header(r, name, 0, &n);
+	char *all = get_header(r, name, 0), *next;
 
-	for (size_t i = 1; i < n; i++) {
-		_cleanup_free_ char *before = all, *value = get_header(r, name, i, &n);
+	for (size_t i = 1; (next = get_header(r, name, i)); i++) {
+		_cleanup_free_ char *before = all, *value = next;
 
 		all = xasprintf("%s, %s", before, value);
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "oci.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -40,10 +41,8 @@ static char *bare_type(const char *s)
 	while (n > 0 && (s[n - 1] == ' ' || s[n - 1] == '\t'))
 		n--;
 	type = xstrndup(s, n);
-	for (char *p = type; *p; p++) {
-		if (*p >= 'A' && *p <= 'Z')
-			*p = (char)(*p - 'A' + 'a');
-	}
+	for (char *p = type; *p; p++)
+		*p = (char)tolower((unsigned char)*p);
 	return type;
 }
 
@@ -99,30 +98,28 @@ static int parse_descriptor(const json_t *j, struct digest *ret_digest, uint64_t
 	return 0;
 }
 
-static int copy_word(const json_t *j, const char *key, char *buf, size_t n, struct error *ret_error)
-{
-	const json_t *value = json_object_get(j, key);
-	const char *s = value ? json_string_value(value) : "";
-
-	if (!s || strlen(s) >= n)
-		return error_set(ret_error, -EBADMSG, "a platform's \"%s\" is not a word", key);
-	memcpy(buf, s, strlen(s) + 1);
-	return 0;
-}
-
 static int parse_platform(const json_t *j, struct oci_platform *p, struct error *ret_error)
 {
-	int r;
+	const struct {
+		const char *key;
+		char *text;
+		size_t size;
+	} words[] = {
+		{"os", p->os, sizeof(p->os)},
+		{"architecture", p->architecture, sizeof(p->architecture)},
+		{"variant", p->variant, sizeof(p->variant)},
+	};
 
-	if (!j)
-		return 0;
-	r = copy_word(j, "os", p->os, sizeof(p->os), ret_error);
-	if (r == 0)
-		r = copy_word(j, "architecture", p->architecture, sizeof(p->architecture),
-			      ret_error);
-	if (r == 0)
-		r = copy_word(j, "variant", p->variant, sizeof(p->variant), ret_error);
-	return r;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		const json_t *value = json_object_get(j, words[i].key);
+		const char *s = value ? json_string_value(value) : "";
+
+		if (!s || strlen(s) >= words[i].size)
+			return error_set(ret_error, -EBADMSG, "a platform's \"%s\" is not a word",
+					 words[i].key);
+		copy_text(words[i].text, words[i].size, s);
+	}
+	return 0;
 }
 
 static int parse_index(const json_t *j, struct oci_document *d, struct error *ret_error)
@@ -160,7 +157,7 @@ static int parse_manifest(const json_t *j, struct oci_document *d, struct error 
 {
 	const json_t *layers = json_object_get(j, "layers");
 	struct digest digest;
-	uint64_t size;
+	uint64_t size = 0;
 	int r;
 
 	if (!json_is_array(layers) || json_array_size(layers) > OCI_LAYERS_MAX)
@@ -170,14 +167,12 @@ static int parse_manifest(const json_t *j, struct oci_document *d, struct error 
 	d->layers = xcalloc(json_array_size(layers), sizeof(*d->layers));
 	for (size_t i = 0; r == 0 && i < json_array_size(layers); i++) {
 		r = parse_descriptor(json_array_get(layers, i), &digest, &size, ret_error);
-		d->layers[i] = size;
-		if (r == 0 && __builtin_add_overflow(d->layer_bytes, size, &d->layer_bytes))
+		/* The sum is a signed number in the message to the engine half; each size is one in JSON. */
+		if (r == 0 && size > INT64_MAX - d->layer_bytes)
 			r = error_set(ret_error, -EBADMSG, "the layers' sizes overflow");
-		d->n_layers++;
+		d->layers[d->n_layers++] = size;
+		d->layer_bytes += size;
 	}
-	/* The message to the engine half has a signed number. */
-	if (r == 0 && d->layer_bytes > INT64_MAX)
-		r = error_set(ret_error, -EBADMSG, "the layers' sizes overflow");
 	return r;
 }
 
@@ -208,18 +203,14 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 	if (!json_is_object(j))
 		return error_set(ret_error, -EBADMSG, "the manifest is not a JSON object");
 	r = find_kind(j, content_type, &kind, ret_error);
+	if (r == 0)
+		r = kind == KIND_INDEX ? parse_index(j, &d, ret_error)
+				       : parse_manifest(j, &d, ret_error);
 	if (r < 0)
-		return r;
-	if (kind == KIND_INDEX)
-		r = parse_index(j, &d, ret_error);
-	else
-		r = parse_manifest(j, &d, ret_error);
-	if (r < 0) {
 		oci_document_free(&d);
-		return r;
-	}
-	*ret = d;
-	return 0;
+	else
+		*ret = d;
+	return r;
 }
 
 /* The embedded content, or NULL if it is invalid or does not have that digest and size. Caller frees. */
@@ -228,20 +219,19 @@ static char *embedded_data(const json_t *descriptor, const struct digest *d, uin
 	const char *text = json_get_string(descriptor, "data");
 	size_t n;
 	_cleanup_free_ char *data = text ? base64_decode(text, &n) : NULL;
-	struct digest got;
+	struct error ignored;
 
-	if (!data || n != size)
+	if (!data || n != size || check_hash(data, n, d, &ignored) < 0)
 		return NULL;
-	got = hash_bytes(data, n);
-	return digest_eq(&got, d) ? steal(data) : NULL;
+	return steal(data);
 }
 
 int oci_parse_artifact(const char *data, size_t n, const char *content_type, const char *type,
 		       struct oci_artifact *ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
-	const json_t *artifact_type, *layer;
-	const char *layer_type;
+	const json_t *layer;
+	const char *artifact_type, *layer_type;
 	enum kind kind;
 	int r = json_parse(data, n, "manifest", &j, ret_error);
 
@@ -249,16 +239,14 @@ int oci_parse_artifact(const char *data, size_t n, const char *content_type, con
 		r = find_kind(j, content_type, &kind, ret_error);
 	if (r < 0)
 		return r;
-	artifact_type = json_object_get(j, "artifactType");
+	artifact_type = json_get_string(j, "artifactType");
 	layer = json_array_get(json_object_get(j, "layers"), 0);
 	layer_type = json_get_string(layer, "mediaType");
 	if (kind != KIND_MANIFEST || json_array_size(json_object_get(j, "layers")) != 1)
 		return error_set(ret_error, -EBADMSG, "not an artifact with one layer");
-	if (artifact_type && !streq_null(json_string_value(artifact_type), type))
+	if (json_object_get(j, "artifactType") && !streq_null(artifact_type, type))
 		return error_set(ret_error, -EBADMSG, "an artifact of type %.100s, not %s",
-				 json_is_string(artifact_type) ? json_string_value(artifact_type)
-							       : "?",
-				 type);
+				 artifact_type ? artifact_type : "?", type);
 	if (!streq_null(layer_type, type))
 		return error_set(ret_error, -EBADMSG, "its layer is of type %.100s, not %s",
 				 layer_type ? layer_type : "?", type);
@@ -288,12 +276,9 @@ int oci_count_shared(const char *data, size_t n, const struct digest *expected,
 	if (r < 0)
 		return r;
 	ids = json_get_path(j, "rootfs", "diff_ids", NULL);
-	for (; shared < n_layers; shared++) {
-		const char *id = json_string_value(json_array_get(ids, shared));
-
-		if (!id || !streq(id, layers[shared].text))
-			break;
-	}
+	while (shared < n_layers &&
+	       streq_null(json_string_value(json_array_get(ids, shared)), layers[shared].text))
+		shared++;
 	*ret = shared;
 	return 0;
 }
@@ -313,24 +298,21 @@ static const char *normal_architecture(const char *s)
 	return s;
 }
 
-/* "v7" and "7" are 7; missing is missing; -1 for anything else. */
-static int variant_number(const char *s, int missing)
+/* "v7" and "7" are 7; a missing one is the architecture's; -1 for anything else. */
+static int variant_of(const struct oci_platform *p, const char *architecture)
 {
+	const char *s = p->variant;
+	int missing = 1;
+
+	if (streq(architecture, "arm"))
+		missing = strcasecmp(p->architecture, "armel") == 0 ? 6 : 7;
+	else if (streq(architecture, "arm64"))
+		missing = 8;
 	if (!*s)
 		return missing;
 	if (*s == 'v')
 		s++;
 	return *s >= '1' && *s <= '9' && !s[1] ? *s - '0' : -1;
-}
-
-static int variant_of(const struct oci_platform *p, const char *architecture)
-{
-	if (streq(architecture, "arm"))
-		return variant_number(p->variant,
-				      strcasecmp(p->architecture, "armel") == 0 ? 6 : 7);
-	if (streq(architecture, "arm64"))
-		return variant_number(p->variant, 8);
-	return variant_number(p->variant, 1);
 }
 
 unsigned int oci_platform_rank(const struct oci_platform *host, const struct oci_platform *p)

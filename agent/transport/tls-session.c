@@ -15,7 +15,7 @@ struct tls_session {
 	SSL_SESSION *old; /* from the file, or NULL */
 	char *old_host;	  /* whose it is */
 	SSL_SESSION *new;
-	bool offered, confirmed;
+	bool offered;
 };
 
 static bool key_is_safe(const char *key)
@@ -95,13 +95,13 @@ struct tls_session *tls_session_open(int dirfd, const char *key)
 	return s;
 }
 
-void tls_session_close(struct tls_session *s)
+void tls_session_close(struct tls_session *s, bool confirmed)
 {
 	if (!s)
 		return;
-	if (s->new && s->confirmed)
+	if (confirmed && s->new)
 		write_session(s);
-	else if (s->offered && !s->confirmed)
+	else if (!confirmed && s->offered)
 		(void)unlinkat(s->dirfd, s->key, 0);
 	SSL_SESSION_free(s->old);
 	SSL_SESSION_free(s->new);
@@ -163,9 +163,4 @@ void tls_session_attach(struct tls_session *s, void *ctx, const char *host, cons
 					     SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
 	SSL_CTX_sess_set_new_cb(ctx, on_new_session);
 	SSL_CTX_set_info_callback(ctx, on_info);
-}
-
-void tls_session_confirm(struct tls_session *s)
-{
-	s->confirmed = true;
 }

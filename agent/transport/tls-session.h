@@ -17,12 +17,10 @@ struct tls_session;
  * the session is for, IPv6 in brackets. A file that is unreadable, too large, damaged, older than
  * TLS_SESSION_SECONDS_MAX, from the future, or not a regular file of this user counts as none. NULL: invalid key. */
 struct tls_session *tls_session_open(int dirfd, const char *key);
-/* Writes the newest session to the file if a request succeeded on it. Removes the file if its session was offered
- * and no request succeeded. */
-void tls_session_close(struct tls_session *s);
+/* confirmed: a request succeeded, so the server's certificate has been verified. Then the newest session is written to
+ * the file. Otherwise the file is removed if its session was offered. */
+void tls_session_close(struct tls_session *s, bool confirmed);
 
 /* Lets connections of ctx, an SSL_CTX, resume the session and replace it. host: of the URL; peer: the
  * address of the connection, which is another at a proxy. */
 void tls_session_attach(struct tls_session *s, void *ctx, const char *host, const char *peer);
-/* Call after a successful request, when the server's certificate has been verified. */
-void tls_session_confirm(struct tls_session *s);
