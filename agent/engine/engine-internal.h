@@ -5,7 +5,6 @@
 #include "engine.h"
 #include "http.h"
 #include "url.h"
-#include "version.h"
 
 #define ANSWER_MAX    ((size_t)4 * 1024 * 1024)
 #define SHORT_CALL_MS (60u * 1000)

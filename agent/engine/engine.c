@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "base64.h"
+#include "crypto.h"
 #include "engine-internal.h"
 #include "podman.h"
 #include "ref.h"
@@ -136,19 +136,9 @@ void engine_close(struct engine *e)
 	free(e);
 }
 
-bool engine_is_podman(const struct engine *e)
+const struct version *engine_version(const struct engine *e)
 {
-	return e->version.podman;
-}
-
-int engine_api_minor(const struct engine *e)
-{
-	return e->version.api_minor;
-}
-
-const struct oci_platform *engine_platform(const struct engine *e)
-{
-	return &e->version.platform;
+	return &e->version;
 }
 
 int engine_info(struct engine *e, json_t **ret, struct error *ret_error)

@@ -9,8 +9,8 @@
 
 #include "digest.h"
 #include "json.h"
-#include "oci.h"
 #include "verify.h"
+#include "version.h"
 
 struct engine;
 struct ref;
@@ -23,10 +23,8 @@ void engine_close(struct engine *e);
 /* GET /info. The caller owns *ret. */
 int engine_info(struct engine *e, json_t **ret, struct error *ret_error) warn_unused;
 
-bool engine_is_podman(const struct engine *e);
-int engine_api_minor(const struct engine *e);
-/* The platform of the engine's host; the variant of an arm comes from uname(2). Borrowed. */
-const struct oci_platform *engine_platform(const struct engine *e);
+/* What it said when it was opened. Borrowed. */
+const struct version *engine_version(const struct engine *e);
 
 /* The engine's inspect answers; the caller owns *ret. A name matches exactly; an id may be shortened to 12
  * characters or more. */
@@ -43,13 +41,11 @@ int engine_changes(struct engine *e, const char *id, json_t **ret,
 int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret,
 		struct error *ret_error) warn_unused;
 
-/* Bytes of all layers so far, and of all that are known; both may grow. */
-typedef void engine_progress_fn(void *userdata, uint64_t current, uint64_t total);
-
 struct pull_options {
 	const char *auth;   /* value of X-Registry-Auth, or NULL */
 	uint64_t bytes_max; /* of all layers, as their manifest says */
-	engine_progress_fn *progress;
+	/* Bytes of all layers so far, and of all that are known; both may grow. */
+	void (*progress)(void *userdata, uint64_t current, uint64_t total);
 	void *userdata;
 };
 

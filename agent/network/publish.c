@@ -3,8 +3,7 @@
 
 #include <errno.h>
 
-#include "base64.h"
-#include "hash.h"
+#include "crypto.h"
 #include "registry-internal.h"
 
 #define TAG_MAX	   128 /* distribution-spec */

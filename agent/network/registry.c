@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <sys/param.h>
 
-#include "hash.h"
+#include "crypto.h"
 #include "oci.h"
 #include "ref.h"
 #include "registry-internal.h"

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "hash.h"
+#include "crypto.h"
 #include "registry-internal.h"
 
 static int get(struct registry *r, const struct ref *ref, const char *kind, const char *name,

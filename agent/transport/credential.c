@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "base64.h"
+#include "crypto.h"
 #include "json.h"
 #include "trusted-file.h"
 

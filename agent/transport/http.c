@@ -62,10 +62,7 @@ static void end(struct transfer *t, int code, const char *why)
 
 	if (t->ret->code == 0)
 		t->ret->code = error_set(&t->ret->error, code, "%s: %s",
-					 socket	    ? socket
-					 : t->where ? t->where
-						    : "request",
-					 why);
+					 socket ?: t->where ?: "request", why);
 }
 
 static bool is_cancelled(const struct http *h)

@@ -5,8 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "base64.h"
-#include "hash.h"
+#include "crypto.h"
 #include "json.h"
 
 #define OCI_INDEX	"application/vnd.oci.image.index.v1+json"

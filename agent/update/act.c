@@ -21,7 +21,7 @@ static int check_image(const struct act_context *h, const json_t *image, const s
 {
 	const struct digest *config = &m->answer.reply.config;
 	const char *id = json_get_string(image, "Id");
-	const struct oci_platform *host = engine_platform(h->context.engine);
+	const struct oci_platform *host = &engine_version(h->context.engine)->platform;
 	const char *arch = json_get_string(image, "Architecture");
 	struct oci_platform p = {0};
 	_cleanup_json_ json_t *old = NULL;

@@ -52,7 +52,7 @@ static int ask(struct act_context *h, const struct record *r, const struct world
 	struct digest known[KNOWN_MAX];
 	struct fetch_request request = {
 		.image = image,
-		.platform = *engine_platform(h->context.engine),
+		.platform = engine_version(h->context.engine)->platform,
 		.known = known,
 		.n_known = list_known(r, w, known),
 	};

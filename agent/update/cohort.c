@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cohort.h"
 
-#include "hash.h"
+#include "crypto.h"
 
 uint32_t cohort_position(const char *device, const struct digest *d)
 {

@@ -44,7 +44,7 @@ static bool can_look(const struct engine *e, const json_t *container)
 	size_t i;
 	json_t *mount;
 
-	if (engine_api_minor(e) >= API_ARCHIVE_SAFE)
+	if (engine_version(e)->api_minor >= API_ARCHIVE_SAFE)
 		return true;
 	json_array_foreach (json_object_get(container, "Mounts"), i, mount) {
 		const char *propagation = json_get_string(mount, "Propagation");

@@ -63,7 +63,7 @@ static int ask_bytes_to_come(struct fetch *f, const struct context *s, const str
 	_cleanup_free_ struct digest *layers = xcalloc(OCI_LAYERS_MAX, sizeof(*layers));
 	struct fetch_request request = {
 		.image = pinned,
-		.platform = *engine_platform(s->engine),
+		.platform = engine_version(s->engine)->platform,
 		.layers = layers,
 		.n_layers = list_layers(s->engine, w->old.image, layers),
 	};

@@ -96,7 +96,7 @@ int successor_plan(const struct act_context *h, const struct world *w,
 		.host_name = host_name,
 		.image = reference,
 		.target = target,
-		.api_minor = engine_api_minor(h->context.engine),
+		.api_minor = engine_version(h->context.engine)->api_minor,
 	};
 	int r;
 
@@ -118,7 +118,7 @@ int successor_plan(const struct act_context *h, const struct world *w,
 			old->image);
 	if (r < 0)
 		return r;
-	if (engine_is_podman(h->context.engine))
+	if (engine_version(h->context.engine)->podman)
 		podman_mend_config(container, old_image);
 	r = look_up_names(h, w, container, &names, ret_error);
 	if (r < 0)

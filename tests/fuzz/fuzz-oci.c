@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "hash.h"
+#include "crypto.h"
 #include "oci.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

@@ -213,7 +213,7 @@ static int answer(struct error *e)
 /* engine.h */
 
 struct engine {
-	struct oci_platform platform;
+	struct version version;
 };
 
 int engine_open(const char *socket, const volatile sig_atomic_t *cancel, struct engine **ret,
@@ -223,7 +223,7 @@ int engine_open(const char *socket, const volatile sig_atomic_t *cancel, struct 
 	if (call_fails(ret_error))
 		return ret_error->code;
 	*ret = xcalloc(1, sizeof(**ret));
-	(*ret)->platform = (struct oci_platform){"linux", "amd64", ""};
+	(*ret)->version = (struct version){.api_minor = 41, .platform = {"linux", "amd64", ""}};
 	return answer(ret_error);
 }
 
@@ -232,21 +232,9 @@ void engine_close(struct engine *e)
 	free(e);
 }
 
-bool engine_is_podman(const struct engine *e)
+const struct version *engine_version(const struct engine *e)
 {
-	(void)e;
-	return false;
-}
-
-int engine_api_minor(const struct engine *e)
-{
-	(void)e;
-	return 41;
-}
-
-const struct oci_platform *engine_platform(const struct engine *e)
-{
-	return &e->platform;
+	return &e->version;
 }
 
 static int missing(struct error *e, const char *what)

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "cohort.h"
-#include "hash.h"
+#include "crypto.h"
 #include "test.h"
 
 #define DEVICES 10000u

@@ -12,7 +12,7 @@
 
 /* An engine of one container with one changed file. */
 static struct {
-	int api_minor;
+	struct version version;
 	const char *changes;
 	int changes_error;
 	const char *stat; /* NULL: no such file */
@@ -20,10 +20,10 @@ static struct {
 	int looks;
 } house;
 
-int engine_api_minor(const struct engine *e)
+const struct version *engine_version(const struct engine *e)
 {
 	(void)e;
-	return house.api_minor;
+	return &house.version;
 }
 
 int engine_changes(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
@@ -70,7 +70,7 @@ static void test_who(void **state)
 	struct error e;
 
 	(void)state;
-	house = (typeof(house)){.api_minor = 41,
+	house = (typeof(house)){.version.api_minor = 41,
 				.changes = CHANGE,
 				.stat = "{\"mode\":292,\"mtime\":\"" WHOLE "\"}"};
 	assert_int_equal(ask(V2, "", &e), -EKEYREJECTED);
@@ -108,7 +108,7 @@ static void test_what(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		house = (typeof(house)){.api_minor = 44,
+		house = (typeof(house)){.version.api_minor = 44,
 					.changes = CHANGE,
 					.stat = cases[i].stat,
 					.stat_error = cases[i].error};
@@ -125,7 +125,7 @@ static void test_mounts(void **state)
 
 	(void)state;
 	house = (typeof(house)){
-		.api_minor = 44,
+		.version.api_minor = 44,
 		.changes =
 			"[{\"Path\":\"/run\",\"Kind\":1},{\"Path\":\"/run/secrets\",\"Kind\":1},"
 			"{\"Path\":\"/run/secrets/key\",\"Kind\":1},{\"Path\":\"/"
@@ -148,7 +148,7 @@ static void test_shared_mounts(void **state)
 	struct error e;
 
 	(void)state;
-	house = (typeof(house)){.api_minor = 43,
+	house = (typeof(house)){.version.api_minor = 43,
 				.changes = CHANGE,
 				.stat = "{\"mode\":292,\"mtime\":\"" WHOLE "\"}"};
 	for (size_t i = 0; i < ARRAY_SIZE(apart); i++) {
@@ -161,14 +161,14 @@ static void test_shared_mounts(void **state)
 		_cleanup_free_ char *mount =
 			xasprintf("{\"Destination\":\"/host\",\"Propagation\":\"%s\"}", shared[i]);
 
-		house.api_minor = 43;
+		house.version.api_minor = 43;
 		house.changes = CHANGE;
 		assert_int_equal(ask(V2, mount, &e), 0);
 		house.changes = "[{\"Path\":\"/run/secrets/key\",\"Kind\":1}]";
 		assert_int_equal(ask(V2, mount, &e), -EKEYREJECTED);
 		assert_int_equal(house.looks, 0);
 		/* Newer engines look in a namespace of their own. */
-		house.api_minor = 44;
+		house.version.api_minor = 44;
 		house.changes = CHANGE;
 		assert_int_equal(ask(V2, mount, &e), -EKEYREJECTED);
 		assert_int_equal(house.looks, 1);
@@ -186,7 +186,7 @@ static void test_many(void **state)
 		json_array_append_new(many, json_pack("{s:o,s:i}", "Path",
 						      json_sprintf("/cache/%d", i), "Kind", 1));
 	text = json_text(many, 0);
-	house = (typeof(house)){.api_minor = 44,
+	house = (typeof(house)){.version.api_minor = 44,
 				.changes = text,
 				.stat = "{\"mode\":292,\"mtime\":\"" BROKEN "\"}"};
 	assert_int_equal(ask(V2, "", &e), 0);

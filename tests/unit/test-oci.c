@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 
-#include "hash.h"
+#include "crypto.h"
 #include "oci.h"
 #include "test.h"
 

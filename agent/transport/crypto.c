@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "base64.h"
+#include "crypto.h"
 
 #include <openssl/evp.h>
+#include <stdio.h>
 
 char *base64_decode(const char *s, size_t *ret_len)
 {
@@ -32,4 +33,18 @@ char *base64_encode(const char *data, size_t n)
 
 	(void)EVP_EncodeBlock((unsigned char *)out, (const unsigned char *)data, (int)n);
 	return out;
+}
+
+struct digest hash_bytes(const void *data, size_t n)
+{
+	unsigned char sum[EVP_MAX_MD_SIZE];
+	struct digest d = {.text = "sha256:"};
+	unsigned int len = 0;
+
+	/* Fails only without memory or without the algorithm. */
+	if (EVP_Digest(data, n, sum, &len, EVP_sha256(), NULL) != 1 || len != 32)
+		abort();
+	for (unsigned int i = 0; i < len; i++)
+		(void)snprintf(d.text + 7 + (size_t)2 * i, 3, "%02x", sum[i]);
+	return d;
 }

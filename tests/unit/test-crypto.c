@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "base64.h"
+#include "crypto.h"
 #include "test.h"
 
 /* RFC 4648, section 10, and bytes that make + and /. */
-static void test_vectors(void **state)
+static void test_base64(void **state)
 {
 	static const struct {
 		const char *plain, *coded;
@@ -30,7 +30,7 @@ static void test_vectors(void **state)
 	}
 }
 
-static void test_refused(void **state)
+static void test_base64_refused(void **state)
 {
 	static const char *const wrong[] = {"",	    "Zg",    "Zg=",  "Zg===", "=Zg=",  "Zm8=Zm8=",
 					    "Z m8", "Zm8\n", "Zm-_", "====",  "Zg==\n"};
@@ -51,10 +51,35 @@ static void test_refused(void **state)
 	assert_int_equal(n, BASE64_MAX / 4 * 3);
 }
 
+/* FIPS 180-4 examples; the last from sha256sum(1). */
+static void test_hash(void **state)
+{
+	_cleanup_free_ char *million = xmalloc(1000000);
+	struct digest d;
+
+	(void)state;
+	d = hash_bytes("", 0);
+	assert_string_equal(
+		d.text, "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+	d = hash_bytes("abc", 3);
+	assert_string_equal(
+		d.text, "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	memset(million, 'a', 1000000);
+	d = hash_bytes(million, 1000000);
+	assert_string_equal(
+		d.text, "sha256:cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+	d = hash_bytes("a\0b", 3);
+	assert_string_equal(
+		d.text, "sha256:59b271ae1bbcb1d31d41929817f4b16fb439eb4f31520b5ad1d5ce98920a7138");
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_vectors),
-					   cmocka_unit_test(test_refused)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_base64_refused),
+		cmocka_unit_test(test_hash),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
