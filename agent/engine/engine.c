@@ -108,16 +108,15 @@ static int negotiate(struct engine *e, struct error *ret_error)
 int engine_open(const char *socket, const volatile sig_atomic_t *cancel, struct engine **ret,
 		struct error *ret_error)
 {
-	struct http_options plain = {.unix_socket = socket, .allow_plain = true};
-	struct http_options stoppable = {
-		.unix_socket = socket, .allow_plain = true, .cancel = cancel};
+	struct http_options options = {.unix_socket = socket};
 	_cleanup_engine_ struct engine *e = xcalloc(1, sizeof(*e));
 	int r;
 
 	e->disks[0] = e->disks[1] = -1;
-	r = http_new(&plain, &e->http, ret_error);
+	r = http_new(&options, &e->http, ret_error);
+	options.cancel = cancel;
 	if (r == 0)
-		r = http_new(&stoppable, &e->stream, ret_error);
+		r = http_new(&options, &e->stream, ret_error);
 	if (r == 0)
 		r = negotiate(e, ret_error);
 	if (r == 0)

@@ -43,42 +43,32 @@ void podman_mend_image(json_t *image, const json_t *own)
 			      json_object_get(own, "Healthcheck"));
 }
 
-static bool has_variable(const json_t *env, const char *name_and_equals)
-{
-	const json_t *v;
-	size_t i;
-
-	json_array_foreach (env, i, v)
-		if (json_is_string(v) && after_prefix(json_string_value(v), name_and_equals))
-			return true;
-	return false;
-}
-
 /* podman takes HOME from the image's user database, which cannot be read here, or else the working directory. */
-static bool is_usual_home(const char *home, const json_t *config)
+static bool is_default(const char *variable, const json_t *config)
 {
-	const char *directory = json_get_string(config, "WorkingDir");
+	const char *home = after_prefix(variable, "HOME=");
 
-	return !home[0] || streq(home, "/") || streq(home, "/root") || streq_null(directory, home);
+	if (home)
+		return !home[0] || streq(home, "/") || streq(home, "/root") ||
+		       streq_null(json_get_string(config, "WorkingDir"), home);
+	return streq(variable, "container=podman") || streq(variable, "container=oci") ||
+	       after_prefix(variable, "PATH=/usr/local/sbin:/usr/local/bin:") ||
+	       (streq(variable, "TERM=xterm") && json_is_true(json_object_get(config, "Tty")));
 }
 
 static bool is_filled_in(const char *variable, const json_t *config, const json_t *image_env)
 {
-	const char *value;
+	const char *host_name = after_prefix(variable, "HOSTNAME=");
+	size_t name_and_equals = strcspn(variable, "=") + 1, i;
+	const json_t *v;
 
-	if (streq(variable, "container=podman") || streq(variable, "container=oci"))
-		return !has_variable(image_env, "container=");
-	if (streq(variable, "TERM=xterm"))
-		return json_is_true(json_object_get(config, "Tty")) &&
-		       !has_variable(image_env, "TERM=");
-	value = after_prefix(variable, "HOSTNAME=");
-	if (value)
-		return streq_null(json_get_string(config, "Hostname"), value);
-	value = after_prefix(variable, "HOME=");
-	if (value)
-		return is_usual_home(value, config) && !has_variable(image_env, "HOME=");
-	return after_prefix(variable, "PATH=/usr/local/sbin:/usr/local/bin:") &&
-	       !has_variable(image_env, "PATH=");
+	if (host_name)
+		return streq_null(json_get_string(config, "Hostname"), host_name);
+	json_array_foreach (image_env, i, v)
+		if (json_is_string(v) &&
+		    strncmp(json_string_value(v), variable, name_and_equals) == 0)
+			return false;
+	return is_default(variable, config);
 }
 
 /* podman has no order; Docker has the image's variables last, in the image's order. */

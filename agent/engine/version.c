@@ -39,18 +39,6 @@ static const json_t *find_component(const json_t *answer, const char *name)
 	return NULL;
 }
 
-static int read_podman(const json_t *component, struct error *ret_error)
-{
-	const char *release = json_get_string(component, "Version");
-
-	/* Older versions neither tell whether a user stopped a container nor change restart policies. */
-	if (!release || atoi(release) < PODMAN_MIN)
-		return error_set(ret_error, -EPROTO,
-				 "engine: podman %.32s is too old, %d is the oldest known here",
-				 release ? release : "without a version", PODMAN_MIN);
-	return 0;
-}
-
 int version_read(const json_t *v, struct version *ret, struct error *ret_error)
 {
 	int max = version_minor(json_get_string(v, "ApiVersion"));
@@ -58,6 +46,7 @@ int version_read(const json_t *v, struct version *ret, struct error *ret_error)
 	const char *arch = json_get_string(v, "Arch"), *os = json_get_string(v, "Os");
 	int min = min_text ? version_minor(min_text) : API_MINOR_MIN;
 	const json_t *podman = find_component(v, "Podman Engine");
+	const char *release = json_get_string(podman, "Version");
 
 	if (max < 0 || !arch || !os)
 		return error_set(
@@ -72,11 +61,16 @@ int version_read(const json_t *v, struct version *ret, struct error *ret_error)
 		return error_set(ret_error, -EPROTO,
 				 "engine: wants API 1.%d at least, 1.%d is the newest known here",
 				 min, API_MINOR_MAX);
+	/* Older versions neither tell whether a user stopped a container nor change restart policies. */
+	if (podman && (!release || atoi(release) < PODMAN_MIN))
+		return error_set(ret_error, -EPROTO,
+				 "engine: podman %.32s is too old, %d is the oldest known here",
+				 release ? release : "without a version", PODMAN_MIN);
 	*ret = (struct version){.api_minor = max < API_MINOR_MAX ? max : API_MINOR_MAX,
 				.podman = podman};
 	copy_text(ret->platform.os, sizeof(ret->platform.os), os);
 	copy_text(ret->platform.architecture, sizeof(ret->platform.architecture), arch);
 	if (streq(arch, "arm"))
 		add_arm_variant(&ret->platform);
-	return podman ? read_podman(podman, ret_error) : 0;
+	return 0;
 }

@@ -25,17 +25,6 @@ static bool key_names_host(const char *key, const char *host)
 	return strcasecmp(name, host) == 0 || (is_hub(name) && is_hub(host));
 }
 
-static json_t *find_entry(const json_t *auths, const char *host)
-{
-	json_t *entry = json_object_get(auths, host), *value;
-	const char *key;
-
-	json_object_foreach ((json_t *)auths, key, value)
-		if (!entry && key_names_host(key, host))
-			entry = value;
-	return entry;
-}
-
 static int split_auth(const char *auth, struct credential *c, struct error *ret_error)
 {
 	size_t len = 0;
@@ -84,7 +73,8 @@ static int take_file(const char *data, size_t n, const char *host, struct creden
 		     struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
-	const json_t *auths, *entry;
+	json_t *auths, *entry, *value;
+	const char *key;
 	int r = json_parse(data, n, "credentials", &j, ret_error);
 
 	/* The parser's text could quote a part of a secret. */
@@ -93,7 +83,10 @@ static int take_file(const char *data, size_t n, const char *host, struct creden
 	auths = json_object_get(j, "auths");
 	if (!json_is_object(auths))
 		return error_set(ret_error, -EBADMSG, "no \"auths\" in it");
-	entry = find_entry(auths, host);
+	entry = json_object_get(auths, host);
+	json_object_foreach (auths, key, value)
+		if (!entry && key_names_host(key, host))
+			entry = value;
 	if (!entry)
 		return 0;
 	r = take_entry(entry, c, ret_error);

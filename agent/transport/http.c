@@ -204,10 +204,6 @@ static void set_connection(struct transfer *t)
 		set(t, CURLOPT_SSL_CTX_FUNCTION, on_tls);
 		set(t, CURLOPT_SSL_CTX_DATA, t);
 	}
-}
-
-static void set_policy(struct transfer *t)
-{
 	set(t, CURLOPT_REDIR_PROTOCOLS_STR, "https");
 	set(t, CURLOPT_FOLLOWLOCATION, 0L);
 	set(t, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
@@ -343,7 +339,6 @@ static void start(struct transfer *t)
 		end(t, -EPROTO, "not a valid http or https URL");
 	t->curl = t->ret->code == 0 ? curl_easy_init() : NULL;
 	if (t->curl) {
-		set_policy(t);
 		set_connection(t);
 		set_request(t);
 	}
@@ -427,12 +422,11 @@ int http_perform(struct http *h, const struct http_request *req, struct http_res
 	struct http_result result;
 
 	http_perform_all(h, req, 1, &result);
-	if (result.code < 0) {
+	if (result.code < 0)
 		*ret_error = result.error;
-		return result.code;
-	}
-	*ret = result.response;
-	return 0;
+	else
+		*ret = result.response;
+	return result.code;
 }
 
 int http_new(const struct http_options *options, struct http **ret, struct error *ret_error)
@@ -448,12 +442,7 @@ int http_new(const struct http_options *options, struct http **ret, struct error
 	}
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
 		h->multi = curl_multi_init();
-	if (!h->multi ||
-	    curl_multi_setopt(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX) !=
-		    CURLM_OK ||
-	    curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, 1L) != CURLM_OK ||
-	    curl_multi_setopt(h->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)HTTP_STREAMS_MAX) !=
-		    CURLM_OK)
+	if (!h->multi || curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, 1L) != CURLM_OK)
 		return error_set(ret_error, -ENOMEM, "libcurl cannot be set up");
 	*ret = steal(h);
 	return 0;

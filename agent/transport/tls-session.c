@@ -13,7 +13,6 @@ struct tls_session {
 	char *host;
 	bool is_peer;	  /* host is the address that is connected to */
 	SSL_SESSION *old; /* from the file, or NULL */
-	char *old_host;	  /* whose it is */
 	SSL_SESSION *new;
 	bool offered;
 };
@@ -42,20 +41,18 @@ static bool is_fresh(const SSL_SESSION *s)
 static void read_session(struct tls_session *s)
 {
 	_cleanup_close_ int fd = openat(s->dirfd, s->key, READ_FILE_FLAGS | O_NOFOLLOW);
-	char *data;
 	const unsigned char *p;
+	size_t start, n;
 	struct stat st;
-	size_t n;
+	char *data;
 
 	if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() ||
 	    read_file(fd, TLS_SESSION_BYTES_MAX, &data, &n) < 0)
 		return;
-	p = memchr(data, '\0', n);
-	if (p) {
-		s->old_host = xstrdup(data);
-		p++;
-		s->old = d2i_SSL_SESSION(NULL, &p, (long)(data + n - (const char *)p));
-	}
+	start = strlen(data) + 1;
+	p = (const unsigned char *)data + start;
+	if (start < n && streq(data, s->host))
+		s->old = d2i_SSL_SESSION(NULL, &p, (long)(n - start));
 	explicit_bzero(data, n);
 	free(data);
 	if (s->old && !is_fresh(s->old)) {
@@ -91,7 +88,6 @@ struct tls_session *tls_session_open(int dirfd, const char *key)
 	s = xcalloc(1, sizeof(*s));
 	s->dirfd = dirfd;
 	s->key = xstrdup(key);
-	read_session(s);
 	return s;
 }
 
@@ -107,7 +103,6 @@ void tls_session_close(struct tls_session *s, bool confirmed)
 	SSL_SESSION_free(s->new);
 	free(s->key);
 	free(s->host);
-	free(s->old_host);
 	free(s);
 }
 
@@ -141,9 +136,7 @@ static void on_info(const SSL *const_ssl, int where, int value)
 	/* Messages after the handshake raise this event too. */
 	if (where != SSL_CB_HANDSHAKE_START || SSL_get_session(ssl))
 		return;
-	if (!s->old || !streq(s->old_host, s->host) || !is_for_host(s, ssl))
-		return;
-	if (SSL_set_session(ssl, s->old) != 1)
+	if (!s->old || !is_for_host(s, ssl) || SSL_set_session(ssl, s->old) != 1)
 		return;
 	/* The session's own result: a resumed handshake verifies no chain. */
 	if (SSL_get_verify_result(ssl) == X509_V_OK)
@@ -156,7 +149,10 @@ void tls_session_attach(struct tls_session *s, void *ctx, const char *host, cons
 {
 	_cleanup_free_ char *bracketed = xasprintf("[%s]", peer);
 
-	replace_string(&s->host, host);
+	if (!s->host) {
+		s->host = xstrdup(host);
+		read_session(s);
+	}
 	s->is_peer = streq(host, peer) || streq(host, bracketed);
 	SSL_CTX_set_app_data(ctx, s);
 	(void)SSL_CTX_set_session_cache_mode(ctx,
