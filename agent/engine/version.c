@@ -42,9 +42,8 @@ static const json_t *find_component(const json_t *answer, const char *name)
 int version_read(const json_t *v, struct version *ret, struct error *ret_error)
 {
 	int max = version_minor(json_get_string(v, "ApiVersion"));
-	const char *min_text = json_get_string(v, "MinAPIVersion");
 	const char *arch = json_get_string(v, "Arch"), *os = json_get_string(v, "Os");
-	int min = min_text ? version_minor(min_text) : API_MINOR_MIN;
+	int min = version_minor(json_get_string(v, "MinAPIVersion"));
 	const json_t *podman = find_component(v, "Podman Engine");
 	const char *release = json_get_string(podman, "Version");
 

@@ -18,7 +18,7 @@ struct http {
 	struct http_options o;
 	CURLM *multi;
 	bool multiplexes; /* the last answer came over HTTP/2 */
-	bool answered;
+	bool answered;	  /* there was an answer */
 	struct tls_session *session;
 };
 
@@ -350,36 +350,25 @@ static void start(struct transfer *t)
 	finish(t, CURLE_FAILED_INIT);
 }
 
-/* Takes the requests that have ended. Returns whether there were any. */
-static bool take_ended(struct batch *b)
-{
-	struct transfer *t = NULL;
-	bool any = false;
-	CURLMsg *m;
-	int left;
-
-	while ((m = curl_multi_info_read(b->http->multi, &left))) {
-		CURLcode c = m->data.result;
-
-		if (curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &t) != CURLE_OK)
-			abort();
-		finish(t, c);
-		any = true;
-	}
-	return any;
-}
-
 /* Goes on until a request has ended or none may go on. 0, -ECANCELED or -ENOMEM. */
 static int go_on(struct batch *b)
 {
-	int running;
+	size_t before = b->running;
+	struct transfer *t = NULL;
+	CURLMsg *m;
+	int n;
 
 	do {
 		if (is_cancelled(b->http))
 			return -ECANCELED;
-		if (curl_multi_perform(b->http->multi, &running) != CURLM_OK)
+		if (curl_multi_perform(b->http->multi, &n) != CURLM_OK)
 			return -ENOMEM;
-		if (take_ended(b))
+		while ((m = curl_multi_info_read(b->http->multi, &n))) {
+			if (curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &t) != CURLE_OK)
+				abort();
+			finish(t, m->data.result);
+		}
+		if (b->running < before)
 			return 0;
 		/* Returns at a signal, too. */
 	} while (curl_multi_poll(b->http->multi, NULL, 0, POLL_MS, NULL) == CURLM_OK);

@@ -197,11 +197,10 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 
 	if (r == 0)
 		r = json_parse(data, n, "manifest", &j, ret_error);
-	if (r < 0)
-		return r;
-	if (!json_is_object(j))
-		return error_set(ret_error, -EBADMSG, "the manifest is not a JSON object");
-	r = find_kind(j, content_type, &kind, ret_error);
+	if (r == 0 && !json_is_object(j))
+		r = error_set(ret_error, -EBADMSG, "the manifest is not a JSON object");
+	if (r == 0)
+		r = find_kind(j, content_type, &kind, ret_error);
 	if (r == 0)
 		r = kind == KIND_INDEX ? parse_index(j, &d, ret_error)
 				       : parse_manifest(j, &d, ret_error);

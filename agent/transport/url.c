@@ -49,7 +49,6 @@ int url_parse(const char *s, struct url *ret)
 	_cleanup_free_ char *copy = NULL;
 	struct url u = {0};
 	char *authority;
-	int r = -EINVAL;
 
 	if (strlen(s) > URL_MAX)
 		return -EINVAL;
@@ -67,14 +66,14 @@ int url_parse(const char *s, struct url *ret)
 	u.handle = curl_url();
 	if (!u.handle)
 		abort();
-	if (curl_url_set(u.handle, CURLUPART_URL, copy, CURLU_DISALLOW_USER) == CURLUE_OK &&
-	    curl_url_set(u.handle, CURLUPART_FRAGMENT, NULL, 0) == CURLUE_OK)
-		r = take_parts(&u, authority);
-	if (r < 0)
+	if (curl_url_set(u.handle, CURLUPART_URL, copy, CURLU_DISALLOW_USER) != CURLUE_OK ||
+	    curl_url_set(u.handle, CURLUPART_FRAGMENT, NULL, 0) != CURLUE_OK ||
+	    take_parts(&u, authority) < 0) {
 		url_free(&u);
-	else
-		*ret = u;
-	return r;
+		return -EINVAL;
+	}
+	*ret = u;
+	return 0;
 }
 
 int url_resolve(const struct url *base, const char *location, struct url *ret)
