@@ -60,6 +60,10 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 		const struct pull_options *o, size_t *ret_found,
 		struct error *ret_error) warn_unused;
 
+/* Whether the layers that a pull found in the engine belong to another image, too. A layer of no image may be
+ * the rest of a pull that a power cut ended: engines write layers without syncing them, and use any that they find. */
+bool engine_layers_are_trusted(struct engine *e, const json_t *image, size_t found);
+
 /* Points repository:tag at the image. */
 int engine_tag(struct engine *e, const char *image, const char *repository, const char *tag,
 	       struct error *ret_error) warn_unused;

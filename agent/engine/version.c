@@ -28,25 +28,19 @@ static void add_arm_variant(struct oci_platform *engine)
 	copy_text(engine->variant, sizeof(engine->variant), host.variant[0] ? host.variant : "v7");
 }
 
-static const json_t *find_component(const json_t *answer, const char *name)
-{
-	const json_t *component;
-	size_t i;
-
-	json_array_foreach (json_object_get(answer, "Components"), i, component)
-		if (streq_null(json_get_string(component, "Name"), name))
-			return component;
-	return NULL;
-}
-
 int version_read(const json_t *v, struct version *ret, struct error *ret_error)
 {
 	int max = version_minor(json_get_string(v, "ApiVersion"));
 	const char *arch = json_get_string(v, "Arch"), *os = json_get_string(v, "Os");
 	int min = version_minor(json_get_string(v, "MinAPIVersion"));
-	const json_t *podman = find_component(v, "Podman Engine");
-	const char *release = json_get_string(podman, "Version");
+	const json_t *podman = NULL, *component;
+	const char *release;
+	size_t i;
 
+	json_array_foreach (json_object_get(v, "Components"), i, component)
+		if (streq_null(json_get_string(component, "Name"), "Podman Engine"))
+			podman = component;
+	release = json_get_string(podman, "Version");
 	if (max < 0 || !arch || !os)
 		return error_set(
 			ret_error, -EPROTO,

@@ -7,7 +7,6 @@
 #include "candidate.h"
 #include "disk-space.h"
 #include "followers.h"
-#include "layers.h"
 #include "log.h"
 #include "recreate.h"
 #include "ref.h"
@@ -94,9 +93,9 @@ static int act_fetch(struct act_context *h, struct record *r, const struct world
 		 * a layer that was brought is sure: the engine may see only when it has unpacked it that it had
 		 * it. */
 		m->untrusted =
-			!m->dropped &&
-			(cut ||
-			 (here ? doubted : !layers_are_trusted(h->context.engine, image, found)));
+			!m->dropped && (cut || (here ? doubted
+						     : !engine_layers_are_trusted(h->context.engine,
+										  image, found)));
 	}
 	return q;
 }

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "layers.h"
-
 #include "engine.h"
 
 /* The number of equal layers from the lowest one up; images share no others. */
@@ -16,7 +14,7 @@ static size_t count_shared(const json_t *image, const json_t *other)
 	return n;
 }
 
-bool layers_are_trusted(struct engine *e, const json_t *image, size_t found)
+bool engine_layers_are_trusted(struct engine *e, const json_t *image, size_t found)
 {
 	const char *id = json_get_string(image, "Id");
 	size_t i;
