@@ -9,8 +9,8 @@
 #include "ref.h"
 #include "store.h"
 
-#define PULL_STALL_MS (15u * 60 * 1000) /* the engine itself waits up to 20 s between tries */
-#define EVENTS_KEPT   200		/* moby remembers 256 */
+#define PULL_STALL_S (15u * 60) /* the engine itself waits up to 20 s between tries */
+#define EVENTS_KEPT  200	/* moby remembers 256 */
 /* A layer that is downloaded again counts twice, up to one message. */
 #define PULL_SLACK ((uint64_t)4 * 1024 * 1024)
 
@@ -167,7 +167,8 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 		.url = url,
 		.headers = headers,
 		.body_max = ANSWER_MAX,
-		.stall_ms = PULL_STALL_MS,
+		.stall_s = PULL_STALL_S,
+		.stall_rate = 1,
 		.on_data = on_pull_data,
 		.userdata = p,
 	};

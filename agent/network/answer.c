@@ -183,12 +183,9 @@ static int post(struct http *http, const struct report_config *config, const cha
 static int report(struct session *s, struct item *item, struct error *ret_error)
 {
 	const struct report_config *config = &s->config->report;
-	const struct http_options options = {.ca_file = s->options.ca_file,
-					     .allow_plain = true,
-					     .cancel = s->options.cancel,
-					     .session_dir = -1};
-	_cleanup_(credential_wipep) char *basic = credential_basic(&s->options.credential),
-					 *authorization = NULL;
+	const struct http_options options = {
+		.ca_file = s->options.ca_file, .allow_plain = true, .cancel = s->options.cancel};
+	_cleanup_(credential_wipe) char *authorization = credential_basic(&s->options.credential);
 	_cleanup_http_ struct http *http = NULL;
 	const char *metrics = json_get_string(item->question, "metrics"),
 		   *logs = json_get_string(item->question, "logs");
@@ -197,7 +194,6 @@ static int report(struct session *s, struct item *item, struct error *ret_error)
 
 	if (r < 0)
 		return r;
-	authorization = basic ? xasprintf("Authorization: %s", basic) : NULL;
 	r = post(http, config, authorization, "/v1/metrics", metrics, ret_error);
 	if (r == 0)
 		r = post(http, config, authorization, "/v1/logs", logs, ret_error);

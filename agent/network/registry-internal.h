@@ -8,7 +8,6 @@
 
 struct registry {
 	const struct registry_options *o;
-	char *accept; /* "Accept: ..." */
 	/* "Authorization: Basic ...": sent from the first request on, which saves a 401, unless the registry is known
 	 * to require a token. */
 	char *basic;
@@ -73,5 +72,3 @@ int registry_check_status(const struct registry *r, const struct http_result *re
  * of its own. */
 int registry_perform(const struct registry *r, const struct url *at, struct http_request *request,
 		     struct http_response *ret, struct error *ret_error) warn_unused;
-/* Ends a call with an error. */
-void registry_fail(struct call *c, const struct error *e);

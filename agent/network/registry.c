@@ -7,33 +7,33 @@
 #include "oci.h"
 #include "ref.h"
 #include "registry-internal.h"
+#include "tls-session.h"
 #include "token.h"
 
 #define TOTAL_TIMEOUT_MS   180000 /* all requests of one question together */
 #define REQUEST_TIMEOUT_MS 60000u
-#define STALL_MS	   20000
+#define STALL_S		   20
 #define STALL_RATE	   100
 #define REDIRECTS_MAX	   3
 
 static struct digest hash_credential(const struct registry *r)
 {
 	const char *identity = r->o->credential.identity_token;
-	_cleanup_(credential_wipep) char *text = xasprintf(
+	_cleanup_(credential_wipe) char *text = xasprintf(
 		"%s\n%s\n%s", r->o->host, r->basic ? r->basic : "", identity ? identity : "");
 
 	return hash_bytes(text, strlen(text));
 }
 
-/* session_key NULL: without a kept TLS session. */
-static int open_http(const struct registry *r, bool tls, const char *session_key, struct http **ret,
-		     struct error *ret_error)
+/* Takes session over, which may be NULL. */
+static int open_http(const struct registry *r, bool tls, struct tls_session *session,
+		     struct http **ret, struct error *ret_error)
 {
 	const struct http_options options = {
 		.ca_file = r->o->ca_file,
 		.allow_plain = !tls,
 		.cancel = r->o->cancel,
-		.session_key = session_key,
-		.session_dir = r->o->cache_dir,
+		.session = session,
 	};
 
 	return http_new(&options, ret, ret_error);
@@ -44,7 +44,8 @@ static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 	const struct ref ref = {.host = r->o->host};
 	_cleanup_free_ char *text = xasprintf("%s://%s/", tls ? "https" : "http",
 					      ref_connect_host(&ref)),
-			    *key = NULL, *session_key = NULL;
+			    *key = NULL, *session_name = NULL;
+	struct tls_session *session = NULL;
 	struct digest hash;
 
 	http_free(steal(r->session));
@@ -56,13 +57,14 @@ static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 	key = xasprintf("%s\n%d\n%u\n%s", r->origin.host, r->origin.tls, r->origin.port,
 			r->o->ca_name ? r->o->ca_name : "");
 	hash = hash_bytes(key, strlen(key));
-	session_key = xasprintf("tls-%.40s", hash.text + strlen("sha256:"));
+	session_name = xasprintf("tls-%.40s", hash.text + strlen("sha256:"));
 	r->file = (struct token_file){.dir = r->o->cache_dir, .credential = hash_credential(r)};
 	(void)snprintf(r->file.name, sizeof(r->file.name), "token-%.40s",
 		       hash.text + strlen("sha256:"));
 	token_cache_load(&r->tokens, &r->file, now_ms());
-	return open_http(r, tls, tls && r->o->cache_dir >= 0 ? session_key : NULL, &r->session,
-			 ret_error);
+	if (tls && r->o->cache_dir >= 0)
+		session = tls_session_open(r->o->cache_dir, session_name);
+	return open_http(r, tls, session, &r->session, ret_error);
 }
 
 /* -ETIMEDOUT: the batch has used up its time. */
@@ -74,7 +76,7 @@ static int limit_time(const struct registry *r, struct http_request *request,
 	if (now >= r->deadline)
 		return error_set(ret_error, -ETIMEDOUT, "the registry took too long in all");
 	request->timeout_ms = (unsigned int)MIN(r->deadline - now, REQUEST_TIMEOUT_MS);
-	request->stall_ms = STALL_MS;
+	request->stall_s = STALL_S;
 	request->stall_rate = STALL_RATE;
 	return 0;
 }
@@ -91,24 +93,17 @@ int registry_perform(const struct registry *r, const struct url *at, struct http
 	return q < 0 ? q : http_perform(own ? r->session : other, request, ret, ret_error);
 }
 
-void registry_fail(struct call *c, const struct error *e)
-{
-	http_response_free(&c->result.response);
-	c->result = (struct http_result){.code = e->code, .error = *e};
-	c->state = CALL_DONE;
-}
-
 /* The request to c.url; it borrows from c. */
 static struct http_request make_request(const struct registry *r, struct call *c)
 {
 	const char *token = registry_token(r, c);
 
-	credential_wipe(steal(c->authorization));
+	credential_wipe(&c->authorization);
 	c->foreign = !url_same_origin(&c->url, &r->origin);
 	c->basic_sent = !c->foreign && !token && r->basic && !r->tokens.challenge.realm;
 	if (!c->foreign && token)
 		c->authorization = xasprintf("Authorization: Bearer %s", token);
-	c->headers[0] = r->accept;
+	c->headers[0] = oci_accept;
 	c->headers[1] = c->basic_sent ? r->basic : c->authorization;
 	return (struct http_request){
 		.method = c->method,
@@ -120,28 +115,20 @@ static struct http_request make_request(const struct registry *r, struct call *c
 	};
 }
 
-static void take_result(struct registry *r, struct call *c, const struct http_result *result)
-{
-	c->result = *result;
-	r->retry_after_s = result->response.retry_after_s;
-	c->state = CALL_DONE;
-}
-
 /* One request to c.url, at whatever host. */
 static void request_url(struct registry *r, struct call *c)
 {
 	struct http_request request = make_request(r, c);
-	struct http_result result = {0};
 
-	result.code = registry_perform(r, &c->url, &request, &result.response, &result.error);
-	take_result(r, c, &result);
+	(void)!registry_perform(r, &c->url, &request, &c->result.response, &c->result.error);
+	r->retry_after_s = c->result.response.retry_after_s;
 }
 
 static bool is_redirect(const struct http_result *result)
 {
 	long status = result->response.status;
 
-	return result->code == 0 &&
+	return result->error.code == 0 &&
 	       (status == 301 || status == 302 || status == 303 || status == 307 || status == 308);
 }
 
@@ -166,20 +153,16 @@ static int take_redirect(struct call *c, int count, struct error *ret_error)
 
 static void follow_redirects(struct registry *r, struct call *c)
 {
-	struct error e;
-
 	for (int i = 0; is_redirect(&c->result); i++) {
-		int q = take_redirect(c, i, &e);
+		int q = take_redirect(c, i, &c->result.error);
 
 		http_response_free(&c->result.response);
-		if (q < 0)
-			registry_fail(c, &e);
-		else
+		if (q == 0)
 			request_url(r, c);
 	}
 }
 
-static int set_url(const struct registry *r, struct call *c, struct error *ret_error)
+static int set_url(const struct registry *r, struct call *c)
 {
 	_cleanup_free_ char *path =
 		c->at ? url_text(c->at)
@@ -187,7 +170,7 @@ static int set_url(const struct registry *r, struct call *c, struct error *ret_e
 
 	url_free(&c->url);
 	if (url_resolve(&r->origin, path, &c->url) < 0)
-		return error_set(ret_error, -EINVAL, "not a path: %s", path);
+		return error_set(&c->result.error, -EINVAL, "not a path: %s", path);
 	return 0;
 }
 
@@ -201,25 +184,25 @@ static void perform(struct registry *r, struct call *calls, size_t n)
 
 	for (size_t i = 0; i < n; i++) {
 		struct call *c = &calls[i];
-		struct error e;
 
 		if (c->state != CALL_PENDING)
 			continue;
-		if (set_url(r, c, &e) < 0) {
-			registry_fail(c, &e);
-		} else if (!url_same_origin(&c->url, &r->origin)) {
+		c->state = CALL_DONE;
+		if (set_url(r, c) < 0)
+			continue;
+		if (!url_same_origin(&c->url, &r->origin)) {
 			request_url(r, c);
-		} else {
-			requests[m] = make_request(r, c);
-			if (limit_time(r, &requests[m], &e) < 0)
-				registry_fail(c, &e);
-			else
-				sent[m++] = c;
+			continue;
 		}
+		requests[m] = make_request(r, c);
+		if (limit_time(r, &requests[m], &c->result.error) == 0)
+			sent[m++] = c;
 	}
 	http_perform_all(r->session, requests, m, results);
-	for (size_t i = 0; i < m; i++)
-		take_result(r, sent[i], &results[i]);
+	for (size_t i = 0; i < m; i++) {
+		sent[i]->result = results[i];
+		r->retry_after_s = results[i].response.retry_after_s;
+	}
 	for (size_t i = 0; i < n; i++)
 		follow_redirects(r, &calls[i]);
 }
@@ -237,6 +220,7 @@ static void enlist(const struct registry *r, struct call *calls, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		http_response_free(&calls[i].result.response);
+		calls[i].result.error.code = 0;
 		calls[i].state = r->tokens.challenge.realm && !registry_token(r, &calls[i])
 					 ? CALL_WAITING
 					 : CALL_PENDING;
@@ -266,8 +250,10 @@ static void request_together(struct registry *r, struct call *calls, size_t n)
 			refused = registry_is_refused(r, calls, begun);
 		}
 	} while (q == 0 && (refused || begun < n));
-	for (size_t i = 0; q < 0 && i < n; i++)
-		registry_fail(&calls[i], &e);
+	for (size_t i = 0; q < 0 && i < n; i++) {
+		http_response_free(&calls[i].result.response);
+		calls[i].result.error = e;
+	}
 }
 
 void registry_request_all(struct registry *r, struct call *calls, size_t n)
@@ -275,8 +261,8 @@ void registry_request_all(struct registry *r, struct call *calls, size_t n)
 	if (n > 0)
 		request_together(r, calls, n);
 	for (size_t i = 0; i < n; i++) {
-		r->answered |= calls[i].result.code == 0;
-		credential_wipe(calls[i].authorization);
+		r->answered |= calls[i].result.error.code == 0;
+		credential_wipe(&calls[i].authorization);
 		url_free(&calls[i].url);
 	}
 }
@@ -302,10 +288,10 @@ int registry_check_status(const struct registry *r, const struct http_result *re
 	unsigned int wait_s = result->response.retry_after_s;
 	long status = result->response.status;
 
-	if (result->code < 0)
+	if (result->error.code < 0)
 		*ret_error = result->error;
-	if (result->code < 0 || status == want)
-		return result->code;
+	if (result->error.code < 0 || status == want)
+		return result->error.code;
 	message = token_error_message(&result->response);
 	said = message ? xasprintf(": %s", message) : xstrdup("");
 	if (status == 401 || status == 403) {
@@ -335,12 +321,10 @@ int registry_check_status(const struct registry *r, const struct http_result *re
 int registry_open(const struct registry_options *o, struct registry **ret, struct error *ret_error)
 {
 	struct registry *r = xcalloc(1, sizeof(*r));
-	_cleanup_(credential_wipep) char *basic = credential_basic(&o->credential);
 	int q;
 
 	r->o = o;
-	r->accept = xasprintf("Accept: %s", oci_accept);
-	r->basic = basic ? xasprintf("Authorization: %s", basic) : NULL;
+	r->basic = credential_basic(&o->credential);
 	r->try_plain = !o->config->insecure_set && !o->ca_file && ref_host_is_loopback(o->host);
 	q = set_origin(r, !o->config->insecure && !r->try_plain, ret_error);
 	if (q < 0)
@@ -357,9 +341,8 @@ void registry_close(struct registry *r)
 	http_free(r->session);
 	http_response_free(&r->kept);
 	token_cache_free(&r->tokens);
-	credential_wipe(r->basic);
+	credential_wipe(&r->basic);
 	url_free(&r->origin);
-	free(r->accept);
 	free(r);
 }
 

@@ -25,7 +25,7 @@ bool token_cache_takes(const char *s)
 
 static void free_token(struct token *t)
 {
-	credential_wipe(t->value);
+	credential_wipe(&t->value);
 	free(t->repositories);
 }
 
@@ -197,7 +197,7 @@ static json_t *list_tokens(const struct token_cache *c, uint64_t now_ms)
 void token_cache_save(struct token_cache *c, const struct token_file *f, uint64_t now_ms)
 {
 	const struct challenge *challenge = &c->challenge;
-	_cleanup_(credential_wipep) char *text = NULL;
+	_cleanup_(credential_wipe) char *text = NULL;
 	_cleanup_json_ json_t *j = NULL;
 	char boot[BOOT_ID_SIZE];
 

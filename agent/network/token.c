@@ -154,8 +154,8 @@ static int ask(const struct registry *r, const struct url *realm, const struct s
 	_cleanup_free_ char *base = url_text(realm);
 	_cleanup_free_ char *query = make_query(&r->tokens.challenge, s, identity);
 	_cleanup_free_ char *url = xasprintf("%s%c%s", base, strchr(base, '?') ? '&' : '?', query);
-	_cleanup_(credential_wipep) char *secret = identity ? url_encode(identity, "") : NULL;
-	_cleanup_(credential_wipep) char *body = NULL;
+	_cleanup_(credential_wipe) char *secret = identity ? url_encode(identity, "") : NULL;
+	_cleanup_(credential_wipe) char *body = NULL;
 	const char *headers[] = {trusted ? r->basic : NULL, NULL};
 	struct http_request request = {
 		.method = "GET",
@@ -233,7 +233,8 @@ static void take_failure(struct registry *r, struct call *calls, size_t n, const
 		} else if (one_scope && s->n > 1) {
 			c->stage = STAGE_GROUP;
 		} else {
-			registry_fail(c, e);
+			c->state = CALL_DONE;
+			c->result.error = *e;
 			c->result.response.retry_after_s = r->retry_after_s;
 		}
 	}
@@ -266,16 +267,14 @@ void registry_get_tokens(struct registry *r, struct call *calls, size_t n)
 static void try_basic(const struct registry *r, struct call *c)
 {
 	bool basic = r->tokens.challenge.basic;
-	struct error e;
 
 	c->stage = STAGE_SINGLE;
-	c->state = CALL_PENDING;
 	if (basic && r->basic)
-		return;
-	(void)error_set(&e, -EACCES, "the registry requires %s",
-			basic ? "a user name and a password (see credentials=)"
-			      : "an authentication method other than Basic and Bearer");
-	registry_fail(c, &e);
+		c->state = CALL_PENDING;
+	else
+		(void)error_set(&c->result.error, -EACCES, "the registry requires %s",
+				basic ? "a user name and a password (see credentials=)"
+				      : "an authentication method other than Basic and Bearer");
 }
 
 static bool is_refused(struct registry *r, struct call *c)
@@ -284,7 +283,7 @@ static bool is_refused(struct registry *r, struct call *c)
 	_cleanup_free_ char *value = NULL;
 	struct challenge challenge;
 
-	if (c->result.code < 0 || response->status != 401 || c->foreign)
+	if (c->result.error.code < 0 || response->status != 401 || c->foreign)
 		return false;
 	value = http_header_all(response, "WWW-Authenticate");
 	challenge_parse(value ? value : "", &challenge);

@@ -28,7 +28,7 @@ static bool key_names_host(const char *key, const char *host)
 static int split_auth(const char *auth, struct credential *c, struct error *ret_error)
 {
 	size_t len = 0;
-	_cleanup_(credential_wipep) char *plain = base64_decode(auth, &len);
+	_cleanup_(credential_wipe) char *plain = base64_decode(auth, &len);
 	char *colon;
 
 	if (!plain)
@@ -96,46 +96,40 @@ static int take_file(const char *data, size_t n, const char *host, struct creden
 int credential_load(const char *path, const char *host, struct credential *ret,
 		    struct error *ret_error)
 {
-	struct credential c = {0};
 	char *data = NULL;
 	size_t n = 0;
 	int r;
 
-	if (!path) {
-		*ret = c;
+	*ret = (struct credential){0};
+	if (!path)
 		return 0;
-	}
 	r = read_trusted_file(path, FILE_MAX, &data, &n, ret_error);
 	if (r < 0)
 		return error_prefix(ret_error, "credentials");
-	r = take_file(data, n, host, &c, ret_error);
+	r = take_file(data, n, host, ret, ret_error);
 	explicit_bzero(data, n);
 	free(data);
-	if (r < 0)
-		return error_prefix(ret_error, "credentials %s", path);
-	*ret = c;
-	return 0;
+	return r < 0 ? error_prefix(ret_error, "credentials %s", path) : 0;
 }
 
-void credential_wipe(char *s)
+void credential_wipe(char **s)
 {
-	if (s)
-		explicit_bzero(s, strlen(s));
-	free(s);
+	if (*s)
+		explicit_bzero(*s, strlen(*s));
+	free(steal(*s));
 }
 
 void credential_free(struct credential *c)
 {
-	credential_wipe(c->username);
-	credential_wipe(c->password);
-	credential_wipe(c->identity_token);
-	*c = (struct credential){0};
+	credential_wipe(&c->username);
+	credential_wipe(&c->password);
+	credential_wipe(&c->identity_token);
 }
 
 char *credential_engine_header(const struct credential *c, const char *host)
 {
 	const char *server = is_hub(host) ? "https://index.docker.io/v1/" : host;
-	_cleanup_(credential_wipep) char *text = NULL;
+	_cleanup_(credential_wipe) char *text = NULL;
 	_cleanup_json_ json_t *j = NULL;
 	char *header;
 
@@ -155,11 +149,11 @@ char *credential_engine_header(const struct credential *c, const char *host)
 
 char *credential_basic(const struct credential *c)
 {
-	_cleanup_(credential_wipep) char *plain = NULL, *encoded = NULL;
+	_cleanup_(credential_wipe) char *plain = NULL, *encoded = NULL;
 
 	if (!c->username)
 		return NULL;
 	plain = xasprintf("%s:%s", c->username, c->password);
 	encoded = base64_encode(plain, strlen(plain));
-	return xasprintf("Basic %s", encoded);
+	return xasprintf("Authorization: Basic %s", encoded);
 }

@@ -18,12 +18,8 @@ int credential_load(const char *path, const char *host, struct credential *ret,
 		    struct error *ret_error) warn_unused;
 /* Wipes the secrets, then frees them. */
 void credential_free(struct credential *c);
-/* The same for one text with a secret in it; NULL is allowed. */
-void credential_wipe(char *s);
-static inline void credential_wipep(char **s)
-{
-	credential_wipe(*s);
-}
+/* The same for one text with a secret in it, or NULL; *s is NULL then. */
+void credential_wipe(char **s);
 
 static inline bool credential_is_set(const struct credential *c)
 {
@@ -34,5 +30,5 @@ static inline bool credential_is_set(const struct credential *c)
  * is empty. host as the engine names the registry. Caller frees. */
 char *credential_engine_header(const struct credential *c, const char *host);
 
-/* The value of "Authorization: " for Basic. NULL without a user name. Caller frees. */
+/* "Authorization: Basic ...", or NULL without a user name. Caller frees. */
 char *credential_basic(const struct credential *c);

@@ -19,15 +19,14 @@ struct http {
 	CURLM *multi;
 	bool multiplexes; /* the last answer came over HTTP/2 */
 	bool answered;	  /* there was an answer */
-	struct tls_session *session;
 };
 
 /* The requests of one call. */
 struct batch {
 	struct http *http;
 	size_t running;
-	size_t cuts;		      /* since the last answer */
-	const struct error *hopeless; /* the error of all requests not yet begun */
+	size_t cuts;	       /* since the last answer */
+	struct error hopeless; /* the error of all requests not yet begun */
 };
 
 /* One request, as the callbacks see it. */
@@ -60,9 +59,9 @@ static void end(struct transfer *t, int code, const char *why)
 {
 	const char *socket = t->batch->http->o.unix_socket;
 
-	if (t->ret->code == 0)
-		t->ret->code = error_set(&t->ret->error, code, "%s: %s",
-					 socket ?: t->where ?: "request", why);
+	if (t->ret->error.code == 0)
+		(void)error_set(&t->ret->error, code, "%s: %s", socket ?: t->where ?: "request",
+				why);
 }
 
 static bool is_cancelled(const struct http *h)
@@ -151,9 +150,9 @@ static void fail(struct transfer *t, CURLcode c)
 
 	(void)curl_easy_getinfo(t->curl, CURLINFO_OS_ERRNO, &e);
 	drop_time(t->text);
-	if (t->ret->code == 0 && socket && c == CURLE_COULDNT_CONNECT)
-		t->ret->code = error_set(&t->ret->error, -ECONNREFUSED, "cannot connect to %s: %s",
-					 socket, strerror((int)e));
+	if (t->ret->error.code == 0 && socket && c == CURLE_COULDNT_CONNECT)
+		(void)error_set(&t->ret->error, -ECONNREFUSED, "cannot connect to %s: %s", socket,
+				strerror((int)e));
 	end(t, code_of_curl(c, e), t->text[0] ? t->text : curl_easy_strerror(c));
 }
 
@@ -178,7 +177,7 @@ static CURLcode on_tls(CURL *curl, void *ctx, void *userdata)
 	char *peer = NULL;
 
 	(void)curl_easy_getinfo(curl, CURLINFO_PRIMARY_IP, &peer);
-	tls_session_attach(t->batch->http->session, ctx, t->to->host, peer ? peer : "");
+	tls_session_attach(t->batch->http->o.session, ctx, t->to->host, peer ? peer : "");
 	return CURLE_OK;
 }
 
@@ -199,7 +198,7 @@ static void set_connection(struct transfer *t)
 	set(t, CURLOPT_HTTP09_ALLOWED, 0L);
 	set(t, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	set(t, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
-	if (h->session) {
+	if (h->o.session) {
 		set(t, CURLOPT_SSL_SESSIONID_CACHE, 0L);
 		set(t, CURLOPT_SSL_CTX_FUNCTION, on_tls);
 		set(t, CURLOPT_SSL_CTX_DATA, t);
@@ -260,11 +259,8 @@ static void set_request(struct transfer *t)
 	else
 		set(t, CURLOPT_CUSTOMREQUEST, req->method);
 	set(t, CURLOPT_TIMEOUT_MS, (long)req->timeout_ms);
-	if (req->stall_ms > 0) {
-		set(t, CURLOPT_LOW_SPEED_TIME,
-		    (long)(req->stall_ms / 1000 + (req->stall_ms % 1000 > 0)));
-		set(t, CURLOPT_LOW_SPEED_LIMIT, req->stall_rate > 0 ? (long)req->stall_rate : 1L);
-	}
+	set(t, CURLOPT_LOW_SPEED_TIME, (long)req->stall_s);
+	set(t, CURLOPT_LOW_SPEED_LIMIT, (long)req->stall_rate);
 }
 
 static int make_url(struct transfer *t)
@@ -308,21 +304,21 @@ static bool is_hopeless(const struct transfer *t)
 
 	if (!t->curl || curl_easy_getinfo(t->curl, CURLINFO_REQUEST_SIZE, &sent) != CURLE_OK)
 		return false;
-	if (t->ret->code == -ECONNRESET)
+	if (t->ret->error.code == -ECONNRESET)
 		t->batch->cuts++;
-	return sent == 0 || t->ret->code == -ETIMEDOUT || t->batch->cuts >= CUTS_MAX;
+	return sent == 0 || t->ret->error.code == -ETIMEDOUT || t->batch->cuts >= CUTS_MAX;
 }
 
 static void finish(struct transfer *t, CURLcode c)
 {
 	(void)curl_multi_remove_handle(t->batch->http->multi, t->curl);
 	t->batch->running--;
-	if (c == CURLE_OK && t->ret->code == 0)
+	if (c == CURLE_OK && t->ret->error.code == 0)
 		take_response(t);
 	else
 		fail(t, c);
-	if (t->ret->code < 0 && is_hopeless(t))
-		t->batch->hopeless = &t->ret->error;
+	if (t->ret->error.code < 0 && is_hopeless(t))
+		t->batch->hopeless = t->ret->error;
 	curl_easy_cleanup(t->curl);
 	curl_slist_free_all(t->headers);
 	url_free(&t->url);
@@ -337,13 +333,13 @@ static void start(struct transfer *t)
 		end(t, -ECANCELED, "cancelled");
 	else if (make_url(t) < 0)
 		end(t, -EPROTO, "not a valid http or https URL");
-	t->curl = t->ret->code == 0 ? curl_easy_init() : NULL;
+	t->curl = t->ret->error.code == 0 ? curl_easy_init() : NULL;
 	if (t->curl) {
 		set_connection(t);
 		set_request(t);
 	}
 	t->batch->running++;
-	if (t->curl && t->ret->code == 0 &&
+	if (t->curl && t->ret->error.code == 0 &&
 	    curl_multi_add_handle(t->batch->http->multi, t->curl) == CURLM_OK)
 		return;
 	end(t, -ENOMEM, "libcurl cannot begin the request");
@@ -385,13 +381,10 @@ void http_perform_all(struct http *h, const struct http_request *reqs, size_t n,
 
 	while (next < n || b.running > 0) {
 		for (; next < n && b.running < (h->multiplexes ? HTTP_STREAMS_MAX : 1); next++) {
-			ret[next] = (struct http_result){0};
+			ret[next] = (struct http_result){.error = b.hopeless};
 			transfers[next] = (struct transfer){
 				.batch = &b, .req = &reqs[next], .ret = &ret[next]};
-			if (b.hopeless)
-				ret[next] = (struct http_result){.code = b.hopeless->code,
-								 .error = *b.hopeless};
-			else
+			if (b.hopeless.code == 0)
 				start(&transfers[next]);
 		}
 		r = b.running > 0 ? go_on(&b) : 0;
@@ -411,11 +404,11 @@ int http_perform(struct http *h, const struct http_request *req, struct http_res
 	struct http_result result;
 
 	http_perform_all(h, req, 1, &result);
-	if (result.code < 0)
+	if (result.error.code < 0)
 		*ret_error = result.error;
 	else
 		*ret = result.response;
-	return result.code;
+	return result.error.code;
 }
 
 int http_new(const struct http_options *options, struct http **ret, struct error *ret_error)
@@ -423,12 +416,6 @@ int http_new(const struct http_options *options, struct http **ret, struct error
 	_cleanup_http_ struct http *h = xcalloc(1, sizeof(*h));
 
 	h->o = *options;
-	if (options->session_key) {
-		h->session = tls_session_open(options->session_dir, options->session_key);
-		if (!h->session)
-			return error_set(ret_error, -EINVAL, "%s: not a name of a TLS session",
-					 options->session_key);
-	}
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
 		h->multi = curl_multi_init();
 	if (!h->multi || curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, 1L) != CURLM_OK)
@@ -442,7 +429,7 @@ void http_free(struct http *h)
 	if (!h)
 		return;
 	(void)curl_multi_cleanup(h->multi);
-	tls_session_close(h->session, h->answered);
+	tls_session_close(h->o.session, h->answered);
 	free(h);
 }
 

@@ -12,19 +12,17 @@
 
 /* A session keeps the one connection to one origin. Never use it for another origin (CVE-2026-6276). */
 struct http;
+struct tls_session;
 struct url;
 
-/* The texts are the caller's, and stay as long as the session; of session_key and session_dir, see there. */
+/* The texts are the caller's, and stay as long as the session. */
 struct http_options {
 	const char *unix_socket; /* path; NULL: TCP. No proxy is used on a unix socket */
 	const char *ca_file;	 /* PEM; NULL: the system's trust store */
 	bool allow_plain;	 /* http:// is allowed, else only https:// (unix socket: always) */
 	/* Set by a signal handler: running requests end with -ECANCELED. May be NULL. */
 	const volatile sig_atomic_t *cancel;
-	/* The file below the directory session_dir that keeps the TLS session for the next process (tls-session.h has
-	 * the rules of the name); NULL: none. Another ca_file needs another key. The caller keeps session_dir open. */
-	const char *session_key;
-	int session_dir;
+	struct tls_session *session; /* http_new() takes it over; NULL: none */
 };
 
 struct http_request {
@@ -36,8 +34,8 @@ struct http_request {
 	const char *content_type;   /* of body; NULL: application/json */
 	size_t body_max;	    /* most bytes of a collected answer; more is -EFBIG */
 	unsigned int timeout_ms;    /* for the whole request; 0: none */
-	unsigned int stall_ms;	    /* ends it when not a byte came for that long; 0: never */
-	unsigned int stall_rate;    /* fewer bytes a second than this count as none; 0: 1 */
+	unsigned int stall_s;	    /* ends it after that long below stall_rate; 0: never */
+	unsigned int stall_rate;    /* bytes a second */
 	/* Streams the answer of a 2xx instead of collecting it; a negative errno ends the request
 	 * and is returned. body_max does not apply. */
 	int (*on_data)(void *userdata, const char *data, size_t n);
@@ -54,12 +52,11 @@ struct http_response {
 };
 
 struct http_result {
-	int code; /* 0, or what http_perform returns */
 	struct http_response response;
-	struct error error;
+	struct error error; /* its code is 0, or what http_perform returns */
 };
 
-/* -ENOMEM; -EINVAL: session_key. */
+/* -ENOMEM. */
 int http_new(const struct http_options *options, struct http **ret,
 	     struct error *ret_error) warn_unused;
 void http_free(struct http *h);

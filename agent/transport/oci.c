@@ -14,7 +14,8 @@
 
 #define RANK_NATIVE 100
 
-const char oci_accept[] = OCI_INDEX ", " OCI_MANIFEST ", " DOCKER_LIST ", " DOCKER_MANIFEST;
+const char oci_accept[] =
+	"Accept: " OCI_INDEX ", " OCI_MANIFEST ", " DOCKER_LIST ", " DOCKER_MANIFEST;
 
 enum kind {
 	KIND_OTHER,

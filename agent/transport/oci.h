@@ -14,7 +14,7 @@
 
 #define OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
 
-/* The value of Accept: all four media types. */
+/* The header with all four media types. */
 extern const char oci_accept[];
 
 struct oci_entry {

@@ -9,6 +9,7 @@
 #include "http.h"
 #include "json.h"
 #include "oci.h"
+#include "tls-session.h"
 
 #define REQUESTS_MAX 200
 
@@ -24,9 +25,9 @@ static void print_result(struct http_result *r)
 {
 	_cleanup_free_ char *digest = http_header(&r->response, "Docker-Content-Digest");
 	_cleanup_json_ json_t *j =
-		json_pack("{s:i, s:i, s:s*, s:s*, s:s*}", "code", r->code, "status",
+		json_pack("{s:i, s:i, s:s*, s:s*, s:s*}", "code", r->error.code, "status",
 			  (int)r->response.status, "digest", digest, "body", r->response.body,
-			  "error", r->code < 0 ? r->error.text : NULL);
+			  "error", r->error.code < 0 ? r->error.text : NULL);
 
 	(void)json_dumpf(j, stdout, JSON_COMPACT);
 	(void)puts("");
@@ -41,8 +42,7 @@ int main(int argc, char **argv)
 	static struct http_request requests[REQUESTS_MAX];
 	static struct http_result results[REQUESTS_MAX];
 	_cleanup_http_ struct http *h = NULL;
-	_cleanup_free_ char *accept = xasprintf("Accept: %s", oci_accept);
-	const char *const headers[] = {accept, NULL};
+	const char *const headers[] = {oci_accept, NULL};
 	unsigned int timeout_ms = 5000;
 	size_t rounds = 1, n = 0;
 	struct error e;
@@ -56,8 +56,11 @@ int main(int argc, char **argv)
 		} else if (streq(argv[i], "--twice")) {
 			rounds = 2;
 		} else {
-			options.session_dir = open(argv[++i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-			options.session_key = argv[++i];
+			int dir = open(argv[++i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+			options.session = tls_session_open(dir, argv[++i]);
+			if (!options.session)
+				return 1;
 		}
 	}
 	if (sigaction(SIGTERM, &action, NULL) < 0 || http_new(&options, &h, &e) < 0)

@@ -176,7 +176,7 @@ static void test_headers(void **state)
 	free(header);
 	assert_null(credential_engine_header(&none, "r.io"));
 	header = credential_basic(&c);
-	assert_string_equal(header, "Basic am86fn5+Pz8/Pj4+");
+	assert_string_equal(header, "Authorization: Basic am86fn5+Pz8/Pj4+");
 	free(header);
 	assert_null(credential_basic(&t));
 	assert_null(credential_basic(&none));

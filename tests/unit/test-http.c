@@ -276,7 +276,7 @@ static void test_retry_after(void **state)
 static void test_limits_of_time(void **state)
 {
 	struct http_request total = {.body_max = 8, .timeout_ms = 200};
-	struct http_request stall = {.body_max = 8, .stall_ms = 1000};
+	struct http_request stall = {.body_max = 8, .stall_s = 1, .stall_rate = 1};
 	struct http_response r = {0};
 	struct error e = {0};
 	uint64_t start = now_ms();
