@@ -8,6 +8,11 @@ static const char *skip_space(const char *p)
 	return p + strspn(p, " \t");
 }
 
+static bool is_word(const char *s, size_t n, const char *word)
+{
+	return n == strlen(word) && strncasecmp(s, word, n) == 0;
+}
+
 /* A quoted string, *p behind its opening quote. NULL, with *p at the end, when it is not closed. */
 static char *take_quoted(const char **p)
 {
@@ -27,42 +32,37 @@ static char *take_quoted(const char **p)
 	return NULL;
 }
 
-/* "name=value" or "name="value"". False, with *p unchanged, for anything else. *ret_value is NULL if the value is
- * invalid. */
-static bool take_param(const char **p, char **ret_name, char **ret_value)
+/* What follows "name=": value or "value". NULL if it is invalid. */
+static char *take_value(const char **p)
 {
-	size_t n = strspn(*p, TOKEN_CHARS);
-	const char *s = skip_space(*p + n);
+	const char *s = *p;
+	size_t n = strspn(s, TOKEN_CHARS "/:");
 
-	if (n == 0 || *s != '=')
-		return false;
-	*ret_name = xstrndup(*p, n);
-	s = skip_space(s + 1);
 	if (*s == '"') {
-		s++;
-		*ret_value = take_quoted(&s);
-	} else {
-		n = strspn(s, TOKEN_CHARS "/:");
-		*ret_value = n > 0 ? xstrndup(s, n) : NULL;
-		s += n;
-		s += strcspn(s, ","); /* the rest of a token68, for one */
+		(*p)++;
+		return take_quoted(p);
 	}
-	*p = s;
-	return true;
+	*p += n + strcspn(s + n, ","); /* with the rest of a token68, for one */
+	return n > 0 ? xstrndup(s, n) : NULL;
 }
 
 /* The parameters behind a scheme, up to the next one; the first of a name counts. */
 static void take_params(const char **p, struct challenge *ret)
 {
 	for (;;) {
-		_cleanup_free_ char *name = NULL, *value = NULL;
+		const char *name = *p + strspn(*p, " \t,");
+		size_t n = strspn(name, TOKEN_CHARS);
+		const char *s = skip_space(name + n);
+		_cleanup_free_ char *value = NULL;
 
-		*p += strspn(*p, " \t,");
-		if (!take_param(p, &name, &value))
+		*p = name;
+		if (n == 0 || *s != '=')
 			return;
-		if (strcasecmp(name, "realm") == 0 && !ret->realm)
+		*p = skip_space(s + 1);
+		value = take_value(p);
+		if (is_word(name, n, "realm") && !ret->realm)
 			ret->realm = steal(value);
-		else if (strcasecmp(name, "service") == 0 && !ret->service)
+		else if (is_word(name, n, "service") && !ret->service)
 			ret->service = steal(value);
 	}
 }
@@ -84,8 +84,8 @@ void challenge_parse(const char *value, struct challenge *ret)
 			continue;
 		}
 		take_params(&p, &c);
-		basic |= n == 5 && strncasecmp(scheme, "Basic", n) == 0;
-		if (n == 6 && strncasecmp(scheme, "Bearer", n) == 0 && !ret->realm) {
+		basic |= is_word(scheme, n, "Basic");
+		if (is_word(scheme, n, "Bearer") && !ret->realm) {
 			challenge_free(ret); /* an earlier Bearer without a realm */
 			*ret = c;
 		} else {
