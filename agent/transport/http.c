@@ -19,11 +19,7 @@ struct http {
 	CURLM *multi;
 	bool multiplexes; /* the last answer came over HTTP/2 */
 	bool answered;	  /* there was an answer */
-};
-
-/* The requests of one call. */
-struct batch {
-	struct http *http;
+	/* of http_perform_all() */
 	size_t running;
 	size_t cuts;	       /* since the last answer */
 	struct error hopeless; /* the error of all requests not yet begun */
@@ -31,7 +27,7 @@ struct batch {
 
 /* One request, as the callbacks see it. */
 struct transfer {
-	struct batch *batch;
+	struct http *http;
 	const struct http_request *req;
 	struct http_result *ret;
 	/* A handle that is used again keeps a freed header line of the last answer: libcurl 7.88 takes a
@@ -57,7 +53,7 @@ struct transfer {
 /* Ends a transfer with its first error. */
 static void end(struct transfer *t, int code, const char *why)
 {
-	const char *socket = t->batch->http->o.unix_socket;
+	const char *socket = t->http->o.unix_socket;
 
 	if (t->ret->error.code == 0)
 		(void)error_set(&t->ret->error, code, "%s: %s", socket ?: t->where ?: "request",
@@ -145,7 +141,7 @@ static void drop_time(char *text)
 
 static void fail(struct transfer *t, CURLcode c)
 {
-	const char *socket = t->batch->http->o.unix_socket;
+	const char *socket = t->http->o.unix_socket;
 	long e = 0;
 
 	(void)curl_easy_getinfo(t->curl, CURLINFO_OS_ERRNO, &e);
@@ -158,7 +154,7 @@ static void fail(struct transfer *t, CURLcode c)
 
 static void set_trust(struct transfer *t)
 {
-	const char *bundle = t->batch->http->o.ca_file;
+	const char *bundle = t->http->o.ca_file;
 	char *builtin = NULL;
 
 	if (!bundle && curl_easy_getinfo(t->curl, CURLINFO_CAINFO, &builtin) == CURLE_OK &&
@@ -177,13 +173,13 @@ static CURLcode on_tls(CURL *curl, void *ctx, void *userdata)
 	char *peer = NULL;
 
 	(void)curl_easy_getinfo(curl, CURLINFO_PRIMARY_IP, &peer);
-	tls_session_attach(t->batch->http->o.session, ctx, t->to->host, peer ? peer : "");
+	tls_session_attach(t->http->o.session, ctx, t->to->host, peer ? peer : "");
 	return CURLE_OK;
 }
 
 static void set_connection(struct transfer *t)
 {
-	const struct http *h = t->batch->http;
+	const struct http *h = t->http;
 	const char *socket = h->o.unix_socket;
 
 	if (socket)
@@ -281,9 +277,9 @@ static void take_response(struct transfer *t)
 	long version = 0;
 
 	(void)curl_easy_getinfo(t->curl, CURLINFO_HTTP_VERSION, &version);
-	t->batch->cuts = 0;
-	t->batch->http->multiplexes = version == CURL_HTTP_VERSION_2_0;
-	t->batch->http->answered = true;
+	t->http->cuts = 0;
+	t->http->multiplexes = version == CURL_HTTP_VERSION_2_0;
+	t->http->answered = true;
 	(void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &r->status);
 	(void)curl_easy_getinfo(t->curl, CURLINFO_RETRY_AFTER, &wait_s);
 	/* Less than none for a date that is over. */
@@ -305,20 +301,20 @@ static bool is_hopeless(const struct transfer *t)
 	if (!t->curl || curl_easy_getinfo(t->curl, CURLINFO_REQUEST_SIZE, &sent) != CURLE_OK)
 		return false;
 	if (t->ret->error.code == -ECONNRESET)
-		t->batch->cuts++;
-	return sent == 0 || t->ret->error.code == -ETIMEDOUT || t->batch->cuts >= CUTS_MAX;
+		t->http->cuts++;
+	return sent == 0 || t->ret->error.code == -ETIMEDOUT || t->http->cuts >= CUTS_MAX;
 }
 
 static void finish(struct transfer *t, CURLcode c)
 {
-	(void)curl_multi_remove_handle(t->batch->http->multi, t->curl);
-	t->batch->running--;
+	(void)curl_multi_remove_handle(t->http->multi, t->curl);
+	t->http->running--;
 	if (c == CURLE_OK && t->ret->error.code == 0)
 		take_response(t);
 	else
 		fail(t, c);
 	if (t->ret->error.code < 0 && is_hopeless(t))
-		t->batch->hopeless = t->ret->error;
+		t->http->hopeless = t->ret->error;
 	curl_easy_cleanup(t->curl);
 	curl_slist_free_all(t->headers);
 	url_free(&t->url);
@@ -329,7 +325,7 @@ static void finish(struct transfer *t, CURLcode c)
 
 static void start(struct transfer *t)
 {
-	if (is_cancelled(t->batch->http))
+	if (is_cancelled(t->http))
 		end(t, -ECANCELED, "cancelled");
 	else if (make_url(t) < 0)
 		end(t, -EPROTO, "not a valid http or https URL");
@@ -338,36 +334,36 @@ static void start(struct transfer *t)
 		set_connection(t);
 		set_request(t);
 	}
-	t->batch->running++;
+	t->http->running++;
 	if (t->curl && t->ret->error.code == 0 &&
-	    curl_multi_add_handle(t->batch->http->multi, t->curl) == CURLM_OK)
+	    curl_multi_add_handle(t->http->multi, t->curl) == CURLM_OK)
 		return;
 	end(t, -ENOMEM, "libcurl cannot begin the request");
 	finish(t, CURLE_FAILED_INIT);
 }
 
 /* Goes on until a request has ended or none may go on. 0, -ECANCELED or -ENOMEM. */
-static int go_on(struct batch *b)
+static int go_on(struct http *h)
 {
-	size_t before = b->running;
+	size_t before = h->running;
 	struct transfer *t = NULL;
 	CURLMsg *m;
 	int n;
 
 	do {
-		if (is_cancelled(b->http))
+		if (is_cancelled(h))
 			return -ECANCELED;
-		if (curl_multi_perform(b->http->multi, &n) != CURLM_OK)
+		if (curl_multi_perform(h->multi, &n) != CURLM_OK)
 			return -ENOMEM;
-		while ((m = curl_multi_info_read(b->http->multi, &n))) {
+		while ((m = curl_multi_info_read(h->multi, &n))) {
 			if (curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &t) != CURLE_OK)
 				abort();
 			finish(t, m->data.result);
 		}
-		if (b->running < before)
+		if (h->running < before)
 			return 0;
 		/* Returns at a signal, too. */
-	} while (curl_multi_poll(b->http->multi, NULL, 0, POLL_MS, NULL) == CURLM_OK);
+	} while (curl_multi_poll(h->multi, NULL, 0, POLL_MS, NULL) == CURLM_OK);
 	return -ENOMEM;
 }
 
@@ -375,19 +371,20 @@ void http_perform_all(struct http *h, const struct http_request *reqs, size_t n,
 		      struct http_result *ret)
 {
 	_cleanup_free_ struct transfer *transfers = xcalloc(n, sizeof(*transfers));
-	struct batch b = {.http = h};
 	size_t next = 0;
 	int r;
 
-	while (next < n || b.running > 0) {
-		for (; next < n && b.running < (h->multiplexes ? HTTP_STREAMS_MAX : 1); next++) {
-			ret[next] = (struct http_result){.error = b.hopeless};
-			transfers[next] = (struct transfer){
-				.batch = &b, .req = &reqs[next], .ret = &ret[next]};
-			if (b.hopeless.code == 0)
+	h->cuts = 0;
+	h->hopeless.code = 0;
+	while (next < n || h->running > 0) {
+		for (; next < n && h->running < (h->multiplexes ? HTTP_STREAMS_MAX : 1); next++) {
+			ret[next] = (struct http_result){.error = h->hopeless};
+			transfers[next] =
+				(struct transfer){.http = h, .req = &reqs[next], .ret = &ret[next]};
+			if (h->hopeless.code == 0)
 				start(&transfers[next]);
 		}
-		r = b.running > 0 ? go_on(&b) : 0;
+		r = h->running > 0 ? go_on(h) : 0;
 		for (size_t i = 0; r < 0 && i < next; i++) {
 			if (!transfers[i].curl)
 				continue;
