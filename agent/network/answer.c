@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "answer.h"
-
 #include <errno.h>
 #include <stdio.h>
 
 #include "message.h"
 #include "protocol.h"
-#include "publish.h"
 #include "repository.h"
+#include "session.h"
 
 #define REPORT_TIMEOUT_MS 20000u
 #define REPORT_ANSWER_MAX ((size_t)64 * 1024)
@@ -277,7 +275,7 @@ void answer_batch(struct session *s, json_t *const *questions, size_t n, json_t 
 
 		if (!item->answer && answer_one(s, item, &e) < 0)
 			item->answer = protocol_error_to_json(
-				&e, s->registry ? registry_retry_after(s->registry) : 0);
+				&e, s->registry ? s->registry->retry_after_s : 0);
 		ret[i] = item->answer;
 		ref_free(&item->ref);
 	}

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "publish.h"
+#include "repository.h"
 
 #include <errno.h>
 
 #include "crypto.h"
-#include "registry-internal.h"
+#include "registry.h"
 
 #define TAG_MAX	   128 /* distribution-spec */
 #define EMPTY	   "{}"

@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "answer.h"
 #include "log.h"
 #include "options.h"
 #include "protocol.h"
+#include "session.h"
 
 #define REQUEST_TIMEOUT_MS 10000u
 #define USER		   "pullet-fetch"
@@ -146,28 +146,10 @@ static int take_fd(const char *text)
 	return -EBADF;
 }
 
-static const struct passwd *find_user(void)
-{
-	const struct passwd *pw = getpwnam(USER);
-
-	return pw ? pw : getpwnam("nobody");
-}
-
-/* Creates the private directory of the user that root becomes. An existing one is not changed. */
-static void make_private_dir(const char *path)
-{
-	const struct passwd *pw = mkdir(path, 0700) == 0 ? find_user() : NULL;
-
-	/* session.c does not use a directory of another user. */
-	if (pw)
-		(void)!chown(path, pw->pw_uid, pw->pw_gid);
-}
-
-static int change_user(struct error *ret_error)
+static int change_user(const struct passwd *pw, struct error *ret_error)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
-	const struct passwd *pw = find_user();
 
 	if (!pw)
 		return error_set(ret_error, -ENOENT, "there is no user " USER " or nobody");
@@ -183,9 +165,9 @@ static int change_user(struct error *ret_error)
 
 /* Root becomes the user pullet-fetch, or nobody, without groups and capabilities. Sets no_new_privs, and ends the process
  * with its parent. -ESRCH: parent has ended. */
-static int drop_privileges(pid_t parent, struct error *ret_error)
+static int drop_privileges(const struct passwd *pw, pid_t parent, struct error *ret_error)
 {
-	int r = geteuid() == 0 || getuid() == 0 ? change_user(ret_error) : 0;
+	int r = geteuid() == 0 || getuid() == 0 ? change_user(pw, ret_error) : 0;
 
 	if (r < 0)
 		return r;
@@ -200,17 +182,19 @@ static int drop_privileges(pid_t parent, struct error *ret_error)
 static int become_child(struct session *s, const char *registry, pid_t parent)
 {
 	struct error e;
+	const struct passwd *pw = getpwnam(USER) ?: getpwnam("nobody");
 	bool root = geteuid() == 0;
 	int r;
 
 	/* $RUNTIME_DIRECTORY is the parent's. */
 	if (!s->cache_path && root)
 		s->cache_path = CACHE_DIR;
-	if (s->cache_path && root)
-		make_private_dir(s->cache_path);
+	/* session.c does not use a directory of another user. An existing one is not changed. */
+	if (s->cache_path && root && mkdir(s->cache_path, 0700) == 0 && pw)
+		(void)!chown(s->cache_path, pw->pw_uid, pw->pw_gid);
 	(void)!session_bind(s, registry ? registry : "", root, &e);
 	s->asked = false;
-	r = drop_privileges(parent, &e);
+	r = drop_privileges(pw, parent, &e);
 	if (r < 0)
 		(void)refuse(&e);
 	return r;

@@ -6,9 +6,8 @@
 #include "crypto.h"
 #include "oci.h"
 #include "ref.h"
-#include "registry-internal.h"
+#include "registry.h"
 #include "tls-session.h"
-#include "token.h"
 
 #define TOTAL_TIMEOUT_MS   180000 /* all requests of one question together */
 #define REQUEST_TIMEOUT_MS 60000u
@@ -190,12 +189,10 @@ static void perform(struct registry *r, struct call *calls, size_t n)
 		c->state = CALL_DONE;
 		if (set_url(r, c) < 0)
 			continue;
-		if (!url_same_origin(&c->url, &r->origin)) {
-			request_url(r, c);
-			continue;
-		}
 		requests[m] = make_request(r, c);
-		if (limit_time(r, &requests[m], &c->result.error) == 0)
+		if (c->foreign)
+			request_url(r, c);
+		else if (limit_time(r, &requests[m], &c->result.error) == 0)
 			sent[m++] = c;
 	}
 	http_perform_all(r->session, requests, m, results);
@@ -227,14 +224,17 @@ static void enlist(const struct registry *r, struct call *calls, size_t n)
 	}
 }
 
-static void request_together(struct registry *r, struct call *calls, size_t n)
+void registry_request_all(struct registry *r, struct call *calls, size_t n)
 {
-	/* The first answer of an unknown registry shows whether the others need a token. */
-	size_t begun = 0, next = r->answered || r->tokens.challenge.realm ? n : 1;
+	size_t begun = 0, next;
 	bool refused = false;
 	struct error e;
 	int q = 0;
 
+	if (n == 0)
+		return;
+	/* The first answer of an unknown registry shows whether the others need a token. */
+	next = r->answered || r->tokens.challenge.realm ? n : 1;
 	do {
 		enlist(r, calls + begun, next - begun);
 		begun = next;
@@ -250,17 +250,11 @@ static void request_together(struct registry *r, struct call *calls, size_t n)
 			refused = registry_is_refused(r, calls, begun);
 		}
 	} while (q == 0 && (refused || begun < n));
-	for (size_t i = 0; q < 0 && i < n; i++) {
-		http_response_free(&calls[i].result.response);
-		calls[i].result.error = e;
-	}
-}
-
-void registry_request_all(struct registry *r, struct call *calls, size_t n)
-{
-	if (n > 0)
-		request_together(r, calls, n);
 	for (size_t i = 0; i < n; i++) {
+		if (q < 0) {
+			http_response_free(&calls[i].result.response);
+			calls[i].result.error = e;
+		}
 		r->answered |= calls[i].result.error.code == 0;
 		credential_wipe(&calls[i].authorization);
 		url_free(&calls[i].url);
@@ -355,9 +349,4 @@ void registry_begin(struct registry *r)
 void registry_end(struct registry *r)
 {
 	token_cache_save(&r->tokens, &r->file, now_ms());
-}
-
-unsigned int registry_retry_after(const struct registry *r)
-{
-	return r->retry_after_s;
 }

@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "crypto.h"
-#include "registry-internal.h"
+#include "registry.h"
 
 static int get(struct registry *r, const struct ref *ref, const char *kind, const char *name,
 	       struct http_response *ret, struct error *ret_error)

@@ -83,11 +83,9 @@ static int bind_registry(struct session *s, struct error *ret_error)
 {
 	static const struct registry_config none = {0};
 	struct registry_options *o = &s->options;
-	const struct registry_config *rc = config_registry(s->config, o->host);
+	const struct registry_config *rc = config_registry(s->config, o->host) ?: &none;
 	_cleanup_free_ char *login = s->publishing ? find_docker_login() : NULL;
 
-	if (!rc)
-		rc = &none;
 	o->config = rc;
 	o->ca_name = rc->ca ? xstrdup(rc->ca) : find_ca(o->host);
 	o->cache_dir = s->cache_path ? open(s->cache_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "token.h"
+#include "registry.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -42,8 +42,6 @@ static bool scopes_have(const struct scopes *s, const struct call *c)
 /* Collects the first call that waits, and all that may share its token. False: none waits. */
 static bool collect(struct call *calls, size_t n, struct scopes *ret)
 {
-	const struct call *first = NULL;
-
 	*ret = (struct scopes){.repositories = xstrdup(" ")};
 	for (size_t i = 0; i < n; i++) {
 		const struct call *c = &calls[i];
@@ -51,19 +49,19 @@ static bool collect(struct call *calls, size_t n, struct scopes *ret)
 
 		if (c->state != CALL_WAITING)
 			continue;
-		if (!first) {
-			first = c;
+		if (ret->n == 0)
 			ret->push = is_push(c);
-		} else if (first->stage != STAGE_FIRST || c->stage != STAGE_FIRST ||
-			   is_push(c) != ret->push || scopes_have(ret, c) || ret->n == SCOPES_MAX ||
-			   strlen(ret->repositories) >= SCOPES_NAMES_MAX) {
+		else if (c->stage != STAGE_FIRST || is_push(c) != ret->push ||
+			 scopes_have(ret, c) || ret->n == SCOPES_MAX ||
+			 strlen(ret->repositories) >= SCOPES_NAMES_MAX)
 			continue;
-		}
 		before = ret->repositories;
 		ret->repositories = xasprintf("%s%s ", before, c->repository);
 		ret->n++;
+		if (c->stage != STAGE_FIRST)
+			break;
 	}
-	return first;
+	return ret->n > 0;
 }
 
 /* "service=..", then one "scope=" each, or one "scope=" with all of them for OAuth2. Caller frees. */
@@ -337,10 +335,8 @@ char *token_error_message(const struct http_response *r)
 	if (r->body_len == 0 || json_parse(r->body, r->body_len, "answer", &j, &ignored) < 0)
 		return NULL;
 	/* {"errors": [{"message"}]} of distribution-spec; {"message"} or {"details"} of others */
-	message = json_get_string(json_array_get(json_object_get(j, "errors"), 0), "message");
-	if (!message)
-		message = json_get_string(j, "message");
-	if (!message)
-		message = json_get_string(j, "details");
+	message = json_get_string(json_array_get(json_object_get(j, "errors"), 0), "message")
+			  ?: json_get_string(j, "message")
+			  ?: json_get_string(j, "details");
 	return message && *message ? xasprintf("%.200s", message) : NULL;
 }

@@ -96,20 +96,25 @@ static int take_file(const char *data, size_t n, const char *host, struct creden
 int credential_load(const char *path, const char *host, struct credential *ret,
 		    struct error *ret_error)
 {
+	struct credential c = {0};
 	char *data = NULL;
 	size_t n = 0;
 	int r;
 
-	*ret = (struct credential){0};
-	if (!path)
+	if (!path) {
+		*ret = c;
 		return 0;
+	}
 	r = read_trusted_file(path, FILE_MAX, &data, &n, ret_error);
 	if (r < 0)
 		return error_prefix(ret_error, "credentials");
-	r = take_file(data, n, host, ret, ret_error);
+	r = take_file(data, n, host, &c, ret_error);
 	explicit_bzero(data, n);
 	free(data);
-	return r < 0 ? error_prefix(ret_error, "credentials %s", path) : 0;
+	if (r < 0)
+		return error_prefix(ret_error, "credentials %s", path);
+	*ret = c;
+	return 0;
 }
 
 void credential_wipe(char **s)

@@ -8,7 +8,7 @@
 
 #include "challenge.h"
 #include "http.h"
-#include "token.h"
+#include "registry.h"
 
 #define INPUT_MAX ((size_t)128 * 1024)
 #define BODY_MAX  ((size_t)64 * 1024)

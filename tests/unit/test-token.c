@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "test.h"
-#include "token.h"
+#include "registry.h"
 
 static bool trusted(const char *host, const char *registry, const char *realm)
 {
