@@ -214,8 +214,8 @@ static int resolve_batch(struct fetch *f, const char *const *images, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		ret[i] = (struct fetch_resolved){0};
 		if (r == 0)
-			ret[i].code = message_resolved_from_json(
-				answers[i], &ret[i].digest, &ret[i].retry_after_s, &ret[i].error);
+			(void)!message_resolved_from_json(answers[i], &ret[i].digest,
+							  &ret[i].retry_after_s, &ret[i].error);
 		json_decref(questions[i]);
 		json_decref(answers[i]);
 	}

@@ -31,10 +31,9 @@
 
 /* The digest of a tag, or the error. */
 struct fetch_resolved {
-	int code; /* 0, or error's */
 	struct digest digest;
 	unsigned int retry_after_s; /* with an error: of a 429 or 503; 0: none */
-	struct error error;
+	struct error error;	    /* code 0: none */
 };
 
 struct fetch_request {

@@ -69,10 +69,9 @@ static int ask_registry(struct registry *registry, const struct ref *ref,
 	int r;
 
 	repository_resolve(registry, &ref, 1, &resolved);
-	if (resolved.code < 0) {
-		*ret_error = resolved.error;
-		return resolved.code;
-	}
+	*ret_error = resolved.error;
+	if (ret_error->code < 0)
+		return ret_error->code;
 	ret->digest = resolved.digest;
 	ret->known = message_is_known(request, &ret->digest);
 	if (ret->known)
@@ -228,20 +227,23 @@ static int prepare(struct session *s, struct item *item, struct error *ret_error
 static void resolve(struct session *s, struct item *items, size_t n)
 {
 	_cleanup_free_ struct fetch_resolved *resolved = xcalloc(n, sizeof(*resolved));
-	const struct ref *refs[PROTOCOL_BATCH_MAX] = {0};
+	const struct ref *refs[PROTOCOL_BATCH_MAX];
+	struct item *asked[PROTOCOL_BATCH_MAX];
+	size_t m = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (!items[i].answer && streq(items[i].op, "resolve"))
-			refs[i] = &items[i].ref;
+		if (items[i].answer || !streq(items[i].op, "resolve"))
+			continue;
+		refs[m] = &items[i].ref;
+		asked[m++] = &items[i];
 	}
-	repository_resolve(s->registry, refs, n, resolved);
-	for (size_t i = 0; i < n; i++) {
+	repository_resolve(s->registry, refs, m, resolved);
+	for (size_t i = 0; i < m; i++) {
 		const struct fetch_resolved *f = &resolved[i];
 
-		if (refs[i])
-			items[i].answer =
-				f->code < 0 ? protocol_error_to_json(&f->error, f->retry_after_s)
-					    : message_resolved_to_json(&f->digest);
+		asked[i]->answer = f->error.code < 0
+					   ? protocol_error_to_json(&f->error, f->retry_after_s)
+					   : message_resolved_to_json(&f->digest);
 	}
 }
 

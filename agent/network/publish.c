@@ -30,10 +30,9 @@ static int read_policy(struct registry *r, const struct ref *ref, const char *ta
 	int q;
 
 	repository_resolve(r, &ref, 1, &resolved);
-	if (resolved.code < 0) {
-		*ret_error = resolved.error;
-		return resolved.code;
-	}
+	*ret_error = resolved.error;
+	if (ret_error->code < 0)
+		return ret_error->code;
 	q = repository_policy(r, ref, tag, &text, &n, &fault);
 	/* An invalid policy may be replaced, one that could not be fetched must not. */
 	if (q < 0 && q != -ENOENT && q != -EBADMSG)

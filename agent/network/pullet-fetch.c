@@ -64,12 +64,11 @@ static void on_signal(int signal)
 static void catch_signals(void)
 {
 	struct sigaction end = {.sa_handler = on_signal}; /* no SA_RESTART: waiting must stop */
-	struct sigaction ignore = {.sa_handler = SIG_IGN};
 
 	(void)sigaction(SIGTERM, &end, NULL);
 	(void)sigaction(SIGINT, &end, NULL);
 	(void)sigaction(SIGIO, &end, NULL);
-	(void)sigaction(SIGPIPE, &ignore, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
 }
 
 /* Cancels the requests of a caller that has hung up. While requests are read, read() returns that. */

@@ -66,9 +66,8 @@ static size_t find_same(const struct ref *const *refs, size_t i)
 {
 	size_t j = 0;
 
-	while (j < i &&
-	       (!refs[j] || digest_is_set(&refs[j]->digest) ||
-		!streq(refs[j]->path, refs[i]->path) || !streq(refs[j]->tag, refs[i]->tag)))
+	while (j < i && (digest_is_set(&refs[j]->digest) || !streq(refs[j]->path, refs[i]->path) ||
+			 !streq(refs[j]->tag, refs[i]->tag)))
 		j++;
 	return j;
 }
@@ -81,9 +80,9 @@ void repository_resolve(struct registry *r, const struct ref *const *refs, size_
 
 	for (size_t i = 0; i < n; i++) {
 		ret[i] = (struct fetch_resolved){0};
-		if (refs[i] && digest_is_set(&refs[i]->digest))
+		if (digest_is_set(&refs[i]->digest))
 			ret[i].digest = refs[i]->digest;
-		else if (refs[i] && find_same(refs, i) == i)
+		else if (find_same(refs, i) == i)
 			*c++ = (struct call){.repository = refs[i]->path,
 					     .method = "HEAD",
 					     .kind = "manifests",
@@ -92,14 +91,13 @@ void repository_resolve(struct registry *r, const struct ref *const *refs, size_
 	registry_request_all(r, calls, (size_t)(c - calls));
 	c = calls;
 	for (size_t i = 0; i < n; i++) {
-		if (!refs[i] || digest_is_set(&refs[i]->digest))
+		if (digest_is_set(&refs[i]->digest))
 			continue;
 		if (find_same(refs, i) < i) {
 			ret[i] = ret[find_same(refs, i)];
 			continue;
 		}
-		ret[i].code = take_resolved(r, refs[i], &c->result, &ret[i]);
-		if (ret[i].code < 0)
+		if (take_resolved(r, refs[i], &c->result, &ret[i]) < 0)
 			(void)error_prefix(&ret[i].error, "%s", refs[i]->text);
 		http_response_free(&c++->result.response);
 	}

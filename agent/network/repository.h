@@ -10,7 +10,7 @@
 
 /* Resolves the tags of n references at the same time: one HEAD each, or one GET if the registry does not support HEAD or
  * sends no Docker-Content-Digest (the last document is kept for repository_document()). A pinned reference needs no
- * request, nor does a repeated one. A reference that is NULL is skipped. */
+ * request, nor does a repeated one. */
 void repository_resolve(struct registry *r, const struct ref *const *refs, size_t n,
 			struct fetch_resolved *ret);
 

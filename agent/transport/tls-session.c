@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "tls-session.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <openssl/ssl.h>
+#include <sys/param.h>
 #include <sys/stat.h>
-#include <time.h>
 
 struct tls_session {
 	int dirfd; /* the caller's */
@@ -30,10 +29,8 @@ static bool key_is_safe(const char *key)
 static bool is_fresh(const SSL_SESSION *s)
 {
 	time_t made = (time_t)SSL_SESSION_get_time(s), now = time(NULL);
-	long most = SSL_SESSION_get_timeout(s);
+	long most = MIN(SSL_SESSION_get_timeout(s), TLS_SESSION_SECONDS_MAX);
 
-	if (most > TLS_SESSION_SECONDS_MAX)
-		most = TLS_SESSION_SECONDS_MAX;
 	return made <= now && now - made <= most && SSL_SESSION_is_resumable(s);
 }
 
@@ -55,10 +52,8 @@ static void read_session(struct tls_session *s)
 		s->old = d2i_SSL_SESSION(NULL, &p, (long)(n - start));
 	explicit_bzero(data, n);
 	free(data);
-	if (s->old && !is_fresh(s->old)) {
-		SSL_SESSION_free(s->old);
-		s->old = NULL;
-	}
+	if (s->old && !is_fresh(s->old))
+		SSL_SESSION_free(steal(s->old));
 }
 
 static void write_session(const struct tls_session *s)

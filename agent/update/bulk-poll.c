@@ -195,7 +195,7 @@ static int ask(const struct poll *p, struct fetch *f, struct asked *const *batch
 	r = fetch_resolve(f, images, n, resolved, ret_error);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		batch[i]->done = true;
-		if (resolved[i].code == 0) {
+		if (resolved[i].error.code == 0) {
 			take_digest(p, batch[i], &resolved[i].digest);
 			continue;
 		}

@@ -90,7 +90,7 @@ static void assert_served(void)
 
 static void assert_number(const struct fetch_resolved *r, int number)
 {
-	assert_int_equal(r->code, 0);
+	assert_int_equal(r->error.code, 0);
 	assert_int_equal(atoi(r->digest.text + 7), number);
 }
 
@@ -114,7 +114,7 @@ static void test_resolve_in_batches(void **state)
 		if (i != 35)
 			assert_number(&ret[i], i);
 	}
-	assert_int_equal(ret[35].code, -EBUSY);
+	assert_int_equal(ret[35].error.code, -EBUSY);
 	assert_int_equal(ret[35].retry_after_s, 7);
 	assert_string_equal(ret[35].error.text, "busy");
 	fetch_free(f);
