@@ -123,12 +123,9 @@ static void request_url(struct registry *r, struct call *c)
 	r->retry_after_s = c->result.response.retry_after_s;
 }
 
-static bool is_redirect(const struct http_result *result)
+static bool is_redirect(long status)
 {
-	long status = result->response.status;
-
-	return result->error.code == 0 &&
-	       (status == 301 || status == 302 || status == 303 || status == 307 || status == 308);
+	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
 /* Replaces c->url by the target of the redirect that c was answered with. */
@@ -152,7 +149,7 @@ static int take_redirect(struct call *c, int count, struct error *ret_error)
 
 static void follow_redirects(struct registry *r, struct call *c)
 {
-	for (int i = 0; is_redirect(&c->result); i++) {
+	for (int i = 0; is_redirect(c->result.response.status); i++) {
 		int q = take_redirect(c, i, &c->result.error);
 
 		http_response_free(&c->result.response);

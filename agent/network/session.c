@@ -72,13 +72,6 @@ static int copy_ca(const char *path, char **ret, struct error *ret_error)
 	return 0;
 }
 
-static bool is_private_dir(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && st.st_uid == geteuid() && !(st.st_mode & (S_IRWXG | S_IRWXO));
-}
-
 static int bind_registry(struct session *s, struct error *ret_error)
 {
 	static const struct registry_config none = {0};
@@ -89,8 +82,7 @@ static int bind_registry(struct session *s, struct error *ret_error)
 	o->config = rc;
 	o->ca_name = rc->ca ? xstrdup(rc->ca) : find_ca(o->host);
 	o->cache_dir = s->cache_path ? open(s->cache_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	return credential_load(rc->credentials ? rc->credentials : login, o->host, &o->credential,
-			       ret_error);
+	return credential_load(rc->credentials ?: login, o->host, &o->credential, ret_error);
 }
 
 static int bind_collector(struct session *s, struct error *ret_error)
@@ -165,10 +157,13 @@ int session_bind(struct session *s, const char *host, bool private, struct error
 
 int session_open_registry(struct session *s, struct error *ret_error)
 {
+	struct stat st;
+
 	if (s->registry)
 		return 0;
-	/* The process has changed its user by now. */
-	if (!is_private_dir(s->options.cache_dir))
+	/* The process has changed its user by now: only its own directory is private. */
+	if (fstat(s->options.cache_dir, &st) < 0 || st.st_uid != geteuid() ||
+	    (st.st_mode & (S_IRWXG | S_IRWXO)))
 		s->options.cache_dir = -1;
 	return registry_open(&s->options, &s->registry, ret_error);
 }

@@ -281,7 +281,7 @@ static bool is_refused(struct registry *r, struct call *c)
 	_cleanup_free_ char *value = NULL;
 	struct challenge challenge;
 
-	if (c->result.error.code < 0 || response->status != 401 || c->foreign)
+	if (response->status != 401 || c->foreign)
 		return false;
 	value = http_header_all(response, "WWW-Authenticate");
 	challenge_parse(value ? value : "", &challenge);
