@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
+#include <sys/param.h>
 
 #include "ref.h"
 #include "tls-session.h"
@@ -283,9 +284,7 @@ static void take_response(struct transfer *t)
 	(void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &r->status);
 	(void)curl_easy_getinfo(t->curl, CURLINFO_RETRY_AFTER, &wait_s);
 	/* Less than none for a date that is over. */
-	if (wait_s > 0)
-		r->retry_after_s =
-			wait_s < RETRY_AFTER_MAX_S ? (unsigned int)wait_s : RETRY_AFTER_MAX_S;
+	r->retry_after_s = (unsigned int)MIN(MAX(wait_s, 0), RETRY_AFTER_MAX_S);
 	r->body = t->body ? steal(t->body) : xstrdup("");
 	r->body_len = t->body_len;
 	/* The headers stay in the handle; nothing in it may point at t any more. */
