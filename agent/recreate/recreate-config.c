@@ -6,6 +6,61 @@
 #define COMPOSE_PREFIX "com.docker.compose."
 #define COMPOSE_IMAGE  "com.docker.compose.image"
 
+/* A setting of a container that equals the image's may come from either. If the create body had it, a label
+ * says that it is the operator's: ["User","Labels.vendor"]. */
+
+/* Without Env, where the engine's order decides. */
+static const char values[][12] = {"User", "WorkingDir", "StopSignal", "Entrypoint", "Cmd"};
+/* The parts of Config that the engine merges entry by entry. */
+static const char tables[][16] = {"Labels", "Healthcheck", "ExposedPorts", "Volumes"};
+
+static json_t *read_label(const json_t *container, const json_t *image)
+{
+	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
+	const char *text = json_get_string(labels, RECREATE_LABEL_OWN);
+	const char *of_image =
+		json_get_string(json_get_path(image, "Config", "Labels", NULL), RECREATE_LABEL_OWN);
+
+	/* Containers inherit the labels of an image, this one included. */
+	return text && !streq_null(text, of_image) ? json_loads(text, 0, NULL) : NULL;
+}
+
+/* The image's Config: the defaults of the container, without those that its label declares the operator's
+ * own. Caller owns it. */
+static json_t *defaults_of(const json_t *container, const json_t *image)
+{
+	_cleanup_json_ json_t *own = read_label(container, image);
+	const json_t *config = json_object_get(image, "Config");
+	json_t *defaults =
+		json_need(json_is_object(config) ? json_deep_copy(config) : json_object());
+	const json_t *entry;
+	size_t i;
+
+	json_array_foreach (own, i, entry) {
+		const char *path = json_string_value(entry);
+
+		for (size_t k = 0; path && k < ARRAY_SIZE(values); k++)
+			if (streq(path, values[k]))
+				json_put(defaults, path,
+					 json_true()); /* equals no container's value */
+		for (size_t k = 0; path && k < ARRAY_SIZE(tables); k++) {
+			const char *key = after_prefix(path, tables[k]);
+
+			if (key && key[0] == '.')
+				(void)json_object_del(json_object_get(defaults, tables[k]),
+						      key + 1);
+		}
+	}
+	return defaults;
+}
+
+/* Empty for Entrypoint and Cmd, where [""] is, too. */
+static bool is_no_command(const json_t *j)
+{
+	return recreate_is_empty(j) ||
+	       (json_array_size(j) == 1 && recreate_is_empty(json_array_get(j, 0)));
+}
+
 /* The engine appends the image's variables to the configured ones, in the image's order (moby,
  * daemon/commit.go, merge). Returns the index of the first of them: variables before it were configured,
  * even where they equal the image's. */
@@ -69,7 +124,7 @@ static void subtract_command(json_t *config, const json_t *defaults)
 		recreate_same(json_object_get(config, "Cmd"), json_object_get(defaults, "Cmd"));
 	bool cmd_empty = recreate_is_empty(json_object_get(config, "Cmd"));
 
-	if (recreate_is_empty(entry) && !recreate_is_no_command(old_entry)) {
+	if (recreate_is_empty(entry) && !is_no_command(old_entry)) {
 		if (!json_is_array(entry)) {
 			json_put(config, "Entrypoint", json_pack("[s]", ""));
 			return;
@@ -162,15 +217,15 @@ int recreate_config(const struct recreate_input *in, struct recreate_plan *plan,
 	/* No image sets StopTimeout, and its Shell and OnBuild are for builds. */
 	static const char inherited[][12] = {"User", "WorkingDir", "StopSignal", "ArgsEscaped"};
 	json_t *config = json_need(json_deep_copy(json_object_get(in->container, "Config")));
-	_cleanup_json_ json_t *defaults = recreate_defaults(in->container, in->old_image);
+	_cleanup_json_ json_t *defaults = defaults_of(in->container, in->old_image);
 	const json_t *host = json_object_get(in->container, "HostConfig");
 	const char *mode = recreate_network_mode(host);
 
 	plan->body = config;
 	subtract_env(config, defaults);
 	subtract_command(config, defaults);
-	for (size_t i = 0; i < RECREATE_TABLES; i++)
-		subtract_table(config, defaults, recreate_tables[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		subtract_table(config, defaults, tables[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(inherited); i++)
 		if (recreate_same(json_object_get(config, inherited[i]),
 				  json_object_get(defaults, inherited[i])))
@@ -181,4 +236,50 @@ int recreate_config(const struct recreate_input *in, struct recreate_plan *plan,
 	(void)json_object_del(config, "MacAddress");
 	drop_empty(config);
 	return write_compose_image(in, config, ret_error);
+}
+
+/* Whether recreate_config() carries it over in any case. */
+static bool is_carried(const json_t *body, const char *table, const char *key)
+{
+	if (streq(table, "ExposedPorts"))
+		return json_get_path(body, "HostConfig", "PortBindings", key, NULL);
+	return after_prefix(key, "com.docker.compose.") || after_prefix(key, "pullet.");
+}
+
+static void note_table(const json_t *body, const json_t *config, const char *table, json_t *own)
+{
+	const json_t *of_image = json_object_get(config, table);
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (json_object_get(body, table), key, value)
+		if (json_object_get(of_image, key) &&
+		    recreate_same(value, json_object_get(of_image, key)) &&
+		    !is_carried(body, table, key))
+			json_append(own, json_sprintf("%s.%s", table, key));
+}
+
+void recreate_note_own(json_t *body, const json_t *image)
+{
+	const json_t *config = json_object_get(image, "Config");
+	json_t *labels = json_object_get(body, "Labels");
+	_cleanup_json_ json_t *own = json_need(json_array());
+
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		const json_t *value = json_object_get(body, values[i]);
+		const json_t *of_image = json_object_get(config, values[i]);
+
+		if (value && (recreate_same(value, of_image) ||
+			      (is_no_command(value) && is_no_command(of_image))))
+			json_append(own, json_string(values[i]));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		note_table(body, config, tables[i], own);
+
+	(void)json_object_del(labels, RECREATE_LABEL_OWN);
+	if (json_array_size(own) > 0) {
+		_cleanup_free_ char *text = json_text(own, JSON_COMPACT);
+
+		json_put(labels, RECREATE_LABEL_OWN, json_string(text));
+	}
 }

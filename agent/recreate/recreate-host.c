@@ -4,55 +4,47 @@
 #include <errno.h>
 #include <fnmatch.h>
 
-/* An id dies with its container; a name passes on to the successor, so references use names. */
-static int refer(const struct recreate_input *in, const char *what, const char *container,
-		 const char **ret, struct error *ret_error)
+/* An id dies with its container; a name passes on to the successor, so references use names. text: the container
+ * and, behind a colon, options. */
+static int refer(const struct recreate_input *in, const char *key, const char *text,
+		 const char *prefix, json_t **ret, struct error *ret_error)
 {
+	const char *options = strchrnul(text, ':');
+	_cleanup_free_ char *container = xstrndup(text, (size_t)(options - text));
 	const char *name = json_get_string(in->names, container);
 
 	if (!name || streq(name, "") || streq(name, "/"))
 		return error_set(ret_error, -EKEYREJECTED,
-				 "%s refers to container %s, which is gone", what, container);
-	*ret = name[0] == '/' ? name + 1 : name;
+				 "%s refers to container %s, which is gone", key, container);
+	*ret = json_need(json_sprintf("%s%s%s", prefix, name + (name[0] == '/'), options));
 	return 0;
 }
 
-static int rewrite_modes(const struct recreate_input *in, json_t *host, struct error *ret_error)
+static int rewrite_references(const struct recreate_input *in, json_t *host,
+			      struct error *ret_error)
 {
+	json_t *from = json_object_get(host, "VolumesFrom"), *value;
+	int r;
+
 	for (size_t i = 0; i < RECREATE_MODES; i++) {
 		const char *id = recreate_shared_with(host, i);
-		const char *name;
-		int r;
 
 		if (!id)
 			continue;
-		r = refer(in, recreate_modes[i], id, &name, ret_error);
+		r = refer(in, recreate_modes[i], id, "container:", &value, ret_error);
 		if (r < 0)
 			return r;
-		json_put(host, recreate_modes[i], json_sprintf("container:%s", name));
+		json_put(host, recreate_modes[i], value);
 	}
-	return 0;
-}
-
-static int rewrite_volumes_from(const struct recreate_input *in, json_t *host,
-				struct error *ret_error)
-{
-	json_t *from = json_object_get(host, "VolumesFrom");
-
 	for (size_t i = 0; i < json_array_size(from); i++) {
 		const char *text = json_string_value(json_array_get(from, i));
-		const char *options = text ? strchrnul(text, ':') : NULL;
-		_cleanup_free_ char *container = NULL;
-		const char *name;
-		int r;
 
 		if (!text)
 			continue;
-		container = xstrndup(text, (size_t)(options - text));
-		r = refer(in, "VolumesFrom", container, &name, ret_error);
+		r = refer(in, "VolumesFrom", text, "", &value, ret_error);
 		if (r < 0)
 			return r;
-		recreate_set_text(from, i, xasprintf("%s%s", name, options));
+		(void)json_array_set_new(from, i, value);
 	}
 	return 0;
 }
@@ -70,9 +62,10 @@ static void rewrite_links(json_t *host)
 		if (!colon || text[0] != '/')
 			continue;
 		alias = strrchr(colon, '/');
-		recreate_set_text(links, i,
-				  xasprintf("%.*s:%s", (int)(colon - text - 1), text + 1,
-					    alias ? alias + 1 : colon + 1));
+		(void)json_array_set_new(
+			links, i,
+			json_need(json_sprintf("%.*s:%s", (int)(colon - text - 1), text + 1,
+					       alias ? alias + 1 : colon + 1)));
 	}
 }
 
@@ -142,15 +135,13 @@ static void complete_ports(json_t *host)
 
 static void complete_devices(json_t *host)
 {
-	json_t *devices = json_object_get(host, "Devices");
+	json_t *device;
+	size_t i;
 
-	for (size_t i = 0; i < json_array_size(devices); i++) {
-		json_t *device = json_array_get(devices, i);
-
+	json_array_foreach (json_object_get(host, "Devices"), i, device)
 		if (json_is_object(device) &&
 		    recreate_is_empty(json_object_get(device, "CgroupPermissions")))
 			json_put(device, "CgroupPermissions", json_string("rwm"));
-	}
 }
 
 /* Options of one type on a mount of another were ignored before API 1.42 and are errors since. */
@@ -162,10 +153,10 @@ static void clean_mounts(json_t *host)
 		{"BindOptions", "bind"},   {"VolumeOptions", "volume"},	  {"TmpfsOptions", "tmpfs"},
 		{"ImageOptions", "image"}, {"ClusterOptions", "cluster"},
 	};
-	json_t *mounts = json_object_get(host, "Mounts");
+	json_t *mount;
+	size_t i;
 
-	for (size_t i = 0; i < json_array_size(mounts); i++) {
-		json_t *mount = json_array_get(mounts, i);
+	json_array_foreach (json_object_get(host, "Mounts"), i, mount) {
 		const char *type = json_get_string(mount, "Type");
 
 		for (size_t k = 0; type && k < ARRAY_SIZE(options); k++)
@@ -199,7 +190,8 @@ static bool bind_covers(json_t *host, const char *name, const char *destination)
 			continue;
 		if (same_path(target, strcspn(target, ":"), destination)) {
 			if (!colon)
-				recreate_set_text(binds, i, xasprintf("%s:%s", name, bind));
+				(void)json_array_set_new(
+					binds, i, json_need(json_sprintf("%s:%s", name, bind)));
 			return true;
 		}
 		if (colon && strlen(name) == (size_t)(colon - bind) && after_prefix(bind, name))
@@ -267,32 +259,32 @@ static char *volume_name(const json_t *point)
  * volumes. */
 static void attach_volumes(const struct recreate_input *in, json_t *host)
 {
-	const json_t *seen = json_object_get(in->container, "Mounts");
+	const json_t *point;
+	size_t i;
 
-	for (size_t i = 0; i < json_array_size(seen); i++) {
-		const json_t *point = json_array_get(seen, i);
-		const char *type = json_get_string(point, "Type");
+	json_array_foreach (json_object_get(in->container, "Mounts"), i, point) {
 		const char *driver = json_get_string(point, "Driver");
 		const char *destination = json_get_string(point, "Destination");
 		_cleanup_free_ char *name = volume_name(point);
-		json_t *mount;
+		bool is_local = !driver || driver[0] == '\0' || streq(driver, "local");
 
-		if (!type || !streq(type, "volume") || !name || !destination)
+		if (!streq_null(json_get_string(point, "Type"), "volume") || !name || !destination)
 			continue;
 		if (bind_covers(host, name, destination) || mount_covers(host, name, destination) ||
 		    is_inherited(in, destination))
 			continue;
 
-		mount = json_need(json_pack("{s:s,s:s,s:s}", "Type", "volume", "Source", name,
-					    "Target", destination));
-		if (json_is_false(json_object_get(point, "RW")))
-			json_put(mount, "ReadOnly", json_true());
-		if (driver && driver[0] != '\0' && !streq(driver, "local"))
-			json_put(mount, "VolumeOptions",
-				 json_pack("{s:{s:s}}", "DriverConfig", "Name", driver));
 		if (!json_is_array(json_object_get(host, "Mounts")))
 			json_put(host, "Mounts", json_array());
-		json_append(json_object_get(host, "Mounts"), mount);
+		json_append(
+			json_object_get(host, "Mounts"),
+			json_pack(
+				"{s:s, s:s, s:s, s:o*, s:o*}", "Type", "volume", "Source", name,
+				"Target", destination, "ReadOnly",
+				json_is_false(json_object_get(point, "RW")) ? json_true() : NULL,
+				"VolumeOptions",
+				is_local ? NULL
+					 : json_pack("{s:{s:s}}", "DriverConfig", "Name", driver)));
 	}
 }
 
@@ -318,9 +310,7 @@ int recreate_host_config(const struct recreate_input *in, struct recreate_plan *
 	int r;
 
 	json_put(plan->body, "HostConfig", host);
-	r = rewrite_modes(in, host, ret_error);
-	if (r >= 0)
-		r = rewrite_volumes_from(in, host, ret_error);
+	r = rewrite_references(in, host, ret_error);
 	if (r < 0)
 		return r;
 	rewrite_links(host);

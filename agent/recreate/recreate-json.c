@@ -22,12 +22,6 @@ bool recreate_is_id(const json_t *object, const char *key, const char *text)
 	return id && strlen(text) >= 12 && after_prefix(id, text);
 }
 
-bool recreate_is_no_command(const json_t *j)
-{
-	return recreate_is_empty(j) ||
-	       (json_array_size(j) == 1 && recreate_is_empty(json_array_get(j, 0)));
-}
-
 const char *recreate_shared_with(const json_t *host, size_t i)
 {
 	const char *mode = json_get_string(host, recreate_modes[i]);
@@ -56,11 +50,4 @@ json_t *recreate_object(json_t *parent, const char *key)
 	if (!json_is_object(json_object_get(parent, key)))
 		json_put(parent, key, json_object());
 	return json_object_get(parent, key);
-}
-
-void recreate_set_text(json_t *array, size_t i, char *text)
-{
-	if (json_array_set_new(array, i, json_need(json_string(text))) < 0)
-		abort();
-	free(text);
 }

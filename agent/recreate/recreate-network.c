@@ -7,6 +7,11 @@
 
 #define ENDPOINT_SYSCTLS "com.docker.network.endpoint.sysctls"
 
+static bool mode_has_endpoints(const char *mode)
+{
+	return !streq(mode, "host") && !streq(mode, "none") && !after_prefix(mode, "container:");
+}
+
 /* Engines before 28 generate 02:42 and the four octets of the IP address. A random address (28 and later)
  * cannot be distinguished from a configured one, and is kept. */
 static bool is_generated_mac(const char *mac, const json_t *seen)
@@ -36,51 +41,42 @@ static const char *configured_mac(const struct recreate_input *in, const json_t 
 	return is_generated_mac(mac, seen) ? NULL : mac;
 }
 
-static void copy_aliases(const struct recreate_input *in, json_t *endpoint, const json_t *seen)
-{
-	const json_t *aliases = json_object_get(seen, "Aliases");
-	json_t *kept = json_is_array(aliases) ? json_need(json_array()) : NULL;
-	size_t i;
-	json_t *alias;
-
-	json_array_foreach (aliases, i, alias)
-		if (json_is_string(alias) &&
-		    !recreate_is_id(in->container, "Id", json_string_value(alias)))
-			json_append(kept, json_incref(alias));
-	if (kept)
-		json_put(endpoint, "Aliases", kept);
-}
-
-/* A value of another type is dropped. */
-static void copy(json_t *object, const char *key, const json_t *seen, json_type type)
-{
-	const json_t *value = json_object_get(seen, key);
-
-	if (value && json_typeof(value) == type)
-		json_put(object, key, json_deep_copy(value));
-}
-
-/* Copies configuration only; the rest of an endpoint is state (moby, api/types/network). */
+/* Copies configuration only, and no value of another type; the rest of an endpoint is state (moby,
+ * api/types/network). */
 static json_t *copy_endpoint(const struct recreate_input *in, const char *network,
 			     const json_t *seen, bool is_main)
 {
-	json_t *endpoint = json_need(json_object());
-	const char *mac = configured_mac(in, seen, is_main);
-	const char *key;
-	json_t *value;
+	static const struct {
+		const char *key;
+		json_type type;
+	} copied[] = {
+		{"IPAMConfig", JSON_OBJECT}, {"Links", JSON_ARRAY},	   {"Aliases", JSON_ARRAY},
+		{"DriverOpts", JSON_OBJECT}, {"GwPriority", JSON_INTEGER},
+	};
+	json_t *endpoint = json_need(json_object()), *aliases, *value;
+	const char *mac = configured_mac(in, seen, is_main), *key;
 	void *next;
 
-	copy(endpoint, "IPAMConfig", seen, JSON_OBJECT);
+	for (size_t i = 0; i < ARRAY_SIZE(copied); i++) {
+		value = json_object_get(seen, copied[i].key);
+		if (value && json_typeof(value) == copied[i].type)
+			json_put(endpoint, copied[i].key, json_deep_copy(value));
+	}
 	json_object_foreach_safe (json_object_get(endpoint, "IPAMConfig"), next, key, value)
 		if (recreate_is_empty(value))
 			(void)json_object_del(json_object_get(endpoint, "IPAMConfig"), key);
-	copy(endpoint, "Links", seen, JSON_ARRAY);
+	aliases = json_object_get(endpoint, "Aliases");
+	for (size_t i = json_array_size(aliases); i-- > 0;) {
+		const char *alias = json_string_value(json_array_get(aliases, i));
+
+		if (!alias || recreate_is_id(in->container, "Id", alias))
+			json_array_remove(aliases, i);
+	}
 	/* Engines from 25 on refuse aliases on the default bridge. */
-	if (!streq(network, "bridge"))
-		copy_aliases(in, endpoint, seen);
-	copy(endpoint, "DriverOpts", seen, JSON_OBJECT);
-	if (in->api_minor >= 48 && !recreate_is_empty(json_object_get(seen, "GwPriority")))
-		copy(endpoint, "GwPriority", seen, JSON_INTEGER);
+	if (streq(network, "bridge"))
+		(void)json_object_del(endpoint, "Aliases");
+	if (in->api_minor < 48 || recreate_is_empty(json_object_get(endpoint, "GwPriority")))
+		(void)json_object_del(endpoint, "GwPriority");
 	if (mac)
 		json_put(endpoint, "MacAddress", json_string(mac));
 	return endpoint;
@@ -144,10 +140,11 @@ static int move_sysctls(json_t *host, json_t *endpoint, struct error *ret_error)
 	return 0;
 }
 
-int recreate_place_endpoints(const struct recreate_input *in, struct recreate_plan *plan,
-			     json_t *endpoints, const char *main, struct error *ret_error)
+/* Puts the endpoints (object by network name; changed) where this API version expects them: all in body, or the main
+ * one in body and the others in connect. */
+static int place_endpoints(const struct recreate_input *in, struct recreate_plan *plan, json_t *all,
+			   const char *main, struct error *ret_error)
 {
-	_cleanup_json_ json_t *all = endpoints;
 	const char *name;
 	json_t *endpoint;
 	void *next;
@@ -190,7 +187,7 @@ int recreate_networks(const struct recreate_input *in, struct recreate_plan *pla
 	_cleanup_json_ json_t *endpoints = json_need(json_object());
 	int r;
 
-	if (recreate_mode_has_endpoints(mode)) {
+	if (mode_has_endpoints(mode)) {
 		const char *main = main_network(networks, configured, &word);
 
 		json_object_foreach ((json_t *)networks, name, seen)
@@ -205,5 +202,31 @@ int recreate_networks(const struct recreate_input *in, struct recreate_plan *pla
 		if (r < 0)
 			return r;
 	}
-	return word ? recreate_place_endpoints(in, plan, steal(endpoints), word, ret_error) : 0;
+	return word ? place_endpoints(in, plan, endpoints, word, ret_error) : 0;
+}
+
+int recreate_first(const struct recreate_input *in, struct recreate_plan *plan,
+		   struct error *ret_error)
+{
+	json_t *body = json_need(json_deep_copy(in->first));
+	const char *main = recreate_network_mode(recreate_object(body, "HostConfig"));
+	json_t *written = json_get_path(body, "NetworkingConfig", "EndpointsConfig", NULL);
+	_cleanup_json_ json_t *endpoints =
+		json_need(json_is_object(written) ? json_incref(written) : json_object());
+	json_t *mac = json_object_get(body, "MacAddress");
+
+	plan->body = body;
+	if (!mode_has_endpoints(main))
+		return 0;
+	/* Below 1.44 the engine takes a single endpoint, whatever NetworkMode says. */
+	if (json_object_size(endpoints) == 1 && !json_object_get(endpoints, main))
+		main = json_object_iter_key(json_object_iter(endpoints));
+	if (in->api_minor >= 44 && !recreate_is_empty(mac)) {
+		json_t *endpoint = recreate_object(endpoints, main);
+
+		if (!json_object_get(endpoint, "MacAddress"))
+			json_put(endpoint, "MacAddress", json_incref(mac));
+		(void)json_object_del(body, "MacAddress");
+	}
+	return place_endpoints(in, plan, endpoints, main, ret_error);
 }

@@ -157,33 +157,6 @@ static int check_first(const json_t *body, struct error *ret_error)
 	return 0;
 }
 
-/* The operator's body, its networks moved to where this API version expects them. */
-static int plan_first(const struct recreate_input *in, struct recreate_plan *plan,
-		      struct error *ret_error)
-{
-	json_t *body = json_need(json_deep_copy(in->first));
-	const char *main = recreate_network_mode(recreate_object(body, "HostConfig"));
-	json_t *written = json_get_path(body, "NetworkingConfig", "EndpointsConfig", NULL);
-	_cleanup_json_ json_t *endpoints =
-		json_need(json_is_object(written) ? json_incref(written) : json_object());
-	json_t *mac = json_object_get(body, "MacAddress");
-
-	plan->body = body;
-	if (!recreate_mode_has_endpoints(main))
-		return 0;
-	/* Below 1.44 the engine takes a single endpoint, whatever NetworkMode says. */
-	if (json_object_size(endpoints) == 1 && !json_object_get(endpoints, main))
-		main = json_object_iter_key(json_object_iter(endpoints));
-	if (in->api_minor >= 44 && !recreate_is_empty(mac)) {
-		json_t *endpoint = recreate_object(endpoints, main);
-
-		if (!json_object_get(endpoint, "MacAddress"))
-			json_put(endpoint, "MacAddress", json_incref(mac));
-		(void)json_object_del(body, "MacAddress");
-	}
-	return recreate_place_endpoints(in, plan, steal(endpoints), main, ret_error);
-}
-
 int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 		  struct error *ret_error)
 {
@@ -197,7 +170,7 @@ int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 	plan.policy = recreate_policy_text(json_object_get(host, "RestartPolicy"));
 	if (!plan.policy)
 		return error_set(ret_error, -EKEYREJECTED, "its restart policy is unknown");
-	r = in->first ? plan_first(in, &plan, ret_error) : plan_successor(in, &plan, ret_error);
+	r = in->first ? recreate_first(in, &plan, ret_error) : plan_successor(in, &plan, ret_error);
 	if (r < 0)
 		return r;
 	sign(in, &plan);
