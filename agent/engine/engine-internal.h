@@ -11,8 +11,8 @@
 
 struct engine {
 	struct http *http; /* calls */
-	struct http *
-		stream; /* a second connection, cancellable: pulls and waits must not block the first */
+	/* A second connection, cancellable: pulls and waits must not block the first. */
+	struct http *stream;
 	struct version version;
 	int disks[2]; /* directories on the file systems that the engine writes to; -1: unknown */
 };
@@ -26,5 +26,18 @@ static inline char *engine_escape(const char *s)
 /* Asks podman's own API. 1, 0, or a negative errno. */
 int engine_podman_stopped_by_user(struct engine *e, const char *id);
 
-/* Sets the error of an answer that is a refusal, with the engine's message. */
-int engine_refusal(const struct http_response *r, const char *what, struct error *ret_error);
+struct call {
+	const char *method;
+	const char *path; /* behind /v1.NN, or behind own; escaped */
+	const char *what; /* for messages */
+	const char *own;  /* podman's own API instead of Docker's */
+	const char *header;
+	const json_t *body;
+	unsigned int timeout_ms, stall_s; /* neither: SHORT_CALL_MS */
+	/* As in http.h. With it the call goes over the second connection. */
+	int (*on_data)(void *userdata, const char *data, size_t n);
+	void *userdata;
+};
+
+/* One call with an answer in JSON, or with none that matters: ret may be NULL. */
+int engine_call(struct engine *e, struct call c, json_t **ret, struct error *ret_error);

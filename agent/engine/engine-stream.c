@@ -155,41 +155,34 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 {
 	_cleanup_free_ char *repository = ref_repository(ref), *from = engine_escape(repository);
 	const char *digest = verified_digest(v)->text;
-	_cleanup_free_ char *url =
-		xasprintf("http://engine/v1.%d/images/create?fromImage=%s&tag=%s",
-			  e->version.api_minor, from, digest);
+	_cleanup_free_ char *path = xasprintf("/images/create?fromImage=%s&tag=%s", from, digest);
+	_cleanup_free_ char *what = xasprintf("pull %s@%s", repository, digest);
 	_cleanup_free_ char *header = o->auth ? xasprintf("X-Registry-Auth: %s", o->auth) : NULL;
-	_cleanup_http_response_ struct http_response answer = {0};
-	const char *const headers[] = {header, NULL};
 	_cleanup_free_ struct pull *p = xcalloc(1, sizeof(*p));
-	struct http_request request = {
-		.method = "POST",
-		.url = url,
-		.headers = headers,
-		.body_max = ANSWER_MAX,
-		.stall_s = PULL_STALL_S,
-		.stall_rate = 1,
-		.on_data = on_pull_data,
-		.userdata = p,
-	};
-	struct error transport = {0};
+	struct call c = {"POST",
+			 path,
+			 what,
+			 .header = header,
+			 .stall_s = PULL_STALL_S,
+			 .on_data = on_pull_data,
+			 .userdata = p};
+	struct error in_stream = {0};
 	int r;
 
-	*p = (struct pull){.engine = e, .error = ret_error, .options = o};
+	*p = (struct pull){.engine = e, .error = &in_stream, .options = o};
 	find_disks(e);
-	ret_error->code = 0;
-	r = http_perform(e->stream, &request, &answer, &transport);
-	if (r < 0 && ret_error->code == 0)
-		*ret_error = transport;
-	if (r == 0 && (answer.status < 200 || answer.status > 299))
-		r = engine_refusal(&answer, "engine", ret_error);
-	else if (r == 0)
-		r = json_stream_end(&p->stream, on_pull_object, p, ret_error);
+	r = engine_call(e, c, NULL, ret_error);
+	if (r == 0)
+		r = json_stream_end(&p->stream, on_pull_object, p, &in_stream);
 	json_stream_free(&p->stream);
 	if (r == 0 && !p->finished)
-		r = error_set(ret_error, -ECONNRESET, "the engine's answer ended in the middle");
+		r = error_set(&in_stream, -ECONNRESET, "the engine's answer ended in the middle");
+	if (in_stream.code < 0) {
+		*ret_error = in_stream;
+		return error_prefix(ret_error, "%s", what);
+	}
 	if (r < 0)
-		return error_prefix(ret_error, "pull %s@%s", repository, digest);
+		return r;
 	sync_disks(e);
 	*ret_found = p->found;
 	return 0;
@@ -220,26 +213,16 @@ static int ask_events(struct engine *e, json_t *filters, int64_t since_ns, const
 	_cleanup_json_ json_t *owned = filters;
 	_cleanup_free_ char *text = json_text(filters, JSON_COMPACT),
 			    *escaped = engine_escape(text);
-	_cleanup_free_ char *url = xasprintf(
-		"http://engine/v1.%d/events?since=%lld.%09lld%s&filters=%s", e->version.api_minor,
-		(long long)since_ns / 1000000000, (long long)since_ns % 1000000000, end, escaped);
-	_cleanup_http_response_ struct http_response answer = {0};
+	_cleanup_free_ char *path = xasprintf("/events?since=%lld.%09lld%s&filters=%s",
+					      (long long)since_ns / 1000000000,
+					      (long long)since_ns % 1000000000, end, escaped);
 	struct event_wait w = {.enough = enough};
-	struct http_request request = {
-		.method = "GET",
-		.url = url,
-		.body_max = ANSWER_MAX,
-		.timeout_ms = timeout_ms,
-		.on_data = on_event_data,
-		.userdata = &w,
-	};
-	int r = http_perform(e->stream, &request, &answer, ret_error);
+	int r = engine_call(e,
+			    (struct call){"GET", path, "events", .timeout_ms = timeout_ms,
+					  .on_data = on_event_data, .userdata = &w},
+			    NULL, ret_error);
 
-	if (r == 0 && answer.status != 200)
-		return engine_refusal(&answer, "engine: events", ret_error);
-	if (w.n >= enough || r == 0 || r == -ETIMEDOUT)
-		return w.n >= enough;
-	return error_prefix(ret_error, "engine: events");
+	return w.n >= enough || r == -ETIMEDOUT ? w.n >= enough : r;
 }
 
 int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,

@@ -15,7 +15,8 @@
 #define STOP_GRACE_MS	(60u * 1000)
 #define STOP_UNKNOWN_MS (3600u * 1000)
 
-int engine_refusal(const struct http_response *r, const char *what, struct error *ret_error)
+/* Sets the error of an answer that is a refusal, with the engine's message. */
+static int refusal(const struct http_response *r, const char *what, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
 	struct error ignored;
@@ -33,16 +34,7 @@ int engine_refusal(const struct http_response *r, const char *what, struct error
 			 r->status);
 }
 
-struct call {
-	const char *method;
-	const char *path; /* behind /v1.NN, or behind own; escaped */
-	const char *what; /* for messages */
-	const char *own;  /* podman's own API instead of Docker's */
-	const json_t *body;
-	unsigned int timeout_ms;
-};
-
-/* One call with a bounded answer; 304 (nothing to do) is success too. */
+/* One call with a bounded answer, unless on_data takes it; 304 (nothing to do) is success too. */
 static int perform(struct engine *e, struct call c, struct http_response *ret,
 		   struct error *ret_error)
 {
@@ -50,25 +42,31 @@ static int perform(struct engine *e, struct call c, struct http_response *ret,
 		c.own ? xasprintf("http://engine%s%s", c.own, c.path)
 		      : xasprintf("http://engine/v1.%d%s", e->version.api_minor, c.path);
 	_cleanup_free_ char *body = c.body ? json_text(c.body, JSON_COMPACT) : NULL;
+	const char *const headers[] = {c.header, NULL};
 	struct http_request request = {
 		.method = c.method,
 		.url = url,
+		.headers = headers,
 		.body = body,
 		.body_max = ANSWER_MAX,
-		.timeout_ms = c.timeout_ms ? c.timeout_ms : SHORT_CALL_MS,
+		.timeout_ms = c.timeout_ms || c.stall_s ? c.timeout_ms : SHORT_CALL_MS,
+		.stall_s = c.stall_s,
+		.stall_rate = 1,
+		.on_data = c.on_data,
+		.userdata = c.userdata,
 	};
-	int r = c.body && !body ? error_set(ret_error, -EINVAL, "the request is no text")
-				: http_perform(e->http, &request, ret, ret_error);
+	int r = c.body && !body
+			? error_set(ret_error, -EINVAL, "the request is no text")
+			: http_perform(c.on_data ? e->stream : e->http, &request, ret, ret_error);
 
 	if (r < 0)
 		return error_prefix(ret_error, "%s: engine", c.what);
 	if ((ret->status < 200 || ret->status > 299) && ret->status != 304)
-		return engine_refusal(ret, c.what, ret_error);
+		return refusal(ret, c.what, ret_error);
 	return 0;
 }
 
-/* The same with an answer in JSON, or with none that matters: ret may be NULL. */
-static int call(struct engine *e, struct call c, json_t **ret, struct error *ret_error)
+int engine_call(struct engine *e, struct call c, json_t **ret, struct error *ret_error)
 {
 	_cleanup_http_response_ struct http_response answer = {0};
 	int r = perform(e, c, &answer, ret_error);
@@ -91,16 +89,17 @@ static int inspect(struct engine *e, const char *kind, const char *name, bool ow
 	_cleanup_free_ char *path = xasprintf("/%ss/%s/json", kind, escaped);
 	_cleanup_free_ char *what = xasprintf("inspect %s %s", kind, name);
 
-	return call(e, (struct call){"GET", path, .what = what, .own = own ? PODMAN_API : NULL},
-		    ret, ret_error);
+	return engine_call(e,
+			   (struct call){"GET", path, .what = what, .own = own ? PODMAN_API : NULL},
+			   ret, ret_error);
 }
 
 /* GET /version is the one call without a version. */
 static int negotiate(struct engine *e, struct error *ret_error)
 {
 	_cleanup_json_ json_t *v = NULL;
-	int r = call(e, (struct call){"GET", "/version", .what = "GET /version", .own = ""}, &v,
-		     ret_error);
+	int r = engine_call(e, (struct call){"GET", "/version", .what = "GET /version", .own = ""},
+			    &v, ret_error);
 
 	return r < 0 ? r : version_read(v, &e->version, ret_error);
 }
@@ -142,7 +141,7 @@ const struct version *engine_version(const struct engine *e)
 
 int engine_info(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	return call(e, (struct call){"GET", "/info", .what = "info"}, ret, ret_error);
+	return engine_call(e, (struct call){"GET", "/info", .what = "info"}, ret, ret_error);
 }
 
 int engine_podman_stopped_by_user(struct engine *e, const char *id)
@@ -185,8 +184,9 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 
 int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	return call(e, (struct call){"GET", "/containers/json?all=1", .what = "list containers"},
-		    ret, ret_error);
+	return engine_call(
+		e, (struct call){"GET", "/containers/json?all=1", .what = "list containers"}, ret,
+		ret_error);
 }
 
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
@@ -207,14 +207,16 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 
 int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	return call(e, (struct call){"GET", "/images/json", .what = "list images"}, ret, ret_error);
+	return engine_call(e, (struct call){"GET", "/images/json", .what = "list images"}, ret,
+			   ret_error);
 }
 
 int engine_changes(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
 {
 	_cleanup_free_ char *path = xasprintf("/containers/%s/changes", id);
 
-	return call(e, (struct call){"GET", path, .what = "list changed files"}, ret, ret_error);
+	return engine_call(e, (struct call){"GET", path, .what = "list changed files"}, ret,
+			   ret_error);
 }
 
 int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret,
@@ -245,7 +247,7 @@ int engine_tag(struct engine *e, const char *image, const char *repository, cons
 	_cleanup_free_ char *path = xasprintf("/images/%s/tag?repo=%s&tag=%s", i, r, t);
 	_cleanup_free_ char *what = xasprintf("tag %s:%s", repository, tag);
 
-	return call(e, (struct call){"POST", path, .what = what}, NULL, ret_error);
+	return engine_call(e, (struct call){"POST", path, .what = what}, NULL, ret_error);
 }
 
 int engine_remove_image(struct engine *e, const char *reference, struct error *ret_error)
@@ -254,8 +256,9 @@ int engine_remove_image(struct engine *e, const char *reference, struct error *r
 			    *path = xasprintf("/images/%s", escaped);
 	_cleanup_free_ char *what = xasprintf("remove image %s", reference);
 
-	return call(e, (struct call){"DELETE", path, .what = what, .timeout_ms = REMOVE_CALL_MS},
-		    NULL, ret_error);
+	return engine_call(
+		e, (struct call){"DELETE", path, .what = what, .timeout_ms = REMOVE_CALL_MS}, NULL,
+		ret_error);
 }
 
 int engine_create(struct engine *e, const char *name, const json_t *body, char **ret_id,
@@ -266,8 +269,8 @@ int engine_create(struct engine *e, const char *name, const json_t *body, char *
 	_cleanup_free_ char *what = xasprintf("create container %s", name);
 	_cleanup_json_ json_t *answer = NULL;
 	const char *id;
-	int r = call(e, (struct call){"POST", path, .what = what, .body = body}, &answer,
-		     ret_error);
+	int r = engine_call(e, (struct call){"POST", path, .what = what, .body = body}, &answer,
+			    ret_error);
 
 	if (r < 0)
 		return r;
@@ -288,7 +291,8 @@ int engine_connect(struct engine *e, const char *network, const char *id, const 
 
 	if (!whole || json_object_set_new(whole, "Container", json_string(id)) < 0)
 		return error_set(ret_error, -EINVAL, "%s: not an object", what);
-	return call(e, (struct call){"POST", path, .what = what, .body = whole}, NULL, ret_error);
+	return engine_call(e, (struct call){"POST", path, .what = what, .body = whole}, NULL,
+			   ret_error);
 }
 
 static int post_to_container(struct engine *e, const char *id, const char *verb,
@@ -298,8 +302,8 @@ static int post_to_container(struct engine *e, const char *id, const char *verb,
 	_cleanup_free_ char *what =
 		xasprintf("%.*s container %.12s", (int)strcspn(verb, "?"), verb, id);
 
-	return call(e, (struct call){"POST", path, .what = what, .timeout_ms = timeout_ms}, NULL,
-		    ret_error);
+	return engine_call(e, (struct call){"POST", path, .what = what, .timeout_ms = timeout_ms},
+			   NULL, ret_error);
 }
 
 int engine_start(struct engine *e, const char *id, struct error *ret_error)
@@ -331,7 +335,7 @@ int engine_set_policy(struct engine *e, const char *id, const json_t *policy,
 	_cleanup_free_ char *path = xasprintf("/containers/%s/update", id);
 	_cleanup_json_ json_t *body = json_need(json_pack("{s:O}", "RestartPolicy", policy));
 	struct call c = {"POST", path, .what = "set restart policy", .body = body};
-	int r = call(e, c, NULL, ret_error);
+	int r = engine_call(e, c, NULL, ret_error);
 
 	/* 20.10 says this of a container that is being removed, and podman of one that ends meanwhile. */
 	return r == -EIO ? -EEXIST : r;
@@ -342,8 +346,9 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error)
 	_cleanup_free_ char *path = xasprintf("/containers/%s?v=0", id);
 	_cleanup_free_ char *what = xasprintf("remove container %.12s", id);
 
-	return call(e, (struct call){"DELETE", path, .what = what, .timeout_ms = REMOVE_CALL_MS},
-		    NULL, ret_error);
+	return engine_call(
+		e, (struct call){"DELETE", path, .what = what, .timeout_ms = REMOVE_CALL_MS}, NULL,
+		ret_error);
 }
 
 /* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */

@@ -9,8 +9,8 @@
 
 #include "digest.h"
 #include "json.h"
+#include "oci.h"
 #include "verify.h"
-#include "version.h"
 
 struct engine;
 struct ref;
@@ -23,6 +23,14 @@ void engine_close(struct engine *e);
 /* GET /info. The caller owns *ret. */
 int engine_info(struct engine *e, json_t **ret, struct error *ret_error) warn_unused;
 
+struct version {
+	int api_minor;		      /* the newest API that both sides speak: 41 is 1.41 */
+	struct oci_platform platform; /* what its host runs; an arm's variant comes from uname(2) */
+	bool podman;
+};
+
+/* Reads an engine's answer to GET /version. Pure. */
+int version_read(const json_t *answer, struct version *ret, struct error *ret_error) warn_unused;
 /* What it said when it was opened. Borrowed. */
 const struct version *engine_version(const struct engine *e);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "version.h"
+#include "engine.h"
 
 #include <errno.h>
 #include <stdio.h>

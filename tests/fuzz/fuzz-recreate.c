@@ -2,12 +2,12 @@
 /* The engine's answers as they become a create body, a view and a version; input: one object of them all. */
 #include <errno.h>
 
+#include "engine.h"
 #include "json.h"
 #include "podman.h"
 #include "recreate.h"
 #include "result.h"
 #include "store.h"
-#include "version.h"
 #include "world.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

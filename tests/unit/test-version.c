@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "test.h"
-#include "version.h"
+#include "engine.h"
 
 #define HOST		    "\"Os\":\"linux\",\"Arch\":\"amd64\""
 #define API(newest, oldest) "\"ApiVersion\":\"" newest "\",\"MinAPIVersion\":\"" oldest "\","
