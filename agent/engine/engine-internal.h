@@ -23,9 +23,6 @@ static inline char *engine_escape(const char *s)
 	return url_encode(s, ":@/");
 }
 
-/* Asks podman's own API. 1, 0, or a negative errno. */
-int engine_podman_stopped_by_user(struct engine *e, const char *id);
-
 struct call {
 	const char *method;
 	const char *path; /* behind /v1.NN, or behind own; escaped */

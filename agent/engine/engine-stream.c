@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "engine-internal.h"
+#include "podman.h"
 #include "ref.h"
 #include "store.h"
 
@@ -250,13 +251,24 @@ static int have_happened(struct engine *e, json_t *filters, int64_t since_ns, un
 	return ask_events(e, filters, since_ns, end, SHORT_CALL_MS, enough, &ignored);
 }
 
+static bool podman_ended_by_itself(struct engine *e, const char *id)
+{
+	_cleanup_free_ char *path = xasprintf("/containers/%s/json", id);
+	struct call c = {"GET", path, .what = "inspect container", .own = PODMAN_API};
+	_cleanup_json_ json_t *own = NULL;
+	struct error ignored;
+
+	return engine_call(e, c, &own, &ignored) == 0 &&
+	       !json_is_true(json_get_path(own, "State", "StoppedByUser", NULL));
+}
+
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 {
 	int r;
 
 	/* Some of podman's event streams do not end. */
 	if (e->version.podman)
-		return engine_podman_stopped_by_user(e, id) == 0;
+		return podman_ended_by_itself(e, id);
 	r = have_happened(e,
 			  json_pack("{s:[s], s:[s,s]}", "container", id, "event", "kill", "stop"),
 			  since_ns, 1);

@@ -144,15 +144,6 @@ int engine_info(struct engine *e, json_t **ret, struct error *ret_error)
 	return engine_call(e, (struct call){"GET", "/info", .what = "info"}, ret, ret_error);
 }
 
-int engine_podman_stopped_by_user(struct engine *e, const char *id)
-{
-	_cleanup_json_ json_t *own = NULL;
-	struct error ignored;
-	int r = inspect(e, "container", id, true, &own, &ignored);
-
-	return r < 0 ? r : json_is_true(json_get_path(own, "State", "StoppedByUser", NULL));
-}
-
 int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **ret,
 			     struct error *ret_error)
 {
@@ -256,9 +247,8 @@ int engine_remove_image(struct engine *e, const char *reference, struct error *r
 			    *path = xasprintf("/images/%s", escaped);
 	_cleanup_free_ char *what = xasprintf("remove image %s", reference);
 
-	return engine_call(
-		e, (struct call){"DELETE", path, .what = what, .timeout_ms = REMOVE_CALL_MS}, NULL,
-		ret_error);
+	return engine_call(e, (struct call){"DELETE", path, what, .timeout_ms = REMOVE_CALL_MS},
+			   NULL, ret_error);
 }
 
 int engine_create(struct engine *e, const char *name, const json_t *body, char **ret_id,
@@ -269,8 +259,7 @@ int engine_create(struct engine *e, const char *name, const json_t *body, char *
 	_cleanup_free_ char *what = xasprintf("create container %s", name);
 	_cleanup_json_ json_t *answer = NULL;
 	const char *id;
-	int r = engine_call(e, (struct call){"POST", path, .what = what, .body = body}, &answer,
-			    ret_error);
+	int r = engine_call(e, (struct call){"POST", path, what, .body = body}, &answer, ret_error);
 
 	if (r < 0)
 		return r;
@@ -291,8 +280,7 @@ int engine_connect(struct engine *e, const char *network, const char *id, const 
 
 	if (!whole || json_object_set_new(whole, "Container", json_string(id)) < 0)
 		return error_set(ret_error, -EINVAL, "%s: not an object", what);
-	return engine_call(e, (struct call){"POST", path, .what = what, .body = whole}, NULL,
-			   ret_error);
+	return engine_call(e, (struct call){"POST", path, what, .body = whole}, NULL, ret_error);
 }
 
 static int post_to_container(struct engine *e, const char *id, const char *verb,
@@ -302,8 +290,8 @@ static int post_to_container(struct engine *e, const char *id, const char *verb,
 	_cleanup_free_ char *what =
 		xasprintf("%.*s container %.12s", (int)strcspn(verb, "?"), verb, id);
 
-	return engine_call(e, (struct call){"POST", path, .what = what, .timeout_ms = timeout_ms},
-			   NULL, ret_error);
+	return engine_call(e, (struct call){"POST", path, what, .timeout_ms = timeout_ms}, NULL,
+			   ret_error);
 }
 
 int engine_start(struct engine *e, const char *id, struct error *ret_error)
@@ -346,9 +334,8 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error)
 	_cleanup_free_ char *path = xasprintf("/containers/%s?v=0", id);
 	_cleanup_free_ char *what = xasprintf("remove container %.12s", id);
 
-	return engine_call(
-		e, (struct call){"DELETE", path, .what = what, .timeout_ms = REMOVE_CALL_MS}, NULL,
-		ret_error);
+	return engine_call(e, (struct call){"DELETE", path, what, .timeout_ms = REMOVE_CALL_MS},
+			   NULL, ret_error);
 }
 
 /* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */

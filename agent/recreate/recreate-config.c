@@ -246,35 +246,29 @@ static bool is_carried(const json_t *body, const char *table, const char *key)
 	return after_prefix(key, "com.docker.compose.") || after_prefix(key, "pullet.");
 }
 
-static void note_table(const json_t *body, const json_t *config, const char *table, json_t *own)
-{
-	const json_t *of_image = json_object_get(config, table);
-	const char *key;
-	json_t *value;
-
-	json_object_foreach (json_object_get(body, table), key, value)
-		if (json_object_get(of_image, key) &&
-		    recreate_same(value, json_object_get(of_image, key)) &&
-		    !is_carried(body, table, key))
-			json_append(own, json_sprintf("%s.%s", table, key));
-}
-
 void recreate_note_own(json_t *body, const json_t *image)
 {
 	const json_t *config = json_object_get(image, "Config");
-	json_t *labels = json_object_get(body, "Labels");
+	json_t *labels = json_object_get(body, "Labels"), *value;
 	_cleanup_json_ json_t *own = json_need(json_array());
+	const char *key;
 
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
-		const json_t *value = json_object_get(body, values[i]);
 		const json_t *of_image = json_object_get(config, values[i]);
 
+		value = json_object_get(body, values[i]);
 		if (value && (recreate_same(value, of_image) ||
 			      (is_no_command(value) && is_no_command(of_image))))
 			json_append(own, json_string(values[i]));
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
-		note_table(body, config, tables[i], own);
+		json_object_foreach (json_object_get(body, tables[i]), key, value) {
+			const json_t *of_image = json_get_path(config, tables[i], key, NULL);
+
+			if (of_image && recreate_same(value, of_image) &&
+			    !is_carried(body, tables[i], key))
+				json_append(own, json_sprintf("%s.%s", tables[i], key));
+		}
 
 	(void)json_object_del(labels, RECREATE_LABEL_OWN);
 	if (json_array_size(own) > 0) {

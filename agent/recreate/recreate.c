@@ -25,19 +25,14 @@ char *recreate_policy_text(const json_t *restart_policy)
 
 json_t *recreate_policy_json(const char *text)
 {
-	const char *count = after_prefix(text, "on-failure:");
-	long long n;
-	char *end;
+	const char *count = strchr(text, ':');
+	_cleanup_json_ json_t *policy = json_pack(
+		"{s:s#, s:o*}", "Name", text, (int)strcspn(text, ":"), "MaximumRetryCount",
+		count ? json_integer(strtoll(count + 1, NULL, 10)) : NULL);
+	_cleanup_free_ char *again = policy ? recreate_policy_text(policy) : NULL;
 
-	if (streq(text, "no") || streq(text, "always") || streq(text, "unless-stopped") ||
-	    streq(text, "on-failure"))
-		return json_need(json_pack("{s:s}", "Name", text));
-	if (!count || count[0] < '1' || count[0] > '9')
-		return NULL;
-	n = strtoll(count, &end, 10);
-	if (*end != '\0' || n > INT_MAX)
-		return NULL;
-	return json_need(json_pack("{s:s,s:i}", "Name", "on-failure", "MaximumRetryCount", (int)n));
+	/* What does not read back the same is no policy: a count of 0, a sign, another name with a count. */
+	return streq_null(again, text) ? steal(policy) : NULL;
 }
 
 static void add_reference(json_t *array, const char *text)
