@@ -206,23 +206,27 @@ static int on_event_data(void *userdata, const char *data, size_t n)
 	return w->n >= w->enough ? -EINTR : 0;
 }
 
-/* Waits for enough events that pass the filters, which it takes over. end: the part of the query that ends the
- * engine's answer; if it is empty, the timeout does, which is no error. 1: they came; 0; or a negative errno. */
-static int ask_events(struct engine *e, json_t *filters, int64_t since_ns, const char *end,
-		      unsigned int timeout_ms, unsigned int enough, struct error *ret_error)
+/* Waits up to timeout_ms, which is no error, for enough events since since_ns that pass the filters, which it takes
+ * over; timeout_ms 0: counts only those up to now. 1: they came; 0; or a negative errno. */
+static int ask_events(struct engine *e, json_t *filters, int64_t since_ns, unsigned int timeout_ms,
+		      unsigned int enough, struct error *ret_error)
 {
 	_cleanup_json_ json_t *owned = filters;
 	_cleanup_free_ char *text = json_text(filters, JSON_COMPACT),
-			    *escaped = engine_escape(text);
-	_cleanup_free_ char *path = xasprintf("/events?since=%lld.%09lld%s&filters=%s",
-					      (long long)since_ns / 1000000000,
-					      (long long)since_ns % 1000000000, end, escaped);
+			    *escaped = engine_escape(text), *until = NULL, *path = NULL;
+	struct timespec now = {0};
 	struct event_wait w = {.enough = enough};
-	int r = engine_call(e,
-			    (struct call){"GET", path, "events", .timeout_ms = timeout_ms,
-					  .on_data = on_event_data, .userdata = &w},
-			    NULL, ret_error);
+	int r;
 
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	if (timeout_ms == 0)
+		until = xasprintf("&until=%lld.%09ld", (long long)now.tv_sec, now.tv_nsec);
+	path = xasprintf("/events?since=%lld.%09lld%s&filters=%s", (long long)since_ns / 1000000000,
+			 (long long)since_ns % 1000000000, until ? until : "", escaped);
+	r = engine_call(e,
+			(struct call){"GET", path, "events", .timeout_ms = timeout_ms,
+				      .on_data = on_event_data, .userdata = &w},
+			NULL, ret_error);
 	return w.n >= enough || r == -ETIMEDOUT ? w.n >= enough : r;
 }
 
@@ -234,21 +238,9 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 				    "container", "event", "die", "health_status", "destroy",
 				    "remove", "pause", "rename", "start");
 	/* One event is enough: the state is read back from the engine. */
-	int r = ask_events(e, filters, since_ns, "", timeout_ms, 1, ret_error);
+	int r = ask_events(e, filters, since_ns, timeout_ms, 1, ret_error);
 
 	return r < 0 ? r : 0;
-}
-
-/* Whether that number of events passed the filters since since_ns: 1, 0, or a negative errno. */
-static int have_happened(struct engine *e, json_t *filters, int64_t since_ns, unsigned int enough)
-{
-	struct timespec now = {0};
-	_cleanup_free_ char *end = NULL;
-	struct error ignored;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	end = xasprintf("&until=%lld.%09ld", (long long)now.tv_sec, now.tv_nsec);
-	return ask_events(e, filters, since_ns, end, SHORT_CALL_MS, enough, &ignored);
 }
 
 static bool podman_ended_by_itself(struct engine *e, const char *id)
@@ -264,20 +256,20 @@ static bool podman_ended_by_itself(struct engine *e, const char *id)
 
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 {
+	json_t *stopped, *died;
+	struct error ignored;
 	int r;
 
 	/* Some of podman's event streams do not end. */
 	if (e->version.podman)
 		return podman_ended_by_itself(e, id);
-	r = have_happened(e,
-			  json_pack("{s:[s], s:[s,s]}", "container", id, "event", "kill", "stop"),
-			  since_ns, 1);
-	if (r != 0)
+	stopped = json_pack("{s:[s], s:[s,s]}", "container", id, "event", "kill", "stop");
+	if (ask_events(e, stopped, since_ns, 0, 1, &ignored) != 0)
 		return false;
-	r = have_happened(e, json_pack("{s:[s], s:[s]}", "container", id, "event", "die"), since_ns,
-			  1);
+	died = json_pack("{s:[s], s:[s]}", "container", id, "event", "die");
+	r = ask_events(e, died, since_ns, 0, 1, &ignored);
 	if (r != 0)
 		return r > 0;
 	/* The engine forgets events when it restarts, and after too many others. */
-	return have_happened(e, json_object(), since_ns, EVENTS_KEPT) > 0;
+	return ask_events(e, json_object(), since_ns, 0, EVENTS_KEPT, &ignored) > 0;
 }

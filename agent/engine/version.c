@@ -16,24 +16,14 @@ static int version_minor(const char *version)
 	return version && sscanf(version, "1.%3d", &minor) == 1 ? minor : -1;
 }
 
-/* The variant of an engine for arm, by this kernel: armv7l, armv8l, or an aarch64 one that runs 32 bits. */
-static void add_arm_variant(struct oci_platform *engine)
-{
-	struct oci_platform host;
-	struct utsname u;
-
-	if (uname(&u) < 0)
-		return;
-	platform_of_machine(u.machine, 32, &host);
-	copy_text(engine->variant, sizeof(engine->variant), host.variant[0] ? host.variant : "v7");
-}
-
 int version_read(const json_t *v, struct version *ret, struct error *ret_error)
 {
 	int max = version_minor(json_get_string(v, "ApiVersion"));
 	const char *arch = json_get_string(v, "Arch"), *os = json_get_string(v, "Os");
 	int min = version_minor(json_get_string(v, "MinAPIVersion"));
 	const json_t *podman = NULL, *component;
+	struct oci_platform host;
+	struct utsname u;
 	const char *release;
 	size_t i;
 
@@ -63,7 +53,11 @@ int version_read(const json_t *v, struct version *ret, struct error *ret_error)
 				.podman = podman};
 	copy_text(ret->platform.os, sizeof(ret->platform.os), os);
 	copy_text(ret->platform.architecture, sizeof(ret->platform.architecture), arch);
-	if (streq(arch, "arm"))
-		add_arm_variant(&ret->platform);
+	/* The variant of an engine for arm, by this kernel: armv7l, armv8l, or an aarch64 one that runs 32 bits. */
+	if (streq(arch, "arm") && uname(&u) == 0) {
+		platform_of_machine(u.machine, 32, &host);
+		copy_text(ret->platform.variant, sizeof(ret->platform.variant),
+			  host.variant[0] ? host.variant : "v7");
+	}
 	return 0;
 }

@@ -17,11 +17,10 @@ struct recreate_input {
 	const json_t *first;	 /* the operator's create body; NULL: there is an old container */
 	const json_t *container; /* GET /containers/ID/json of the old one */
 	const json_t *old_image; /* GET /images/<container.Image>/json; NULL: unreadable, refused */
-	const json_t
-		*new_image; /* GET /images/REF/json of the new one; for a first container it may be
-				  * NULL: a check before the image is there */
-	const char *image;  /* goes into Image */
-	const char *target; /* digest, goes into label pullet.target */
+	/* GET /images/REF/json of the new one; NULL for a first container: a check before the image is there. */
+	const json_t *new_image;
+	const char *image;     /* goes into Image */
+	const char *target;    /* digest, goes into label pullet.target */
 	const char *host_name; /* of this machine; NULL: unknown. Distinguishes a host name that the
 				  * engine filled in (host network) from one that was configured */
 	int api_minor;	       /* API version spoken: 41 is 1.41; the answers must be of the same */
