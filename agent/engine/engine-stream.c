@@ -160,19 +160,16 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 	_cleanup_free_ char *what = xasprintf("pull %s@%s", repository, digest);
 	_cleanup_free_ char *header = o->auth ? xasprintf("X-Registry-Auth: %s", o->auth) : NULL;
 	_cleanup_free_ struct pull *p = xcalloc(1, sizeof(*p));
-	struct call c = {"POST",
-			 path,
-			 what,
-			 .header = header,
-			 .stall_s = PULL_STALL_S,
-			 .on_data = on_pull_data,
-			 .userdata = p};
 	struct error in_stream = {0};
 	int r;
 
 	*p = (struct pull){.engine = e, .error = &in_stream, .options = o};
 	find_disks(e);
-	r = engine_call(e, c, NULL, ret_error);
+	r = engine_call(e,
+			(struct call){"POST", path, what, .header = header,
+				      .stall_s = PULL_STALL_S, .on_data = on_pull_data,
+				      .userdata = p},
+			NULL, ret_error);
 	if (r == 0)
 		r = json_stream_end(&p->stream, on_pull_object, p, &in_stream);
 	json_stream_free(&p->stream);
