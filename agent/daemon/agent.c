@@ -28,11 +28,12 @@ struct agent {
 	sd_event *event;
 	sd_event_source *timer;	  /* the next round */
 	sd_event_source *request; /* starts the requests of REQUEST_DELAY_US */
-	uint64_t due_ms;	  /* of the timer; 0: a round is under way */
-	bool rearm;		  /* an update failed half way: the timer is set again */
-	bool early;		  /* the timer is for those updates, not a round */
-	unsigned int failures;	  /* times in a row that an update failed half way */
-	int status;		  /* exit status so far, of --once */
+	sd_event_source *rest;
+	uint64_t due_ms;       /* of the timer; 0: a round is under way */
+	bool rearm;	       /* an update failed half way: the timer is set again */
+	bool early;	       /* the timer is for those updates, not a round */
+	unsigned int failures; /* times in a row that an update failed half way */
+	int status;	       /* exit status so far, of --once */
 	bool stopping;
 	struct job_queue queue;
 	struct helper helper;
@@ -304,7 +305,6 @@ static int on_request(void *userdata, const struct unit *u, enum operation opera
 {
 	struct agent *a = userdata;
 
-	*ret_answer = NULL;
 	if (a->stopping)
 		return error_set(ret_error, -ESHUTDOWN, "pulletd is stopping");
 	/* The previous image is not known while an update is under way. */
@@ -333,10 +333,8 @@ static int on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *
 	(void)s, (void)si;
 	(void)sd_notify(0, "STOPPING=1");
 	a->stopping = true;
-	if (a->helper.running)
-		helper_stop(&a->helper);
-	else
-		(void)sd_event_exit(a->event, a->o->once ? 1 : 0);
+	helper_stop(&a->helper);
+	start_next(a);
 	return 0;
 }
 
@@ -378,29 +376,6 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	return 0;
 }
 
-static int set_up(struct agent *a)
-{
-	static const struct {
-		int number;
-		sd_event_signal_handler_t handler;
-	} signals[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}};
-	sigset_t set;
-	int r;
-
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGCHLD);
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-		(void)sigaddset(&set, signals[i].number);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return -errno;
-	r = sd_event_new(&a->event);
-	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(signals); i++)
-		r = sd_event_add_signal(a->event, NULL, signals[i].number, signals[i].handler, a);
-	if (r >= 0)
-		r = sd_event_set_watchdog(a->event, true);
-	return r;
-}
-
 /* Only read-only segments: the others hold relocations, which the file lacks. */
 static int drop_text(struct dl_phdr_info *info, size_t size, void *userdata)
 {
@@ -418,34 +393,48 @@ static int drop_text(struct dl_phdr_info *info, size_t size, void *userdata)
 	return 0;
 }
 
-/* Gives the free heap and the pages of program text and constants back to the kernel, which reads them from the
- * file again: a few page faults a poll for more than half of the memory. */
-static void trim_memory(void)
+/* Before the process sleeps with an empty queue, it gives the free heap and the pages of program text and constants
+ * back to the kernel, which reads them from the file again: a few page faults a poll for more than half of the
+ * memory. */
+static int on_rest(sd_event_source *s, void *userdata)
 {
-	(void)malloc_trim(0);
-	(void)dl_iterate_phdr(drop_text, NULL);
+	struct agent *a = userdata;
+
+	(void)s;
+	bus_drop_cache(a->show.bus);
+	if (!a->queue.first) {
+		(void)malloc_trim(0);
+		(void)dl_iterate_phdr(drop_text, NULL);
+	}
+	return 0;
 }
 
-/* sd_event_loop() that gives memory back before it sleeps while the queue is empty. */
-static int loop(struct agent *a)
+static int set_up(struct agent *a)
 {
-	int r, code;
+	static const struct {
+		int number;
+		sd_event_signal_handler_t handler;
+	} signals[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}};
+	sigset_t set;
+	int r;
 
-	while (sd_event_get_state(a->event) != SD_EVENT_FINISHED) {
-		r = sd_event_prepare(a->event);
-		if (r == 0) {
-			bus_drop_cache(a->show.bus);
-			if (!a->queue.first)
-				trim_memory();
-			r = sd_event_wait(a->event, UINT64_MAX);
-		}
-		if (r > 0)
-			r = sd_event_dispatch(a->event);
-		if (r < 0)
-			return r;
-	}
-	r = sd_event_get_exit_code(a->event, &code);
-	return r < 0 ? r : code;
+	/* sd-event needs it blocked to watch children. */
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	r = sd_event_new(&a->event);
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(signals); i++)
+		r = sd_event_add_signal(a->event, NULL,
+					signals[i].number | SD_EVENT_SIGNAL_PROCMASK,
+					signals[i].handler, a);
+	if (r >= 0)
+		r = sd_event_add_post(a->event, &a->rest, on_rest, a);
+	if (r >= 0)
+		r = sd_event_source_set_priority(a->rest, SD_EVENT_PRIORITY_IDLE);
+	if (r >= 0)
+		r = sd_event_set_watchdog(a->event, true);
+	return r;
 }
 
 static void begin(struct agent *a)
@@ -477,22 +466,23 @@ int agent_run(const struct agent_options *o, struct config *config)
 				   .userdata = &a,
 				   .fd = -1};
 	unit_table_load(&a.table, config);
-	if (r < 0) {
-		log_error("cannot set up the event loop: %s", strerror(-r));
-		a.status = 1;
-	} else {
+	if (r >= 0) {
 		begin(&a);
-		r = loop(&a);
-		a.status = r < 0 ? 1 : r;
+		/* Nothing was dispatched before the first sleep. */
+		(void)on_rest(NULL, &a);
+		r = sd_event_loop(a.event);
 	}
+	if (r < 0)
+		log_error("the event loop failed: %s", strerror(-r));
 	bus_close(a.show.bus);
 	reporter_close(a.show.reporter);
 	while (a.queue.first)
 		job_drop_first(&a.queue);
 	(void)sd_event_source_unref(a.timer);
 	(void)sd_event_source_unref(a.request);
+	(void)sd_event_source_unref(a.rest);
 	(void)sd_event_unref(a.event);
 	free(a.config_fault);
 	unit_table_clear(&a.table);
-	return a.status;
+	return r < 0 ? 1 : r;
 }

@@ -38,12 +38,12 @@ struct bus {
 
 static const struct record *read_record(struct bus *b, const struct unit *u)
 {
-	if (b->record_of == u)
-		return b->record;
-	if (!b->record)
+	if (b->record_of != u) {
+		bus_drop_cache(b);
 		b->record = xmalloc(sizeof(*b->record));
-	b->record_of = u;
-	(void)unit_read_record(u, b->state_dir, b->record);
+		b->record_of = u;
+		(void)unit_read_record(u, b->state_dir, b->record);
+	}
 	return b->record;
 }
 
@@ -90,28 +90,26 @@ static int list_paths(sd_bus *bus, const char *prefix, void *userdata, char ***r
 static const char *text_of(struct bus *b, const char *property)
 {
 	const struct unit *u = b->unit;
-	const struct record *r;
+	const struct record *r = read_record(b, u);
+	const struct {
+		const char *property, *text;
+	} texts[] = {
+		{"Name", u->config->name},
+		{"Image", u->config->image},
+		{"Operation", u->operation},
+		{"LastResult", u->last_result},
+		{"Phase", phase_name(r->phase)},
+		{"Current", r->current.digest.text},
+		{"Target", r->phase != PHASE_IDLE ? r->target.digest.text : u->available},
+		{"Previous", r->previous.digest.text},
+		{"LastError", r->last_error},
+	};
 
-	if (streq(property, "Name"))
-		return u->config->name;
-	if (streq(property, "Image"))
-		return u->config->image;
-	if (streq(property, "Operation"))
-		return u->operation;
-	if (streq(property, "LastResult"))
-		return u->last_result ? u->last_result : "";
-	r = read_record(b, u);
-	if (streq(property, "Phase"))
-		return phase_name(r->phase);
-	if (streq(property, "Current"))
-		return r->current.digest.text;
-	if (streq(property, "Previous"))
-		return r->previous.digest.text;
-	if (streq(property, "LastError"))
-		return r->last_error;
-	if (r->phase != PHASE_IDLE)
-		return r->target.digest.text;
-	return u->available ? u->available : "";
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		if (texts[i].text && streq(texts[i].property, property))
+			return texts[i].text;
+	}
+	return "";
 }
 
 static int append_rejected(sd_bus_message *reply, const struct record *record)
@@ -171,6 +169,8 @@ void bus_emit_changed(struct bus *b, const struct unit *u, const char *const *na
 	_cleanup_free_ char *path = path_for_signal(b, u);
 	int r;
 
+	/* The record may have changed, too. */
+	bus_drop_cache(b);
 	if (!path)
 		return;
 	r = sd_bus_emit_properties_changed_strv(b->bus, path, BUS_CONTAINER, (char **)names);
@@ -264,8 +264,6 @@ static const sd_bus_vtable manager_vtable[] = {
 void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation,
 		   const char *result)
 {
-	/* The job changed the record. */
-	bus_drop_cache(b);
 	bus_changed(b, u, "Phase", "Operation", "Current", "Target", "Previous", "Rejected", "Held",
 		    "LastResult", "LastError", "NextCheck", "Progress");
 	emit_finished(b, u, operation, result);
