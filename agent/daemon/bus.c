@@ -5,14 +5,16 @@
 #include <systemd/sd-bus.h>
 
 #include "log.h"
-#include "polkit.h"
 
 #define BUS_NAME	     "org.pullet.Agent1"
 #define BUS_PATH	     "/org/pullet/Agent1"
 #define BUS_CONTAINERS	     BUS_PATH "/container"
 #define BUS_CONTAINER	     BUS_NAME ".Container"
 #define ADDRESS_DEFAULT	     "unix:path=/run/dbus/system_bus_socket"
-#define QUEUE_MAX	     200 /* messages that a stuck bus has not taken */
+#define REQUESTS_MAX	     16			       /* that wait for polkit */
+#define REQUEST_TIME_US	     ((uint64_t)120 * 1000000) /* time to type a password */
+#define FLAG_INTERACTIVE     1u			       /* of polkit */
+#define QUEUE_MAX	     200		       /* messages that a stuck bus has not taken */
 #define RECONNECT_FIRST_US   ((uint64_t)1000000)
 #define RECONNECT_LONGEST_US ((uint64_t)64 * 1000000)
 
@@ -188,9 +190,8 @@ static void emit_finished(struct bus *b, const struct unit *u, enum operation op
 					 operation_name(operation), result);
 }
 
-static int carry_out(sd_bus_message *call, void *userdata)
+static int carry_out(struct bus *b, sd_bus_message *call)
 {
-	struct bus *b = userdata;
 	_cleanup_free_ char *answer = NULL;
 	enum operation operation;
 	struct error e;
@@ -214,16 +215,107 @@ static int carry_out(sd_bus_message *call, void *userdata)
 	return r;
 }
 
+/* --- polkit: root and our own user are authorized; others if polkit says so, and without a polkit they are not --- */
+
+struct request {
+	struct bus *bus;
+	sd_bus_message *call;
+};
+
+static void request_free(void *userdata)
+{
+	struct request *q = userdata;
+
+	sd_bus_message_unref(q->call);
+	q->bus->pending--;
+	free(q);
+}
+
+static int deny(sd_bus_error *error)
+{
+	return sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED,
+				"permission denied: not authorized by polkit");
+}
+
+/* 1: allowed. */
+static int read_answer(sd_bus_message *reply, sd_bus_error *error)
+{
+	int allowed, challenge, r;
+
+	/* polkit does not work: only root and our own user are authorized. */
+	if (sd_bus_message_is_method_error(reply, NULL))
+		return deny(error);
+	r = sd_bus_message_enter_container(reply, 'r', "bba{ss}");
+	if (r >= 0)
+		r = sd_bus_message_read(reply, "bb", &allowed, &challenge);
+	if (r < 0)
+		return r;
+	if (!allowed && challenge)
+		return sd_bus_error_set(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
+					"interactive authentication required; try as root");
+	return allowed ? 1 : deny(error);
+}
+
+static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *ignored)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+	struct request *q = userdata;
+	int r = read_answer(reply, &error);
+
+	(void)ignored;
+	if (r > 0)
+		r = carry_out(q->bus, q->call);
+	if (r < 0)
+		r = sd_bus_reply_method_errno(q->call, r, &error);
+	return r;
+}
+
+/* The name of the container is for the dialog. */
+static int ask_polkit(struct bus *b, sd_bus_message *call, const char *action, sd_bus_error *error)
+{
+	bool interactive = sd_bus_message_get_allow_interactive_authorization(call) > 0;
+	struct request *q;
+	sd_bus_slot *slot;
+	int r;
+
+	if (b->pending >= REQUESTS_MAX)
+		return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
+					"too many pending authorization requests");
+	q = xmalloc(sizeof(*q));
+	*q = (struct request){.bus = b, .call = sd_bus_message_ref(call)};
+	b->pending++;
+	/* No other calls are made that wait for an answer. */
+	(void)sd_bus_set_method_call_timeout(b->bus, REQUEST_TIME_US);
+	r = sd_bus_call_method_async(b->bus, &slot, "org.freedesktop.PolicyKit1",
+				     "/org/freedesktop/PolicyKit1/Authority",
+				     "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization",
+				     on_answer, q, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name",
+				     "s", sd_bus_message_get_sender(call), action, 1, "container",
+				     b->unit->config->name, interactive ? FLAG_INTERACTIVE : 0, "");
+	if (r < 0) {
+		request_free(q);
+		return r;
+	}
+	(void)sd_bus_slot_set_destroy_callback(slot, request_free);
+	(void)sd_bus_slot_set_floating(slot, 1);
+	sd_bus_slot_unref(slot);
+	return 1;
+}
+
 static int on_request(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
 	struct bus *b = userdata;
+	int r = sd_bus_query_sender_privilege(call, -1);
 	enum operation operation;
 
 	if (operation_from_method(sd_bus_message_get_member(call), &operation) < 0)
 		return -ENOENT;
-	return polkit_check(&b->pending, call, operation_action(operation), b->unit->config->name,
-			    carry_out, b, error);
+	if (r == 0)
+		return ask_polkit(b, call, operation_action(operation), error);
+	return r < 0 ? r : carry_out(b, call);
 }
+
+/* --- the objects --- */
 
 #define REQUEST(name) SD_BUS_METHOD(name, "", "", on_request, SD_BUS_VTABLE_UNPRIVILEGED)
 #define PROPERTY(name, type) \
