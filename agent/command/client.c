@@ -12,14 +12,6 @@
 #define BUS_CONTAINER	BUS_NAME ".Container"
 #define REQUEST_TIME_US ((uint64_t)150 * 1000000) /* polkit may ask for a password */
 
-struct client {
-	sd_bus *bus;
-	sd_event *loop; /* NULL before the first client_next() */
-	bool up;
-	struct status_list list;
-	struct client_event event;
-};
-
 static void clear_event(struct client *c)
 {
 	free(c->event.name);
@@ -197,11 +189,12 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	return 0;
 }
 
-int client_open(struct client **ret, struct error *ret_error)
+int client_open(struct client *c, struct error *ret_error)
 {
-	struct client *c = xcalloc(1, sizeof(*c));
-	int r = sd_bus_open_system(&c->bus);
+	int r;
 
+	*c = (struct client){0};
+	r = sd_bus_open_system(&c->bus);
 	if (r >= 0)
 		r = sd_bus_add_match(c->bus, NULL,
 				     "type='signal',sender='org.freedesktop.DBus',"
@@ -218,8 +211,6 @@ int client_open(struct client **ret, struct error *ret_error)
 		r = list_objects(c, ret_error);
 	if (r < 0)
 		client_close(c);
-	else
-		*ret = c;
 	return r;
 }
 
@@ -229,17 +220,6 @@ void client_close(struct client *c)
 	clear_event(c);
 	status_list_clear(&c->list);
 	sd_event_unref(c->loop);
-	free(c);
-}
-
-bool client_is_up(const struct client *c)
-{
-	return c->up;
-}
-
-const struct status_list *client_list(const struct client *c)
-{
-	return &c->list;
 }
 
 static int code_of(const sd_bus_error *e)

@@ -9,8 +9,6 @@
 
 #define CLIENT_FOREVER UINT64_MAX
 
-struct client;
-
 enum client_event_kind {
 	CLIENT_NOTHING,	 /* the time is up */
 	CLIENT_CHANGED,	 /* properties of a container */
@@ -32,13 +30,18 @@ struct client_event {
 	struct error error;
 };
 
-/* Needs only the bus; client_is_up() tells whether pulletd runs. */
-int client_open(struct client **ret, struct error *ret_error) warn_unused;
-void client_close(struct client *c);
+struct client {
+	struct sd_bus *bus;
+	struct sd_event *loop; /* NULL before the first client_next() */
+	bool up;	       /* pulletd runs */
+	/* Empty while pulletd is down. Valid until the next client_next(). */
+	struct status_list list;
+	struct client_event event;
+};
 
-bool client_is_up(const struct client *c);
-/* Empty while pulletd is down. Valid until the next client_next(). */
-const struct status_list *client_list(const struct client *c);
+/* Needs only the bus. An error leaves nothing to close. */
+int client_open(struct client *c, struct error *ret_error) warn_unused;
+void client_close(struct client *c);
 
 /* Sends the request; the answer is an event. operation: one that has a method. */
 int client_request(struct client *c, const char *name, enum operation operation,

@@ -31,7 +31,7 @@ struct job {
 
 struct followed {
 	const struct command_options *o;
-	struct client *client;
+	struct client client;
 	enum operation operation;
 	struct job *jobs;
 	size_t n_jobs, n_open;	  /* not done */
@@ -102,7 +102,7 @@ static void take_result(struct followed *f, struct job *job, json_t *result)
 static void take_own_result(struct followed *f, struct job *job, enum outcome outcome,
 			    const char *to, const char *reason)
 {
-	const struct status *s = status_list_find(client_list(f->client), job->name);
+	const struct status *s = status_list_find(&f->client.list, job->name);
 	struct result r = {.container = job->name,
 			   .image = s ? s->image : "",
 			   .outcome = outcome,
@@ -129,7 +129,7 @@ static void fail_job(struct followed *f, struct job *job, const char *why)
 
 static void send_request(struct followed *f, struct job *job)
 {
-	const struct status *s = status_list_find(client_list(f->client), job->name);
+	const struct status *s = status_list_find(&f->client.list, job->name);
 	struct error e;
 
 	if (!s) {
@@ -138,14 +138,14 @@ static void send_request(struct followed *f, struct job *job)
 	}
 	job->state = JOB_SENT;
 	replace_string(&job->previous, s->previous);
-	if (client_request(f->client, job->name, f->operation, &e) < 0)
+	if (client_request(&f->client, job->name, f->operation, &e) < 0)
 		fail_job(f, job, e.text);
 }
 
 /* One operation runs at a time: log which one this one waits for. */
 static void on_accepted(struct followed *f, struct job *job)
 {
-	const struct status_list *l = client_list(f->client);
+	const struct status_list *l = &f->client.list;
 
 	job->state = JOB_ACCEPTED;
 	for (size_t i = 0; !f->o->json && i < l->n; i++) {
@@ -203,7 +203,7 @@ static void print_progress(struct followed *f, const struct status *s)
 
 static void on_changed(struct followed *f, const struct job *job)
 {
-	const struct status *s = status_list_find(client_list(f->client), job->name);
+	const struct status *s = status_list_find(&f->client.list, job->name);
 
 	if (f->o->json || !s || !s->operation[0] ||
 	    (f->operation != OPERATION_UPDATE && f->operation != OPERATION_ROLLBACK))
@@ -217,7 +217,7 @@ static void on_changed(struct followed *f, const struct job *job)
  * that was made must not be made twice. */
 static void take_up(struct followed *f, struct job *job)
 {
-	const struct status *s = status_list_find(client_list(f->client), job->name);
+	const struct status *s = status_list_find(&f->client.list, job->name);
 
 	if (s && s->next_check_us == 0)
 		return;
@@ -296,7 +296,7 @@ static void on_job_event(struct followed *f, struct job *job, const struct clien
 static void on_event(struct followed *f, const struct client_event *event)
 {
 	/* A pulletd that did not answer is down, even before its end was signalled. */
-	bool up = client_is_up(f->client) && event->kind != CLIENT_REFUSED;
+	bool up = f->client.up && event->kind != CLIENT_REFUSED;
 
 	if (event->kind == CLIENT_GONE) {
 		clear_line(f);
@@ -321,7 +321,7 @@ static void on_event(struct followed *f, const struct client_event *event)
 /* 0, or 2 when pulletd has no such container. */
 static int make_jobs(struct followed *f, const char *const *names)
 {
-	const struct status_list *l = client_list(f->client);
+	const struct status_list *l = &f->client.list;
 	size_t n = 0;
 
 	while (names[n])
@@ -348,7 +348,7 @@ static int follow(struct followed *f, const char *const *names)
 	for (size_t i = 0; status == 0 && i < f->n_jobs; i++)
 		send_request(f, &f->jobs[i]);
 	while (status == 0 && f->n_open > 0)
-		on_event(f, client_next(f->client, f->until_ms));
+		on_event(f, client_next(&f->client, f->until_ms));
 	for (size_t i = 0; i < f->n_jobs; i++) {
 		free(f->jobs[i].name);
 		free(f->jobs[i].previous);
@@ -372,12 +372,12 @@ int command_operation(const struct command_options *o, const char *const *names)
 		log_error("%s", e.text);
 		return 1;
 	}
-	if (client_is_up(f.client)) {
+	if (f.client.up) {
 		status = follow(&f, names);
 	} else {
 		log_error("pulletd is not running; to start it: systemctl start pulletd");
 		status = 1;
 	}
-	client_close(f.client);
+	client_close(&f.client);
 	return status;
 }

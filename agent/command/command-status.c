@@ -101,15 +101,15 @@ static int watch(const struct command_options *o, struct client *c, const char *
 	while (!end) {
 		if (live)
 			fputs(CLEAR_SCREEN, stdout);
-		if (client_is_up(c)) {
-			int r = show(o, client_list(c), only);
+		if (c->up) {
+			int r = show(o, &c->list, only);
 
 			if (r)
 				return r;
 		} else if (up) {
 			show_records(o, only, "pulletd is not running");
 		}
-		up = client_is_up(c);
+		up = c->up;
 		end = next_change(c);
 	}
 	if (end->kind == CLIENT_LOST)
@@ -119,7 +119,7 @@ static int watch(const struct command_options *o, struct client *c, const char *
 
 int command_status(const struct command_options *o, const char *const *operands)
 {
-	struct client *c;
+	struct client c;
 	struct error e;
 	int status;
 
@@ -130,11 +130,11 @@ int command_status(const struct command_options *o, const char *const *operands)
 		return 1;
 	}
 	if (o->watch)
-		status = watch(o, c, operands[0]);
-	else if (client_is_up(c))
-		status = show(o, client_list(c), operands[0]);
+		status = watch(o, &c, operands[0]);
+	else if (c.up)
+		status = show(o, &c.list, operands[0]);
 	else
 		status = show_records(o, operands[0], "pulletd is not running");
-	client_close(c);
+	client_close(&c);
 	return status;
 }
