@@ -120,16 +120,18 @@ static void print_present(const struct command_options *o, const char *image,
 		puts("  Policy: none; devices update at once, except with rollout = required");
 }
 
-/* "12.5" as a number of the policy; NULL after an error message. */
-static json_t *parse_percent(const char *option, const char *text)
+/* Puts the number of a text like "12.5" under the key percent of object. Exit status. */
+static int put_percent(const char *option, const char *text, json_t *object)
 {
 	json_t *j = json_loads(text, JSON_DECODE_ANY, NULL);
 
-	if (json_is_number(j))
-		return j;
+	if (json_is_number(j)) {
+		json_put(object, "percent", j);
+		return 0;
+	}
 	json_decref(j);
 	log_error("--%s: '%s' is not a number", option, text);
-	return NULL;
+	return 2;
 }
 
 /* Puts list under key in policy, with a member for each part of "LEFT=PERCENT,LEFT=PERCENT": an object of rings, or an
@@ -142,7 +144,7 @@ static int parse_list(const char *option, const char *text, json_t *policy, cons
 	json_put(policy, key, list);
 	for (char *next = copy, *item; (item = strsep(&next, ","));) {
 		char *equals = strrchr(item, '=');
-		json_t *percent;
+		json_t *member;
 		int r;
 
 		if (!equals) {
@@ -150,34 +152,21 @@ static int parse_list(const char *option, const char *text, json_t *policy, cons
 			return 2;
 		}
 		*equals = '\0';
-		percent = parse_percent(option, equals + 1);
-		if (!percent)
+		if (json_is_object(list)) {
+			member = json_object();
+			r = json_object_set_new(list, item, member);
+		} else {
+			member = json_pack("{s:s}", "at", item);
+			r = json_array_append_new(list, member);
+		}
+		if (r < 0) {
+			log_error("--%s: not UTF-8", option);
 			return 2;
-		if (json_is_object(list))
-			r = json_object_set_new(list, item, json_pack("{s:o}", "percent", percent));
-		else
-			r = json_array_append_new(
-				list, json_pack("{s:s, s:o}", "at", item, "percent", percent));
-		if (r < 0)
+		}
+		if (put_percent(option, equals + 1, member) != 0)
 			return 2;
 	}
 	return 0;
-}
-
-/* Writes --percent or --ramp, and --ring, into policy. Exit status. */
-static int set_shares(const struct command_options *o, json_t *policy)
-{
-	json_t *percent;
-
-	if (o->percent) {
-		percent = parse_percent("percent", o->percent);
-		if (!percent)
-			return 2;
-		json_put(policy, "percent", percent);
-	} else if (parse_list("ramp", o->ramp, policy, "ramp", json_array()) != 0) {
-		return 2;
-	}
-	return o->ring ? parse_list("ring", o->ring, policy, "rings", json_object()) : 0;
 }
 
 /* --sequence, or one more than that of the present policy. Exit status. */
@@ -206,87 +195,79 @@ static int next_sequence(const struct command_options *o, const char *image,
 	return 1;
 }
 
-/* Replaces the present policy, and shows the new one. Exit status. */
-static int write_policy(const struct command_options *o, const char *image,
-			const struct present *before, json_t *policy)
+/* Starts from an empty policy, so that no old setting stays in force unseen. Exit status. The caller owns *ret. */
+static int make_policy(const struct command_options *o, const struct present *p,
+		       json_int_t sequence, json_t **ret)
 {
-	_cleanup_json_ json_t *written = NULL;
-	struct rollout ignored;
-	struct error e;
 	int status;
 
+	*ret = json_pack("{s:i, s:I, s:s, s:s*, s:s*}", "version", 1, "sequence", sequence,
+			 "target", o->target ? o->target : p->digest, "not-before", o->not_before,
+			 "minimum-version", o->minimum_version);
+	if (!*ret) {
+		log_error("the options are not UTF-8");
+		return 2;
+	}
+	status = o->percent ? put_percent("percent", o->percent, *ret)
+			    : parse_list("ramp", o->ramp, *ret, "ramp", json_array());
+	if (status == 0 && o->ring)
+		status = parse_list("ring", o->ring, *ret, "rings", json_object());
+	return status;
+}
+
+/* Replaces the present policy, and shows the new one. Halt and resume change the key halt and nothing else. Exit
+ * status. */
+static int replace_policy(const struct command_options *o, const char *image,
+			  const struct present *p)
+{
+	_cleanup_json_ json_t *policy = NULL, *written = NULL;
+	struct rollout ignored;
+	json_int_t sequence;
+	struct error e;
+	int status = next_sequence(o, image, p, &sequence);
+
+	if (status == 0 && streq(o->command, "rollout set")) {
+		status = make_policy(o, p, sequence, &policy);
+	} else if (status == 0 && p->policy) {
+		policy = json_incref(p->policy);
+		json_put(policy, "sequence", json_integer(sequence));
+		json_put(policy, "halt", json_boolean(streq(o->command, "rollout halt")));
+	} else if (status == 0) {
+		log_error("%s: there is no rollout policy; to stop all updates: "
+			  "pullet rollout set --percent 0 %s",
+			  image, image);
+		status = 1;
+	}
+	if (status)
+		return status;
 	if (rollout_from_json(policy, NULL, &ignored, &e) < 0) {
 		log_error("%s", e.text);
 		return 2;
 	}
 	status = request(o, image, policy, &written);
 	if (status == 0)
-		print_present(o, image,
-			      &(struct present){.digest = before->digest, .policy = policy},
+		print_present(o, image, &(struct present){.digest = p->digest, .policy = policy},
 			      json_get_string(written, "digest"));
 	return status;
 }
 
-/* Starts from an empty policy, so that no old setting stays in force unseen. */
-static int set(const struct command_options *o, const char *image, const struct present *p)
-{
-	_cleanup_json_ json_t *policy = NULL;
-	json_int_t sequence;
-	int status = next_sequence(o, image, p, &sequence);
-
-	if (status)
-		return status;
-	policy = json_pack("{s:i, s:I, s:s, s:s*, s:s*}", "version", 1, "sequence", sequence,
-			   "target", o->target ? o->target : p->digest, "not-before", o->not_before,
-			   "minimum-version", o->minimum_version);
-	if (!policy) {
-		log_error("the options are not UTF-8");
-		return 2;
-	}
-	status = set_shares(o, policy);
-	return status ? status : write_policy(o, image, p, policy);
-}
-
-/* Halt and resume change the key halt and nothing else. */
-static int set_halt(const struct command_options *o, const char *image, const struct present *p)
-{
-	json_int_t sequence;
-	int status;
-
-	if (!p->policy && !p->fault) {
-		log_error("%s: there is no rollout policy; to stop all updates: "
-			  "pullet rollout set --percent 0 %s",
-			  image, image);
-		return 1;
-	}
-	status = next_sequence(o, image, p, &sequence);
-	if (status)
-		return status;
-	json_put(p->policy, "sequence", json_integer(sequence));
-	json_put(p->policy, "halt", json_boolean(streq(o->command, "rollout halt")));
-	return write_policy(o, image, p, p->policy);
-}
-
 int command_rollout(const struct command_options *o, const char *const *operands)
 {
-	bool sets = streq(o->command, "rollout set");
 	const char *image = operands[0];
 	struct present p = {0};
 	int status;
 
-	if (sets && !o->percent == !o->ramp) {
+	if (streq(o->command, "rollout set") && !o->percent == !o->ramp) {
 		log_error("%s; see: pullet rollout set --help",
 			  o->percent ? "options --percent and --ramp are mutually exclusive"
 				     : "missing option --percent or --ramp");
 		return 2;
 	}
 	status = read_present(o, image, &p);
-	if (status == 0 && sets)
-		status = set(o, image, &p);
-	else if (status == 0 && streq(o->command, "rollout show"))
+	if (status == 0 && streq(o->command, "rollout show"))
 		print_present(o, image, &p, NULL);
 	else if (status == 0)
-		status = set_halt(o, image, &p);
+		status = replace_policy(o, image, &p);
 	json_decref(p.answer);
 	return status;
 }

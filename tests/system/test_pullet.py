@@ -382,3 +382,12 @@ def test_verify(command, pullet, lab, bus):
     assert "cannot check signatures" in command("verify", image, status=1)[0]
     assert "no container" in command("verify", published.digest and registry.ref(
         f"app@{published.digest}"))[0]
+
+
+@pytest.mark.parametrize("option", ["--ramp", "--ring"])
+def test_rollout_names_the_text_that_is_not_utf8(command, pullet, lab, bus, option):
+    registry = Registry(lab, f"registry-{next(_numbers)}")
+    registry.publish("app", "stable", [actor("wait")])
+    words = ["--ramp", "\udcff=5"] if option == "--ramp" else ["--percent", "5", "--ring", "\udcff=5"]
+    _, err = command("rollout", "set", *words, registry.ref("app:stable"), status=2)
+    assert f"{option}: not UTF-8" in err
