@@ -15,11 +15,9 @@
 
 void progress_note(struct progress *p, uint64_t bytes, uint64_t total, uint64_t now_ms)
 {
-	bool fresh = !p->measuring || bytes < p->measured_bytes;
-
 	p->bytes = bytes;
 	p->total = total > bytes ? total : bytes;
-	if (fresh) {
+	if (!p->measuring || bytes < p->measured_bytes) {
 		p->rate = 0;
 	} else if (now_ms < p->measured_ms + MEASURE_MS) {
 		return;

@@ -15,7 +15,7 @@
 
 struct command {
 	const char *name;     /* one word, or two: "config check" */
-	const char *operands; /* as in the usage; "" for none */
+	const char *operands; /* as in the usage: "" for none, [NAME] if it may be left out */
 	const char *summary;  /* in the list of all commands */
 	const char *help;     /* whole lines of 80 columns at most */
 	int least, most;      /* number of operands; most < 0: any */
@@ -132,16 +132,21 @@ static const struct command *find_command(const char *const *words, int *ret_wor
 	return NULL;
 }
 
+/* "  NAME VALUE          help" */
+static void print_row(FILE *f, const char *dashes, const char *name, const char *value,
+		      const char *help)
+{
+	_cleanup_free_ char *left = xasprintf("%s%s%s%s", dashes, name, *value ? " " : "", value);
+
+	fprintf(f, "  %-*s  %s\n", NAME_COLUMNS, left, help);
+}
+
 /* command: its name; NULL: the options of all commands. */
 static void print_options(FILE *f, const char *command)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
-		_cleanup_free_ char *left =
-			xasprintf("--%s%s%s", options[i].name, *options[i].value ? " " : "",
-				  options[i].value);
-
 		if (!options[i].command || streq_null(options[i].command, command))
-			fprintf(f, "  %-*s  %s\n", NAME_COLUMNS, left, options[i].help);
+			print_row(f, "--", options[i].name, options[i].value, options[i].help);
 	}
 }
 
@@ -150,12 +155,8 @@ static void print_usage(FILE *f)
 	fputs("Usage: pullet [OPTION]... COMMAND [OPERAND]...\n\n"
 	      "Shows and controls what pulletd does for the containers of this machine.\n\n",
 	      f);
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-		_cleanup_free_ char *left =
-			xasprintf("%s %s", commands[i].name, commands[i].operands);
-
-		fprintf(f, "  %-*s  %s\n", NAME_COLUMNS, left, commands[i].summary);
-	}
+	for (const struct command *c = commands; c < commands + ARRAY_SIZE(commands); c++)
+		print_row(f, "", c->name, c->operands, c->summary);
 	fputs("\n'pullet COMMAND --help' describes a command. Options of all commands:\n\n", f);
 	print_options(f, NULL);
 	fprintf(f, "\n%s", status_help);
