@@ -28,6 +28,17 @@ json_t *result_to_json(const struct result *r)
 			 r->downtime_ms < 0 ? json_null() : json_integer(r->downtime_ms));
 }
 
+json_t *result_make(const char *container, const char *image, enum outcome outcome, const char *to,
+		    const char *reason)
+{
+	struct result r = {
+		.container = container, .image = image, .outcome = outcome, .downtime_ms = -1};
+
+	copy_text(r.to.text, sizeof(r.to.text), to);
+	copy_text(r.reason, sizeof(r.reason), reason);
+	return result_to_json(&r);
+}
+
 void result_set_error(struct result *r, const struct error *e)
 {
 	r->outcome = e->code == -ECANCELED	? OUTCOME_DEFERRED

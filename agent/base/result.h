@@ -46,6 +46,9 @@ const char *outcome_name(enum outcome outcome);
 
 /* The contract's object. Caller owns it. */
 json_t *result_to_json(const struct result *r);
+/* That of an operation that pullet-update did not carry out; to may be NULL. */
+json_t *result_make(const char *container, const char *image, enum outcome outcome, const char *to,
+		    const char *reason);
 
 /* "hello: updated sha256:0123456789ab -> sha256:..." for a result object. Caller frees. */
 char *result_text(const json_t *result);

@@ -103,15 +103,9 @@ static void take_own_result(struct followed *f, struct job *job, enum outcome ou
 			    const char *to, const char *reason)
 {
 	const struct status *s = status_list_find(&f->client.list, job->name);
-	struct result r = {.container = job->name,
-			   .image = s ? s->image : "",
-			   .outcome = outcome,
-			   .downtime_ms = -1};
-	_cleanup_json_ json_t *result = NULL;
+	_cleanup_json_ json_t *result =
+		result_make(job->name, s ? s->image : "", outcome, to, reason);
 
-	copy_text(r.to.text, sizeof(r.to.text), to);
-	copy_text(r.reason, sizeof(r.reason), reason);
-	result = result_to_json(&r);
 	take_result(f, job, result);
 }
 
@@ -364,7 +358,7 @@ int command_operation(const struct command_options *o, const char *const *names)
 	struct followed f = {
 		.o = o, .terminal = terminal_of(STDERR_FILENO), .until_ms = CLIENT_FOREVER};
 	struct error e;
-	int status;
+	int status = 1;
 
 	if (operation_from_name(o->command, &f.operation) < 0)
 		abort();
@@ -372,12 +366,10 @@ int command_operation(const struct command_options *o, const char *const *names)
 		log_error("%s", e.text);
 		return 1;
 	}
-	if (f.client.up) {
+	if (f.client.up)
 		status = follow(&f, names);
-	} else {
+	else
 		log_error("pulletd is not running; to start it: systemctl start pulletd");
-		status = 1;
-	}
 	client_close(&f.client);
 	return status;
 }

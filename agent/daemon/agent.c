@@ -121,19 +121,6 @@ static void take_result(struct agent *a, struct job_member *m, struct unit *u, j
 	end_member(a, m, u, true);
 }
 
-/* A result that pullet-update did not give. u: NULL: the container is not configured. Caller owns it. */
-static json_t *make_result(const char *name, const struct unit *u, enum outcome outcome,
-			   const char *reason)
-{
-	struct result r = {.container = name,
-			   .image = u ? u->config->image : "",
-			   .outcome = outcome,
-			   .downtime_ms = -1};
-
-	copy_text(r.reason, sizeof(r.reason), reason);
-	return result_to_json(&r);
-}
-
 /* Ends the first job. The contract promises a result for each container, even when pullet-update died. */
 static void fail_rest(struct agent *a, const char *reason)
 {
@@ -145,7 +132,8 @@ static void fail_rest(struct agent *a, const char *reason)
 
 		if (m->done)
 			continue;
-		result = make_result(m->name, u, OUTCOME_FAILED, reason);
+		result = result_make(m->name, u ? u->config->image : "", OUTCOME_FAILED, NULL,
+				     reason);
 		take_result(a, m, u, result);
 	}
 	job_drop_first(&a->queue);
@@ -290,8 +278,8 @@ static char *answer_check(const struct unit *u, bool privileged)
 	if (now < until) {
 		_cleanup_free_ char *reason = xasprintf(RESULT_RETRY_AFTER, u->registry->host,
 							(until - now + 999) / 1000);
-		_cleanup_json_ json_t *j =
-			make_result(u->config->name, u, OUTCOME_DEFERRED, reason);
+		_cleanup_json_ json_t *j = result_make(u->config->name, u->config->image,
+						       OUTCOME_DEFERRED, NULL, reason);
 
 		return json_text(j, JSON_COMPACT);
 	}
