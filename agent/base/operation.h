@@ -6,6 +6,12 @@
 
 #include "util.h"
 
+/* What pulletd has on D-Bus; an object below BUS_CONTAINERS is a container. */
+#define BUS_NAME       "org.pullet.Agent1"
+#define BUS_PATH       "/org/pullet/Agent1"
+#define BUS_CONTAINERS BUS_PATH "/container"
+#define BUS_CONTAINER  BUS_NAME ".Container"
+
 enum operation {
 	OPERATION_UPDATE,   /* look for a new image and run it */
 	OPERATION_FINISH,   /* finish the update under way, without the registry */

@@ -6,10 +6,6 @@
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
-#define BUS_NAME	"org.pullet.Agent1"
-#define BUS_PATH	"/org/pullet/Agent1"
-#define BUS_CONTAINERS	BUS_PATH "/container"
-#define BUS_CONTAINER	BUS_NAME ".Container"
 #define REQUEST_TIME_US ((uint64_t)150 * 1000000) /* polkit may ask for a password */
 
 static void clear_event(struct client *c)

@@ -6,10 +6,6 @@
 
 #include "log.h"
 
-#define BUS_NAME	     "org.pullet.Agent1"
-#define BUS_PATH	     "/org/pullet/Agent1"
-#define BUS_CONTAINERS	     BUS_PATH "/container"
-#define BUS_CONTAINER	     BUS_NAME ".Container"
 #define ADDRESS_DEFAULT	     "unix:path=/run/dbus/system_bus_socket"
 #define REQUESTS_MAX	     16			       /* that wait for polkit */
 #define REQUEST_TIME_US	     ((uint64_t)120 * 1000000) /* time to type a password */
@@ -190,17 +186,15 @@ static void emit_finished(struct bus *b, const struct unit *u, enum operation op
 					 operation_name(operation), result);
 }
 
-static int carry_out(struct bus *b, sd_bus_message *call)
+static int carry_out(struct bus *b, sd_bus_message *call, enum operation operation)
 {
 	_cleanup_free_ char *answer = NULL;
-	enum operation operation;
 	struct error e;
 	void *found;
 	int r;
 
 	/* The configuration may have changed while polkit asked for a password. */
-	if (find_unit(b->bus, sd_bus_message_get_path(call), NULL, b, &found, NULL) == 0 ||
-	    operation_from_method(sd_bus_message_get_member(call), &operation) < 0)
+	if (find_unit(b->bus, sd_bus_message_get_path(call), NULL, b, &found, NULL) == 0)
 		return sd_bus_reply_method_errorf(call, SD_BUS_ERROR_UNKNOWN_OBJECT,
 						  "the container is no longer configured");
 	r = b->request(b->userdata, b->unit, operation, sd_bus_query_sender_privilege(call, -1) > 0,
@@ -220,6 +214,7 @@ static int carry_out(struct bus *b, sd_bus_message *call)
 struct request {
 	struct bus *bus;
 	sd_bus_message *call;
+	enum operation operation;
 };
 
 static void request_free(void *userdata)
@@ -264,14 +259,15 @@ static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *ignore
 
 	(void)ignored;
 	if (r > 0)
-		r = carry_out(q->bus, q->call);
+		r = carry_out(q->bus, q->call, q->operation);
 	if (r < 0)
 		r = sd_bus_reply_method_errno(q->call, r, &error);
 	return r;
 }
 
 /* The name of the container is for the dialog. */
-static int ask_polkit(struct bus *b, sd_bus_message *call, const char *action, sd_bus_error *error)
+static int ask_polkit(struct bus *b, sd_bus_message *call, enum operation operation,
+		      sd_bus_error *error)
 {
 	bool interactive = sd_bus_message_get_allow_interactive_authorization(call) > 0;
 	struct request *q;
@@ -282,16 +278,16 @@ static int ask_polkit(struct bus *b, sd_bus_message *call, const char *action, s
 		return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
 					"too many pending authorization requests");
 	q = xmalloc(sizeof(*q));
-	*q = (struct request){.bus = b, .call = sd_bus_message_ref(call)};
+	*q = (struct request){.bus = b, .call = sd_bus_message_ref(call), .operation = operation};
 	b->pending++;
 	/* No other calls are made that wait for an answer. */
 	(void)sd_bus_set_method_call_timeout(b->bus, REQUEST_TIME_US);
-	r = sd_bus_call_method_async(b->bus, &slot, "org.freedesktop.PolicyKit1",
-				     "/org/freedesktop/PolicyKit1/Authority",
-				     "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization",
-				     on_answer, q, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name",
-				     "s", sd_bus_message_get_sender(call), action, 1, "container",
-				     b->unit->config->name, interactive ? FLAG_INTERACTIVE : 0, "");
+	r = sd_bus_call_method_async(
+		b->bus, &slot, "org.freedesktop.PolicyKit1",
+		"/org/freedesktop/PolicyKit1/Authority", "org.freedesktop.PolicyKit1.Authority",
+		"CheckAuthorization", on_answer, q, "(sa{sv})sa{ss}us", "system-bus-name", 1,
+		"name", "s", sd_bus_message_get_sender(call), operation_action(operation), 1,
+		"container", b->unit->config->name, interactive ? FLAG_INTERACTIVE : 0, "");
 	if (r < 0) {
 		request_free(q);
 		return r;
@@ -311,8 +307,8 @@ static int on_request(sd_bus_message *call, void *userdata, sd_bus_error *error)
 	if (operation_from_method(sd_bus_message_get_member(call), &operation) < 0)
 		return -ENOENT;
 	if (r == 0)
-		return ask_polkit(b, call, operation_action(operation), error);
-	return r < 0 ? r : carry_out(b, call);
+		return ask_polkit(b, call, operation, error);
+	return r < 0 ? r : carry_out(b, call, operation);
 }
 
 /* --- the objects --- */
