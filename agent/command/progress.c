@@ -10,7 +10,7 @@
 #define LINE_EACH_MS 10000
 #define BAR_MIN	     10
 #define BAR_MAX	     40
-#define LONG_S	     ((uint64_t)100 * 3600)
+#define LONG_S	     (100 * 3600)
 #define RATE_MAX     1e18
 
 void progress_note(struct progress *p, uint64_t bytes, uint64_t total, uint64_t now_ms)
@@ -34,38 +34,36 @@ void progress_note(struct progress *p, uint64_t bytes, uint64_t total, uint64_t 
 	p->measured_bytes = bytes;
 }
 
-static unsigned int percent(const struct progress *p)
-{
-	return p->total ? (unsigned int)((double)p->bytes * 100 / (double)p->total) : 0;
-}
-
 /* "0:27", "1:02:03"; "-:--" when the rate is unknown. Caller frees. */
 static char *time_left(const struct progress *p)
 {
 	double left = p->rate >= 1 ? (double)(p->total - p->bytes) / p->rate + 0.5 : -1;
-	uint64_t s;
+	unsigned int s;
 
-	if (left < 0 || left >= (double)LONG_S)
+	if (left < 0 || left >= LONG_S)
 		return xstrdup("-:--");
-	s = (uint64_t)left;
+	s = (unsigned int)left;
 	if (s >= 3600)
-		return xasprintf("%u:%02u:%02u", (unsigned int)(s / 3600),
-				 (unsigned int)(s / 60 % 60), (unsigned int)(s % 60));
-	return xasprintf("%u:%02u", (unsigned int)(s / 60), (unsigned int)(s % 60));
+		return xasprintf("%u:%02u:%02u", s / 3600, s / 60 % 60, s % 60);
+	return xasprintf("%u:%02u", s / 60, s % 60);
 }
 
-/* Caller frees. */
-static char *figures(const struct progress *p)
+/* For a bar, or for a line of its own. Caller frees. */
+static char *figures(const struct progress *p, bool bar)
 {
+	unsigned int percent =
+		p->total ? (unsigned int)((double)p->bytes * 100 / (double)p->total) : 0;
 	_cleanup_free_ char *bytes = text_bytes(p->bytes), *total = text_bytes(p->total);
 	_cleanup_free_ char *rate = text_bytes((uint64_t)p->rate), *left = time_left(p);
 
-	return xasprintf("%3u%%  %s of %s  %s/s  %s", percent(p), bytes, total, rate, left);
+	if (bar)
+		return xasprintf("%3u%%  %s of %s  %s/s  %s", percent, bytes, total, rate, left);
+	return xasprintf("%s of %s (%u%%), %s/s, %s to go", bytes, total, percent, rate, left);
 }
 
 char *progress_bar(const struct progress *p, const char *name, size_t width)
 {
-	_cleanup_free_ char *numbers = figures(p);
+	_cleanup_free_ char *numbers = figures(p, true);
 	size_t room, name_width, bar, full;
 	char line[BAR_MAX + 1];
 
@@ -88,13 +86,11 @@ char *progress_bar(const struct progress *p, const char *name, size_t width)
 
 char *progress_line(struct progress *p, const char *name, uint64_t now_ms)
 {
-	_cleanup_free_ char *bytes = text_bytes(p->bytes), *total = text_bytes(p->total);
-	_cleanup_free_ char *rate = text_bytes((uint64_t)p->rate), *left = time_left(p);
+	_cleanup_free_ char *numbers = figures(p, false);
 
 	/* The first line waits for a rate. */
 	if (p->rate <= 0 || now_ms < p->next_line_ms)
 		return NULL;
 	p->next_line_ms = now_ms + LINE_EACH_MS;
-	return xasprintf("%s: %s of %s (%u%%), %s/s, %s to go", name, bytes, total, percent(p),
-			 rate, left);
+	return xasprintf("%s: %s", name, numbers);
 }

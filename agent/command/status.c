@@ -113,22 +113,19 @@ static json_t *moment_or_null(uint64_t us)
 	return json_string(calendar_rfc3339((int64_t)(us / US_PER_S), text, sizeof(text)));
 }
 
-json_t *status_to_json(const struct status *s)
-{
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:O, s:o, s:o}", "container", s->name, "image",
-			 s->image, "phase", s->phase, "current", json_string_or_null(s->current),
-			 "target", json_string_or_null(s->target), "rejected", s->rejected,
-			 "last_error", json_string_or_null(s->last_error), "next_check",
-			 moment_or_null(s->next_check_us));
-}
-
 json_t *status_list_to_json(const struct status_list *l, const char *only)
 {
 	json_t *list = json_need(json_array());
 
-	for (size_t i = 0; i < l->n; i++) {
-		if (!only || streq(only, l->items[i].name))
-			json_append(list, status_to_json(&l->items[i]));
+	for (const struct status *s = l->items; s < l->items + l->n; s++) {
+		if (only && !streq(only, s->name))
+			continue;
+		json_append(list, json_pack("{s:s, s:s, s:s, s:o, s:o, s:O, s:o, s:o}", "container",
+					    s->name, "image", s->image, "phase", s->phase,
+					    "current", json_string_or_null(s->current), "target",
+					    json_string_or_null(s->target), "rejected", s->rejected,
+					    "last_error", json_string_or_null(s->last_error),
+					    "next_check", moment_or_null(s->next_check_us)));
 	}
 	return list;
 }

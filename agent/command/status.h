@@ -38,8 +38,7 @@ void status_reject(struct status *s, const char *digest, const char *reason);
 /* Fills s from the configuration and the record. */
 void status_take_record(struct status *s, const struct container_config *c, const struct record *r);
 
-/* The contract's object, and an array of them; only, if not NULL, names the one to show. Caller owns it. */
-json_t *status_to_json(const struct status *s);
+/* An array of the contract's objects; only, if not NULL, names the one to show. Caller owns it. */
 json_t *status_list_to_json(const struct status_list *l, const char *only);
 
 /* Prints whole lines, of the width of t. */

@@ -53,8 +53,8 @@ static void test_object(void **state)
 	_cleanup_free_ char *text = NULL, *rest = NULL;
 
 	(void)state;
-	j = status_to_json(s);
-	text = json_text(j, JSON_COMPACT);
+	j = status_list_to_json(&l, NULL);
+	text = json_text(json_array_get(j, 0), JSON_COMPACT);
 	assert_string_equal(text, "{\"container\":\"app\",\"image\":\"reg/app:stable\","
 				  "\"phase\":\"idle\",\"current\":\"" A
 				  "\",\"target\":null,\"rejected\":[],"
