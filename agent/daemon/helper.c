@@ -21,8 +21,6 @@ static int read_events(struct helper *h)
 	char buf[4096];
 	ssize_t n = recv(h->fd, buf, sizeof(buf), MSG_DONTWAIT);
 
-	if (n < 0 && errno == EINTR)
-		return 1;
 	if (n < 0 && errno == EAGAIN)
 		return -EAGAIN;
 	if (n <= 0)
