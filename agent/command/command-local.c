@@ -29,16 +29,15 @@ int command_config_check(const struct command_options *o, const char *const *ope
 	if (o->json) {
 		command_print_json(json_pack("{s:s, s:O, s:O}", "config", o->config, "containers",
 					     names, "faults", faults));
-		return n ? 2 : 0;
-	}
-	json_array_foreach (faults, i, fault)
-		puts(json_string_value(fault));
-	if (n > 0)
+	} else if (n > 0) {
+		json_array_foreach (faults, i, fault)
+			puts(json_string_value(fault));
 		printf("%zu error%s\n", n, n == 1 ? "" : "s");
-	else
+	} else {
 		printf("%s: no errors; %zu container%s, %zu registr%s\n", o->config,
 		       c->n_containers, c->n_containers == 1 ? "" : "s", c->n_registries,
 		       c->n_registries == 1 ? "y" : "ies");
+	}
 	return n ? 2 : 0;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "status.h"
 
-#include <inttypes.h>
 #include <libsmartcols.h>
 #include <time.h>
 

@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <link.h>
 #include <malloc.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <systemd/sd-daemon.h>
@@ -28,12 +27,11 @@ struct agent {
 	sd_event *event;
 	sd_event_source *timer;	  /* the next round */
 	sd_event_source *request; /* starts the requests of REQUEST_DELAY_US */
-	sd_event_source *rest;
-	uint64_t due_ms;       /* of the timer; 0: a round is under way */
-	bool rearm;	       /* an update failed half way: the timer is set again */
-	bool early;	       /* the timer is for those updates, not a round */
-	unsigned int failures; /* times in a row that an update failed half way */
-	int status;	       /* exit status so far, of --once */
+	uint64_t due_ms;	  /* of the timer; 0: a round is under way */
+	bool rearm;		  /* an update failed half way: the timer is set again */
+	bool early;		  /* the timer is for those updates, not a round */
+	unsigned int failures;	  /* times in a row that an update failed half way */
+	int status;		  /* exit status so far, of --once */
 	bool stopping;
 	struct job_queue queue;
 	struct helper helper;
@@ -417,9 +415,7 @@ static int set_up(struct agent *a)
 					signals[i].number | SD_EVENT_SIGNAL_PROCMASK,
 					signals[i].handler, a);
 	if (r >= 0)
-		r = sd_event_add_post(a->event, &a->rest, on_rest, a);
-	if (r >= 0)
-		r = sd_event_source_set_priority(a->rest, SD_EVENT_PRIORITY_IDLE);
+		r = sd_event_add_post(a->event, NULL, on_rest, a);
 	if (r >= 0)
 		r = sd_event_set_watchdog(a->event, true);
 	return r;
@@ -468,7 +464,6 @@ int agent_run(const struct agent_options *o, struct config *config)
 		job_drop_first(&a.queue);
 	(void)sd_event_source_unref(a.timer);
 	(void)sd_event_source_unref(a.request);
-	(void)sd_event_source_unref(a.rest);
 	(void)sd_event_unref(a.event);
 	free(a.config_fault);
 	unit_table_clear(&a.table);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* pulletd: arguments and configuration; agent.c does the rest. */
-#include <errno.h>
-
 #include "agent.h"
 #include "log.h"
 #include "options.h"
@@ -39,7 +37,7 @@ int main(int argc, char **argv)
 		.helper = {.config_path = CONFIG_PATH_DEFAULT,
 			   .state_dir = CONFIG_STATE_DIR_DEFAULT},
 	};
-	struct config *config;
+	_cleanup_config_ struct config *config = NULL;
 	struct error e;
 	const struct option_row rows[] = {
 		{"once", NULL, &o.once},
@@ -68,9 +66,8 @@ int main(int argc, char **argv)
 	for (const char *const *name = o.names; *name; name++) {
 		if (!config_container(config, *name)) {
 			log_error("%s has no [container %s]", o.helper.config_path, *name);
-			config_free(config);
 			return 2;
 		}
 	}
-	return agent_run(&o, config);
+	return agent_run(&o, steal(config));
 }
