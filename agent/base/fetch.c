@@ -2,7 +2,6 @@
 #include "fetch.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -45,7 +44,6 @@ static int start_child(const struct fetch_options *o, const char *host, pid_t *r
 {
 	const char *argv[9] = {"pullet-fetch", "--config", o->config, "--fd", "3"};
 	size_t n = 5;
-	int pair[2], r;
 
 	if (o->publish)
 		argv[n++] = "--publish";
@@ -53,35 +51,14 @@ static int start_child(const struct fetch_options *o, const char *host, pid_t *r
 		argv[n++] = "--registry";
 		argv[n++] = host;
 	}
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return error_set(ret_error, -errno, "socketpair: %m");
-	/* dup2() of a descriptor onto itself would leave close-on-exec set. */
-	if (pair[1] == FETCH_FD) {
-		int swap = pair[0];
-
-		pair[0] = pair[1];
-		pair[1] = swap;
-	}
-	r = program_spawn("pullet-fetch", argv, pair[1], FETCH_FD, ret_pid, ret_error);
-	close(pair[1]);
-	if (r < 0) {
-		close(pair[0]);
-		return r;
-	}
-	return pair[0];
+	return program_spawn(argv, FETCH_FD, ret_pid, ret_error);
 }
 
 int fetch_connect(const struct fetch_options *o, pid_t *ret_pid, struct error *ret_error)
 {
-	int fd;
-
 	*ret_pid = 0;
-	if (o->socket)
-		return connect_to(o->socket, SOCK_NONBLOCK, ret_error);
-	fd = start_child(o, NULL, ret_pid, ret_error);
-	if (fd >= 0)
-		(void)fcntl(fd, F_SETFL, O_NONBLOCK);
-	return fd;
+	return o->socket ? connect_to(o->socket, SOCK_NONBLOCK, ret_error)
+			 : start_child(o, NULL, ret_pid, ret_error);
 }
 
 struct fetch *fetch_new(const struct fetch_options *o, const char *host)

@@ -22,7 +22,8 @@ struct fetch *fetch_new(const struct fetch_options *o, const char *host);
  * comes, is killed. NULL is allowed. */
 void fetch_free(struct fetch *f);
 
-/* A non-blocking socket to the network half, for a caller that writes to it itself. *ret_pid: the child, 0: none. */
+/* A socket to the network half, for a caller that uses it itself, with MSG_DONTWAIT; connecting does not block.
+ * *ret_pid: the child, 0: none. */
 int fetch_connect(const struct fetch_options *o, pid_t *ret_pid,
 		  struct error *ret_error) warn_unused;
 

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
 
 extern char **environ;
 
@@ -22,26 +23,34 @@ static char *find(const char *name)
 	return xasprintf("%s/%s", PULLET_LIBEXECDIR, name);
 }
 
-int program_spawn(const char *name, const char **argv, int child_fd, int target_fd, pid_t *ret_pid,
-		  struct error *ret_error)
+int program_spawn(const char **argv, int child_fd, pid_t *ret_pid, struct error *ret_error)
 {
-	_cleanup_free_ char *path = find(name);
+	_cleanup_free_ char *path = find(argv[0]);
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	sigset_t none;
-	int r;
+	int pair[2], r;
+	pid_t pid;
 
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_set(ret_error, -errno, "socketpair: %m");
 	argv[0] = path;
 	(void)sigemptyset(&none);
 	(void)posix_spawn_file_actions_init(&actions);
 	(void)posix_spawnattr_init(&attributes);
-	(void)posix_spawn_file_actions_adddup2(&actions, child_fd, target_fd);
+	/* Unlike dup2(2) this removes close-on-exec even if both are the same. */
+	(void)posix_spawn_file_actions_adddup2(&actions, pair[1], child_fd);
 	/* The parent may block signals for signalfd(2); the child must not inherit that. */
 	(void)posix_spawnattr_setsigmask(&attributes, &none);
 	(void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-	r = posix_spawn(ret_pid, path, &actions, &attributes, (char *const *)argv, environ);
+	r = posix_spawn(&pid, path, &actions, &attributes, (char *const *)argv, environ);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	(void)posix_spawnattr_destroy(&attributes);
-	argv[0] = name;
-	return r == 0 ? 0 : error_set(ret_error, -r, "cannot start %s: %s", path, strerror(r));
+	close(pair[1]);
+	if (r != 0) {
+		close(pair[0]);
+		return error_set(ret_error, -r, "cannot start %s: %s", path, strerror(r));
+	}
+	*ret_pid = pid;
+	return pair[0];
 }

@@ -6,6 +6,7 @@
 
 #include "error.h"
 
-/* Replaces argv[0] by the path. child_fd becomes target_fd in the child; descriptors with close-on-exec are closed. */
-int program_spawn(const char *name, const char **argv, int child_fd, int target_fd, pid_t *ret_pid,
+/* Starts the program argv[0], which it replaces by the path for the call only, with one end of a stream socket as
+ * child_fd; returns the other end. Descriptors with close-on-exec are closed. *ret_pid is set on success only. */
+int program_spawn(const char **argv, int child_fd, pid_t *ret_pid,
 		  struct error *ret_error) warn_unused;

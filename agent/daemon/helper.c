@@ -114,7 +114,6 @@ static int start_child(struct helper *h, const struct helper_options *o, struct 
 	const char *argv[16] = {"pullet-update", "--config", o->config_path, "--state-dir",
 				o->state_dir};
 	size_t n = 5;
-	int fds[2], r;
 
 	if (o->engine) {
 		argv[n++] = "--engine";
@@ -126,16 +125,7 @@ static int start_child(struct helper *h, const struct helper_options *o, struct 
 	}
 	if (o->debug)
 		argv[n++] = "--debug";
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-		return error_set(ret_error, -errno, "socketpair: %s", strerror(errno));
-	r = program_spawn("pullet-update", argv, fds[1], STDIN_FILENO, &h->pid, ret_error);
-	close(fds[1]);
-	if (r < 0) {
-		close(fds[0]);
-		h->pid = 0;
-		return r;
-	}
-	return fds[0];
+	return program_spawn(argv, STDIN_FILENO, &h->pid, ret_error);
 }
 
 void helper_close(struct helper *h)
@@ -176,7 +166,7 @@ int helper_start(struct helper *h, sd_event *event, const struct helper_options 
 	const struct fetch_options unit = {.socket = o->update_socket};
 	json_t *names = json_need(json_array());
 	_cleanup_json_ json_t *j = json_need(json_pack(
-		"{s:s, s:o}", "operation", operation_name(job->operation), "containers", names));
+		"{s:s, s:o}", "operation", operations[job->operation].name, "containers", names));
 	_cleanup_free_ char *line = NULL;
 
 	for (size_t i = 0; i < job->n; i++)

@@ -109,8 +109,6 @@ static void send_report(struct reporter *r, const char *line)
 
 	r->answered = false;
 	r->fetch.fd = fetch_connect(&fetch, &r->fetch.pid, &e);
-	if (r->fetch.fd < 0)
-		r->fetch.pid = 0;
 	if (r->fetch.fd < 0 || helper_follow(&r->fetch, r->event, line, LIMIT_US, &e) < 0)
 		fail(r, e.text);
 }
