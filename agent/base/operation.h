@@ -2,8 +2,6 @@
 /* operation: the tasks of pullet-update, with their words for options, jobs, D-Bus and polkit. */
 #pragma once
 
-#include <stdbool.h>
-
 #include "util.h"
 
 /* What pulletd has on D-Bus; an object below BUS_CONTAINERS is a container. */
@@ -24,16 +22,17 @@ enum operation {
 };
 #define OPERATION_MAX 8
 
-const char *operation_name(enum operation o);
+/* Arrays, not pointers, which each start of a program would relocate. */
+struct operation_row {
+	char name[10];
+	/* The method of org.pullet.Agent1.Container and the polkit action that guards it (systemd/
+	 * org.pullet.Agent1.policy). "": no client may request the operation. */
+	char method[10], action[28];
+	bool record_only; /* it changes the record alone and touches no container */
+	bool takes_many;  /* one process does it for several containers */
+};
+extern const struct operation_row operations[OPERATION_MAX];
+
+/* -ENOENT. NULL is no name. */
 int operation_from_name(const char *name, enum operation *ret) warn_unused;
-
-/* The method of org.pullet.Agent1.Container and the polkit action that guards it (systemd/
- * org.pullet.Agent1.policy). NULL: no client may request the operation. */
-const char *operation_method(enum operation o);
-const char *operation_action(enum operation o);
 int operation_from_method(const char *method, enum operation *ret) warn_unused;
-
-/* Whether it changes the record alone and touches no container: hold, release, retry. */
-bool operation_is_record_only(enum operation o);
-/* Whether one process does it for several containers: poll, check. */
-bool operation_takes_many(enum operation o);

@@ -255,7 +255,7 @@ int client_request(struct client *c, const char *name, enum operation operation,
 
 	if (r >= 0)
 		r = sd_bus_message_new_method_call(c->bus, &m, BUS_NAME, path, BUS_CONTAINER,
-						   operation_method(operation));
+						   operations[operation].method);
 	if (r >= 0)
 		r = sd_bus_message_set_allow_interactive_authorization(m, 1);
 	if (r >= 0)

@@ -73,7 +73,7 @@ static enum tint tint_of(const json_t *result)
 
 static void print_text(const struct followed *f, const json_t *result)
 {
-	bool record_only = operation_is_record_only(f->operation);
+	bool record_only = operations[f->operation].record_only;
 	bool colours = terminal_of(STDOUT_FILENO).colours;
 	enum tint tint = record_only ? TINT_NONE : tint_of(result);
 	const char *reason = json_get_string(result, "reason");
@@ -146,7 +146,7 @@ static void on_accepted(struct followed *f, struct job *job)
 		const struct status *s = &l->items[i];
 
 		if (s->operation[0] &&
-		    !(streq(s->operation, operation_name(f->operation)) && has_job(f, s->name)))
+		    !(streq(s->operation, operations[f->operation].name) && has_job(f, s->name)))
 			log_info("%s: waiting for the end of %s of %s", job->name, s->operation,
 				 s->name);
 	}
@@ -163,7 +163,7 @@ static void on_refused(struct followed *f, struct job *job, const struct error *
 	}
 	if (e->code == -EACCES)
 		why = xasprintf("permission denied; try: sudo pullet %s %s",
-				operation_name(f->operation), job->name);
+				operations[f->operation].name, job->name);
 	fail_job(f, job, why ? why : e->text);
 }
 
@@ -230,7 +230,7 @@ static void on_finished(struct followed *f, struct job *job, const struct client
 
 	/* The restarted pulletd finished the interrupted operation; one that failed is requested again. */
 	if (job->state == JOB_LOST && event->operation == OPERATION_FINISH)
-		mine = !operation_is_record_only(f->operation) && f->operation != OPERATION_CHECK &&
+		mine = !operations[f->operation].record_only && f->operation != OPERATION_CHECK &&
 		       !streq_null(json_get_string(event->result, "result"), "failed");
 	if (!mine)
 		return;
@@ -275,7 +275,7 @@ static void on_job_event(struct followed *f, struct job *job, const struct clien
 	case CLIENT_INTERRUPTED:
 		clear_line(f);
 		log_warning("%s: %s continues in pulletd; to follow it: pullet status --watch",
-			    job->name, operation_name(f->operation));
+			    job->name, operations[f->operation].name);
 		end_job(f, job, true);
 		break;
 	case CLIENT_LOST:

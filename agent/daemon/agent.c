@@ -202,7 +202,7 @@ static void on_helper_end(void *userdata, int exit_status, const char *how)
 static bool start_job(struct agent *a)
 {
 	const struct job *job = a->queue.first;
-	const char *word = operation_name(job->operation);
+	const char *word = operations[job->operation].name;
 	struct error e;
 
 	a->started_ms = now_ms();
@@ -295,7 +295,7 @@ static int on_request(void *userdata, const struct unit *u, enum operation opera
 		return error_set(ret_error, -ESHUTDOWN, "pulletd is stopping");
 	/* The previous image is not known while an update is under way. */
 	if (operation == OPERATION_ROLLBACK && u->operation[0] &&
-	    !streq(u->operation, operation_name(operation)))
+	    !streq(u->operation, operations[operation].name))
 		return error_set(ret_error, -EBUSY,
 				 "another operation (%s) is under way; wait for its end",
 				 u->operation);

@@ -183,7 +183,7 @@ static void emit_finished(struct bus *b, const struct unit *u, enum operation op
 
 	if (path)
 		(void)sd_bus_emit_signal(b->bus, path, BUS_CONTAINER, "Finished", "ss",
-					 operation_name(operation), result);
+					 operations[operation].name, result);
 }
 
 static int carry_out(struct bus *b, sd_bus_message *call, enum operation operation)
@@ -286,7 +286,7 @@ static int ask_polkit(struct bus *b, sd_bus_message *call, enum operation operat
 		b->bus, &slot, "org.freedesktop.PolicyKit1",
 		"/org/freedesktop/PolicyKit1/Authority", "org.freedesktop.PolicyKit1.Authority",
 		"CheckAuthorization", on_answer, q, "(sa{sv})sa{ss}us", "system-bus-name", 1,
-		"name", "s", sd_bus_message_get_sender(call), operation_action(operation), 1,
+		"name", "s", sd_bus_message_get_sender(call), operations[operation].action, 1,
 		"container", b->unit->config->name, interactive ? FLAG_INTERACTIVE : 0, "");
 	if (r < 0) {
 		request_free(q);

@@ -65,7 +65,7 @@ void job_request(struct job_queue *q, enum operation operation, const char *name
 
 	if (is_pending(q, operation, name))
 		return;
-	for (struct job *job = q->first; job && operation_takes_many(operation); job = job->next) {
+	for (struct job *job = q->first; job && operations[operation].takes_many; job = job->next) {
 		if (job->operation == operation && job->requested && !job->alone && !job->running) {
 			job_add(job, name);
 			return;

@@ -121,7 +121,7 @@ void show_result(struct show *s, const json_t *result)
 
 void show_job(const struct job *job)
 {
-	const char *word = operation_name(job->operation);
+	const char *word = operations[job->operation].name;
 
 	if (job->n == 1)
 		(void)sd_notifyf(0, "STATUS=%s: %s", job->members[0].name, word);

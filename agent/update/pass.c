@@ -366,7 +366,7 @@ static int recover_record(struct pass *p, struct error *ret_error)
 
 static int run(struct pass *p, struct error *ret_error)
 {
-	bool only_note = operation_is_record_only(p->task->operation);
+	bool only_note = operations[p->task->operation].record_only;
 	int r = record_load(p->task->state_dir, p->c->name, &p->record, ret_error);
 	bool lost = r == -ENOENT || r == -EBADMSG;
 

@@ -138,7 +138,7 @@ static int choose_operation(const bool wanted[OPERATION_MAX], enum operation *re
 		if (chosen)
 			return error_set(ret_error, -EINVAL,
 					 "options --%s and --%s are mutually exclusive; see --help",
-					 operation_name(*ret), operation_name((enum operation)i));
+					 operations[*ret].name, operations[i].name);
 		*ret = (enum operation)i;
 		chosen = true;
 	}
@@ -213,7 +213,7 @@ static int run(const struct arguments *a, const struct config *config, const str
 	task.state_dir = state_dir = lock_state_dir(a->state_dir, &cancelled, &e);
 	if (state_dir < 0) {
 		r = state_dir;
-	} else if (operation_takes_many(job->operation) &&
+	} else if (operations[job->operation].takes_many &&
 		   (job->n > 1 || job->operation == OPERATION_POLL)) {
 		r = bulk_poll_run(&task, containers, job->n, &e);
 	} else {
@@ -261,7 +261,7 @@ static int take_job(const struct arguments *a, char **names, struct job *ret,
 		return r;
 	if (ret->n == 0)
 		return error_set(ret_error, -EINVAL, "missing operand NAME");
-	if (ret->n > 1 && !operation_takes_many(ret->operation))
+	if (ret->n > 1 && !operations[ret->operation].takes_many)
 		return error_set(ret_error, -EINVAL, "extra operand '%s'", ret->names[1]);
 	return 0;
 }
@@ -280,8 +280,7 @@ int main(int argc, char **argv)
 	int first, status = 2;
 
 	for (int i = 0; i < OPERATION_MAX; i++)
-		rows[5 + i] =
-			(struct option_row){operation_name((enum operation)i), NULL, &a.wanted[i]};
+		rows[5 + i] = (struct option_row){operations[i].name, NULL, &a.wanted[i]};
 	first = options_parse(argc, argv, rows, usage);
 	if (first < 0)
 		return -1 - first;

@@ -9,7 +9,7 @@ static void assert_queue(const struct job_queue *q, const char *expected)
 
 	for (const struct job *job = q->first; job; job = job->next) {
 		strcat(text, text[0] ? ", " : "");
-		strcat(text, operation_name(job->operation));
+		strcat(text, operations[job->operation].name);
 		for (size_t i = 0; i < job->n; i++) {
 			strcat(text, " ");
 			strcat(text, job->members[i].name);
