@@ -6,8 +6,7 @@
 
 #include "util.h"
 
-#define CALENDAR_MINUTES_PER_DAY  (24 * 60)
-#define CALENDAR_MINUTES_PER_WEEK (7 * CALENDAR_MINUTES_PER_DAY)
+#define CALENDAR_MINUTES_PER_DAY (24 * 60)
 
 /* "15min", "1h 30min", "500ms", "2 days"; a bare number is seconds. Units from ms to w.
  * -EINVAL, or -ERANGE beyond 10 years. */

@@ -40,11 +40,7 @@ static bool container_name_is_valid(const char *s)
 {
 	size_t n = strlen(s);
 
-	if (n < 2 || n > 120 || !isalnum((unsigned char)s[0]))
-		return false;
-	while (isalnum((unsigned char)*s) || (*s && strchr("_.-", *s)))
-		s++;
-	return !*s;
+	return n >= 2 && n <= 120 && !strchr("_.-", s[0]) && strspn(s, ALPHANUMERIC "_.-") == n;
 }
 
 static int open_registry(struct parser *p, const char *host)

@@ -12,11 +12,8 @@ int error_set(struct error *e, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
-	/* Plain ASCII: these texts end in journals, terminals and JSON, cut at any byte. */
-	for (char *s = e->text; *s; s++) {
-		if ((unsigned char)*s < 0x20 || (unsigned char)*s >= 0x7f)
-			*s = '?';
-	}
+	/* These texts end in journals, terminals and JSON, cut at any byte. */
+	text_printable(e->text);
 	return code;
 }
 

@@ -9,10 +9,6 @@
 #define TAG_MAX_LEN  128
 #define TEXT_MAX_LEN (NAME_MAX_LEN + 1 + TAG_MAX_LEN + 1 + DIGEST_TEXT_LEN)
 
-#define LOWER  "abcdefghijklmnopqrstuvwxyz"
-#define UPPER  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-#define DIGITS "0123456789"
-
 static bool port_is_valid(const char *s)
 {
 	return strlen(s) <= 5 && !s[strspn(s, DIGITS)] && atoi(s) >= 1 && atoi(s) <= 65535;
@@ -24,7 +20,7 @@ static bool domain_is_valid(const char *s, size_t n)
 	const char *end = s + n;
 
 	for (;; s++) {
-		size_t label = strspn(s, LOWER UPPER DIGITS "-");
+		size_t label = strspn(s, ALPHANUMERIC "-");
 
 		if (label == 0 || s[0] == '-' || s[label - 1] == '-')
 			return false;
@@ -111,7 +107,7 @@ static const char *check_tag(const char *tag)
 		return "the tag is empty";
 	if (strlen(tag) > TAG_MAX_LEN)
 		return "the tag is longer than 128 characters";
-	if (tag[strspn(tag, LOWER UPPER DIGITS "_.-")] || tag[0] == '.' || tag[0] == '-')
+	if (tag[strspn(tag, ALPHANUMERIC "_.-")] || tag[0] == '.' || tag[0] == '-')
 		return "the tag may hold letters, digits and _ . - only, "
 		       "and starts with none of . -";
 	return NULL;

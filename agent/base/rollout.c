@@ -118,8 +118,7 @@ bool rollout_ring_is_valid(const char *name)
 	size_t n = strlen(name);
 
 	return n > 0 && n < ROLLOUT_RING_MAX && name[0] != '-' &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyz"
-			    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == n;
+	       strspn(name, ALPHANUMERIC "._-") == n;
 }
 
 /* Checks all rings, and uses the device's. */

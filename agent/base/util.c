@@ -74,6 +74,15 @@ void copy_text(char *ret, size_t size, const char *s)
 	(void)snprintf(ret, size, "%s", s ? s : "");
 }
 
+char *text_printable(char *s)
+{
+	for (char *p = s; *p; p++) {
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
+			*p = '?';
+	}
+	return s;
+}
+
 void replace_string(char **p, const char *s)
 {
 	char *copy = s ? xstrdup(s) : NULL;

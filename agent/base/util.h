@@ -30,6 +30,12 @@ static inline void cleanup_close_p(const int *fd)
 		close(*fd);
 }
 
+/* For strspn(): of ASCII, in every locale. */
+#define LOWER	     "abcdefghijklmnopqrstuvwxyz"
+#define UPPER	     "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS	     "0123456789"
+#define ALPHANUMERIC LOWER UPPER DIGITS
+
 #define _cleanup_(f)	__attribute__((cleanup(f)))
 #define _cleanup_free_	_cleanup_(cleanup_free_p)
 #define _cleanup_close_ _cleanup_(cleanup_close_p)
@@ -76,6 +82,10 @@ char *xasprintf(const char *fmt, ...) format_printf(1, 2);
 
 /* Copies s, cut to size - 1 bytes; NULL is "". */
 void copy_text(char *ret, size_t size, const char *s);
+
+/* Makes '?' of every byte of s that is not printable ASCII: it cannot control a terminal, may be cut anywhere, and each
+ * byte takes a column. Returns s. */
+char *text_printable(char *s);
 
 /* Replaces *p by a copy of s (NULL allowed). */
 void replace_string(char **p, const char *s);

@@ -202,7 +202,7 @@ static char *state_of(const struct status *s, enum tint *ret)
 /* A line below the row of its container, cut where it does not fit. */
 static void print_note(FILE *f, const struct terminal *t, enum tint tint, const char *text)
 {
-	_cleanup_free_ char *line = text_printable(text);
+	_cleanup_free_ char *line = text_printable(xstrdup(text));
 	int width = (int)t->width - NOTE_INDENT;
 	bool cut = strlen(line) > (size_t)width;
 
@@ -299,7 +299,7 @@ static void print_detail(FILE *f, const struct terminal *t, const char *label, e
 			 const char *value)
 {
 	size_t width = t->width > 2 * LABEL_COLUMNS ? t->width - LABEL_COLUMNS : t->width;
-	_cleanup_free_ char *text = text_printable(value);
+	_cleanup_free_ char *text = text_printable(xstrdup(value));
 
 	for (const char *line = text; *line; line += strspn(line, " ")) {
 		size_t n = strlen(line);

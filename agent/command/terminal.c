@@ -37,17 +37,6 @@ const char *terminal_plain(bool colours, enum tint tint)
 	return colours && tint != TINT_NONE ? "\033[0m" : "";
 }
 
-char *text_printable(const char *s)
-{
-	char *copy = xstrdup(s);
-
-	for (char *p = copy; *p; p++) {
-		if (*p < 0x20 || *p >= 0x7f)
-			*p = '?';
-	}
-	return copy;
-}
-
 char *text_bytes(uint64_t n)
 {
 	static const char units[][3] = {"kB", "MB", "GB", "TB", "PB"};

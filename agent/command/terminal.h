@@ -22,9 +22,5 @@ struct terminal terminal_of(int fd);
 const char *terminal_tint(bool colours, enum tint tint);
 const char *terminal_plain(bool colours, enum tint tint);
 
-/* A copy of s with '?' for every byte that is not printable ASCII: it cannot control a terminal, and each byte
- * takes a column. Caller frees. */
-char *text_printable(const char *s);
-
 /* 1234567 to "1.2 MB". Caller frees. */
 char *text_bytes(uint64_t n);

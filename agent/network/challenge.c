@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "challenge.h"
 
-#define TOKEN_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~"
+#define TOKEN_CHARS ALPHANUMERIC "!#$%&'*+-.^_`|~"
 
 static const char *skip_space(const char *p)
 {

@@ -18,9 +18,7 @@ bool token_cache_takes(const char *s)
 {
 	size_t n = strlen(s);
 
-	return n > 0 && n <= TOKEN_MAX &&
-	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~+/=") ==
-		       n;
+	return n > 0 && n <= TOKEN_MAX && strspn(s, ALPHANUMERIC "-._~+/=") == n;
 }
 
 static void free_token(struct token *t)

@@ -12,9 +12,7 @@ char *base64_decode(const char *s, size_t *ret_len)
 
 	while (pad < 2 && pad < n && s[n - 1 - pad] == '=')
 		pad++;
-	if (n == 0 || n % 4 != 0 || n > BASE64_MAX ||
-	    strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") !=
-		    n - pad)
+	if (n == 0 || n % 4 != 0 || n > BASE64_MAX || strspn(s, ALPHANUMERIC "+/") != n - pad)
 		return NULL;
 	out = xmalloc(n / 4 * 3 + 1);
 	len = EVP_DecodeBlock((unsigned char *)out, (const unsigned char *)s, (int)n);

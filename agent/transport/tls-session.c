@@ -21,8 +21,7 @@ static bool key_is_safe(const char *key)
 	size_t n = strlen(key);
 
 	return n > 0 && n <= TLS_SESSION_KEY_MAX && key[0] != '.' &&
-	       strspn(key, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
-		       n;
+	       strspn(key, ALPHANUMERIC "._-") == n;
 }
 
 /* The age follows the wall clock: after the clock is set back a session is from the future. */

@@ -24,8 +24,7 @@ static bool authority_is_normal(const struct url *u, const char *authority)
 	_cleanup_free_ char *normal =
 		xasprintf("%s%s%s", u->host, port ? ":" : "", port ? port : "");
 
-	if (u->host[0] != '[' &&
-	    u->host[strspn(u->host, "abcdefghijklmnopqrstuvwxyz0123456789.-_")])
+	if (u->host[0] != '[' && u->host[strspn(u->host, LOWER DIGITS ".-_")])
 		return false;
 	return strlen(normal) == strcspn(authority, "/?#") &&
 	       strncmp(authority, normal, strlen(normal)) == 0;

@@ -219,7 +219,7 @@ static void test_week(void **state)
 		const char *window;
 		int minutes;
 	} rows[] = {{"02:00-04:00", 7 * 120},	   {"Mon..Fri 22:00-06:00", 5 * 480},
-		    {"Sat,Sun 00:00-24:00", 2880}, {"12:00-12:00", CALENDAR_MINUTES_PER_WEEK},
+		    {"Sat,Sun 00:00-24:00", 2880}, {"12:00-12:00", 7 * CALENDAR_MINUTES_PER_DAY},
 		    {"Sun 23:59-00:01", 2},	   {"Tue 03:05-03:06", 1},
 		    {"Tue 00:01-00:00", 1439}};
 
@@ -229,7 +229,7 @@ static void test_week(void **state)
 		int n = 0;
 
 		assert_int_equal(calendar_parse_window(rows[i].window, &w), 0);
-		for (int m = 0; m < CALENDAR_MINUTES_PER_WEEK; m++) {
+		for (int m = 0; m < 7 * CALENDAR_MINUTES_PER_DAY; m++) {
 			struct tm tm = {.tm_wday = m / CALENDAR_MINUTES_PER_DAY,
 					.tm_hour = m / 60 % 24,
 					.tm_min = m % 60};

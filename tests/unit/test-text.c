@@ -18,7 +18,7 @@ static void test_printable(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		_cleanup_free_ char *s = text_printable(rows[i].text);
+		_cleanup_free_ char *s = text_printable(xstrdup(rows[i].text));
 
 		assert_string_equal(s, rows[i].printable);
 	}
