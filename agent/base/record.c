@@ -11,15 +11,10 @@
 #define RECORD_FILE_MAX ((size_t)64 * 1024)
 #define COUNT_MAX	1000
 
-static const char phase_names[][8] = {
+const char phase_names[PHASE_MAX][8] = {
 	[PHASE_IDLE] = "idle",	   [PHASE_PREPARE] = "prepare", [PHASE_TRIAL] = "trial",
 	[PHASE_COMMIT] = "commit", [PHASE_REVERT] = "revert",
 };
-
-const char *phase_name(enum phase phase)
-{
-	return phase_names[phase];
-}
 
 void record_init(struct record *r)
 {
@@ -166,7 +161,7 @@ static json_t *fields_to_json(json_t *j, const struct field *f, const char *base
 static json_t *record_to_json(const struct record *r)
 {
 	json_t *j = fields_to_json(
-		json_pack("{s:i, s:s}", "version", RECORD_VERSION, "phase", phase_name(r->phase)),
+		json_pack("{s:i, s:s}", "version", RECORD_VERSION, "phase", phase_names[r->phase]),
 		record_fields, (const char *)r);
 
 	if (r->phase != PHASE_IDLE)
@@ -237,9 +232,9 @@ static const char *read_record(const json_t *j, struct record *ret)
 	const char *name = json_get_string(j, "phase"), *fault;
 	size_t phase = 0;
 
-	while (phase < ARRAY_SIZE(phase_names) && !streq_null(name, phase_names[phase]))
+	while (phase < PHASE_MAX && !streq_null(name, phase_names[phase]))
 		phase++;
-	if (phase == ARRAY_SIZE(phase_names))
+	if (phase == PHASE_MAX)
 		return "phase";
 	ret->phase = (enum phase)phase;
 	fault = read_fields(j, record_fields, (char *)ret);

@@ -20,6 +20,7 @@ enum phase {
 	PHASE_COMMIT,  /* target stays: remove the old container */
 	PHASE_REVERT,  /* target is removed: the old container comes back */
 };
+#define PHASE_MAX (PHASE_REVERT + 1)
 
 /* One version of the image. */
 struct release {
@@ -91,7 +92,7 @@ struct record {
 	char last_error[RECORD_TEXT_MAX];
 };
 
-const char *phase_name(enum phase phase);
+extern const char phase_names[PHASE_MAX][8];
 
 void record_init(struct record *r);
 

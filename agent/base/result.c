@@ -7,17 +7,12 @@
 #include "log.h"
 #include "record.h"
 
-static const char outcome_names[][12] = {
+const char outcome_names[OUTCOME_MAX][12] = {
 	[OUTCOME_NONE] = "none",	 [OUTCOME_UP_TO_DATE] = "up-to-date",
 	[OUTCOME_UPDATED] = "updated",	 [OUTCOME_ROLLED_BACK] = "rolled-back",
 	[OUTCOME_DEFERRED] = "deferred", [OUTCOME_REFUSED] = "refused",
 	[OUTCOME_FAILED] = "failed",
 };
-
-const char *outcome_name(enum outcome outcome)
-{
-	return outcome_names[outcome];
-}
 
 json_t *result_to_json(const struct result *r)
 {
@@ -88,7 +83,7 @@ enum outcome result_outcome(const json_t *result)
 {
 	const char *what = json_get_string(result, "result");
 
-	for (unsigned int i = 0; what && i < ARRAY_SIZE(outcome_names); i++) {
+	for (unsigned int i = 0; what && i < OUTCOME_MAX; i++) {
 		if (streq(what, outcome_names[i]))
 			return (enum outcome)i;
 	}

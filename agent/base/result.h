@@ -42,7 +42,7 @@ struct result {
 	int64_t downtime_ms; /* -1: none */
 };
 
-const char *outcome_name(enum outcome outcome);
+extern const char outcome_names[OUTCOME_MAX][12];
 
 /* The contract's object. Caller owns it. */
 json_t *result_to_json(const struct result *r);

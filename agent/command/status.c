@@ -66,7 +66,7 @@ struct status *status_list_get(struct status_list *l, const char *name)
 	*s = (struct status){.name = xstrdup(name), .rejected = json_need(json_array())};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		*text_at(s, i) = xstrdup("");
-	replace_string(&s->phase, phase_name(PHASE_IDLE));
+	replace_string(&s->phase, phase_names[PHASE_IDLE]);
 	return s;
 }
 
@@ -91,7 +91,7 @@ void status_reject(struct status *s, const char *digest, const char *reason)
 void status_take_record(struct status *s, const struct container_config *c, const struct record *r)
 {
 	replace_string(&s->image, c->image);
-	replace_string(&s->phase, phase_name(r->phase));
+	replace_string(&s->phase, phase_names[r->phase]);
 	replace_string(&s->current, r->current.digest.text);
 	replace_string(&s->target, r->phase == PHASE_IDLE ? "" : r->target.digest.text);
 	replace_string(&s->previous, r->previous.digest.text);

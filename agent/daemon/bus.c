@@ -96,7 +96,7 @@ static const char *text_of(struct bus *b, const char *property)
 		{"Image", u->config->image},
 		{"Operation", u->operation},
 		{"LastResult", u->last_result},
-		{"Phase", phase_name(r->phase)},
+		{"Phase", phase_names[r->phase]},
 		{"Current", r->current.digest.text},
 		{"Target", r->phase != PHASE_IDLE ? r->target.digest.text : u->available},
 		{"Previous", r->previous.digest.text},

@@ -154,7 +154,7 @@ static void add_point(json_t *points, enum metric_id id, const struct report_dev
 		add_attribute(attributes, "pullet.phase", c->phase);
 	}
 	if (outcome != OUTCOME_NONE)
-		add_attribute(attributes, "pullet.result", outcome_name(outcome));
+		add_attribute(attributes, "pullet.result", outcome_names[outcome]);
 	json_append(
 		points,
 		json_pack("{s:o, s:o*, s:o, s:o}", "attributes", attributes, "startTimeUnixNano",

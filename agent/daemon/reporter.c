@@ -140,7 +140,7 @@ static struct report_container *read_containers(const struct reporter *r)
 			.name = u->config->name,
 			.image = u->config->image,
 			.digest = record->current.digest,
-			.phase = phase_name(record->phase),
+			.phase = phase_names[record->phase],
 			.n_rejected = record->n_rejected,
 			.held = u->config->hold || record->held,
 			.tally = &u->tally,

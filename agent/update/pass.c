@@ -54,7 +54,7 @@ static void finish_error(struct pass *p, struct error *e)
 static void announce_phase(struct pass *p)
 {
 	p->task->on_event(json_pack("{s:s, s:s, s:s, s:s}", "event", "phase", "container",
-				    p->c->name, "phase", phase_name(p->record.phase), "digest",
+				    p->c->name, "phase", phase_names[p->record.phase], "digest",
 				    p->record.target.digest.text));
 }
 
@@ -331,7 +331,7 @@ static int work(struct pass *p, struct error *ret_error)
 	if (p->result->outcome != OUTCOME_NONE)
 		return 0;
 	return error_set(ret_error, -ELOOP, "no end after %d actions in phase %s", PASS_ACTIONS_MAX,
-			 phase_name(p->record.phase));
+			 phase_names[p->record.phase]);
 }
 
 static int recover_followers(struct pass *p, struct error *ret_error)

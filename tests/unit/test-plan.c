@@ -348,7 +348,7 @@ static void expect_next(const struct scene *s, enum action action, const char *a
 	enum action next = plan_next(&s->c, &s->r, &s->w, &s->m).action;
 
 	if (next != action)
-		fail_msg("%s: unless %s (and %s): '%s' instead of '%s'", phase_name(s->r.phase), a,
+		fail_msg("%s: unless %s (and %s): '%s' instead of '%s'", phase_names[s->r.phase], a,
 			 b, action_name(next), action_name(action));
 }
 

@@ -137,7 +137,7 @@ static void test_round_trips(void **state)
 		text = read_back("hello.json");
 		expected = xasprintf("{\n \"version\": 1,\n \"phase\": \"%s\",\n", names[phase]);
 		assert_non_null(after_prefix(text, expected));
-		assert_string_equal(phase_name(phase), names[phase]);
+		assert_string_equal(phase_names[phase], names[phase]);
 		assert_true(has_suffix(text, "}\n"));
 		/* The same again with everything that may be empty empty. */
 		memset(&r, 0, sizeof(r));
