@@ -135,18 +135,15 @@ static int send_line(int fd, const json_t *j)
 static int exchange(struct fetch *f, json_t *const *questions, size_t n, json_t **ret_answers,
 		    struct error *ret_error)
 {
-	uint64_t deadline = now_ms() + FETCH_TIMEOUT_MS, now;
+	uint64_t deadline = now_ms() + FETCH_TIMEOUT_MS;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = send_line(f->reader.fd, questions[i]);
 	if (r < 0)
 		return error_set(ret_error, r, "%s", strerror(-r));
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		now = now_ms();
-		r = protocol_read(&f->reader, now < deadline ? (unsigned int)(deadline - now) : 0,
-				  &ret_answers[i], ret_error);
-	}
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = protocol_read(&f->reader, deadline, &ret_answers[i], ret_error);
 	return r;
 }
 
@@ -154,26 +151,21 @@ static int exchange(struct fetch *f, json_t *const *questions, size_t n, json_t 
 static int ask(struct fetch *f, json_t *const *questions, size_t n, json_t **ret_answers,
 	       struct error *ret_error)
 {
-	int r;
+	bool used = f->reader.fd >= 0;
+	int r = used ? 0 : open_session(f, ret_error);
 
-	for (;;) {
-		bool used = f->reader.fd >= 0;
-
-		if (!used) {
-			r = open_session(f, ret_error);
-			if (r < 0)
-				return r;
-		}
-		r = exchange(f, questions, n, ret_answers, ret_error);
-		if (r == 0)
-			return 0;
-		hang_up(f);
-		for (size_t i = 0; i < n; i++)
-			json_decref(steal(ret_answers[i]));
-		/* The network half closes a connection that was idle: try once more. */
-		if (r != -EPIPE || !used)
-			return error_prefix(ret_error, "pullet-fetch");
-	}
+	if (r < 0)
+		return r;
+	r = exchange(f, questions, n, ret_answers, ret_error);
+	if (r == 0)
+		return 0;
+	hang_up(f);
+	for (size_t i = 0; i < n; i++)
+		json_decref(steal(ret_answers[i]));
+	/* The network half closes a connection that was idle: try once more, with a new one. */
+	if (r == -EPIPE && used)
+		return ask(f, questions, n, ret_answers, ret_error);
+	return error_prefix(ret_error, "pullet-fetch");
 }
 
 static int resolve_batch(struct fetch *f, const char *const *images, size_t n,

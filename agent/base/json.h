@@ -60,8 +60,4 @@ json_t *json_string_lossy(const char *s);
 /* null for "". NULL when s is not UTF-8, as json_string(). */
 json_t *json_string_or_null(const char *s);
 
-static inline void cleanup_json_p(json_t **j)
-{
-	json_decref(*j);
-}
-#define _cleanup_json_ _cleanup_(cleanup_json_p)
+#define _cleanup_json_ _cleanup_(json_decrefp)

@@ -25,7 +25,6 @@ bool log_to_journal(void)
 
 void log_write(enum log_level level, const char *fmt, ...)
 {
-	const char *name = program_invocation_short_name;
 	char text[1020];
 	_cleanup_free_ char *line = NULL;
 	va_list ap;
@@ -37,7 +36,7 @@ void log_write(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 	/* sd-daemon(3): the journal reads the level from the line itself. */
 	line = log_to_journal() ? xasprintf("<%d>%s\n", level, text)
-				: xasprintf("%s: %s\n", name, text);
+				: xasprintf("%s: %s\n", program_invocation_short_name, text);
 	/* One write a line: the three programs share standard error. */
 	(void)!write(STDERR_FILENO, line, strlen(line));
 }

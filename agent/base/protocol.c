@@ -54,10 +54,9 @@ static int read_line(struct protocol_reader *r, uint64_t deadline, size_t *ret,
 	return 0;
 }
 
-int protocol_read(struct protocol_reader *r, unsigned int timeout_ms, json_t **ret,
+int protocol_read(struct protocol_reader *r, uint64_t deadline, json_t **ret,
 		  struct error *ret_error)
 {
-	uint64_t deadline = now_ms() + (timeout_ms < INT32_MAX ? timeout_ms : INT32_MAX);
 	_cleanup_json_ json_t *j = NULL;
 	size_t n;
 	int q = read_line(r, deadline, &n, ret_error);

@@ -185,26 +185,21 @@ int write_file_atomic_at(int dirfd, const char *name, mode_t mode, const char *d
 	return fsync(dirfd) < 0 ? -errno : 0;
 }
 
-/* ProcSubset=pid hides the boot id. Each process counts as a boot then: an image that was not synced is pulled again
- * rather than trusted. */
-static void doubtful_boot_id(char ret[BOOT_ID_SIZE])
-{
-	static uintmax_t random[2];
-
-	if (!random[0] && getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		abort();
-	(void)snprintf(ret, BOOT_ID_SIZE, "%016jx%016jx", random[0], random[1]);
-}
-
 void boot_id(char ret[BOOT_ID_SIZE])
 {
+	static uintmax_t random[2];
 	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, ret, BOOT_ID_SIZE - 1);
 
 	ret[n > 0 ? n : 0] = '\0';
 	ret[strcspn(ret, "\n")] = '\0';
-	if (!ret[0])
-		doubtful_boot_id(ret);
+	if (ret[0])
+		return;
+	/* ProcSubset=pid hides the boot id. Each process counts as a boot then: an image that was not synced is pulled
+	 * again rather than trusted. */
+	if (!random[0] && getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		abort();
+	(void)snprintf(ret, BOOT_ID_SIZE, "%016jx%016jx", random[0], random[1]);
 }
 
 uint64_t now_ms(void)

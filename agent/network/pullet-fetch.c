@@ -87,7 +87,8 @@ static int read_batch(struct protocol_reader *reader, json_t **ret, struct error
 
 	do {
 		r = n < PROTOCOL_BATCH_MAX
-			    ? protocol_read(reader, REQUEST_TIMEOUT_MS, &ret[n], ret_error)
+			    ? protocol_read(reader, now_ms() + REQUEST_TIMEOUT_MS, &ret[n],
+					    ret_error)
 			    : error_set(ret_error, -E2BIG, "a batch has more than %d requests", n);
 		n += r == 0;
 	} while (r == 0 && json_is_true(json_object_get(ret[n - 1], "more")));

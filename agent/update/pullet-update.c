@@ -150,7 +150,7 @@ static int read_job(struct job *ret, struct error *ret_error)
 	const json_t *names, *name;
 	size_t i;
 	struct protocol_reader reader = {.fd = STDIN_FILENO};
-	int r = protocol_read(&reader, JOB_TIMEOUT_MS, &ret->line, ret_error);
+	int r = protocol_read(&reader, now_ms() + JOB_TIMEOUT_MS, &ret->line, ret_error);
 
 	protocol_reader_free(&reader);
 	if (r < 0)

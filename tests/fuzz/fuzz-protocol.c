@@ -72,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		abort();
 	close(pair[0]);
 	reader.fd = pair[1];
-	while (protocol_read(&reader, 1000, &j, &e) == 0) {
+	while (protocol_read(&reader, now_ms() + 1000, &j, &e) == 0) {
 		check_line(j);
 		json_decref(j);
 	}

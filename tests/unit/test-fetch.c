@@ -29,7 +29,7 @@ static int answer_batch(struct protocol_reader *reader)
 		json_t *j = NULL;
 		struct error e;
 
-		if (protocol_read(reader, 20000, &j, &e) < 0 || n == PROTOCOL_BATCH_MAX)
+		if (protocol_read(reader, now_ms() + 20000, &j, &e) < 0 || n == PROTOCOL_BATCH_MAX)
 			return -1;
 		copy_text(numbers[n++], sizeof(*numbers),
 			  strchr(json_get_string(j, "image"), '/') + 1);

@@ -40,7 +40,7 @@ static json_t *carry(json_t *j)
 
 	assert_int_equal(protocol_write(pair[0], j), 0);
 	json_decref(j);
-	if (protocol_read(&reader, 1000, &back, &e) < 0)
+	if (protocol_read(&reader, now_ms() + 1000, &back, &e) < 0)
 		fail_msg("%s", e.text);
 	return back;
 }
@@ -388,7 +388,7 @@ static int read_text(const char *text, size_t n, bool shut, struct error *e)
 	assert_int_equal(write_all(pair[0], text, n), 0);
 	if (shut)
 		assert_int_equal(shutdown(pair[0], SHUT_WR), 0);
-	r = protocol_read(&reader, 100, &j, e);
+	r = protocol_read(&reader, now_ms() + 100, &j, e);
 	json_decref(j);
 	return r;
 }
@@ -438,12 +438,12 @@ static void test_read_lines(void **state)
 
 	(void)state;
 	assert_int_equal(read_text("{}\n{\"a\":1}\n{\"b\":", 16, false, &e), 0);
-	assert_int_equal(protocol_read(&reader, 100, &j, &e), 0);
+	assert_int_equal(protocol_read(&reader, now_ms() + 100, &j, &e), 0);
 	assert_int_equal(json_integer_value(json_object_get(j, "a")), 1);
 	json_decref(j);
-	assert_int_equal(protocol_read(&reader, 0, &j, &e), -ETIMEDOUT);
+	assert_int_equal(protocol_read(&reader, now_ms(), &j, &e), -ETIMEDOUT);
 	assert_int_equal(write_all(pair[0], "2}\n", 3), 0);
-	assert_int_equal(protocol_read(&reader, 100, &j, &e), 0);
+	assert_int_equal(protocol_read(&reader, now_ms() + 100, &j, &e), 0);
 	assert_int_equal(json_integer_value(json_object_get(j, "b")), 2);
 	json_decref(j);
 	assert_int_equal(reader.len, 0);
@@ -493,7 +493,7 @@ static void test_read_interrupted(void **state)
 	(void)state;
 	assert_int_equal(sigaction(SIGALRM, &action, &old), 0);
 	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
-	assert_int_equal(protocol_read(&reader, 60000, &j, &e), -ECANCELED);
+	assert_int_equal(protocol_read(&reader, now_ms() + 60000, &j, &e), -ECANCELED);
 	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
 	assert_int_equal(sigaction(SIGALRM, &old, NULL), 0);
 }
