@@ -228,11 +228,6 @@ char *ref_pinned(const struct ref *r, const struct digest *d)
 	return xasprintf("%s/%s@%s", r->host, r->path, d->text);
 }
 
-const char *ref_connect_host(const struct ref *r)
-{
-	return streq(r->host, "docker.io") ? "registry-1.docker.io" : r->host;
-}
-
 bool ref_host_is_loopback(const char *host)
 {
 	_cleanup_free_ char *name = NULL;

@@ -30,8 +30,5 @@ char *ref_tagged(const struct ref *r);
 /* "host/path@digest". Caller frees. */
 char *ref_pinned(const struct ref *r, const struct digest *d);
 
-/* Host and port to connect to: "registry-1.docker.io" for docker.io. Valid as long as r. */
-const char *ref_connect_host(const struct ref *r);
-
 /* Whether host (with or without port) names this machine: localhost, 127.0.0.0/8, [::1]. */
 bool ref_host_is_loopback(const char *host);

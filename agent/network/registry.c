@@ -40,9 +40,8 @@ static int open_http(const struct registry *r, bool tls, struct tls_session *ses
 
 static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 {
-	const struct ref ref = {.host = r->o->host};
-	_cleanup_free_ char *text = xasprintf("%s://%s/", tls ? "https" : "http",
-					      ref_connect_host(&ref)),
+	const char *host = streq(r->o->host, "docker.io") ? "registry-1.docker.io" : r->o->host;
+	_cleanup_free_ char *text = xasprintf("%s://%s/", tls ? "https" : "http", host),
 			    *key = NULL, *session_name = NULL;
 	struct tls_session *session = NULL;
 	struct digest hash;
