@@ -89,15 +89,6 @@ static struct survey survey_document(const char *data, size_t n)
 	return s;
 }
 
-static bool is_blank(const char *s, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (!strchr(" \t\r\n", s[i]) || !s[i])
-			return false;
-	}
-	return true;
-}
-
 void json_budget(size_t bytes)
 {
 	budget = bytes;
@@ -149,9 +140,10 @@ int json_stream_push(struct json_stream *s, const char *data, size_t n, json_obj
 		if (take > JSON_LINE_MAX - s->len)
 			return error_set(ret_error, -EFBIG, "line of the stream: over %zu bytes",
 					 JSON_LINE_MAX);
-		s->buf = xrealloc(s->buf, s->len + take);
+		s->buf = xrealloc(s->buf, s->len + take + 1);
 		memcpy(s->buf + s->len, data, take);
 		s->len += take;
+		s->buf[s->len] = '\0';
 		if (newline)
 			r = json_stream_end(s, on_object, userdata, ret_error);
 		take += newline ? 1 : 0;
@@ -169,7 +161,7 @@ int json_stream_end(struct json_stream *s, json_object_fn *on_object, void *user
 	int r;
 
 	s->len = 0;
-	if (is_blank(s->buf, n))
+	if (n == 0 || strspn(s->buf, " \t\r") == n)
 		return 0;
 	r = json_parse(s->buf, n, "line of the stream", &j, ret_error);
 	if (r < 0)

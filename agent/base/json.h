@@ -25,7 +25,7 @@ char *json_text(const json_t *j, size_t flags);
 
 /* Cuts a byte stream into lines and parses each as one object; blank lines are skipped. */
 struct json_stream {
-	char *buf;
+	char *buf; /* of the line that is not whole yet, with a NUL behind it */
 	size_t len;
 };
 

@@ -65,16 +65,14 @@ int message_resolved_from_json(const json_t *j, struct digest *ret, unsigned int
 
 json_t *message_request_to_json(const struct fetch_request *r)
 {
-	json_t *j = json_need(json_pack("{s:o, s:o, s:o, s:o, s:o}", "image",
-					json_string_lossy(r->image), "os",
-					json_string_lossy(r->platform.os), "architecture",
-					json_string_lossy(r->platform.architecture), "variant",
-					json_string_lossy(r->platform.variant), "known",
-					digests_to_json(r->known, r->n_known)));
+	json_t *layers = r->n_layers > 0 ? digests_to_json(r->layers, r->n_layers) : NULL;
 
-	if (r->n_layers > 0)
-		json_put(j, "layers", digests_to_json(r->layers, r->n_layers));
-	return j;
+	return json_need(json_pack("{s:o, s:o, s:o, s:o, s:o, s:o*}", "image",
+				   json_string_lossy(r->image), "os",
+				   json_string_lossy(r->platform.os), "architecture",
+				   json_string_lossy(r->platform.architecture), "variant",
+				   json_string_lossy(r->platform.variant), "known",
+				   digests_to_json(r->known, r->n_known), "layers", layers));
 }
 
 static int get_platform(const json_t *j, struct oci_platform *ret, struct error *ret_error)
