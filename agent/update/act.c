@@ -8,83 +8,82 @@
 #include "disk-space.h"
 #include "followers.h"
 #include "log.h"
-#include "recreate.h"
-#include "ref.h"
 #include "repair.h"
 #include "store.h"
 #include "successor.h"
 
 /* What came in must be what was asked for, and something this machine can run. */
-static int check_image(const struct act_context *h, const json_t *image, const struct record *r,
-		       const struct world *w, const struct pass_state *m, struct error *ret_error)
+static int check_image(const struct pass *p, const json_t *image, struct error *ret_error)
 {
-	const struct digest *config = &m->answer.reply.config;
+	const struct release *target = &p->record.target;
+	const struct digest *config = &p->state.answer.reply.config;
 	const char *id = json_get_string(image, "Id");
-	const struct oci_platform *host = &engine_version(h->context.engine)->platform;
+	const struct oci_platform *host = &engine_version(p->context.engine)->platform;
 	const char *arch = json_get_string(image, "Architecture");
-	struct oci_platform p = {0};
+	struct oci_platform got = {0};
 	_cleanup_json_ json_t *old = NULL;
 	char a[80], b[80];
 	int q = -ENOENT;
 
 	/* What ran here before is known by its Id. */
-	if (!candidate_has_digest(image, &r->target.digest) &&
-	    !(r->target.image[0] && streq_null(id, r->target.image)))
+	if (!candidate_has_digest(image, &target->digest) &&
+	    !(target->image[0] && streq_null(id, target->image)))
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the engine does not list %s among the "
 				 "image's RepoDigests",
-				 r->target.digest.text);
+				 target->digest.text);
 	/* A graph driver names images by their config, containerd by index or manifest. */
 	if (digest_is_set(config) && id && !streq(id, config->text) &&
-	    !streq(id, r->target.digest.text) && !streq(id, r->target.manifest.text))
+	    !streq(id, target->digest.text) && !streq(id, target->manifest.text))
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the engine took another platform's image: %s", id);
-	copy_text(p.os, sizeof(p.os), json_get_string(image, "Os"));
-	copy_text(p.architecture, sizeof(p.architecture), arch);
-	copy_text(p.variant, sizeof(p.variant), json_get_string(image, "Variant"));
-	if (!p.os[0] || !p.architecture[0] || oci_platform_rank(host, &p) > 0)
+	copy_text(got.os, sizeof(got.os), json_get_string(image, "Os"));
+	copy_text(got.architecture, sizeof(got.architecture), arch);
+	copy_text(got.variant, sizeof(got.variant), json_get_string(image, "Variant"));
+	if (!got.os[0] || !got.architecture[0] || oci_platform_rank(host, &got) > 0)
 		return 0;
 	/* Emulated on purpose (binfmt): the one that runs now is of that kind too. */
-	if (view_exists(&w->old))
-		q = engine_inspect_image(h->context.engine, w->old.image, &old, ret_error);
+	if (view_exists(&p->world.old))
+		q = engine_inspect_image(p->context.engine, p->world.old.image, &old, ret_error);
 	if (q < 0 && q != -ENOENT)
 		return q;
 	if (q == 0 && streq_null(json_get_string(old, "Architecture"), arch))
 		return 0;
 	return error_set(ret_error, -EKEYREJECTED, "the image is for %s, this machine is %s",
-			 oci_platform_text(&p, a, sizeof(a)),
+			 oci_platform_text(&got, a, sizeof(a)),
 			 oci_platform_text(host, b, sizeof(b)));
 }
 
-static int act_fetch(struct act_context *h, struct record *r, const struct world *w,
-		     struct pass_state *m, struct error *ret_error)
+static int act_fetch(struct pass *p, struct error *ret_error)
 {
-	_cleanup_free_ char *pinned = ref_pinned(h->context.ref, &r->target.digest);
-	struct pull_options pull = h->pull;
+	const struct record *r = &p->record;
+	struct pass_state *m = &p->state;
+	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, &r->target.digest);
+	struct pull_options pull = p->pull;
 	_cleanup_json_ json_t *image = NULL;
-	bool here = w->image[0] != '\0';
+	bool here = p->world.image[0] != '\0';
 	/* After a lost record or a failure of the store, an image that is here may be incomplete. */
 	bool doubted = m->recovered || digest_is_set(&m->saved_spec) ||
 		       digest_eq(&r->target.digest, &r->damage.digest);
-	bool cut = !streq(r->boot_id, w->boot_id);
+	bool cut = !streq(r->boot_id, p->world.boot_id);
 	size_t found = 0;
 	int q = 0;
 
 	pull.bytes_max = m->answer.reply.layer_bytes;
 	/* Present means whole as long as the machine stayed up; only the disk may lag behind. */
 	if (here)
-		engine_sync(h->context.engine);
-	else if (!h->verified)
+		engine_sync(p->context.engine);
+	else if (!p->verified)
 		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
 				 pinned);
 	else
-		q = engine_pull(h->context.engine, h->context.ref, h->verified, &pull, &found,
+		q = engine_pull(p->context.engine, p->context.ref, p->verified, &pull, &found,
 				ret_error);
 	if (q == 0)
-		q = engine_inspect_image(h->context.engine, here ? w->image : pinned, &image,
+		q = engine_inspect_image(p->context.engine, here ? p->world.image : pinned, &image,
 					 ret_error);
 	if (q == 0)
-		q = check_image(h, image, r, w, m, ret_error);
+		q = check_image(p, image, ret_error);
 	if (q == 0) {
 		m->fetched = true;
 		m->followers_known = false; /* on a thin link that took hours */
@@ -94,61 +93,59 @@ static int act_fetch(struct act_context *h, struct record *r, const struct world
 		 * it. */
 		m->untrusted =
 			!m->dropped && (cut || (here ? doubted
-						     : !engine_layers_are_trusted(h->context.engine,
+						     : !engine_layers_are_trusted(p->context.engine,
 										  image, found)));
 	}
 	return q;
 }
 
-static int create_and_connect(const struct act_context *h, const char *base,
+static int create_and_connect(const struct pass *p, const char *base,
 			      const struct recreate_plan *plan, struct error *ret_error)
 {
 	_cleanup_free_ char *name = world_slot_name(base, SLOT_NEXT);
 	_cleanup_free_ char *id = NULL;
 	const json_t *v;
 	size_t i;
-	int r = engine_create(h->context.engine, name, plan->body, &id, ret_error);
+	int r = engine_create(p->context.engine, name, plan->body, &id, ret_error);
 
 	if (r < 0)
 		return r;
 	json_array_foreach (plan->connect, i, v) {
 		struct error ignored;
 
-		r = engine_connect(h->context.engine, json_get_string(v, "Network"), id,
+		r = engine_connect(p->context.engine, json_get_string(v, "Network"), id,
 				   json_object_get(v, "Body"), ret_error);
 		if (r == 0)
 			continue;
 		/* Half connected it must not stay. */
-		(void)!engine_remove(h->context.engine, id, &ignored);
+		(void)!engine_remove(p->context.engine, id, &ignored);
 		return r;
 	}
 	return 0;
 }
 
 /* Puts the local tag where it was; image empty: it did not exist. */
-static int put_tag(const struct act_context *h, const char *image, struct error *ret_error)
+static int put_tag(const struct pass *p, const char *image, struct error *ret_error)
 {
-	_cleanup_free_ char *repository = ref_repository(h->context.ref);
-	_cleanup_free_ char *tagged = ref_tagged(h->context.ref);
+	_cleanup_free_ char *repository = ref_repository(p->context.ref);
+	_cleanup_free_ char *tagged = ref_tagged(p->context.ref);
 	int r;
 
 	if (image[0])
-		return engine_tag(h->context.engine, image, repository, h->context.ref->tag,
+		return engine_tag(p->context.engine, image, repository, p->context.ref->tag,
 				  ret_error);
-	r = engine_remove_image(h->context.engine, tagged, ret_error);
+	r = engine_remove_image(p->context.engine, tagged, ret_error);
 	return r == -ENOENT ? 0 : r;
 }
 
 /* A container that was made from it meanwhile keeps it. */
-static int act_restore_tag(struct act_context *h, struct record *r, const struct world *w,
-			   struct pass_state *m, struct error *ret_error)
+static int act_restore_tag(struct pass *p, struct error *ret_error)
 {
-	(void)r;
-	int q = put_tag(h, w->old.image, ret_error);
+	int q = put_tag(p, p->world.old.image, ret_error);
 
-	if (q != -EEXIST || w->old.image[0])
+	if (q != -EEXIST || p->world.old.image[0])
 		return q;
-	m->tag_tried = true;
+	p->state.tag_tried = true;
 	return 0;
 }
 
@@ -160,61 +157,60 @@ static void note_created(struct member_progress *progress, const struct containe
 
 /* The container must name the operator's tag as its image, as `docker ps` and compose know it, yet be
  * made from target: so the tag is on target just while the engine reads it. */
-static int act_create(struct act_context *h, struct record *r, const struct world *w,
-		      struct pass_state *m, struct error *ret_error)
+static int act_create(struct pass *p, struct error *ret_error)
 {
-	_cleanup_free_ char *tagged = ref_tagged(h->context.ref);
-	_cleanup_free_ char *pinned = ref_pinned(h->context.ref, &r->target.digest);
+	_cleanup_free_ char *tagged = ref_tagged(p->context.ref);
+	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, &p->record.target.digest);
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
 	_cleanup_json_ json_t *image = NULL;
-	const char *reference = tagged ? tagged : pinned, *target = r->target.digest.text;
-	bool move = tagged && !streq(w->tag, w->image);
+	const char *reference = tagged ? tagged : pinned, *target = p->record.target.digest.text;
+	bool move = tagged && !streq(p->world.tag, p->world.image);
 	struct error tag_error;
-	int t = 0, q = engine_inspect_image(h->context.engine, w->image, &image, ret_error);
+	int t = 0, q = engine_inspect_image(p->context.engine, p->world.image, &image, ret_error);
 
 	if (q == 0)
-		q = successor_plan(h, w, &w->old, image, reference, target, &plan, ret_error);
+		q = successor_plan(p, &p->world, image, reference, target, &plan, ret_error);
 	if (q == 0 && move)
-		q = put_tag(h, w->image, ret_error);
+		q = put_tag(p, p->world.image, ret_error);
 	if (q < 0)
 		return q;
-	q = create_and_connect(h, h->context.name, &plan, ret_error);
+	q = create_and_connect(p, p->context.name, &plan, ret_error);
 	/* A power cut damages its own files in the engine's store like any layer. */
-	engine_sync(h->context.engine);
+	engine_sync(p->context.engine);
 	/* Without a place to go back to it stays: the engine takes no name from an image in use. */
-	if (move && w->tag[0])
-		t = put_tag(h, w->tag, &tag_error);
+	if (move && p->world.tag[0])
+		t = put_tag(p, p->world.tag, &tag_error);
 	if (q == 0 && t < 0) {
 		*ret_error = tag_error;
 		q = t;
 	}
 	if (q == 0)
-		note_created(&m->member[0], &w->old);
+		note_created(&p->state.member[0], &p->world.old);
 	return q;
 }
 
-static int create_follower(const struct act_context *h, size_t member, const struct record *r,
-			   const struct world *w, struct pass_state *m, struct error *ret_error)
+static int create_follower(struct pass *p, size_t member, struct error *ret_error)
 {
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-	const struct container_view *old = &w->members[member].old;
-	const char *name = r->followers[member - 1].name;
-	int q = successor_plan_follower(h, w, old, name, r->target.digest.text, &plan, ret_error);
+	const struct container_view *old = &p->world.members[member].old;
+	const char *name = p->record.followers[member - 1].name;
+	int q = successor_plan_follower(p, &p->world, old->id, name, p->record.target.digest.text,
+					&plan, ret_error);
 
 	if (q == 0)
-		q = create_and_connect(h, name, &plan, ret_error);
-	engine_sync(h->context.engine);
+		q = create_and_connect(p, name, &plan, ret_error);
+	engine_sync(p->context.engine);
 	if (q == 0)
-		note_created(&m->member[member], old);
+		note_created(&p->state.member[member], old);
 	return q;
 }
 
-static int set_policy(const struct act_context *h, const char *id, const char *text,
+static int set_policy(const struct pass *p, const char *id, const char *text,
 		      struct error *ret_error)
 {
 	_cleanup_json_ json_t *policy = recreate_policy_json(text);
 
-	return engine_set_policy(h->context.engine, id, policy, ret_error);
+	return engine_set_policy(p->context.engine, id, policy, ret_error);
 }
 
 /* The container's own fault, not the engine's or ours. */
@@ -231,28 +227,26 @@ static bool is_disk_full(const struct error *e)
 
 /* A failed start on trial is no fault of the pass: it is counted, and the third ends the trial. One that
  * nobody counts, after the verdict, is for the next pass to try again. */
-static int act_start_new(const struct act_context *h, const struct world *w, struct pass_state *m,
-			 struct error *ret_error)
+static int act_start_new(struct pass *p, struct error *ret_error)
 {
-	int r = engine_start(h->context.engine, w->new.id, ret_error);
-	bool counted = m->counted;
+	int r = engine_start(p->context.engine, p->world.new.id, ret_error);
+	bool counted = p->state.counted;
 
-	m->counted = false;
+	p->state.counted = false;
 	if (r == 0)
-		m->member[0].started_new = true;
+		p->state.member[0].started_new = true;
 	else
-		(void)snprintf(m->reason, sizeof(m->reason), "%.500s", ret_error->text);
-	m->not_at_fault = r < 0 && is_disk_full(ret_error);
+		(void)snprintf(p->state.reason, sizeof(p->state.reason), "%.500s", ret_error->text);
+	p->state.not_at_fault = r < 0 && is_disk_full(ret_error);
 	return counted && is_refused_start(r) ? 0 : r;
 }
 
 /* A follower gets as many starts a pass as the container, since one call of the engine may fail for anything.
  * That it does not come up then speaks against the new image, and is no reason to leave the way back half gone. */
-static int start_follower(const struct act_context *h, const char *name,
-			  struct member_progress *progress, const char *id, bool *ret_started,
-			  struct error *ret_error)
+static int start_follower(struct pass *p, const char *name, struct member_progress *progress,
+			  const char *id, bool *ret_started, struct error *ret_error)
 {
-	int r = engine_start(h->context.engine, id, ret_error);
+	int r = engine_start(p->context.engine, id, ret_error);
 
 	if (r < 0 && !is_refused_start(r))
 		return r;
@@ -262,16 +256,15 @@ static int start_follower(const struct act_context *h, const char *name,
 	if (r < 0 && *ret_started)
 		log_warning(
 			"container %s, which shares the namespaces of %s, cannot be started: %s",
-			name, h->context.name, ret_error->text);
+			name, p->context.name, ret_error->text);
 	return 0;
 }
 
-static int drop_image(const struct act_context *h, const struct release *release,
-		      struct error *ret_error)
+static int drop_image(const struct pass *p, const struct release *release, struct error *ret_error)
 {
-	_cleanup_free_ char *pinned = ref_pinned(h->context.ref, release_pulled(release));
+	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, release_pulled(release));
 
-	return engine_remove_image(h->context.engine, pinned, ret_error);
+	return engine_remove_image(p->context.engine, pinned, ret_error);
 }
 
 /* An image in use stays. An error that says nothing about the image is tried once more, and then ignored: to
@@ -281,137 +274,125 @@ static bool drop_is_over(int code, unsigned char *failures)
 	return code == 0 || code == -ENOENT || code == -EEXIST || ++*failures > 1;
 }
 
-static int act_drop_older(struct act_context *h, struct record *r, const struct world *w,
-			  struct pass_state *m, struct error *ret_error)
+static int act_drop_older(struct pass *p, struct error *ret_error)
 {
-	(void)w, (void)ret_error;
-	struct error ignored;
+	int q = drop_image(p, &p->record.previous, ret_error);
 
-	m->older_tried = drop_is_over(drop_image(h, &r->previous, &ignored), &m->older_failures);
+	p->state.older_tried = drop_is_over(q, &p->state.older_failures);
 	return 0;
 }
 
-static int act_start_old(const struct act_context *h, const struct world *w, struct pass_state *m,
-			 struct error *ret_error)
+static int act_start_old(struct pass *p, struct error *ret_error)
 {
-	int r = engine_start(h->context.engine, w->old.id, ret_error);
+	int r = engine_start(p->context.engine, p->world.old.id, ret_error);
 	bool damaged = r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED;
 
 	/* The revert goes on to its end: the container is repaired then. */
-	m->member[0].started_old = r == 0 || damaged;
+	p->state.member[0].started_old = r == 0 || damaged;
 	if (damaged)
-		log_debug("%s: %s", h->context.name, ret_error->text);
+		log_debug("%s: %s", p->context.name, ret_error->text);
 	return damaged ? 0 : r;
 }
 
 /* A crash while NAME.next was made may have left the local tag on the image, which would keep it. */
-static int drop_target(struct act_context *h, const struct record *r, const struct world *w,
-		       struct pass_state *m, struct error *ret_error)
+static int drop_target(struct pass *p, struct error *ret_error)
 {
-	bool on_it = w->broken ? !w->tag[0] : streq(w->tag, w->image);
+	bool on_it = p->world.broken ? !p->world.tag[0] : streq(p->world.tag, p->world.image);
 	struct error ignored;
 	int q;
 
-	if (r->phase == PHASE_PREPARE && on_it && h->context.ref->tag &&
-	    !streq(w->old.image, w->image))
-		(void)!put_tag(h, w->old.image, &ignored);
-	q = drop_image(h, &r->target, ret_error);
-	m->damaged = false;
-	m->drop_tried = drop_is_over(q, &m->drop_failures);
-	m->dropped = q == 0;
+	if (p->record.phase == PHASE_PREPARE && on_it && p->context.ref->tag &&
+	    !streq(p->world.old.image, p->world.image))
+		(void)!put_tag(p, p->world.old.image, &ignored);
+	q = drop_image(p, &p->record.target, ret_error);
+	p->state.damaged = false;
+	p->state.drop_tried = drop_is_over(q, &p->state.drop_failures);
+	p->state.dropped = q == 0;
 	return q;
 }
 
 /* An incomplete image that cannot be removed must not run: the pass fails. */
-static int act_drop_target(struct act_context *h, struct record *r, const struct world *w,
-			   struct pass_state *m, struct error *ret_error)
+static int act_drop_target(struct pass *p, struct error *ret_error)
 {
-	bool must = r->phase == PHASE_PREPARE && !m->damaged && !w->broken;
-	int q = drop_target(h, r, w, m, ret_error);
+	bool must = p->record.phase == PHASE_PREPARE && !p->state.damaged && !p->world.broken;
+	int q = drop_target(p, ret_error);
 
 	return must && q != -EEXIST && q != -ENOENT ? q : 0;
 }
 
-void act_forget(struct act_context *h, struct record *r, const struct world *w,
-		struct pass_state *m)
+void act_forget(struct pass *p)
 {
+	const struct record *r = &p->record;
+	const struct world *w = &p->world;
 	struct error ignored;
 
 	for (size_t i = MEMBERS_MAX; i-- > 0;) {
 		if (view_exists(&w->members[i].new))
-			(void)!engine_remove(h->context.engine, w->members[i].new.id, &ignored);
+			(void)!engine_remove(p->context.engine, w->members[i].new.id, &ignored);
 	}
 	if (!r->target.brought || digest_eq(&r->target.digest, &r->previous.digest))
 		return;
 	/* While NAME.next was created the local tag was on target, and compose may have recreated the container from it:
 	 * the tag stays with the image that runs, or compose would recreate the container again. */
-	if (w->image[0] && streq(w->old.image, w->image) && h->context.ref->tag &&
+	if (w->image[0] && streq(w->old.image, w->image) && p->context.ref->tag &&
 	    !streq(w->tag, w->image))
-		(void)!put_tag(h, w->old.image, &ignored);
-	if (drop_target(h, r, w, m, &ignored) < 0 && !m->drop_tried)
-		(void)!drop_target(h, r, w, m, &ignored);
+		(void)!put_tag(p, w->old.image, &ignored);
+	if (drop_target(p, &ignored) < 0 && !p->state.drop_tried)
+		(void)!drop_target(p, &ignored);
 }
 
 /* Nobody may be overlooked, nor recreated from facts that are out of date. */
-static int find_followers(struct act_context *h, struct record *r, const struct world *w,
-			  struct pass_state *m, struct error *ret_error)
+static int find_followers(struct pass *p, struct error *ret_error)
 {
 	int q = 0;
 
-	r->n_followers = 0;
-	if (view_exists(&w->old))
-		q = followers_find(&h->context, w->old.id, "", r, ret_error);
-	m->followers_known = q == 0;
+	p->record.n_followers = 0;
+	if (view_exists(&p->world.old))
+		q = followers_find(&p->context, p->world.old.id, "", &p->record, ret_error);
+	p->state.followers_known = q == 0;
 	return q;
 }
 
-static int check_successor(struct act_context *h, struct record *r, const struct world *w,
-			   struct pass_state *m, struct error *ret_error)
+static int check_successor(struct pass *p, struct error *ret_error)
 {
-	int q = successor_check(h, &w->old, r, plan_candidate(r, w, m)->text, ret_error);
+	int q = successor_check(p, pass_candidate(p)->text, ret_error);
 
-	m->successor_checked = q == 0;
+	p->state.successor_checked = q == 0;
 	return q;
 }
 
-static int verify(struct act_context *h, struct record *r, const struct world *w,
-		  struct pass_state *m, struct error *ret_error)
+static int verify(struct pass *p, struct error *ret_error)
 {
-	const struct digest *d = plan_candidate(r, w, m);
+	const struct digest *d = pass_candidate(p);
 	int q;
 
-	free(steal(h->verified));
-	q = verify_image(h->config, d, &h->verified, ret_error);
+	free(steal(p->verified));
+	q = verify_image(p->c, d, &p->verified, ret_error);
 	if (q == 0)
-		m->verified = *d;
+		p->state.verified = *d;
 	return q;
 }
 
-static int check_space(struct act_context *h, struct record *r, const struct world *w,
-		       struct pass_state *m, struct error *ret_error)
+static int check_space(struct pass *p, struct error *ret_error)
 {
-	bool present = r->phase == PHASE_PREPARE ? w->image[0] : m->image_present;
-	int q = disk_space_check(h->fetch, &h->context, r, w, plan_candidate(r, w, m),
-				 present ? 0 : m->answer.reply.layer_bytes, ret_error);
+	bool present =
+		p->record.phase == PHASE_PREPARE ? p->world.image[0] : p->state.image_present;
+	int q = disk_space_check(p, present ? 0 : p->state.answer.reply.layer_bytes, ret_error);
 
-	m->space_known = q == 0 || q == -ENOSPC;
-	m->no_space = q == -ENOSPC ? *ret_error : (struct error){0};
-	return m->space_known ? 0 : q;
+	p->state.space_known = q == 0 || q == -ENOSPC;
+	p->state.no_space = q == -ENOSPC ? *ret_error : (struct error){0};
+	return p->state.space_known ? 0 : q;
 }
 
-static int act_keep_old(struct act_context *h, struct record *r, const struct world *w,
-			struct pass_state *m, struct error *ret_error)
+static int act_keep_old(struct pass *p, struct error *ret_error)
 {
-	(void)r, (void)m;
-	return engine_tag(h->context.engine, w->old.image, WORLD_KEEP_REPOSITORY, h->context.name,
-			  ret_error);
+	return engine_tag(p->context.engine, p->world.old.image, WORLD_KEEP_REPOSITORY,
+			  p->context.name, ret_error);
 }
 
-static int act_move_tag(struct act_context *h, struct record *r, const struct world *w,
-			struct pass_state *m, struct error *ret_error)
+static int act_move_tag(struct pass *p, struct error *ret_error)
 {
-	(void)r, (void)m;
-	return put_tag(h, w->new.image, ret_error);
+	return put_tag(p, p->world.new.image, ret_error);
 }
 
 /* The actions that are about the container itself, or about images. */
@@ -456,75 +437,70 @@ static const struct change {
 	[ACT_REMOVE_NEW] = {.verb = REMOVE, .of_new = true},
 };
 
-static int change_container(const struct act_context *h, const struct change *change, size_t member,
-			    const struct record *r, const struct world *w, struct pass_state *m,
+static int change_container(struct pass *p, const struct change *change, size_t member,
 			    struct error *ret_error)
 {
-	const struct follower *f = member ? &r->followers[member - 1] : NULL;
-	const struct pair *pair = &w->members[member];
+	const struct follower *f = member ? &p->record.followers[member - 1] : NULL;
+	const struct pair *pair = &p->world.members[member];
 	const char *id = change->of_new ? pair->new.id : pair->old.id;
-	const char *base = f ? f->name : h->context.name;
+	const char *base = f ? f->name : p->context.name;
 	_cleanup_free_ char *name = world_slot_name(base, change->slot);
-	struct member_progress *progress = &m->member[member];
+	struct member_progress *progress = &p->state.member[member];
 
 	switch (change->verb) {
 	case NO_CHANGE:
 		break;
 	case PARK:
-		return set_policy(h, id, "no", ret_error);
+		return set_policy(p, id, "no", ret_error);
 	case SET_POLICY:
-		return set_policy(h, id, f ? f->policy : r->policy, ret_error);
+		return set_policy(p, id, f ? f->policy : p->record.policy, ret_error);
 	case RENAME:
-		return engine_rename(h->context.engine, id, name, ret_error);
+		return engine_rename(p->context.engine, id, name, ret_error);
 	case STOP:
 		/* Ours by the configuration, a follower by what it says itself. */
-		return engine_stop(h->context.engine, id, f ? -1 : h->config->stop_timeout_s,
-				   ret_error);
+		return engine_stop(p->context.engine, id, f ? -1 : p->c->stop_timeout_s, ret_error);
 	case START:
 		if (f)
-			return start_follower(h, base, progress, id,
+			return start_follower(p, base, progress, id,
 					      change->of_new ? &progress->started_new
 							     : &progress->started_old,
 					      ret_error);
-		return change->of_new ? act_start_new(h, w, m, ret_error)
-				      : act_start_old(h, w, m, ret_error);
+		return change->of_new ? act_start_new(p, ret_error) : act_start_old(p, ret_error);
 	case REMOVE:
-		return engine_remove(h->context.engine, id, ret_error);
+		return engine_remove(p->context.engine, id, ret_error);
 	}
 	return error_set(ret_error, -EINVAL, "no such change");
 }
 
-static int do_step(struct act_context *h, struct step step, struct record *r, const struct world *w,
-		   struct pass_state *m, struct error *ret_error)
+static int do_step(struct pass *p, struct step step, struct error *ret_error)
 {
 	if (step.action == ACT_CREATE && step.member > 0)
-		return create_follower(h, step.member, r, w, m, ret_error);
+		return create_follower(p, step.member, ret_error);
 	if (step.action < ARRAY_SIZE(functions) && functions[step.action])
-		return functions[step.action](h, r, w, m, ret_error);
+		return functions[step.action](p, ret_error);
 	if (step.action < ARRAY_SIZE(changes))
-		return change_container(h, &changes[step.action], step.member, r, w, m, ret_error);
+		return change_container(p, &changes[step.action], step.member, ret_error);
 	return error_set(ret_error, -EINVAL, "%s is nothing to do here", action_name(step.action));
 }
 
 /* On the way back from a disk that is full the one that failed goes first, to make room for the one that
  * served. */
-static int make_room(struct act_context *h, struct record *r, const struct world *w,
-		     struct pass_state *m, struct error *ret_error)
+static int make_room(struct pass *p, struct error *ret_error)
 {
-	int q = engine_remove(h->context.engine, w->new.id, ret_error);
+	int q = engine_remove(p->context.engine, p->world.new.id, ret_error);
 
-	if (q == 0 && r->target.brought)
-		q = act_drop_target(h, r, w, m, ret_error);
+	if (q == 0 && p->record.target.brought)
+		q = act_drop_target(p, ret_error);
 	return q;
 }
 
-int act_do(struct act_context *h, struct step step, struct record *r, const struct world *w,
-	   struct pass_state *m, struct error *ret_error)
+int act_do(struct pass *p, struct step step, struct error *ret_error)
 {
-	int q = do_step(h, step, r, w, m, ret_error);
+	int q = do_step(p, step, ret_error);
 
-	if (q == 0 || r->phase != PHASE_REVERT || !view_exists(&w->new) || !is_disk_full(ret_error))
+	if (q == 0 || p->record.phase != PHASE_REVERT || !view_exists(&p->world.new) ||
+	    !is_disk_full(ret_error))
 		return q;
-	q = make_room(h, r, w, m, ret_error);
-	return q < 0 ? q : do_step(h, step, r, w, m, ret_error);
+	q = make_room(p, ret_error);
+	return q < 0 ? q : do_step(p, step, ret_error);
 }

@@ -3,15 +3,13 @@
  * looking again. */
 #pragma once
 
-#include "pass-context.h"
+#include "pass.h"
 
 /* Does an action that is neither an end nor a decision nor a probe. Codes of engine.h and fetch.h; -EKEYREJECTED:
- * the image or the container is refused, with the reason. Notes in m what was learnt and done; r's followers
- * are those that were found last. */
-int act_do(struct act_context *h, struct step step, struct record *r, const struct world *w,
-	   struct pass_state *m, struct error *ret_error) warn_unused;
+ * the image or the container is refused, with the reason. Notes in the state what was learnt and done; the record's
+ * followers are those that were found last. */
+int act_do(struct pass *p, struct step step, struct error *ret_error) warn_unused;
 
 /* Removes NAME.next of all members and target's image, as far as the engine lets it: what stays is dealt with
  * by the next update. */
-void act_forget(struct act_context *h, struct record *r, const struct world *w,
-		struct pass_state *m);
+void act_forget(struct pass *p);

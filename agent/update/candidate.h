@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* candidate: learns about the version that the tag points to, from the registry and the engine. Each action
- * sets facts in m and changes nothing. */
+ * sets facts in the state and changes nothing. */
 #pragma once
 
-#include "pass-context.h"
+#include "pass.h"
 
 /* Asks where the tag points. Of a digest that is current, rejected or waited for, no details are asked: one
  * request. */

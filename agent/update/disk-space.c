@@ -5,9 +5,7 @@
 #include <stdio.h>
 #include <sys/statvfs.h>
 
-#include "engine.h"
 #include "log.h"
-#include "ref.h"
 #include "store.h"
 
 /* The engine's books, the new container's own layer, our record. */
@@ -54,21 +52,20 @@ static size_t list_layers(struct engine *e, const char *image, struct digest lay
 	return n;
 }
 
-/* How many compressed bytes of layers are to come for d: those that it shares with the image that runs
+/* How many compressed bytes of layers are to come for the candidate: those that it shares with the image that runs
  * are here. Two or three requests, the image's config among them. */
-static int ask_bytes_to_come(struct fetch *f, const struct context *s, const struct world *w,
-			     const struct digest *d, uint64_t *ret, struct error *ret_error)
+static int ask_bytes_to_come(const struct pass *p, uint64_t *ret, struct error *ret_error)
 {
-	_cleanup_free_ char *pinned = ref_pinned(s->ref, d);
+	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, pass_candidate(p));
 	_cleanup_free_ struct digest *layers = xcalloc(OCI_LAYERS_MAX, sizeof(*layers));
 	struct fetch_request request = {
 		.image = pinned,
-		.platform = engine_version(s->engine)->platform,
+		.platform = engine_version(p->context.engine)->platform,
 		.layers = layers,
-		.n_layers = list_layers(s->engine, w->old.image, layers),
+		.n_layers = list_layers(p->context.engine, p->world.old.image, layers),
 	};
 	struct fetch_reply reply;
-	int r = fetch_ask(f, &request, &reply, ret_error);
+	int r = fetch_ask(p->fetch, &request, &reply, ret_error);
 
 	if (r == 0)
 		*ret = reply.layer_bytes;
@@ -76,27 +73,28 @@ static int ask_bytes_to_come(struct fetch *f, const struct context *s, const str
 }
 
 /* The image to go back to, if it is ours to remove and as large as what is missing. */
-static bool give_up_previous(const struct context *s, const struct record *r, const struct world *w,
-			     uint64_t missing)
+static bool give_up_previous(const struct pass *p, uint64_t missing)
 {
-	_cleanup_free_ char *pinned = ref_pinned(s->ref, release_pulled(&r->previous));
-	_cleanup_free_ char *kept = xasprintf("%s:%s", WORLD_KEEP_REPOSITORY, s->name);
+	_cleanup_free_ char *pinned =
+		ref_pinned(p->context.ref, release_pulled(&p->record.previous));
+	_cleanup_free_ char *kept = xasprintf("%s:%s", WORLD_KEEP_REPOSITORY, p->context.name);
 	_cleanup_json_ json_t *image = NULL;
 	const char *id;
 	json_int_t size;
 	struct error e;
 
-	if (!r->previous.brought || engine_inspect_image(s->engine, pinned, &image, &e) < 0)
+	if (!p->record.previous.brought ||
+	    engine_inspect_image(p->context.engine, pinned, &image, &e) < 0)
 		return false;
 	id = json_get_string(image, "Id");
 	size = json_integer_value(json_object_get(image, "Size"));
-	if (!id || streq(id, w->old.image) || size < 0 || (uint64_t)size < missing)
+	if (!id || streq(id, p->world.old.image) || size < 0 || (uint64_t)size < missing)
 		return false;
-	(void)!engine_remove_image(s->engine, kept, &e);
-	if (engine_remove_image(s->engine, pinned, &e) < 0)
+	(void)!engine_remove_image(p->context.engine, kept, &e);
+	if (engine_remove_image(p->context.engine, pinned, &e) < 0)
 		return false;
-	log_info("%s: removed the version before, %.19s, to make room", s->name,
-		 r->previous.digest.text);
+	log_info("%s: removed the version before, %.19s, to make room", p->context.name,
+		 p->record.previous.digest.text);
 	return true;
 }
 
@@ -108,9 +106,7 @@ static const char *size_text(uint64_t bytes, char *buf, size_t n)
 	return buf;
 }
 
-int disk_space_check(struct fetch *f, const struct context *s, const struct record *r,
-		     const struct world *w, const struct digest *d, uint64_t layer_bytes,
-		     struct error *ret_error)
+int disk_space_check(struct pass *p, uint64_t layer_bytes, struct error *ret_error)
 {
 	uint64_t need = disk_space_need(layer_bytes), available;
 	_cleanup_json_ json_t *info = NULL;
@@ -119,7 +115,7 @@ int disk_space_check(struct fetch *f, const struct context *s, const struct reco
 	int q = 0;
 
 	/* The check only spares a download that cannot end well: without facts there is none. */
-	if (engine_info(s->engine, &info, ret_error) < 0)
+	if (engine_info(p->context.engine, &info, ret_error) < 0)
 		return 0;
 	directory = store_directory(info);
 	available = free_bytes_of(directory);
@@ -127,11 +123,11 @@ int disk_space_check(struct fetch *f, const struct context *s, const struct reco
 		return 0;
 	/* Only now is it worth a question which layers are here. */
 	if (layer_bytes > 0)
-		q = ask_bytes_to_come(f, s, w, d, &layer_bytes, ret_error);
+		q = ask_bytes_to_come(p, &layer_bytes, ret_error);
 	if (q < 0)
 		return q;
 	need = disk_space_need(layer_bytes);
-	if (available < need && give_up_previous(s, r, w, need - available))
+	if (available < need && give_up_previous(p, need - available))
 		available = free_bytes_of(directory);
 	if (available >= need)
 		return 0;

@@ -3,16 +3,13 @@
  * would hurt everything else on the device, and the container that runs first of all. */
 #pragma once
 
-#include "fetch.h"
-#include "world.h"
+#include "pass.h"
 
 /* Bytes that an image with so many compressed bytes of layers to come takes while it is pulled. Pure. */
 uint64_t disk_space_need(uint64_t layer_bytes);
 
-/* Whether the image d with so many bytes of layers (0: it is here) can become a container. 0: yes, or
+/* Whether the candidate with so many bytes of layers (0: it is here) can become a container. 0: yes, or
  * unknown; -ENOSPC: no, and the text has the numbers. Layers that are here already take none.
  * Where it helps, the version before the running one is given up: room for two is what an update
  * needs. */
-int disk_space_check(struct fetch *f, const struct context *s, const struct record *r,
-		     const struct world *w, const struct digest *d, uint64_t layer_bytes,
-		     struct error *ret_error) warn_unused;
+int disk_space_check(struct pass *p, uint64_t layer_bytes, struct error *ret_error) warn_unused;

@@ -6,10 +6,8 @@
 
 #include "act.h"
 #include "clock.h"
-#include "credential.h"
 #include "followers.h"
 #include "log.h"
-#include "ref.h"
 #include "repair.h"
 #include "trial.h"
 
@@ -18,25 +16,6 @@
 #define PASS_UPDATES_MAX 2   /* begun in one pass, when the first was undone without blame */
 #define SETTLE_MS	 300
 #define PASS_REMADE	 "recreated, since the engine's store was damaged"
-
-struct pass {
-	const struct task *task;
-	const struct container_config *c;
-	struct result *result;
-	struct record record;
-	struct pass_state state;
-	struct world world;
-	struct act_context act;
-	struct ref ref;
-	struct credential credential; /* for its registry */
-	char *auth;		      /* the same for the engine; NULL: none */
-	int64_t looked_ns;	      /* when the world was looked at, by the wall clock */
-	uint64_t progress_ms;	      /* of the last progress event */
-	int updates;		      /* begun in this pass */
-	int misses;
-	bool record_is_known; /* loaded, or made again; else nothing may be written over what is there */
-	bool already_reported; /* last_error stays as it is */
-};
 
 static void finish(struct pass *p, enum outcome outcome, const char *reason)
 {
@@ -110,16 +89,16 @@ static void update_state(struct pass *p)
 
 	m->now_ms = now_ms();
 	m->now_s = now_s > 0 && localtime_r(&now_s, &m->local) ? now_s : 0;
-	trial_judge(p->c, &p->record, &p->world, m);
+	trial_judge(p);
 	if (is_before_trial(p))
-		p->result->to = *plan_candidate(&p->record, &p->world, m);
+		p->result->to = *pass_candidate(p);
 }
 
 static int probe(struct pass *p, struct error *ret_error)
 {
 	uint64_t up = now_ms() - p->state.up_since_ms, period = p->c->health_period_ms;
 
-	return engine_wait_event(p->act.context.engine, p->world.new.id, p->looked_ns,
+	return engine_wait_event(p->context.engine, p->world.new.id, p->looked_ns,
 				 up < period ? (unsigned int)(period - up) : 1, ret_error);
 }
 
@@ -149,9 +128,9 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 	int r;
 
 	if (decision == ACT_DECIDE_REVERT && p->state.verdict == VERDICT_BAD)
-		trial_explain(p->act.context.engine, &p->world, &p->state);
+		trial_explain(p);
 	if (decision == ACT_DECIDE_FORGET)
-		act_forget(&p->act, &p->record, &p->world, &p->state);
+		act_forget(p);
 	plan_decide(&p->record, &p->state, decision, &p->world);
 	r = save(p, ret_error);
 	if (r < 0)
@@ -170,7 +149,7 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 
 static int end(struct pass *p, const struct step *step, struct error *ret_error)
 {
-	const struct digest *candidate = plan_candidate(&p->record, &p->world, &p->state);
+	const struct digest *candidate = pass_candidate(p);
 	static const enum outcome outcomes[] = {
 		[ACT_UP_TO_DATE] = OUTCOME_UP_TO_DATE,
 		[ACT_DEFER] = OUTCOME_DEFERRED,
@@ -210,7 +189,7 @@ static int take_step(struct pass *p, const struct step *step, struct error *ret_
 		return decide(p, step->action, ret_error);
 	if (step->action == ACT_PROBE)
 		return probe(p, ret_error);
-	r = act_do(&p->act, *step, &p->record, &p->world, &p->state, ret_error);
+	r = act_do(p, *step, ret_error);
 	announce_retry_after(p);
 	if (step->block != BLOCK_REPAIR)
 		return r;
@@ -234,8 +213,7 @@ static void settle(struct pass *p)
 	struct error ignored;
 
 	if (id[0])
-		(void)!engine_wait_event(p->act.context.engine, id, p->looked_ns, SETTLE_MS,
-					 &ignored);
+		(void)!engine_wait_event(p->context.engine, id, p->looked_ns, SETTLE_MS, &ignored);
 }
 
 /* What a failed step leaves to do. 0: look again. */
@@ -253,7 +231,7 @@ static int handle_error(struct pass *p, enum action failed, int code, struct err
 		return 0;
 	}
 	if (restorable && repair_is_about_store(ret_error)) {
-		if (repair_may_pull_again(&p->act, &p->record, &p->world, &p->state)) {
+		if (repair_may_pull_again(p)) {
 			log_warning("%s: %s; removing the image and pulling it again", p->c->name,
 				    ret_error->text);
 			return 0;
@@ -270,12 +248,12 @@ static int handle_error(struct pass *p, enum action failed, int code, struct err
 static int handle_blindness(struct pass *p, int code, struct error *ret_error)
 {
 	if (p->record.phase == PHASE_TRIAL && repair_is_about_store(ret_error) &&
-	    repair_remove_new(&p->act, &p->record, &p->state))
+	    repair_remove_new(p))
 		return 0;
 	if (!p->state.member[0].created || !repair_is_about_store(ret_error) ||
 	    handle_error(p, ACT_CREATE, code, ret_error) < 0)
 		return code;
-	repair_remove_next(&p->act, &p->state);
+	repair_remove_next(p);
 	return 0;
 }
 
@@ -287,7 +265,7 @@ static int look(struct pass *p, unsigned int parts, struct error *ret_error)
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	p->looked_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-	q = world_look(&p->act.context, r, parts, &p->world, ret_error);
+	q = world_look(&p->context, r, parts, &p->world, ret_error);
 
 	if (q == 0 && p->updates == 0 && !p->state.answer.known)
 		p->result->from = !is_before_trial(p) || p->task->operation == OPERATION_ROLLBACK ||
@@ -336,7 +314,7 @@ static int work(struct pass *p, struct error *ret_error)
 
 static int recover_followers(struct pass *p, struct error *ret_error)
 {
-	const struct context *context = &p->act.context;
+	const struct context *context = &p->context;
 	struct record *r = &p->record;
 	int q = followers_find(context, r->old_id, r->new_id, r, ret_error);
 
@@ -352,7 +330,7 @@ static int recover_followers(struct pass *p, struct error *ret_error)
 static int recover_record(struct pass *p, struct error *ret_error)
 {
 	struct container_view slots[SLOT_MAX];
-	int r = world_look_at_names(&p->act.context, slots, ret_error);
+	int r = world_look_at_names(&p->context, slots, ret_error);
 
 	if (r < 0)
 		return r;
@@ -377,7 +355,7 @@ static int run(struct pass *p, struct error *ret_error)
 		return r;
 	/* Without an engine, too. */
 	if (lost || !only_note)
-		r = engine_open(p->task->config->engine, p->task->cancel, &p->act.context.engine,
+		r = engine_open(p->task->config->engine, p->task->cancel, &p->context.engine,
 				ret_error);
 	if (r == 0 && lost)
 		r = recover_record(p, ret_error);
@@ -409,14 +387,9 @@ static int set_up(struct pass *p, struct error *ret_error)
 	if (r < 0)
 		return r;
 	p->auth = credential_engine_header(&p->credential, p->ref.host);
-	p->act = (struct act_context){
-		.context = {.name = p->c->name, .ref = &p->ref},
-		.agent = p->task->config,
-		.config = p->c,
-		.state_dir = p->task->state_dir,
-		.fetch = fetch_new(&p->task->fetch, p->ref.host),
-		.pull = {.auth = p->auth, .progress = on_progress, .userdata = p},
-	};
+	p->context = (struct context){.name = p->c->name, .ref = &p->ref};
+	p->fetch = fetch_new(&p->task->fetch, p->ref.host);
+	p->pull = (struct pull_options){.auth = p->auth, .progress = on_progress, .userdata = p};
 	return 0;
 }
 
@@ -433,12 +406,12 @@ void pass_run(const struct task *task, const struct container_config *c, struct 
 		r = run(&p, &e);
 	if (r < 0)
 		finish_error(&p, &e);
-	if (p.record_is_known && p.act.context.engine && !p.already_reported)
+	if (p.record_is_known && p.context.engine && !p.already_reported)
 		result_save_error(ret, task->state_dir, &p.record);
-	engine_close(p.act.context.engine);
-	free(p.act.verified);
-	saved_spec_free(&p.act.saved);
-	fetch_free(p.act.fetch);
+	engine_close(p.context.engine);
+	free(p.verified);
+	saved_spec_free(&p.saved);
+	fetch_free(p.fetch);
 	ref_free(&p.ref);
 	credential_free(&p.credential);
 	free(p.auth);

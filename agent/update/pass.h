@@ -2,7 +2,46 @@
 /* pass: one update pass for one container: look, decide, do, until a row of the plan ends it. */
 #pragma once
 
+#include "credential.h"
+#include "engine.h"
+#include "plan.h"
+#include "ref.h"
+#include "saved-spec.h"
 #include "task.h"
+
+/* What its actions share. */
+struct pass {
+	const struct task *task;
+	const struct container_config *c;
+	struct result *result;
+	struct record record;
+	struct pass_state state;
+	struct world world;
+	struct context context;
+	struct ref ref;
+	struct credential credential; /* for its registry */
+	char *auth;		      /* the same for the engine; NULL: none */
+	struct fetch *fetch;	      /* the session with its registry */
+	struct pull_options pull;
+	struct verified *verified; /* of state.verified */
+	struct saved_spec saved;   /* of state.saved_spec */
+	int64_t looked_ns;	   /* when the world was looked at, by the wall clock */
+	uint64_t progress_ms;	   /* of the last progress event */
+	int updates;		   /* begun in this pass */
+	int misses;
+	bool pulled_again; /* target's image was dropped in this pass, for the store is damaged */
+	bool record_is_known; /* loaded, or made again; else nothing may be written over what is there */
+	bool already_reported; /* last_error stays as it is */
+};
+
+/* An action: learns facts and notes them in the state, or changes the engine. Codes of engine.h and fetch.h;
+ * -EKEYREJECTED: the image or the container is refused, with the reason. */
+typedef int act_fn(struct pass *p, struct error *ret_error) warn_unused;
+
+static inline const struct digest *pass_candidate(const struct pass *p)
+{
+	return plan_candidate(&p->record, &p->world, &p->state);
+}
 
 /* Finishes what is under way first, whatever the operation. Never fails as a call: whatever happened is in ret.
  * Its events are phase, progress and retry-after. */

@@ -4,9 +4,9 @@
  * from then on it is a first container. */
 #pragma once
 
-#include "pass-context.h"
+#include "pass.h"
 
-/* Loads the saved spec of a missing container into h; forgets that of one which is there again. */
+/* Loads the saved spec of a missing container into the pass; forgets that of one which is there again. */
 act_fn repair_find_spec;
 /* Saves the old container's spec. */
 act_fn repair_save_spec;
@@ -15,9 +15,8 @@ act_fn repair_save_spec;
 bool repair_is_about_store(const struct error *e);
 /* The engine cannot give back the image that was brought: true when it is to be pulled again, once a pass. The
  * record counts it, and is to be saved. */
-bool repair_may_pull_again(struct act_context *h, struct record *r, const struct world *w,
-			   struct pass_state *m);
+bool repair_may_pull_again(struct pass *p);
 /* NAME.next, made from a damaged image, cannot even be inspected. */
-void repair_remove_next(struct act_context *h, struct pass_state *m);
-/* The container on trial cannot be inspected any more, so it cannot be judged: removed, with the reason in m. */
-bool repair_remove_new(struct act_context *h, const struct record *r, struct pass_state *m);
+void repair_remove_next(struct pass *p);
+/* The container on trial cannot be inspected any more, so it cannot be judged: removed, with the reason in the state. */
+bool repair_remove_new(struct pass *p);

@@ -7,9 +7,7 @@
 #include <stdio.h>
 
 #include "copied.h"
-#include "json.h"
 #include "podman.h"
-#include "ref.h"
 #include "trusted-file.h"
 
 #define CREATE_FILE_MAX ((size_t)256 * 1024)
@@ -18,19 +16,18 @@
 static const char *successor_of(const struct world *w, const char *id)
 {
 	for (size_t i = 0; w && i < MEMBERS_MAX; i++) {
-		const struct container_view *old = i ? &w->followers[i - 1].old : &w->old;
-		const struct container_view *new = i ? &w->followers[i - 1].new : &w->new;
+		const struct pair *pair = &w->members[i];
 
-		if (streq(id, old->id) && view_exists(new))
-			return new->id;
+		if (streq(id, pair->old.id) && view_exists(&pair->new))
+			return pair->new.id;
 	}
 	return NULL;
 }
 
 /* Ids in NetworkMode=container:ID and its kin to names, which survive recreation, or to the id of the
  * successor of a container that is replaced in this update. w may be NULL. Caller frees. */
-static int look_up_names(const struct act_context *h, const struct world *w,
-			 const json_t *container, json_t **ret, struct error *ret_error)
+static int look_up_names(const struct pass *p, const struct world *w, const json_t *container,
+			 json_t **ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *ids = recreate_references(container);
 	_cleanup_json_ json_t *names = json_need(json_object());
@@ -43,7 +40,7 @@ static int look_up_names(const struct act_context *h, const struct world *w,
 		const char *id = json_string_value(v), *name = successor_of(w, id);
 
 		if (!name) {
-			r = engine_inspect_container(h->context.engine, id, &other, ret_error);
+			r = engine_inspect_container(p->context.engine, id, &other, ret_error);
 			if (r < 0 && r != -ENOENT)
 				return r;
 			name = r == 0 ? world_name_of(other) : NULL;
@@ -56,10 +53,10 @@ static int look_up_names(const struct act_context *h, const struct world *w,
 }
 
 /* From the operator's file, or from what was kept of a container that is lost. */
-static int plan_first(const struct act_context *h, struct recreate_input *in,
-		      struct recreate_plan *ret, struct error *ret_error)
+static int plan_first(const struct pass *p, struct recreate_input *in, struct recreate_plan *ret,
+		      struct error *ret_error)
 {
-	const struct recreate_plan *saved = &h->saved.plan;
+	const struct recreate_plan *saved = &p->saved.plan;
 	_cleanup_json_ json_t *body = NULL;
 	_cleanup_free_ char *text = NULL;
 	size_t len;
@@ -67,49 +64,49 @@ static int plan_first(const struct act_context *h, struct recreate_input *in,
 
 	if (saved->body) {
 		*ret = (struct recreate_plan){.body = json_incref(saved->body),
-					      .connect = json_incref(saved->connect),
-					      .policy = xstrdup(saved->policy)};
+					      .connect = json_incref(saved->connect)};
 		return 0;
 	}
-	if (!h->config->create)
+	if (!p->c->create)
 		return error_set(ret_error, -ENOENT,
 				 "there is no container of that name, and no create = "
 				 "to make one from");
-	r = read_trusted_file(h->config->create, CREATE_FILE_MAX, &text, &len, ret_error);
+	r = read_trusted_file(p->c->create, CREATE_FILE_MAX, &text, &len, ret_error);
 	if (r == 0)
-		r = json_parse(text, len, h->config->create, &body, ret_error);
+		r = json_parse(text, len, p->c->create, &body, ret_error);
 	if (r < 0)
 		return r;
 	in->first = body;
 	r = recreate_spec(in, ret, ret_error);
-	return r < 0 ? error_prefix(ret_error, "%s", h->config->create) : 0;
+	return r < 0 ? error_prefix(ret_error, "%s", p->c->create) : 0;
 }
 
-int successor_plan(const struct act_context *h, const struct world *w,
-		   const struct container_view *old, const json_t *image, const char *reference,
-		   const char *target, struct recreate_plan *ret, struct error *ret_error)
+/* container: old's inspect answer; NULL: there is none to replace. */
+static int make_plan(const struct pass *p, const struct world *w, json_t *container,
+		     const struct container_view *old, const json_t *image, const char *reference,
+		     const char *target, struct recreate_plan *ret, struct error *ret_error)
 {
-	_cleanup_json_ json_t *container = NULL, *old_image = NULL, *names = NULL;
+	const struct version *version = engine_version(p->context.engine);
+	_cleanup_json_ json_t *old_image = NULL, *names = NULL;
 	char host_name[HOST_NAME_MAX + 1] = "";
 	struct recreate_input in = {
 		.new_image = image,
 		.host_name = host_name,
 		.image = reference,
 		.target = target,
-		.api_minor = engine_version(h->context.engine)->api_minor,
+		.api_minor = version->api_minor,
 	};
-	int r;
+	int r = 0;
 
-	if (!view_exists(old))
-		return plan_first(h, &in, ret, ret_error);
+	if (!container)
+		return plan_first(p, &in, ret, ret_error);
 	(void)gethostname(host_name, sizeof(host_name) - 1);
-	r = engine_inspect_container(h->context.engine, old->id, &container, ret_error);
 	/* What we made has nothing copied into it. */
-	if (r == 0 && !digest_is_set(&old->target))
-		r = copied_refuse(h->context.engine, container, ret_error);
+	if (!digest_is_set(&old->target))
+		r = copied_refuse(p->context.engine, container, ret_error);
 	if (r < 0)
 		return r;
-	r = engine_inspect_image(h->context.engine, old->image, &old_image, ret_error);
+	r = engine_inspect_image(p->context.engine, old->image, &old_image, ret_error);
 	if (r == -ENOENT)
 		return error_set(
 			ret_error, -EKEYREJECTED,
@@ -118,9 +115,9 @@ int successor_plan(const struct act_context *h, const struct world *w,
 			old->image);
 	if (r < 0)
 		return r;
-	if (engine_version(h->context.engine)->podman)
+	if (version->podman)
 		podman_mend_config(container, old_image);
-	r = look_up_names(h, w, container, &names, ret_error);
+	r = look_up_names(p, w, container, &names, ret_error);
 	if (r < 0)
 		return r;
 	in.container = container;
@@ -130,64 +127,69 @@ int successor_plan(const struct act_context *h, const struct world *w,
 	return recreate_spec(&in, ret, ret_error);
 }
 
+int successor_plan(const struct pass *p, const struct world *w, const json_t *image,
+		   const char *reference, const char *target, struct recreate_plan *ret,
+		   struct error *ret_error)
+{
+	const struct container_view *old = &p->world.old;
+	_cleanup_json_ json_t *container = NULL;
+	int r = 0;
+
+	if (view_exists(old))
+		r = engine_inspect_container(p->context.engine, old->id, &container, ret_error);
+	return r < 0 ? r
+		     : make_plan(p, w, container, old, image, reference, target, ret, ret_error);
+}
+
 /* What a follower's successor is made from: the image that it has now, by the name that the operator
  * gave it as long as that name means it. Caller frees. */
-static int follower_reference(const struct act_context *h, const struct container_view *old,
+static int follower_reference(const struct pass *p, const json_t *container, const char *id,
 			      char **ret, struct error *ret_error)
 {
-	_cleanup_json_ json_t *container = NULL, *image = NULL;
-	const char *name;
-	int r = engine_inspect_container(h->context.engine, old->id, &container, ret_error);
+	const char *name = json_get_string(json_object_get(container, "Config"), "Image");
+	_cleanup_json_ json_t *image = NULL;
+	int r = name ? engine_inspect_image(p->context.engine, name, &image, ret_error) : -ENOENT;
 
-	if (r < 0)
-		return r;
-	name = json_get_string(json_object_get(container, "Config"), "Image");
-	r = name ? engine_inspect_image(h->context.engine, name, &image, ret_error) : -ENOENT;
 	if (r < 0 && r != -ENOENT)
 		return r;
-	*ret = xstrdup(streq_null(json_get_string(image, "Id"), old->image) ? name : old->image);
+	*ret = xstrdup(streq_null(json_get_string(image, "Id"), id) ? name : id);
 	return 0;
 }
 
-int successor_plan_follower(const struct act_context *h, const struct world *w,
-			    const struct container_view *old, const char *name, const char *target,
-			    struct recreate_plan *ret, struct error *ret_error)
+int successor_plan_follower(const struct pass *p, const struct world *w, const char *id,
+			    const char *name, const char *target, struct recreate_plan *ret,
+			    struct error *ret_error)
 {
 	_cleanup_free_ char *reference = NULL;
-	int r = follower_reference(h, old, &reference, ret_error);
+	_cleanup_json_ json_t *container = NULL;
+	struct container_view old = {0};
+	int r = engine_inspect_container(p->context.engine, id, &container, ret_error);
 
 	if (r == 0)
-		r = successor_plan(h, w, old, NULL, reference,
-				   digest_is_set(&old->target) ? old->target.text : target, ret,
-				   ret_error);
+		r = world_read_container(container, &old, ret_error);
+	if (r == 0 && !w && old.state == STATE_PAUSED)
+		return error_set(ret_error, -EKEYREJECTED,
+				 "container %s, which shares its namespaces, is paused", name);
+	if (r == 0)
+		r = follower_reference(p, container, old.image, &reference, ret_error);
+	if (r == 0)
+		r = make_plan(p, w, container, &old, NULL, reference,
+			      digest_is_set(&old.target) ? old.target.text : target, ret,
+			      ret_error);
 	return r < 0 ? error_prefix(ret_error, "container %s, which shares its namespaces", name)
 		     : 0;
 }
 
-static int check_follower(const struct act_context *h, const struct follower *f, const char *target,
-			  struct error *ret_error)
+int successor_check(const struct pass *p, const char *target, struct error *ret_error)
 {
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-	_cleanup_json_ json_t *container = NULL;
-	struct container_view view = {0};
-	int r = engine_inspect_container(h->context.engine, f->old_id, &container, ret_error);
+	int q = successor_plan(p, NULL, NULL, p->c->image, target, &plan, ret_error);
 
-	if (r == 0)
-		r = world_read_container(container, &view, ret_error);
-	if (r == 0 && view.state == STATE_PAUSED)
-		return error_set(ret_error, -EKEYREJECTED,
-				 "container %s, which shares its namespaces, is paused", f->name);
-	return r < 0 ? r
-		     : successor_plan_follower(h, NULL, &view, f->name, target, &plan, ret_error);
-}
+	for (size_t i = 0; q == 0 && view_exists(&p->world.old) && i < p->record.n_followers; i++) {
+		const struct follower *f = &p->record.followers[i];
 
-int successor_check(const struct act_context *h, const struct container_view *old,
-		    const struct record *r, const char *target, struct error *ret_error)
-{
-	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-	int q = successor_plan(h, NULL, old, NULL, h->config->image, target, &plan, ret_error);
-
-	for (size_t i = 0; q == 0 && view_exists(old) && i < r->n_followers; i++)
-		q = check_follower(h, &r->followers[i], target, ret_error);
+		recreate_plan_free(&plan);
+		q = successor_plan_follower(p, NULL, f->old_id, f->name, target, &plan, ret_error);
+	}
 	return q;
 }

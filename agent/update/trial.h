@@ -2,10 +2,9 @@
 /* trial: judges the new container and its followers while they are on trial. */
 #pragma once
 
-#include "pass-context.h"
+#include "pass.h"
 
-/* Sets m->verdict and m->reason by what is seen at m->now_ms. Pure. */
-void trial_judge(const struct container_config *c, const struct record *r, const struct world *w,
-		 struct pass_state *m);
+/* Sets the state's verdict and reason by what is seen at its now_ms. Pure. */
+void trial_judge(struct pass *p);
 /* Learns more about a bad verdict: whether an operator stopped the container, and its last log line. */
-void trial_explain(struct engine *e, const struct world *w, struct pass_state *m);
+void trial_explain(struct pass *p);
