@@ -115,6 +115,12 @@ static void reject(struct record *r, const struct world *w)
 		       w->old.error[0] ? ": " : "", w->old.error);
 }
 
+static void forget_seen(struct record *r)
+{
+	r->seen = (struct digest){0};
+	r->seen_s = 0;
+}
+
 static void decide_idle(struct record *r, const struct world *w)
 {
 	if (r->phase == PHASE_COMMIT) {
@@ -136,10 +142,8 @@ static void decide_idle(struct record *r, const struct world *w)
 			r->downtime_ms = downtime_ms(w->old.finished_ns, w->old.started_ns);
 	}
 	/* The candidate is no longer waited for. */
-	if (r->phase == PHASE_COMMIT || r->reject_target) {
-		r->seen = (struct digest){0};
-		r->seen_s = 0;
-	}
+	if (r->phase == PHASE_COMMIT || r->reject_target)
+		forget_seen(r);
 	r->phase = PHASE_IDLE;
 }
 
@@ -158,12 +162,16 @@ static void decide_synced(struct record *r, const struct pass_state *m, const st
 		copy_text(r->boot_id, sizeof(r->boot_id), m->untrusted ? "" : w->boot_id);
 }
 
-/* An image that the container has already, pulled by hand or under another index. */
+/* An image that the container has already, pulled by hand or under another index; or the tag points to it again. */
 static void decide_current(struct record *r, const struct pass_state *m, const struct world *w)
 {
 	const struct fetch_reply *reply = &m->answer.reply;
 	struct release now = {.digest = reply->digest, .manifest = reply->manifest};
 
+	forget_seen(r);
+	/* The registry was not asked for more about it than its digest. */
+	if (world_runs_current(w, r) && digest_eq(&r->current.digest, &reply->digest))
+		return;
 	copy_text(now.image, sizeof(now.image), w->old.image);
 	now.brought = world_runs_current(w, r) && r->current.brought;
 	if (now.brought)

@@ -60,14 +60,15 @@ static void catch_signals(void)
 
 /* From here on a hang-up, or a shutdown of the other direction, cancels the job. The socket moves to another
  * descriptor, which children do not inherit. */
-static int take_socket(void)
+static int take_socket(struct error *ret_error)
 {
 	struct sigaction action = {.sa_handler = on_socket};
 	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	if (fd < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
-		return -errno;
+		return error_set(ret_error, -errno, "job: cannot take over the socket: %s",
+				 strerror(errno));
 	events = fd;
 	(void)sigaction(SIGIO, &action, NULL);
 	(void)fcntl(fd, F_SETOWN, getpid());
@@ -255,7 +256,7 @@ static int take_job(const struct arguments *a, char **names, struct job *ret,
 	if (r == 0 && ret->n == 0 && !isatty(STDIN_FILENO)) {
 		r = read_job(ret, ret_error);
 		if (r == 0 && fstat(STDIN_FILENO, &st) == 0 && S_ISSOCK(st.st_mode))
-			r = take_socket();
+			r = take_socket(ret_error);
 	}
 	if (r < 0)
 		return r;

@@ -226,6 +226,20 @@ def test_rejected_and_held_cost_no_process_of_their_own(house):
     assert many.started() == [1, 1]
 
 
+def test_a_tag_that_went_back_costs_one_pass(house):
+    """What was waited for in between is forgotten."""
+    many = Round(house, 2)
+    many.configure(c0={"min-age": "2d"})
+    house.publish(repository=many.repository("c0"))
+    assert many.once()["c0"]["result"] == "deferred"
+    house.registry.point(many.published["c0"])
+    many.once("up-to-date")
+    assert "seen" not in house.pullet.record("c0")
+    many.started()
+    many.once("up-to-date")
+    assert many.started() == [1, 1]
+
+
 def test_one_shots_that_ended_well_are_polled_too(house):
     house.publish("exit", 0)
     house.configure(create={"HostConfig": {"NetworkMode": "none"}})

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
@@ -97,6 +98,22 @@ def test_a_hang_up_before_the_job_ends_it(pullet):
     one = Job(pullet, b"")
     one.socket.close()
     assert one.process.wait(30) == 2
+
+
+def catches(pid, number):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    mask = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return int(mask, 16) >> (number - 1) & 1
+
+
+def test_a_socket_that_cannot_be_taken_over_is_an_error(pullet):
+    configure(pullet, "app")
+    one = Job(pullet, b"")
+    wait_for("its handlers", lambda: catches(one.process.pid, signal.SIGTERM), 10)
+    resource.prlimit(one.process.pid, resource.RLIMIT_NOFILE, (3, 3))
+    one.send(job("poll", "app"))
+    assert one.events() == ([], 2)
+    assert "cannot take over the socket" in one.log.read_text()
 
 
 # --- the lock -----------------------------------------------------------------------------------

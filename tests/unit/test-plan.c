@@ -139,7 +139,8 @@ ARRANGE(not_asked, s->m.answer.known = false)
 ARRANGE(no_clock, s->m.answer.error.code = -EPROTO; s->m.now_s = 0)
 ARRANGE(no_answer, s->m.answer.error.code = -EIO)
 ARRANGE(runs_unwritten, SET(s->w.old.image, TARGET); SET(s->r.current.digest.text, OTHER))
-ARRANGE(runs, s->r.current = (struct release){.digest = {TARGET}, .image = "image-old"})
+ARRANGE(runs, s->r.current = (struct release){.digest = {TARGET}, .image = "image-old"};
+	s->r.seen.text[0] = '\0')
 ARRANGE(rejected_by_manifest, s->r.n_rejected = 0; SET(s->m.answer.reply.manifest.text, OTHER);
 	record_reject(&s->r, &(struct release){.digest = {"sha256:3"}, .manifest = {OTHER}}, "bad"))
 ARRANGE(rejected, record_reject(&s->r, &(struct release){.digest = {TARGET}}, "bad"))
@@ -498,6 +499,7 @@ ARRANGE(only_finish, s->m.operation = OPERATION_FINISH)
 ARRANGE(first_ever_created, no_container(s); s->c.create = (char *)"create.json")
 ARRANGE(held_check, held(s); only_a_check(s))
 ARRANGE(listed, s->m.answer.listed = true)
+ARRANGE(back_at_current, runs(s); SET(s->r.seen.text, OTHER); s->r.seen_s = 1)
 ARRANGE(no_clock_for_age, too_young(s); s->m.now_s = 0)
 ARRANGE(clock_went_back, too_young(s); s->r.seen_s += 1)
 ARRANGE(old_enough, too_young(s); s->m.now_s += 1)
@@ -555,6 +557,7 @@ static void test_situations(void **state)
 		{BLOCK_ASK, first_ever_created, ACT_DECIDE_PREPARE},
 		{BLOCK_ASK, held_check, ACT_DEFER},
 		{BLOCK_TAKE, listed, ACT_DECIDE_CURRENT},
+		{BLOCK_TAKE, back_at_current, ACT_DECIDE_CURRENT},
 		{BLOCK_TAKE, no_clock_for_age, ACT_DEFER},
 		{BLOCK_TAKE, clock_went_back, ACT_DECIDE_SEEN},
 		{BLOCK_TAKE, old_enough, ACT_DECIDE_PREPARE},
@@ -672,6 +675,25 @@ static void test_decide_on_the_way(void **state)
 	s.r.phase = PHASE_COMMIT; /* the same again: the way back stays what it was */
 	plan_decide(&s.r, &s.m, ACT_DECIDE_IDLE, &s.w);
 	assert_string_equal(s.r.previous.digest.text, OTHER);
+}
+
+/* The tag points to the version that runs again: nothing is waited for, and what is known of it stays. */
+static void test_decide_current_again(void **state)
+{
+	const struct release current = {
+		.digest = {TARGET}, .manifest = {OTHER}, .image = "image-old", .brought = true};
+	struct scene s;
+
+	(void)state;
+	all_done(&s, BLOCK_ASK);
+	s.r.current = current;
+	s.m.answer.reply.manifest = (struct digest){0};
+	SET(s.r.seen.text, OTHER);
+	s.r.seen_s = 1;
+	plan_decide(&s.r, &s.m, ACT_DECIDE_CURRENT, &s.w);
+	assert_string_equal(s.r.seen.text, "");
+	assert_int_equal(s.r.seen_s, 0);
+	assert_memory_equal(&s.r.current, &current, sizeof(current));
 }
 
 static void test_decide_trial_without_service(void **state)
@@ -999,6 +1021,7 @@ int main(void)
 		cmocka_unit_test(test_order_of_rows),
 		cmocka_unit_test(test_situations),
 		cmocka_unit_test(test_decide_on_the_way),
+		cmocka_unit_test(test_decide_current_again),
 		cmocka_unit_test(test_decide_trial_without_service),
 		cmocka_unit_test(test_decide_revert),
 		cmocka_unit_test(test_decide_revert_for_the_store),
