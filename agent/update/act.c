@@ -353,14 +353,6 @@ static int find_followers(struct pass *p, struct error *ret_error)
 	return q;
 }
 
-static int check_successor(struct pass *p, struct error *ret_error)
-{
-	int q = successor_check(p, pass_candidate(p)->text, ret_error);
-
-	p->state.successor_checked = q == 0;
-	return q;
-}
-
 static int verify(struct pass *p, struct error *ret_error)
 {
 	const struct digest *d = pass_candidate(p);
@@ -403,7 +395,7 @@ static act_fn *const functions[] = {
 	[ACT_ASK_POLICY] = candidate_ask_policy,
 	[ACT_FIND_IMAGE] = candidate_find_image,
 	[ACT_FIND_FOLLOWERS] = find_followers,
-	[ACT_CHECK_SUCCESSOR] = check_successor,
+	[ACT_CHECK_SUCCESSOR] = successor_check,
 	[ACT_VERIFY] = verify,
 	[ACT_CHECK_SPACE] = check_space,
 	[ACT_SAVE_SPEC] = repair_save_spec,

@@ -39,6 +39,16 @@ static void report_candidate(const struct poll *p, const struct container_config
 	p->task->on_event(json_pack("{s:s, s:s}", "event", "candidate", "container", c->name));
 }
 
+static void defer(const struct poll *p, const struct container_config *c,
+		  const struct digest *current, const char *reason)
+{
+	struct result r = result_of(c, current);
+
+	r.outcome = OUTCOME_DEFERRED;
+	copy_text(r.reason, sizeof(r.reason), reason);
+	p->task->on_result(&r);
+}
+
 /* --- containers and records --- */
 
 static const json_t *find_container(const json_t *list, const char *name)
@@ -68,16 +78,6 @@ static bool is_well(const json_t *container)
 			 (streq(state, "exited") && status && after_prefix(status, "Exited (0)")));
 }
 
-static bool has_saved_spec(int state_dir, const char *name)
-{
-	struct saved_spec saved = {0};
-	struct error ignored;
-	int r = saved_spec_load(state_dir, name, &saved, &ignored);
-
-	saved_spec_free(&saved);
-	return r != -ENOENT;
-}
-
 /* An update that waits (for its policy, age or window) is known already: its pass asks the registry itself. */
 static bool is_at_rest(const struct poll *p, const struct container_config *c,
 		       const json_t *container, struct record *record)
@@ -89,20 +89,7 @@ static bool is_at_rest(const struct poll *p, const struct container_config *c,
 	       record->phase == PHASE_IDLE && !digest_is_set(&record->seen) &&
 	       digest_is_set(&record->current.digest) && image &&
 	       streq(image, record->current.image) && is_well(container) &&
-	       !has_saved_spec(p->task->state_dir, c->name);
-}
-
-static bool is_held(const struct poll *p, const struct container_config *c,
-		    const struct record *record)
-{
-	struct result r = result_of(c, &record->current.digest);
-
-	if ((!record->held && !c->hold) || p->task->operation == OPERATION_CHECK)
-		return false;
-	r.outcome = OUTCOME_DEFERRED;
-	copy_text(r.reason, sizeof(r.reason), record->held ? RESULT_HELD : RESULT_HELD_CONFIG);
-	p->task->on_result(&r);
-	return true;
+	       !saved_spec_exists(p->task->state_dir, c->name);
 }
 
 /* Answers what needs no registry; the other containers go to p->asked. */
@@ -130,7 +117,9 @@ static int look(struct poll *p, const struct container_config *const *containers
 			report_candidate(p, c);
 			continue;
 		}
-		if (is_held(p, c, record)) {
+		if ((record->held || c->hold) && p->task->operation != OPERATION_CHECK) {
+			defer(p, c, &record->current.digest,
+			      record->held ? RESULT_HELD : RESULT_HELD_CONFIG);
 			ref_free(&a->ref);
 			continue;
 		}
@@ -206,20 +195,11 @@ static int ask(const struct poll *p, struct fetch *f, struct asked *const *batch
 	return r;
 }
 
-static void defer(const struct poll *p, const struct asked *a, unsigned int wait_s)
-{
-	struct result r = result_of(a->config, &a->current);
-
-	r.outcome = OUTCOME_DEFERRED;
-	(void)snprintf(r.reason, sizeof(r.reason), RESULT_RETRY_AFTER, a->ref.host,
-		       (uint64_t)wait_s);
-	p->task->on_result(&r);
-}
-
 /* Asks for one container first: a registry that sends Retry-After gets no request for the others. */
 static void ask_registry(const struct poll *p, struct asked **batch, size_t n)
 {
 	_cleanup_fetch_ struct fetch *f = fetch_new(&p->task->fetch, batch[0]->ref.host);
+	char reason[RECORD_TEXT_MAX];
 	unsigned int wait_s = 0;
 	struct error e;
 	int r = ask(p, f, batch, 1, &wait_s, &e);
@@ -229,6 +209,8 @@ static void ask_registry(const struct poll *p, struct asked **batch, size_t n)
 	if (wait_s > 0)
 		p->task->on_event(json_pack("{s:s, s:s, s:i}", "event", "retry-after", "registry",
 					    batch[0]->ref.host, "seconds", (int)wait_s));
+	(void)snprintf(reason, sizeof(reason), RESULT_RETRY_AFTER, batch[0]->ref.host,
+		       (uint64_t)wait_s);
 	for (size_t i = 0; i < n; i++) {
 		if (batch[i]->done)
 			continue;
@@ -236,7 +218,7 @@ static void ask_registry(const struct poll *p, struct asked **batch, size_t n)
 		if (r < 0)
 			take_failure(p, batch[i], &e);
 		else
-			defer(p, batch[i], wait_s);
+			defer(p, batch[i]->config, &batch[i]->current, reason);
 	}
 }
 

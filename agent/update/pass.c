@@ -9,7 +9,6 @@
 #include "followers.h"
 #include "log.h"
 #include "repair.h"
-#include "trial.h"
 
 #define PASS_ACTIONS_MAX 300 /* far more than any way through the table needs */
 #define PASS_MISSES_MAX	 3   /* times the world may change between look and act */
@@ -81,6 +80,70 @@ static bool is_before_trial(const struct pass *p)
 	return p->record.phase == PHASE_IDLE || p->record.phase == PHASE_PREPARE;
 }
 
+/* Containers that shared the old one's namespaces must live in the new one's too. */
+static void judge_followers(struct pass *p)
+{
+	struct pass_state *m = &p->state;
+
+	for (size_t i = 0; i < p->record.n_followers; i++) {
+		const struct container_view *new = &p->world.followers[i].new;
+
+		if (!p->record.followers[i].serving || !view_exists(new) || view_is_up(new) ||
+		    (new->state == STATE_EXITED &&new->exit_code == 0))
+			continue;
+		m->verdict = VERDICT_BAD;
+		(void)snprintf(m->reason, sizeof(m->reason),
+			       "container %s, which shares its namespaces, %s%.300s",
+			       p->record.followers[i].name,
+			       new->error[0] ? "does not start: " : "did not stay up", new->error);
+		return;
+	}
+}
+
+/* Sets the verdict and its reason by what is seen at now_ms. */
+static void judge_trial(struct pass *p)
+{
+	struct pass_state *m = &p->state;
+	const struct container_view *new = &p->world.new;
+	bool up = view_exists(new) && view_is_up(new);
+
+	if (!up)
+		m->up_since_ms = 0;
+	else if (m->up_since_ms == 0)
+		m->up_since_ms = m->now_ms;
+	m->verdict = VERDICT_PENDING;
+	if (p->record.phase == PHASE_TRIAL && view_exists(new) &&
+	    (up || m->member[0].started_new ||
+	     health_is_finished(p->c->health, new, p->record.policy)))
+		m->verdict = health_judge(p->c, new, p->record.policy,
+					  up ? m->now_ms - m->up_since_ms : 0, m->reason);
+	if (m->verdict == VERDICT_GOOD)
+		judge_followers(p);
+}
+
+/* A container that an operator stops or pauses on trial, or the engine when it is itself stopped, says nothing
+ * about the release. */
+static bool was_stopped_by_hand(struct engine *e, const struct container_view *new)
+{
+	if (view_is_up(new))
+		return new->state == STATE_PAUSED;
+	return new->started_ns > 0 && !new->error[0] &&
+	       !engine_ended_by_itself(e, new->id, new->started_ns);
+}
+
+/* Learns more about a bad verdict: whether an operator stopped the container, and its last log line. */
+static void explain_verdict(struct pass *p)
+{
+	struct pass_state *m = &p->state;
+	size_t n = strlen(m->reason);
+	char line[120];
+
+	m->not_at_fault = was_stopped_by_hand(p->context.engine, &p->world.new);
+	/* The line only helps people: without it the reason is shorter. */
+	if (engine_last_log(p->context.engine, p->world.new.id, line, sizeof(line)) == 0 && line[0])
+		(void)snprintf(m->reason + n, sizeof(m->reason) - n, "; last log line: %s", line);
+}
+
 /* The facts that change by themselves. */
 static void update_state(struct pass *p)
 {
@@ -89,7 +152,7 @@ static void update_state(struct pass *p)
 
 	m->now_ms = now_ms();
 	m->now_s = now_s > 0 && localtime_r(&now_s, &m->local) ? now_s : 0;
-	trial_judge(p);
+	judge_trial(p);
 	if (is_before_trial(p))
 		p->result->to = *pass_candidate(p);
 }
@@ -128,7 +191,7 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 	int r;
 
 	if (decision == ACT_DECIDE_REVERT && p->state.verdict == VERDICT_BAD)
-		trial_explain(p);
+		explain_verdict(p);
 	if (decision == ACT_DECIDE_FORGET)
 		act_forget(p);
 	plan_decide(&p->record, &p->state, decision, &p->world);

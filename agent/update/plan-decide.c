@@ -197,15 +197,11 @@ static void decide_seen(struct record *r, const struct pass_state *m, const stru
 	r->seen_s = m->now_s;
 }
 
-/* A pull that a power cut ended may have left layers that the next version has, too. */
-static bool pull_was_cut(const struct record *r, const struct world *w)
-{
-	return r->phase == PHASE_PREPARE && !r->synced && !streq(r->boot_id, w->boot_id);
-}
-
 static void decide_forget(struct record *r, struct pass_state *m, const struct world *w)
 {
-	m->pull_was_cut |= pull_was_cut(r, w);
+	/* A pull that a power cut ended may have left layers that the next version has, too. */
+	m->pull_was_cut |=
+		r->phase == PHASE_PREPARE && !r->synced && !streq(r->boot_id, w->boot_id);
 	m->drop_tried = m->dropped = m->image_known = false;
 	r->phase = PHASE_IDLE;
 }

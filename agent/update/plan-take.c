@@ -6,64 +6,64 @@
 #include "plan-internal.h"
 #include "schedule.h"
 
-static bool is_answered(const struct pass_state *m)
-{
-	return m->answer.known && m->answer.error.code == 0;
-}
+CLAIM(is_answered, s->m->answer.known && s->m->answer.error.code == 0)
 
 SHARED_CLAIM(plan_is_rollback, s->m->operation == OPERATION_ROLLBACK ||
 				       (s->r->phase == PHASE_PREPARE && s->r->rollback))
 
-bool plan_runs_already(const struct record *r, const struct world *w, const struct pass_state *m)
+static bool runs_already(const struct situation *s)
 {
-	const struct fetch_reply *reply = &m->answer.reply;
-	const char *image = w->old.image;
+	const struct fetch_reply *reply = &s->m->answer.reply;
+	const char *image = s->w->old.image;
 
-	if (!is_answered(m) || !view_exists(&w->old))
+	if (!is_answered(s) || !view_exists(&s->w->old))
 		return false;
-	if (world_runs_current(w, r) && (digest_eq(&reply->digest, &r->current.digest) ||
-					 digest_eq(&reply->manifest, &r->current.manifest)))
+	if (world_runs_current(s->w, s->r) &&
+	    (digest_eq(&reply->digest, &s->r->current.digest) ||
+	     digest_eq(&reply->manifest, &s->r->current.manifest)))
 		return true;
-	return m->answer.listed || streq(image, reply->digest.text) ||
+	return s->m->answer.listed || streq(image, reply->digest.text) ||
 	       streq(image, reply->config.text) || streq(image, reply->manifest.text);
 }
 
-static const struct rejected *find_rejected(const struct record *r, const struct pass_state *m)
+bool plan_runs_already(const struct record *r, const struct world *w, const struct pass_state *m)
 {
-	const struct rejected *x = NULL;
-
-	if (is_answered(m))
-		x = record_rejected(r, &m->answer.reply.digest);
-	return x || !is_answered(m) ? x : record_rejected(r, &m->answer.reply.manifest);
+	return runs_already(&(struct situation){.r = r, .w = w, .m = m});
 }
 
-static bool is_hopeless(const struct record *r, const struct world *w, const struct pass_state *m)
+static const struct rejected *find_rejected(const struct situation *s)
 {
-	return is_answered(m) && record_is_hopeless(r, &m->answer.reply.digest, w->boot_id);
+	const struct rejected *x;
+
+	if (!is_answered(s))
+		return NULL;
+	x = record_rejected(s->r, &s->m->answer.reply.digest);
+	return x ? x : record_rejected(s->r, &s->m->answer.reply.manifest);
 }
 
-static bool needs_repair(const struct record *r, const struct world *w, const struct pass_state *m)
-{
-	return view_is_broken(&w->old) &&
-	       (plan_runs_already(r, w, m) ||
-		(world_runs_current(w, r) && (find_rejected(r, m) || is_hopeless(r, w, m))));
-}
+CLAIM(store_can_keep_it,
+      !is_answered(s) || !record_is_hopeless(s->r, &s->m->answer.reply.digest, s->w->boot_id))
 
-SHARED_CLAIM(plan_needs_repair, needs_repair(s->r, s->w, s->m))
-
-const struct digest *plan_candidate(const struct record *r, const struct world *w,
-				    const struct pass_state *m)
+bool plan_needs_repair(const struct situation *s)
 {
-	if (r->phase == PHASE_PREPARE && (r->rollback || !is_answered(m)))
-		return &r->target.digest;
-	if (m->operation == OPERATION_ROLLBACK)
-		return &r->previous.digest;
-	return needs_repair(r, w, m) ? &r->current.digest : &m->answer.reply.digest;
+	return view_is_broken(&s->w->old) &&
+	       (runs_already(s) ||
+		(world_runs_current(s->w, s->r) && (find_rejected(s) || !store_can_keep_it(s))));
 }
 
 static const struct digest *candidate_of(const struct situation *s)
 {
-	return plan_candidate(s->r, s->w, s->m);
+	if (s->r->phase == PHASE_PREPARE && (s->r->rollback || !is_answered(s)))
+		return &s->r->target.digest;
+	if (s->m->operation == OPERATION_ROLLBACK)
+		return &s->r->previous.digest;
+	return plan_needs_repair(s) ? &s->r->current.digest : &s->m->answer.reply.digest;
+}
+
+const struct digest *plan_candidate(const struct record *r, const struct world *w,
+				    const struct pass_state *m)
+{
+	return candidate_of(&(struct situation){.r = r, .w = w, .m = m});
 }
 
 /* The spec of a missing container was saved: it is made again, whatever would defer an update. */
@@ -78,9 +78,8 @@ SHARED_CLAIM(image_is_present,
 	     s->r->phase == PHASE_PREPARE ? s->w->image[0] != '\0' : s->m->image_present)
 CLAIM(update_is_wanted,
       container_is_possible(s) &&
-	      (!is_answered(s->m) || (digest_eq(&s->r->target.digest, &s->m->answer.reply.digest) &&
-				      !plan_runs_already(s->r, s->w, s->m) &&
-				      !find_rejected(s->r, s->m) && !plan_needs_repair(s))))
+	      (!is_answered(s) || (digest_eq(&s->r->target.digest, &s->m->answer.reply.digest) &&
+				   !runs_already(s) && !find_rejected(s) && !plan_needs_repair(s))))
 CLAIM(rollback_is_wanted, s->r->rollback &&previous_is_known(s) && previous_is_not_rejected(s) &&
 				  container_is_of_last_update(s) && image_is_present(s))
 
@@ -106,11 +105,11 @@ CLAIM(registry_is_not_needed, s->m->answer.error.code != -ENOENT && s->r->phase 
 /* Certificates are valid from a time on. */
 CLAIM(clock_is_no_obstacle,
       s->m->answer.error.code != -EPROTO || s->m->now_s != 0 || registry_is_not_needed(s))
-CLAIM(registry_answered, is_answered(s->m) || registry_is_not_needed(s))
+CLAIM(registry_answered, is_answered(s) || registry_is_not_needed(s))
 /* With a digest that is waited for, each poll would begin a pass. */
-CLAIM(current_is_written, !plan_runs_already(s->r, s->w, s->m) ||
-				  (world_runs_current(s->w, s->r) && !digest_is_set(&s->r->seen) &&
-				   digest_eq(&s->r->current.digest, &s->m->answer.reply.digest)))
+CLAIM(current_is_written,
+      !runs_already(s) || (world_runs_current(s->w, s->r) && !digest_is_set(&s->r->seen) &&
+			   digest_eq(&s->r->current.digest, &s->m->answer.reply.digest)))
 CLAIM(update_is_asked_for, s->m->operation != OPERATION_CHECK)
 CLAIM(old_was_started_again, s->progress->started_old)
 CLAIM(followers_are_known, s->m->followers_known)
@@ -131,18 +130,16 @@ CLAIM(repair_is_possible, !find_repair_blocker(s))
 CLAIM(candidate_is_verified, digest_eq(candidate_of(s), &s->m->verified))
 CLAIM(registry_has_current, digest_eq(&s->m->answer.reply.digest, &s->r->current.digest))
 CLAIM(spec_is_saved, s->m->spec_saved)
-CLAIM(candidate_is_new, !plan_runs_already(s->r, s->w, s->m))
+CLAIM(candidate_is_new, !runs_already(s))
 
 /* The next poll then needs one request. */
-CLAIM(rejection_is_written,
-      !find_rejected(s->r, s->m) || record_rejected(s->r, &s->m->answer.reply.digest))
-CLAIM(candidate_is_not_rejected, !find_rejected(s->r, s->m))
-CLAIM(store_can_keep_it, !is_hopeless(s->r, s->w, s->m))
+CLAIM(rejection_is_written, !find_rejected(s) || record_rejected(s->r, &s->m->answer.reply.digest))
+CLAIM(candidate_is_not_rejected, !find_rejected(s))
 
 /* NAME.next of a container that an operator stopped is removed before the pass ends. */
 CLAIM(no_operator_stopped_old, s->m->operation == OPERATION_CHECK || !view_left_alone(&s->w->old) ||
 				       (s->r->phase == PHASE_PREPARE && view_exists(&s->w->new)))
-CLAIM(age_counts, s->c->min_age_ms > 0 && is_answered(s->m) && !is_remade(s))
+CLAIM(age_counts, s->c->min_age_ms > 0 && is_answered(s) && !is_remade(s))
 
 static int64_t old_enough_s(const struct situation *s)
 {
@@ -161,7 +158,7 @@ static bool age_is_known(const struct situation *s)
 CLAIM(candidate_is_old_enough,
       !age_counts(s) || (s->m->now_s != 0 && s->m->now_s >= old_enough_s(s)))
 SHARED_CLAIM(policy_is_wanted,
-	     is_answered(s->m) && s->c->rollout != ROLLOUT_NO && !s->m->pinned && !is_remade(s))
+	     is_answered(s) && s->c->rollout != ROLLOUT_NO && !s->m->pinned && !is_remade(s))
 CLAIM(policy_was_asked, !policy_is_wanted(s) || s->m->policy.known)
 CLAIM(has_policy, policy_is_wanted(s) && s->m->policy.error.code == 0 && s->m->policy.reply.found)
 CLAIM(sequence_is_written,
@@ -221,11 +218,11 @@ static const char *find_closed_download(const struct situation *s)
 
 CLAIM(may_download, !find_closed_download(s))
 CLAIM(details_are_known,
-      digest_is_set(&s->m->answer.reply.manifest) || !is_answered(s->m) ||
+      digest_is_set(&s->m->answer.reply.manifest) || !is_answered(s) ||
 	      (s->r->phase == PHASE_PREPARE && s->r->synced && image_is_present(s)))
 
 /* The engine would give them to a token server that the network half did not trust. */
-CLAIM(credentials_are_safe, image_is_present(s) || !s->m->has_credentials || !is_answered(s->m) ||
+CLAIM(credentials_are_safe, image_is_present(s) || !s->m->has_credentials || !is_answered(s) ||
 				    !s->m->answer.reply.withheld[0])
 CLAIM(space_is_known, s->m->space_known)
 CLAIM(there_is_space, s->m->no_space.code == 0)
@@ -244,7 +241,7 @@ EXPLAIN(explain_repair_check,
 	s->old->error)
 EXPLAIN(explain_repair_blocker, RESULT_STORE_DAMAGED ": container %s: %.250s; %s", s->c->name,
 	s->old->error, find_repair_blocker(s))
-EXPLAIN(explain_rejected, RESULT_REJECTED, find_rejected(s->r, s->m)->reason)
+EXPLAIN(explain_rejected, RESULT_REJECTED, find_rejected(s)->reason)
 EXPLAIN(explain_check, "there is an update; only a check was asked for")
 EXPLAIN(explain_withheld, "%s", s->m->answer.reply.withheld)
 EXPLAIN(explain_space, "%.600s", s->m->no_space.text)

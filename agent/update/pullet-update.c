@@ -186,14 +186,14 @@ static int fail_all(const struct job *job, const struct error *e)
 	return 2;
 }
 
-static int run(const struct arguments *a, const struct config *config, const struct job *job)
+static int run(const struct arguments *a, const struct job *job)
 {
+	_cleanup_config_ struct config *config = NULL;
 	_cleanup_free_ const struct container_config **containers =
 		xcalloc(job->n, sizeof(*containers));
 	struct error e;
 	_cleanup_close_ int state_dir = -1;
 	struct task task = {
-		.config = config,
 		.fetch = a->fetch,
 		.operation = job->operation,
 		.cancel = &cancelled,
@@ -203,6 +203,10 @@ static int run(const struct arguments *a, const struct config *config, const str
 	struct result result;
 	int r = 0;
 
+	if (config_load(a->fetch.config, &config, &e) < 0)
+		return fail_all(job, &e);
+	if (a->engine)
+		replace_string(&config->engine, config_engine_path(a->engine));
 	for (size_t i = 0; i < job->n; i++) {
 		containers[i] = config_container(config, job->names[i]);
 		if (!containers[i]) {
@@ -211,6 +215,7 @@ static int run(const struct arguments *a, const struct config *config, const str
 			return fail_all(job, &e);
 		}
 	}
+	task.config = config;
 	task.state_dir = state_dir = lock_state_dir(a->state_dir, &cancelled, &e);
 	if (state_dir < 0) {
 		r = state_dir;
@@ -228,21 +233,6 @@ static int run(const struct arguments *a, const struct config *config, const str
 	for (size_t i = 0; r < 0 && i < job->n; i++)
 		fail(containers[i]->name, containers[i]->image, &e);
 	return failed ? 1 : 0;
-}
-
-static int load_and_run(const struct arguments *a, const struct job *job)
-{
-	struct config *config;
-	struct error e;
-	int status;
-
-	if (config_load(a->fetch.config, &config, &e) < 0)
-		return fail_all(job, &e);
-	if (a->engine)
-		replace_string(&config->engine, config_engine_path(a->engine));
-	status = run(a, config, job);
-	config_free(config);
-	return status;
 }
 
 static int take_job(const struct arguments *a, char **names, struct job *ret,
@@ -294,7 +284,7 @@ int main(int argc, char **argv)
 	else if (take_job(&a, argv + first, &job, &e) < 0)
 		log_error("%s", e.text);
 	else
-		status = load_and_run(&a, &job);
+		status = run(&a, &job);
 	json_decref(job.line);
 	return status;
 }

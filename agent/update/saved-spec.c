@@ -2,6 +2,7 @@
 #include "saved-spec.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "json.h"
@@ -51,6 +52,13 @@ int saved_spec_load(int state_dir, const char *name, struct saved_spec *ret,
 	k.plan.policy = xstrdup(policy);
 	*ret = k;
 	return 0;
+}
+
+bool saved_spec_exists(int state_dir, const char *name)
+{
+	_cleanup_free_ char *file = file_of(name);
+
+	return faccessat(state_dir, file, F_OK, 0) == 0 || errno != ENOENT;
 }
 
 void saved_spec_forget(int state_dir, const char *name)

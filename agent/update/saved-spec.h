@@ -17,5 +17,6 @@ int saved_spec_save(int state_dir, const char *name, const struct saved_spec *k,
 /* -ENOENT: there is none. Caller frees with saved_spec_free(). */
 int saved_spec_load(int state_dir, const char *name, struct saved_spec *ret,
 		    struct error *ret_error) warn_unused;
+bool saved_spec_exists(int state_dir, const char *name);
 void saved_spec_forget(int state_dir, const char *name);
 void saved_spec_free(struct saved_spec *k);

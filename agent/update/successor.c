@@ -180,8 +180,9 @@ int successor_plan_follower(const struct pass *p, const struct world *w, const c
 		     : 0;
 }
 
-int successor_check(const struct pass *p, const char *target, struct error *ret_error)
+int successor_check(struct pass *p, struct error *ret_error)
 {
+	const char *target = pass_candidate(p)->text;
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
 	int q = successor_plan(p, NULL, NULL, p->c->image, target, &plan, ret_error);
 
@@ -191,5 +192,6 @@ int successor_check(const struct pass *p, const char *target, struct error *ret_
 		recreate_plan_free(&plan);
 		q = successor_plan_follower(p, NULL, f->old_id, f->name, target, &plan, ret_error);
 	}
+	p->state.successor_checked = q == 0;
 	return q;
 }

@@ -18,4 +18,4 @@ int successor_plan_follower(const struct pass *p, const struct world *w, const c
 
 /* Whether the old container and its followers can be made again faithfully, or the first one from its
  * file: asked before anything is fetched. */
-int successor_check(const struct pass *p, const char *target, struct error *ret_error) warn_unused;
+act_fn successor_check;

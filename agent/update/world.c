@@ -221,15 +221,6 @@ static int look_at_pair_by_name(const struct context *s, const char *base, struc
 	return 0;
 }
 
-/* From then on their ids tell, whatever anybody renames them to. */
-static int look_at_pair_by_id(const struct context *s, const char *base, const char *old_id,
-			      const char *new_id, struct pair *ret, struct error *ret_error)
-{
-	int q = look_at(s, base, old_id, &ret->old, ret_error);
-
-	return q < 0 ? q : look_at(s, base, new_id, &ret->new, ret_error);
-}
-
 /* Neither has the name now: has anybody else? */
 static int look_for_another(const struct context *s, struct world *ret, struct error *ret_error)
 {
@@ -253,11 +244,16 @@ static int look_at_containers(const struct context *s, const struct record *r, s
 	for (size_t i = 0; q == 0 && i < n; i++) {
 		const struct follower *f = i ? &r->followers[i - 1] : NULL;
 		const char *base = f ? f->name : s->name;
+		struct pair *pair = &ret->members[i];
 
-		q = by_name ? look_at_pair_by_name(s, base, &ret->members[i], ret, ret_error)
-			    : look_at_pair_by_id(s, base, f ? f->old_id : r->old_id,
-						 f ? f->new_id : r->new_id, &ret->members[i],
-						 ret_error);
+		if (by_name) {
+			q = look_at_pair_by_name(s, base, pair, ret, ret_error);
+			continue;
+		}
+		/* From then on their ids tell, whatever anybody renames them to. */
+		q = look_at(s, base, f ? f->old_id : r->old_id, &pair->old, ret_error);
+		if (q == 0)
+			q = look_at(s, base, f ? f->new_id : r->new_id, &pair->new, ret_error);
 	}
 	return q < 0 || by_name ? q : look_for_another(s, ret, ret_error);
 }
