@@ -59,7 +59,6 @@ static int act_fetch(struct pass *p, struct error *ret_error)
 	const struct record *r = &p->record;
 	struct pass_state *m = &p->state;
 	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, &r->target.digest);
-	struct pull_options pull = p->pull;
 	_cleanup_json_ json_t *image = NULL;
 	bool here = p->world.image[0] != '\0';
 	/* After a lost record or a failure of the store, an image that is here may be incomplete. */
@@ -69,7 +68,7 @@ static int act_fetch(struct pass *p, struct error *ret_error)
 	size_t found = 0;
 	int q = 0;
 
-	pull.bytes_max = m->answer.reply.layer_bytes;
+	p->pull.bytes_max = m->answer.reply.layer_bytes;
 	/* Present means whole as long as the machine stayed up; only the disk may lag behind. */
 	if (here)
 		engine_sync(p->context.engine);
@@ -77,26 +76,28 @@ static int act_fetch(struct pass *p, struct error *ret_error)
 		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
 				 pinned);
 	else
-		q = engine_pull(p->context.engine, p->context.ref, p->verified, &pull, &found,
+		q = engine_pull(p->context.engine, p->context.ref, p->verified, &p->pull, &found,
 				ret_error);
 	if (q == 0)
 		q = engine_inspect_image(p->context.engine, here ? p->world.image : pinned, &image,
 					 ret_error);
 	if (q == 0)
 		q = check_image(p, image, ret_error);
-	if (q == 0) {
-		m->fetched = true;
-		m->followers_known = false; /* on a thin link that took hours */
-		m->drop_tried &= here;
-		/* What is still there after a drop belongs to another image. When a pull was cut short not even
-		 * a layer that was brought is sure: the engine may see only when it has unpacked it that it had
-		 * it. */
-		m->untrusted =
-			!m->dropped && (cut || (here ? doubted
-						     : !engine_layers_are_trusted(p->context.engine,
-										  image, found)));
-	}
-	return q;
+	if (q < 0)
+		return q;
+	m->fetched = true;
+	m->followers_known = false; /* on a thin link that took hours */
+	m->drop_tried &= here;
+	/* What is still there after a drop belongs to another image. When a pull was cut short not even
+	 * a layer that was brought is sure: the engine may see only when it has unpacked it that it had
+	 * it. */
+	if (m->dropped)
+		m->untrusted = false;
+	else if (here)
+		m->untrusted = cut || doubted;
+	else
+		m->untrusted = cut || !engine_layers_are_trusted(p->context.engine, image, found);
+	return 0;
 }
 
 static int create_and_connect(const struct pass *p, const char *base,

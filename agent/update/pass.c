@@ -22,13 +22,6 @@ static void finish(struct pass *p, enum outcome outcome, const char *reason)
 	copy_text(p->result->reason, sizeof(p->result->reason), reason);
 }
 
-static void finish_error(struct pass *p, struct error *e)
-{
-	if (repair_is_about_store(e))
-		(void)error_prefix(e, RESULT_STORE_DAMAGED);
-	result_set_error(p->result, e);
-}
-
 static void announce_phase(struct pass *p)
 {
 	p->task->on_event(json_pack("{s:s, s:s, s:s, s:s}", "event", "phase", "container",
@@ -467,8 +460,10 @@ void pass_run(const struct task *task, const struct container_config *c, struct 
 	r = set_up(&p, &e);
 	if (r == 0)
 		r = run(&p, &e);
+	if (r < 0 && repair_is_about_store(&e))
+		r = error_prefix(&e, RESULT_STORE_DAMAGED);
 	if (r < 0)
-		finish_error(&p, &e);
+		result_set_error(ret, &e);
 	if (p.record_is_known && p.context.engine && !p.already_reported)
 		result_save_error(ret, task->state_dir, &p.record);
 	engine_close(p.context.engine);

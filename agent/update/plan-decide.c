@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "plan.h"
-#include "result.h"
 #include "store.h"
 
 static int64_t downtime_ms(int64_t down_ns, int64_t up_ns)

@@ -2,9 +2,7 @@
 #include "successor.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 
 #include "copied.h"
 #include "podman.h"
