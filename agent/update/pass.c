@@ -370,12 +370,11 @@ static int work(struct pass *p, struct error *ret_error)
 
 static int recover_followers(struct pass *p, struct error *ret_error)
 {
-	const struct context *context = &p->context;
 	struct record *r = &p->record;
-	int q = followers_find(context, r->old_id, r->new_id, r, ret_error);
+	int q = followers_find(&p->context, r->old_id, r->new_id, r, ret_error);
 
 	if (q == 0)
-		q = world_look(context, r, WORLD_CONTAINERS, &p->world, ret_error);
+		q = world_look(&p->context, r, WORLD_CONTAINERS, &p->world, ret_error);
 	for (size_t i = 0; q == 0 && i < r->n_followers; i++)
 		plan_recover_follower(r, i, &p->world.followers[i]);
 	return q;
