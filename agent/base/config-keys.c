@@ -30,7 +30,6 @@ static int complain(struct parser *p, const char *value, const char *wrong)
 
 static int parse_string(struct parser *p, const char *value, void *field)
 {
-	(void)p;
 	replace_string(field, value);
 	return 0;
 }

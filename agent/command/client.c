@@ -141,7 +141,6 @@ static int on_owner(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	const char *name, *before, *now;
 	struct error ignored;
 
-	(void)error;
 	if (sd_bus_message_read(m, "sss", &name, &before, &now) < 0)
 		return 0;
 	if (now[0] && list_objects(c, &ignored) == 0 && c->up) {
@@ -161,7 +160,6 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	struct client *c = userdata;
 	struct error ignored;
 
-	(void)error;
 	if (sd_bus_message_is_signal(m, "org.freedesktop.DBus.ObjectManager", NULL)) {
 		if (list_objects(c, &ignored) == 0)
 			set_event(c, CLIENT_LISTED, NULL);
@@ -236,7 +234,6 @@ static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 	const char *name = NULL;
 	struct client *c = userdata;
 
-	(void)error;
 	(void)sd_bus_slot_get_description(sd_bus_get_current_slot(c->bus), &name);
 	set_event(c, e ? CLIENT_REFUSED : CLIENT_ACCEPTED, name);
 	if (e)
@@ -273,7 +270,6 @@ int client_request(struct client *c, const char *name, enum operation operation,
 static int on_interrupt(sd_event_source *source, const struct signalfd_siginfo *info,
 			void *userdata)
 {
-	(void)source, (void)info;
 	set_event(userdata, CLIENT_INTERRUPTED, NULL);
 	return 0;
 }

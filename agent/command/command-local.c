@@ -23,7 +23,6 @@ int command_config_check(const struct command_options *o, const char *const *ope
 	size_t n = json_array_size(faults), i;
 	const json_t *fault;
 
-	(void)operands;
 	for (i = 0; i < c->n_containers; i++)
 		json_append(names, json_string(c->containers[i].name));
 	if (o->json) {

@@ -46,7 +46,6 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	struct agent *a = userdata;
 
-	(void)s, (void)usec;
 	a->due_ms = 0;
 	if (a->early)
 		round_queue_half_way(&a->table, now_ms(), &a->queue);
@@ -261,7 +260,6 @@ static int on_request_time(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	struct agent *a = userdata;
 
-	(void)s, (void)usec;
 	a->request = sd_event_source_unref(a->request);
 	start_next(a);
 	return 0;
@@ -316,7 +314,6 @@ static int on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *
 {
 	struct agent *a = userdata;
 
-	(void)s, (void)si;
 	(void)sd_notify(0, "STOPPING=1");
 	a->stopping = true;
 	helper_stop(&a->helper);
@@ -341,7 +338,6 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	struct config *fresh;
 	struct error e;
 
-	(void)s, (void)si;
 	notify_reloading();
 	if (config_load(a->o->helper.config_path, &fresh, &e) < 0) {
 		log_error("%s; updates are suspended until the configuration is fixed", e.text);
@@ -367,7 +363,6 @@ static int drop_text(struct dl_phdr_info *info, size_t size, void *userdata)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
-	(void)size, (void)userdata;
 	for (int i = 0; i < info->dlpi_phnum; i++) {
 		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
 		size_t start = (info->dlpi_addr + p->p_vaddr) & ~(page - 1);
@@ -386,7 +381,6 @@ static int on_rest(sd_event_source *s, void *userdata)
 {
 	struct agent *a = userdata;
 
-	(void)s;
 	bus_drop_cache(a->show.bus);
 	if (!a->queue.first) {
 		(void)malloc_trim(0);

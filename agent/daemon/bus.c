@@ -61,7 +61,6 @@ static int find_unit(sd_bus *bus, const char *path, const char *interface, void 
 	struct bus *b = userdata;
 	_cleanup_free_ char *name = NULL;
 
-	(void)bus, (void)interface, (void)error;
 	if (sd_bus_path_decode(path, BUS_CONTAINERS, &name) <= 0)
 		return 0;
 	b->unit = unit_find(b->table, name);
@@ -75,7 +74,6 @@ static int list_paths(sd_bus *bus, const char *prefix, void *userdata, char ***r
 	const struct bus *b = userdata;
 	char **paths = xcalloc(b->table->n + 1, sizeof(*paths));
 
-	(void)bus, (void)prefix, (void)error;
 	for (size_t i = 0; i < b->table->n; i++) {
 		if (sd_bus_path_encode(BUS_CONTAINERS, b->table->units[i].config->name, &paths[i]) <
 		    0)
@@ -137,7 +135,6 @@ static int get_property(sd_bus *bus, const char *path, const char *interface, co
 	struct bus *b = userdata;
 	const struct unit *u = b->unit;
 
-	(void)bus, (void)path, (void)interface, (void)error;
 	if (streq(property, "Rejected"))
 		return append_rejected(reply, read_record(b, u));
 	if (streq(property, "Held"))
@@ -257,7 +254,6 @@ static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *ignore
 	struct request *q = userdata;
 	int r = read_answer(reply, &error);
 
-	(void)ignored;
 	if (r > 0)
 		r = carry_out(q->bus, q->call, q->operation);
 	if (r < 0)
@@ -387,7 +383,6 @@ static void reconnect_later(struct bus *b)
 
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
-	(void)m, (void)error;
 	log_info("D-Bus: disconnected; continuing without it until it is back");
 	reconnect_later(userdata);
 	return 0;
@@ -399,7 +394,6 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 	struct bus *b = userdata;
 	uint32_t answer = 0;
 
-	(void)error;
 	/* 1: the name is ours; 4: it was before. */
 	if (!e && sd_bus_message_read(reply, "u", &answer) >= 0 && (answer == 1 || answer == 4)) {
 		b->ready = true;
@@ -462,7 +456,6 @@ static int on_connect_time(sd_event_source *s, uint64_t usec, void *userdata)
 	struct bus *b = userdata;
 	int r = try_to_connect(b);
 
-	(void)s, (void)usec;
 	if (r < 0) {
 		log_warning("D-Bus: cannot connect: %s; trying again later", strerror(-r));
 		reconnect_later(b);

@@ -56,7 +56,6 @@ static int on_output(sd_event_source *s, int fd, uint32_t revents, void *userdat
 {
 	struct helper *h = userdata;
 
-	(void)fd, (void)revents;
 	if (read_events(h) != -EPIPE)
 		return 0;
 	(void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
@@ -73,7 +72,6 @@ static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
 	_cleanup_free_ char *how =
 		xasprintf(exited ? "exit status %d" : "killed by signal %d", status);
 
-	(void)s;
 	/* All that it wrote is in the socket by now. */
 	while (read_events(h) > 0)
 		;
@@ -85,7 +83,6 @@ static int on_limit(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	struct helper *h = userdata;
 
-	(void)s, (void)usec;
 	h->late = true;
 	if (h->pid)
 		(void)kill(h->pid, SIGKILL);

@@ -92,7 +92,6 @@ static void on_end(void *userdata, int exit_status, const char *how)
 {
 	struct reporter *r = userdata;
 
-	(void)exit_status, (void)how;
 	if (!r->answered)
 		fail(r, r->fetch.late ? "the collector does not answer in time"
 				      : "pullet-fetch ended without an answer");
@@ -250,7 +249,6 @@ static int on_soon(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	struct reporter *r = userdata;
 
-	(void)s, (void)usec;
 	r->soon = sd_event_source_unref(r->soon);
 	report(r);
 	return 0;
@@ -267,7 +265,6 @@ static int on_heartbeat(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	struct reporter *r = userdata;
 
-	(void)s, (void)usec;
 	report(r);
 	reporter_reload(r);
 	return 0;

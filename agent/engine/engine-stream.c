@@ -166,9 +166,8 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 	*p = (struct pull){.engine = e, .error = &in_stream, .options = o};
 	find_disks(e);
 	r = engine_call(e,
-			(struct call){"POST", path, what, .header = header,
-				      .stall_s = PULL_STALL_S, .on_data = on_pull_data,
-				      .userdata = p},
+			(struct call){"POST", path, what, .header = header, .stall_s = PULL_STALL_S,
+				      .on_data = on_pull_data, .userdata = p},
 			NULL, ret_error);
 	if (r == 0)
 		r = json_stream_end(&p->stream, on_pull_object, p, &in_stream);

@@ -144,7 +144,6 @@ static int rollout(struct session *s, struct item *item, struct error *ret_error
 
 static int ignore_data(void *userdata, const char *data, size_t n)
 {
-	(void)userdata, (void)data, (void)n;
 	return 0;
 }
 

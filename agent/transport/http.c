@@ -71,7 +71,6 @@ static size_t on_header(char *data, size_t size, size_t n, void *userdata)
 {
 	struct transfer *t = userdata;
 
-	(void)data;
 	t->header_bytes += size * n;
 	if (t->header_bytes <= HTTP_HEADER_BYTES_MAX)
 		return size * n;

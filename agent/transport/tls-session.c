@@ -126,7 +126,6 @@ static void on_info(const SSL *const_ssl, int where, int value)
 	struct tls_session *s = SSL_CTX_get_app_data(SSL_get_SSL_CTX(const_ssl));
 	SSL *ssl = (SSL *)const_ssl;
 
-	(void)value;
 	/* Messages after the handshake raise this event too. */
 	if (where != SSL_CB_HANDSHAKE_START || SSL_get_session(ssl))
 		return;

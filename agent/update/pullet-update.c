@@ -36,7 +36,6 @@ static bool failed;
 
 static void on_signal(int number)
 {
-	(void)number;
 	cancelled = 1;
 }
 
@@ -46,7 +45,6 @@ static void on_socket(int number)
 	struct pollfd p = {.fd = events, .events = POLLRDHUP};
 	int before = errno;
 
-	(void)number;
 	if (poll(&p, 1, 0) > 0)
 		cancelled = 1;
 	errno = before;
@@ -172,7 +170,6 @@ static char *find_holder(int fd)
 /* The signal only interrupts flock(2). */
 static void on_alarm(int number)
 {
-	(void)number;
 }
 
 /* cancelled ends the wait. It may be set right before flock(2) sleeps, so a timer interrupts that every second. */

@@ -12,7 +12,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void on_fault(void *userdata, const char *fault)
 {
-	(void)userdata;
 	if (!*fault)
 		abort();
 }

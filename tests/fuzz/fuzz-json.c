@@ -7,7 +7,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static int on_object(void *userdata, json_t *object)
 {
-	(void)userdata;
 	(void)json_get_string(object, "status");
 	(void)json_get_path(object, "a", "b", NULL);
 	return 0;

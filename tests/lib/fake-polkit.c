@@ -14,7 +14,6 @@ static int on_question(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	unsigned int flags;
 	int r = sd_bus_message_read(m, "(sa{sv})s", &kind, 1, &key, "s", &subject, &action);
 
-	(void)userdata;
 	if (r >= 0)
 		r = sd_bus_message_read(m, "a{ss}", 1, &detail, &value);
 	if (r >= 0)

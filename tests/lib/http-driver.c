@@ -17,7 +17,6 @@ static volatile sig_atomic_t cancel;
 
 static void on_signal(int number)
 {
-	(void)number;
 	cancel = 1;
 }
 

@@ -219,7 +219,6 @@ struct engine {
 int engine_open(const char *socket, const volatile sig_atomic_t *cancel, struct engine **ret,
 		struct error *ret_error)
 {
-	(void)socket, (void)cancel;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	*ret = xcalloc(1, sizeof(**ret));
@@ -269,7 +268,6 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 	_cleanup_free_ char *mode = NULL;
 	json_t *labels, *state, *config;
 
-	(void)e;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	if (!b)
@@ -315,7 +313,6 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 	int i = image_of(reference);
 	_cleanup_free_ char *pinned = NULL;
 
-	(void)e;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	if (i < 0)
@@ -329,7 +326,6 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 
 int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	(void)e;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	*ret = json_array();
@@ -342,7 +338,6 @@ int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)
 
 int engine_changes(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
 {
-	(void)e, (void)id;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	*ret = json_array();
@@ -352,7 +347,6 @@ int engine_changes(struct engine *e, const char *id, json_t **ret, struct error 
 int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret,
 		struct error *ret_error)
 {
-	(void)e, (void)id, (void)ret;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	return missing(ret_error, path);
@@ -361,7 +355,6 @@ int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret
 int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
 		const struct pull_options *o, size_t *ret_found, struct error *ret_error)
 {
-	(void)e, (void)ref, (void)v, (void)o;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	/* A torn one stays torn, whether the engine says "Already exists" or learns it by unpacking. Both
@@ -382,7 +375,6 @@ int engine_tag(struct engine *e, const char *image, const char *repository, cons
 {
 	int i = image_of(image);
 
-	(void)e, (void)tag;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	if (i < 0)
@@ -400,7 +392,6 @@ int engine_remove_image(struct engine *e, const char *reference, struct error *r
 {
 	int i = image_of(reference);
 
-	(void)e;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	if (i < 0)
@@ -433,7 +424,6 @@ int engine_create(struct engine *e, const char *name, const json_t *body, char *
 	int i = image_of(json_get_string(body, "Image"));
 	struct box *b;
 
-	(void)e;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	if (i < 0)
@@ -463,7 +453,6 @@ int engine_create(struct engine *e, const char *name, const json_t *body, char *
 int engine_connect(struct engine *e, const char *network, const char *id, const json_t *body,
 		   struct error *ret_error)
 {
-	(void)e, (void)network, (void)id, (void)body;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	return answer(ret_error);
@@ -473,7 +462,6 @@ int engine_start(struct engine *e, const char *id, struct error *ret_error)
 {
 	struct box *b = find(id);
 
-	(void)e;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	if (!b)
@@ -498,7 +486,6 @@ int engine_stop(struct engine *e, const char *id, int timeout_s, struct error *r
 {
 	struct box *b = find(id);
 
-	(void)e, (void)timeout_s;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	if (!b)
@@ -516,7 +503,6 @@ int engine_rename(struct engine *e, const char *id, const char *name, struct err
 {
 	struct box *b = find(id);
 
-	(void)e;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	if (!b)
@@ -535,7 +521,6 @@ int engine_set_policy(struct engine *e, const char *id, const json_t *policy,
 	_cleanup_free_ char *text = recreate_policy_text(policy);
 	struct box *b = find(id);
 
-	(void)e;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	if (!b)
@@ -550,7 +535,6 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error)
 {
 	struct box *b = find(id);
 
-	(void)e;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	if (!b)
@@ -569,7 +553,6 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 {
 	struct box *b = find(id);
 
-	(void)e, (void)since_ns;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	before_change();
@@ -585,7 +568,6 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 
 int engine_info(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	(void)e;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	*ret = json_object();
@@ -594,7 +576,6 @@ int engine_info(struct engine *e, json_t **ret, struct error *ret_error)
 
 int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	(void)e;
 	if (call_fails(ret_error))
 		return ret_error->code;
 	*ret = json_array();
@@ -607,7 +588,6 @@ int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 
 void engine_sync(struct engine *e)
 {
-	(void)e;
 	before_change();
 	sim.synced[0] = sim.present[0];
 	sim.synced[1] = sim.layer;
@@ -616,13 +596,11 @@ void engine_sync(struct engine *e)
 
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 {
-	(void)e, (void)id, (void)since_ns;
 	return true;
 }
 
 int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
 {
-	(void)e, (void)id, (void)size;
 	ret[0] = '\0';
 	return 0;
 }
@@ -631,19 +609,16 @@ int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
 
 struct fetch *fetch_new(const struct fetch_options *o, const char *host)
 {
-	(void)o, (void)host;
 	return NULL;
 }
 
 void fetch_free(struct fetch *f)
 {
-	(void)f;
 }
 
 int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch_reply *ret,
 	      struct error *ret_error)
 {
-	(void)f, (void)ret_error;
 	*ret = (struct fetch_reply){0};
 	/* The tag stays on what is rolled back. */
 	if (digest_parse(image_ids[!sim.setup.rollback], &ret->digest) < 0)
@@ -658,7 +633,6 @@ int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch
 int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
 		      struct rollout_reply *ret, struct error *ret_error)
 {
-	(void)f, (void)image, (void)ring, (void)ret_error;
 	*ret = (struct rollout_reply){0};
 	return 0;
 }

@@ -64,7 +64,6 @@ static const struct {
 
 static void test_spans(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(spans); i++) {
 		uint64_t ms = UNTOUCHED;
 
@@ -90,7 +89,6 @@ static const struct {
 
 static void test_windows(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(windows); i++) {
 		struct window w = {0};
 
@@ -143,7 +141,6 @@ static void test_no_windows(void **state)
 		"02:18446744073709551617-04:00",
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		struct window w = {0x55, 1, 2};
 
@@ -197,7 +194,6 @@ static const struct {
 
 static void test_moments(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(moments); i++) {
 		struct tm tm = {.tm_sec = 60};
 		struct window w;
@@ -223,7 +219,6 @@ static void test_week(void **state)
 		    {"Sun 23:59-00:01", 2},	   {"Tue 03:05-03:06", 1},
 		    {"Tue 00:01-00:00", 1439}};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct window w;
 		int n = 0;
@@ -282,7 +277,6 @@ static void test_rfc3339(void **state)
 	};
 	char text[32];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct timespec t, again;
 		int r = calendar_parse_rfc3339(rows[i].text, &t);
@@ -318,7 +312,6 @@ static void test_parse_time(void **state)
 		{NULL, 0},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		if (calendar_parse_time(rows[i].text) != rows[i].ns)
 			fail_msg("%s: %lld", rows[i].text,

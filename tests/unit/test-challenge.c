@@ -37,7 +37,6 @@ static void test_parse(void **state)
 		{"\001\002@@@ Bearer realm=\"r\"", "r", NULL, false},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct challenge c;
 

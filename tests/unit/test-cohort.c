@@ -15,7 +15,6 @@ static int compute(void **state)
 {
 	char text[64];
 
-	(void)state;
 	for (unsigned int v = 0; v < DIGESTS; v++) {
 		(void)snprintf(text, sizeof(text), "version %u", v);
 		digests[v] = hash_bytes(text, strlen(text));
@@ -43,7 +42,6 @@ static void test_formula(void **state)
 		 "sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff", 298687},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct digest d;
 
@@ -66,7 +64,6 @@ static void test_share(void **state)
 {
 	static const uint32_t shares[] = {10000, 100000, 250000, 500000, 900000, 990000};
 
-	(void)state;
 	for (unsigned int v = 0; v < DIGESTS; v++) {
 		for (size_t s = 0; s < ARRAY_SIZE(shares); s++) {
 			int64_t want = (int64_t)DEVICES * shares[s] / COHORT_ALL;
@@ -83,7 +80,6 @@ static void test_share(void **state)
 /* The first tenth of one version is a tenth of every other's: nobody is the guinea pig for ever. */
 static void test_independence(void **state)
 {
-	(void)state;
 	for (unsigned int v = 0; v < DIGESTS; v++) {
 		for (unsigned int w = 0; w < v; w++) {
 			int both = 0;

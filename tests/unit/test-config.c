@@ -36,7 +36,6 @@ static int empty_dir(void **state)
 					    "registry-auth",
 					    "conf.d"};
 
-	(void)state;
 	unsetenv("CREDENTIALS_DIRECTORY");
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		(void)remove(in_dir(names[i]));
@@ -101,7 +100,6 @@ static void test_defaults(void **state)
 {
 	struct config *c;
 
-	(void)state;
 	put("main.conf", "");
 	c = load();
 	assert_true(c->interval_ms == 900000 && c->jitter_percent == 10);
@@ -190,7 +188,6 @@ static void test_everything(void **state)
 	const struct registry_config *v4, *v6;
 	struct config *c;
 
-	(void)state;
 	put("main.conf", everything);
 	c = load();
 	assert_true(c->interval_ms == 5400000 && c->jitter_percent == 100);
@@ -364,7 +361,6 @@ static void expect_faults(size_t n, const char *first, const char *last)
 
 static void test_all_faults(void **state)
 {
-	(void)state;
 	put("main.conf", "[agent]\njitter = 5%\n[container ab]\nimage = a\n");
 	expect_faults(0, NULL, NULL);
 	put("main.conf", "[agent]\njitter = 5\nfoo = 1\n[what]\nkeys = none\n[container a]\n"
@@ -375,7 +371,6 @@ static void test_all_faults(void **state)
 
 static void test_refusals(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
 		_cleanup_free_ char *text = xasprintf("main.conf:%s", refusals[i].text);
 
@@ -394,7 +389,6 @@ static void test_lengths(void **state)
 	static const size_t lengths[] = {100, 1023, 1024, 4095, 4096, 4097, 5000, 100000};
 	static char text[300 * 1024];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
 		struct config *c;
 		size_t n = (size_t)snprintf(text, sizeof(text), "[registry a]\nca = /");
@@ -427,7 +421,6 @@ static void test_lengths(void **state)
 
 static void test_files(void **state)
 {
-	(void)state;
 	expect_refusal(-ENOENT, "main.conf: No such file or directory");
 	put("main.conf", "");
 	expect_untrusted("main.conf", 0666);
@@ -456,7 +449,6 @@ static void test_drop_ins(void **state)
 	const struct container_config *k;
 	struct config *c;
 
-	(void)state;
 	assert_int_equal(mkdir(in_dir("conf.d"), 0755), 0);
 	put("main.conf", "[agent]\njitter = 1%\ninterval = 1s\n"
 			 "[container ab]\nimage = a:main\nwindow = 01:00-02:00\ncreate = c.json\n");
@@ -490,7 +482,6 @@ static void test_credentials(void **state)
 {
 	struct config *c;
 
-	(void)state;
 	put("main.conf", "[registry a]\ncredentials = registry-auth\n"
 			 "[registry b]\ncredentials = ./registry-auth\n"
 			 "[registry c]\ncredentials = none\n");
@@ -525,7 +516,6 @@ static void test_lists(void **state)
 		 "main.conf:1026: window: more than 1024 values"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
 		_cleanup_free_ char *text = xstrdup(lists[i].head);
 
@@ -569,7 +559,6 @@ static void test_words(void **state)
 		{"hold = 1\nhold = 0", HEALTH_AUTO, -1, false},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_free_ char *text =
 			xasprintf("[container ab]\nimage = a\n%s\n", rows[i].line);
@@ -586,7 +575,6 @@ static void test_words(void **state)
 
 static void test_engine_path(void **state)
 {
-	(void)state;
 	assert_string_equal(config_engine_path("unix:///run/x"), "/run/x");
 	assert_null(config_engine_path("unix://"));
 	assert_null(config_engine_path("unix:/run/x"));

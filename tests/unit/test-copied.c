@@ -22,13 +22,11 @@ static struct {
 
 const struct version *engine_version(const struct engine *e)
 {
-	(void)e;
 	return &house.version;
 }
 
 int engine_changes(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
 {
-	(void)e, (void)id;
 	if (house.changes_error)
 		return error_set(ret_error, house.changes_error, "changes");
 	*ret = json_loads(house.changes, JSON_DECODE_ANY, NULL);
@@ -39,7 +37,6 @@ int engine_changes(struct engine *e, const char *id, json_t **ret, struct error 
 int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret,
 		struct error *ret_error)
 {
-	(void)e, (void)id;
 	house.looks++;
 	if (house.stat_error)
 		return error_set(ret_error, house.stat_error, "%s", path);
@@ -69,7 +66,6 @@ static void test_who(void **state)
 {
 	struct error e;
 
-	(void)state;
 	house = (typeof(house)){.version.api_minor = 41,
 				.changes = CHANGE,
 				.stat = "{\"mode\":292,\"mtime\":\"" WHOLE "\"}"};
@@ -106,7 +102,6 @@ static void test_what(void **state)
 	};
 	struct error e;
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		house = (typeof(house)){.version.api_minor = 44,
 					.changes = CHANGE,
@@ -123,7 +118,6 @@ static void test_mounts(void **state)
 		"{\"Destination\":\"/run/secrets/key\"},{\"Destination\":\"/data/deep\"}";
 	struct error e;
 
-	(void)state;
 	house = (typeof(house)){
 		.version.api_minor = 44,
 		.changes =
@@ -147,7 +141,6 @@ static void test_shared_mounts(void **state)
 	static const char *const shared[] = {"slave", "rslave", "shared", "rshared"};
 	struct error e;
 
-	(void)state;
 	house = (typeof(house)){.version.api_minor = 43,
 				.changes = CHANGE,
 				.stat = "{\"mode\":292,\"mtime\":\"" WHOLE "\"}"};
@@ -181,7 +174,6 @@ static void test_many(void **state)
 	_cleanup_free_ char *text = NULL;
 	struct error e;
 
-	(void)state;
 	for (int i = 0; i < 1000; i++)
 		json_array_append_new(many, json_pack("{s:o,s:i}", "Path",
 						      json_sprintf("/cache/%d", i), "Kind", 1));

@@ -67,7 +67,6 @@ static void test_found(void **state)
 		 NULL},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct credential c = {0};
 		struct error e = {0};
@@ -110,7 +109,6 @@ static void test_broken(void **state)
 		{"{\"secret\":\"hunter2\" oops}", -EBADMSG},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct credential c = {.username = (char *)"untouched"};
 		struct error e = {0};
@@ -131,7 +129,6 @@ static void test_file(void **state)
 	struct credential c = {0};
 	struct error e;
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		put("{\"auths\":{}}", bad[i]);
 		assert_int_equal(credential_load(path, "r.io", &c, &e), -EPERM);
@@ -160,7 +157,6 @@ static void test_headers(void **state)
 	struct credential t = {.identity_token = (char *)"tok"}, none = {0};
 	char *header;
 
-	(void)state;
 	/* printf '{"username":"jo","password":"~~~???>>>","serveraddress":"r.io:5000"}' |
 	 * basenc --base64url */
 	header = credential_engine_header(&c, "r.io:5000");

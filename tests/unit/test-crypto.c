@@ -17,7 +17,6 @@ static void test_base64(void **state)
 		{"\xfb\xef\xff", "++//"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		size_t n = 99;
 		_cleanup_free_ char *coded = base64_encode(cases[i].plain, strlen(cases[i].plain));
@@ -37,7 +36,6 @@ static void test_base64_refused(void **state)
 	_cleanup_free_ char *large = NULL, *plain = NULL;
 	size_t n;
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
 		if (base64_decode(wrong[i], &n))
 			fail_msg("%s", wrong[i]);
@@ -57,7 +55,6 @@ static void test_hash(void **state)
 	_cleanup_free_ char *million = xmalloc(1000000);
 	struct digest d;
 
-	(void)state;
 	d = hash_bytes("", 0);
 	assert_string_equal(
 		d.text, "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

@@ -44,7 +44,6 @@ static void test_id(void **state)
 		{"3d1219c7\n", NULL, ""},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char id[DEVICE_ID_SIZE];
 
@@ -57,7 +56,6 @@ static void test_id(void **state)
 /* The reference values of FNV-1a. */
 static void test_number(void **state)
 {
-	(void)state;
 	assert_true(device_number("") == 0xcbf29ce484222325);
 	assert_true(device_number("a") == 0xaf63dc4c8601ec8c);
 	assert_true(device_number("foobar") == 0x85944171f73967e8);

@@ -7,7 +7,6 @@
 
 static void test_need(void **state)
 {
-	(void)state;
 	/* Even an empty image makes a container. */
 	assert_true(disk_space_need(0) == 16 * MB);
 	assert_true(disk_space_need(100 * MB) == 366 * MB);
@@ -45,7 +44,6 @@ static void test_directory(void **state)
 		{"{" STORE "\"DockerRootDir\":\"/data\"}", NULL},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_json_ json_t *info = json_loads(cases[i].info, 0, NULL);
 

@@ -116,7 +116,6 @@ static void test_ended_by_itself(void **state)
 		{{{"stop", 200, ""}, {"die", 500, "{}"}, {"events", 500, "{}"}}, false},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		pid_t pid = serve(cases[i].answers);
 		_cleanup_engine_ struct engine *e = open_engine();
@@ -135,7 +134,6 @@ static void test_an_event_of_any_size(void **state)
 	struct answer answers[] = {{"/events", 200, NULL}, {0}};
 	struct error error = {0};
 
-	(void)state;
 	memset(labels, 'x', 300000);
 	event = xasprintf("{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"" ID "\","
 			  "\"Attributes\":{\"a\":\"%s\"}}}\n",
@@ -164,7 +162,6 @@ static void test_events_say_what_is_wrong(void **state)
 	_cleanup_engine_ struct engine *e = open_engine();
 	struct error error = {0};
 
-	(void)state;
 	assert_int_equal(engine_wait_event(e, ID, 1, 10000, &error), -EIO);
 	if (!strstr(error.text, "no journal"))
 		fail_msg("%s", error.text);
@@ -192,7 +189,6 @@ static void test_sync_waits_for_the_engines_disk_alone(void **state)
 	struct answer answers[] = {{"/info", 200, ours}, {0}};
 	struct stat st;
 
-	(void)state;
 	assert_int_equal(chmod(scratch_path, 0755) | chmod(path, 0777) | mkdir(root, 0700), 0);
 	sync_as_nobody(answers, 2);
 	assert_int_equal(stat(scratch_path, &st), 0);

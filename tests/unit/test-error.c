@@ -8,7 +8,6 @@ static void test_set(void **state)
 {
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(error_set(&e, -ENOENT, "no %s", "file"), -ENOENT);
 	assert_int_equal(e.code, -ENOENT);
 	assert_string_equal(e.text, "no file");
@@ -18,7 +17,6 @@ static void test_foreign_text(void **state)
 {
 	struct error e;
 
-	(void)state;
 	(void)error_set(&e, -EIO, "%s", "a\nb\033[31m\x7f\tc");
 	assert_string_equal(e.text, "a?b?[31m??c");
 	(void)error_set(&e, -EIO, "%s", "gr\303\274n");
@@ -30,7 +28,6 @@ static void test_bounds(void **state)
 	_cleanup_free_ char *big = xcalloc(5000, 1);
 	struct error e;
 
-	(void)state;
 	memset(big, 'x', 4999);
 	assert_int_equal(error_set(&e, -EIO, "%s", big), -EIO);
 	assert_int_equal(strlen(e.text), sizeof(e.text) - 1);
@@ -45,7 +42,6 @@ static void test_prefix(void **state)
 {
 	struct error e;
 
-	(void)state;
 	(void)error_set(&e, -EPERM, "no");
 	assert_int_equal(error_prefix(&e, "%s\n", "x"), -EPERM);
 	assert_string_equal(e.text, "x?: no");

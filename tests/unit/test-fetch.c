@@ -103,7 +103,6 @@ static void test_resolve_in_batches(void **state)
 	struct fetch_resolved ret[N];
 	struct error e = {0};
 
-	(void)state;
 	serve(2, 1);
 	for (int i = 0; i < N; i++) {
 		(void)snprintf(images[i], sizeof(images[i]), i == 35 ? "r.io/busy" : "r.io/%d", i);
@@ -129,7 +128,6 @@ static void test_connection_opened_again(void **state)
 	struct fetch_resolved ret;
 	struct error e = {0};
 
-	(void)state;
 	serve(1, 3);
 	for (int i = 1; i <= 3; i++) {
 		const char *image = (const char *[]){"r.io/1", "r.io/2", "r.io/3"}[i - 1];
@@ -149,7 +147,6 @@ static void test_no_answer(void **state)
 	struct fetch_resolved ret;
 	struct error e = {0};
 
-	(void)state;
 	serve(0, 1);
 	assert_int_equal(fetch_resolve(f, &image, 1, &ret, &e), -EPIPE);
 	fetch_free(f);
@@ -175,7 +172,6 @@ static void test_child_that_hangs(void **state)
 	char self[PATH_MAX] = "";
 	FILE *file;
 
-	(void)state;
 	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
 	*strrchr(self, '/') = '\0';
 	program = xasprintf("%s/pullet-fetch", self);

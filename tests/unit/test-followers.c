@@ -21,7 +21,6 @@ static int list_error;
 
 int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	(void)e;
 	if (list_error)
 		return error_set(ret_error, list_error, "list containers");
 	*ret = json_array();
@@ -33,7 +32,6 @@ int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 int engine_inspect_container(struct engine *e, const char *id, json_t **ret,
 			     struct error *ret_error)
 {
-	(void)e;
 	for (size_t i = 0; i < n_house; i++) {
 		if (!streq(house[i].id, id))
 			continue;
@@ -49,7 +47,6 @@ int engine_inspect_container(struct engine *e, const char *id, json_t **ret,
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 			 struct error *ret_error)
 {
-	(void)e, (void)ret;
 	return error_set(ret_error, -ENOENT, "no such image: %s", reference);
 }
 
@@ -79,7 +76,6 @@ static void test_followers_are_found(void **state)
 	struct record r;
 	struct error e;
 
-	(void)state;
 	assert_int_equal(find(entries, ARRAY_SIZE(entries), "", &r, &e), 0);
 	assert_int_equal(r.n_followers, 2);
 	assert_string_equal(r.followers[0].name, "car");
@@ -98,7 +94,6 @@ static void test_followers_of_both_sides(void **state)
 	struct record r;
 	struct error e;
 
-	(void)state;
 	assert_int_equal(find(entries, ARRAY_SIZE(entries), NEW, &r, &e), 0);
 	assert_int_equal(r.n_followers, 1);
 	assert_string_equal(r.followers[0].name, "car");
@@ -117,7 +112,6 @@ static void test_followers_only_absence_is_absence(void **state)
 		{-EBADMSG, -EBADMSG},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct entry entries[] = {
 			{APP, "/app", NONE, 0},
@@ -138,7 +132,6 @@ static void test_followers_need_the_list(void **state)
 	struct record r;
 	struct error e;
 
-	(void)state;
 	list_error = -EIO;
 	assert_int_equal(find(NULL, 0, "", &r, &e), -EIO);
 	list_error = 0;

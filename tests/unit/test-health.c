@@ -79,7 +79,6 @@ static void test_table(void **state)
 {
 	static const uint64_t times[] = {0, 1, PERIOD - 1, PERIOD, PERIOD + 1, UINT64_MAX};
 
-	(void)state;
 	assert_int_equal(ARRAY_SIZE(looks), LOOKS);
 	assert_int_equal(ARRAY_SIZE(rows), 4 * 4);
 	for (size_t r = 0; r < ARRAY_SIZE(rows); r++) {
@@ -132,7 +131,6 @@ static void test_reasons(void **state)
 		 "it did not exit within health-period"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		const struct container_view v = view_of(&bad[i].look, bad[i].health);
 		struct container_config c = {.health = bad[i].kind, .health_period_ms = PERIOD};
@@ -150,7 +148,6 @@ static void test_long_error(void **state)
 	struct container_config c = {.health = HEALTH_AUTO, .health_period_ms = PERIOD};
 	char reason[RECORD_TEXT_MAX];
 
-	(void)state;
 	memset(v.error, 'x', sizeof(v.error) - 1);
 	assert_int_equal(health_judge(&c, &v, "no", 0, reason), VERDICT_BAD);
 	assert_in_range(strlen(reason), 200, RECORD_TEXT_MAX - 1);

@@ -96,7 +96,6 @@ static void test_requests(void **state)
 		 "\r\n\r\n"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_http_ struct http *h = open_socket(NULL);
 		_cleanup_http_response_ struct http_response r = {0};
@@ -170,7 +169,6 @@ static void test_answers(void **state)
 		{"hello\r\n", -EPROTO, 0, NULL},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct http_response r = {.status = 4711};
 		struct http_request request = {.body_max = 8};
@@ -197,7 +195,6 @@ static void test_stream(void **state)
 	struct http_response r = {0};
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(get("HTTP/1.1 200 OK\r\n\r\n123456789", false, &request, NULL, &r, &e), 0);
 	assert_string_equal(text, "123456789");
 	assert_string_equal(r.body, "");
@@ -218,7 +215,6 @@ static void test_headers(void **state)
 	struct error e = {0};
 	char *value;
 
-	(void)state;
 	assert_int_equal(get("HTTP/1.1 103 Hints\r\nX-Old: 1\r\n\r\n"
 			     "HTTP/1.1 200 OK\r\nX-A: \t one \r\nx-a:two\r\nX-Empty:\r\n"
 			     "X-A-B: no\r\nContent-Length: 0\r\n\r\n",
@@ -259,7 +255,6 @@ static void test_retry_after(void **state)
 		{"X-Retry-After: 5\r\n", 0, 0},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_free_ char *answer = xasprintf(
 			"HTTP/1.1 429 Wait\r\nContent-Length: 0\r\n%s\r\n", cases[i].header);
@@ -281,7 +276,6 @@ static void test_limits_of_time(void **state)
 	struct error e = {0};
 	uint64_t start = now_ms();
 
-	(void)state;
 	assert_int_equal(get(NULL, true, &total, NULL, &r, &e), -ETIMEDOUT);
 	assert_true(now_ms() - start >= 190);
 	assert_non_null(strstr(e.text, "timed out"));
@@ -295,7 +289,6 @@ static volatile sig_atomic_t cancel;
 
 static void on_alarm(int signal)
 {
-	(void)signal;
 	cancel = 1;
 }
 
@@ -306,7 +299,6 @@ static void test_cancel(void **state)
 	struct http_response r = {0};
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(sigaction(SIGALRM, &action, &old), 0);
 	(void)alarm(1);
 	assert_int_equal(get(NULL, true, &request, &cancel, &r, &e), -ECANCELED);
@@ -322,7 +314,6 @@ static void test_nobody_there(void **state)
 	struct http_response r;
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(http_new(&options, &h, &e), 0);
 	assert_int_equal(http_perform(h, &request, &r, &e), -ECONNREFUSED);
 	assert_string_equal(e.text, "cannot connect to /nonexistent/docker.sock: No such file or "
@@ -339,7 +330,6 @@ static void test_no_times(void **state)
 	struct http_response r;
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(http_new(&options, &h, &e), 0);
 	assert_true(http_perform(h, &request, &r, &e) < 0);
 	assert_string_equal(e.text, "127.0.0.1:1: Failed to connect to 127.0.0.1 port 1: Couldn't "
@@ -355,7 +345,6 @@ static void test_schemes(void **state)
 	_cleanup_http_ struct http *h = NULL;
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(http_new(&options, &h, &e), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(urls); i++) {
 		struct http_request request = {.method = "GET", .url = urls[i], .body_max = 1};

@@ -33,7 +33,6 @@ static void test_checks_that_wait_make_one_job(void **state)
 {
 	struct job_queue q = {0};
 
-	(void)state;
 	job_request(&q, OPERATION_CHECK, "a");
 	job_request(&q, OPERATION_HOLD, "a");
 	job_request(&q, OPERATION_CHECK, "b");
@@ -48,7 +47,6 @@ static void test_a_check_joins_no_job_that_runs(void **state)
 {
 	struct job_queue q = {0};
 
-	(void)state;
 	job_request(&q, OPERATION_CHECK, "a");
 	job_start(&q);
 	job_request(&q, OPERATION_CHECK, "b");
@@ -64,7 +62,6 @@ static void test_a_candidates_check_is_joined_by_none(void **state)
 {
 	struct job_queue q = {0};
 
-	(void)state;
 	job_append(&q, OPERATION_CHECK, true, "a")->alone = true;
 	job_request(&q, OPERATION_CHECK, "b");
 	job_request(&q, OPERATION_CHECK, "a");
@@ -76,7 +73,6 @@ static void test_requests_go_ahead_of_the_round(void **state)
 {
 	struct job_queue q = {0};
 
-	(void)state;
 	poll_round(&q);
 	job_start(&q);
 	poll_round(&q);
@@ -92,7 +88,6 @@ static void test_a_round_is_overtaken_once(void **state)
 {
 	struct job_queue q = {0};
 
-	(void)state;
 	poll_round(&q);
 	job_request(&q, OPERATION_CHECK, "a");
 	job_request(&q, OPERATION_HOLD, "b");

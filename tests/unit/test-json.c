@@ -16,7 +16,6 @@ static void test_parse(void **state)
 	_cleanup_json_ json_t *j = NULL;
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(parse(" {\"a\": {\"b\": [1, \"]}[{\\\"\"]}} ", &j, &e), 0);
 	assert_int_equal(json_array_size(json_get_path(j, "a", "b", NULL)), 2);
 	assert_int_equal(e.code, 0);
@@ -43,7 +42,6 @@ static void test_refused(void **state)
 		{"\\", "line 1"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		json_t *j = NULL;
 		struct error e = {0};
@@ -61,7 +59,6 @@ static void test_nul_inside(void **state)
 	json_t *j = NULL;
 	struct error e;
 
-	(void)state;
 	assert_int_equal(json_parse("[1]\0[2]", 7, "it", &j, &e), -EBADMSG);
 	assert_int_equal(json_parse("[1]\0", 4, "it", &j, &e), -EBADMSG);
 	assert_null(j);
@@ -81,7 +78,6 @@ static int parse_nested(size_t depth, const char *inner)
 
 static void test_depth(void **state)
 {
-	(void)state;
 	assert_int_equal(parse_nested(64, ""), 0);
 	assert_int_equal(parse_nested(65, ""), -EBADMSG);
 	assert_int_equal(parse_nested(500000, ""), -EBADMSG);
@@ -186,7 +182,6 @@ static void test_estimate_is_an_upper_bound(void **state)
 	};
 	static const size_t counts[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 100, 1000, 4097};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
 		for (size_t k = 0; k < ARRAY_SIZE(counts); k++) {
 			_cleanup_free_ char *text =
@@ -209,7 +204,6 @@ static void test_long_string_and_small_budget(void **state)
 	struct error e;
 	json_t *j = NULL;
 
-	(void)state;
 	for (size_t budget = 1000; budget < 8000000; budget += 499000) {
 		json_budget(budget);
 		if (json_parse(text, strlen(text), "it", &j, &e) == 0)
@@ -226,7 +220,6 @@ static void test_budget_counts_what_is_held(void **state)
 	struct error e;
 	json_t *first = NULL, *second = NULL;
 
-	(void)state;
 	json_budget(250000);
 	assert_int_equal(parse(text, &first, &e), 0);
 	assert_int_equal(parse(text, &second, &e), -EBADMSG);
@@ -242,7 +235,6 @@ static void test_text_leaves_the_budget_alone(void **state)
 	_cleanup_free_ char *text = repeat("[", "\"abcdefgh\",", 700, "0]");
 	struct error e;
 
-	(void)state;
 	json_budget(1000000);
 	for (int i = 0; i < 1000; i++) {
 		_cleanup_free_ char *copy = NULL;
@@ -276,7 +268,6 @@ static void test_stream_in_pieces(void **state)
 {
 	static const char data[] = "{\"n\":1}\r\n\n  \n{\"n\":20}\n{\"n\":\n{\"n\":300}";
 
-	(void)state;
 	for (size_t piece = 1; piece < 25; piece++) {
 		struct json_stream s = {0};
 		struct heard h = {0};
@@ -305,7 +296,6 @@ static void test_stream_faults(void **state)
 {
 	static const char *const bad[] = {"[]\n", "1\n", "x\n", "{}{}\n", "{} {}\n", "\0\n"};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct json_stream s = {0};
 		struct heard h = {0};
@@ -324,7 +314,6 @@ static void test_stream_stops_when_told(void **state)
 	struct heard h = {.code = -EDOM};
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(json_stream_push(&s, "{}\n{}\n", 6, on_object, &h, &e), -EDOM);
 	assert_int_equal(h.n, 1);
 	json_stream_free(&s);
@@ -337,7 +326,6 @@ static void test_stream_line_is_bounded(void **state)
 	struct heard h = {0};
 	struct error e = {0};
 
-	(void)state;
 	memset(line, ' ', JSON_LINE_MAX + 2);
 	line[0] = '{';
 	line[1] = '}';
@@ -356,7 +344,6 @@ static void test_getters(void **state)
 	_cleanup_json_ json_t *j = NULL;
 	struct error e;
 
-	(void)state;
 	assert_int_equal(parse("{\"a\":{\"b\":\"c\"},\"n\":1}", &j, &e), 0);
 	assert_string_equal(json_get_string(json_get_path(j, "a", NULL), "b"), "c");
 	assert_null(json_get_string(j, "n"));
@@ -375,7 +362,6 @@ static void expect_text(json_t *j, const char *expected)
 
 static void test_string_lossy(void **state)
 {
-	(void)state;
 	expect_text(json_string_lossy(""), "");
 	expect_text(json_string_lossy("caf\xc3\xa9"), "caf\xc3\xa9");
 	expect_text(json_string_lossy("caf\xc3"), "caf?");
@@ -386,7 +372,6 @@ static void test_string_or_null(void **state)
 {
 	json_t *null = json_string_or_null("");
 
-	(void)state;
 	assert_true(json_is_null(null));
 	expect_text(json_string_or_null("a"), "a");
 	assert_null(json_string_or_null("caf\xc3"));
@@ -397,7 +382,6 @@ static void test_put_and_append(void **state)
 	_cleanup_json_ json_t *object = json_need(json_object());
 	json_t *list = json_need(json_array());
 
-	(void)state;
 	json_put(object, "list", list);
 	json_append(list, json_integer(1));
 	json_append(list, json_integer(2));

@@ -11,7 +11,6 @@ static int ends[2] = {-1, -1}, saved = -1;
 /* Standard error is a pipe of packets meanwhile: each read gives what one write gave. */
 static int catch_stderr(void **state)
 {
-	(void)state;
 	if (pipe2(ends, O_DIRECT | O_NONBLOCK | O_CLOEXEC) < 0)
 		return -1;
 	saved = dup(STDERR_FILENO);
@@ -20,7 +19,6 @@ static int catch_stderr(void **state)
 
 static int release_stderr(void **state)
 {
-	(void)state;
 	(void)dup2(saved, STDERR_FILENO);
 	close(saved);
 	close(ends[0]);
@@ -55,7 +53,6 @@ static void test_levels(void **state)
 						LOG_LEVEL_DEBUG};
 	char line[100];
 
-	(void)state;
 	be_the_journal();
 	for (size_t max = 0; max < ARRAY_SIZE(levels); max++) {
 		log_set_level(levels[max]);
@@ -73,7 +70,6 @@ static void test_default_level(void **state)
 {
 	char line[100];
 
-	(void)state;
 	be_the_journal();
 	log_debug("not shown");
 	assert_int_equal(take_packet(line, sizeof(line)), -1);
@@ -93,7 +89,6 @@ static void test_another_stream(void **state)
 	static const char *const streams[] = {"8:1", "", "8", "x:y", "0:0"};
 	char line[200];
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(streams); i++) {
 		setenv("JOURNAL_STREAM", streams[i], 1);
 		assert_false(log_to_journal());
@@ -109,7 +104,6 @@ static void test_terminal(void **state)
 		xasprintf("%s: for people\n", program_invocation_short_name);
 	char line[200];
 
-	(void)state;
 	unsetenv("JOURNAL_STREAM");
 	log_info("for people");
 	(void)take_packet(line, sizeof(line));
@@ -121,7 +115,6 @@ static void test_length(void **state)
 {
 	char text[3000], line[4000];
 
-	(void)state;
 	be_the_journal();
 	for (size_t n = 0; n < sizeof(text); n += n < 1010 || n > 1030 ? 7 : 1) {
 		size_t len;

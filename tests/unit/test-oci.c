@@ -30,7 +30,6 @@ static void test_manifest(void **state)
 {
 	static const char *const types[] = {TYPE_MANIFEST, TYPE_DOCKER};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
 		_cleanup_free_ char *text =
 			xasprintf(MANIFEST("\"mediaType\":\"%s\",", DESCRIPTOR(A, "7"),
@@ -76,7 +75,6 @@ static void test_shared_layers(void **state)
 		{"[]", {A}, 0},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		size_t n = strlen(cases[i].config), n_here = 0, shared = 99;
 		struct digest d = hash_bytes(cases[i].config, n), here[3];
@@ -106,7 +104,6 @@ static void test_index(void **state)
 	struct oci_document d = {0};
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(parse(text, TYPE_INDEX, &d, &e), 0);
 	assert_true(d.is_index);
 	assert_int_equal(d.n_entries, 2);
@@ -126,7 +123,6 @@ static void test_untyped(void **state)
 	struct oci_document d = {0};
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(parse(manifest, TYPE_MANIFEST, &d, &e), 0);
 	oci_document_free(&d);
 	assert_int_equal(parse(manifest, NULL, &d, &e), 0);
@@ -197,7 +193,6 @@ static void test_refused(void **state)
 		{PLATFORM("{\"variant\":\"0123456789012345\"}"), NULL, "platform"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct oci_document d = {.n_layers = 4711};
 		struct error e = {0};
@@ -218,7 +213,6 @@ static void test_hash_first(void **state)
 	struct oci_document d = {0};
 	struct error e = {0};
 
-	(void)state;
 	for (size_t i = 0; i < strlen(good) * 8; i++) {
 		char copy[sizeof(good)];
 
@@ -249,7 +243,6 @@ static void test_counts(void **state)
 	struct oci_document d = {0};
 	struct error e = {0};
 
-	(void)state;
 	for (size_t extra = 0; extra < 2; extra++) {
 		_cleanup_free_ char *index =
 			many("{\"schemaVersion\":2,\"manifests\":[", DESCRIPTOR(A, "1"),
@@ -312,7 +305,6 @@ static void test_rank_order(void **state)
 		{"windows/amd64", {"windows/amd64", NULL}},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct oci_platform host = platform(cases[i].host);
 		unsigned int last = UINT32_MAX, runs = 0, named = 0;
@@ -356,7 +348,6 @@ static void test_choose(void **state)
 	struct oci_platform v7 = platform("linux/arm/v7"), v6 = platform("linux/arm/v6");
 	struct oci_platform amd64 = platform("linux/amd64"), none = {0};
 
-	(void)state;
 	assert_int_equal(oci_choose(&d, &v7)->size, 2);
 	assert_int_equal(oci_choose(&d, &v6)->size, 1);
 	assert_null(oci_choose(&d, &amd64));
@@ -370,7 +361,6 @@ static void test_text(void **state)
 	struct oci_platform p = platform("linux/arm/v7"), q = platform("linux/amd64");
 	char buf[96], small[8];
 
-	(void)state;
 	assert_string_equal(oci_platform_text(&p, buf, sizeof(buf)), "linux/arm/v7");
 	assert_string_equal(oci_platform_text(&q, buf, sizeof(buf)), "linux/amd64");
 	assert_string_equal(oci_platform_text(&p, small, sizeof(small)), "linux/a");

@@ -357,7 +357,6 @@ static void test_every_row(void **state)
 {
 	const struct plan_row *table;
 
-	(void)state;
 	assert_int_equal(plan_rows(&table), ARRAY_SIZE(rows));
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct scene s;
@@ -375,7 +374,6 @@ static void test_followers(void **state)
 {
 	const struct plan_row *table;
 
-	(void)state;
 	(void)plan_rows(&table);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct scene done, broken, s;
@@ -417,7 +415,6 @@ static void test_order_of_rows(void **state)
 {
 	const struct plan_row *table;
 
-	(void)state;
 	(void)plan_rows(&table);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		for (size_t j = i + 1; j < ARRAY_SIZE(rows); j++) {
@@ -606,7 +603,6 @@ static void test_situations(void **state)
 		{BLOCK_REVERT, same_image, ACT_DECIDE_IDLE},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(situations); i++) {
 		_cleanup_free_ char *number = xasprintf("situation %zu", i);
 		struct scene s;
@@ -621,7 +617,6 @@ static void test_decide_on_the_way(void **state)
 {
 	struct scene s;
 
-	(void)state;
 	all_done(&s, BLOCK_PREPARE);
 	SET(s.r.boot_id, "boot before");
 	plan_decide(&s.r, &s.m, ACT_DECIDE_FETCH, &s.w);
@@ -684,7 +679,6 @@ static void test_decide_current_again(void **state)
 		.digest = {TARGET}, .manifest = {OTHER}, .image = "image-old", .brought = true};
 	struct scene s;
 
-	(void)state;
 	all_done(&s, BLOCK_ASK);
 	s.r.current = current;
 	s.m.answer.reply.manifest = (struct digest){0};
@@ -700,7 +694,6 @@ static void test_decide_trial_without_service(void **state)
 {
 	static const enum container_state states[] = {STATE_CREATED, STATE_EXITED};
 
-	(void)state;
 	for (size_t i = 0; i <= ARRAY_SIZE(states); i++) {
 		struct scene s;
 
@@ -732,7 +725,6 @@ static void test_decide_revert(void **state)
 		 "it did not stay up in 3 starts: no such file", true},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(reverts); i++) {
 		struct scene s;
 
@@ -777,7 +769,6 @@ static void test_decide_revert_for_the_store(void **state)
 		{"boot before", "it exited with status 3; last log line: giving up", 3, true},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(reverts); i++) {
 		struct scene s;
 
@@ -816,7 +807,6 @@ static void test_decide_idle_for_the_store(void **state)
 		{"driver failed: port is already allocated", 128, true, true},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(olds); i++) {
 		struct scene s;
 
@@ -839,7 +829,6 @@ static void test_decide_revert_of_what_cannot_be_seen(void **state)
 {
 	struct scene s;
 
-	(void)state;
 	all_done(&s, BLOCK_TRIAL);
 	s.w.new = (struct container_view){0};
 	s.m.damaged = true;
@@ -854,7 +843,6 @@ static void test_made_anew_it_stays(void **state)
 {
 	struct scene s;
 
-	(void)state;
 	all_done(&s, BLOCK_TRIAL);
 	s.w.old = (struct container_view){0};
 	s.r.old_id[0] = '\0';
@@ -893,7 +881,6 @@ static void test_downtime(void **state)
 		{1000000, 0, 0},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
 		struct scene s;
 
@@ -910,7 +897,6 @@ static void test_begin(void **state)
 	const struct release target = {.digest = {OTHER}, .brought = true};
 	struct scene s;
 
-	(void)state;
 	all_done(&s, BLOCK_REVERT);
 	SET(s.r.reason, "why");
 	s.r.reject_target = true;
@@ -969,7 +955,6 @@ static void test_recover(void **state)
 		{"n+always", "-", "-", PHASE_COMMIT, "", "new", "always", false, ACT_MOVE_TAG},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(worlds); i++) {
 		const struct container_view slots[SLOT_MAX] = {view_of(worlds[i].main, SLOT_MAIN),
 							       view_of(worlds[i].next, SLOT_NEXT),
@@ -998,7 +983,6 @@ static void test_recover(void **state)
 
 static void test_names(void **state)
 {
-	(void)state;
 	for (enum action a = ACT_NOTHING; a <= ACT_DECIDE_IDLE; a++) {
 		bool writes = strstr(action_name(a), "write ") != NULL;
 

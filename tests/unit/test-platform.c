@@ -16,7 +16,6 @@ static void test_machines(void **state)
 		{"armv5tel", 32, "linux/arm/v5"}, {"riscv64", 64, "linux/riscv64"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct oci_platform p, again;
 		char text[96];
@@ -45,7 +44,6 @@ static void test_what_is_no_platform(void **state)
 					    "linux/\xc3\xa4"};
 	struct oci_platform p;
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		assert_true(platform_parse(texts[i], &p) < 0);
 }
@@ -54,7 +52,6 @@ static void test_host(void **state)
 {
 	struct oci_platform p;
 
-	(void)state;
 	platform_of_host(&p);
 	assert_string_equal(p.os, "linux");
 	assert_true(p.architecture[0]);

@@ -42,7 +42,6 @@ static void test_state(void **state)
 		{"{}", NULL, false},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_json_ json_t *container = parse(rows[i].container);
 		_cleanup_json_ json_t *own = rows[i].own ? parse(rows[i].own) : NULL;
@@ -121,7 +120,6 @@ static void test_config(void **state)
 		 "{\"Env\":[1,null],\"StopSignal\":9}", "{}"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_json_ json_t *container =
 			json_pack("{s:o,s:o}", "Config", parse(rows[i].config), "HostConfig",
@@ -147,7 +145,6 @@ static void test_aliases(void **state)
 	_cleanup_json_ json_t *want =
 		parse("{\"a\":{\"Aliases\":[\"web\"]},\"b\":{\"Aliases\":null}}");
 
-	(void)state;
 	podman_mend_config(container, NULL);
 	assert_true(
 		json_equal(json_get_path(container, "NetworkSettings", "Networks", NULL), want));
@@ -161,7 +158,6 @@ static void test_image(void **state)
 	_cleanup_json_ json_t *want =
 		parse("{\"Config\":{\"User\":\"1\",\"Healthcheck\":{\"Retries\":3}}}");
 
-	(void)state;
 	podman_mend_image(image, without);
 	assert_null(json_get_path(image, "Config", "Healthcheck", NULL));
 	podman_mend_image(image, with);

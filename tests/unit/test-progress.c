@@ -17,7 +17,6 @@ static void test_bar(void **state)
 {
 	struct progress p = {0};
 
-	(void)state;
 	progress_note(&p, 0, 20 * MB, 1000);
 	expect_bar(
 		&p, "app", 80,
@@ -38,7 +37,6 @@ static void test_fits_whatever_the_numbers(void **state)
 {
 	static const uint64_t numbers[] = {0, 1, 999, 12345, 99 * MB, UINT64_MAX / 2, UINT64_MAX};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
 		for (size_t k = 0; k < ARRAY_SIZE(numbers); k++) {
 			for (size_t width = 1; width < 130; width++) {
@@ -59,7 +57,6 @@ static void test_rate_follows_the_link(void **state)
 	struct progress p = {0};
 	uint64_t t = 0, bytes = 0;
 
-	(void)state;
 	progress_note(&p, 0, 1000 * MB, t);
 	for (int i = 0; i < 100; i++)
 		progress_note(&p, bytes += MB / 10, 1000 * MB, t += 100);
@@ -83,7 +80,6 @@ static void test_lines_now_and_then(void **state)
 	struct progress p = {0};
 	unsigned int lines = 0;
 
-	(void)state;
 	for (uint64_t t = 0; t <= 60000; t += 250) {
 		_cleanup_free_ char *line = NULL;
 

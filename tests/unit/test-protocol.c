@@ -16,7 +16,6 @@ static struct protocol_reader reader;
 
 static int open_pair(void **state)
 {
-	(void)state;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return -1;
 	reader = (struct protocol_reader){.fd = pair[1]};
@@ -25,7 +24,6 @@ static int open_pair(void **state)
 
 static int close_pair(void **state)
 {
-	(void)state;
 	protocol_reader_free(&reader);
 	close(pair[0]);
 	close(pair[1]);
@@ -58,7 +56,6 @@ static void test_request(void **state)
 	_cleanup_json_ json_t *j = NULL;
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(digest_parse(A, &known[0]), 0);
 	assert_int_equal(digest_parse(B, &known[1]), 0);
 	j = carry(message_request_to_json(&q));
@@ -104,7 +101,6 @@ static void test_replies(void **state)
 				   .withheld = "not sent to evil"};
 	const struct digest a = {A}, b = {B};
 
-	(void)state;
 	assert_reply(&(struct fetch_request){.known = &a, .n_known = 1}, &known);
 	assert_reply(&(struct fetch_request){.known = &b, .n_known = 1}, &manifest);
 	assert_reply(&NOTHING, &full);
@@ -117,7 +113,6 @@ static void test_errors(void **state)
 				    -EBADMSG,	   -ECONNREFUSED, -EHOSTUNREACH, -ECONNRESET,
 				    -EFBIG,	   -EINVAL,	  -EIO};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
 		struct error e = {0}, back = {0};
 		struct fetch_reply reply = {.known = true};
@@ -142,7 +137,6 @@ static void test_known_that_was_not_asked(void **state)
 	struct fetch_request rows[] = {
 		{0}, {.known = &b, .n_known = 1}, {.known = &a, .n_known = 1}};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_json_ json_t *j = message_reply_to_json(&known);
 		_cleanup_json_ json_t *k = message_reply_to_json(&manifest);
@@ -166,7 +160,6 @@ static void test_resolve(void **state)
 	_cleanup_json_ json_t *reply = carry(message_resolved_to_json(&a));
 	_cleanup_json_ json_t *empty = json_object(), *error;
 
-	(void)state;
 	assert_string_equal(json_get_string(question, "op"), "resolve");
 	assert_string_equal(json_get_string(question, "image"), "r.io/app:1");
 	assert_int_equal(message_resolved_from_json(reply, &back, &wait, &e), 0);
@@ -206,7 +199,6 @@ static void test_error_of_a_stranger(void **state)
 		{"{\"error\":{\"code\":\"EBUSY\",\"retry-after\":\"5\"}}", -EBUSY, 0},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_json_ json_t *j = from_text(cases[i].text);
 		struct fetch_reply reply = {0};
@@ -225,7 +217,6 @@ static void test_text_cut_inside_a_character(void **state)
 	struct fetch_reply reply;
 	_cleanup_json_ json_t *j = carry(protocol_error_to_json(&e, 0));
 
-	(void)state;
 	assert_int_equal(message_reply_from_json(j, &NOTHING, &reply, &back), -EIO);
 	assert_string_equal(back.text, "gr?");
 }
@@ -247,7 +238,6 @@ static void test_bad_replies(void **state)
 		"\",\"layer-bytes\":\"1\"}",
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_json_ json_t *j = from_text(cases[i]);
 		struct fetch_reply reply = {.layer_bytes = 4711};
@@ -277,7 +267,6 @@ static void test_bad_requests(void **state)
 		REQUEST("[\"" A "\"],\"layers\":[\"" A "\",7]"),
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_json_ json_t *j = from_text(cases[i]);
 		struct fetch_request request = {.image = "untouched"};
@@ -293,7 +282,6 @@ static void test_rollout_request(void **state)
 {
 	static const char *const rings[] = {"canary", NULL};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rings); i++) {
 		_cleanup_json_ json_t *j =
 			carry(message_rollout_request_to_json("r.io/app:1", rings[i]));
@@ -316,7 +304,6 @@ static void test_rollout_replies(void **state)
 	struct rollout_reply back;
 	struct error e = {0};
 
-	(void)state;
 	for (unsigned int i = 0; i < ROLLOUT_POINTS_MAX; i++)
 		full.rollout.points[i] = (struct rollout_point){i * (int64_t)1000000000, i * 10000};
 	for (int i = 0; i < 2; i++) {
@@ -369,7 +356,6 @@ static void test_bad_rollout_replies(void **state)
 	struct rollout_reply reply;
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(message_rollout_reply_from_json(good, &reply, &e), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_json_ json_t *j = from_text(cases[i]);
@@ -398,7 +384,6 @@ static void test_read_timeout(void **state)
 	struct error e = {0};
 	uint64_t start = now_ms();
 
-	(void)state;
 	assert_int_equal(read_text("{}", 2, false, &e), -ETIMEDOUT);
 	assert_true(now_ms() - start >= 90);
 }
@@ -407,7 +392,6 @@ static void test_read_cut(void **state)
 {
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(read_text("{}", 2, true, &e), -EPIPE);
 }
 
@@ -415,7 +399,6 @@ static void test_read_nothing(void **state)
 {
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(read_text("", 0, true, &e), -EPIPE);
 }
 
@@ -423,7 +406,6 @@ static void test_read_garbage(void **state)
 {
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(read_text("nonsense\n", 9, false, &e), -EBADMSG);
 	assert_int_equal(read_text("[]\n", 3, false, &e), -EBADMSG);
 	assert_int_equal(read_text("\n", 1, false, &e), -EBADMSG);
@@ -436,7 +418,6 @@ static void test_read_lines(void **state)
 	struct error e = {0};
 	json_t *j = NULL;
 
-	(void)state;
 	assert_int_equal(read_text("{}\n{\"a\":1}\n{\"b\":", 16, false, &e), 0);
 	assert_int_equal(protocol_read(&reader, now_ms() + 100, &j, &e), 0);
 	assert_int_equal(json_integer_value(json_object_get(j, "a")), 1);
@@ -455,7 +436,6 @@ static void test_read_too_much(void **state)
 	int size = 1024 * 1024;
 	struct error e = {0};
 
-	(void)state;
 	memset(big, ' ', PROTOCOL_LINE_MAX);
 	assert_int_equal(
 		setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) == 0 ||
@@ -469,7 +449,6 @@ static void test_write_too_much(void **state)
 	_cleanup_free_ char *big = xcalloc(PROTOCOL_LINE_MAX + 1, 1);
 	_cleanup_json_ json_t *j = NULL;
 
-	(void)state;
 	memset(big, 'x', PROTOCOL_LINE_MAX);
 	j = json_pack("{ss}", "a", big);
 	assert_int_equal(protocol_write(pair[0], j), -EFBIG);
@@ -477,7 +456,6 @@ static void test_write_too_much(void **state)
 
 static void on_alarm(int signal)
 {
-	(void)signal;
 }
 
 static void test_read_interrupted(void **state)
@@ -490,7 +468,6 @@ static void test_read_interrupted(void **state)
 	struct error e = {0};
 	json_t *j = NULL;
 
-	(void)state;
 	assert_int_equal(sigaction(SIGALRM, &action, &old), 0);
 	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
 	assert_int_equal(protocol_read(&reader, now_ms() + 60000, &j, &e), -ECANCELED);

@@ -29,7 +29,6 @@ int openat(int at, const char *path, int flags, ...)
 
 static int empty_dir(void **state)
 {
-	(void)state;
 	(void)unlinkat(scratch, "hello.json", 0);
 	(void)unlinkat(scratch, "hello.json", AT_REMOVEDIR);
 	(void)unlinkat(scratch, "hello.json.broken", 0);
@@ -128,7 +127,6 @@ static void test_round_trips(void **state)
 	static const char *const names[] = {"idle", "prepare", "trial", "commit", "revert"};
 	struct record r;
 
-	(void)state;
 	for (enum phase phase = PHASE_IDLE; phase <= PHASE_REVERT; phase++) {
 		_cleanup_free_ char *text = NULL, *expected = NULL;
 
@@ -282,7 +280,6 @@ static void test_keys(void **state)
 	_cleanup_json_ json_t *others = json_pack("{s:s, s:i, s:f, s:b, s:{}, s:[], s:n}", "s",
 						  "text", "i", -1, "f", 1.5, "b", 1, "o", "a", "n");
 
-	(void)state;
 	for (enum phase phase = PHASE_IDLE; phase <= PHASE_REVERT; phase++) {
 		_cleanup_json_ json_t *whole = load_json(phase);
 
@@ -339,7 +336,6 @@ static void test_values(void **state)
 		{{"update", "target", "image"}, "\"" HEX_60 "01234567890123456789\""},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_json_ json_t *j = load_json(PHASE_TRIAL);
 		const char *key;
@@ -355,7 +351,6 @@ static void test_rejected_too_many(void **state)
 	_cleanup_json_ json_t *j = load_json(PHASE_IDLE);
 	json_t *list = json_object_get(j, "rejected");
 
-	(void)state;
 	assert_int_equal(json_array_size(list), RECORD_REJECTED_MAX);
 	json_array_append(list, json_array_get(list, 0));
 	expect_broken_json(j, "rejected");
@@ -382,7 +377,6 @@ static void test_texts(void **state)
 	struct record r;
 	size_t len;
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		expect_broken(texts[i], strlen(texts[i]), "record: ");
 	fill(&r, PHASE_TRIAL);
@@ -406,7 +400,6 @@ static void test_mutations(void **state)
 	struct error e;
 	size_t len, read = 0;
 
-	(void)state;
 	memset(&r, 0, sizeof(r));
 	fill(&r, PHASE_TRIAL);
 	r.n_rejected = 1;
@@ -437,7 +430,6 @@ static void test_not_now(void **state)
 {
 	static const int codes[] = {EACCES, EIO, EMFILE, ENFILE, ENOMEM, EINTR, ELOOP};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
 		struct record r, untouched;
 		struct error e = {0};
@@ -459,7 +451,6 @@ static void test_unreadable(void **state)
 	struct record r;
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(record_load(scratch, "hello", &r, &e), -ENOENT);
 	assert_int_equal(e.code, -ENOENT);
 	assert_int_equal(mkdirat(scratch, "hello.json", 0700), 0);
@@ -484,7 +475,6 @@ static void test_not_utf8(void **state)
 			       r.new_id,	r.policy,     r.reason};
 	struct error e = {0};
 
-	(void)state;
 	fill(&r, PHASE_TRIAL);
 	save(&r);
 	before = read_back("hello.json");
@@ -505,7 +495,6 @@ static void test_rejections(void **state)
 	char reason[1000];
 	struct record r;
 
-	(void)state;
 	record_init(&r);
 	assert_true(r.phase == PHASE_IDLE && r.downtime_ms == -1 && r.n_rejected == 0);
 	assert_null(record_rejected(&r, &none.digest));
@@ -538,7 +527,6 @@ static void test_damage(void **state)
 {
 	struct record r;
 
-	(void)state;
 	record_init(&r);
 	r.target.digest = DIGEST("000a");
 	assert_false(record_is_hopeless(&r, &r.target.digest, "boot"));

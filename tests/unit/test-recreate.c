@@ -103,7 +103,6 @@ static void test_cases(void **state)
 {
 	size_t bad = 0, n = for_each_case(check_case, &bad);
 
-	(void)state;
 	assert_true(n >= 100);
 	assert_int_equal(bad, 0);
 }
@@ -167,7 +166,6 @@ static bool bend_case(const char *name, const json_t *c)
 	static const char *const parts[] = {"container", "old_image", "new_image", "first",
 					    "names"};
 
-	(void)name;
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		bend(c, json_object_get(c, parts[i]), 0);
 	return true;
@@ -177,7 +175,6 @@ static void test_odd_answers(void **state)
 {
 	size_t bad = 0;
 
-	(void)state;
 	for_each_case(bend_case, &bad);
 	assert_true(odd_runs > 10000);
 }
@@ -215,7 +212,6 @@ static void test_policy(void **state)
 					    "on-failure:2147483648",
 					    "on-failure:99999999999999999999999"};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_json_ json_t *policy = json_loads(cases[i].json, JSON_DECODE_ANY, NULL);
 		_cleanup_free_ char *text = recreate_policy_text(policy), *again = NULL;
@@ -252,7 +248,6 @@ static void test_references(void **state)
 	_cleanup_json_ json_t *want = parse("[\"net\",\"ipc\",\"vol\"]");
 	_cleanup_json_ json_t *got = recreate_references(container), *none = NULL;
 
-	(void)state;
 	assert_true(json_equal(got, want));
 	none = recreate_references(NULL);
 	assert_int_equal(json_array_size(none), 0);

@@ -28,7 +28,6 @@ static void test_good(void **state)
 		{"r.io:65535/a:_", "r.io:65535", "a", "_"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const char *why = NULL;
 		struct ref r = {0};
@@ -56,7 +55,6 @@ static void test_digests(void **state)
 	struct ref r = {0};
 	_cleanup_free_ char *pinned = NULL;
 
-	(void)state;
 	assert_int_equal(ref_parse("r.io/app@sha256:" HEX64, &r, &why), 0);
 	assert_null(r.tag);
 	assert_string_equal(r.digest.text, "sha256:" HEX64);
@@ -123,7 +121,6 @@ static void test_bad(void **state)
 		{HEX64, "image Id"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const char *why = NULL;
 		struct ref r = {.text = (char *)"untouched"};
@@ -153,7 +150,6 @@ static int parse_of_length(size_t path, size_t tag)
 
 static void test_lengths(void **state)
 {
-	(void)state;
 	assert_int_equal(parse_of_length(250, 128), 0);
 	assert_int_equal(parse_of_length(251, 128), -EINVAL);
 	assert_int_equal(parse_of_length(250, 129), -EINVAL);
@@ -178,7 +174,6 @@ static void test_names(void **state)
 		{"library/a/b", "docker.io/library/a/b", "library/a/b:latest"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_free_ char *repository = NULL, *tagged = NULL;
 		const char *why = NULL;
@@ -206,7 +201,6 @@ static void test_loopback(void **state)
 					 "",
 					 "10.0.0.1:127"};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
 		assert_true(ref_host_is_loopback(yes[i]));
 	for (size_t i = 0; i < ARRAY_SIZE(no); i++)

@@ -116,7 +116,6 @@ static void test_gauges(void **state)
 	};
 	_cleanup_json_ json_t *body = report_metrics(&device, &app, 1);
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		expect_json(find_metric(body, rows[i].name), rows[i].text);
 }
@@ -129,7 +128,6 @@ static void test_sums(void **state)
 	const json_t *points = json_get_path(passes, "sum", "dataPoints", NULL);
 	static const char *const counts[] = {"7", "0", "1", "0", "0", "0"};
 
-	(void)state;
 	expect_json(
 		find_metric(body, "pullet.image.pulled"),
 		"{\"name\":\"pullet.image.pulled\",\"description\":"
@@ -157,7 +155,6 @@ static void test_a_device_without_history(void **state)
 	_cleanup_json_ json_t *body = NULL, *empty = NULL;
 	_cleanup_free_ char *text = NULL;
 
-	(void)state;
 	tally_init(&fresh, 10000);
 	body = report_metrics(&d, &c, 1);
 	text = json_text(body, 0);
@@ -198,7 +195,6 @@ static void test_events(void **state)
 		{9999, report_result(result)},
 	};
 
-	(void)state;
 	expect_json(
 		report_logs(&device, events, 2),
 		FRAME("resourceLogs", "scopeLogs", "logRecords",
@@ -231,7 +227,6 @@ static void test_text(void **state)
 {
 	_cleanup_free_ char *text = report_text(&device, &app, 1);
 
-	(void)state;
 	assert_string_equal(
 		text,
 		"# HELP pullet_agent_info Which agent this is; always 1.\n"
@@ -283,7 +278,6 @@ static void test_text_while_the_clock_is_not_set(void **state)
 	struct report_device d = device;
 	_cleanup_free_ char *text = NULL;
 
-	(void)state;
 	d.wall_ms = 0;
 	text = report_text(&d, &app, 1);
 	assert_null(strstr(text, "timestamp"));
@@ -309,7 +303,6 @@ static void test_tally(void **state)
 	};
 	struct tally t;
 
-	(void)state;
 	tally_init(&t, 1);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_json_ json_t *result = result_of(rows[i].result);
@@ -335,7 +328,6 @@ static void test_foreign_bytes(void **state)
 	_cleanup_json_ json_t *logs = report_logs(&device, &e, 1);
 	_cleanup_free_ char *text = json_text(logs, 0);
 
-	(void)state;
 	assert_non_null(strstr(text, "\"pullet.phase\""));
 	json_decref(e.record);
 }

@@ -59,7 +59,6 @@ static const struct {
 
 static void test_rows(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct result r = rows[i].result;
 		_cleanup_json_ json_t *j = NULL;
@@ -98,7 +97,6 @@ static void test_no_results(void **state)
 		 "a: updated x", false},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(odd); i++) {
 		_cleanup_json_ json_t *j = json_loads(odd[i].json, 0, NULL);
 		_cleanup_free_ char *text = result_text(j);

@@ -40,7 +40,6 @@ static void test_whole(void **state)
 		"\",\"percent\":0},{\"at\":\"2026-12-01T15:00:00+02:00\",\"percent\":50}]}}}";
 	struct rollout r = parse(text, NULL);
 
-	(void)state;
 	assert_int_equal(r.sequence, 5);
 	assert_string_equal(r.target.text, D);
 	assert_true(r.halt);
@@ -131,7 +130,6 @@ static void test_faults(void **state)
 		{HEAD ",\"percent\":1} {}", "it"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct rollout r, before;
 		struct error e = {0};
@@ -153,7 +151,6 @@ static void test_limits(void **state)
 	struct rollout r;
 	struct error e;
 
-	(void)state;
 	memset(big, ' ', ROLLOUT_BYTES_MAX + 1);
 	memcpy(big, HEAD ",\"percent\":1}", sizeof(HEAD ",\"percent\":1}") - 1);
 	assert_int_equal(rollout_parse(big, ROLLOUT_BYTES_MAX, NULL, &r, &e), 0);
@@ -181,7 +178,6 @@ static void test_turn_is_when_the_share_arrives(void **state)
 	int64_t from = seconds(NOON);
 	uint32_t before = 0;
 
-	(void)state;
 	for (int64_t t = from - 60; t < from + 4000; t++) {
 		uint32_t share = rollout_share(&r, t);
 
@@ -255,7 +251,6 @@ static void test_admits(void **state)
 		 500000, 0, D, "2036-12-01T12:30:00Z", "covers 50 %"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct rollout r = parse(rows[i].policy, NULL);
 		struct rollout_device d = {

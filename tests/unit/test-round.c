@@ -50,7 +50,6 @@ static void test_containers_of_a_registry_share_its_state(void **state)
 {
 	struct unit_table t;
 
-	(void)state;
 	load(&t);
 	assert_int_equal(t.n_registries, 2);
 	assert_ptr_equal(t.units[0].registry, t.units[1].registry);
@@ -62,7 +61,6 @@ static void test_retry_after_holds_the_registry_and_no_other(void **state)
 {
 	struct unit_table t;
 
-	(void)state;
 	load(&t);
 	assert_polled(&t, 1000, "app db web");
 	t.units[0].registry->retry_after_ms = 5000;
@@ -81,7 +79,6 @@ static void test_back_off_leaves_out_the_registry_that_fails(void **state)
 	uint64_t now;
 	int asked[2] = {0};
 
-	(void)state;
 	load(&t);
 	now = round_next(&t, 1);
 	for (int i = 0; i < 14; i++) {
@@ -111,7 +108,6 @@ static void test_with_all_registries_held_nothing_wakes_before(void **state)
 {
 	struct unit_table t;
 
-	(void)state;
 	load(&t);
 	t.registries[0].retry_after_ms = 10 * INTERVAL;
 	t.registries[1].retry_after_ms = 20 * INTERVAL;
@@ -138,7 +134,6 @@ static void test_only_records_that_are_not_at_rest_are_finished(void **state)
 	struct unit_table t;
 	int dir;
 
-	(void)state;
 	assert_non_null(mkdtemp(path));
 	dir = open(path, O_RDONLY | O_DIRECTORY);
 	load(&t);

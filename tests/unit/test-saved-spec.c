@@ -13,7 +13,6 @@ static void test_comes_back(void **state)
 	_cleanup_(saved_spec_free) struct saved_spec k = {.digest = {DIGEST}}, back = {0};
 	struct error e;
 
-	(void)state;
 	k.plan.body = json_pack("{s:s, s:[s]}", "Image", "reg/app:stable", "Env", "KEY=value");
 	k.plan.connect = json_pack("[{s:s}]", "Network", "back");
 	k.plan.policy = xstrdup("on-failure:3");
@@ -40,7 +39,6 @@ static void test_what_is_not_whole_is_not_taken(void **state)
 		"{\"digest\":\"" DIGEST "\",\"body\":{},\"connect\":[]}",
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		struct saved_spec k = {0};
 		struct error e;

@@ -20,7 +20,6 @@ static uint64_t next_random(uint64_t *state)
 /* Polls follow each other at most an interval and its jitter apart, strictly upwards. */
 static void test_bounds(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(intervals); i++) {
 		for (size_t j = 0; j < ARRAY_SIZE(jitters); j++) {
 			for (size_t d = 0; d < ARRAY_SIZE(devices); d++) {
@@ -47,7 +46,6 @@ static void test_asked_again(void **state)
 {
 	uint64_t random = 1;
 
-	(void)state;
 	for (size_t j = 0; j < ARRAY_SIZE(jitters); j++) {
 		for (uint64_t device = 0; device < 200; device++) {
 			uint64_t now = next_random(&random) % (20 * INTERVAL);
@@ -69,7 +67,6 @@ static void test_asked_again(void **state)
 /* Without jitter each poll is an interval behind the one before; with it, most are not. */
 static void test_jitter_moves(void **state)
 {
-	(void)state;
 	for (size_t j = 0; j < ARRAY_SIZE(jitters); j++) {
 		uint64_t spread = INTERVAL * jitters[j] / 100, at = 5 * INTERVAL;
 		uint64_t least = UINT64_MAX, most = 0;
@@ -128,7 +125,6 @@ static void test_fleet(void **state)
 {
 	static const uint64_t boots[] = {0, 30000, INTERVAL / 2, INTERVAL, 123456789};
 
-	(void)state;
 	for (size_t b = 0; b < ARRAY_SIZE(boots); b++) {
 		for (size_t j = 0; j < ARRAY_SIZE(jitters); j++) {
 			fleet(boots[b], jitters[j], 0, 1); /* neighbouring numbers */
@@ -170,7 +166,6 @@ static void outage(uint64_t boot, unsigned int jitter, unsigned int from, unsign
 
 static void test_outage(void **state)
 {
-	(void)state;
 	for (size_t j = 0; j < ARRAY_SIZE(jitters); j++) {
 		outage(30000, jitters[j], 0, 4);
 		outage(30000, jitters[j], 2, 3);
@@ -182,7 +177,6 @@ static void test_retry_poll(void **state)
 {
 	static const unsigned int left_out[] = {0, 0, 1, 2, 3, 3};
 
-	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(left_out); i++)
 		assert_true(schedule_retry_poll(12345, i, INTERVAL, 10, 7) ==
 			    schedule_next_poll(12345 + left_out[i] * INTERVAL, INTERVAL, 10, 7));
@@ -204,7 +198,6 @@ static void test_backoff(void **state)
 		{2, 10000, 10000}, {UINT32_MAX, 315360000000, 315360000000},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint64_t least = UINT64_MAX, most = 0, sum = 0;
 
@@ -235,7 +228,6 @@ static void test_gate(void **state)
 		{2, 5, true},  {2, 3, true}, {2, 4, false},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct container_config c = {.windows = {windows, rows[i].windows}};
 		struct container_config d = {.download_windows = {windows, rows[i].windows}};

@@ -52,7 +52,6 @@ static void test_object(void **state)
 	_cleanup_json_ json_t *j = NULL, *none = NULL;
 	_cleanup_free_ char *text = NULL, *rest = NULL;
 
-	(void)state;
 	j = status_list_to_json(&l, NULL);
 	text = json_text(json_array_get(j, 0), JSON_COMPACT);
 	assert_string_equal(text, "{\"container\":\"app\",\"image\":\"reg/app:stable\","
@@ -89,7 +88,6 @@ static void test_states(void **state)
 	struct status_list l = {0};
 	struct status *s = one(&l, "app");
 
-	(void)state;
 	expect_state(&l, "up to date  ", "");
 	replace_string(&s->target, B);
 	expect_state(&l, "update waits", "\033[33m");
@@ -129,7 +127,6 @@ static void test_table(void **state)
 	_cleanup_free_ char *text = NULL;
 	struct status *s = one(&l, "web");
 
-	(void)state;
 	status_reject(s, A, "older");
 	status_reject(s, B, "newer");
 	replace_string(&s->last_error, "no such manifest");
@@ -150,7 +147,6 @@ static void test_table_fits_whatever_the_lengths(void **state)
 {
 	char name[121] = "", reason[200] = "";
 
-	(void)state;
 	for (size_t n = 0; n + 1 < sizeof(reason); n++) {
 		struct status_list l = {0};
 		_cleanup_free_ char *text = NULL;
@@ -179,7 +175,6 @@ static void test_controls(void **state)
 	struct status *s = one(&l, "app");
 	_cleanup_free_ char *table = NULL, *details = NULL;
 
-	(void)state;
 	replace_string(&s->last_error, "no \033[2J such \xc2\x9b manifest");
 	table = table_of(&l, &plain);
 	details = details_of(s);
@@ -197,7 +192,6 @@ static void test_what_waits_says_why(void **state)
 	struct status *s = one(&l, "app");
 	_cleanup_free_ char *table = NULL, *details = NULL;
 
-	(void)state;
 	replace_string(&s->target, B);
 	replace_string(&s->last_result, "{\"container\":\"app\",\"result\":\"deferred\","
 					"\"to\":\"" B "\",\"reason\":\"outside its window\"}");
@@ -227,7 +221,6 @@ static void test_details_are_whole(void **state)
 	size_t n = 0;
 	char *rest;
 
-	(void)state;
 	memset(long_text, 'e', sizeof(long_text) - 1);
 	long_text[sizeof(long_text) - 1] = '\0';
 	replace_string(&s->last_error, long_text);
@@ -259,7 +252,6 @@ static void test_record(void **state)
 	struct status *s = status_list_get(&l, "app");
 	struct record r;
 
-	(void)state;
 	record_init(&r);
 	r.held = true;
 	r.current.digest = (struct digest){A};

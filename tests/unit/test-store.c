@@ -68,7 +68,6 @@ static const struct {
 
 static void test_sentences(void **state)
 {
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(sentences); i++) {
 		if (store_judge(sentences[i].said, sentences[i].exit_code) != sentences[i].word)
 			fail_msg("%s", sentences[i].said);

@@ -16,7 +16,6 @@ static void test_printable(void **state)
 		 "??31m"}, /* CSI in one character */
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_free_ char *s = text_printable(xstrdup(rows[i].text));
 
@@ -40,7 +39,6 @@ static void test_bytes(void **state)
 		{UINT64_MAX, "18446.7 PB"},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_free_ char *s = text_bytes(rows[i].n);
 

@@ -16,7 +16,6 @@ static void test_find(void **state)
 {
 	struct token_cache c = {0};
 
-	(void)state;
 	add(&c, "old", " team/app team/base ", false, 1000);
 	add(&c, "new", " team/app ", false, 1000);
 	add(&c, "push", " other ", true, 2000);
@@ -36,7 +35,6 @@ static void test_forget(void **state)
 {
 	struct token_cache c = {0};
 
-	(void)state;
 	add(&c, "1", " a b c ", false, 1000);
 	add(&c, "2", " b ", false, 1000);
 	c.changed = false;
@@ -56,7 +54,6 @@ static void test_the_oldest_makes_room(void **state)
 {
 	struct token_cache c = {0};
 
-	(void)state;
 	for (int i = 0; i < TOKENS_MAX + 2; i++) {
 		char name[16];
 
@@ -78,7 +75,6 @@ static void test_file(void **state)
 	struct token_cache c = {0}, back = {0};
 	struct stat st;
 
-	(void)state;
 	assert_non_null(mkdtemp(directory));
 	f.dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	memset(big, 't', 32 * 1024);

@@ -40,7 +40,6 @@ static void test_who_may_see_credentials(void **state)
 		{"https://[::1]", "https://[::2]/", false},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		if (trusted("r.io", cases[i].registry, cases[i].realm) != cases[i].trusted)
 			fail_msg("%s -> %s", cases[i].registry, cases[i].realm);
@@ -69,7 +68,6 @@ static void test_message(void **state)
 		{"", NULL},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct http_response r = {.body = (char *)cases[i].body,
 					  .body_len = strlen(cases[i].body)};

@@ -18,7 +18,6 @@ static void test_read_trusted_file(void **state)
 	struct error e = {0};
 	char *text = NULL;
 
-	(void)state;
 	assert_int_equal(read_trusted_file(path, 10, &text, NULL, &e), -ENOENT);
 	assert_int_equal(write_file_atomic_at(scratch, "file", 0600, "0123456789", 10), 0);
 	assert_int_equal(read_trusted_file(path, 9, &text, NULL, &e), -EFBIG);

@@ -21,7 +21,6 @@ static void test_good(void **state)
 		{"https://r_1.io/%2e%2e/?", "https://r_1.io/%2e%2e/", 443},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_free_ char *text = NULL;
 		struct url u = {0};
@@ -74,7 +73,6 @@ static void test_bad(void **state)
 		"https://[::1%25eth0]/",
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct url u = {.port = 4711};
 
@@ -89,7 +87,6 @@ static void test_too_long(void **state)
 	_cleanup_free_ char *text = xcalloc(URL_MAX + 100, 1);
 	struct url u;
 
-	(void)state;
 	memset(text, 'a', URL_MAX + 50);
 	memcpy(text, "https://r.io/", 13);
 	assert_int_equal(url_parse(text, &u), -EINVAL);
@@ -116,7 +113,6 @@ static void test_resolve(void **state)
 	};
 	struct url base;
 
-	(void)state;
 	assert_int_equal(url_parse("https://r.io:5000/v2/a", &base), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_free_ char *text = NULL;
@@ -148,7 +144,6 @@ static bool same(const char *a, const char *b)
 
 static void test_origin(void **state)
 {
-	(void)state;
 	assert_true(same("https://r.io/a", "https://R.IO:443/b"));
 	assert_false(same("https://r.io/", "http://r.io/"));
 	assert_false(same("https://r.io/", "http://r.io:443/"));
@@ -161,7 +156,6 @@ static void test_encode(void **state)
 {
 	_cleanup_free_ char *text = url_encode("aZ09-._~ /:?&=%+\n\303\274", "");
 
-	(void)state;
 	assert_string_equal(text, "aZ09-._~%20%2F%3A%3F%26%3D%25%2B%0A%C3%BC");
 }
 

@@ -101,7 +101,6 @@ static int empty_dir(void **state)
 {
 	static const char *const names[] = {"file", ".file.new", "fifo", "link", "sub"};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		(void)unlinkat(scratch, names[i], 0);
 		(void)unlinkat(scratch, names[i], AT_REMOVEDIR);
@@ -129,7 +128,6 @@ static void test_read_bounds(void **state)
 	} rows[] = {{0, 0, 0},	      {0, 10, 0},	   {1, 0, -EFBIG},	   {10, 10, 0},
 		    {11, 10, -EFBIG}, {100000, 100000, 0}, {100000, 99999, -EFBIG}};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		char *const untouched = scratch_path;
 		_cleanup_free_ char *data = xmalloc(rows[i].size);
@@ -158,7 +156,6 @@ static void test_read_bounds(void **state)
 
 static void test_read_in_pieces(void **state)
 {
-	(void)state;
 	assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "0123456789", 10), 0);
 	calls.read_at_most = 3;
 	calls.interrupt = true;
@@ -171,7 +168,6 @@ static void test_read_no_file(void **state)
 {
 	char *text = NULL;
 
-	(void)state;
 	assert_int_equal(mkfifoat(scratch, "fifo", 0600), 0);
 	assert_int_equal(mkdirat(scratch, "sub", 0700), 0);
 	assert_int_equal(symlinkat("link", scratch, "link"), 0);
@@ -189,7 +185,6 @@ static void test_write_order(void **state)
 {
 	struct stat st;
 
-	(void)state;
 	calls.fd = scratch + 1;
 	assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "content", 7), 0);
 	assert_string_equal(calls.trace, "uwfrD");
@@ -202,7 +197,6 @@ static void test_write_order(void **state)
 /* Whatever call fails, the old content stays until the rename, and nothing is left lying about. */
 static void test_write_fails(void **state)
 {
-	(void)state;
 	for (size_t fail = 1; fail <= 5; fail++) {
 		forget_calls();
 		assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "old", 3), 0);
@@ -237,7 +231,6 @@ static void die_in_write(size_t before, size_t after, size_t at_most)
 /* Death at any call leaves the old or the new, whole; the next write minds no leftovers. */
 static void test_write_dies(void **state)
 {
-	(void)state;
 	/* Three writes of four bytes at most: u w w w f r D. */
 	for (size_t n = 1; n <= 7; n++) {
 		assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "old", 3), 0);
@@ -251,7 +244,6 @@ static void test_write_dies(void **state)
 
 static void test_write_leftover(void **state)
 {
-	(void)state;
 	assert_int_equal(symlinkat("file", scratch, ".file.new"), 0);
 	assert_int_equal(write_file_atomic_at(scratch, "file", 0640, "a", 1), 0);
 	expect_content("a");
@@ -266,7 +258,6 @@ static void test_write_owner(void **state)
 {
 	struct stat st;
 
-	(void)state;
 	if (geteuid() != 0)
 		skip();
 	assert_int_equal(fchown(scratch, 12345, 23456), 0);
@@ -282,7 +273,6 @@ static void test_write_all(void **state)
 {
 	_cleanup_close_ int fd = openat(scratch, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
-	(void)state;
 	assert_true(fd >= 0);
 	calls.fd = fd;
 	calls.interrupt = true;
@@ -305,7 +295,6 @@ static void test_strings(void **state)
 	char *p = NULL, *q, *text = xasprintf("%s-%d", "a", 1);
 	int fd = 7;
 
-	(void)state;
 	assert_string_equal(after_prefix(s, "prefix."), "suffix");
 	assert_ptr_equal(after_prefix(s, ""), s);
 	assert_string_equal(after_prefix("a", "a"), "");
@@ -340,7 +329,6 @@ static void test_clock_and_boot(void **state)
 	uint64_t before = now_ms();
 	struct timespec ts;
 
-	(void)state;
 	memset(id, 'x', sizeof(id));
 	boot_id(id);
 	boot_id(again);

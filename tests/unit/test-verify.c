@@ -13,7 +13,6 @@ static void test_without_keys(void **state)
 	struct digest d;
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(digest_parse("sha256:" HEX64, &d), 0);
 	assert_int_equal(verify_image(&c, &d, &v, &e), 0);
 	assert_non_null(v);
@@ -28,7 +27,6 @@ static void test_with_keys(void **state)
 	char **lists[] = {one, none};
 	struct digest d;
 
-	(void)state;
 	assert_int_equal(digest_parse("sha256:" HEX64, &d), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
 		struct container_config c = {.name = (char *)"app", .keys = lists[i]};
@@ -50,7 +48,6 @@ static void test_nothing_to_verify(void **state)
 	struct digest d = {0};
 	struct error e = {0};
 
-	(void)state;
 	assert_int_equal(verify_image(&c, &d, &v, &e), -EINVAL);
 	assert_null(v);
 }

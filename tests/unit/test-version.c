@@ -41,7 +41,6 @@ static void test_spoken(void **state)
 		{"[]", 0, {"is this Docker?"}},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct version v = {0};
 		struct error e = {0};
@@ -60,7 +59,6 @@ static void test_platform(void **state)
 	struct version v;
 	struct error e;
 
-	(void)state;
 	assert_int_equal(read_text("{" API("1.45", "1.24") HOST "}", &v, &e), 0);
 	assert_string_equal(v.platform.os, "linux");
 	assert_string_equal(v.platform.architecture, "amd64");
@@ -76,7 +74,6 @@ static void test_podman(void **state)
 	struct version v;
 	struct error e;
 
-	(void)state;
 	assert_int_equal(read_text("{" PODMAN("\"Version\":\"5.4.2\",") API("1.41", "1.24") HOST
 				   "}",
 				   &v, &e),

@@ -84,7 +84,6 @@ static void test_whole(void **state)
 {
 	const char *const bases[] = {docker, podman};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bases); i++) {
 		struct container_view v = read_view(bases[i], "{}");
 
@@ -129,7 +128,6 @@ static void test_states(void **state)
 		 STATE_CREATED, false},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_free_ char *patch = xasprintf("{'State':%s}", rows[i].state);
 		struct container_view v = read_view(i % 2 ? docker : podman, patch);
@@ -143,7 +141,6 @@ static void test_details(void **state)
 {
 	struct container_view v;
 
-	(void)state;
 	v = read_view(docker, "{'State':{'Status':'exited'," STOPPED ",'ExitCode':137,"
 			      "'Error':'runc: \\n caf\303\251'}}");
 	assert_true(v.exit_code == 137 && v.finished_ns == T + 5 * SECOND);
@@ -172,7 +169,6 @@ static void test_policies(void **state)
 		{"{'Name':1}", ""},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_free_ char *patch =
 			xasprintf("{'HostConfig':{'RestartPolicy':%s}}", rows[i][0]);
@@ -203,7 +199,6 @@ static void test_healths(void **state)
 		{"{'Config':{'Healthcheck':{'Test':[1]}}}", CONTAINER_HEALTH_NONE},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		if (read_view(docker, rows[i].patch).health != rows[i].health)
 			fail_msg("%s", rows[i].patch);
@@ -239,7 +234,6 @@ static void test_times(void **state)
 		{"2024-13-01T10:00:00Z", 0},
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_free_ char *patch =
 			xasprintf("{'State':{'FinishedAt':'%s'}}", rows[i].text);
@@ -268,7 +262,6 @@ static void test_strangers(void **state)
 		"{'State':{'Error':'" ID ID ID ID ID ID ID ID ID "'}}",
 	};
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
 		_cleanup_json_ json_t *j = inspect_of(docker, refused[i]);
 		struct container_view v, untouched;
@@ -306,7 +299,6 @@ static struct {
 int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **ret,
 			     struct error *ret_error)
 {
-	(void)e;
 	assert_true(name_or_id[0]);
 	engine.asked++;
 	if (streq_null(engine.broken, name_or_id))
@@ -331,7 +323,6 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 			 struct error *ret_error)
 {
-	(void)e;
 	engine.asked++;
 	if (streq_null(engine.broken, reference))
 		return error_set(ret_error, -ECONNREFUSED, "it is broken");
@@ -420,7 +411,6 @@ static void test_who_is_who(void **state)
 	static const char *const others[] = {"id-0", "id-1", "id-2", "id-3"};
 	static const char letters[] = "iptcr";
 
-	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		size_t n = 0;
 
@@ -476,7 +466,6 @@ static void test_images(void **state)
 		{PHASE_REVERT, "reg.x/a:b", "target", "tagged", "", false, 4},
 	};
 
-	(void)state;
 	memset(&engine, 0, sizeof(engine));
 	engine.containers[0].id = "new-id";
 	engine.containers[0].name = "ab";
@@ -541,7 +530,6 @@ static void test_engine_fails(void **state)
 		{PHASE_REVERT, "reg.x/a@" TARGET},
 	};
 
-	(void)state;
 	memset(&engine, 0, sizeof(engine));
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct world w, untouched;
@@ -558,7 +546,6 @@ static void test_slot_names(void **state)
 {
 	static const char *const names[SLOT_MAX] = {"a.b", "a.b.next", "a.b.prev"};
 
-	(void)state;
 	for (enum slot s = SLOT_MAIN; s < SLOT_MAX; s++) {
 		_cleanup_free_ char *name = world_slot_name("a.b", s);
 
@@ -577,7 +564,6 @@ static void test_parts(void **state)
 	struct world w = {.image = "kept", .old = {.id = "kept"}};
 	const char *why;
 
-	(void)state;
 	memset(&engine, 0, sizeof(engine));
 	engine.containers[0].id = "old-id";
 	engine.containers[0].name = "ab";

@@ -19,7 +19,6 @@ static int scratch = -1;
 
 static inline int open_scratch(void **state)
 {
-	(void)state;
 	if (!mkdtemp(scratch_path))
 		return -1;
 	scratch = open(scratch_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -29,7 +28,6 @@ static inline int open_scratch(void **state)
 /* A file that a test has left behind fails the program: cmocka itself only mentions it. */
 static inline int close_scratch(void **state)
 {
-	(void)state;
 	(void)close(scratch);
 	if (rmdir(scratch_path) < 0) {
 		perror(scratch_path);
