@@ -15,7 +15,8 @@
 struct engine;
 struct ref;
 
-/* socket: path. cancel as in http.h: it ends pulls and waits only; short calls run to their end. */
+/* socket: path, borrowed until engine_close(). cancel as in http.h: it ends pulls and waits only; short calls run to
+ * their end. */
 int engine_open(const char *socket, const volatile sig_atomic_t *cancel, struct engine **ret,
 		struct error *ret_error) warn_unused;
 void engine_close(struct engine *e);
