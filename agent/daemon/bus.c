@@ -276,7 +276,7 @@ static int ask_polkit(struct bus *b, sd_bus_message *call, enum operation operat
 	q = xmalloc(sizeof(*q));
 	*q = (struct request){.bus = b, .call = sd_bus_message_ref(call), .operation = operation};
 	b->pending++;
-	/* No other calls are made that wait for an answer. */
+	/* A call takes the timeout that is set when it is sent. Others, which block, keep libsystemd's 25 s. */
 	(void)sd_bus_set_method_call_timeout(b->bus, REQUEST_TIME_US);
 	r = sd_bus_call_method_async(
 		b->bus, &slot, "org.freedesktop.PolicyKit1",
@@ -284,6 +284,7 @@ static int ask_polkit(struct bus *b, sd_bus_message *call, enum operation operat
 		"CheckAuthorization", on_answer, q, "(sa{sv})sa{ss}us", "system-bus-name", 1,
 		"name", "s", sd_bus_message_get_sender(call), operations[operation].action, 1,
 		"container", b->unit->config->name, interactive ? FLAG_INTERACTIVE : 0, "");
+	(void)sd_bus_set_method_call_timeout(b->bus, 0);
 	if (r < 0) {
 		request_free(q);
 		return r;
