@@ -24,14 +24,3 @@ int operation_from_name(const char *name, enum operation *ret)
 	}
 	return -ENOENT;
 }
-
-int operation_from_method(const char *method, enum operation *ret)
-{
-	for (unsigned int i = 0; i < OPERATION_MAX; i++) {
-		if (!streq(operations[i].method, method))
-			continue;
-		*ret = (enum operation)i;
-		return 0;
-	}
-	return -ENOENT;
-}

@@ -35,4 +35,3 @@ extern const struct operation_row operations[OPERATION_MAX];
 
 /* -ENOENT. NULL is no name. */
 int operation_from_name(const char *name, enum operation *ret) warn_unused;
-int operation_from_method(const char *method, enum operation *ret) warn_unused;

@@ -16,8 +16,8 @@ struct protocol_reader {
 	size_t len; /* that came and were not read yet */
 };
 
-/* Reads one line, waiting until deadline (now_ms(), at most INT_MAX ms ahead). -EPIPE when the other side closed before a line was whole,
- * -ETIMEDOUT, -ECANCELED (a signal), -EFBIG, -EBADMSG. The caller owns *ret. */
+/* Reads one line, waiting until deadline (now_ms(), at most INT_MAX ms ahead). -EPIPE: the other side closed before a
+ * line was whole; -ETIMEDOUT, -ECANCELED (a signal), -EFBIG, -EBADMSG. The caller owns *ret. */
 int protocol_read(struct protocol_reader *r, uint64_t deadline, json_t **ret,
 		  struct error *ret_error) warn_unused;
 void protocol_reader_free(struct protocol_reader *r);

@@ -297,11 +297,14 @@ static int ask_polkit(struct bus *b, sd_bus_message *call, enum operation operat
 
 static int on_request(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
+	const char *method = sd_bus_message_get_member(call);
 	struct bus *b = userdata;
 	int r = sd_bus_query_sender_privilege(call, -1);
-	enum operation operation;
+	enum operation operation = OPERATION_UPDATE;
 
-	if (operation_from_method(sd_bus_message_get_member(call), &operation) < 0)
+	while (operation < OPERATION_MAX && !streq(operations[operation].method, method))
+		operation++;
+	if (operation == OPERATION_MAX)
 		return -ENOENT;
 	if (r == 0)
 		return ask_polkit(b, call, operation, error);

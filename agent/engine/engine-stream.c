@@ -8,7 +8,6 @@
 #include "engine-internal.h"
 #include "podman.h"
 #include "ref.h"
-#include "store.h"
 
 #define PULL_STALL_S (15u * 60) /* the engine itself waits up to 20 s between tries */
 #define EVENTS_KEPT  200	/* moby remembers 256 */

@@ -113,3 +113,16 @@ static inline void cleanup_engine_p(struct engine **e)
 	engine_close(*e);
 }
 #define _cleanup_engine_ _cleanup_(cleanup_engine_p)
+
+/* What an engine's words say about the state of its image store. */
+enum store_word {
+	STORE_SILENT,	/* no sign of damage */
+	STORE_DOUBTFUL, /* a torn layer looks like this, and so does a bad image */
+	STORE_DAMAGED,	/* the engine says that it cannot read its store */
+};
+
+/* Judges an engine's message about a call or a container that failed. exit_code: the container's, or 0. Pure. */
+enum store_word store_judge(const char *said, int exit_code);
+
+/* The directory of the images, by the answer to GET /info; NULL: unknown. Borrowed from info. Pure. */
+const char *store_directory(const json_t *info);

@@ -205,8 +205,7 @@ static int write_compose_image(const struct recreate_input *in, json_t *config,
 		return 0;
 	if (!id)
 		return error_set(ret_error, -EKEYREJECTED,
-				 "the new image's id is unknown, and compose requires it "
-				 "in a label");
+				 "compose requires the new image's id in a label, and it has none");
 	json_put(labels, COMPOSE_IMAGE, json_string(id));
 	return 0;
 }

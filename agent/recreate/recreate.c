@@ -71,8 +71,9 @@ static int check_container(const struct recreate_input *in, struct error *ret_er
 	if (!json_get_string(in->old_image, "Id") ||
 	    (defaults && !json_is_object(defaults) && !json_is_null(defaults)))
 		return error_set(ret_error, -EKEYREJECTED,
-				 "its image is no longer readable, so image defaults cannot be "
-				 "distinguished from the container's own settings");
+				 "its image %.19s is no longer readable in the engine, so what was "
+				 "set by hand cannot be distinguished from image defaults",
+				 json_string_value(json_object_get(in->container, "Image")));
 	if (json_object_get(labels, "com.docker.swarm.service.id") ||
 	    json_object_get(labels, "com.docker.swarm.task.id"))
 		return error_set(ret_error, -EKEYREJECTED, "it belongs to a swarm service");

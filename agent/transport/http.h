@@ -69,9 +69,9 @@ int http_perform(struct http *h, const struct http_request *req, struct http_res
 
 /* Performs n requests on the one connection of h and sets ret[0..n-1], each like http_perform. The first goes
  * alone; if the server speaks HTTP/2, up to HTTP_STREAMS_MAX others go at the same time, else one after the other.
- * A timeout counts from where a request goes out. A request that fails fails alone, but those not yet begun fail
- * with it if there is no connection, if it timed out, or if it is the third in a row that was cut. Costs up to HTTP_STREAMS_MAX times body_max of memory
- * while it runs, and n times body_max in ret. */
+ * A timeout counts from where a request goes out. A request that fails fails alone, but those not yet begun fail with
+ * it if there is no connection, if it timed out, or if it is the third in a row that was cut. Memory: up to
+ * HTTP_STREAMS_MAX times body_max while it runs, and n times body_max in ret. */
 void http_perform_all(struct http *h, const struct http_request *reqs, size_t n,
 		      struct http_result *ret);
 

@@ -9,7 +9,6 @@
 #include "followers.h"
 #include "log.h"
 #include "repair.h"
-#include "store.h"
 #include "successor.h"
 
 /* What came in must be what was asked for, and something this machine can run. */
@@ -29,8 +28,7 @@ static int check_image(const struct pass *p, const json_t *image, struct error *
 	if (!candidate_has_digest(image, &target->digest) &&
 	    !(target->image[0] && streq_null(id, target->image)))
 		return error_set(ret_error, -EKEYREJECTED,
-				 "the engine does not list %s among the "
-				 "image's RepoDigests",
+				 "the engine does not list %s among the image's RepoDigests",
 				 target->digest.text);
 	/* A graph driver names images by their config, containerd by index or manifest. */
 	if (digest_is_set(config) && id && !streq(id, config->text) &&

@@ -5,7 +5,6 @@
 
 #include "cohort.h"
 #include "device.h"
-#include "store.h"
 
 #define KNOWN_MAX (2 * RECORD_REJECTED_MAX + 3)
 

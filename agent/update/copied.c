@@ -105,8 +105,7 @@ static int check_changes(struct engine *e, const json_t *container, const json_t
 				ret_error, -EKEYREJECTED,
 				"%s was put into the container's file system, as compose does with "
 				"the content of a config or secret, and cannot be taken over: use "
-				"a "
-				"file or a bind mount for it",
+				"a file or a bind mount for it",
 				path);
 		if (r < 0)
 			return r;

@@ -6,7 +6,6 @@
 #include <sys/statvfs.h>
 
 #include "log.h"
-#include "store.h"
 
 /* The engine's books, the new container's own layer, our record. */
 #define MARGIN ((uint64_t)16 * 1000 * 1000)

@@ -11,9 +11,9 @@ enum verdict {
 	VERDICT_BAD,
 };
 
-/* c: its health and health_period_ms. up_ms: how long v is known to be up without a break, by our own clock. final_policy: the restart
- * policy it will have; a container that is meant to be restarted must not end. reason: set with
- * VERDICT_BAD, size RECORD_TEXT_MAX. */
+/* By c's health and health_period_ms. up_ms: how long v is known to be up without a break, by our own clock.
+ * final_policy: the restart policy it will have; a container that is meant to be restarted must not end. reason: set
+ * with VERDICT_BAD, size RECORD_TEXT_MAX. */
 enum verdict health_judge(const struct container_config *c, const struct container_view *v,
 			  const char *final_policy, uint64_t up_ms, char *reason);
 

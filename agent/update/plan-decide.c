@@ -2,8 +2,8 @@
 /* What decisions and operations do to the record, and how a lost one is made again. */
 #include <stdio.h>
 
+#include "engine.h"
 #include "plan.h"
-#include "store.h"
 
 static int64_t downtime_ms(int64_t down_ns, int64_t up_ns)
 {

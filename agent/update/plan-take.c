@@ -2,7 +2,6 @@
 /* The rows until an update is prepared: what the pass must know of a candidate, and what it must not be. */
 #include <errno.h>
 
-#include "cohort.h"
 #include "plan-internal.h"
 #include "schedule.h"
 
@@ -250,8 +249,7 @@ EXPLAIN(explain_previous_rejected,
 	"the version before was rejected: %.400s; to forget that: pullet retry %s",
 	record_rejected(s->r, &s->r->previous.digest)->reason, s->c->name)
 EXPLAIN(explain_replaced,
-	"the container was replaced since the last update, so what was before it is "
-	"not known")
+	"the container was replaced since the last update, so what was before it is not known")
 EXPLAIN(explain_no_image,
 	"the image of the version before is no longer in the engine: publish it again")
 

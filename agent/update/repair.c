@@ -3,7 +3,6 @@
 
 #include <errno.h>
 
-#include "store.h"
 #include "successor.h"
 
 int repair_find_spec(struct pass *p, struct error *ret_error)

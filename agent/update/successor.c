@@ -67,8 +67,7 @@ static int plan_first(const struct pass *p, struct recreate_input *in, struct re
 	}
 	if (!p->c->create)
 		return error_set(ret_error, -ENOENT,
-				 "there is no container of that name, and no create = "
-				 "to make one from");
+				 "there is no container of that name, and no create = for it");
 	r = read_trusted_file(p->c->create, CREATE_FILE_MAX, &text, &len, ret_error);
 	if (r == 0)
 		r = json_parse(text, len, p->c->create, &body, ret_error);
@@ -105,13 +104,7 @@ static int make_plan(const struct pass *p, const struct world *w, json_t *contai
 	if (r < 0)
 		return r;
 	r = engine_inspect_image(p->context.engine, old->image, &old_image, ret_error);
-	if (r == -ENOENT)
-		return error_set(
-			ret_error, -EKEYREJECTED,
-			"the running container's image %.19s is no longer in the engine, so what "
-			"was set by hand cannot be distinguished from its defaults",
-			old->image);
-	if (r < 0)
+	if (r < 0 && r != -ENOENT) /* without it recreate_spec() refuses */
 		return r;
 	if (version->podman)
 		podman_mend_config(container, old_image);

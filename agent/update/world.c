@@ -8,7 +8,6 @@
 #include "engine.h"
 #include "recreate.h"
 #include "ref.h"
-#include "store.h"
 
 char *world_slot_name(const char *name, enum slot slot)
 {
@@ -95,8 +94,7 @@ int world_read_container(const json_t *inspect, struct container_view *ret, stru
 
 	if (!id || !image || !json_is_object(state) || strlen(id) >= sizeof(v.id))
 		return error_set(ret_error, -EPROTO,
-				 "the engine's inspect answer has no Id, Image, "
-				 "State");
+				 "the engine's inspect answer has no Id, Image, State");
 	policy = recreate_policy_text(json_get_path(inspect, "HostConfig", "RestartPolicy", NULL));
 	copy_text(v.id, sizeof(v.id), id);
 	copy_text(v.image, sizeof(v.image), image);

@@ -105,7 +105,7 @@ def test_operator(house, meddler, deed, moment):
     if told[-1]["result"] == "refused":
         # With containerd's store a prune also removes the image of a container whose tag has moved.
         assert deed == "prune" and engine.kind.containerd_store, told
-        assert "image" in told[-1]["reason"] and "no longer in the engine" in told[-1]["reason"]
+        assert "image" in told[-1]["reason"] and "no longer readable" in told[-1]["reason"]
         house.check(first, policy="always")
         return
 

@@ -7,7 +7,6 @@
 #include "podman.h"
 #include "recreate.h"
 #include "result.h"
-#include "store.h"
 #include "world.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "disk-space.h"
-#include "store.h"
+#include "engine.h"
 #include "test.h"
 
 #define MB ((uint64_t)1000 * 1000)

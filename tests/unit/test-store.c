@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Sentences as engines said them when their stores were damaged by hand, and others that look alike. */
-#include "store.h"
+#include "engine.h"
 #include "test.h"
 #include "util.h"
 
