@@ -993,6 +993,18 @@ def test_docker_certs_d(fetch, certificate):
             assert json.loads(ours.recv(65536)) == {"digest": digest, "known": True}
 
 
+def test_docker_hub_is_asked_at_its_registry(fetch):
+    """Runs in a network namespace of its own, so that nothing is asked: the error names the host."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
+        pytest.skip("needs to make a network namespace")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b'{"image": "docker.io/library/hello", "os": "linux", "architecture": "arm"}\n')
+        subprocess.run(["unshare", "-n", str(PROGRAM), "--config", str(fetch.config)],
+                       stdin=theirs, capture_output=True, timeout=100, check=True)
+        assert "registry-1.docker.io" in json.loads(ours.recv(65536))["error"]["text"]
+
+
 def test_insecure_is_explicit(fetch, registry):
     """Only loopback registries are used over plain HTTP without configuration."""
     digest = registry.put("app", "latest", manifest())
