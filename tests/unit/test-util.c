@@ -323,6 +323,27 @@ static void test_strings(void **state)
 	free(text);
 }
 
+static void test_printable(void **state)
+{
+	static const struct {
+		const char *text, *printable;
+	} rows[] = {
+		{"", ""},
+		{"status 3; last log line: ~", "status 3; last log line: ~"},
+		{"a\033[31mb\n\t\x7f", "a?[31mb???"},
+		{"gr\xc3\xbc\xff", "gr???"},
+		{"\xc2\x9b"
+		 "31m",
+		 "??31m"}, /* CSI in one character */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *s = text_printable(xstrdup(rows[i].text));
+
+		assert_string_equal(s, rows[i].printable);
+	}
+}
+
 static void test_clock_and_boot(void **state)
 {
 	char id[BOOT_ID_SIZE], again[BOOT_ID_SIZE];
@@ -353,6 +374,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_write_owner, empty_dir),
 		cmocka_unit_test_teardown(test_write_all, empty_dir),
 		cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_printable),
 		cmocka_unit_test(test_clock_and_boot),
 	};
 

@@ -129,7 +129,7 @@ static void write_record(int dir, const char *name, enum phase phase)
 
 static void test_only_records_that_are_not_at_rest_are_finished(void **state)
 {
-	char path[] = "/tmp/test-round-XXXXXX";
+	char path[] = "/tmp/test-unit-XXXXXX";
 	struct job_queue q = {0};
 	struct unit_table t;
 	int dir;

@@ -2,27 +2,6 @@
 #include "terminal.h"
 #include "test.h"
 
-static void test_printable(void **state)
-{
-	static const struct {
-		const char *text, *printable;
-	} rows[] = {
-		{"", ""},
-		{"status 3; last log line: ~", "status 3; last log line: ~"},
-		{"a\033[31mb\n\t\x7f", "a?[31mb???"},
-		{"gr\xc3\xbc\xff", "gr???"},
-		{"\xc2\x9b"
-		 "31m",
-		 "??31m"}, /* CSI in one character */
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		_cleanup_free_ char *s = text_printable(xstrdup(rows[i].text));
-
-		assert_string_equal(s, rows[i].printable);
-	}
-}
-
 static void test_bytes(void **state)
 {
 	static const struct {
@@ -49,7 +28,6 @@ static void test_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_printable),
 		cmocka_unit_test(test_bytes),
 	};
 
