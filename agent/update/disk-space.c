@@ -7,11 +7,11 @@
 
 #include "log.h"
 
-/* The engine's books, the new container's own layer, our record. */
+/* For the engine's metadata, the new container's own layer, and the record. */
 #define MARGIN ((uint64_t)16 * 1000 * 1000)
 
-/* A layer lies there compressed until it is unpacked (containerd keeps it even then), and unpacks to
- * 2.2 to 2.9 times as much: debian, python, node, postgres. */
+/* A layer takes its compressed size until it is unpacked (with containerd even then), and 2.2 to 2.9 times as much
+ * unpacked: measured with debian, python, node, postgres. */
 uint64_t disk_space_need(uint64_t layer_bytes)
 {
 	uint64_t need;
@@ -21,7 +21,7 @@ uint64_t disk_space_need(uint64_t layer_bytes)
 	return need / 2 + MARGIN;
 }
 
-/* What df calls available; UINT64_MAX when the engine's disk cannot be seen from here. */
+/* The bytes that df calls available; UINT64_MAX if the engine's disk cannot be seen from here. */
 static uint64_t free_bytes_of(const char *directory)
 {
 	struct statvfs s;
@@ -31,7 +31,7 @@ static uint64_t free_bytes_of(const char *directory)
 	return (uint64_t)s.f_bavail * s.f_frsize;
 }
 
-/* Ids of the layers (of what they unpack to) of an image, lowest first. */
+/* The DiffIDs of an image's layers, lowest first. */
 static size_t list_layers(struct engine *e, const char *image, struct digest layers[OCI_LAYERS_MAX])
 {
 	_cleanup_json_ json_t *j = NULL;
@@ -51,8 +51,8 @@ static size_t list_layers(struct engine *e, const char *image, struct digest lay
 	return n;
 }
 
-/* How many compressed bytes of layers are to come for the candidate: those that it shares with the image that runs
- * are here. Two or three requests, the image's config among them. */
+/* Compressed bytes of the candidate's layers, without those that it shares with the running image. Takes two or
+ * three requests, the image's config among them. */
 static int ask_bytes_to_come(const struct pass *p, uint64_t *ret, struct error *ret_error)
 {
 	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, pass_candidate(p));
@@ -71,7 +71,7 @@ static int ask_bytes_to_come(const struct pass *p, uint64_t *ret, struct error *
 	return r;
 }
 
-/* The image to go back to, if it is ours to remove and as large as what is missing. */
+/* Removes the previous image if Pullet brought it and it is as large as the missing space. */
 static bool give_up_previous(const struct pass *p, uint64_t missing)
 {
 	_cleanup_free_ char *pinned =
@@ -92,7 +92,7 @@ static bool give_up_previous(const struct pass *p, uint64_t missing)
 	(void)!engine_remove_image(p->context.engine, kept, &e);
 	if (engine_remove_image(p->context.engine, pinned, &e) < 0)
 		return false;
-	log_info("%s: removed the version before, %.19s, to make room", p->context.name,
+	log_info("%s: removed the previous image, %.19s, to free disk space", p->context.name,
 		 p->record.previous.digest.text);
 	return true;
 }
@@ -113,14 +113,14 @@ int disk_space_check(struct pass *p, uint64_t layer_bytes, struct error *ret_err
 	char a[32], b[32];
 	int q = 0;
 
-	/* The check only spares a download that cannot end well: without facts there is none. */
+	/* The check only avoids a download that is bound to fail: without facts it passes. */
 	if (engine_info(p->context.engine, &info, ret_error) < 0)
 		return 0;
 	directory = store_directory(info);
 	available = free_bytes_of(directory);
 	if (available >= need)
 		return 0;
-	/* Only now is it worth a question which layers are here. */
+	/* Which layers are here costs requests, so it is asked only now. */
 	if (layer_bytes > 0)
 		q = ask_bytes_to_come(p, &layer_bytes, ret_error);
 	if (q < 0)
@@ -131,8 +131,8 @@ int disk_space_check(struct pass *p, uint64_t layer_bytes, struct error *ret_err
 	if (available >= need)
 		return 0;
 	return error_set(ret_error, -ENOSPC,
-			 "the new image needs about %s, %.200s has %s free: make room there, the "
-			 "next poll takes it up",
+			 "the new image needs about %s, and %.200s has %s free: free disk space "
+			 "there, and the next poll continues",
 			 size_text(need, a, sizeof(a)), directory,
 			 size_text(available, b, sizeof(b)));
 }

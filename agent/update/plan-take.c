@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The rows until an update is prepared: what the pass must know of a candidate, and what it must not be. */
+/* The rows until an update is prepared: what the pass must know about a candidate, and what rules it out. */
 #include <errno.h>
 
 #include "plan-internal.h"
@@ -65,7 +65,7 @@ const struct digest *plan_candidate(const struct record *r, const struct world *
 	return candidate_of(&(struct situation){.r = r, .w = w, .m = m});
 }
 
-/* The spec of a missing container was saved: it is made again, whatever would defer an update. */
+/* A missing container with a saved spec is recreated at once: nothing that defers an update defers that. */
 CLAIM(is_remade, digest_is_set(&s->m->saved_spec))
 CLAIM(container_is_possible,
       view_exists(s->old) || s->c->create || is_remade(s) || !s->m->spec_known)
@@ -79,8 +79,9 @@ CLAIM(update_is_wanted,
       container_is_possible(s) &&
 	      (!is_answered(s) || (digest_eq(&s->r->target.digest, &s->m->answer.reply.digest) &&
 				   !runs_already(s) && !find_rejected(s) && !plan_needs_repair(s))))
-CLAIM(rollback_is_wanted, s->r->rollback &&previous_is_known(s) && previous_is_not_rejected(s) &&
-				  container_is_of_last_update(s) && image_is_present(s))
+CLAIM(rollback_is_wanted, previous_is_known(s) && previous_is_not_rejected(s) &&
+				  container_is_of_last_update(s) && image_is_present(s) &&
+				  s->r->rollback)
 
 static bool prepared_is_wanted(const struct situation *s)
 {
@@ -95,17 +96,17 @@ CLAIM(saved_spec_is_known, s->m->spec_known)
 CLAIM(container_is_not_held, s->m->operation == OPERATION_CHECK || (!s->c->hold && !s->r->held))
 CLAIM(registry_was_asked, s->m->answer.known)
 
-/* What is in the engine already needs no registry, unless its rollout may have been halted meanwhile. */
+/* An image that is already in the engine needs no registry, unless its rollout may have been halted since. */
 CLAIM(registry_is_not_needed, s->m->answer.error.code != -ENOENT && s->r->phase == PHASE_PREPARE &&
 				      s->r->synced && image_is_present(s) &&
 				      s->m->operation != OPERATION_CHECK &&
 				      (s->r->rollout_sequence == 0 || s->c->rollout == ROLLOUT_NO))
 
-/* Certificates are valid from a time on. */
+/* A certificate is not valid yet for a clock that is behind. */
 CLAIM(clock_is_no_obstacle,
       s->m->answer.error.code != -EPROTO || s->m->now_s != 0 || registry_is_not_needed(s))
 CLAIM(registry_answered, is_answered(s) || registry_is_not_needed(s))
-/* With a digest that is waited for, each poll would begin a pass. */
+/* A digest that is no longer waited for must be cleared: with it each poll would begin a pass. */
 CLAIM(current_is_written,
       !runs_already(s) || (world_runs_current(s->w, s->r) && !digest_is_set(&s->r->seen) &&
 			   digest_eq(&s->r->current.digest, &s->m->answer.reply.digest)))
@@ -119,9 +120,9 @@ static const char *find_repair_blocker(const struct situation *s)
 		return "recreating it failed; it is tried again after a reboot, or after pullet "
 		       "retry";
 	if (!way_is_free(s))
-		return "another container has the name that its successor needs: remove that";
+		return "another container has the name that its successor needs: remove it";
 	if (s->r->n_followers > 0)
-		return "others share its namespaces: remove it and them, and create them again";
+		return "other containers share its namespaces: remove all and create them again";
 	return NULL;
 }
 
@@ -131,7 +132,7 @@ CLAIM(registry_has_current, digest_eq(&s->m->answer.reply.digest, &s->r->current
 CLAIM(spec_is_saved, s->m->spec_saved)
 CLAIM(candidate_is_new, !runs_already(s))
 
-/* The next poll then needs one request. */
+/* The next poll needs one request less then. */
 CLAIM(rejection_is_written, !find_rejected(s) || record_rejected(s->r, &s->m->answer.reply.digest))
 CLAIM(candidate_is_not_rejected, !find_rejected(s))
 
@@ -145,7 +146,7 @@ static int64_t old_enough_s(const struct situation *s)
 	return s->r->seen_s + (int64_t)(s->c->min_age_ms / 1000);
 }
 
-/* Since when this device knows of it: the date in an image is what its builder wrote. */
+/* The age counts from when this device first saw the digest: a builder can write any date into an image. */
 static bool age_is_known(const struct situation *s)
 {
 	const struct record *r = s->r;
@@ -176,7 +177,7 @@ static bool ask_policy(const struct situation *s, char *why, size_t size)
 	return rollout_admits(&s->m->policy.reply.rollout, &device, why, size);
 }
 
-/* If not, *why tells. A policy that cannot be read may say to stop. */
+/* False: why has the reason. A policy that cannot be read may be a halt, so the device waits. */
 static bool judge_policy(const struct situation *s, char *why, size_t size)
 {
 	const struct error *e = &s->m->policy.error;
@@ -220,14 +221,14 @@ CLAIM(details_are_known,
       digest_is_set(&s->m->answer.reply.manifest) || !is_answered(s) ||
 	      (s->r->phase == PHASE_PREPARE && s->r->synced && image_is_present(s)))
 
-/* The engine would give them to a token server that the network half did not trust. */
+/* The engine would send the credentials to a token server that the network half did not trust. */
 CLAIM(credentials_are_safe, image_is_present(s) || !s->m->has_credentials || !is_answered(s) ||
 				    !s->m->answer.reply.withheld[0])
 CLAIM(space_is_known, s->m->space_known)
 CLAIM(there_is_space, s->m->no_space.code == 0)
 CLAIM(update_is_prepared, s->r->phase == PHASE_PREPARE)
 
-/* The reasons. */
+/* The reasons of passes that end. */
 
 EXPLAIN(explain_refusal, "%s", s->m->refusal.text)
 EXPLAIN(explain_missing, "there is no container '%s' in the engine, and no create = to make one",
@@ -249,11 +250,12 @@ EXPLAIN(explain_previous_rejected,
 	"the version before was rejected: %.400s; to forget that: pullet retry %s",
 	record_rejected(s->r, &s->r->previous.digest)->reason, s->c->name)
 EXPLAIN(explain_replaced,
-	"the container was replaced since the last update, so what was before it is not known")
+	"the container was replaced since the last update, so its previous version is not known")
 EXPLAIN(explain_no_image,
 	"the image of the version before is no longer in the engine: publish it again")
 
-SHARED_EXPLAIN(explain_blocker, "a container that is not ours has the name %s", s->w->blocker_name)
+SHARED_EXPLAIN(explain_blocker, "another container has the name %s: rename or remove it",
+	       s->w->blocker_name)
 EXPLAIN(explain_stopped, "%s", view_left_alone(&s->w->old))
 EXPLAIN(explain_download, "%s", find_closed_download(s))
 
@@ -263,7 +265,7 @@ static void explain_hopeless(const struct situation *s, char *text, size_t size)
 
 	(void)snprintf(text, size,
 		       RESULT_STORE_DAMAGED ": %.400s; it is tried again after a reboot, or once "
-					    "that is mended: pullet retry %s",
+					    "that is repaired: pullet retry %s",
 		       said ? said : "the engine cannot keep the image", s->c->name);
 }
 
@@ -272,7 +274,7 @@ static void explain_age(const struct situation *s, char *text, size_t size)
 	char date[32];
 
 	if (s->m->now_s == 0)
-		(void)snprintf(text, size, "the clock is not set, and min-age goes by it");
+		(void)snprintf(text, size, "the clock is not set, and min-age needs it");
 	else
 		(void)snprintf(text, size, "min-age: it is taken from %s on",
 			       calendar_rfc3339(old_enough_s(s), date, sizeof(date)));

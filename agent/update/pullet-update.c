@@ -59,7 +59,7 @@ static void catch_signals(void)
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
-/* From here on a hang-up, or a shutdown of the other direction, cancels the job. The socket moves to another
+/* From here on, a peer that hangs up or shuts down its direction cancels the job. The socket moves to another
  * descriptor, which children do not inherit. */
 static int take_socket(struct error *ret_error)
 {
@@ -128,7 +128,7 @@ struct job {
 
 /* --- the lock --- */
 
-/* 0: unknown. The line of a process that waits for a lock has another form. */
+/* The process that holds the lock; 0: unknown. The line of a process that waits has another form. */
 static int find_holder_pid(const struct stat *st)
 {
 	FILE *f = fopen("/proc/locks", "re");
@@ -192,15 +192,14 @@ static int wait_for_lock(int fd, const char *path, struct error *ret_error)
 		return error_set(ret_error, -ECANCELED, "stopped while it waited for a lock");
 	if (r == -EINTR)
 		return error_set(ret_error, -EBUSY,
-				 "%s has been locked by %s for %u minutes; if that is stopped, "
-				 "continue or kill it",
+				 "%s has been locked by %s for %u minutes; if that process is "
+				 "stopped, continue or kill it",
 				 path, holder, (unsigned int)(LOCK_TIMEOUT_MS / 60000));
 	return r < 0 ? error_set(ret_error, r, "%s: %s", path, strerror(-r)) : 0;
 }
 
-/* One job at a time on a device: opens, makes if need be, and locks the directory; returns its file descriptor, and
- * close releases it. Waits ten minutes for another holder, and logs which process that is: -EBUSY after that,
- * -ECANCELED once the job is cancelled. */
+/* Opens the directory, creates it if need be, and locks it, so that one job at a time runs on a device. Returns its
+ * descriptor, whose close releases the lock. -EBUSY after ten minutes; -ECANCELED when the job is cancelled. */
 static int lock_state_dir(const char *path, struct error *ret_error)
 {
 	_cleanup_close_ int fd = -1;
@@ -268,7 +267,7 @@ static void fail(const char *name, const char *image, const struct error *e)
 	print_result(&r);
 }
 
-/* The job cannot be done with this configuration. Exit status. */
+/* Fails all containers of the job: its configuration is wrong. Exit status. */
 static int fail_all(const struct job *job, const struct error *e)
 {
 	log_error("%s", e->text);

@@ -45,7 +45,8 @@ int saved_spec_load(int state_dir, const char *name, struct saved_spec *ret,
 			"connect", &k.plan.connect, "policy", &policy);
 	if (r < 0 || digest_parse(digest, &k.digest) < 0 || !json_is_object(k.plan.body) ||
 	    !json_is_array(k.plan.connect))
-		return error_set(ret_error, -EBADMSG, "%s: not as it must be", file);
+		return error_set(ret_error, -EBADMSG,
+				 "%s: missing or invalid digest, body or connect", file);
 	json_incref(k.plan.body);
 	json_incref(k.plan.connect);
 	k.plan.policy = xstrdup(policy);

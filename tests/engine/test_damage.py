@@ -301,7 +301,7 @@ def test_an_obstacle_is_reported_before_anything_is_removed(house, engine, broke
     engine.create("app.prev", "localhost/pullet/previous:app")
     house.once("failed", reason="engine-store-damaged: container app: error creating overlay mount")
     assert engine.inspect("app")["Id"] == broken["Id"]
-    house.once("failed", reason="remove that")
+    house.once("failed", reason="remove it")
 
 
 def test_a_trial_that_cannot_be_inspected_has_no_verdict(house, engine):

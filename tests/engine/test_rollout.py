@@ -389,7 +389,7 @@ def test_before_the_clock_is_set(house, fleet, past):
     _, before = house.up()
     second = house.publish()
     for settings, why in (({"download_window": "00:00-24:00"}, "download-window depends on it"),
-                          ({"min_age": "1s"}, "min-age goes by it"),
+                          ({"min_age": "1s"}, "min-age needs it"),
                           ({"window": "00:00-24:00"}, "window depends on it")):
         house.configure(**settings)
         house.once("deferred", reason="the clock is not set, and " + why, env=past)
