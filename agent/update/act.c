@@ -11,7 +11,7 @@
 #include "repair.h"
 #include "successor.h"
 
-/* What came in must be what was asked for, and something this machine can run. */
+/* The image must be the target, and this machine must be able to run it. */
 static int check_image(const struct pass *p, const json_t *image, struct error *ret_error)
 {
 	const struct release *target = &p->record.target;
@@ -24,7 +24,7 @@ static int check_image(const struct pass *p, const json_t *image, struct error *
 	char a[80], b[80];
 	int q = -ENOENT;
 
-	/* What ran here before is known by its Id. */
+	/* An image that ran here before is known by its Id. */
 	if (!candidate_has_digest(image, &target->digest) &&
 	    !(target->image[0] && streq_null(id, target->image)))
 		return error_set(ret_error, -EKEYREJECTED,
@@ -40,7 +40,7 @@ static int check_image(const struct pass *p, const json_t *image, struct error *
 	copy_text(got.variant, sizeof(got.variant), json_get_string(image, "Variant"));
 	if (!got.os[0] || !got.architecture[0] || oci_platform_rank(host, &got) > 0)
 		return 0;
-	/* Emulated on purpose (binfmt): the one that runs now is of that kind too. */
+	/* The operator emulates that architecture (binfmt) if the running image has it, too. */
 	if (view_exists(&p->world.old))
 		q = engine_inspect_image(p->context.engine, p->world.old.image, &old, ret_error);
 	if (q < 0 && q != -ENOENT)
@@ -67,7 +67,7 @@ static int act_fetch(struct pass *p, struct error *ret_error)
 	int q = 0;
 
 	p->pull.bytes_max = m->answer.reply.layer_bytes;
-	/* Present means whole as long as the machine stayed up; only the disk may lag behind. */
+	/* An image that is here is complete as long as the machine stayed up, but may not be on the disk yet. */
 	if (here)
 		engine_sync(p->context.engine);
 	else if (!p->verified)
@@ -84,11 +84,10 @@ static int act_fetch(struct pass *p, struct error *ret_error)
 	if (q < 0)
 		return q;
 	m->fetched = true;
-	m->followers_known = false; /* on a thin link that took hours */
+	m->followers_known = false; /* the download may have taken hours */
 	m->drop_tried &= here;
-	/* What is still there after a drop belongs to another image. When a pull was cut short not even
-	 * a layer that was brought is sure: the engine may see only when it has unpacked it that it had
-	 * it. */
+	/* Layers that outlive a drop belong to another image. After a pull that was cut short no layer is trusted:
+	 * the engine may notice only after unpacking one that it had it already. */
 	if (m->dropped)
 		m->untrusted = false;
 	else if (here)
@@ -116,7 +115,7 @@ static int create_and_connect(const struct pass *p, const char *base,
 				   json_object_get(v, "Body"), ret_error);
 		if (r == 0)
 			continue;
-		/* Half connected it must not stay. */
+		/* A container that lacks a network must not stay. */
 		(void)!engine_remove(p->context.engine, id, &ignored);
 		return r;
 	}
@@ -137,7 +136,7 @@ static int put_tag(const struct pass *p, const char *image, struct error *ret_er
 	return r == -ENOENT ? 0 : r;
 }
 
-/* A container that was made from it meanwhile keeps it. */
+/* A container that was created from the tag in the meantime keeps it. */
 static int act_restore_tag(struct pass *p, struct error *ret_error)
 {
 	int q = put_tag(p, p->world.old.image, ret_error);
@@ -154,8 +153,8 @@ static void note_created(struct member_progress *progress, const struct containe
 	copy_text(progress->created_from, sizeof(progress->created_from), old->id);
 }
 
-/* The container must name the operator's tag as its image, as `docker ps` and compose know it, yet be
- * made from target: so the tag is on target just while the engine reads it. */
+/* The container must name the operator's tag as its image, for `docker ps` and compose, but be created from
+ * target: the tag points to target only while the engine creates it. */
 static int act_create(struct pass *p, struct error *ret_error)
 {
 	_cleanup_free_ char *tagged = ref_tagged(p->context.ref);
@@ -174,9 +173,9 @@ static int act_create(struct pass *p, struct error *ret_error)
 	if (q < 0)
 		return q;
 	q = create_and_connect(p, p->context.name, &plan, ret_error);
-	/* A power cut damages its own files in the engine's store like any layer. */
+	/* The container has files of its own in the engine's store, which a power cut can damage. */
 	engine_sync(p->context.engine);
-	/* Without a place to go back to it stays: the engine takes no name from an image in use. */
+	/* A tag that did not exist before stays: the engine removes no name of an image in use. */
 	if (move && p->world.tag[0])
 		t = put_tag(p, p->world.tag, &tag_error);
 	if (q == 0 && t < 0) {
@@ -212,20 +211,20 @@ static int set_policy(const struct pass *p, const char *id, const char *text,
 	return engine_set_policy(p->context.engine, id, policy, ret_error);
 }
 
-/* The container's own fault, not the engine's or ours. */
+/* The engine refused to start this container; other errors are about the engine itself. */
 static bool is_refused_start(int r)
 {
 	return r == -EINVAL || r == -EIO || r == -EEXIST || r == -ENOENT;
 }
 
-/* In the words of whatever layer of the engine met it. */
+/* Any part of the engine may report it, so only the text of errno is common. */
 static bool is_disk_full(const struct error *e)
 {
 	return strcasestr(e->text, "no space left on device");
 }
 
-/* A failed start on trial is no fault of the pass: it is counted, and the third ends the trial. One that
- * nobody counts, after the verdict, is for the next pass to try again. */
+/* A failed start on trial does not fail the pass: it was counted, and the third ends the trial. After the
+ * verdict starts are not counted: the pass fails, and the next one tries again. */
 static int act_start_new(struct pass *p, struct error *ret_error)
 {
 	int r = engine_start(p->context.engine, p->world.new.id, ret_error);
@@ -240,8 +239,8 @@ static int act_start_new(struct pass *p, struct error *ret_error)
 	return counted && is_refused_start(r) ? 0 : r;
 }
 
-/* A follower gets as many starts a pass as the container, since one call of the engine may fail for anything.
- * That it does not come up then speaks against the new image, and is no reason to leave the way back half gone. */
+/* A follower gets as many starts in a pass as the container, since a single call of the engine may fail. After
+ * those the pass goes on: on trial the verdict is bad then, and a revert must reach its end. */
 static int start_follower(struct pass *p, const char *name, struct member_progress *progress,
 			  const char *id, bool *ret_started, struct error *ret_error)
 {
@@ -266,8 +265,8 @@ static int drop_image(const struct pass *p, const struct release *release, struc
 	return engine_remove_image(p->context.engine, pinned, ret_error);
 }
 
-/* An image in use stays. An error that says nothing about the image is tried once more, and then ignored: to
- * remove what we brought is never worth failing for. */
+/* An image in use stays. After any other error the removal is tried once more, then given up: an image that
+ * stays is no reason to fail a pass. */
 static bool drop_is_over(int code, unsigned char *failures)
 {
 	return code == 0 || code == -ENOENT || code == -EEXIST || ++*failures > 1;
@@ -286,14 +285,14 @@ static int act_start_old(struct pass *p, struct error *ret_error)
 	int r = engine_start(p->context.engine, p->world.old.id, ret_error);
 	bool damaged = r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED;
 
-	/* The revert goes on to its end: the container is repaired then. */
+	/* The revert goes on to its end; the next pass repairs the container. */
 	p->state.member[0].started_old = r == 0 || damaged;
 	if (damaged)
 		log_debug("%s: %s", p->context.name, ret_error->text);
 	return damaged ? 0 : r;
 }
 
-/* A crash while NAME.next was made may have left the local tag on the image, which would keep it. */
+/* A crash while NAME.next was created may have left the local tag on the image, which would keep the image. */
 static int drop_target(struct pass *p, struct error *ret_error)
 {
 	bool on_it = p->world.broken ? !p->world.tag[0] : streq(p->world.tag, p->world.image);
@@ -331,8 +330,8 @@ void act_forget(struct pass *p)
 	}
 	if (!r->target.brought || digest_eq(&r->target.digest, &r->previous.digest))
 		return;
-	/* While NAME.next was created the local tag was on target, and compose may have recreated the container from it:
-	 * the tag stays with the image that runs, or compose would recreate the container again. */
+	/* While the local tag was on target, compose may have recreated the container from it. The tag must stay on
+	 * the image that runs, or compose would recreate the container again. */
 	if (w->image[0] && streq(w->old.image, w->image) && p->context.ref->tag &&
 	    !streq(w->tag, w->image))
 		(void)!put_tag(p, w->old.image, &ignored);
@@ -340,7 +339,7 @@ void act_forget(struct pass *p)
 		(void)!drop_target(p, &ignored);
 }
 
-/* Nobody may be overlooked, nor recreated from facts that are out of date. */
+/* The followers of the record may be out of date, and a follower that is missed would be cut off. */
 static int find_followers(struct pass *p, struct error *ret_error)
 {
 	int q = 0;
@@ -448,7 +447,7 @@ static int change_container(struct pass *p, const struct change *change, size_t 
 	case RENAME:
 		return engine_rename(p->context.engine, id, name, ret_error);
 	case STOP:
-		/* Ours by the configuration, a follower by what it says itself. */
+		/* stop-timeout is for the container itself; a follower has its own timeout. */
 		return engine_stop(p->context.engine, id, f ? -1 : p->c->stop_timeout_s, ret_error);
 	case START:
 		if (f)
@@ -471,11 +470,11 @@ static int do_step(struct pass *p, struct step step, struct error *ret_error)
 		return functions[step.action](p, ret_error);
 	if (step.action < ARRAY_SIZE(changes))
 		return change_container(p, &changes[step.action], step.member, ret_error);
-	return error_set(ret_error, -EINVAL, "%s is nothing to do here", action_name(step.action));
+	return error_set(ret_error, -EINVAL, "%s is not an action on the engine",
+			 action_name(step.action));
 }
 
-/* On the way back from a disk that is full the one that failed goes first, to make room for the one that
- * served. */
+/* If the disk is full during a revert, the new container is removed before the old one starts. */
 static int make_room(struct pass *p, struct error *ret_error)
 {
 	int q = engine_remove(p->context.engine, p->world.new.id, ret_error);

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* act: does one action of the plan: learns a fact or changes the engine. Whether a change worked is seen by
- * looking again. */
+/* act: does one action of the plan, which learns a fact or changes the engine. The next look shows whether a
+ * change worked. */
 #pragma once
 
 #include "pass.h"
 
-/* Does an action that is neither an end nor a decision nor a probe. Codes of engine.h and fetch.h; -EKEYREJECTED:
- * the image or the container is refused, with the reason. Notes in the state what was learnt and done; the record's
- * followers are those that were found last. */
+/* Does an action that is neither an end nor a decision nor a probe. Returns as act_fn. Notes in the state what was
+ * learnt and done, and in the record the followers that were found. */
 int act_do(struct pass *p, struct step step, struct error *ret_error) warn_unused;
 
-/* Removes NAME.next of all members and target's image, as far as the engine lets it: what stays is dealt with
- * by the next update. */
+/* Removes NAME.next of all members, and target's image. The next update removes what the engine keeps now. */
 void act_forget(struct pass *p);

@@ -12,8 +12,8 @@
 #include "ref.h"
 #include "saved-spec.h"
 
-/* A container whose registry is asked. Its record is read again when the rest of it matters: a thousand records do
- * not fit into the memory of a small machine. */
+/* A container whose registry is asked. Its record is read again when more of it is needed, since a thousand records
+ * do not fit into the memory of a small machine. */
 struct asked {
 	const struct container_config *config;
 	struct ref ref;
@@ -78,7 +78,7 @@ static bool is_well(const json_t *container)
 			 (streq(state, "exited") && status && after_prefix(status, "Exited (0)")));
 }
 
-/* An update that waits (for its policy, age or window) is known already: its pass asks the registry itself. */
+/* Whether only a new digest can make work. An update that waits has set seen, and its pass asks the registry. */
 static bool is_at_rest(const struct poll *p, const struct container_config *c,
 		       const json_t *container, struct record *record)
 {
@@ -92,7 +92,7 @@ static bool is_at_rest(const struct poll *p, const struct container_config *c,
 	       !saved_spec_exists(p->task->state_dir, c->name);
 }
 
-/* Answers what needs no registry; the other containers go to p->asked. */
+/* Reports containers that need no registry; the others go to p->asked. */
 static int look(struct poll *p, const struct container_config *const *containers, size_t n,
 		struct error *ret_error)
 {
@@ -104,7 +104,7 @@ static int look(struct poll *p, const struct container_config *const *containers
 
 	if (r < 0)
 		return r;
-	/* Without a list each container gets a pass of its own, which needs none. */
+	/* Without a list each container becomes a candidate, whose pass needs no list. */
 	if (engine_list(engine, &list, ret_error) < 0)
 		log_debug("%s", ret_error->text);
 	for (size_t i = 0; i < n; i++) {

@@ -41,7 +41,7 @@ static int find_listed(struct pass *p, struct error *ret_error)
 	return q == -ENOENT || (q < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED) ? 0 : q;
 }
 
-/* A registry that does not answer is a fact; one that must not be believed is an error. */
+/* A registry that does not answer is a fact for the plan; an answer that policy refuses is an error. */
 static int ask(struct pass *p, const char *image, const struct digest *seen,
 	       struct error *ret_error)
 {
@@ -88,7 +88,7 @@ int candidate_ask_policy(struct pass *p, struct error *ret_error)
 	char id[DEVICE_ID_SIZE];
 	int q;
 
-	/* A device without an id is last. */
+	/* A device without an id has the last position. */
 	*answer = (struct policy_answer){.position = COHORT_ALL - 1};
 	q = fetch_ask_rollout(p->fetch, p->c->image, p->task->config->ring, &answer->reply,
 			      ret_error);

@@ -5,12 +5,12 @@
 
 #include "pass.h"
 
-/* Asks where the tag points. Of a digest that is current, rejected or waited for, no details are asked: one
+/* Asks where the tag points. A digest that is current, rejected or waited for needs no details: one
  * request. */
 act_fn candidate_ask;
 /* Asks for the details of plan_candidate(). */
 act_fn candidate_ask_details;
-/* Asks what the rollout policy says to this device; one that cannot be read is a fact, too. */
+/* Asks what the rollout policy says to this device. A policy that cannot be read is a fact, not an error. */
 act_fn candidate_ask_policy;
 /* Whether the engine has the image of plan_candidate(). */
 act_fn candidate_find_image;

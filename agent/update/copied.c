@@ -8,10 +8,10 @@
 
 #define LOOKS_MAX	 1000
 #define SECOND_NS	 ((int64_t)1000000000)
-#define GO_FILE_TYPE	 0x8f280000 /* os.ModeType: all bits that are set in what is no plain file */
+#define GO_FILE_TYPE	 0x8f280000 /* os.ModeType: bits of which a plain file has none */
 #define API_ARCHIVE_SAFE 44	    /* Docker 25 */
 
-/* They are the same, or one is a directory above the other. */
+/* Whether the paths are equal, or one is a directory above the other. */
 static bool lie_in_line(const char *a, const char *b)
 {
 	const char *rest = strlen(a) < strlen(b) ? after_prefix(b, a) : after_prefix(a, b);
@@ -19,7 +19,7 @@ static bool lie_in_line(const char *a, const char *b)
 	return rest && (rest[0] == '\0' || rest[0] == '/');
 }
 
-/* Mount points show up among the changes, and so does what leads to them. */
+/* Mount points, and the directories above them, are in the engine's list of changes. */
 static bool is_mount_point(const json_t *container, const char *path)
 {
 	size_t i;
@@ -37,8 +37,8 @@ static bool is_mount_point(const json_t *container, const char *path)
 	return false;
 }
 
-/* Older engines mount a container's volumes on the host for a look, and what the container shares with
- * the host comes up in it, doubling with every look (seen with 20.10 and a bind of /). */
+/* To stat a file, older engines mount the container's volumes on the host. Mounts that the container shares with
+ * the host appear in it then, twice as many with each stat (seen with 20.10 and a bind of /). */
 static bool can_look(const struct engine *e, const json_t *container)
 {
 	size_t i;
@@ -56,7 +56,7 @@ static bool can_look(const struct engine *e, const json_t *container)
 	return true;
 }
 
-/* 1, 0, or a negative errno. */
+/* 1 if it is, 0, or a negative errno. */
 static int is_copied(struct engine *e, const json_t *container, const char *path,
 		     struct error *ret_error)
 {
@@ -69,7 +69,7 @@ static int is_copied(struct engine *e, const json_t *container, const char *path
 	if (json_integer_value(json_object_get(stat, "mode")) & GO_FILE_TYPE)
 		return 0;
 	mtime = calendar_parse_time(json_get_string(stat, "mtime"));
-	/* Rounded, not cut: up to half a second early. */
+	/* The time may be rounded down, to before the creation. */
 	return mtime % SECOND_NS == 0 && mtime > created - SECOND_NS;
 }
 
@@ -120,7 +120,7 @@ int copied_refuse(struct engine *e, const json_t *container, struct error *ret_e
 	_cleanup_json_ json_t *changes = NULL;
 	int r;
 
-	/* Version 1 mounts secrets, and knows no configs. */
+	/* compose 1 mounts secrets, and does not support configs. */
 	if (!json_get_string(labels, "com.docker.compose.project") ||
 	    (version && after_prefix(version, "1.")))
 		return 0;

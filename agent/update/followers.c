@@ -6,9 +6,9 @@
 #include "engine.h"
 #include "recreate.h"
 
-/* A container of the engine, as far as it may share another's namespaces. */
 enum side { SIDE_NONE, SIDE_OLD, SIDE_NEW };
 
+/* A container that shares a namespace, and with which of old and new. */
 struct neighbour {
 	char id[72], name[CONTAINER_NAME_MAX];
 	char shares[RECREATE_MODES][CONTAINER_NAME_MAX]; /* ids, or names */
@@ -47,7 +47,7 @@ static int read_neighbours(const struct context *s, struct neighbour **ret, size
 			copy_text(n[count].shares[m], sizeof(n[count].shares[m]), whose);
 			any |= whose != NULL;
 		}
-		/* The next one is written over one that shares nothing. */
+		/* A container that shares nothing is overwritten by the next. */
 		count += any;
 	}
 	*ret = steal(n);
@@ -64,7 +64,7 @@ static bool shares_with(const struct neighbour *n, const char *id, const char *n
 	return false;
 }
 
-/* Parked beside its successor; what it shared may be gone already. */
+/* A follower that is parked beside its successor: the container that it shares with may be gone already. */
 static bool is_parked_twin(const struct record *r, const struct neighbour *n)
 {
 	for (size_t i = 0; i < r->n_followers; i++) {
@@ -82,7 +82,7 @@ static int add_follower(struct record *r, const struct neighbour *n, bool under_
 	const char *suffix = n->side == SIDE_OLD ? ".prev" : ".next";
 	struct follower *f = r->followers, made = {0};
 
-	/* Its own name, from the name that an update under way may have given it. */
+	/* Its name in the configuration: an update under way may have added a suffix. */
 	copy_text(made.name, sizeof(made.name), n->name);
 	if (under_way && has_suffix(made.name, suffix))
 		made.name[strlen(made.name) - strlen(suffix)] = '\0';
@@ -123,7 +123,7 @@ int followers_find(const struct context *s, const char *old_id, const char *new_
 	int q = read_neighbours(s, &all, &n, ret_error);
 
 	r->n_followers = 0;
-	/* Round by round, so that no container comes before the one whose namespaces it shares. */
+	/* Each turn adds those that share with one already found, so that each comes after the one that it needs. */
 	while (q == 0 && grown) {
 		grown = false;
 		for (size_t i = 0; q == 0 && i < n; i++) {

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-/* "always" and "unless-stopped" restart whatever ends; "no" and "on-failure" let a success rest. */
+/* Only "no" and "on-failure" do not restart a container that succeeded. */
 static bool may_end(const char *final_policy)
 {
 	return streq(final_policy, "no") || after_prefix(final_policy, "on-failure");

@@ -11,8 +11,8 @@
 #include "repair.h"
 
 #define PASS_ACTIONS_MAX 300 /* far more than any way through the table needs */
-#define PASS_MISSES_MAX	 3   /* times the world may change between look and act */
-#define PASS_UPDATES_MAX 2   /* begun in one pass, when the first was undone without blame */
+#define PASS_MISSES_MAX	 3   /* times that the engine may change between look and act */
+#define PASS_UPDATES_MAX 2   /* begun in one pass: a second after a revert without rejection */
 #define SETTLE_MS	 300
 #define PASS_REMADE	 "recreated, since the engine's store was damaged"
 
@@ -29,7 +29,7 @@ static void announce_phase(struct pass *p)
 				    p->record.target.digest.text));
 }
 
-/* The registry asked to be left alone for a while; the daemon holds to it. */
+/* The registry sent Retry-After; pulletd sends it no request until then. */
 static void announce_retry_after(struct pass *p)
 {
 	unsigned int *answer = &p->state.answer.reply.retry_after_s;
@@ -46,7 +46,7 @@ static void on_progress(void *userdata, uint64_t current, uint64_t total)
 {
 	struct pass *p = userdata;
 
-	/* A terminal needs a few a second at most. */
+	/* Four a second are enough for a terminal. */
 	if (now_ms() - p->progress_ms < 250 && current < total)
 		return;
 	p->progress_ms = now_ms();
@@ -73,7 +73,7 @@ static bool is_before_trial(const struct pass *p)
 	return p->record.phase == PHASE_IDLE || p->record.phase == PHASE_PREPARE;
 }
 
-/* Containers that shared the old one's namespaces must live in the new one's too. */
+/* Containers that share the namespaces must work with the new container, too. */
 static void judge_followers(struct pass *p)
 {
 	struct pass_state *m = &p->state;
@@ -82,7 +82,7 @@ static void judge_followers(struct pass *p)
 		const struct container_view *new = &p->world.followers[i].new;
 
 		if (!p->record.followers[i].serving || !view_exists(new) || view_is_up(new) ||
-		    (new->state == STATE_EXITED &&new->exit_code == 0))
+		    (new->exit_code == 0 && new->state == STATE_EXITED))
 			continue;
 		m->verdict = VERDICT_BAD;
 		(void)snprintf(m->reason, sizeof(m->reason),
@@ -93,7 +93,7 @@ static void judge_followers(struct pass *p)
 	}
 }
 
-/* Sets the verdict and its reason by what is seen at now_ms. */
+/* Sets the verdict and its reason by the last look, at now_ms. */
 static void judge_trial(struct pass *p)
 {
 	struct pass_state *m = &p->state;
@@ -114,8 +114,8 @@ static void judge_trial(struct pass *p)
 		judge_followers(p);
 }
 
-/* A container that an operator stops or pauses on trial, or the engine when it is itself stopped, says nothing
- * about the release. */
+/* Whether an operator stopped or paused the container on trial, or an engine that shut down stopped it. That says
+ * nothing about the release. */
 static bool was_stopped_by_hand(struct engine *e, const struct container_view *new)
 {
 	if (view_is_up(new))
@@ -158,7 +158,7 @@ static int probe(struct pass *p, struct error *ret_error)
 				 up < period ? (unsigned int)(period - up) : 1, ret_error);
 }
 
-/* The update is over: its result, or none when it was undone without blame, as after a lost record. */
+/* Sets the result of an update that is over. One that was reverted without a rejection gets none yet. */
 static void finish_update(struct pass *p, enum phase from)
 {
 	p->result->downtime_ms = p->record.downtime_ms;
@@ -217,7 +217,7 @@ static int end(struct pass *p, const struct step *step, struct error *ret_error)
 	if (step->action == ACT_NOTHING)
 		return 0;
 	finish(p, outcomes[step->action], step->reason);
-	/* A candidate that is waited for needs one request less from the next poll on. */
+	/* From the next poll on, a digest that is written as seen costs one request less. */
 	if (step->action == ACT_DEFER && p->task->operation == OPERATION_UPDATE &&
 	    !p->record.rollback && digest_is_set(candidate) &&
 	    !digest_eq(candidate, &p->record.seen))
@@ -226,7 +226,7 @@ static int end(struct pass *p, const struct step *step, struct error *ret_error)
 }
 
 /* SIGTERM ends a pass where a container runs: before the swap, or when the new one is up. */
-static bool may_rest(const struct pass *p)
+static bool may_stop(const struct pass *p)
 {
 	return is_before_trial(p) || (p->record.phase == PHASE_TRIAL &&
 				      view_exists(&p->world.new) && view_is_up(&p->world.new));
@@ -239,7 +239,7 @@ static int take_step(struct pass *p, const struct step *step, struct error *ret_
 	int r;
 
 	log_debug("%s: %s: %s", whose, block_name(step->block), action_name(step->action));
-	if (*p->task->cancel && may_rest(p))
+	if (*p->task->cancel && may_stop(p))
 		return error_set(ret_error, -ECANCELED, "stopped");
 	if (action_is_decision(step->action))
 		return decide(p, step->action, ret_error);
@@ -272,14 +272,14 @@ static void settle(struct pass *p)
 		(void)!engine_wait_event(p->context.engine, id, p->looked_ns, SETTLE_MS, &ignored);
 }
 
-/* What a failed step leaves to do. 0: look again. */
+/* Handles a failed step. 0: look again; else the error that ends the pass. */
 static int handle_error(struct pass *p, enum action failed, int code, struct error *ret_error)
 {
 	bool restorable = p->record.phase == PHASE_PREPARE && !p->record.rollback &&
 			  (failed == ACT_FETCH || failed == ACT_CREATE);
 	struct error ignored;
 
-	/* The world changed meanwhile, or a container is restarting. */
+	/* The engine changed since the look, or a container is restarting. */
 	if ((code == -ENOENT || code == -EEXIST) && failed != ACT_FETCH &&
 	    ++p->misses <= PASS_MISSES_MAX) {
 		settle(p);
@@ -300,8 +300,8 @@ static int handle_error(struct pass *p, enum action failed, int code, struct err
 	return 0;
 }
 
-/* A damaged store may hide what the pass has just made. 0: look again. */
-static int handle_blindness(struct pass *p, int code, struct error *ret_error)
+/* Handles a failed look: a damaged store may prevent the inspection of a new container. 0: look again. */
+static int handle_look_error(struct pass *p, int code, struct error *ret_error)
 {
 	if (p->record.phase == PHASE_TRIAL && repair_is_about_store(ret_error) &&
 	    repair_remove_new(p))
@@ -340,11 +340,11 @@ static int work(struct pass *p, struct error *ret_error)
 	int r;
 
 	for (int i = 0; i < PASS_ACTIONS_MAX && p->result->outcome == OUTCOME_NONE; i++) {
-		/* Another phase looks at more. */
+		/* A look depends on the phase. */
 		if (p->record.phase != looked)
 			parts = WORLD_WHOLE;
 		r = parts ? look(p, parts, ret_error) : 0;
-		if (r < 0 && handle_blindness(p, r, ret_error) == 0)
+		if (r < 0 && handle_look_error(p, r, ret_error) == 0)
 			continue;
 		if (r < 0)
 			return r;
@@ -380,8 +380,8 @@ static int recover_followers(struct pass *p, struct error *ret_error)
 	return q;
 }
 
-/* Makes a lost record again from the names and labels in the engine. Saves it if an update was under way: after
- * the next power cut the names may say less. */
+/* Recovers a lost record from the names and labels in the engine. Saves it if an update was under way: after the
+ * next power cut the names may say less. */
 static int recover_record(struct pass *p, struct error *ret_error)
 {
 	struct container_view slots[SLOT_MAX];
@@ -399,17 +399,17 @@ static int recover_record(struct pass *p, struct error *ret_error)
 
 static int run(struct pass *p, struct error *ret_error)
 {
-	bool only_note = operations[p->task->operation].record_only;
+	bool record_only = operations[p->task->operation].record_only;
 	int r = record_load(p->task->state_dir, p->c->name, &p->record, ret_error);
 	bool lost = r == -ENOENT || r == -EBADMSG;
 
 	if (r == -EBADMSG)
-		log_error("%s: %s; going by the names and labels in the engine", p->c->name,
-			  ret_error->text);
+		log_error("%s: %s; recovering it from the names and labels in the engine",
+			  p->c->name, ret_error->text);
 	if (r < 0 && !lost)
 		return r;
-	/* Without an engine, too. */
-	if (lost || !only_note)
+	/* An operation on the record alone works without an engine. */
+	if (lost || !record_only)
 		r = engine_open(p->task->config->engine, p->task->cancel, &p->context.engine,
 				ret_error);
 	if (r == 0 && lost)
@@ -417,7 +417,7 @@ static int run(struct pass *p, struct error *ret_error)
 	if (r < 0)
 		return r;
 	p->record_is_known = true;
-	if (only_note)
+	if (record_only)
 		return plan_note(p->task->operation, p->c, &p->record, p->result)
 			       ? save(p, ret_error)
 			       : 0;

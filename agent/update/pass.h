@@ -9,7 +9,7 @@
 #include "saved-spec.h"
 #include "task.h"
 
-/* What its actions share. */
+/* The state that its actions share. */
 struct pass {
 	const struct task *task;
 	const struct container_config *c;
@@ -25,12 +25,12 @@ struct pass {
 	struct pull_options pull;
 	struct verified *verified; /* of state.verified */
 	struct saved_spec saved;   /* of state.saved_spec */
-	int64_t looked_ns;	   /* when the world was looked at, by the wall clock */
+	int64_t looked_ns;	   /* time of the last look, by the wall clock */
 	uint64_t progress_ms;	   /* of the last progress event */
 	int updates;		   /* begun in this pass */
-	int misses;
-	bool pulled_again; /* target's image was dropped in this pass, for the store is damaged */
-	bool record_is_known; /* loaded, or made again; else nothing may be written over what is there */
+	int misses;		   /* steps that failed because the engine had changed */
+	bool pulled_again;     /* target's image was dropped in this pass: the store is damaged */
+	bool record_is_known;  /* loaded or recovered; else the file must not be overwritten */
 	bool already_reported; /* last_error stays as it is */
 };
 
@@ -43,6 +43,6 @@ static inline const struct digest *pass_candidate(const struct pass *p)
 	return plan_candidate(&p->record, &p->world, &p->state);
 }
 
-/* Finishes what is under way first, whatever the operation. Never fails as a call: whatever happened is in ret.
- * Its events are phase, progress and retry-after. */
+/* Finishes an update that is under way first, whatever the operation. A failure is a result in *ret. Its events are
+ * phase, progress and retry-after. */
 void pass_run(const struct task *task, const struct container_config *c, struct result *ret);

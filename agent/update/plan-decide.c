@@ -38,8 +38,8 @@ static void decide_commit(struct record *r, const struct world *w)
 		r->downtime_ms = downtime_ms(w->old.finished_ns, w->new.started_ns);
 }
 
-/* A container that cannot start has a bad release, or a damaged store. An image that was synced in this
- * boot is complete, unless the engine says otherwise. */
+/* Whether the container failed because of a damaged store, not because of its release. An image that was synced in
+ * this boot is complete, unless the engine says otherwise. */
 static bool store_is_to_blame(const struct record *r, const struct pass_state *m,
 			      const struct world *w)
 {
@@ -93,7 +93,7 @@ static void decide_revert(struct record *r, const struct pass_state *m, const st
 			       m->reason[0] ? ": " : "", m->reason);
 }
 
-/* The old container fails as well now, as with a damaged layer that they share; or the engine says so. */
+/* Whether the old container fails now, too: old and new may share a damaged layer. */
 static bool old_fails_too(const struct record *r, const struct world *w)
 {
 	return view_is_broken(&w->old) ||
@@ -161,14 +161,14 @@ static void decide_synced(struct record *r, const struct pass_state *m, const st
 		copy_text(r->boot_id, sizeof(r->boot_id), m->untrusted ? "" : w->boot_id);
 }
 
-/* An image that the container has already, pulled by hand or under another index; or the tag points to it again. */
+/* The container runs the candidate: it was pulled by hand or under another index, or the tag went back to it. */
 static void decide_current(struct record *r, const struct pass_state *m, const struct world *w)
 {
 	const struct fetch_reply *reply = &m->answer.reply;
 	struct release now = {.digest = reply->digest, .manifest = reply->manifest};
 
 	forget_seen(r);
-	/* The registry was not asked for more about it than its digest. */
+	/* The reply has no details of a known digest, so the record keeps its own. */
 	if (world_runs_current(w, r) && digest_eq(&r->current.digest, &reply->digest))
 		return;
 	copy_text(now.image, sizeof(now.image), w->old.image);
@@ -265,7 +265,7 @@ static bool is_ours(const struct container_view *v)
 	return view_exists(v) && digest_is_set(&v->target);
 }
 
-/* Whether a parked container served cannot be known: rather start it once too often. */
+/* A lost record does not tell whether a parked container served. If in doubt, it is started. */
 static bool may_have_served(const struct container_view *old, const struct container_view *new)
 {
 	return view_is_up(old) || old->slot == SLOT_PREV ||
@@ -294,7 +294,7 @@ void plan_recover(struct record *r, const struct container_view slots[SLOT_MAX])
 		old = main;
 		new = next;
 	} else if (is_ours(main)) {
-		new = main; /* alone, so it had won; whether all behind it was done is seen by looking */
+		new = main; /* alone: its update was committed, and the next look shows what is left to do */
 	}
 	if (!old && !new)
 		return;
@@ -323,7 +323,7 @@ void plan_recover_follower(struct record *r, size_t i, const struct pair *pair)
 	copy_text(f->new_id, sizeof(f->new_id), new ? new->id : "");
 	copy_text(f->policy, sizeof(f->policy), recovered_policy(old, new));
 	f->serving = old ? may_have_served(old, new) : true;
-	/* An old one goes only when all is won. */
+	/* An old container is removed only after the commit. */
 	if (new && !old)
 		r->phase = PHASE_COMMIT;
 }

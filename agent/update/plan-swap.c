@@ -6,10 +6,10 @@
 SHARED_CLAIM(never, false)
 SHARED_CLAIM(way_is_free, !view_exists(&s->w->blocker))
 
-/* An operator made another container while ours had other names: it has replaced ours. */
+/* An operator created another container of the name while ours had other names: it has replaced ours. */
 CLAIM(is_replaced, view_exists(&s->w->blocker) && view_is_up(&s->w->blocker))
 
-/* The container that it replaced is ours to remove, unless an operator gave it another name. */
+/* The old container that it replaced may be removed, unless an operator renamed that. */
 CLAIM(is_superseded,
       is_replaced(s) && s->member == 0 && view_exists(s->old) && s->old->slot == SLOT_PREV)
 CLAIM(same_boot, streq(s->r->boot_id, s->w->boot_id))
@@ -18,7 +18,7 @@ CLAIM(same_boot, streq(s->r->boot_id, s->w->boot_id))
  * again does not repair it. The same holds for single layers of a pull that was cut short. */
 static bool image_is_complete(const struct situation *s)
 {
-	/* The engine itself says that it cannot read it. */
+	/* The engine says that it cannot read the image. */
 	if (s->m->damaged || (s->w->broken && !s->m->drop_tried))
 		return false;
 	if (!s->w->image[0] || s->r->synced || !s->r->target.brought || s->m->drop_tried)
@@ -26,12 +26,12 @@ static bool image_is_complete(const struct situation *s)
 	return s->m->fetched ? !s->m->untrusted : same_boot(s);
 }
 
-/* A synced image was removed again; or all of it was dropped, so that no incomplete layer is left. */
+/* Not written yet: a synced image was removed since, or a drop left no incomplete layer. */
 CLAIM(fetch_is_written, s->w->image[0] || (!s->r->synced && (same_boot(s) || !s->m->dropped)))
 CLAIM(image_is_ready, s->w->image[0] && (s->r->synced || s->m->fetched))
 CLAIM(sync_is_written, s->r->synced)
 
-/* NULL: none. What is down waits for no window; in a rollback the operator said when. */
+/* NULL: none. A container that is down waits for no window, nor does a rollback, which an operator requested. */
 static const char *find_closed_window(const struct situation *s)
 {
 	return s->r->rollback || digest_is_set(&s->m->saved_spec)
@@ -57,8 +57,8 @@ CLAIM(next_is_not_stale,
 			 !view_left_alone(&s->w->old)))
 CLAIM(new_exists, !new_is_gone(s) || follower_is_lost(s, old_is_gone(s)))
 
-/* Making NAME.next moves the local tag for a moment; a crash in it leaves the tag behind. The tag of
- * a first container had no other place, and goes with it if it fails. */
+/* Creating NAME.next moves the local tag for a moment, and a crash may leave it there. The tag of a first
+ * container has no place to go back to: it stays, and goes with the container if that fails. */
 CLAIM(tag_is_restored, !s->r->target.brought || !s->w->image[0] || s->m->tag_tried ||
 			       !streq(s->w->tag, s->w->image) ||
 			       streq(s->old->image, s->w->image) ||
@@ -106,14 +106,13 @@ CLAIM(name_is_free, old_is_gone(s) || way_is_free(s) || is_replaced(s))
 CLAIM(old_has_name,
       old_is_gone(s) || s->old->slot == SLOT_MAIN || (s->member == 0 && is_replaced(s)))
 
-/* The previous image stays, also when a rollback to it failed. */
+/* A failed rollback does not remove the previous image. */
 CLAIM(target_is_previous, digest_eq(&s->r->target.digest, &s->r->previous.digest))
 CLAIM(target_image_is_gone, !s->r->target.brought || !s->w->image[0] || s->m->drop_tried ||
 				    streq(s->old->image, s->w->image) || target_is_previous(s))
 
-/* The whole machine. Walk the rows of the phase from the top; the first condition that does not hold
- * names the next action. Between stopping the old and starting the new one stands nothing that could
- * be done before or after: that is all the downtime there is. */
+/* plan_next() takes the action of the first row whose condition does not hold. Between the stop of old and the
+ * start of new there is no action that could be done before or after, since it would add to the downtime. */
 const struct plan_row plan_rows_swap[] = {
 	ROW(PREPARE, "the image is complete", DROP_TARGET, ONE, image_is_complete),
 	ROW(PREPARE, "a fetch is written down", DECIDE_FETCH, ONE, fetch_is_written),

@@ -35,13 +35,13 @@ enum action {
 	ACT_CHECK_SPACE,
 
 	/* on the engine; action_touches() goes by the order */
-	ACT_SAVE_SPEC,	 /* what the container is made of goes to disk, as it is to be removed */
+	ACT_SAVE_SPEC,	 /* write the container's create body to disk before it is removed */
 	ACT_FETCH,	 /* bring target's image in, whole and synced */
-	ACT_DROP_TARGET, /* take target's image away again; only ever one that we brought */
+	ACT_DROP_TARGET, /* remove target's image; only one that we brought */
 	ACT_RESTORE_TAG, /* point the local tag back at the old container's image */
 	ACT_KEEP_OLD,	 /* tag the old image as the one to go back to */
 	ACT_MOVE_TAG,	 /* point the local tag at target's image */
-	ACT_DROP_OLDER,	 /* take away the image that was kept until now */
+	ACT_DROP_OLDER,	 /* remove the image that was kept until now */
 	ACT_CREATE,	 /* make NAME.next from the old container and target's image */
 	ACT_PARK_OLD,	 /* restart policy no */
 	ACT_PARK_NEW,	 /* restart policy no */
@@ -113,7 +113,7 @@ struct pass_state {
 	struct tm local; /* of now_s */
 
 	/* facts about the candidate */
-	struct error refusal; /* an action found that it must not be; code 0: none did */
+	struct error refusal; /* of an action that returned -EKEYREJECTED; code 0: none did */
 	bool spec_known;
 	struct digest saved_spec; /* the version of a missing container, whose spec is saved */
 	struct answer answer;
@@ -175,8 +175,8 @@ void plan_decide(struct record *r, struct pass_state *m, enum action decision,
  * one in a repair. */
 const struct digest *plan_candidate(const struct record *r, const struct world *w,
 				    const struct pass_state *m);
-/* The container runs what the registry answered, as far as the record and the image's Id tell; with what
- * the engine lists, if known. */
+/* Whether the container runs the version that the registry answered, by the record, the image's Id and, if known,
+ * the digests that the engine lists. */
 bool plan_runs_already(const struct record *r, const struct world *w, const struct pass_state *m);
 
 /* Carries out an operation that only writes the record (hold, release, retry) and sets the result; true when r

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* saved-spec: what a container is made of, on disk while it is missing: it was removed because the engine's store is
- * damaged, and is recreated from this. STATE_DIR/NAME.json.kept. */
+/* saved-spec: the create body of a container that was removed because the engine's store is damaged, in
+ * STATE_DIR/NAME.json.kept until it is recreated. */
 #pragma once
 
 #include "digest.h"

@@ -10,7 +10,7 @@
 
 #define CREATE_FILE_MAX ((size_t)256 * 1024)
 
-/* The successor of a container that is replaced in this update; NULL: it is not. */
+/* The id of the container that replaces id in this update; NULL: none does. */
 static const char *successor_of(const struct world *w, const char *id)
 {
 	for (size_t i = 0; w && i < MEMBERS_MAX; i++) {
@@ -22,8 +22,8 @@ static const char *successor_of(const struct world *w, const char *id)
 	return NULL;
 }
 
-/* Ids in NetworkMode=container:ID and its kin to names, which survive recreation, or to the id of the
- * successor of a container that is replaced in this update. w may be NULL. Caller frees. */
+/* Maps the ids in NetworkMode=container:ID and similar settings to names, which survive a recreation, or to the
+ * id of the successor of a container that this update replaces. w may be NULL. Caller frees. */
 static int look_up_names(const struct pass *p, const struct world *w, const json_t *container,
 			 json_t **ret, struct error *ret_error)
 {
@@ -50,7 +50,7 @@ static int look_up_names(const struct pass *p, const struct world *w, const json
 	return 0;
 }
 
-/* From the operator's file, or from what was kept of a container that is lost. */
+/* Makes the plan of a container that is missing: from its saved spec, else from the operator's create file. */
 static int plan_first(const struct pass *p, struct recreate_input *in, struct recreate_plan *ret,
 		      struct error *ret_error)
 {
@@ -67,7 +67,7 @@ static int plan_first(const struct pass *p, struct recreate_input *in, struct re
 	}
 	if (!p->c->create)
 		return error_set(ret_error, -ENOENT,
-				 "there is no container of that name, and no create = for it");
+				 "there is no container of that name, and no create = to make one");
 	r = read_trusted_file(p->c->create, CREATE_FILE_MAX, &text, &len, ret_error);
 	if (r == 0)
 		r = json_parse(text, len, p->c->create, &body, ret_error);
@@ -98,7 +98,7 @@ static int make_plan(const struct pass *p, const struct world *w, json_t *contai
 	if (!container)
 		return plan_first(p, &in, ret, ret_error);
 	(void)gethostname(host_name, sizeof(host_name) - 1);
-	/* What we made has nothing copied into it. */
+	/* Compose copied no files into a container that Pullet created. */
 	if (!digest_is_set(&old->target))
 		r = copied_refuse(p->context.engine, container, ret_error);
 	if (r < 0)
@@ -132,8 +132,8 @@ int successor_plan(const struct pass *p, const struct world *w, const json_t *im
 		     : make_plan(p, w, container, old, image, reference, target, ret, ret_error);
 }
 
-/* What a follower's successor is made from: the image that it has now, by the name that the operator
- * gave it as long as that name means it. Caller frees. */
+/* The reference to a follower's image, which its successor keeps: the name that the operator gave if that still
+ * means the image, else the Id. Caller frees. */
 static int follower_reference(const struct pass *p, const json_t *container, const char *id,
 			      char **ret, struct error *ret_error)
 {

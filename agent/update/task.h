@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* task: what a pass or a poll is told, whichever containers it is for, and where its events go. */
+/* task: the job of a pass or a poll without its containers, and where its events go. */
 #pragma once
 
 #include <signal.h>

@@ -68,11 +68,11 @@ static enum container_health read_health(const json_t *inspect)
 		return CONTAINER_HEALTH_UNHEALTHY;
 	if (status && streq(status, "starting"))
 		return CONTAINER_HEALTH_STARTING;
-	/* Before the first start there is no State.Health, only the wish for one. */
+	/* Before the first start there is no State.Health, only the configured HEALTHCHECK. */
 	return first && !streq(first, "NONE") ? CONTAINER_HEALTH_STARTING : CONTAINER_HEALTH_NONE;
 }
 
-/* Both, and both as we write them; anything else is not of our making. */
+/* A container is ours only if it has both labels, in the form in which Pullet writes them. */
 static void read_our_labels(const json_t *labels, struct container_view *v)
 {
 	const char *target = json_get_string(labels, RECREATE_LABEL_TARGET);
@@ -121,7 +121,7 @@ const char *world_name_of(const json_t *inspect)
 	return name ? name + (name[0] == '/') : "";
 }
 
-/* Of the names that the container called base has for us. */
+/* Which of the names of the container base this is. */
 static enum slot slot_of(const char *base, const char *name)
 {
 	for (enum slot slot = SLOT_MAIN; slot < SLOT_MAX; slot++) {
@@ -152,8 +152,8 @@ static int look_at(const struct context *s, const char *base, const char *name_o
 	return r;
 }
 
-/* An image can carry labels too, and the engine gives them to its containers. It cannot carry its own
- * digest: a label that the image has as well did not come from us. */
+/* A container inherits the labels of its image. An image cannot contain its own digest, so a label that the
+ * image has, too, is not ours. */
 static int distrust_labels(const struct context *s, struct container_view *v,
 			   struct error *ret_error)
 {
@@ -196,7 +196,7 @@ int world_look_at_names(const struct context *s, struct container_view ret[SLOT_
 	return r < 0 ? r : distrust_labels(s, &ret[SLOT_MAIN], ret_error);
 }
 
-/* Before the trial names tell who is who, for nothing was decided about any of them. */
+/* Before the trial the record has no ids yet: old and new are known by their names. */
 static int look_at_pair_by_name(const struct context *s, const char *base, struct pair *ret,
 				struct world *w, struct error *ret_error)
 {
@@ -219,7 +219,7 @@ static int look_at_pair_by_name(const struct context *s, const char *base, struc
 	return 0;
 }
 
-/* Neither has the name now: has anybody else? */
+/* If neither old nor new has the name now, looks whether another container has it. */
 static int look_for_another(const struct context *s, struct world *ret, struct error *ret_error)
 {
 	if ((view_exists(&ret->old) && ret->old.slot == SLOT_MAIN) ||
@@ -248,7 +248,7 @@ static int look_at_containers(const struct context *s, const struct record *r, s
 			q = look_at_pair_by_name(s, base, pair, ret, ret_error);
 			continue;
 		}
-		/* From then on their ids tell, whatever anybody renames them to. */
+		/* From the trial on, the record has their ids, and an operator may rename them. */
 		q = look_at(s, base, f ? f->old_id : r->old_id, &pair->old, ret_error);
 		if (q == 0)
 			q = look_at(s, base, f ? f->new_id : r->new_id, &pair->new, ret_error);
@@ -256,8 +256,8 @@ static int look_at_containers(const struct context *s, const struct record *r, s
 	return q < 0 || by_name ? q : look_for_another(s, ret, ret_error);
 }
 
-/* The Id behind an image reference; empty when there is none, or none that the engine can read, which sets
- * *ret_broken (NULL allowed). */
+/* The Id of the image; empty if there is none, or if the engine cannot read it, which sets *ret_broken (may be
+ * NULL). */
 static int look_at_image(const struct context *s, const char *reference, char ret[IMAGE_ID_SIZE],
 			 bool *ret_broken, struct error *ret_error)
 {
@@ -293,7 +293,7 @@ static int look_at_older(const struct context *s, const struct record *r, struct
 	char image[IMAGE_ID_SIZE];
 	int q;
 
-	/* A container recreated of the same version leaves the previous one where it was. */
+	/* A container that is recreated from the same version keeps the previous image. */
 	if (!r->previous.brought || digest_eq(&r->previous.digest, &r->target.digest) ||
 	    digest_eq(&r->previous.digest, &r->current.digest) ||
 	    digest_eq(&r->current.digest, &r->target.digest))
@@ -315,7 +315,7 @@ static int look_at_images(const struct context *s, const struct record *r, struc
 	ret->broken = ret->older_present = false;
 	if (r->phase == PHASE_IDLE || r->phase == PHASE_TRIAL)
 		return 0;
-	/* One that ran here before is known by its Id, whatever became of its names. */
+	/* An image that ran here before is known by its Id, also if it lost its names. */
 	if (r->phase != PHASE_COMMIT && r->target.image[0])
 		q = look_at_image(s, r->target.image, ret->image, &ret->broken, ret_error);
 	else if (r->phase != PHASE_COMMIT)
@@ -324,7 +324,7 @@ static int look_at_images(const struct context *s, const struct record *r, struc
 		q = look_at_image(s, tagged, ret->tag, NULL, ret_error);
 	if (q < 0 || r->phase != PHASE_COMMIT)
 		return q;
-	/* Without a tag of its own there is none to move. */
+	/* A reference without a tag has no local tag to move. */
 	if (!tagged)
 		copy_text(ret->tag, sizeof(ret->tag), ret->new.image);
 	q = look_at_image(s, kept, ret->previous_image, NULL, ret_error);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* world: one look at the engine, as far as the plan needs it. Plain data. */
+/* world: what one look at the engine shows, as far as the plan needs it. Plain data. */
 #pragma once
 
 #include "json.h"
