@@ -29,8 +29,8 @@ static int refuse_platform(const struct oci_document *index, const struct oci_pl
 			 len >= sizeof(has) ? "..." : "");
 }
 
-/* Sets reply->manifest to the manifest of the platform in the index *document, which its document replaces unless it is
- * known. */
+/* Sets reply->manifest to the platform's manifest in the index *document, and replaces the index by that manifest
+ * unless its digest is known. */
 static int choose(struct registry *registry, const struct ref *ref,
 		  const struct fetch_request *request, struct oci_document *document,
 		  struct fetch_reply *reply, struct error *ret_error)
@@ -54,7 +54,7 @@ static int choose(struct registry *registry, const struct ref *ref,
 		return error_set(ret_error, -EBADMSG, "the index lists an index as a manifest");
 	if (document->size != size)
 		return error_set(ret_error, -EBADMSG,
-				 "the index says the manifest has %ju bytes, it has %zu",
+				 "the index says the manifest has %ju bytes, but it has %zu",
 				 (uintmax_t)size, document->size);
 	return 0;
 }
@@ -174,8 +174,8 @@ static int post(struct http *http, const struct report_config *config, const cha
 						      url, response.status);
 }
 
-/* Posts to the OpenTelemetry collector of the configuration: the sender of a report cannot choose its URL. A failure is not
- * retried, since the next report has newer values. */
+/* Posts to the OpenTelemetry collector of the configuration: the sender of a report cannot choose its URL. A failure
+ * is not retried, since the next report has newer values. */
 static int report(struct session *s, struct item *item, struct error *ret_error)
 {
 	const struct report_config *config = &s->config->report;
@@ -212,7 +212,8 @@ static int prepare(struct session *s, struct item *item, struct error *ret_error
 		return session_bind(s, "", false, ret_error);
 	/* Only a child that was started with --publish publishes, never the socket of a device. */
 	if (streq(item->op, "publish") && !s->publishing)
-		return error_set(ret_error, -EPERM, "policies are not published from here");
+		return error_set(ret_error, -EPERM,
+				 "this socket accepts no policies: use pullet rollout");
 	if (!text)
 		return error_set(ret_error, -EBADMSG, "the request lacks \"image\"");
 	r = ref_parse(text, &item->ref, &why);

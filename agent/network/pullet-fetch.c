@@ -29,17 +29,17 @@
 static volatile sig_atomic_t cancel;
 
 static const char usage[] =
-	"usage: pullet-fetch [--config FILE] [--cache-dir DIR] [--fd N [--registry HOST] "
+	"Usage: pullet-fetch [--config FILE] [--cache-dir DIR] [--fd N [--registry HOST] "
 	"[--publish]]\n"
 	"Reads requests to one registry from a socket and writes a reply to each, until the\n"
 	"other side closes it. Started by systemd or by pullet-update, not by hand.\n"
 	"  --config FILE    default " CONFIG_PATH_DEFAULT "\n"
 	"  --cache-dir DIR  a private directory in memory for tokens and TLS sessions; default\n"
 	"                   $RUNTIME_DIRECTORY, for a child of root " CACHE_DIR "\n"
-	"  --fd N           the socket, inherited from a parent (default 0); exits when its\n"
-	"                   parent does; root becomes the user pullet-fetch, or nobody\n"
-	"  --registry HOST  the only registry; without it, that of the first question, or the\n"
-	"                   collector of reports\n"
+	"  --fd N           use descriptor N, inherited from a parent, instead of 0; exit when\n"
+	"                   the parent does; root becomes the user pullet-fetch, or nobody\n"
+	"  --registry HOST  with --fd: the only registry; without it, that of the first\n"
+	"                   request, or the collector of reports\n"
 	"  --publish        may also write rollout policies; for pullet rollout\n"
 	"  --help, --version\n";
 
@@ -162,8 +162,8 @@ static int change_user(const struct passwd *pw, struct error *ret_error)
 	return 0;
 }
 
-/* Root becomes the user pullet-fetch, or nobody, without groups and capabilities. Sets no_new_privs, and ends the process
- * with its parent. -ESRCH: parent has ended. */
+/* Root becomes the user pullet-fetch, or nobody, without groups and capabilities. Sets no_new_privs, and makes the
+ * process end with its parent. -ESRCH: parent has ended. */
 static int drop_privileges(const struct passwd *pw, pid_t parent, struct error *ret_error)
 {
 	int r = geteuid() == 0 || getuid() == 0 ? change_user(pw, ret_error) : 0;

@@ -290,8 +290,8 @@ int registry_check_status(const struct registry *r, const struct http_result *re
 					   ? "see credentials="
 					   : "no credentials= is set for it";
 
-		return error_set(ret_error, -EACCES, "the registry refuses us (%ld)%s; %s", status,
-				 said, withheld ? withheld : hint);
+		return error_set(ret_error, -EACCES, "the registry refused access (%ld)%s; %s",
+				 status, said, withheld ? withheld : hint);
 	}
 	if (status == 404)
 		return error_set(ret_error, -ENOENT, "the registry does not have it%s", said);

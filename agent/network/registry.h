@@ -96,8 +96,8 @@ int registry_request(struct registry *r, struct call *c, long want, struct http_
 int registry_check_status(const struct registry *r, const struct http_result *result, long want,
 			  struct error *ret_error) warn_unused;
 
-/* Performs one request to the origin of at, with the CA and the time limits of r. Another origin than r's gets a session
- * of its own. */
+/* Performs one request to the origin of at, with the CA and the time limits of r. Another origin than r's gets a
+ * session of its own. */
 int registry_perform(const struct registry *r, const struct url *at, struct http_request *request,
 		     struct http_response *ret, struct error *ret_error) warn_unused;
 

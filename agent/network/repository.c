@@ -35,7 +35,7 @@ static int get_by_tag(struct registry *r, const struct ref *ref, const char *tag
 	if (!named_digest(ret, &named) || digest_eq(&named, ret_digest))
 		return 0;
 	http_response_free(ret);
-	return error_set(ret_error, -EBADMSG, "the registry says %s, sent %s", named.text,
+	return error_set(ret_error, -EBADMSG, "the registry says %s, but sent %s", named.text,
 			 ret_digest->text);
 }
 
@@ -176,7 +176,8 @@ int repository_policy(struct registry *r, const struct ref *ref, const char *tag
 				       ROLLOUT_MEDIA_TYPE, &policy, ret_error);
 	}
 	if (q == 0 && policy.size > ROLLOUT_BYTES_MAX)
-		q = error_set(ret_error, -EBADMSG, "it has %ju bytes, %zu at most are taken",
+		q = error_set(ret_error, -EBADMSG,
+			      "the policy has %ju bytes, %zu at most are allowed",
 			      (uintmax_t)policy.size, ROLLOUT_BYTES_MAX);
 	if (q == 0 && !policy.data)
 		q = fetch_blob(r, ref, &policy, ret_error);

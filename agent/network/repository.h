@@ -8,9 +8,9 @@
 #include "ref.h"
 #include "registry.h"
 
-/* Resolves the tags of n references at the same time: one HEAD each, or one GET if the registry does not support HEAD or
- * sends no Docker-Content-Digest (the last document is kept for repository_document()). A pinned reference needs no
- * request, nor does a repeated one. */
+/* Resolves the tags of n references at the same time: one HEAD each, or one GET if the registry does not support HEAD
+ * or sends no Docker-Content-Digest (the last document is kept for repository_document()). A pinned reference needs
+ * no request, nor does a repeated one. */
 void repository_resolve(struct registry *r, const struct ref *const *refs, size_t n,
 			struct fetch_resolved *ret);
 
@@ -23,8 +23,8 @@ int repository_count_shared(struct registry *r, const struct ref *ref, const str
 			    const struct digest *layers, size_t n_layers, size_t *ret,
 			    struct error *ret_error) warn_unused;
 
-/* The rollout policy at a tag in ref's repository, of ROLLOUT_BYTES_MAX at most, with its hash checked. -ENOENT: there is
- * no such tag. Caller frees. */
+/* The rollout policy at a tag in ref's repository, of ROLLOUT_BYTES_MAX at most, with its hash checked. -ENOENT:
+ * there is no such tag. Caller frees. */
 int repository_policy(struct registry *r, const struct ref *ref, const char *tag, char **ret,
 		      size_t *ret_n, struct error *ret_error) warn_unused;
 

@@ -27,6 +27,6 @@ int session_bind(struct session *s, const char *host, bool private,
 int session_open_registry(struct session *s, struct error *ret_error) warn_unused;
 void session_close(struct session *s);
 
-/* Answers a batch of n questions, at most PROTOCOL_BATCH_MAX, in their order: ret[0..n-1], errors included. The digests of
- * tags are requested at the same time, everything else one after the other. */
+/* answer.c: answers a batch of n questions, at most PROTOCOL_BATCH_MAX, in their order: ret[0..n-1], errors included.
+ * The digests of tags are requested at the same time, everything else one after the other. */
 void answer_batch(struct session *s, json_t *const *questions, size_t n, json_t **ret);

@@ -187,7 +187,7 @@ def test_a_devices_socket_publishes_nothing(operator):
         error = json.loads(answer.readline())["error"]
     ours.close()
     assert process.wait(60) == 0
-    assert error == {"code": "EPERM", "text": "policies are not published from here"}
+    assert error == {"code": "EPERM", "text": "this socket accepts no policies: use pullet rollout"}
     assert operator.json("show")["policy"] is None
 
 

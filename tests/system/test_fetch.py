@@ -328,7 +328,7 @@ def test_get_says_one_digest_and_sends_another(fetch, registry):
     registry.hooks.append(on("HEAD", answer=Answer(405)))
     registry.hooks.append(on("GET", answer=Answer(200, {"Content-Type": OCI_MANIFEST,
                                                         "Docker-Content-Digest": says}, data)))
-    fetch.fails(f"{registry.host}/app", "EBADMSG", f"says {says}, sent {sha256(data)}")
+    fetch.fails(f"{registry.host}/app", "EBADMSG", f"says {says}, but sent {sha256(data)}")
 
 
 # Tokens and credentials

@@ -123,7 +123,7 @@ def test_manifest_is_not_what_the_registry_says(fetch, registry):
     put(registry)
     registry.hooks.append(on("GET", "/manifests/", Answer(
         200, {"Content-Type": OCI_MANIFEST, "Docker-Content-Digest": TARGET}, artifact(b"x"))))
-    fails(fetch, registry, "EBADMSG", f"says {TARGET}, sent {sha256(artifact(b'x'))}")
+    fails(fetch, registry, "EBADMSG", f"says {TARGET}, but sent {sha256(artifact(b'x'))}")
 
 
 @pytest.mark.parametrize("blob,code,why", [
@@ -132,7 +132,7 @@ def test_manifest_is_not_what_the_registry_says(fetch, registry):
     (Answer(404), "EBADMSG", "lacks its blob"),
     (Answer(200, body=b" " * 3000000), "EFBIG", ""),
     (Answer(500), "EREMOTEIO", "failed (500)"),
-    (Answer(403), "EACCES", "refuses us (403)"),
+    (Answer(403), "EACCES", "refused access (403)"),
     (Answer(302, {"Location": "file:///etc/passwd"}), "EPROTO", "redirects"),
     (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"), "ECONNRESET", ""),
 ])
