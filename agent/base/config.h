@@ -71,7 +71,7 @@ struct config {
 int config_load(const char *path, struct config **ret, struct error *ret_error) warn_unused;
 void config_free(struct config *c);
 
-/* Calls report, which may be NULL, for each error. Never NULL; incomplete after an error. Caller frees (config_free). */
+/* Calls report, which may be NULL, for each error. Never NULL; incomplete after an error. config_free(). */
 struct config *config_read(const char *path, void (*report)(void *userdata, const char *text),
 			   void *userdata);
 

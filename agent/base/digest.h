@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* digest: "sha256:" and 64 lower-case hex digits (OCI image-spec, descriptor.md, "Digests"). Plain data; empty: none. */
+/* digest: "sha256:" and 64 lower-case hex digits (OCI image-spec, "Digests"). Plain data; empty: none. */
 #pragma once
 
 #include "util.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* operation: the tasks of pullet-update, with their words for options, jobs, D-Bus and polkit. */
+/* operation: what a job of pullet-update does, with its names in options, jobs, D-Bus and polkit. */
 #pragma once
 
 #include "util.h"

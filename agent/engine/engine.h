@@ -117,7 +117,7 @@ static inline void cleanup_engine_p(struct engine **e)
 /* What an engine's words say about the state of its image store. */
 enum store_word {
 	STORE_SILENT,	/* no sign of damage */
-	STORE_DOUBTFUL, /* a torn layer looks like this, and so does a bad image */
+	STORE_DOUBTFUL, /* an incomplete layer looks like this, and so does a bad image */
 	STORE_DAMAGED,	/* the engine says that it cannot read its store */
 };
 
