@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* protocol: the lines that the programs exchange, one JSON object each; message.h has their fields.
- *   pullet-update -> pullet-fetch  batches of requests, then as many replies in order (AF_UNIX stream)
- *   pullet-update -> pulletd       events, the last of them the result (a pipe) */
+ *   pullet-update -> pullet-fetch  batches of requests, then as many replies in order
+ *   pulletd -> pullet-update       one job, then events in return, among them a result for each container */
 #pragma once
 
 #include "json.h"

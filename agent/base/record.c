@@ -292,7 +292,7 @@ int record_load(int state_dir, const char *name, struct record *ret, struct erro
 	if (r != -EBADMSG)
 		return r;
 	if (renameat(state_dir, file, state_dir, aside) < 0)
-		return error_set(ret_error, -errno, "%s: cannot set it aside: %m", file);
+		return error_set(ret_error, -errno, "%s: cannot rename to %s: %m", file, aside);
 	return error_prefix(ret_error, "%s set aside", aside);
 }
 

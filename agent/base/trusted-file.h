@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* trusted-file: files that say what runs on this machine, or how it is reached: only root and ourselves may
- * have written them. Checked is what is open, so that nothing can change between check and use. */
+/* trusted-file: files that decide what runs on this machine or how it is reached. Only root and the user of the
+ * process may have written them. The check is of the open file, so that it cannot be replaced between check and use. */
 #pragma once
 
 #include "error.h"
 
-/* Whether only root and ourselves could have written what is open there (O_PATH suffices). A message and
- * -EPERM when not: path names it there. A directory may be everybody's if it is sticky. */
+/* 0 if only root and the user of the process could have written the open file (O_PATH suffices); else -EPERM, with
+ * path in the message. A sticky directory may be writable by all users. */
 int check_trusted(int fd, const char *path, struct error *ret_error) warn_unused;
 
-/* read_file_at() for a file that says what runs on this machine, or how it is reached: it and the
- * directory that it is opened in are checked once open. The message names path. Caller frees. */
+/* Reads such a file, after checks of it and of its directory. The message names path. Caller frees. */
 int read_trusted_file(const char *path, size_t max, char **ret, size_t *ret_len,
 		      struct error *ret_error) warn_unused;

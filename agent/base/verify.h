@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* verify: may this digest run? Only this module makes a struct verified; pulling needs one. Pure. */
+/* verify: decides whether a digest may run. Only this module makes a struct verified; pulling needs one. Pure. */
 #pragma once
 
 #include "config.h"

@@ -32,22 +32,23 @@ int version_read(const json_t *v, struct version *ret, struct error *ret_error)
 			podman = component;
 	release = json_get_string(podman, "Version");
 	if (max < 0 || !arch || !os)
+		return error_set(ret_error, -EPROTO,
+				 "engine: /version lacks ApiVersion, Os or Arch: set engine= to "
+				 "Docker's socket");
+	if (max < API_MINOR_MIN)
 		return error_set(
 			ret_error, -EPROTO,
-			"engine: /version tells no ApiVersion, Os and Arch: is this Docker?");
-	if (max < API_MINOR_MIN)
-		return error_set(ret_error, -EPROTO,
-				 "engine: speaks API 1.%d at most, 1.%d is the oldest known here "
-				 "(Docker 20.10)",
-				 max, API_MINOR_MIN);
+			"engine: speaks API 1.%d at most: upgrade it to API 1.%d (Docker 20.10)",
+			max, API_MINOR_MIN);
 	if (min > API_MINOR_MAX)
-		return error_set(ret_error, -EPROTO,
-				 "engine: wants API 1.%d at least, 1.%d is the newest known here",
-				 min, API_MINOR_MAX);
+		return error_set(
+			ret_error, -EPROTO,
+			"engine: requires API 1.%d, above 1.%d of this Pullet: upgrade Pullet", min,
+			API_MINOR_MAX);
 	/* Older versions neither tell whether a user stopped a container nor change restart policies. */
 	if (podman && (!release || atoi(release) < PODMAN_MIN))
 		return error_set(ret_error, -EPROTO,
-				 "engine: podman %.32s is too old, %d is the oldest known here",
+				 "engine: podman %.32s is too old: upgrade it to %d or newer",
 				 release ? release : "without a version", PODMAN_MIN);
 	*ret = (struct version){.api_minor = max < API_MINOR_MAX ? max : API_MINOR_MAX,
 				.podman = podman};

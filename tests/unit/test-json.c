@@ -209,7 +209,7 @@ static void test_long_string_and_small_budget(void **state)
 		if (json_parse(text, strlen(text), "it", &j, &e) == 0)
 			json_decref(j);
 		else
-			assert_string_equal(e.text, "it: takes more memory than it may");
+			assert_string_equal(e.text, "it: takes more memory than allowed");
 	}
 	json_budget(SIZE_MAX);
 }

@@ -32,13 +32,13 @@ static void test_spoken(void **state)
 		{"{" API("1.54", "1.51") HOST "}", 51, {NULL}},
 		{"{" API("1.41", "1.41") HOST "}", 41, {NULL}},
 		{"{\"ApiVersion\":\"1.41\"," HOST "}", 41, {NULL}},
-		{"{" API("1.54", "1.52") HOST "}", 0, {"1.52 at least", "1.51 is the newest"}},
+		{"{" API("1.54", "1.52") HOST "}", 0, {"requires API 1.52", "above 1.51"}},
 		{"{" API("1.40", "1.12") HOST "}", 0, {"1.40 at most", "1.41", "20.10"}},
-		{"{" API("2.0", "2.0") HOST "}", 0, {"is this Docker?"}},
-		{"{" API("1.", "1.") HOST "}", 0, {"is this Docker?"}},
-		{"{" HOST "}", 0, {"is this Docker?"}},
-		{"{" API("1.41", "1.12") "\"Os\":\"linux\"}", 0, {"is this Docker?"}},
-		{"[]", 0, {"is this Docker?"}},
+		{"{" API("2.0", "2.0") HOST "}", 0, {"lacks ApiVersion"}},
+		{"{" API("1.", "1.") HOST "}", 0, {"lacks ApiVersion"}},
+		{"{" HOST "}", 0, {"lacks ApiVersion"}},
+		{"{" API("1.41", "1.12") "\"Os\":\"linux\"}", 0, {"lacks ApiVersion"}},
+		{"[]", 0, {"lacks ApiVersion"}},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -84,7 +84,7 @@ static void test_podman(void **state)
 				   "}",
 				   &v, &e),
 			 -EPROTO);
-	assert_non_null(strstr(e.text, "podman 4.3.1 is too old, 5 is"));
+	assert_non_null(strstr(e.text, "podman 4.3.1 is too old: upgrade it to 5"));
 	assert_int_equal(read_text("{" PODMAN("") API("1.41", "1.24") HOST "}", &v, &e), -EPROTO);
 }
 
