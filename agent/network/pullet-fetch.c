@@ -32,7 +32,7 @@ static const char usage[] =
 	"Usage: pullet-fetch [--config FILE] [--cache-dir DIR] [--fd N [--registry HOST] "
 	"[--publish]]\n"
 	"Reads requests to one registry from a socket and writes a reply to each, until the\n"
-	"other side closes it. Started by systemd or by pullet-update, not by hand.\n"
+	"other side closes it. systemd or another program of Pullet starts it.\n"
 	"  --config FILE    default " CONFIG_PATH_DEFAULT "\n"
 	"  --cache-dir DIR  a private directory in memory for tokens and TLS sessions; default\n"
 	"                   $RUNTIME_DIRECTORY, for a child of root " CACHE_DIR "\n"

@@ -247,12 +247,12 @@ EXPLAIN(explain_withheld, "%s", s->m->answer.reply.withheld)
 EXPLAIN(explain_space, "%.600s", s->m->no_space.text)
 EXPLAIN(explain_no_previous, "there is no version to go back to: none was replaced yet")
 EXPLAIN(explain_previous_rejected,
-	"the version before was rejected: %.400s; to forget that: pullet retry %s",
+	"the previous version was rejected: %.400s; to forget that: pullet retry %s",
 	record_rejected(s->r, &s->r->previous.digest)->reason, s->c->name)
 EXPLAIN(explain_replaced,
 	"the container was replaced since the last update, so its previous version is not known")
 EXPLAIN(explain_no_image,
-	"the image of the version before is no longer in the engine: publish it again")
+	"the image of the previous version is no longer in the engine: publish it again")
 
 SHARED_EXPLAIN(explain_blocker, "another container has the name %s: rename or remove it",
 	       s->w->blocker_name)
