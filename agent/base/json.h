@@ -31,9 +31,8 @@ struct json_stream {
 
 typedef int json_object_fn(void *userdata, json_t *object);
 
-/* Takes n more bytes and calls on_object for each object that is complete; its negative result ends
- * the call and is returned. -EBADMSG for a line that is no JSON object, -EFBIG for one longer than
- * JSON_LINE_MAX. */
+/* Takes n more bytes and calls on_object for each complete object, whose negative result ends the call and is
+ * returned. -EBADMSG for a line that is not a JSON object, -EFBIG for one longer than JSON_LINE_MAX. */
 int json_stream_push(struct json_stream *s, const char *data, size_t n, json_object_fn *on_object,
 		     void *userdata, struct error *ret_error) warn_unused;
 /* Ends the stream: the bytes behind the last newline are a line too. */
@@ -41,8 +40,7 @@ int json_stream_end(struct json_stream *s, json_object_fn *on_object, void *user
 		    struct error *ret_error) warn_unused;
 void json_stream_free(struct json_stream *s);
 
-/* The string under key of object, or NULL (also when object is NULL or the value is no string).
- * Borrowed. */
+/* The string under key of object, or NULL (also if object is NULL or the value is not a string). Borrowed. */
 const char *json_get_string(const json_t *object, const char *key);
 
 /* Walks keys from object ("State", "Health", "Status", NULL); NULL where one is missing. Borrowed. */

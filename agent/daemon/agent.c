@@ -251,7 +251,7 @@ static void start_next(struct agent *a)
 	if (a->queue.first)
 		return;
 	reporter_flush(a->show.reporter);
-	show_rest(&a->table, a->config_fault, a->due_ms);
+	show_idle(&a->table, a->config_fault, a->due_ms);
 }
 
 /* --- requests --- */
@@ -353,7 +353,7 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 			arm_timer(a);
 	}
 	if (!a->queue.first)
-		show_rest(&a->table, a->config_fault, a->due_ms);
+		show_idle(&a->table, a->config_fault, a->due_ms);
 	(void)sd_notify(0, "READY=1");
 	return 0;
 }
@@ -377,7 +377,7 @@ static int drop_text(struct dl_phdr_info *info, size_t size, void *userdata)
 /* Before the process sleeps with an empty queue, it gives the free heap and the pages of program text and constants
  * back to the kernel, which reads them from the file again: a few page faults a poll for more than half of the
  * memory. */
-static int on_rest(sd_event_source *s, void *userdata)
+static int on_idle(sd_event_source *s, void *userdata)
 {
 	struct agent *a = userdata;
 
@@ -409,7 +409,7 @@ static int set_up(struct agent *a)
 					signals[i].number | SD_EVENT_SIGNAL_PROCMASK,
 					signals[i].handler, a);
 	if (r >= 0)
-		r = sd_event_add_post(a->event, NULL, on_rest, a);
+		r = sd_event_add_post(a->event, NULL, on_idle, a);
 	if (r >= 0)
 		r = sd_event_set_watchdog(a->event, true);
 	return r;
@@ -447,7 +447,7 @@ int agent_run(const struct agent_options *o, struct config *config)
 	if (r >= 0) {
 		begin(&a);
 		/* Nothing was dispatched before the first sleep. */
-		(void)on_rest(NULL, &a);
+		(void)on_idle(NULL, &a);
 		r = sd_event_loop(a.event);
 	}
 	if (r < 0)

@@ -130,7 +130,7 @@ void show_job(const struct job *job)
 }
 
 /* The text stays until the next round, so it has a point in time, not a span. */
-void show_rest(const struct unit_table *t, const char *fault, uint64_t due_ms)
+void show_idle(const struct unit_table *t, const char *fault, uint64_t due_ms)
 {
 	uint64_t now = now_ms();
 	time_t due = time(NULL) + (time_t)(due_ms > now ? (due_ms - now) / 1000 : 0);

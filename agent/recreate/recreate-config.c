@@ -113,9 +113,8 @@ static void subtract_table(json_t *config, const json_t *defaults, const char *t
 	}
 }
 
-/* The engine takes Cmd from the image only when neither Entrypoint nor Cmd is given (moby,
- * daemon/commit.go, merge), and it stores a reset [""] as null; so null under an image that has an
- * entrypoint is a reset. */
+/* The engine takes Cmd from the image only if neither Entrypoint nor Cmd is given (moby, daemon/commit.go, merge). It
+ * stores a reset [""] as null: null is a reset if the image has an entrypoint. */
 static void subtract_command(json_t *config, const json_t *defaults)
 {
 	const json_t *old_entry = json_object_get(defaults, "Entrypoint");

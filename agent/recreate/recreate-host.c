@@ -255,8 +255,7 @@ static char *volume_name(const json_t *point)
 	return begin && begin + 1 < end ? xstrndup(begin + 1, (size_t)(end - begin - 1)) : NULL;
 }
 
-/* Anonymous volumes appear only in the list of mounts: without this the successor would get new, empty
- * volumes. */
+/* Anonymous volumes are only in the list of mounts: without this the successor would get new, empty volumes. */
 static void attach_volumes(const struct recreate_input *in, json_t *host)
 {
 	const json_t *point;

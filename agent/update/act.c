@@ -475,7 +475,7 @@ static int do_step(struct pass *p, struct step step, struct error *ret_error)
 }
 
 /* If the disk is full during a revert, the new container is removed before the old one starts. */
-static int make_room(struct pass *p, struct error *ret_error)
+static int free_disk_space(struct pass *p, struct error *ret_error)
 {
 	int q = engine_remove(p->context.engine, p->world.new.id, ret_error);
 
@@ -491,6 +491,6 @@ int act_do(struct pass *p, struct step step, struct error *ret_error)
 	if (q == 0 || p->record.phase != PHASE_REVERT || !view_exists(&p->world.new) ||
 	    !is_disk_full(ret_error))
 		return q;
-	q = make_room(p, ret_error);
+	q = free_disk_space(p, ret_error);
 	return q < 0 ? q : do_step(p, step, ret_error);
 }

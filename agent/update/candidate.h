@@ -5,8 +5,7 @@
 
 #include "pass.h"
 
-/* Asks where the tag points. A digest that is current, rejected or waited for needs no details: one
- * request. */
+/* Asks where the tag points. A digest that is current, rejected or waited for needs no details: one request. */
 act_fn candidate_ask;
 /* Asks for the details of plan_candidate(). */
 act_fn candidate_ask_details;

@@ -65,7 +65,7 @@ static bool shares_with(const struct neighbour *n, const char *id, const char *n
 }
 
 /* A follower that is parked beside its successor: the container that it shares with may be gone already. */
-static bool is_parked_twin(const struct record *r, const struct neighbour *n)
+static bool is_parked(const struct record *r, const struct neighbour *n)
 {
 	for (size_t i = 0; i < r->n_followers; i++) {
 		_cleanup_free_ char *parked = world_slot_name(r->followers[i].name, SLOT_PREV);
@@ -103,7 +103,7 @@ static enum side side_of(const struct neighbour *n, const struct record *r, cons
 			 const char *new_id, const char *name, const struct neighbour *all,
 			 size_t n_all)
 {
-	if (shares_with(n, old_id, name) || is_parked_twin(r, n))
+	if (shares_with(n, old_id, name) || is_parked(r, n))
 		return SIDE_OLD;
 	if (shares_with(n, new_id, NULL))
 		return SIDE_NEW;
