@@ -11,13 +11,13 @@
  *
  * One container, or one and a follower in its network; an old image and a new one. Before every change of the
  * world, as often as FAULTS says: the agent dies, power is cut, the engine dies, agent and record are lost; as
- * often as HANDS says an operator does something, or what is checked of a candidate is refused. What a pass learns about the candidate is chosen freely: the
- * registry answers or not, the policy admits or not, and so on, with one obstacle of the configuration at most.
- * Times, error texts, manifests, a damaged store and the network are not in it. Nothing happens between a look
- * and the action that follows. The record is lost once at most, and not where an operator was at work too. Of
- * what an operator does, followers aside, only that it ends is asked, and that the model and the code agree. A
- * release that dies now and then (FLAKY) has no follower: one that its host left behind while the agent was dead
- * too is not joined again. */
+ * often as HANDS says an operator does something, or what is checked of a candidate is refused. What a pass
+ * learns about the candidate is chosen freely: the registry answers or not, the policy admits or not, and so on,
+ * with one obstacle of the configuration at most. Times, error texts, manifests, a damaged store and the network
+ * are not in it. Nothing happens between a look and the action that follows. The record is lost once at most, and
+ * not in a run in which an operator acts. With an operator, followers aside, the model checks only that the pass
+ * ends and that it agrees with the code. A release that dies now and then (FLAKY) has no follower: a follower
+ * whose container died while the agent was dead, too, does not join the namespace again. */
 
 #define IDLE	0
 #define PREPARE 1
