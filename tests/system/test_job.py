@@ -27,14 +27,14 @@ _numbers = itertools.count(1)
 class Job:
     """pullet-update with this job on a socket that is its standard input and output, as systemd starts it."""
 
-    def __init__(self, pullet, job, before=None, arguments=()):
+    def __init__(self, pullet, job, arguments=(), **environment):
         self.socket, other = socket.socketpair()
         self.socket.settimeout(60)
         self.log = pullet.directory / "update.log"
         with other, open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [pullet.build / "pullet-update", "--config", pullet.config, "--state-dir", pullet.state, *arguments],
-                stdin=other, stdout=other, stderr=log, env={**pullet.lab.environment, MARK: pullet.mark})
+                stdin=other, stdout=other, stderr=log, env={**pullet.lab.environment, MARK: pullet.mark, **environment})
         self.send(job)
 
     def send(self, job):
@@ -108,7 +108,7 @@ def catches(pid, number):
 
 def test_a_socket_that_cannot_be_taken_over_is_an_error(pullet):
     configure(pullet, "app")
-    one = Job(pullet, b"")
+    one = Job(pullet, b"", ASAN_OPTIONS="detect_leaks=0")  # which needs descriptors of its own
     wait_for("its handlers", lambda: catches(one.process.pid, signal.SIGTERM), 10)
     resource.prlimit(one.process.pid, resource.RLIMIT_NOFILE, (3, 3))
     one.send(job("poll", "app"))
