@@ -36,9 +36,8 @@ struct field {
 	} kind;
 	enum {
 		ALWAYS,
-		OR_NULL = 1, /* null if it is empty */
-		OR_ABSENT =
-			2, /* left out if it is empty (a BOOL never is), and by earlier versions */
+		OR_NULL = 1,   /* null if it is empty */
+		OR_ABSENT = 2, /* left out if empty (a BOOL never is), and by earlier versions */
 	} presence;
 	size_t offset, size;
 	const struct field *fields; /* of an OBJECT, or of an entry */
