@@ -83,7 +83,7 @@ def ballast(size, base=None):
 
 def numbers(entry):
     """The needed and the free space in MB, from the message."""
-    found = re.search(r"needs about (\d+) MB, \S+ has (\d+) MB free", entry["reason"])
+    found = re.search(r"needs about (\d+) MB, and \S+ has (\d+) MB free", entry["reason"])
     assert found, entry
     return int(found[1]), int(found[2])
 
