@@ -9,8 +9,10 @@
 #include "ref.h"
 #include "rollout.h"
 
-#define INTERVAL_MIN_MS	    1000
-#define STOP_TIMEOUT_MAX_MS ((uint64_t)3600 * 1000)
+#define INTERVAL_MIN_MS 1000
+/* Three starts of a trial end within the time that pulletd gives a pass. */
+#define HEALTH_PERIOD_MAX_MS ((uint64_t)6 * 3600 * 1000)
+#define STOP_TIMEOUT_MAX_MS  ((uint64_t)3600 * 1000)
 
 struct key {
 	char section[12];
@@ -19,6 +21,7 @@ struct key {
 	int (*parse)(struct parser *p, const char *value, void *field);
 	size_t offset;	   /* of field in the section's structure */
 	uint64_t least;	   /* parse_span: ms */
+	uint64_t most;	   /* 0: any */
 	const char *words; /* parse_word: "WORD, WORD, ..." by the number of each */
 };
 
@@ -40,6 +43,8 @@ static int parse_span(struct parser *p, const char *value, void *field)
 
 	if (calendar_parse_span(value, ms) < 0)
 		return complain(p, value, "is not a time span (15min, 1h 30min, 45s)");
+	if (p->key->most > 0 && *ms > p->key->most)
+		return complain(p, value, "is too long");
 	return *ms < p->key->least ? complain(p, value, "is too short") : 0;
 }
 
@@ -251,7 +256,8 @@ static const struct key keys[] = {
 	{SECTION_CONTAINER, "image", parse_image, CONTAINER(image)},
 	{SECTION_CONTAINER, "health", parse_word, CONTAINER(health),
 	 .words = "auto, healthcheck, running, exit"}, /* enum health_kind */
-	{SECTION_CONTAINER, "health-period", parse_span, CONTAINER(health_period_ms), .least = 1},
+	{SECTION_CONTAINER, "health-period", parse_span, CONTAINER(health_period_ms), .least = 1,
+	 .most = HEALTH_PERIOD_MAX_MS},
 	{SECTION_CONTAINER, "stop-timeout", parse_stop_timeout, CONTAINER(stop_timeout_s)},
 	{SECTION_CONTAINER, "create", parse_path, CONTAINER(create)},
 	{SECTION_CONTAINER, "key", parse_public_key, CONTAINER(keys)},

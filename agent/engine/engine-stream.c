@@ -229,9 +229,9 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 		      struct error *ret_error)
 {
 	/* podman calls destroy remove. */
-	json_t *filters = json_pack("{s:[s], s:[s], s:[s,s,s,s,s,s,s]}", "container", id, "type",
+	json_t *filters = json_pack("{s:[s], s:[s], s:[s,s,s,s,s,s,s,s]}", "container", id, "type",
 				    "container", "event", "die", "health_status", "destroy",
-				    "remove", "pause", "rename", "start");
+				    "remove", "pause", "unpause", "rename", "start");
 	/* One event is enough: the state is read back from the engine. */
 	int r = ask_events(e, filters, since_ns, timeout_ms, 1, ret_error);
 

@@ -223,13 +223,33 @@ static bool is_disk_full(const struct error *e)
 	return strcasestr(e->text, "no space left on device");
 }
 
+/* Followers would stay in the namespaces of its life before: they are started again after it. */
+static int stop_followers(struct pass *p, struct error *ret_error)
+{
+	for (size_t i = 1; i <= p->record.n_followers; i++) {
+		const struct container_view *new = &p->world.members[i].new;
+		int r = view_exists(new) && view_is_up(new)
+				? engine_stop(p->context.engine, new->id, -1, ret_error)
+				: 0;
+
+		if (r < 0 && r != -ENOENT)
+			return r;
+		p->state.member[i].started_new = false;
+		p->state.member[i].starts = 0;
+	}
+	return 0;
+}
+
 /* A failed start on trial does not fail the pass: it was counted, and the third ends the trial. After the
  * verdict starts are not counted: the pass fails, and the next one tries again. */
 static int act_start_new(struct pass *p, struct error *ret_error)
 {
-	int r = engine_start(p->context.engine, p->world.new.id, ret_error);
 	bool counted = p->state.counted;
+	int r = p->state.member[0].restart_due ? stop_followers(p, ret_error) : 0;
 
+	if (r < 0)
+		return r;
+	r = engine_start(p->context.engine, p->world.new.id, ret_error);
 	p->state.counted = false;
 	if (r == 0)
 		p->state.member[0].started_new = true;
@@ -248,6 +268,7 @@ static int start_follower(struct pass *p, const char *name, struct member_progre
 
 	if (r < 0 && !is_refused_start(r))
 		return r;
+	progress->starts++;
 	*ret_started = r == 0 || ++progress->failed_starts >= PLAN_STARTS_MAX;
 	if (*ret_started)
 		progress->failed_starts = 0;

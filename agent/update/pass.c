@@ -14,6 +14,7 @@
 #define PASS_MISSES_MAX	 3   /* times that the engine may change between look and act */
 #define PASS_UPDATES_MAX 2   /* begun in one pass: a second after a revert without rejection */
 #define SETTLE_MS	 300
+#define PROBE_MAX_MS	 (3600u * 1000)
 #define PASS_REMADE	 "recreated, since the engine's store was damaged"
 
 static void finish(struct pass *p, enum outcome outcome, const char *reason)
@@ -73,47 +74,6 @@ static bool is_before_trial(const struct pass *p)
 	return p->record.phase == PHASE_IDLE || p->record.phase == PHASE_PREPARE;
 }
 
-/* Containers that share the namespaces must work with the new container, too. */
-static void judge_followers(struct pass *p)
-{
-	struct pass_state *m = &p->state;
-
-	for (size_t i = 0; i < p->record.n_followers; i++) {
-		const struct container_view *new = &p->world.followers[i].new;
-
-		if (!p->record.followers[i].serving || !view_exists(new) || view_is_up(new) ||
-		    (new->exit_code == 0 && new->state == STATE_EXITED))
-			continue;
-		m->verdict = VERDICT_BAD;
-		(void)snprintf(m->reason, sizeof(m->reason),
-			       "container %s, which shares its namespaces, %s%.300s",
-			       p->record.followers[i].name,
-			       new->error[0] ? "does not start: " : "did not stay up", new->error);
-		return;
-	}
-}
-
-/* Sets the verdict and its reason by the last look, at now_ms. */
-static void judge_trial(struct pass *p)
-{
-	struct pass_state *m = &p->state;
-	const struct container_view *new = &p->world.new;
-	bool up = view_exists(new) && view_is_up(new);
-
-	if (!up)
-		m->up_since_ms = 0;
-	else if (m->up_since_ms == 0)
-		m->up_since_ms = m->now_ms;
-	m->verdict = VERDICT_PENDING;
-	if (p->record.phase == PHASE_TRIAL && view_exists(new) &&
-	    (up || m->member[0].started_new ||
-	     health_is_finished(p->c->health, new, p->record.policy)))
-		m->verdict = health_judge(p->c, new, p->record.policy,
-					  up ? m->now_ms - m->up_since_ms : 0, m->reason);
-	if (m->verdict == VERDICT_GOOD)
-		judge_followers(p);
-}
-
 /* Whether an operator stopped or paused the container on trial, or an engine that shut down stopped it. That says
  * nothing about the release. */
 static bool was_stopped_by_hand(struct engine *e, const struct container_view *new)
@@ -124,6 +84,87 @@ static bool was_stopped_by_hand(struct engine *e, const struct container_view *n
 	       !engine_ended_by_itself(e, new->id, new->started_ns);
 }
 
+/* Containers that shared the old one's namespaces must live in the new one's too. */
+static void judge_follower(struct pass *p, size_t i)
+{
+	struct pass_state *m = &p->state;
+	const struct follower *f = &p->record.followers[i];
+	const struct container_view *new = &p->world.followers[i].new;
+	struct member_progress *progress = &m->member[1 + i];
+
+	if (!f->serving || !view_exists(new) || view_is_up(new))
+		return;
+	if (progress->started_new && !new->error[0] &&
+	    health_grants_restart(HEALTH_AUTO, new, f->policy, progress->starts) &&
+	    !was_stopped_by_hand(p->context.engine, new)) {
+		m->verdict = VERDICT_PENDING;
+		m->up_since_ms = m->now_ms;
+		progress->restart_due = m->follower_restarted = true;
+		return;
+	}
+	if (health_is_finished(HEALTH_AUTO, new, f->policy))
+		return;
+	m->verdict = VERDICT_BAD;
+	m->not_at_fault = was_stopped_by_hand(p->context.engine, new);
+	(void)snprintf(m->reason, sizeof(m->reason),
+		       "container %s, which shares its namespaces, %s%.300s", f->name,
+		       new->error[0] ? "does not start: " : "did not stay up", new->error);
+}
+
+/* Since when it is up in this life: a start or an unpause by hand begins the time anew, as it does the engine's own
+ * for a HEALTHCHECK. */
+static void note_life(struct pass_state *m, const struct container_view *new)
+{
+	bool paused = new->state == STATE_PAUSED;
+
+	if (!view_exists(new) || !view_is_up(new))
+		m->up_since_ms = 0;
+	else if (m->up_since_ms == 0 || m->up_started_ns != new->started_ns ||
+		 m->up_paused != paused)
+		m->up_since_ms = m->now_ms;
+	m->up_started_ns = new->started_ns;
+	m->up_paused = paused;
+}
+
+/* On trial its restart policy is "no", and a restart that it is to have by its final one is ours to do and to count. */
+static bool restart_is_due(const struct pass *p)
+{
+	const struct pass_state *m = &p->state;
+	const struct container_view *new = &p->world.new;
+
+	if (!m->member[0].started_new || view_is_up(new))
+		return false;
+	return m->counted ||
+	       (health_grants_restart(p->c->health, new, p->record.policy, p->record.starts) &&
+		!was_stopped_by_hand(p->context.engine, new));
+}
+
+/* Sets the verdict and its reason by what is seen at now_ms. */
+static void judge_trial(struct pass *p)
+{
+	struct pass_state *m = &p->state;
+	const struct container_view *new = &p->world.new;
+	uint64_t up_ms;
+
+	note_life(m, new);
+	up_ms = m->up_since_ms ? m->now_ms - m->up_since_ms : 0;
+	m->verdict = VERDICT_PENDING;
+	for (size_t i = 0; i < MEMBERS_MAX; i++)
+		m->member[i].restart_due = false;
+	if (p->record.phase != PHASE_TRIAL || !view_exists(new))
+		return;
+	m->member[0].restart_due = restart_is_due(p);
+	if (!m->member[0].restart_due && (view_is_up(new) || m->member[0].started_new ||
+					  health_is_finished(p->c->health, new, p->record.policy)))
+		m->verdict = health_judge(p->c, new, p->record.policy, up_ms, m->reason);
+	/* A follower that was started again gets as long as the container. */
+	if (m->verdict == VERDICT_GOOD && m->follower_restarted && view_is_up(new) &&
+	    up_ms < p->c->health_period_ms)
+		m->verdict = VERDICT_PENDING;
+	for (size_t i = 0; m->verdict == VERDICT_GOOD && i < p->record.n_followers; i++)
+		judge_follower(p, i);
+}
+
 /* Learns more about a bad verdict: whether an operator stopped the container, and its last log line. */
 static void explain_verdict(struct pass *p)
 {
@@ -131,7 +172,13 @@ static void explain_verdict(struct pass *p)
 	size_t n = strlen(m->reason);
 	char line[120];
 
-	m->not_at_fault = was_stopped_by_hand(p->context.engine, &p->world.new);
+	/* A start that failed for want of disk space, or a follower that was stopped, is none of its own either. */
+	m->not_at_fault |= was_stopped_by_hand(p->context.engine, &p->world.new);
+	if (p->record.starts > 1) {
+		(void)snprintf(m->reason + n, sizeof(m->reason) - n, "; started %u times",
+			       p->record.starts);
+		n = strlen(m->reason);
+	}
 	/* The line only helps people: without it the reason is shorter. */
 	if (engine_last_log(p->context.engine, p->world.new.id, line, sizeof(line)) == 0 && line[0])
 		(void)snprintf(m->reason + n, sizeof(m->reason) - n, "; last log line: %s", line);
@@ -152,10 +199,13 @@ static void update_state(struct pass *p)
 
 static int probe(struct pass *p, struct error *ret_error)
 {
-	uint64_t up = now_ms() - p->state.up_since_ms, period = p->c->health_period_ms;
+	uint64_t up = now_ms() - p->state.up_since_ms, limit;
 
+	limit = health_limit_ms(p->c, &p->world.new);
+	limit = up < limit ? limit - up : 1;
 	return engine_wait_event(p->context.engine, p->world.new.id, p->looked_ns,
-				 up < period ? (unsigned int)(period - up) : 1, ret_error);
+				 limit < PROBE_MAX_MS ? (unsigned int)limit : PROBE_MAX_MS,
+				 ret_error);
 }
 
 /* Sets the result of an update that is over. One that was reverted without a rejection gets none yet. */

@@ -71,10 +71,11 @@ CLAIM(old_is_not_restarting, old_is_gone(s) || s->old->state != STATE_RESTARTING
 CLAIM(new_has_name, (s->member == 0 && !way_is_free(s)) || follower_is_lost(s, new_is_gone(s)) ||
 			    s->new->slot == SLOT_MAIN)
 
-/* It runs, or this pass started it, or it is a one-shot that succeeded. A follower runs if its old one did. */
+/* It runs, or this pass started it and it is not to be started again, or it is a one-shot that succeeded. A follower
+ * runs if its old one did. */
 static bool new_has_run(const struct situation *s)
 {
-	return view_is_up(s->new) || s->progress->started_new ||
+	return view_is_up(s->new) || (s->progress->started_new && !s->progress->restart_due) ||
 	       follower_is_lost(s, new_is_gone(s) || !s->serving) ||
 	       health_is_finished(s->member ? HEALTH_AUTO : s->c->health, s->new, s->policy);
 }

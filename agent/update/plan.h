@@ -11,7 +11,7 @@
 #include "message.h"
 #include "result.h"
 
-#define PLAN_STARTS_MAX	     3
+#define PLAN_STARTS_MAX	     HEALTH_STARTS_MAX
 #define PLAN_ROLLED_BACK     "rolled back by the operator"
 #define PLAN_POLICY_FRESH_MS 60000 /* after a longer download the policy is asked again */
 
@@ -79,7 +79,10 @@ struct member_progress {
 	char created_from[72]; /* made from what this container is now; empty: there was none */
 	bool started_new;      /* by this pass, whatever it is now */
 	bool started_old;
-	unsigned char failed_starts; /* of a follower; the container's are in the record */
+	bool restart_due; /* the new one exited, and its restart policy is there for that */
+	unsigned char
+		starts; /* of a follower's container, by this pass; the container's are in the record */
+	unsigned char failed_starts; /* of a follower, one after the other */
 };
 
 /* What the registry said about the candidate. */
@@ -137,9 +140,12 @@ struct pass_state {
 	bool drop_tried; /* target's image: removed, or in use by other containers */
 	bool older_tried; /* the older image, likewise */
 	unsigned char drop_failures, older_failures;
-	bool tag_tried;	      /* the local tag had no place before, and is in use now */
-	bool not_at_fault;    /* an operator stopped the new one, or the disk is full */
-	uint64_t up_since_ms; /* since when the new one is known to be up; 0: not */
+	bool tag_tried;	       /* the local tag had no place before, and is in use now */
+	bool not_at_fault;     /* an operator stopped the new one, or the disk is full */
+	uint64_t up_since_ms;  /* since when the new one is known to be up; 0: not */
+	int64_t up_started_ns; /* in which life of it, */
+	bool up_paused;	       /* and whether it was paused */
+	bool follower_restarted;
 	enum verdict verdict;
 	char reason[RECORD_TEXT_MAX]; /* of a bad verdict, or of the last failed start */
 };

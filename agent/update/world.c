@@ -68,8 +68,36 @@ static enum container_health read_health(const json_t *inspect)
 		return CONTAINER_HEALTH_UNHEALTHY;
 	if (status && streq(status, "starting"))
 		return CONTAINER_HEALTH_STARTING;
-	/* Before the first start there is no State.Health, only the configured HEALTHCHECK. */
-	return first && !streq(first, "NONE") ? CONTAINER_HEALTH_STARTING : CONTAINER_HEALTH_NONE;
+	/* Before the first start there is no State.Health, only the configured HEALTHCHECK. The engine
+	 * runs no other kinds. */
+	return streq_null(first, "CMD") || streq_null(first, "CMD-SHELL")
+		       ? CONTAINER_HEALTH_STARTING
+		       : CONTAINER_HEALTH_NONE;
+}
+
+/* A duration of Go, nanoseconds. */
+static uint64_t read_ms(const json_t *check, const char *key, uint64_t default_ms)
+{
+	json_int_t ns = json_integer_value(json_object_get(check, key));
+
+	return ns > 0 ? ((uint64_t)ns + 999999) / 1000000 : default_ms;
+}
+
+/* Config.Healthcheck: the operator's values, else the image's. Defaults: moby, daemon/health.go. */
+static struct health_check read_check(const json_t *inspect)
+{
+	const json_t *check = json_get_path(inspect, "Config", "Healthcheck", NULL);
+	json_int_t retries = json_integer_value(json_object_get(check, "Retries"));
+
+	return (struct health_check){
+		.start_period_ms = read_ms(check, "StartPeriod", 0),
+		.start_interval_ms = read_ms(check, "StartInterval", 5000),
+		.interval_ms = read_ms(check, "Interval", 30000),
+		.timeout_ms = read_ms(check, "Timeout", 30000),
+		.retries = retries > 0 ? (uint64_t)retries : 3,
+		.has_ended =
+			json_array_size(json_get_path(inspect, "State", "Health", "Log", NULL)) > 0,
+	};
 }
 
 /* A container is ours only if it has both labels, in the form in which Pullet writes them. */
@@ -101,6 +129,7 @@ int world_read_container(const json_t *inspect, struct container_view *ret, stru
 	copy_text(v.policy, sizeof(v.policy), policy);
 	v.state = read_state(state);
 	v.health = read_health(inspect);
+	v.check = read_check(inspect);
 	v.exit_code = (int)json_integer_value(json_object_get(state, "ExitCode"));
 	(void)error_set(&text, -EIO, "%s",
 			json_get_string(state, "Error") ? json_get_string(state, "Error") : "");

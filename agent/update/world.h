@@ -33,11 +33,18 @@ enum container_health {
 	CONTAINER_HEALTH_UNHEALTHY,
 };
 
+/* The times of a HEALTHCHECK, with the engine's defaults for those that are 0. */
+struct health_check {
+	uint64_t start_period_ms, start_interval_ms, interval_ms, timeout_ms, retries;
+	bool has_ended; /* at least once since the start */
+};
+
 struct container_view {
 	char id[72]; /* empty: there is no such container */
 	enum slot slot;
 	enum container_state state;
 	enum container_health health;
+	struct health_check check; /* unless health is CONTAINER_HEALTH_NONE */
 	int exit_code;
 	char error[RECORD_TEXT_MAX]; /* why the last start failed, in the engine's words */
 	char image[IMAGE_ID_SIZE];

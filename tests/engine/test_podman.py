@@ -42,7 +42,8 @@ def test_health_is_what_podman_says(house, check, want):
 def test_never_checked_is_not_healthy(house):
     """Without systemd the check does not run, and the new container must not be trusted."""
     first, _ = house.up()
-    house.publish("wait", media="docker", config={"Healthcheck": CHECK})
+    check = {**CHECK, "Interval": 10**8, "Timeout": 10**9}
+    house.publish("wait", media="docker", config={"Healthcheck": check})
     house.once("rolled-back", reason="health")
     house.check(first, policy="always")
 

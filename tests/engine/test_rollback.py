@@ -7,7 +7,6 @@ from conftest import ONE_SHOT, UP
 from pullet_image import Image, program
 
 SICK = {"Test": ["CMD", "/actor", "exit", "1"], "Interval": 10**8, "Timeout": 10**9, "Retries": 1}
-SLOW = {**SICK, "Interval": 3600 * 10**9}
 
 
 def garbage():
@@ -19,7 +18,6 @@ BAD = {
     "exits 0 but must stay up": dict(script=("exit", 0), reason="exit"),
     "exits after 1 s": dict(script=("sleep", 1000, "exit", 4), reason="4"),
     "unhealthy": dict(script=("wait",), config={"Healthcheck": SICK}, reason="health"),
-    "never healthy": dict(script=("wait",), config={"Healthcheck": SLOW}, reason="health"),
     "no program": dict(images=garbage(), reason="exec format error"),
     "no such command": dict(images=Image({"actor": program()}, {"Cmd": ["/nothing"]}),
                             reason="/nothing"),

@@ -118,6 +118,7 @@ static void fill_memory(struct pass_state *m)
 		m->member[i].started_old = now.started_old[i];
 		set_id(m->member[i].created_from, now.created_from[i]);
 	}
+	m->member[0].restart_due = now.restart_due;
 	m->fetched = now.fetched;
 	m->untrusted = now.untrusted;
 	m->dropped = now.dropped;

@@ -124,6 +124,7 @@ bit rejected[2];
 /* the memory of a pass */
 bit created[2], started_new[2], started_old[2];
 byte created_from[2];
+bit restart_due; /* its new one exited, and its final policy starts it again */
 bit fetched, untrusted, dropped, counted, drop_tried, older_tried;
 /* what it has learnt about the candidate */
 bit op_back; /* it is for a rollback */
@@ -175,6 +176,9 @@ c_code { \#include "plan-agree.c" };
 #define left_alone(b)                                                                                         \
 	(exists(b) && (box[b].state == PAUSED || box[b].state == CREATED ||                                    \
 		       (box[b].state == EXITED && (box[b].policy == ALWAYS || box[b].policy == UNLESS_STOPPED))))
+#define is_restarted(b, policy)                                                                               \
+	(box[b].state == EXITED && !box[b].by_hand && started_new[0] && (counted || starts < STARTS_MAX) &&    \
+	 ((policy) == ALWAYS || (policy) == UNLESS_STOPPED || ((policy) == ON_FAILURE && !box[b].ok)))
 #define is_finished(b, policy)                                                                                \
 	(box[b].state == EXITED && box[b].ok && ((policy) == NO || (policy) == ON_FAILURE))
 
@@ -260,7 +264,7 @@ c_code { \#include "plan-agree.c" };
 #define old_is_named_NAME_prev	    (!exists(O) || box[O].slot == PREV)
 #define new_is_named_NAME	    ((p == 0 && !way_is_free) || is_lost(!exists(N)) || is_at(N, MAIN))
 #define new_ran                                                                                               \
-	(is_up(N) || started_new[p] || is_lost(!exists(N) || !serving[p]) || is_finished(N, policy_of[p]))
+	(is_up(N) || (started_new[p] && !(p == 0 && restart_due)) || is_lost(!exists(N) || !serving[p]) || is_finished(N, policy_of[p]))
 #define new_ran__or_a_start_is_left	(new_ran || counted || starts < STARTS_MAX)
 #define new_ran__or_its_start_is_counted (new_ran || counted)
 #define old_is_stopped			(!is_up(O))
@@ -935,8 +939,9 @@ inline judge()
 	:: else
 	fi;
 	verdict = PENDING;
+	restart_due = phase == TRIAL && exists(new_one[0]) && is_restarted(new_one[0], policy_of[0]);
 	if
-	:: phase != TRIAL || !exists(new_one[0]) -> skip
+	:: phase != TRIAL || !exists(new_one[0]) || restart_due -> skip
 	:: else ->
 		if
 		:: is_finished(new_one[0], policy_of[0]) -> verdict = GOOD
@@ -964,6 +969,7 @@ inline forget()
 {
 	created[0] = 0; created[1] = 0; started_new[0] = 0; started_new[1] = 0;
 	started_old[0] = 0; started_old[1] = 0; created_from[0] = NOBODY; created_from[1] = NOBODY;
+	restart_due = 0;
 	fetched = 0; untrusted = 0; dropped = 0; counted = 0; drop_tried = 0; older_tried = 0; seen = 0; verdict = PENDING;
 	op_back = (back && !ordered);
 	learn_nothing()

@@ -314,6 +314,7 @@ static const struct {
 	{"[container ab]\nhealth = none",
 	 "2: health: 'none' is not one of auto, healthcheck, running, exit"},
 	{"[container ab]\nhealth-period = 0s", "2: health-period: '0s' is too short"},
+	{"[container ab]\nhealth-period = 7h", "2: health-period: '7h' is too long"},
 	{"[container ab]\nstop-timeout = x",
 	 "2: stop-timeout: 'x' is not a time span (15min, 1h 30min, 45s)"},
 	{"[container ab]\nstop-timeout = 3601s", "2: stop-timeout: '3601s' is more than an hour"},

@@ -456,6 +456,8 @@ ARRANGE(third_start_counted, starts_used_up(s); s->m.counted = true)
 ARRANGE(third_start_runs, s->r.starts = PLAN_STARTS_MAX; verdict_pending(s))
 ARRANGE(ran_and_fell, new_down(s); s->m.counted = false; s->m.member[0].started_new = true;
 	verdict_pending(s))
+ARRANGE(exit_is_granted, ran_and_fell(s); s->m.member[0].restart_due = true)
+ARRANGE(granted_start_counted, exit_is_granted(s); s->m.counted = true)
 ARRANGE(new_paused, s->w.new.state = STATE_PAUSED; verdict_pending(s))
 ARRANGE(one_shot, s->w.new.state = STATE_EXITED; SET(s->r.policy, "on-failure:3");
 	SET(s->w.new.policy, "on-failure:3"))
@@ -577,6 +579,8 @@ static void test_situations(void **state)
 		{BLOCK_TRIAL, third_start_counted, ACT_START_NEW},
 		{BLOCK_TRIAL, third_start_runs, ACT_PROBE},
 		{BLOCK_TRIAL, ran_and_fell, ACT_PROBE},
+		{BLOCK_TRIAL, exit_is_granted, ACT_DECIDE_START},
+		{BLOCK_TRIAL, granted_start_counted, ACT_START_NEW},
 		{BLOCK_TRIAL, new_paused, ACT_PROBE},
 		{BLOCK_TRIAL, one_shot, ACT_DECIDE_COMMIT},
 		{BLOCK_TRIAL, ended_but_is_to_stay, ACT_DECIDE_START},

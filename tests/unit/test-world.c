@@ -197,6 +197,9 @@ static void test_healths(void **state)
 		{"{'Config':{'Healthcheck':{'Test':[]}}}", CONTAINER_HEALTH_NONE},
 		{"{'Config':{'Healthcheck':{'Test':null}}}", CONTAINER_HEALTH_NONE},
 		{"{'Config':{'Healthcheck':{'Test':[1]}}}", CONTAINER_HEALTH_NONE},
+		/* moby, daemon/health.go: there is no check of another kind */
+		{"{'Config':{'Healthcheck':{'Test':['']}}}", CONTAINER_HEALTH_NONE},
+		{"{'Config':{'Healthcheck':{'Test':['curl','x']}}}", CONTAINER_HEALTH_NONE},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -204,6 +207,41 @@ static void test_healths(void **state)
 			fail_msg("%s", rows[i].patch);
 		assert_int_equal(read_view(podman, rows[i].patch).health, rows[i].health);
 	}
+}
+
+static void test_checks(void **state)
+{
+	static const struct {
+		const char *check;
+		struct health_check expected;
+	} rows[] = {
+		{"null", {0, 5000, 30000, 30000, 3, false}},
+		{"{'Test':['CMD','x']}", {0, 5000, 30000, 30000, 3, false}},
+		{"{'Interval':0,'Timeout':0,'StartPeriod':0,'Retries':0}",
+		 {0, 5000, 30000, 30000, 3, false}},
+		{"{'Interval':-1,'Timeout':-1,'StartPeriod':-1,'Retries':-1,'StartInterval':-1}",
+		 {0, 5000, 30000, 30000, 3, false}},
+		{"{'Interval':1000000,'Timeout':1,'StartPeriod':2000001,'Retries':7,"
+		 "'StartInterval':60000000000}",
+		 {3, 60000, 1, 1, 7, false}},
+		{"{'Interval':9223372036854775807,'Timeout':1e30,'StartPeriod':'1s'}",
+		 {0, 5000, 9223372036855, 30000, 3, false}},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *patch =
+			xasprintf("{'Config':{'Healthcheck':%s}}", rows[i].check);
+		struct health_check got = read_view(docker, patch).check, want = rows[i].expected;
+
+		if (got.start_period_ms != want.start_period_ms ||
+		    got.start_interval_ms != want.start_interval_ms ||
+		    got.interval_ms != want.interval_ms || got.timeout_ms != want.timeout_ms ||
+		    got.retries != want.retries || got.has_ended)
+			fail_msg("%s", rows[i].check);
+	}
+	assert_true(read_view(docker, "{'State':{'Health':{'Log':[{}]}}}").check.has_ended);
+	assert_false(read_view(docker, "{'State':{'Health':{'Log':[]}}}").check.has_ended);
+	assert_false(read_view(docker, "{'State':{'Health':{'Log':null}}}").check.has_ended);
 }
 
 static void test_times(void **state)
@@ -585,12 +623,13 @@ static void test_parts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whole),	     cmocka_unit_test(test_states),
-		cmocka_unit_test(test_details),	     cmocka_unit_test(test_policies),
-		cmocka_unit_test(test_healths),	     cmocka_unit_test(test_times),
-		cmocka_unit_test(test_strangers),    cmocka_unit_test(test_who_is_who),
-		cmocka_unit_test(test_images),	     cmocka_unit_test(test_parts),
-		cmocka_unit_test(test_engine_fails), cmocka_unit_test(test_slot_names),
+		cmocka_unit_test(test_whole),	   cmocka_unit_test(test_states),
+		cmocka_unit_test(test_details),	   cmocka_unit_test(test_policies),
+		cmocka_unit_test(test_healths),	   cmocka_unit_test(test_checks),
+		cmocka_unit_test(test_times),	   cmocka_unit_test(test_strangers),
+		cmocka_unit_test(test_who_is_who), cmocka_unit_test(test_images),
+		cmocka_unit_test(test_parts),	   cmocka_unit_test(test_engine_fails),
+		cmocka_unit_test(test_slot_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
  *   stubborn    sleep for ever, whatever signal comes
  *   exists FILE exit 1 unless FILE is there
  *   touch FILE  make FILE
+ *   first FILE  make FILE; if it was there, the next two words are skipped
  *   env NAME    print NAME=VALUE from the environment
  *   exit N      exit with status N
  * At the end of the script it exits 0. No libc, so that an image is a few kilobytes: built with
@@ -127,7 +128,8 @@ static void show(char **environment, const char *name)
 	}
 }
 
-static void act(const char *verb, const char *what, char **environment)
+/* -> words that are to be skipped */
+static long act(const char *verb, const char *what, char **environment)
 {
 	struct moment moment = {number(what) / 1000, number(what) % 1000 * 1000000};
 
@@ -144,8 +146,14 @@ static void act(const char *verb, const char *what, char **environment)
 		show(environment, what);
 	else if (same(verb, "exit"))
 		leave(number(what));
+	else if (same(verb, "first"))
+		return call(__NR_openat, AT_FDCWD, (long)what, O_CREAT | O_EXCL | O_WRONLY, 0644) <
+				       0
+			       ? 2
+			       : 0;
 	else
 		leave(2);
+	return 0;
 }
 
 __attribute__((used)) void play(long *stack)
@@ -166,8 +174,7 @@ __attribute__((used)) void play(long *stack)
 				call(__NR_nanosleep, (long)&day, 0, 0, 0);
 			}
 		else if (i + 1 < n) {
-			act(argument[i], argument[i + 1], environment);
-			i++;
+			i += 1 + act(argument[i], argument[i + 1], environment);
 		} else
 			leave(2);
 	}
