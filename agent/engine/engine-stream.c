@@ -238,18 +238,20 @@ int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsign
 	return r < 0 ? r : 0;
 }
 
-static bool podman_ended_by_itself(struct engine *e, const char *id)
+static enum ending podman_find_ending(struct engine *e, const char *id)
 {
 	_cleanup_free_ char *path = xasprintf("/containers/%s/json", id);
 	struct call c = {"GET", path, .what = "inspect container", .own = PODMAN_API};
 	_cleanup_json_ json_t *own = NULL;
 	struct error ignored;
 
-	return engine_call(e, c, &own, &ignored) == 0 &&
-	       !json_is_true(json_get_path(own, "State", "StoppedByUser", NULL));
+	if (engine_call(e, c, &own, &ignored) < 0)
+		return ENDING_UNKNOWN;
+	return json_is_true(json_get_path(own, "State", "StoppedByUser", NULL)) ? ENDING_STOPPED
+										: ENDING_OWN;
 }
 
-bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
+enum ending engine_find_ending(struct engine *e, const char *id, int64_t since_ns)
 {
 	json_t *stopped, *died;
 	struct error ignored;
@@ -257,14 +259,23 @@ bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 
 	/* Some of podman's event streams do not end. */
 	if (e->version.podman)
-		return podman_ended_by_itself(e, id);
+		return podman_find_ending(e, id);
+	/* docker kill makes no "stop"; docker stop of a container between two restarts makes no "kill". */
 	stopped = json_pack("{s:[s], s:[s,s]}", "container", id, "event", "kill", "stop");
-	if (ask_events(e, stopped, since_ns, 0, 1, &ignored) != 0)
-		return false;
-	died = json_pack("{s:[s], s:[s]}", "container", id, "event", "die");
-	r = ask_events(e, died, since_ns, 0, 1, &ignored);
+	r = ask_events(e, stopped, since_ns, 0, 1, &ignored);
 	if (r != 0)
-		return r > 0;
+		return r > 0 ? ENDING_STOPPED : ENDING_UNKNOWN;
+	died = json_pack("{s:[s], s:[s]}", "container", id, "event", "die");
+	return ask_events(e, died, since_ns, 0, 1, &ignored) > 0 ? ENDING_OWN : ENDING_UNKNOWN;
+}
+
+bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
+{
+	enum ending ending = engine_find_ending(e, id, since_ns);
+	struct error ignored;
+
+	if (ending != ENDING_UNKNOWN || e->version.podman)
+		return ending == ENDING_OWN;
 	/* The engine forgets events when it restarts, and after too many others. */
 	return ask_events(e, json_object(), since_ns, 0, EVENTS_KEPT, &ignored) > 0;
 }

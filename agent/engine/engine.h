@@ -101,6 +101,15 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error) war
 int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,
 		      struct error *ret_error) warn_unused;
 
+enum ending {
+	ENDING_UNKNOWN, /* the engine restarted since, has forgotten, or does not answer */
+	ENDING_STOPPED, /* by an operator, or by an engine that shut down */
+	ENDING_OWN,	/* it ended by itself */
+};
+
+/* How the container, which was started at since_ns and is down, has ended, by the engine's events. */
+enum ending engine_find_ending(struct engine *e, const char *id, int64_t since_ns);
+
 /* Whether the container, which was started at since_ns and has ended, was not stopped or killed by an operator or
  * by an engine that shut down. false when the engine does not answer, so that no image is rejected for it. */
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns);

@@ -132,6 +132,10 @@ CLAIM(registry_has_current, digest_eq(&s->m->answer.reply.digest, &s->r->current
 CLAIM(spec_is_saved, s->m->spec_saved)
 CLAIM(candidate_is_new, !runs_already(s))
 
+/* A container that has failed is to get its fix. */
+CLAIM(old_runs_or_may_be_mended,
+      !view_has_failed(&s->w->old) || (!runs_already(s) && !find_rejected(s)))
+
 /* The next poll needs one request less then. */
 CLAIM(rejection_is_written, !find_rejected(s) || record_rejected(s->r, &s->m->answer.reply.digest))
 CLAIM(candidate_is_not_rejected, !find_rejected(s))
@@ -259,6 +263,26 @@ SHARED_EXPLAIN(explain_blocker, "another container has the name %s: rename or re
 EXPLAIN(explain_stopped, "%s", view_left_alone(&s->w->old))
 EXPLAIN(explain_download, "%s", find_closed_download(s))
 
+static void explain_failed(const struct situation *s, char *text, size_t size)
+{
+	const struct container_view *old = &s->w->old;
+
+	if (old->error[0])
+		(void)snprintf(text, size,
+			       "the engine could not start it: %.400s; once that is mended: docker "
+			       "start %s",
+			       old->error, s->c->name);
+	else
+		(void)snprintf(text, size,
+			       "it is down, and no operator stopped it: %s; to start it again: "
+			       "docker start %s",
+			       old->oom_killed ? "the kernel killed it for want of memory"
+			       : old->exit_code == 255
+				       ? "it ended with the host, or with status 255"
+				       : "the engine did not start it again",
+			       s->c->name);
+}
+
 static void explain_hopeless(const struct situation *s, char *text, size_t size)
 {
 	const char *said = after_prefix(s->r->last_error, RESULT_STORE_DAMAGED ": ");
@@ -305,6 +329,8 @@ const struct plan_row plan_rows_before[] = {
 	ROW(REPAIR, "old's spec is saved", SAVE_SPEC, ONE, spec_is_saved),
 	ROW(REPAIR, "-", REMOVE_OLD, ONE, never),
 
+	ROW(TAKE, "old runs, or the candidate may mend it", FAIL, ONE, old_runs_or_may_be_mended,
+	    explain_failed),
 	ROW(TAKE, "the candidate is new", UP_TO_DATE, ONE, candidate_is_new),
 	ROW(TAKE, "its rejection is written down", DECIDE_REJECTED, ONE, rejection_is_written),
 	ROW(TAKE, "the candidate is not rejected", REFUSE, ONE, candidate_is_not_rejected,

@@ -23,16 +23,26 @@ bool view_is_broken(const struct container_view *v)
 	       store_judge(v->error, 0) == STORE_DAMAGED;
 }
 
+bool view_has_failed(const struct container_view *v)
+{
+	return view_exists(v) && !view_is_up(v) && (v->error[0] || v->ended_alone);
+}
+
+static bool must_run(const struct container_view *v)
+{
+	return streq(v->policy, "always") || streq(v->policy, "unless-stopped");
+}
+
 const char *view_left_alone(const struct container_view *v)
 {
 	if (!view_exists(v) || v->state == STATE_RUNNING || v->state == STATE_RESTARTING ||
-	    view_is_broken(v))
+	    view_has_failed(v))
 		return NULL;
 	if (v->state == STATE_PAUSED)
 		return "paused by the operator; unpause it to resume updates";
 	if (v->state == STATE_CREATED)
 		return "the container was never started";
-	if (streq(v->policy, "always") || streq(v->policy, "unless-stopped"))
+	if (must_run(v))
 		return "stopped by the operator; start it to resume updates";
 	return NULL;
 }
@@ -131,6 +141,7 @@ int world_read_container(const json_t *inspect, struct container_view *ret, stru
 	v.health = read_health(inspect);
 	v.check = read_check(inspect);
 	v.exit_code = (int)json_integer_value(json_object_get(state, "ExitCode"));
+	v.oom_killed = json_is_true(json_object_get(state, "OOMKilled"));
 	(void)error_set(&text, -EIO, "%s",
 			json_get_string(state, "Error") ? json_get_string(state, "Error") : "");
 	copy_text(v.error, sizeof(v.error), text.text);
@@ -225,6 +236,24 @@ int world_look_at_names(const struct context *s, struct container_view ret[SLOT_
 	return r < 0 ? r : distrust_labels(s, &ret[SLOT_MAIN], ret_error);
 }
 
+/* A container that is down, although the engine is to keep it up: an operator stopped it, or it has failed. The engine's
+ * events tell as long as it runs; after that only a status that no stop leaves behind: of the kernel, or of a host
+ * that went down. */
+static bool has_ended_alone(const struct context *s, const struct container_view *v)
+{
+	if (v->state != STATE_EXITED || !must_run(v) || v->error[0])
+		return false;
+	switch (engine_find_ending(s->engine, v->id, v->started_ns)) {
+	case ENDING_STOPPED:
+		return false;
+	case ENDING_OWN:
+		return true;
+	case ENDING_UNKNOWN:
+		return v->exit_code == 255 || (v->exit_code == 137 && v->oom_killed);
+	}
+	return false;
+}
+
 /* Before the trial the record has no ids yet: old and new are known by their names. */
 static int look_at_pair_by_name(const struct context *s, const char *base, struct pair *ret,
 				struct world *w, struct error *ret_error)
@@ -236,6 +265,7 @@ static int look_at_pair_by_name(const struct context *s, const char *base, struc
 	if (q < 0)
 		return q;
 	ret->old = slots[SLOT_MAIN];
+	ret->old.ended_alone = has_ended_alone(s, &ret->old);
 	if (digest_is_set(&slots[SLOT_NEXT].target))
 		ret->new = slots[SLOT_NEXT];
 	else if (!view_exists(blocker))

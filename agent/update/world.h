@@ -46,6 +46,8 @@ struct container_view {
 	enum container_health health;
 	struct health_check check; /* unless health is CONTAINER_HEALTH_NONE */
 	int exit_code;
+	bool oom_killed;
+	bool ended_alone;	     /* down against its policy, and no operator stopped it */
 	char error[RECORD_TEXT_MAX]; /* why the last start failed, in the engine's words */
 	char image[IMAGE_ID_SIZE];
 	char policy[POLICY_TEXT_MAX];	    /* "no", "always", "unless-stopped", "on-failure:3" */
@@ -94,6 +96,9 @@ static inline bool view_is_up(const struct container_view *v)
 
 /* The container is down, and the engine says that it could not start it because of its image store. */
 bool view_is_broken(const struct container_view *v);
+
+/* The container is down, and not because an operator stopped it: the engine could not start it, or gave up. */
+bool view_has_failed(const struct container_view *v);
 
 /* Why the container is left alone (static text): an operator stopped or paused it, or created and never
  * started it; NULL when it may be updated. */

@@ -2,12 +2,14 @@
 """A verdict never comes before the container could answer: by the times of its own HEALTHCHECK, and after the
 restarts that its restart policy is there for."""
 
+import os
 import threading
 import time
 
 import pytest
 
-from pullet_house import ONE_SHOT, UP
+from pullet_house import UP
+from pullet_image import actor
 
 S = 10**9
 HEALTHY = {"Test": ["CMD", "/actor", "exit", "0"]}
@@ -147,3 +149,38 @@ def test_a_restart_by_hand_within_the_trial_begins_the_time_anew(house):
     assert entry["result"] == "updated", entry
     assert time.monotonic() - restarted[0] > 2
     house.check(second)
+
+
+def with_sidecar(house, *script):
+    house.registry.publish(house.repository + "/side", "stable", actor(*script))
+    side = house.registry.ref(house.repository + "/side:stable")
+    house.engine.pull(side)
+    house.adopt(HostConfig={"NetworkMode": "none", "IpcMode": "shareable", "RestartPolicy": {"Name": "always"}})
+    house.engine.run("side", side, HostConfig={"NetworkMode": "none", "IpcMode": "container:app",
+                                               "RestartPolicy": {"Name": "always"}})
+    house.engine.wait("side", lambda now: now["State"]["Running"])
+    house.configure(health_period="1500ms")
+
+
+def ipc(house, name):
+    return os.readlink(f"/proc/{house.engine.inspect(name)['State']['Pid']}/ns/ipc")
+
+
+@pytest.mark.parametrize("exits, want", [(2, "updated"), (3, "rolled-back")])
+def test_a_sidecar_that_exits_at_first_is_started_again(house, exits, want):
+    with_sidecar(house, *[word for i in range(exits) for word in ("first", f"/{i}", "exit", "1")], "wait")
+    second = house.publish("wait")
+    entry = house.once(want)
+    if want == "rolled-back":
+        assert "container side, which shares its namespaces, did not stay up" in entry["reason"]
+    else:
+        house.check(second)
+        assert ipc(house, "side") == ipc(house, "app")
+
+
+def test_a_sidecar_joins_a_container_that_was_started_again(house):
+    with_sidecar(house, "wait")
+    second = house.publish("first", "/a", "sleep", 700, "first", "/b", "exit", 0, "wait")
+    house.once("updated")
+    house.check(second)
+    assert ipc(house, "side") == ipc(house, "app")

@@ -214,6 +214,7 @@ c_code { \#include "plan-agree.c" };
 #define the_current_version_is_verified	    true
 #define the_registry_has_the_current_version true
 #define old_s_spec_is_saved		    true
+#define old_runs__or_the_candidate_may_mend_it true
 #define the_candidate_is_new		    (!runs_answer)
 #define its_rejection_is_written_down	    true
 #define the_candidate_is_not_rejected	    (!is_answered || !rejected[answer])

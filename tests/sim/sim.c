@@ -594,6 +594,13 @@ void engine_sync(struct engine *e)
 	after_change();
 }
 
+enum ending engine_find_ending(struct engine *e, const char *id, int64_t since_ns)
+{
+	const struct box *b = find(id);
+
+	return b && b->stopped_by_hand ? ENDING_STOPPED : ENDING_OWN;
+}
+
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 {
 	return true;

@@ -141,6 +141,7 @@ ARRANGE(no_answer, s->m.answer.error.code = -EIO)
 ARRANGE(runs_unwritten, SET(s->w.old.image, TARGET); SET(s->r.current.digest.text, OTHER))
 ARRANGE(runs, s->r.current = (struct release){.digest = {TARGET}, .image = "image-old"};
 	s->r.seen.text[0] = '\0')
+ARRANGE(failed, runs(s); s->w.old.state = STATE_EXITED; SET(s->w.old.error, "no such device"))
 ARRANGE(rejected_by_manifest, s->r.n_rejected = 0; SET(s->m.answer.reply.manifest.text, OTHER);
 	record_reject(&s->r, &(struct release){.digest = {"sha256:3"}, .manifest = {OTHER}}, "bad"))
 ARRANGE(rejected, record_reject(&s->r, &(struct release){.digest = {TARGET}}, "bad"))
@@ -244,6 +245,7 @@ static const struct {
 	{BLOCK_REPAIR, spec_not_saved, ACT_SAVE_SPEC},
 	{BLOCK_REPAIR, nothing_broken, ACT_REMOVE_OLD},
 
+	{BLOCK_TAKE, failed, ACT_FAIL},
 	{BLOCK_TAKE, runs, ACT_UP_TO_DATE},
 	{BLOCK_TAKE, rejected_by_manifest, ACT_DECIDE_REJECTED},
 	{BLOCK_TAKE, rejected, ACT_REFUSE},
@@ -456,6 +458,12 @@ ARRANGE(third_start_counted, starts_used_up(s); s->m.counted = true)
 ARRANGE(third_start_runs, s->r.starts = PLAN_STARTS_MAX; verdict_pending(s))
 ARRANGE(ran_and_fell, new_down(s); s->m.counted = false; s->m.member[0].started_new = true;
 	verdict_pending(s))
+ARRANGE(failed_and_rejected, s->w.old.state = STATE_EXITED; s->w.old.ended_alone = true;
+	rejected(s))
+ARRANGE(failed_with_a_fix, s->w.old.state = STATE_EXITED; s->w.old.ended_alone = true;
+	s->m.answer.reply = (struct fetch_reply){.digest = {TARGET}})
+ARRANGE(never_started_with_a_fix, s->w.old.state = STATE_CREATED;
+	SET(s->w.old.error, "no such device"); policy_unknown(s))
 ARRANGE(exit_is_granted, ran_and_fell(s); s->m.member[0].restart_due = true)
 ARRANGE(granted_start_counted, exit_is_granted(s); s->m.counted = true)
 ARRANGE(new_paused, s->w.new.state = STATE_PAUSED; verdict_pending(s))
@@ -579,6 +587,9 @@ static void test_situations(void **state)
 		{BLOCK_TRIAL, third_start_counted, ACT_START_NEW},
 		{BLOCK_TRIAL, third_start_runs, ACT_PROBE},
 		{BLOCK_TRIAL, ran_and_fell, ACT_PROBE},
+		{BLOCK_TAKE, failed_and_rejected, ACT_FAIL},
+		{BLOCK_TAKE, failed_with_a_fix, ACT_ASK_DETAILS},
+		{BLOCK_TAKE, never_started_with_a_fix, ACT_ASK_POLICY},
 		{BLOCK_TRIAL, exit_is_granted, ACT_DECIDE_START},
 		{BLOCK_TRIAL, granted_start_counted, ACT_START_NEW},
 		{BLOCK_TRIAL, new_paused, ACT_PROBE},

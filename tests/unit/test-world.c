@@ -330,6 +330,8 @@ static struct {
 	struct {
 		const char *reference, *id, *label;
 	} images[4];
+	const char *state; /* of the first container; NULL: it runs */
+	enum ending ending;
 	const char *broken; /* what cannot be asked for now */
 	unsigned int asked;
 } engine;
@@ -353,9 +355,20 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 		    !streq(engine.containers[i].name, name_or_id))
 			continue;
 		*ret = inspect_of(docker, patch);
+		if (i == 0 && engine.state) {
+			json_t *more = inspect_of("{}", engine.state);
+
+			merge(*ret, more);
+			json_decref(more);
+		}
 		return 0;
 	}
 	return error_set(ret_error, -ENOENT, "no such container");
+}
+
+enum ending engine_find_ending(struct engine *e, const char *id, int64_t since_ns)
+{
+	return engine.ending;
 }
 
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
@@ -549,6 +562,73 @@ static void test_images(void **state)
 	}
 }
 
+#define HAS_EXITED "'Status':'exited','Running':false,'FinishedAt':'2024-05-01T10:00:05Z'"
+
+/* A container that is down was stopped by an operator, or has failed. Field report 5, audit 5. */
+static void test_why_it_is_down(void **state)
+{
+	static const struct {
+		const char *state, *policy;
+		enum ending ending;
+		bool failed, left_alone;
+	} rows[] = {
+		/* docker stop, docker kill; also before the engine was restarted */
+		{HAS_EXITED ",'ExitCode':0", "always", ENDING_STOPPED, false, true},
+		{HAS_EXITED ",'ExitCode':137", "unless-stopped", ENDING_STOPPED, false, true},
+		{HAS_EXITED ",'ExitCode':0", "unless-stopped", ENDING_UNKNOWN, false, true},
+		{HAS_EXITED ",'ExitCode':137", "unless-stopped", ENDING_UNKNOWN, false, true},
+		{HAS_EXITED ",'ExitCode':143", "always", ENDING_UNKNOWN, false, true},
+		/* a child was killed for want of memory before */
+		{HAS_EXITED ",'ExitCode':137,'OOMKilled':true", "always", ENDING_STOPPED, false,
+		 true},
+		{HAS_EXITED ",'ExitCode':0,'OOMKilled':true", "always", ENDING_UNKNOWN, false,
+		 true},
+		/* some programs exit with it when they are stopped */
+		{HAS_EXITED ",'ExitCode':255", "always", ENDING_STOPPED, false, true},
+		/* the engine gave up */
+		{HAS_EXITED ",'ExitCode':1,'RestartCount':9", "always", ENDING_OWN, true, false},
+		{HAS_EXITED ",'ExitCode':0", "unless-stopped", ENDING_OWN, true, false},
+		{HAS_EXITED ",'ExitCode':137,'OOMKilled':true", "always", ENDING_UNKNOWN, true,
+		 false},
+		{HAS_EXITED ",'ExitCode':255", "unless-stopped", ENDING_UNKNOWN, true, false},
+		/* the engine could not start it */
+		{HAS_EXITED ",'ExitCode':137,'Error':'no such device'", "unless-stopped",
+		 ENDING_UNKNOWN, true, false},
+		{HAS_EXITED ",'ExitCode':128,'Error':'no such device'", "always", ENDING_STOPPED,
+		 true, false},
+		{HAS_EXITED ",'ExitCode':127,'Error':'not found'", "no", ENDING_UNKNOWN, true,
+		 false},
+		{"'Status':'created','Running':false,'StartedAt':'0001-01-01T00:00:00Z',"
+		 "'Error':'no such device'",
+		 "always", ENDING_UNKNOWN, true, false},
+		{"'Status':'created','Running':false,'StartedAt':'0001-01-01T00:00:00Z'", "always",
+		 ENDING_OWN, false, true},
+		/* nobody is to restart them */
+		{HAS_EXITED ",'ExitCode':1", "no", ENDING_OWN, false, false},
+		{HAS_EXITED ",'ExitCode':1", "on-failure", ENDING_OWN, false, false},
+		/* it does not matter what was before */
+		{"'Status':'running','Error':''", "always", ENDING_OWN, false, false},
+		{"'Status':'paused','Paused':true", "always", ENDING_OWN, false, true},
+	};
+
+	memset(&engine, 0, sizeof(engine));
+	engine.containers[0].id = "c1";
+	engine.containers[0].name = "ab";
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *text =
+			xasprintf("{'State':{%s},'HostConfig':{'RestartPolicy':{'Name':'%s'}}}",
+				  rows[i].state, rows[i].policy);
+		struct world w = {0};
+
+		engine.state = text;
+		engine.ending = rows[i].ending;
+		assert_int_equal(look(PHASE_IDLE, "reg.x/a:b", &w), 0);
+		if (view_has_failed(&w.old) != rows[i].failed ||
+		    !view_left_alone(&w.old) == rows[i].left_alone)
+			fail_msg("row %zu: %s", i, text);
+	}
+}
+
 static void test_engine_fails(void **state)
 {
 	static const struct {
@@ -623,13 +703,13 @@ static void test_parts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whole),	   cmocka_unit_test(test_states),
-		cmocka_unit_test(test_details),	   cmocka_unit_test(test_policies),
-		cmocka_unit_test(test_healths),	   cmocka_unit_test(test_checks),
-		cmocka_unit_test(test_times),	   cmocka_unit_test(test_strangers),
-		cmocka_unit_test(test_who_is_who), cmocka_unit_test(test_images),
-		cmocka_unit_test(test_parts),	   cmocka_unit_test(test_engine_fails),
-		cmocka_unit_test(test_slot_names),
+		cmocka_unit_test(test_whole),	       cmocka_unit_test(test_states),
+		cmocka_unit_test(test_details),	       cmocka_unit_test(test_policies),
+		cmocka_unit_test(test_healths),	       cmocka_unit_test(test_checks),
+		cmocka_unit_test(test_why_it_is_down), cmocka_unit_test(test_times),
+		cmocka_unit_test(test_strangers),      cmocka_unit_test(test_who_is_who),
+		cmocka_unit_test(test_images),	       cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_engine_fails),   cmocka_unit_test(test_slot_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
