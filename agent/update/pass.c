@@ -15,6 +15,8 @@
 #define PASS_UPDATES_MAX 2   /* begun in one pass: a second after a revert without rejection */
 #define SETTLE_MS	 300
 #define PROBE_MAX_MS	 (3600u * 1000)
+#define SHORT_WAITS_MAX	 10
+#define SHORT_WAIT_MS	 100
 #define PASS_REMADE	 "recreated, since the engine's store was damaged"
 
 static void finish(struct pass *p, enum outcome outcome, const char *reason)
@@ -199,13 +201,19 @@ static void update_state(struct pass *p)
 
 static int probe(struct pass *p, struct error *ret_error)
 {
-	uint64_t up = now_ms() - p->state.up_since_ms, limit;
+	uint64_t began_ms = now_ms(), up_ms = began_ms - p->state.up_since_ms, wait_ms;
+	/* After a step of the clock to the past, events of before would end each wait at once: only new ones count. */
+	int64_t since_ns = p->short_waits < SHORT_WAITS_MAX ? p->looked_ns : INT64_MAX;
+	int r;
 
-	limit = health_limit_ms(p->c, &p->world.new);
-	limit = up < limit ? limit - up : 1;
-	return engine_wait_event(p->context.engine, p->world.new.id, p->looked_ns,
-				 limit < PROBE_MAX_MS ? (unsigned int)limit : PROBE_MAX_MS,
-				 ret_error);
+	wait_ms = health_limit_ms(p->c, &p->world.new);
+	wait_ms = up_ms < wait_ms ? wait_ms - up_ms : 1;
+	if (wait_ms > PROBE_MAX_MS)
+		wait_ms = PROBE_MAX_MS;
+	r = engine_wait_event(p->context.engine, p->world.new.id, since_ns, (unsigned int)wait_ms,
+			      ret_error);
+	p->short_waits = now_ms() - began_ms < SHORT_WAIT_MS ? p->short_waits + 1 : 0;
+	return r;
 }
 
 /* Sets the result of an update that is over. One that was reverted without a rejection gets none yet. */
