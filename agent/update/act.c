@@ -437,6 +437,7 @@ static const struct change {
 	[ACT_PARK_NEW] = {.verb = PARK, .of_new = true},
 	[ACT_RENAME_OLD_PREV] = {.verb = RENAME, .slot = SLOT_PREV},
 	[ACT_RENAME_NEW] = {.verb = RENAME, .of_new = true, .slot = SLOT_MAIN},
+	[ACT_RENAME_NEW_NEXT] = {.verb = RENAME, .of_new = true, .slot = SLOT_NEXT},
 	[ACT_RENAME_OLD] = {.verb = RENAME, .slot = SLOT_MAIN},
 	[ACT_STOP_OLD] = {.verb = STOP},
 	[ACT_STOP_NEW] = {.verb = STOP, .of_new = true},
@@ -447,6 +448,20 @@ static const struct change {
 	[ACT_REMOVE_OLD] = {.verb = REMOVE},
 	[ACT_REMOVE_NEW] = {.verb = REMOVE, .of_new = true},
 };
+
+/* A name that cannot be had is no reason to leave the old one down. */
+static int rename_container(struct pass *p, size_t member, const char *id, const char *name,
+			    struct error *ret_error)
+{
+	struct member_progress *progress = &p->state.member[member];
+	int r = engine_rename(p->context.engine, id, name, ret_error);
+
+	if (r == 0 || p->record.phase != PHASE_REVERT || progress->started_old ||
+	    progress->name_failed || view_is_up(&p->world.members[member].old))
+		return r;
+	progress->name_failed = true;
+	return 0;
+}
 
 static int change_container(struct pass *p, const struct change *change, size_t member,
 			    struct error *ret_error)
@@ -466,7 +481,7 @@ static int change_container(struct pass *p, const struct change *change, size_t 
 	case SET_POLICY:
 		return set_policy(p, id, f ? f->policy : p->record.policy, ret_error);
 	case RENAME:
-		return engine_rename(p->context.engine, id, name, ret_error);
+		return rename_container(p, member, id, name, ret_error);
 	case STOP:
 		/* stop-timeout is for the container itself; a follower has its own timeout. */
 		return engine_stop(p->context.engine, id, f ? -1 : p->c->stop_timeout_s, ret_error);

@@ -269,7 +269,7 @@ static bool is_ours(const struct container_view *v)
 static bool may_have_served(const struct container_view *old, const struct container_view *new)
 {
 	return view_is_up(old) || old->slot == SLOT_PREV ||
-	       (new && !streq(old->policy, new->final_policy));
+	       (new && (view_was_started(new) || !streq(old->policy, new->final_policy)));
 }
 
 static const char *recovered_policy(const struct container_view *old,
@@ -310,6 +310,7 @@ void plan_recover(struct record *r, const struct container_view slots[SLOT_MAX])
 	if (old) {
 		copy_text(r->old_id, sizeof(r->old_id), old->id);
 		r->serving = may_have_served(old, new);
+		r->starts = new ? view_was_started(new) : 0;
 	}
 }
 
@@ -322,7 +323,7 @@ void plan_recover_follower(struct record *r, size_t i, const struct pair *pair)
 	copy_text(f->old_id, sizeof(f->old_id), old ? old->id : "");
 	copy_text(f->new_id, sizeof(f->new_id), new ? new->id : "");
 	copy_text(f->policy, sizeof(f->policy), recovered_policy(old, new));
-	f->serving = old ? may_have_served(old, new) : true;
+	f->serving = !old || r->starts > 0 || may_have_served(old, new);
 	/* An old container is removed only after the commit. */
 	if (new && !old)
 		r->phase = PHASE_COMMIT;

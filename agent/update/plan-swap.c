@@ -102,6 +102,17 @@ CLAIM(superseded_is_gone, !is_superseded(s))
 CLAIM(old_serves_again, old_is_gone(s) || !s->serving || view_is_up(s->old) ||
 				s->progress->started_old || is_replaced(s))
 
+/* Names and labels tell that the update was on trial, if the record is lost: the new one was started. */
+CLAIM(trial_is_seen, view_was_started(&s->w->new) || view_was_started(s->new))
+
+/* An engine calls a container by the name of its start: log tags, the journal's CONTAINER_NAME. The names change while
+ * the new one still runs; whatever is in the way, the old one starts, and gets its name at the end. */
+CLAIM(names_can_wait, old_serves_again(s) || !trial_is_seen(s) || s->progress->name_failed)
+CLAIM(new_made_room, names_can_wait(s) || new_is_gone(s) || s->new->slot != SLOT_MAIN ||
+			     s->new->state == STATE_RESTARTING)
+CLAIM(old_has_name_to_start, names_can_wait(s) || s->old->slot == SLOT_MAIN || !way_is_free(s) ||
+				     (!new_is_gone(s) && s->new->slot == SLOT_MAIN))
+
 /* A container that was never started replaces none. */
 CLAIM(name_is_free, old_is_gone(s) || way_is_free(s) || is_replaced(s))
 CLAIM(old_has_name,
@@ -154,6 +165,9 @@ const struct plan_row plan_rows_swap[] = {
 
 	ROW(REVERT, "there is a way back", DECIDE_COMMIT, ONE, there_is_a_way_back),
 	ROW(REVERT, "new has restart policy no", PARK_NEW, EACH, new_is_parked),
+	ROW(REVERT, "old's name is free, if it can be", RENAME_NEW_NEXT, EACH, new_made_room),
+	ROW(REVERT, "old has its name, if that is free", RENAME_OLD, EACH_BACK,
+	    old_has_name_to_start),
 	ROW(REVERT, "new is stopped", STOP_NEW, EACH_BACK, new_is_stopped),
 	ROW(REVERT, "old is stopped if another took its place", STOP_OLD, ONE,
 	    superseded_is_stopped),

@@ -113,6 +113,7 @@ static const char names[][32] = {
 	[ACT_PARK_NEW] = "park new",
 	[ACT_RENAME_OLD_PREV] = "rename old to NAME.prev",
 	[ACT_RENAME_NEW] = "rename new to NAME",
+	[ACT_RENAME_NEW_NEXT] = "rename new to NAME.next",
 	[ACT_RENAME_OLD] = "rename old to NAME",
 	[ACT_STOP_OLD] = "stop old",
 	[ACT_STOP_NEW] = "stop new",

@@ -47,6 +47,7 @@ enum action {
 	ACT_PARK_NEW,	 /* restart policy no */
 	ACT_RENAME_OLD_PREV,
 	ACT_RENAME_NEW, /* to NAME */
+	ACT_RENAME_NEW_NEXT,
 	ACT_RENAME_OLD, /* back to NAME */
 	ACT_STOP_OLD,
 	ACT_STOP_NEW,
@@ -79,6 +80,7 @@ struct member_progress {
 	char created_from[72]; /* made from what this container is now; empty: there was none */
 	bool started_new;      /* by this pass, whatever it is now */
 	bool started_old;
+	bool name_failed; /* on the way back the name could not be given before the start */
 	bool restart_due; /* the new one exited, and its restart policy is there for that */
 	unsigned char
 		starts; /* of a follower's container, by this pass; the container's are in the record */

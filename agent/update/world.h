@@ -94,6 +94,12 @@ static inline bool view_is_up(const struct container_view *v)
 	       v->state == STATE_PAUSED;
 }
 
+/* A start of the container was tried at least once. */
+static inline bool view_was_started(const struct container_view *v)
+{
+	return view_exists(v) && (v->state != STATE_CREATED || v->error[0]);
+}
+
 /* The container is down, and the engine says that it could not start it because of its image store. */
 bool view_is_broken(const struct container_view *v);
 

@@ -61,6 +61,8 @@ UNNOTICED = {
     "rollback: the previous version is not rejected": "a rollback is ordered once there, before anything was rejected",
     "rollback: its image is here": "no image is removed by hand there",
     "commit: new is named NAME": "it is, unless an operator renamed it",
+    "revert: old's name is free, if it can be": "what a log is called by is not in the model",
+    "revert: old has its name, if that is free": "what a log is called by is not in the model",
     "revert: the local tag is where it was": "it is, unless it came back from commit",
     "trial: new exists": HAND,
     "commit: new exists": HAND,

@@ -285,6 +285,13 @@ c_code { \#include "plan-agree.c" };
 	(!exists(O) || box[O].policy == policy_of[p] || is_superseded)
 #define old_serves_again                                                                                      \
 	(!exists(O) || !serving[p] || is_up(O) || started_old[p] || is_replaced)
+#define was_started(b) (exists(b) && box[b].state != CREATED)
+#define names_can_wait                                                                                         \
+	(old_serves_again || !(was_started(new_one[0]) || was_started(N)))
+#define old_s_name_is_free__if_it_can_be                                                                      \
+	(names_can_wait || !exists(N) || box[N].slot != MAIN || box[N].state == RESTARTING)
+#define old_has_its_name__if_that_is_free                                                                     \
+	(names_can_wait || box[O].slot == MAIN || !way_is_free || is_at(N, MAIN))
 #define new_is_gone			      (!exists(N))
 #define old_is_gone_if_another_took_its_place (!is_superseded)
 #define old_is_named_NAME		      (!exists(O) || box[O].slot == MAIN || (p == 0 && is_replaced))
@@ -685,6 +692,7 @@ inline restore_tag() { tag = (exists(O) -> box[O].image : NONE) }
 inline park_old() { box[O].policy = NO }
 inline park_new() { box[N].policy = NO }
 inline rename_old_to_NAME_prev() { d_step { rename_to(O, PREV) } }
+inline rename_new_to_NAME_next() { d_step { rename_to(N, NEXT) } }
 inline rename_old_to_NAME() { d_step { rename_to(O, MAIN) } }
 inline rename_new_to_NAME() { d_step { rename_to(N, MAIN) } }
 inline set_old_s_restart_policy() { box[O].policy = policy_of[p] }
@@ -989,7 +997,7 @@ inline begin(t)
 
 #define ours(b)	      (exists(b) && box[b].ours)
 #define may_have_served(a, b)                                                                                 \
-	(is_up(a) || is_at(a, PREV) || (exists(b) && box[a].policy != own_policy))
+	(is_up(a) || is_at(a, PREV) || was_started(b) || (exists(b) && box[a].policy != own_policy))
 #define policy_after(a, b) (exists(b) || box[a].ours -> own_policy : box[a].policy)
 
 /* plan_recover() */
@@ -1022,6 +1030,7 @@ inline recover()
 		target = (exists(new_id[0]) -> box[new_id[0]].image : NONE);
 		policy_of[0] = policy_after(old_id[0], new_id[0]);
 		serving[0] = exists(old_id[0]) && may_have_served(old_id[0], new_id[0]);
+		starts = (exists(old_id[0]) && was_started(new_id[0]) -> 1 : 0);
 		recover_follower()
 	:: else
 	fi
@@ -1036,7 +1045,7 @@ inline recover_follower()
 	if
 	:: followed ->
 		policy_of[1] = policy_after(old_id[1], new_id[1]);
-		serving[1] = (exists(old_id[1]) -> may_have_served(old_id[1], new_id[1]) : true);
+		serving[1] = (!exists(old_id[1]) || starts > 0 || may_have_served(old_id[1], new_id[1]));
 		phase = (exists(new_id[1]) && !exists(old_id[1]) -> COMMIT : phase)
 	:: else
 	fi

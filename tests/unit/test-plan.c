@@ -208,10 +208,17 @@ ARRANGE(older_here, s->w.older_present = true)
 ARRANGE(no_way_back, s->w.blocker.id[0] = '\0'; s->w.old.id[0] = '\0';
 	s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "no"))
 ARRANGE(new_not_parked, s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "always"))
-ARRANGE(new_up, s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "no"))
-ARRANGE(old_policy_no, s->w.blocker.id[0] = '\0'; SET(s->w.old.policy, "no"))
+ARRANGE(name_kept_by_new, s->w.blocker.id[0] = '\0';
+	s->w.old = old_one(SLOT_PREV, STATE_EXITED, "no");
+	s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "no");
+	s->m.member[0].name_failed = s->m.member[0].started_old = false)
+ARRANGE(name_free_for_old, name_kept_by_new(s); s->w.new.slot = SLOT_NEXT)
+ARRANGE(new_up, s->w.new = new_one(SLOT_MAIN, STATE_RUNNING, "no");
+	s->m.member[0].name_failed = true)
+ARRANGE(old_policy_no, s->w.blocker.id[0] = '\0'; SET(s->w.old.policy, "no");
+	s->m.member[0].name_failed = true)
 ARRANGE(old_down, s->w.blocker.id[0] = '\0'; s->w.old.state = STATE_EXITED;
-	s->m.member[0].started_old = false)
+	s->m.member[0].started_old = false; s->m.member[0].name_failed = true)
 ARRANGE(new_here, s->w.new = new_one(SLOT_MAIN, STATE_EXITED, "no"))
 ARRANGE(old_without_name, s->w.old.slot = SLOT_PREV)
 ARRANGE(old_up_beside_another, another(s); s->w.old.slot = SLOT_PREV;
@@ -321,6 +328,8 @@ static const struct {
 
 	{BLOCK_REVERT, no_way_back, ACT_DECIDE_COMMIT},
 	{BLOCK_REVERT, new_not_parked, ACT_PARK_NEW},
+	{BLOCK_REVERT, name_kept_by_new, ACT_RENAME_NEW_NEXT},
+	{BLOCK_REVERT, name_free_for_old, ACT_RENAME_OLD},
 	{BLOCK_REVERT, new_up, ACT_STOP_NEW},
 	{BLOCK_REVERT, old_up_beside_another, ACT_STOP_OLD},
 	{BLOCK_REVERT, old_policy_no, ACT_POLICY_OLD},
@@ -927,10 +936,12 @@ static void test_begin(void **state)
 	assert_int_equal(s.r.n_rejected, 1); /* what failed stays known */
 }
 
-/* A container in a word: whose (- none, o old, n ours), up or down, and its restart policy. */
+/* A container in a word: whose (- none, o old, n ours), up, down or never started, and its restart policy. */
 static struct container_view view_of(const char *text, enum slot slot)
 {
-	enum container_state up = text[0] != '-' && text[1] == '+' ? STATE_RUNNING : STATE_EXITED;
+	enum container_state up = text[0] != '-' && text[1] == '+'   ? STATE_RUNNING
+				  : text[0] != '-' && text[1] == '.' ? STATE_CREATED
+								     : STATE_EXITED;
 
 	if (text[0] == '-')
 		return (struct container_view){0};
@@ -951,16 +962,23 @@ static void test_recover(void **state)
 		{"o+always", "o-no", "-", PHASE_IDLE, "", "", "", false, ACT_NOTHING},
 		{"-", "n-no", "-", PHASE_IDLE, "", "", "", false, ACT_NOTHING},
 		/* made, not swapped */
-		{"o+always", "n-no", "-", PHASE_REVERT, "old", "new", "always", true,
+		{"o+always", "n.no", "-", PHASE_REVERT, "old", "new", "always", true,
 		 ACT_REMOVE_NEW},
-		{"o+no", "n-no", "-", PHASE_REVERT, "old", "new", "always", true, ACT_POLICY_OLD},
+		{"o+no", "n.no", "-", PHASE_REVERT, "old", "new", "always", true, ACT_POLICY_OLD},
+		{"o-no", "n.no", "-", PHASE_REVERT, "old", "new", "always", true, ACT_POLICY_OLD},
+		{"o-always", "n.no", "-", PHASE_REVERT, "old", "new", "always", false,
+		 ACT_REMOVE_NEW},
+		/* on the way back, with its name again */
 		{"o-no", "n-no", "-", PHASE_REVERT, "old", "new", "always", true, ACT_POLICY_OLD},
-		{"o-always", "n-no", "-", PHASE_REVERT, "old", "new", "always", false,
-		 ACT_REMOVE_NEW},
+		{"o-always", "n-no", "-", PHASE_REVERT, "old", "new", "always", true,
+		 ACT_START_OLD},
+		{"o-always", "n+no", "-", PHASE_REVERT, "old", "new", "always", true, ACT_STOP_NEW},
 		/* amid the swap */
 		{"-", "n-no", "o+no", PHASE_REVERT, "old", "new", "always", true, ACT_POLICY_OLD},
-		{"n-no", "-", "o-no", PHASE_REVERT, "old", "new", "always", true, ACT_POLICY_OLD},
-		{"n+no", "-", "o-no", PHASE_REVERT, "old", "new", "always", true, ACT_STOP_NEW},
+		{"n-no", "-", "o-no", PHASE_REVERT, "old", "new", "always", true,
+		 ACT_RENAME_NEW_NEXT},
+		{"n+no", "-", "o-no", PHASE_REVERT, "old", "new", "always", true,
+		 ACT_RENAME_NEW_NEXT},
 		{"n+always", "-", "o-no", PHASE_REVERT, "old", "new", "always", true, ACT_PARK_NEW},
 		{"-", "-", "o-no", PHASE_REVERT, "old", "", "no", true, ACT_START_OLD},
 		/* somebody else's are in our names */
