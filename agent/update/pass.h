@@ -29,7 +29,7 @@ struct pass {
 	uint64_t progress_ms;	   /* of the last progress event */
 	int updates;		   /* begun in this pass */
 	int misses;		   /* steps that failed because the engine had changed */
-	unsigned int short_waits; /* for an event, one after the other */
+	unsigned int short_waits;  /* for an event, one after the other */
 	bool pulled_again;     /* target's image was dropped in this pass: the store is damaged */
 	bool record_is_known;  /* loaded or recovered; else the file must not be overwritten */
 	bool already_reported; /* last_error stays as it is */
