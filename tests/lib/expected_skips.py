@@ -31,7 +31,16 @@ EXPECTED_SKIPS = {
         "it)": [
             "test_update::test_healthy_container_passes_by_its_own_check",
             "test_rollback::test_bad_version[unhealthy]",
-            "test_rollback::test_bad_version[never healthy]"],
+            "test_names::test_after_a_rollback_the_old_one_was_started_under_its_name[sick]",
+            "test_time::test_a_health_check_that_comes_after_the_health_period_is_waited_for",
+            "test_time::test_the_operators_own_times_come_before_those_of_the_image",
+            "test_time::test_failures_within_the_start_period_are_waited_out"],
+        "its containers run on without its service, and conmon starts them again": [
+            "test_stopped::test_an_unplugged_device_is_told_at_each_poll",
+            "test_stopped::test_a_container_that_lost_its_device_is_updated",
+            "test_stopped::test_an_app_that_removes_its_own_program_gets_its_fix"],
+        "a stop between two restarts leaves no mark": [
+            "test_stopped::test_a_crash_loop_that_somebody_stopped_is_left_alone"],
         "no links": ["test_recreate::test_successor[links]",
                      "test_recreate::test_successor[network-link]"],
         "the Docker API's MacAddress is ignored": [
