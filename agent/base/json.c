@@ -183,6 +183,116 @@ const char *json_get_string(const json_t *object, const char *key)
 	return json_string_value(json_object_get(object, key));
 }
 
+/* The next letter of a key in lower case; *s moves behind it. Go folds by Unicode: these two are all that it folds to
+ * ASCII. */
+static int next_folded(const char **s)
+{
+	int c = (unsigned char)**s;
+
+	if (strncmp(*s, "\xc5\xbf", 2) == 0 || strncmp(*s, "\xe2\x84\xaa", 3) == 0) {
+		*s += c == 0xc5 ? 2 : 3;
+		return c == 0xc5 ? 's' : 'k';
+	}
+	*s += c != '\0';
+	return c >= 'A' && c <= 'Z' ? c + 'a' - 'A' : c;
+}
+
+bool json_keys_match(const char *a, const char *b)
+{
+	int c;
+
+	do {
+		c = next_folded(&a);
+		if (c != next_folded(&b))
+			return false;
+	} while (c);
+	return true;
+}
+
+const char *json_find_misspelled(const json_t *object, const char *const *known)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach ((json_t *)object, key, value) {
+		for (const char *const *k = known; *k; k++) {
+			if (!streq(key, *k) && json_keys_match(key, *k))
+				return key;
+		}
+	}
+	return NULL;
+}
+
+/* The length of the object or array at data, its brackets included; 0: it is none. */
+static size_t nested_length(const char *data, size_t n)
+{
+	size_t depth = 0;
+
+	if (n == 0 || (data[0] != '{' && data[0] != '['))
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		if (data[i] == '"')
+			i += string_length(data + i + 1, n - i - 1) + 1;
+		else if (data[i] == '{' || data[i] == '[')
+			depth++;
+		else if (data[i] == '}' || data[i] == ']')
+			depth -= depth > 0;
+		if (depth == 0)
+			return i + 1;
+	}
+	return 0;
+}
+
+static size_t white_length(const char *data, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && memchr(" \t\r\n", data[i], 4))
+		i++;
+	return i;
+}
+
+/* The length of ": {...}" behind a key; 0: its value is no object or array. */
+static size_t nested_value_length(const char *data, size_t n)
+{
+	size_t i = white_length(data, n), nested;
+
+	if (i == n || data[i] != ':')
+		return 0;
+	i++;
+	i += white_length(data + i, n - i);
+	nested = nested_length(data + i, n - i);
+	return nested > 0 ? i + nested : 0;
+}
+
+char *json_without(const char *data, size_t n, const char *key, size_t *ret_n)
+{
+	static const char null[] = ":null";
+	char *text = xmalloc(n + 1), *out = text;
+	size_t key_n = strlen(key), i = 0;
+
+	while (i < n) {
+		size_t token = 1, value = 0;
+
+		if (data[i] == '"') {
+			token += string_length(data + i + 1, n - i - 1) + 1;
+			token = token < n - i ? token : n - i;
+			if (token == key_n + 2 && memcmp(data + i + 1, key, key_n) == 0)
+				value = nested_value_length(data + i + token, n - i - token);
+		}
+		out = mempcpy(out, data + i, token);
+		i += token;
+		/* An empty one is kept, so that the text never grows. */
+		if (value < strlen(null))
+			continue;
+		out = mempcpy(out, null, strlen(null));
+		i += value;
+	}
+	*out = '\0';
+	*ret_n = (size_t)(out - text);
+	return text;
+}
+
 json_t *json_get_path(const json_t *object, ...)
 {
 	json_t *j = NULL;

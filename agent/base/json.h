@@ -43,6 +43,17 @@ void json_stream_free(struct json_stream *s);
 /* The string under key of object, or NULL (also if object is NULL or the value is not a string). Borrowed. */
 const char *json_get_string(const json_t *object, const char *key);
 
+/* Whether Go's encoding/json takes a for b: without regard to the case of ASCII letters, and with U+017F for s and U+212A
+ * for k. */
+bool json_keys_match(const char *a, const char *b);
+/* The first key of object that json_keys_match() one of known, which ends with NULL, and is spelled otherwise: Go and
+ * jansson read different documents. NULL: none, or no object. Borrowed. */
+const char *json_find_misspelled(const json_t *object, const char *const *known);
+
+/* The document with null for the value of each key of that name, at any depth, if it is an object or an array: it is
+ * not needed, and its tree would take too much memory. What is left out is not parsed. Caller frees. */
+char *json_without(const char *data, size_t n, const char *key, size_t *ret_n);
+
 /* Walks keys from object ("State", "Health", "Status", NULL); NULL where one is missing. Borrowed. */
 json_t *json_get_path(const json_t *object, ...) __attribute__((sentinel));
 

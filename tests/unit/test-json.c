@@ -388,6 +388,77 @@ static void test_put_and_append(void **state)
 	assert_int_equal(json_array_size(json_object_get(object, "list")), 2);
 }
 
+static void test_keys_as_go_reads_them(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		bool match;
+	} cases[] = {
+		{"config", "config", true},
+		{"config", "Config", true},
+		{"CONFIG", "config", true},
+		{"layers", "layer\xc5\xbf", true},
+		{"o\xc5\xbf", "os", true},
+		{"\xe2\x84\xaa"
+		 "ey",
+		 "key", true},
+		{"config", "confi", false},
+		{"confi", "config", false},
+		{"config", "conf1g", false},
+		{"", "", true},
+		{"", "a", false},
+		{"layers", "layer\xc5\xbfs", false},
+		{"[config", "{config", false},
+		{"@", "`", false},
+	};
+	static const char *const known[] = {"config", "layers", NULL};
+	_cleanup_json_ json_t *j =
+		json_pack("{s:i, s:i, s:i}", "config", 1, "other", 2, "Other", 3);
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (json_keys_match(cases[i].a, cases[i].b) != cases[i].match)
+			fail_msg("%s, %s", cases[i].a, cases[i].b);
+	}
+	assert_null(json_find_misspelled(j, known));
+	assert_null(json_find_misspelled(NULL, known));
+	json_put(j, "Layer\xc5\xbf", json_null());
+	assert_string_equal(json_find_misspelled(j, known), "Layer\xc5\xbf");
+}
+
+static void test_without(void **state)
+{
+	static const char *const cases[][2] = {
+		{"{\"x\":{\"a\":[1]},\"y\":2}", "{\"x\":null,\"y\":2}"},
+		{"{\"x\" : [1, {}] }", "{\"x\":null }"},
+		{"[{\"x\":{\"x\":{\"x\":1}}}]", "[{\"x\":null}]"},
+		{"{\"x\":{\"a\":\"}\\\"}\"},\"y\":1}", "{\"x\":null,\"y\":1}"},
+		/* Kept: short, no object, no key, another key, not closed. */
+		{"{\"x\":{}}", "{\"x\":{}}"},
+		{"{\"x\":\"long enough\"}", "{\"x\":\"long enough\"}"},
+		{"[\"x\", {\"y\":1}]", "[\"x\", {\"y\":1}]"},
+		{"{\"x\" {\"y\":1}}", "{\"x\" {\"y\":1}}"},
+		{"{\"xx\":{\"y\":1}}", "{\"xx\":{\"y\":1}}"},
+		{"{\"a\":\"x\\\"x\",\"b\":[1,2,3]}", "{\"a\":\"x\\\"x\",\"b\":[1,2,3]}"},
+		{"{\"x\":{\"y\":1", "{\"x\":{\"y\":1"},
+		{"{\"x", "{\"x"},
+		{"{\"x\"", "{\"x\""},
+		{"{\"x\":", "{\"x\":"},
+		{"\"", "\""},
+		{"", ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		size_t n;
+		_cleanup_free_ char *data = xmalloc(strlen(cases[i][0]) + 1);
+		_cleanup_free_ char *text = NULL;
+
+		memcpy(data, cases[i][0], strlen(cases[i][0]));
+		text = json_without(data, strlen(cases[i][0]), "x", &n);
+		assert_string_equal(text, cases[i][1]);
+		assert_int_equal(n, strlen(text));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -404,6 +475,8 @@ int main(void)
 		cmocka_unit_test(test_stream_stops_when_told),
 		cmocka_unit_test(test_stream_line_is_bounded),
 		cmocka_unit_test(test_getters),
+		cmocka_unit_test(test_keys_as_go_reads_them),
+		cmocka_unit_test(test_without),
 		cmocka_unit_test(test_string_lossy),
 		cmocka_unit_test(test_string_or_null),
 		cmocka_unit_test(test_put_and_append),
