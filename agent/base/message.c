@@ -63,16 +63,22 @@ int message_resolved_from_json(const json_t *j, struct digest *ret, unsigned int
 	return q < 0 ? q : get_digest(j, "digest", ret, ret_error);
 }
 
+static void put_platform(json_t *j, const struct oci_platform *p)
+{
+	json_put(j, "os", json_string_lossy(p->os));
+	json_put(j, "architecture", json_string_lossy(p->architecture));
+	json_put(j, "variant", json_string_lossy(p->variant));
+}
+
 json_t *message_request_to_json(const struct fetch_request *r)
 {
 	json_t *layers = r->n_layers > 0 ? digests_to_json(r->layers, r->n_layers) : NULL;
+	json_t *j = json_need(json_pack("{s:o, s:o, s:o*}", "image", json_string_lossy(r->image),
+					"known", digests_to_json(r->known, r->n_known), "layers",
+					layers));
 
-	return json_need(json_pack("{s:o, s:o, s:o, s:o, s:o, s:o*}", "image",
-				   json_string_lossy(r->image), "os",
-				   json_string_lossy(r->platform.os), "architecture",
-				   json_string_lossy(r->platform.architecture), "variant",
-				   json_string_lossy(r->platform.variant), "known",
-				   digests_to_json(r->known, r->n_known), "layers", layers));
+	put_platform(j, &r->platform);
+	return j;
 }
 
 static int get_platform(const json_t *j, struct oci_platform *ret, struct error *ret_error)
@@ -86,7 +92,7 @@ static int get_platform(const json_t *j, struct oci_platform *ret, struct error 
 	    (variant && strlen(variant) >= sizeof(ret->variant)))
 		return error_set(
 			ret_error, -EBADMSG,
-			"the request has no valid \"os\", \"architecture\" or \"variant\"");
+			"the message has no valid \"os\", \"architecture\" or \"variant\"");
 	copy_text(ret->os, sizeof(ret->os), os);
 	copy_text(ret->architecture, sizeof(ret->architecture), architecture);
 	copy_text(ret->variant, sizeof(ret->variant), variant);
@@ -127,6 +133,21 @@ json_t *message_reply_to_json(const struct fetch_reply *r)
 	}
 	json_put(j, "config", json_string(r->config.text));
 	json_put(j, "layer-bytes", json_integer((json_int_t)r->layer_bytes));
+	put_platform(j, &r->platform);
+	if (digest_is_set(&r->chain))
+		json_put(j, "chain", json_string(r->chain.text));
+	if (r->zstd)
+		json_put(j, "zstd", json_true());
+	return j;
+}
+
+json_t *message_refused_to_json(const struct fetch_reply *r, const char *why)
+{
+	json_t *j = message_resolved_to_json(&r->digest);
+
+	if (digest_is_set(&r->manifest))
+		json_put(j, "manifest", json_string(r->manifest.text));
+	json_put(j, "refused", json_string_lossy(why));
 	return j;
 }
 
@@ -161,7 +182,21 @@ static int get_details(const json_t *j, struct fetch_reply *ret, struct error *r
 	if (!json_is_integer(bytes) || json_integer_value(bytes) < 0)
 		return error_set(ret_error, -EBADMSG, "the message has no valid \"layer-bytes\"");
 	ret->layer_bytes = (uint64_t)json_integer_value(bytes);
-	return 0;
+	ret->zstd = json_is_true(json_object_get(j, "zstd"));
+	if (json_object_get(j, "chain"))
+		q = get_digest(j, "chain", &ret->chain, ret_error);
+	return q < 0 ? q : get_platform(j, &ret->platform, ret_error);
+}
+
+static int get_refused(const json_t *j, struct fetch_reply *ret, struct error *ret_error)
+{
+	const char *why = json_get_string(j, "refused");
+
+	if (json_object_get(j, "manifest") &&
+	    get_digest(j, "manifest", &ret->manifest, ret_error) < 0)
+		return ret_error->code;
+	return error_set(ret_error, why ? -EKEYREJECTED : -EBADMSG, "%s",
+			 why ? why : "the message has no valid \"refused\"");
 }
 
 int message_reply_from_json(const json_t *j, const struct fetch_request *request,
@@ -172,6 +207,12 @@ int message_reply_from_json(const json_t *j, const struct fetch_request *request
 
 	if (q < 0 && json_object_get(j, "error"))
 		*ret = (struct fetch_reply){.retry_after_s = r.retry_after_s};
+	if (q == 0 && json_object_get(j, "refused")) {
+		q = get_refused(j, &r, ret_error);
+		if (q == -EKEYREJECTED)
+			*ret = r;
+		return q;
+	}
 	if (q == 0)
 		q = get_known(j, "known", request, &r.digest, &r.known, ret_error);
 	if (q == 0 && !r.known)

@@ -7,8 +7,10 @@
  *             "known": [DIGEST, ...], "layers": [DIGEST, ...]} the same, and the image for that platform
  *   reply    {"digest": DIGEST, "known": true}
  *            {"digest": DIGEST, "manifest": DIGEST, "manifest-known": true}
- *            {"digest": DIGEST, "manifest": DIGEST, "config": DIGEST, "layer-bytes": NUMBER}
+ *            {"digest": DIGEST, "manifest": DIGEST, "config": DIGEST, "layer-bytes": NUMBER, "os": TEXT,
+ *             "architecture": TEXT, "variant": TEXT, "chain": DIGEST, "zstd": BOOLEAN}
  *            and in each "withheld": TEXT, if credentials were not sent to a token server
+ *            {"digest": DIGEST, "manifest": DIGEST, "refused": TEXT} an image that can never be used
  *   request  {"op": "rollout", "image": TEXT, "ring": TEXT}    the policy for that ring
  *   reply    {"rollout": null}
  *            {"rollout": {"sequence": NUMBER, "target": DIGEST, "halt": BOOLEAN, "minimum-version": TEXT,
@@ -54,6 +56,9 @@ struct fetch_reply {
 	bool manifest_known;	/* manifest is in known[]; nothing below is set but withheld */
 	struct digest config;	/* the image's config, its Id on a graph driver */
 	uint64_t layer_bytes;	/* compressed, all layers but those of the request */
+	struct oci_platform platform; /* of the image, by its config; words that it lacks are "" */
+	struct digest chain;	      /* ChainID of all its layers; empty: it has none */
+	bool zstd;		      /* a layer is compressed by zstd */
 	/* Why the network half sent no credentials to the token server. The engine must not send them either. "": it
 	 * has none or sent them. */
 	char withheld[256];
@@ -75,9 +80,12 @@ int message_resolved_from_json(const json_t *j, struct digest *ret, unsigned int
 
 json_t *message_request_to_json(const struct fetch_request *r);
 json_t *message_reply_to_json(const struct fetch_reply *r);
+/* The digest, and the manifest if it is set, can never be used. */
+json_t *message_refused_to_json(const struct fetch_reply *r, const char *why);
 int message_request_from_json(const json_t *j, struct fetch_request *ret,
 			      struct error *ret_error) warn_unused;
-/* The reply to request. Only a digest that the request lists can be known. */
+/* The reply to request. Only a digest that the request lists can be known. -EKEYREJECTED with *ret: the image can never
+ * be used, with the reason; without: another refusal. */
 int message_reply_from_json(const json_t *j, const struct fetch_request *request,
 			    struct fetch_reply *ret, struct error *ret_error) warn_unused;
 

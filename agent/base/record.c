@@ -61,7 +61,14 @@ static const struct field release_fields[] = {
 static const struct field rejected_fields[] = {
 	{"digest", DIGEST, ALWAYS, FIELD(struct rejected, digest)},
 	{"manifest", DIGEST, OR_NULL, FIELD(struct rejected, manifest)},
+	{"engine", TEXT, OR_ABSENT, FIELD(struct rejected, engine)},
 	{"reason", TEXT, OR_NULL, FIELD(struct rejected, reason)},
+	{0}};
+
+static const struct field rejected_before_fields[] = {
+	{"digest", DIGEST, ALWAYS, FIELD(struct rejected_before, digest)},
+	{"manifest", DIGEST, OR_ABSENT, FIELD(struct rejected_before, manifest)},
+	{"engine", TEXT, OR_ABSENT, FIELD(struct rejected_before, engine)},
 	{0}};
 
 static const struct field follower_fields[] = {
@@ -78,6 +85,12 @@ static const struct field damage_fields[] = {
 	{"tries", COUNT, ALWAYS, FIELD(struct damage, tries)},
 	{0}};
 
+static const struct field disturbed_fields[] = {
+	{"digest", DIGEST, ALWAYS, FIELD(struct disturbed, digest)},
+	{"engine", TEXT, OR_ABSENT, FIELD(struct disturbed, engine)},
+	{"times", COUNT, ALWAYS, FIELD(struct disturbed, times)},
+	{0}};
+
 static const struct field seen_fields[] = {
 	{"digest", DIGEST, ALWAYS, .offset = 0},
 	{"at", NUMBER, ALWAYS,
@@ -88,8 +101,11 @@ static const struct field record_fields[] = {
 	{"current", OBJECT, OR_NULL, FIELD(struct record, current), .fields = release_fields},
 	{"previous", OBJECT, OR_NULL, FIELD(struct record, previous), .fields = release_fields},
 	{"rejected", LIST, ALWAYS, ENTRIES(rejected, rejected_fields)},
+	{"rejected_before", LIST, OR_ABSENT, ENTRIES(rejected_before, rejected_before_fields)},
 	{"damage", OBJECT, OR_NULL | OR_ABSENT, FIELD(struct record, damage),
 	 .fields = damage_fields},
+	{"disturbed", OBJECT, OR_ABSENT, FIELD(struct record, disturbed),
+	 .fields = disturbed_fields},
 	{"held", BOOL, OR_ABSENT, FIELD(struct record, held)},
 	{"last_error", TEXT, OR_NULL, FIELD(struct record, last_error)},
 	{"downtime_ms", SIGNED, ALWAYS, FIELD(struct record, downtime_ms)},
@@ -147,7 +163,9 @@ static json_t *fields_to_json(json_t *j, const struct field *f, const char *base
 {
 	for (; f->key; f++) {
 		const char *p = base + f->offset;
-		bool empty = f->kind == NUMBER ? *(const int64_t *)p == 0 : f->kind != BOOL && !*p;
+		bool empty = f->kind == NUMBER ? *(const int64_t *)p == 0
+			     : f->kind == LIST ? *(const size_t *)(base + f->n_offset) == 0
+					       : f->kind != BOOL && !*p;
 
 		if (f->presence == ALWAYS || !empty)
 			json_put(j, f->key, value_to_json(f, base));
@@ -328,16 +346,104 @@ bool record_is_hopeless(const struct record *r, const struct digest *d, const ch
 	       streq(r->damage.boot_id, boot_id);
 }
 
-const struct rejected *record_rejected(const struct record *r, const struct digest *d)
+void record_disturbed(struct record *r, const struct digest *d, const char *engine)
+{
+	struct disturbed *x = &r->disturbed;
+
+	if (!digest_eq(&x->digest, d) || !streq(x->engine, engine))
+		x->times = 0;
+	x->digest = *d;
+	copy_text(x->engine, sizeof(x->engine), engine);
+	x->times += x->times < COUNT_MAX;
+}
+
+bool record_is_disturbed(const struct record *r, const struct digest *d, const char *engine)
+{
+	return digest_eq(&r->disturbed.digest, d) && streq(r->disturbed.engine, engine) &&
+	       r->disturbed.times >= RECORD_DISTURBED_MAX;
+}
+
+static bool is_of(const struct digest *d, const struct digest *digest,
+		  const struct digest *manifest)
+{
+	return digest_eq(d, digest) || digest_eq(d, manifest);
+}
+
+/* What one version of the engine could not use another may. */
+static bool holds_for(const char *of, const char *engine)
+{
+	return !*of || streq(of, engine);
+}
+
+const char *record_rejected(const struct record *r, const struct digest *d, const char *engine)
 {
 	for (size_t i = 0; i < r->n_rejected; i++) {
-		if (digest_eq(&r->rejected[i].digest, d) || digest_eq(&r->rejected[i].manifest, d))
-			return &r->rejected[i];
+		const struct rejected *x = &r->rejected[i];
+
+		if (is_of(d, &x->digest, &x->manifest) && holds_for(x->engine, engine))
+			return x->reason;
+	}
+	for (size_t i = 0; i < r->n_rejected_before; i++) {
+		const struct rejected_before *x = &r->rejected_before[i];
+
+		if (is_of(d, &x->digest, &x->manifest) && holds_for(x->engine, engine))
+			return "too long ago for its reason to be kept";
 	}
 	return NULL;
 }
 
-void record_reject(struct record *r, const struct release *target, const char *reason)
+static size_t list(const struct digest *digest, const struct digest *manifest, struct digest *ret)
+{
+	ret[0] = *digest;
+	if (!digest_is_set(manifest))
+		return 1;
+	ret[1] = *manifest;
+	return 2;
+}
+
+size_t record_list_rejected(const struct record *r, const char *engine,
+			    struct digest ret[RECORD_KNOWN_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_rejected; i++) {
+		if (holds_for(r->rejected[i].engine, engine))
+			n += list(&r->rejected[i].digest, &r->rejected[i].manifest, ret + n);
+	}
+	for (size_t i = 0; i < r->n_rejected_before; i++) {
+		const struct rejected_before *x = &r->rejected_before[i];
+
+		if (holds_for(x->engine, engine))
+			n += list(&x->digest, &x->manifest, ret + n);
+	}
+	return n;
+}
+
+static void forget_before(struct record *r, size_t i)
+{
+	r->n_rejected_before--;
+	memmove(&r->rejected_before[i], &r->rejected_before[i + 1],
+		(r->n_rejected_before - i) * sizeof(r->rejected_before[0]));
+}
+
+/* A registry can name any number of digests that no engine can use: those must not push out what failed on trial. */
+static void append_before(struct record *r, const struct rejected *x)
+{
+	struct rejected_before *b;
+	size_t i = 0;
+
+	if (r->n_rejected_before == RECORD_BEFORE_MAX) {
+		while (i < RECORD_BEFORE_MAX && !r->rejected_before[i].engine[0])
+			i++;
+		forget_before(r, i % RECORD_BEFORE_MAX);
+	}
+	b = &r->rejected_before[r->n_rejected_before++];
+	*b = (struct rejected_before){.digest = x->digest, .manifest = x->manifest};
+	copy_text(b->engine, sizeof(b->engine), x->engine);
+}
+
+void record_reject(struct record *r, const struct release *target, const char *engine,
+		   const char *reason)
 {
 	struct rejected *x;
 	size_t n = 0;
@@ -346,10 +452,17 @@ void record_reject(struct record *r, const struct release *target, const char *r
 		if (!digest_eq(&r->rejected[i].digest, &target->digest))
 			r->rejected[n++] = r->rejected[i];
 	}
-	if (n == RECORD_REJECTED_MAX)
+	for (size_t i = r->n_rejected_before; i-- > 0;) {
+		if (digest_eq(&r->rejected_before[i].digest, &target->digest))
+			forget_before(r, i);
+	}
+	if (n == RECORD_REJECTED_MAX) {
+		append_before(r, &r->rejected[0]);
 		memmove(r->rejected, r->rejected + 1, --n * sizeof(r->rejected[0]));
+	}
 	x = &r->rejected[n++];
 	r->n_rejected = n;
 	*x = (struct rejected){.digest = target->digest, .manifest = target->manifest};
+	copy_text(x->engine, sizeof(x->engine), engine);
 	copy_text(x->reason, sizeof(x->reason), reason);
 }

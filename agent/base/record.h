@@ -6,12 +6,15 @@
 #include "digest.h"
 #include "error.h"
 
-#define RECORD_REJECTED_MAX 16
-#define RECORD_TEXT_MAX	    512
-#define POLICY_TEXT_MAX	    32
-#define RECORD_DAMAGE_MAX   2 /* times that a damaged image is pulled again */
-#define FOLLOWERS_MAX	    8
-#define CONTAINER_NAME_MAX  128
+#define RECORD_REJECTED_MAX  16
+#define RECORD_BEFORE_MAX    64 /* rejections whose reasons are forgotten */
+#define RECORD_ENGINE_MAX    32
+#define RECORD_TEXT_MAX	     512
+#define POLICY_TEXT_MAX	     32
+#define RECORD_DAMAGE_MAX    2 /* times that a damaged image is pulled again */
+#define RECORD_DISTURBED_MAX 3 /* updates to one digest that others undo */
+#define FOLLOWERS_MAX	     8
+#define CONTAINER_NAME_MAX   128
 
 enum phase {
 	PHASE_IDLE,    /* no update under way */
@@ -40,7 +43,16 @@ static inline const struct digest *release_pulled(const struct release *r)
 struct rejected {
 	struct digest digest;
 	struct digest manifest;
+	/* The version of the engine that could not use it; another may. Empty: it failed on trial. */
+	char engine[RECORD_ENGINE_MAX];
 	char reason[RECORD_TEXT_MAX];
+};
+
+/* The same without its reason. */
+struct rejected_before {
+	struct digest digest;
+	struct digest manifest;
+	char engine[RECORD_ENGINE_MAX];
 };
 
 /* A container that shares a namespace (network, pid, ipc) of the updated one. Replacing the one cuts off the
@@ -57,6 +69,13 @@ struct damage {
 	struct digest digest;	    /* empty: none */
 	char boot_id[BOOT_ID_SIZE]; /* of that boot */
 	unsigned int tries;
+};
+
+/* Updates to one digest that something else on the machine undid: no fault of the image. */
+struct disturbed {
+	struct digest digest; /* empty: none */
+	char engine[RECORD_ENGINE_MAX];
+	unsigned int times;
 };
 
 struct record {
@@ -83,7 +102,10 @@ struct record {
 	/* Newest last. */
 	struct rejected rejected[RECORD_REJECTED_MAX];
 	size_t n_rejected;
+	struct rejected_before rejected_before[RECORD_BEFORE_MAX];
+	size_t n_rejected_before;
 	struct damage damage;
+	struct disturbed disturbed;
 	bool held;		   /* by an operator, until released */
 	uint64_t rollout_sequence; /* highest seen in a policy; 0: none */
 	/* For min-age: the digest of the tag, and when this device first saw it (Unix time). */
@@ -109,10 +131,23 @@ int record_save(int state_dir, const char *name, const struct record *r,
 
 /* Counts one more damaged pull of target in this boot. */
 void record_damage(struct record *r, const char *boot_id);
+/* Counts one more update to d that something else undid. */
+void record_disturbed(struct record *r, const struct digest *d, const char *engine);
+/* Whether updates to d were undone RECORD_DISTURBED_MAX times, under an engine of that version. */
+bool record_is_disturbed(const struct record *r, const struct digest *d, const char *engine);
+
 /* Whether d was pulled RECORD_DAMAGE_MAX times in this boot and is still damaged. */
 bool record_is_hopeless(const struct record *r, const struct digest *d, const char *boot_id);
 
-/* The rejection of d, by digest or by manifest; NULL: none. Borrowed. */
-const struct rejected *record_rejected(const struct record *r, const struct digest *d);
-/* Appends, forgetting the oldest when full; an entry of the same digest is replaced. */
-void record_reject(struct record *r, const struct release *target, const char *reason);
+#define RECORD_KNOWN_MAX (2 * (RECORD_REJECTED_MAX + RECORD_BEFORE_MAX))
+
+/* Why d is rejected, by digest or by manifest, for an engine of that version; NULL: it is not. Borrowed. */
+const char *record_rejected(const struct record *r, const struct digest *d, const char *engine);
+/* All digests and manifests that are. Returns their number. */
+size_t record_list_rejected(const struct record *r, const char *engine,
+			    struct digest ret[RECORD_KNOWN_MAX]);
+/* Appends, and replaces an entry of the same digest. Of RECORD_REJECTED_MAX + 1 the oldest loses its reason; of
+ * RECORD_BEFORE_MAX + 1 without one the oldest that failed on no trial is forgotten, else the oldest. engine "": it
+ * failed on trial. */
+void record_reject(struct record *r, const struct release *target, const char *engine,
+		   const char *reason);

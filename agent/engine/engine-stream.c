@@ -71,6 +71,7 @@ struct pull {
 	struct error *error;
 	bool finished;
 	size_t found;
+	char found_ids[OCI_LAYERS_MAX][16];
 	struct {
 		char id[16];
 		uint64_t first, current, total; /* first: containerd resumes a layer there */
@@ -117,6 +118,16 @@ static int note_progress(struct pull *p, const char *id, const json_t *detail)
 	return 0;
 }
 
+/* The engine could not unpack what it had downloaded; a layer that it had before may be damaged. */
+static bool is_final(const struct pull *p, const char *message)
+{
+	for (size_t i = 0; i < p->found && i < OCI_LAYERS_MAX; i++) {
+		if (p->found_ids[i][0] && strstr(message, p->found_ids[i]))
+			return false;
+	}
+	return store_refuses_image(message);
+}
+
 /* moby, api/types/jsonmessage: newer engines send errorDetail, older ones error; either ends the pull. */
 static int on_pull_object(void *userdata, json_t *object)
 {
@@ -128,7 +139,8 @@ static int on_pull_object(void *userdata, json_t *object)
 	if (!message)
 		message = json_get_string(object, "error");
 	if (message)
-		return error_set(p->error, -EIO, "the engine says: %.450s", message);
+		return error_set(p->error, is_final(p, message) ? -EKEYREJECTED : -EIO,
+				 "the engine says: %.450s", message);
 	if (!status)
 		return 0;
 	/* The last message of Docker, and that of podman. */
@@ -136,6 +148,8 @@ static int on_pull_object(void *userdata, json_t *object)
 	if (streq(status, "Pull complete")) {
 		sync_disks(p->engine);
 	} else if (id && streq(status, "Already exists")) {
+		if (p->found < OCI_LAYERS_MAX)
+			copy_text(p->found_ids[p->found], sizeof(p->found_ids[0]), id);
 		p->found++;
 	} else if (id && streq(status, "Downloading")) {
 		return note_progress(p, id, json_object_get(object, "progressDetail"));

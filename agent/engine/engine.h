@@ -26,6 +26,8 @@ int engine_info(struct engine *e, json_t **ret, struct error *ret_error) warn_un
 
 struct version {
 	int api_minor;		      /* the newest API that both sides speak: 41 is 1.41 */
+	char release[32];	      /* its own version, "20.10.24+dfsg1" */
+	bool zstd;		      /* it unpacks layers that are compressed by zstd */
 	struct oci_platform platform; /* what its host runs; an arm's variant comes from uname(2) */
 	bool podman;
 };
@@ -64,7 +66,7 @@ void engine_sync(struct engine *e);
 
 /* Pulls by digest, and syncs after each layer and at the end: otherwise a power cut after a successful pull leaves
  * an image that neither starts nor heals by pulling again. ret_found: number of layers that the engine says it had.
- * Errors inside the 200 stream are errors here; -EFBIG: the registry sent more than bytes_max. */
+ * Errors inside the 200 stream are errors here; -EKEYREJECTED: what was downloaded cannot be unpacked; -EFBIG: the registry sent more than bytes_max. */
 int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
 		const struct pull_options *o, size_t *ret_found,
 		struct error *ret_error) warn_unused;
@@ -132,6 +134,10 @@ enum store_word {
 
 /* Judges an engine's message about a call or a container that failed. exit_code: the container's, or 0. Pure. */
 enum store_word store_judge(const char *said, int exit_code);
+
+/* Whether an engine's message says that an image, downloaded, is no image for it: what it says about the same bytes will
+ * be the same. Not what it says of the link, or of a disk that is full or fails. Pure. */
+bool store_refuses_image(const char *said);
 
 /* The directory of the images, by the answer to GET /info; NULL: unknown. Borrowed from info. Pure. */
 const char *store_directory(const json_t *info);

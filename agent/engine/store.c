@@ -34,6 +34,34 @@ static const char doubtful[][40] = {
 	"input/output error",
 };
 
+/* Messages of the same engines, and of podman 5, about what cannot be unpacked; tests/field/test_final.py provokes them. */
+static const char unusable[][40] = {
+	"failed to register layer",	    /* graph driver */
+	"failed to extract layer",	    /* containerd */
+	"failed to unpack image",	    /* the same */
+	"wrong diff id",		    /* the same */
+	"number of layers and diffIDs",	    /* the same */
+	"mismatched image rootfs",	    /* the same */
+	"layers from manifest don't match", /* graph driver */
+	"invalid rootfs in image",	    /* the same */
+	"cannot be used on this platform",  /* the same */
+	"unsupported media type",	    /* 20.10 */
+	"unmarshal image config",	    /* containerd */
+	"no matching manifest for",	    /* all */
+	"does not match config's DiffID",   /* podman */
+	"processing tar file",		    /* the same */
+};
+
+/* What ends an unpacking and is no fault of the image. */
+static const char passing[][40] = {
+	"no space left on device",  "quota exceeded",
+	"input/output error",	    "read-only file system",
+	"cannot allocate memory",   "too many open files",
+	"context canceled",	    "signal: ",
+	"structure needs cleaning", "/overlay2/",
+	" expected at /",	    "connection ",
+};
+
 static bool has_any(const char *text, const char (*parts)[40], size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -57,6 +85,12 @@ enum store_word store_judge(const char *said, int exit_code)
 	    exit_code == 128 + SIGILL || exit_code == 128 + SIGBUS || exit_code == 128 + SIGSEGV)
 		return STORE_DOUBTFUL;
 	return STORE_SILENT;
+}
+
+bool store_refuses_image(const char *said)
+{
+	return has_any(said, unusable, ARRAY_SIZE(unusable)) &&
+	       !has_any(said, passing, ARRAY_SIZE(passing));
 }
 
 static bool is_containerd_store(const json_t *info)

@@ -8,6 +8,7 @@
 #define API_MINOR_MIN 41
 #define API_MINOR_MAX 51
 #define PODMAN_MIN    5
+#define ZSTD_MIN      23 /* of Docker */
 
 static int version_minor(const char *version)
 {
@@ -52,6 +53,10 @@ int version_read(const json_t *v, struct version *ret, struct error *ret_error)
 				 release ? release : "without a version", PODMAN_MIN);
 	*ret = (struct version){.api_minor = max < API_MINOR_MAX ? max : API_MINOR_MAX,
 				.podman = podman};
+	release = release ? release : json_get_string(v, "Version");
+	copy_text(ret->release, sizeof(ret->release), release);
+	(void)text_printable(ret->release);
+	ret->zstd = podman || !release || atoi(release) >= ZSTD_MIN;
 	copy_text(ret->platform.os, sizeof(ret->platform.os), os);
 	copy_text(ret->platform.architecture, sizeof(ret->platform.architecture), arch);
 	/* The variant of an engine for arm, by this kernel: armv7l, armv8l, or an aarch64 one that runs 32 bits. */

@@ -46,15 +46,20 @@ static int choose(struct registry *registry, const struct ref *ref,
 	if (reply->manifest_known)
 		return 0;
 	size = entry->size;
+	if (size > OCI_DOCUMENT_MAX)
+		return error_set(ret_error, -EKEYREJECTED,
+				 "the manifest has %ju bytes, more than the %zu that are taken",
+				 (uintmax_t)size, OCI_DOCUMENT_MAX);
 	oci_document_free(document);
 	r = repository_document(registry, ref, &reply->manifest, document, ret_error);
 	if (r < 0)
 		return r;
 	if (document->is_index)
-		return error_set(ret_error, -EBADMSG, "the index lists an index as a manifest");
+		return error_set(ret_error, -EKEYREJECTED,
+				 "the index lists an index as a manifest");
 	if (document->size != size)
-		return error_set(ret_error, -EBADMSG,
-				 "the index says the manifest has %ju bytes, but it has %zu",
+		return error_set(ret_error, -EKEYREJECTED,
+				 "the index says the manifest has %ju bytes, it has %zu",
 				 (uintmax_t)size, document->size);
 	return 0;
 }
@@ -64,8 +69,8 @@ static int ask_registry(struct registry *registry, const struct ref *ref,
 			struct error *ret_error)
 {
 	_cleanup_(oci_document_free) struct oci_document document = {0};
+	struct image_config config = {0};
 	struct fetch_resolved resolved;
-	size_t shared = 0;
 	int r;
 
 	repository_resolve(registry, &ref, 1, &resolved);
@@ -84,10 +89,12 @@ static int ask_registry(struct registry *registry, const struct ref *ref,
 		return r;
 	ret->config = document.config;
 	ret->layer_bytes = document.layer_bytes;
-	if (request->n_layers > 0)
-		r = repository_count_shared(registry, ref, &document.config, request->layers,
-					    request->n_layers, &shared, ret_error);
-	for (size_t i = 0; i < shared && i < document.n_layers; i++)
+	ret->zstd = document.zstd;
+	r = repository_config(registry, ref, &document, request->layers, request->n_layers, &config,
+			      ret_error);
+	ret->platform = config.platform;
+	ret->chain = config.chain;
+	for (size_t i = 0; i < config.shared && i < document.n_layers; i++)
 		ret->layer_bytes -= document.layers[i];
 	return r;
 }
@@ -111,6 +118,11 @@ static int image(struct session *s, struct item *item, struct error *ret_error)
 		r = ask_registry(s->registry, &item->ref, &request, &reply, ret_error);
 	free((void *)request.known);
 	free((void *)request.layers);
+	/* An answer: what the digest stands for can never be used, which the engine half remembers. */
+	if (r == -EKEYREJECTED && digest_is_set(&reply.digest)) {
+		item->answer = message_refused_to_json(&reply, ret_error->text);
+		return 0;
+	}
 	if (r < 0)
 		return r;
 	withheld = registry_withheld(s->registry);

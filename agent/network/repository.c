@@ -124,16 +124,16 @@ int repository_document(struct registry *r, const struct ref *ref, const struct 
 	return q < 0 ? error_prefix(ret_error, "%s", ref->text) : 0;
 }
 
-int repository_count_shared(struct registry *r, const struct ref *ref, const struct digest *config,
-			    const struct digest *layers, size_t n_layers, size_t *ret,
-			    struct error *ret_error)
+int repository_config(struct registry *r, const struct ref *ref, const struct oci_document *d,
+		      const struct digest *layers, size_t n_layers, struct image_config *ret,
+		      struct error *ret_error)
 {
 	_cleanup_http_response_ struct http_response response = {0};
-	int q = get(r, ref, "blobs", config->text, &response, ret_error);
+	int q = get(r, ref, "blobs", d->config.text, &response, ret_error);
 
 	if (q == 0)
-		q = oci_count_shared(response.body, response.body_len, config, layers, n_layers,
-				     ret, ret_error);
+		q = image_config_parse(response.body, response.body_len, &d->config, d->n_layers,
+				       layers, n_layers, ret, ret_error);
 	return q < 0 ? error_prefix(ret_error, "%s", ref->text) : 0;
 }
 

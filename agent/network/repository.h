@@ -3,6 +3,7 @@
  * policies. Each ref is of that registry. */
 #pragma once
 
+#include "image-config.h"
 #include "message.h"
 #include "oci.h"
 #include "ref.h"
@@ -18,10 +19,11 @@ void repository_resolve(struct registry *r, const struct ref *const *refs, size_
 int repository_document(struct registry *r, const struct ref *ref, const struct digest *d,
 			struct oci_document *ret, struct error *ret_error) warn_unused;
 
-/* The number of lowest layers that the image with that config shares with layers[] (oci_count_shared). */
-int repository_count_shared(struct registry *r, const struct ref *ref, const struct digest *config,
-			    const struct digest *layers, size_t n_layers, size_t *ret,
-			    struct error *ret_error) warn_unused;
+/* The config of the manifest *d (image_config_parse). Its bytes are bounded by its descriptor, and hashed before they are
+ * parsed. */
+int repository_config(struct registry *r, const struct ref *ref, const struct oci_document *d,
+		      const struct digest *layers, size_t n_layers, struct image_config *ret,
+		      struct error *ret_error) warn_unused;
 
 /* The rollout policy at a tag in ref's repository, of ROLLOUT_BYTES_MAX at most, with its hash checked. -ENOENT:
  * there is no such tag. Caller frees. */

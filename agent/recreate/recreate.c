@@ -136,7 +136,7 @@ static int check_first(const json_t *body, struct error *ret_error)
 		return error_set(ret_error, -EKEYREJECTED, "the create body must be an object");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		json_object_foreach ((json_t *)rows[i].parent, key, value) {
-			if (strcasecmp(key, rows[i].key) != 0)
+			if (!json_keys_match(key, rows[i].key))
 				continue;
 			if (!streq(key, rows[i].key))
 				return error_set(ret_error, -EKEYREJECTED,

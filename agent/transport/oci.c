@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 #include "crypto.h"
-#include "json.h"
 
 #define OCI_INDEX	"application/vnd.oci.image.index.v1+json"
 #define DOCKER_LIST	"application/vnd.docker.distribution.manifest.list.v2+json"
@@ -22,6 +21,25 @@ enum kind {
 	KIND_INDEX,
 	KIND_MANIFEST,
 };
+
+/* The keys that an engine reads of each object: Go takes them in any case. */
+static const char *const document_keys[] = {"schemaVersion", "mediaType", "artifactType",
+					    "config",	     "layers",	  "manifests",
+					    "fsLayers",	     "subject",	  NULL};
+static const char *const descriptor_keys[] = {"mediaType", "artifactType", "digest",   "size",
+					      "urls",	   "data",	   "platform", NULL};
+static const char *const platform_keys[] = {"os",	  "architecture", "variant",
+					    "os.version", "os.features",  NULL};
+
+static int check_keys(const json_t *j, const char *const *known, struct error *ret_error)
+{
+	const char *key = json_find_misspelled(j, known);
+
+	if (!key)
+		return 0;
+	return error_set(ret_error, -EKEYREJECTED,
+			 "the key \"%.64s\" is misspelled: engines ignore the case of keys", key);
+}
 
 static enum kind kind_of_type(const char *type)
 {
@@ -56,28 +74,32 @@ static int find_kind(const json_t *j, const char *content_type, enum kind *ret,
 	bool index = json_object_get(j, "manifests");
 	bool manifest = json_object_get(j, "config") || json_object_get(j, "layers");
 	enum kind kind;
+	int code;
 
+	if (check_keys(j, document_keys, ret_error) < 0)
+		return ret_error->code;
 	if (json_integer_value(json_object_get(j, "schemaVersion")) == 1 ||
 	    json_object_get(j, "fsLayers"))
-		return error_set(ret_error, -EBADMSG,
+		return error_set(ret_error, -EKEYREJECTED,
 				 "manifests of Docker's schema 1 are not supported");
 	if (json_integer_value(json_object_get(j, "schemaVersion")) != 2)
-		return error_set(ret_error, -EBADMSG, "\"schemaVersion\" is not 2");
+		return error_set(ret_error, -EKEYREJECTED, "\"schemaVersion\" is not 2");
 	if (!type && json_object_get(j, "mediaType"))
-		return error_set(ret_error, -EBADMSG, "\"mediaType\" is not text");
+		return error_set(ret_error, -EKEYREJECTED, "\"mediaType\" is not text");
 	if (type && sent && !streq(type, sent))
 		return error_set(ret_error, -EBADMSG,
 				 "the document says it is %.100s, the registry says %.100s", type,
 				 sent);
 	if (index && manifest)
-		return error_set(ret_error, -EBADMSG,
+		return error_set(ret_error, -EKEYREJECTED,
 				 "the document is both an index and a manifest");
+	code = type || !sent ? -EKEYREJECTED : -EBADMSG;
 	type = type ? type : sent;
 	kind = type ? kind_of_type(type) : index ? KIND_INDEX : KIND_MANIFEST;
 	if (kind == KIND_OTHER)
-		return error_set(ret_error, -EBADMSG, "%.100s is not the type of an image", type);
+		return error_set(ret_error, code, "%.100s is not the type of an image", type);
 	if (kind == KIND_INDEX ? !index : !manifest)
-		return error_set(ret_error, -EBADMSG, "the document is not what its type says");
+		return error_set(ret_error, code, "the document is not what its type says");
 	*ret = kind;
 	return 0;
 }
@@ -86,19 +108,25 @@ static int parse_descriptor(const json_t *j, struct digest *ret_digest, uint64_t
 			    struct error *ret_error)
 {
 	const char *digest = json_get_string(j, "digest");
-	const json_t *size = json_object_get(j, "size");
+	const json_t *size = json_object_get(j, "size"), *urls = json_object_get(j, "urls");
 
+	if (check_keys(j, descriptor_keys, ret_error) < 0)
+		return ret_error->code;
+	/* containerd gets any blob from there, as root and from any host. */
+	if (json_array_size(urls) > 0 || (urls && !json_is_array(urls) && !json_is_null(urls)))
+		return error_set(ret_error, -EKEYREJECTED,
+				 "a part of it is to be downloaded from elsewhere (\"urls\")");
 	if (!digest || digest_parse(digest, ret_digest) < 0)
-		return error_set(ret_error, -EBADMSG,
+		return error_set(ret_error, -EKEYREJECTED,
 				 "a descriptor's digest is not \"sha256:\" and 64 lower-case hex "
 				 "digits");
 	if (!json_is_integer(size) || json_integer_value(size) < 0)
-		return error_set(ret_error, -EBADMSG, "a descriptor's size is not a size");
+		return error_set(ret_error, -EKEYREJECTED, "a descriptor's size is not a size");
 	*ret_size = (uint64_t)json_integer_value(size);
 	return 0;
 }
 
-static int parse_platform(const json_t *j, struct oci_platform *p, struct error *ret_error)
+int oci_read_platform(const json_t *j, struct oci_platform *p, struct error *ret_error)
 {
 	const struct {
 		const char *key;
@@ -110,16 +138,26 @@ static int parse_platform(const json_t *j, struct oci_platform *p, struct error 
 		{"variant", p->variant, sizeof(p->variant)},
 	};
 
+	if (check_keys(j, platform_keys, ret_error) < 0)
+		return ret_error->code;
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		const json_t *value = json_object_get(j, words[i].key);
 		const char *s = value ? json_string_value(value) : "";
 
 		if (!s || strlen(s) >= words[i].size)
-			return error_set(ret_error, -EBADMSG, "a platform's \"%s\" is not a word",
-					 words[i].key);
+			return error_set(ret_error, -EKEYREJECTED,
+					 "a platform's \"%s\" is not a word", words[i].key);
 		copy_text(words[i].text, words[i].size, s);
 	}
 	return 0;
+}
+
+static int parse_entry(const json_t *j, struct oci_entry *e, struct error *ret_error)
+{
+	int r = parse_descriptor(j, &e->digest, &e->size, ret_error);
+
+	return r < 0 ? r
+		     : oci_read_platform(json_object_get(j, "platform"), &e->platform, ret_error);
 }
 
 static int parse_index(const json_t *j, struct oci_document *d, struct error *ret_error)
@@ -128,7 +166,7 @@ static int parse_index(const json_t *j, struct oci_document *d, struct error *re
 	size_t n = json_array_size(list);
 
 	if (!json_is_array(list) || n > OCI_INDEX_ENTRIES_MAX)
-		return error_set(ret_error, -EBADMSG,
+		return error_set(ret_error, -EKEYREJECTED,
 				 "the index is not a list of at most %d manifests",
 				 OCI_INDEX_ENTRIES_MAX);
 	d->is_index = true;
@@ -136,49 +174,121 @@ static int parse_index(const json_t *j, struct oci_document *d, struct error *re
 	for (size_t i = 0; i < n; i++) {
 		const json_t *item = json_array_get(list, i);
 		const char *type = json_get_string(item, "mediaType");
-		struct oci_entry *e = &d->entries[d->n_entries];
 		int r;
 
 		/* An index may list other media types: skip them. */
 		if (type && kind_of_type(type) != KIND_MANIFEST)
-			continue;
-		r = parse_descriptor(item, &e->digest, &e->size, ret_error);
-		if (r == 0)
-			r = parse_platform(json_object_get(item, "platform"), &e->platform,
-					   ret_error);
+			r = check_keys(item, descriptor_keys, ret_error);
+		else
+			r = parse_entry(item, &d->entries[d->n_entries++], ret_error);
 		if (r < 0)
 			return r;
-		d->n_entries++;
 	}
 	return 0;
 }
 
+/* Engines take these wrong types for a config, too (moby, distribution/registry.go): early registries sent them. */
+static bool is_config_type(const char *type)
+{
+	static const char *const types[] = {
+		"",
+		"application/vnd.oci.image.config.v1+json",
+		"application/vnd.docker.container.image.v1+json",
+		"application/octet-stream",
+		"application/json",
+		"text/html",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if (streq(type, types[i]))
+			return true;
+	}
+	return false;
+}
+
+/* "" for one that is missing, NULL if it is no text. */
+static const char *type_of(const json_t *descriptor)
+{
+	const json_t *type = json_object_get(descriptor, "mediaType");
+
+	return type ? json_string_value(type) : "";
+}
+
+static int parse_config_descriptor(const json_t *j, struct oci_document *d, struct error *ret_error)
+{
+	const char *type = type_of(j);
+	int r = parse_descriptor(j, &d->config, &d->config_size, ret_error);
+
+	if (r < 0)
+		return r;
+	if (!type || !is_config_type(type))
+		return error_set(ret_error, -EKEYREJECTED,
+				 "it is no image: the type of its config is %.100s",
+				 type ? type : "no text");
+	/* The list of ports is not counted, which image_config_parse() does. */
+	if (d->config_size > OCI_DOCUMENT_MAX)
+		return error_set(ret_error, -EKEYREJECTED,
+				 "the image's config has %ju bytes, more than the %zu that are "
+				 "taken",
+				 (uintmax_t)d->config_size, OCI_CONFIG_MAX);
+	return 0;
+}
+
+static int check_layer(const json_t *j, bool *zstd, struct error *ret_error)
+{
+	static const char *const types[] = {
+		"",
+		"application/vnd.oci.image.layer.v1.tar",
+		"application/vnd.oci.image.layer.v1.tar+gzip",
+		"application/vnd.oci.image.layer.v1.tar+zstd",
+		"application/vnd.docker.image.rootfs.diff.tar",
+		"application/vnd.docker.image.rootfs.diff.tar.gzip",
+		"application/vnd.docker.image.rootfs.diff.tar.zstd",
+	};
+	const char *type = type_of(j);
+
+	for (size_t i = 0; type && i < ARRAY_SIZE(types); i++) {
+		if (!streq(type, types[i]))
+			continue;
+		*zstd |= has_suffix(type, "zstd");
+		return 0;
+	}
+	return error_set(ret_error, -EKEYREJECTED,
+			 "engines cannot unpack a layer of the type %.100s",
+			 type ? type : "that is no text");
+}
+
 static int parse_manifest(const json_t *j, struct oci_document *d, struct error *ret_error)
 {
-	const json_t *layers = json_object_get(j, "layers");
+	const json_t *layers = json_object_get(j, "layers"), *layer;
 	struct digest digest;
 	uint64_t size = 0;
+	size_t i;
 	int r;
 
 	if (!json_is_array(layers) || json_array_size(layers) > OCI_LAYERS_MAX)
-		return error_set(ret_error, -EBADMSG,
+		return error_set(ret_error, -EKEYREJECTED,
 				 "the manifest has no list of at most %d layers", OCI_LAYERS_MAX);
-	r = parse_descriptor(json_object_get(j, "config"), &d->config, &size, ret_error);
+	r = parse_config_descriptor(json_object_get(j, "config"), d, ret_error);
 	d->layers = xcalloc(json_array_size(layers), sizeof(*d->layers));
-	for (size_t i = 0; r == 0 && i < json_array_size(layers); i++) {
-		r = parse_descriptor(json_array_get(layers, i), &digest, &size, ret_error);
+	json_array_foreach (layers, i, layer) {
+		if (r == 0)
+			r = parse_descriptor(layer, &digest, &size, ret_error);
+		if (r == 0)
+			r = check_layer(layer, &d->zstd, ret_error);
 		/* The sum is a signed number in the message to the engine half; each size is one in JSON. */
 		if (r == 0 && size > INT64_MAX - d->layer_bytes)
-			r = error_set(ret_error, -EBADMSG, "the layers' sizes overflow");
+			r = error_set(ret_error, -EKEYREJECTED, "the layers' sizes overflow");
+		if (r < 0)
+			return r;
 		d->layers[d->n_layers++] = size;
 		d->layer_bytes += size;
 	}
 	return r;
 }
 
-/* Precedes all parsing. */
-static int check_hash(const char *data, size_t n, const struct digest *expected,
-		      struct error *ret_error)
+int oci_check_hash(const char *data, size_t n, const struct digest *expected,
+		   struct error *ret_error)
 {
 	struct digest actual = hash_bytes(data, n);
 
@@ -194,12 +304,14 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 	struct oci_document d = {.size = n};
 	_cleanup_json_ json_t *j = NULL;
 	enum kind kind = KIND_OTHER;
-	int r = check_hash(data, n, expected, ret_error);
+	int r = oci_check_hash(data, n, expected, ret_error);
 
-	if (r == 0)
-		r = json_parse(data, n, "manifest", &j, ret_error);
-	if (r == 0 && !json_is_object(j))
-		r = error_set(ret_error, -EBADMSG, "the manifest is not a JSON object");
+	if (r < 0)
+		return r;
+	if (json_parse(data, n, "manifest", &j, ret_error) < 0)
+		return ret_error->code = -EKEYREJECTED;
+	if (!json_is_object(j))
+		r = error_set(ret_error, -EKEYREJECTED, "the manifest is not a JSON object");
 	if (r == 0)
 		r = find_kind(j, content_type, &kind, ret_error);
 	if (r == 0)
@@ -220,7 +332,7 @@ static char *embedded_data(const json_t *descriptor, const struct digest *d, uin
 	_cleanup_free_ char *data = text ? base64_decode(text, &n) : NULL;
 	struct error ignored;
 
-	if (!data || n != size || check_hash(data, n, d, &ignored) < 0)
+	if (!data || n != size || oci_check_hash(data, n, d, &ignored) < 0)
 		return NULL;
 	return steal(data);
 }
@@ -259,27 +371,6 @@ void oci_document_free(struct oci_document *d)
 	free(d->entries);
 	free(d->layers);
 	*d = (struct oci_document){0};
-}
-
-int oci_count_shared(const char *data, size_t n, const struct digest *expected,
-		     const struct digest *layers, size_t n_layers, size_t *ret,
-		     struct error *ret_error)
-{
-	_cleanup_json_ json_t *j = NULL;
-	const json_t *ids;
-	size_t shared = 0;
-	int r = check_hash(data, n, expected, ret_error);
-
-	if (r == 0)
-		r = json_parse(data, n, "image config", &j, ret_error);
-	if (r < 0)
-		return r;
-	ids = json_get_path(j, "rootfs", "diff_ids", NULL);
-	while (shared < n_layers &&
-	       streq_null(json_string_value(json_array_get(ids, shared)), layers[shared].text))
-		shared++;
-	*ret = shared;
-	return 0;
 }
 
 /* containerd's platforms.normalizeArch */

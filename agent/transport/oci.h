@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* oci: manifests and indexes of the OCI image-spec and of Docker's schema 2, and the choice of a platform. Pure; every
- * byte is untrusted. */
+ * byte is untrusted, and hashed before it is parsed. */
 #pragma once
 
 #include "digest.h"
 #include "error.h"
+#include "json.h"
 #include "platform.h"
 
 /* Registries accept 4 MiB (distribution-spec); a helper may take 16 MB of memory in all. */
@@ -31,14 +32,21 @@ struct oci_document {
 	size_t n_entries;
 	/* manifest */
 	struct digest config;
+	uint64_t config_size;
 	uint64_t layer_bytes; /* sum over the layers, checked for overflow */
 	uint64_t *layers;     /* the size of each, lowest first */
 	size_t n_layers;
+	bool zstd; /* a layer is compressed by zstd */
 };
 
-/* data must hash to expected (-EBADMSG otherwise: "the registry sent something else"); its mediaType
- * must agree with content_type (parameters after ';' ignored; content_type may be NULL); a document
- * that is both index and manifest is refused (CVE-2021-41190), as is schema 1. */
+/* The most bytes of an image's config. The engine's answers about its containers and images repeat most of it. */
+#define OCI_CONFIG_MAX ((size_t)256 * 1024)
+
+/* -EBADMSG if data does not hash to expected, or the type is only content_type's (NULL allowed; parameters ignored) and
+ * not an image's, or contradicts mediaType: that says nothing about the digest. -EKEYREJECTED if the document itself
+ * can never be used: not valid, both index and manifest (CVE-2021-41190), of schema 1, no image (an artifact), with a
+ * key that Go's JSON reads and we do not, too large a config, or a layer that is foreign, encrypted, elsewhere ("urls")
+ * or of an unknown type. */
 int oci_parse(const char *data, size_t n, const char *content_type, const struct digest *expected,
 	      struct oci_document *ret, struct error *ret_error) warn_unused;
 void oci_document_free(struct oci_document *d);
@@ -54,10 +62,12 @@ struct oci_artifact {
 int oci_parse_artifact(const char *data, size_t n, const char *content_type, const char *type,
 		       struct oci_artifact *ret, struct error *ret_error) warn_unused;
 
-/* Counts the lowest layers of an image that are layers[], by its config of n bytes, which must hash to expected. */
-int oci_count_shared(const char *data, size_t n, const struct digest *expected,
-		     const struct digest *layers, size_t n_layers, size_t *ret,
-		     struct error *ret_error) warn_unused;
+/* Precedes all parsing: -EBADMSG unless data hashes to expected. */
+int oci_check_hash(const char *data, size_t n, const struct digest *expected,
+		   struct error *ret_error) warn_unused;
+/* Reads the os, architecture and variant of a platform, or of an image's config; missing ones are "". -EKEYREJECTED. */
+int oci_read_platform(const json_t *j, struct oci_platform *ret,
+		      struct error *ret_error) warn_unused;
 
 /* How well a host runs images of platform p: 0 not at all, higher is better. Follows containerd's platforms.Only: arm64
  * also runs arm v8..v5, arm vN runs vN and older, amd64 also 386. Without a variant arm is v7, arm64 v8. */

@@ -7,6 +7,7 @@
 #include "candidate.h"
 #include "disk-space.h"
 #include "followers.h"
+#include "image-config.h"
 #include "log.h"
 #include "repair.h"
 #include "successor.h"
@@ -15,14 +16,10 @@
 static int check_image(const struct pass *p, const json_t *image, struct error *ret_error)
 {
 	const struct release *target = &p->record.target;
-	const struct digest *config = &p->state.answer.reply.config;
+	const struct fetch_reply *reply = &p->state.answer.reply;
 	const char *id = json_get_string(image, "Id");
-	const struct oci_platform *host = &engine_version(p->context.engine)->platform;
-	const char *arch = json_get_string(image, "Architecture");
+	struct digest chain = image_config_chain(json_get_path(image, "RootFS", "Layers", NULL));
 	struct oci_platform got = {0};
-	_cleanup_json_ json_t *old = NULL;
-	char a[80], b[80];
-	int q = -ENOENT;
 
 	/* An image that ran here before is known by its Id. */
 	if (!candidate_has_digest(image, &target->digest) &&
@@ -31,25 +28,40 @@ static int check_image(const struct pass *p, const json_t *image, struct error *
 				 "the engine does not list %s among the image's RepoDigests",
 				 target->digest.text);
 	/* A graph driver names images by their config, containerd by index or manifest. */
-	if (digest_is_set(config) && id && !streq(id, config->text) &&
+	if (digest_is_set(&reply->config) && id && !streq(id, reply->config.text) &&
 	    !streq(id, target->digest.text) && !streq(id, target->manifest.text))
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the engine took another platform's image: %s", id);
+	/* The index may offer the engine another manifest than the one that was checked. The engine is not asked for that
+	 * one by its digest: it would list the image under it alone, and no longer under what the tag points to. */
+	if (digest_is_set(&reply->chain) && !digest_eq(&reply->chain, &chain))
+		return error_set(
+			ret_error, -EKEYREJECTED,
+			"the engine has other layers than the manifest %s, which was checked",
+			target->manifest.text);
 	copy_text(got.os, sizeof(got.os), json_get_string(image, "Os"));
-	copy_text(got.architecture, sizeof(got.architecture), arch);
+	copy_text(got.architecture, sizeof(got.architecture),
+		  json_get_string(image, "Architecture"));
 	copy_text(got.variant, sizeof(got.variant), json_get_string(image, "Variant"));
-	if (!got.os[0] || !got.architecture[0] || oci_platform_rank(host, &got) > 0)
-		return 0;
-	/* The operator emulates that architecture (binfmt) if the running image has it, too. */
-	if (view_exists(&p->world.old))
-		q = engine_inspect_image(p->context.engine, p->world.old.image, &old, ret_error);
-	if (q < 0 && q != -ENOENT)
-		return q;
-	if (q == 0 && streq_null(json_get_string(old, "Architecture"), arch))
-		return 0;
-	return error_set(ret_error, -EKEYREJECTED, "the image is for %s, this machine is %s",
-			 oci_platform_text(&got, a, sizeof(a)),
-			 oci_platform_text(host, b, sizeof(b)));
+	return candidate_check_platform(p, &got, ret_error);
+}
+
+/* The image came in whole and cannot be used: it is not pulled again. A rollback's ran here before. */
+static int refuse_image(struct pass *p, struct error *ret_error)
+{
+	const struct release *target = &p->record.target;
+
+	ret_error->code = -EKEYREJECTED;
+	return p->record.rollback
+		       ? -EKEYREJECTED
+		       : candidate_refuse(p, &target->digest, &target->manifest, ret_error);
+}
+
+/* The engine's answer is more than may be taken, or no answer about an image. */
+static bool is_unreadable(int code, const struct error *e)
+{
+	return code == -EFBIG || code == -EBADMSG ||
+	       (code == -EIO && store_judge(e->text, 0) == STORE_SILENT);
 }
 
 static int act_fetch(struct pass *p, struct error *ret_error)
@@ -76,11 +88,16 @@ static int act_fetch(struct pass *p, struct error *ret_error)
 	else
 		q = engine_pull(p->context.engine, p->context.ref, p->verified, &p->pull, &found,
 				ret_error);
-	if (q == 0)
+	if (q == 0) {
 		q = engine_inspect_image(p->context.engine, here ? p->world.image : pinned, &image,
 					 ret_error);
+		if (is_unreadable(q, ret_error))
+			return refuse_image(p, ret_error);
+	}
 	if (q == 0)
 		q = check_image(p, image, ret_error);
+	if (q == -EKEYREJECTED)
+		return refuse_image(p, ret_error);
 	if (q < 0)
 		return q;
 	m->fetched = true;

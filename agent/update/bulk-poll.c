@@ -26,6 +26,7 @@ struct poll {
 	const struct task *task;
 	struct asked *asked;
 	size_t n;
+	char engine[RECORD_ENGINE_MAX]; /* its version */
 };
 
 static struct result result_of(const struct container_config *c, const struct digest *from)
@@ -104,7 +105,8 @@ static int look(struct poll *p, const struct container_config *const *containers
 
 	if (r < 0)
 		return r;
-	/* Without a list each container becomes a candidate, whose pass needs no list. */
+	copy_text(p->engine, sizeof(p->engine), engine_version(engine)->release);
+	/* Without a list each container gets a pass of its own, which needs none. */
 	if (engine_list(engine, &list, ret_error) < 0)
 		log_debug("%s", ret_error->text);
 	for (size_t i = 0; i < n; i++) {
@@ -156,15 +158,15 @@ static void take_digest(const struct poll *p, const struct asked *a, const struc
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
 	struct result r = result_of(a->config, &a->current);
 	bool same = digest_eq(d, &a->current);
-	const struct rejected *x = NULL;
+	const char *x = NULL;
 	struct error ignored;
 
 	if (!same && record_read(p->task->state_dir, a->config->name, record, &ignored) == 0)
-		x = record_rejected(record, d);
+		x = record_rejected(record, d, p->engine);
 	r.to = *d;
 	r.outcome = x ? OUTCOME_REFUSED : OUTCOME_UP_TO_DATE;
 	if (x)
-		(void)snprintf(r.reason, sizeof(r.reason), RESULT_REJECTED, x->reason);
+		(void)snprintf(r.reason, sizeof(r.reason), RESULT_REJECTED, x);
 	if (x || (same && !a->had_error))
 		p->task->on_result(&r);
 	else

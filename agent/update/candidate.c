@@ -6,7 +6,7 @@
 #include "cohort.h"
 #include "device.h"
 
-#define KNOWN_MAX (2 * RECORD_REJECTED_MAX + 3)
+#define KNOWN_MAX (RECORD_KNOWN_MAX + 3)
 
 static size_t list_known(const struct pass *p, struct digest known[KNOWN_MAX])
 {
@@ -18,12 +18,7 @@ static size_t list_known(const struct pass *p, struct digest known[KNOWN_MAX])
 		if (digest_is_set(&r->current.manifest))
 			known[n++] = r->current.manifest;
 	}
-	for (size_t i = 0; i < r->n_rejected; i++) {
-		known[n++] = r->rejected[i].digest;
-		if (digest_is_set(&r->rejected[i].manifest))
-			known[n++] = r->rejected[i].manifest;
-	}
-	return n;
+	return n + record_list_rejected(r, p->state.engine, known + n);
 }
 
 /* Whether the engine lists the container's image under that digest. */
@@ -41,7 +36,50 @@ static int find_listed(struct pass *p, struct error *ret_error)
 	return q == -ENOENT || (q < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED) ? 0 : q;
 }
 
-/* A registry that does not answer is a fact for the plan; an answer that policy refuses is an error. */
+int candidate_refuse(struct pass *p, const struct digest *d, const struct digest *manifest,
+		     const struct error *e)
+{
+	p->state.unusable = (struct release){.digest = *d, .manifest = *manifest};
+	return e->code;
+}
+
+int candidate_check_platform(const struct pass *p, const struct oci_platform *platform,
+			     struct error *ret_error)
+{
+	const struct oci_platform *host = &engine_version(p->context.engine)->platform;
+	_cleanup_json_ json_t *old = NULL;
+	char a[80], b[80];
+	int q = -ENOENT;
+
+	if (!platform->os[0] || !platform->architecture[0] || oci_platform_rank(host, platform) > 0)
+		return 0;
+	/* Emulated on purpose (binfmt): the one that runs now is of that kind too. */
+	if (view_exists(&p->world.old))
+		q = engine_inspect_image(p->context.engine, p->world.old.image, &old, ret_error);
+	if (q < 0 && q != -ENOENT)
+		return q;
+	if (q == 0 && streq_null(json_get_string(old, "Architecture"), platform->architecture))
+		return 0;
+	return error_set(ret_error, -EKEYREJECTED, "the image is for %s, this machine is %s",
+			 oci_platform_text(platform, a, sizeof(a)),
+			 oci_platform_text(host, b, sizeof(b)));
+}
+
+/* Refuses what this machine cannot run, before a layer is downloaded. */
+static int check(struct pass *p, const struct fetch_reply *reply, struct error *ret_error)
+{
+	const struct version *engine = engine_version(p->context.engine);
+	int q = candidate_check_platform(p, &reply->platform, ret_error);
+
+	if (q == 0 && reply->zstd && !engine->zstd)
+		q = error_set(ret_error, -EKEYREJECTED,
+			      "a layer is compressed by zstd: Docker %s cannot unpack it, 23.0 and "
+			      "newer can",
+			      engine->release);
+	return q;
+}
+
+/* A registry that does not answer is a fact; one that must not be believed is an error. */
 static int ask(struct pass *p, const char *image, const struct digest *seen,
 	       struct error *ret_error)
 {
@@ -53,17 +91,31 @@ static int ask(struct pass *p, const char *image, const struct digest *seen,
 		.n_known = list_known(p, known),
 	};
 	struct answer *answer = &p->state.answer;
-	int q;
+	struct error said;
+	bool final;
+	int q, r;
 
 	if (seen && digest_is_set(seen))
 		known[request.n_known++] = *seen;
 	answer->reply = (struct fetch_reply){0};
 	q = fetch_ask(p->fetch, &request, &answer->reply, ret_error);
-	if (q == -ECANCELED || q == -EKEYREJECTED)
+	if (q == 0)
+		q = check(p, &answer->reply, ret_error);
+	final = q == -EKEYREJECTED && digest_is_set(&answer->reply.digest);
+	if (q == -ECANCELED || (q == -EKEYREJECTED && !final))
 		return q;
 	answer->known = true;
-	answer->error = q < 0 ? *ret_error : (struct error){0};
-	return q < 0 ? 0 : find_listed(p, ret_error);
+	answer->error = q < 0 && !final ? *ret_error : (struct error){0};
+	if (answer->error.code < 0)
+		return 0;
+	said = *ret_error;
+	r = find_listed(p, ret_error);
+	/* What the container runs already is as good as it was. */
+	if (r < 0 || !final || plan_runs_already(&p->record, &p->world, &p->state))
+		return r;
+	answer->known = false;
+	*ret_error = said;
+	return candidate_refuse(p, &answer->reply.digest, &answer->reply.manifest, ret_error);
 }
 
 int candidate_ask(struct pass *p, struct error *ret_error)

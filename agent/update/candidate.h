@@ -14,5 +14,12 @@ act_fn candidate_ask_policy;
 /* Whether the engine has the image of plan_candidate(). */
 act_fn candidate_find_image;
 
+/* Whether the engine runs images of that platform, or emulates them for the container as it is. -EKEYREJECTED. */
+int candidate_check_platform(const struct pass *p, const struct oci_platform *platform,
+			     struct error *ret_error) warn_unused;
+/* The refusal in *e is final about that version: nothing is asked or downloaded for it again. Returns e's code. */
+int candidate_refuse(struct pass *p, const struct digest *d, const struct digest *manifest,
+		     const struct error *e);
+
 /* Whether an image's inspect answer lists d among its RepoDigests. Pure. */
 bool candidate_has_digest(const json_t *image, const struct digest *d);

@@ -69,6 +69,8 @@ static void reset_state(struct pass *p)
 				       .recovered = p->state.recovered,
 				       .has_credentials = p->auth != NULL,
 				       .pinned = digest_is_set(&p->ref.digest)};
+	copy_text(p->state.engine, sizeof(p->state.engine),
+		  engine_version(p->context.engine)->release);
 }
 
 static bool is_before_trial(const struct pass *p)
@@ -173,6 +175,7 @@ static void explain_verdict(struct pass *p)
 	struct pass_state *m = &p->state;
 	size_t n = strlen(m->reason);
 	char line[120];
+	int r;
 
 	/* A start that failed for want of disk space, or a follower that was stopped, is none of its own either. */
 	m->not_at_fault |= was_stopped_by_hand(p->context.engine, &p->world.new);
@@ -182,7 +185,9 @@ static void explain_verdict(struct pass *p)
 		n = strlen(m->reason);
 	}
 	/* The line only helps people: without it the reason is shorter. */
-	if (engine_last_log(p->context.engine, p->world.new.id, line, sizeof(line)) == 0 && line[0])
+	r = engine_last_log(p->context.engine, p->world.new.id, line, sizeof(line));
+	m->removed = r == -ENOENT;
+	if (r == 0 && line[0])
 		(void)snprintf(m->reason + n, sizeof(m->reason) - n, "; last log line: %s", line);
 }
 

@@ -34,7 +34,8 @@ static void decide_commit(struct record *r, const struct world *w)
 {
 	r->phase = PHASE_COMMIT;
 	copy_text(r->target.image, sizeof(r->target.image), w->new.image);
-	if (r->serving)
+	/* One that was removed meanwhile tells nothing. */
+	if (r->serving && view_exists(&w->old))
 		r->downtime_ms = downtime_ms(w->old.finished_ns, w->new.started_ns);
 }
 
@@ -63,6 +64,8 @@ static bool is_recreated(const struct record *r)
 
 static void decide_revert(struct record *r, const struct pass_state *m, const struct world *w)
 {
+	bool stopped = m->verdict == VERDICT_BAD && m->not_at_fault;
+
 	r->phase = PHASE_REVERT;
 	r->reject_target = view_exists(&w->new) && !view_exists(&w->blocker) && !m->not_at_fault;
 	if (m->damaged || (r->reject_target && store_is_to_blame(r, m, w))) {
@@ -78,15 +81,16 @@ static void decide_revert(struct record *r, const struct pass_state *m, const st
 		decide_commit(r, w);
 		return;
 	}
+	if (view_exists(&w->blocker) || !view_exists(&w->new) || stopped)
+		record_disturbed(r, &r->target.digest, m->engine);
 	if (view_exists(&w->blocker))
 		(void)snprintf(r->reason, sizeof(r->reason),
 			       "a container named %s was created externally", w->blocker_name);
-	else if (!view_exists(&w->new))
-		(void)snprintf(r->reason, sizeof(r->reason),
-			       "the new container was removed externally");
+	else if (!view_exists(&w->new) || stopped)
+		(void)snprintf(r->reason, sizeof(r->reason), "the new container was %s externally",
+			       !view_exists(&w->new) || m->removed ? "removed" : "stopped");
 	else if (m->verdict == VERDICT_BAD)
-		copy_text(r->reason, sizeof(r->reason),
-			  m->not_at_fault ? "the new container was stopped externally" : m->reason);
+		copy_text(r->reason, sizeof(r->reason), m->reason);
 	else
 		(void)snprintf(r->reason, sizeof(r->reason),
 			       "it did not stay up in %d starts%s%.400s", PLAN_STARTS_MAX,
@@ -104,7 +108,7 @@ static bool old_fails_too(const struct record *r, const struct world *w)
 static void reject(struct record *r, const struct world *w)
 {
 	if (!old_fails_too(r, w)) {
-		record_reject(r, &r->target, r->reason);
+		record_reject(r, &r->target, "", r->reason);
 		return;
 	}
 	r->reject_target = false;
@@ -123,21 +127,23 @@ static void forget_seen(struct record *r)
 static void decide_idle(struct record *r, const struct world *w)
 {
 	if (r->phase == PHASE_COMMIT) {
-		if (!digest_eq(&r->current.digest, &r->target.digest))
+		if (!digest_eq(&r->current.digest, &r->target.digest)) {
 			r->previous = r->current;
-		else
+			r->disturbed = (struct disturbed){0};
+		} else {
 			r->target.brought |= r->current.brought;
+		}
 		r->current = r->target;
 		r->damage = (struct damage){0};
 		r->last_error[0] = '\0';
 		if (r->rollback)
-			record_reject(r, &r->previous, PLAN_ROLLED_BACK);
+			record_reject(r, &r->previous, "", PLAN_ROLLED_BACK);
 	}
 	if (r->phase == PHASE_REVERT) {
 		if (r->reject_target)
 			reject(r, w);
 		copy_text(r->last_error, sizeof(r->last_error), r->reason);
-		if (r->serving)
+		if (r->serving && view_exists(&w->old))
 			r->downtime_ms = downtime_ms(w->old.finished_ns, w->old.started_ns);
 	}
 	/* The candidate is no longer waited for. */
@@ -182,12 +188,17 @@ static void decide_rejected(struct record *r, const struct pass_state *m)
 {
 	const struct fetch_reply *reply = &m->answer.reply;
 	const struct release target = {.digest = reply->digest, .manifest = reply->manifest};
-	const struct rejected *x = record_rejected(r, &reply->manifest);
-	char reason[RECORD_TEXT_MAX] = "";
+	const char *known = record_rejected(r, &reply->manifest, m->engine);
+	char reason[RECORD_TEXT_MAX];
 
-	if (x)
-		memcpy(reason, x->reason, sizeof(reason));
-	record_reject(r, &target, reason);
+	if (digest_is_set(&m->unusable.digest)) {
+		record_reject(r, &m->unusable, m->engine, m->refusal.text);
+		if (digest_eq(&r->seen, &m->unusable.digest))
+			forget_seen(r);
+		return;
+	}
+	copy_text(reason, sizeof(reason), known);
+	record_reject(r, &target, "", reason);
 }
 
 static void decide_seen(struct record *r, const struct pass_state *m, const struct world *w)
@@ -211,6 +222,9 @@ static void decide_prepare(struct record *r, const struct pass_state *m, const s
 	const struct fetch_reply *reply = &m->answer.reply;
 	bool present = m->image_present, rollback = m->operation == OPERATION_ROLLBACK;
 
+	/* It was updated to that before, and something else replaced it. */
+	if (!rollback && view_exists(&w->old) && digest_eq(&reply->digest, &r->current.digest))
+		record_disturbed(r, &reply->digest, m->engine);
 	if (rollback)
 		r->target = r->previous;
 	else
@@ -331,7 +345,8 @@ void plan_recover_follower(struct record *r, size_t i, const struct pair *pair)
 
 static bool apply_retry(struct record *r, char *reason, size_t size)
 {
-	size_t n = r->n_rejected;
+	size_t n = r->n_rejected + r->n_rejected_before;
+	bool disturbed = digest_is_set(&r->disturbed.digest);
 	bool damaged = digest_is_set(&r->damage.digest);
 
 	if (n > 0)
@@ -339,12 +354,14 @@ static bool apply_retry(struct record *r, char *reason, size_t size)
 			       n == 1 ? " is" : "s are");
 	else
 		(void)snprintf(reason, size, "%s",
-			       damaged ? "the engine's store is tried again"
-				       : "nothing was rejected");
-	r->n_rejected = 0;
+			       damaged	   ? "the engine's store is tried again"
+			       : disturbed ? "the disturbed update is tried again"
+					   : "nothing was rejected");
+	r->n_rejected = r->n_rejected_before = 0;
+	r->disturbed = (struct disturbed){0};
 	r->damage = (struct damage){0};
 	r->last_error[0] = '\0';
-	return n > 0 || damaged;
+	return n > 0 || damaged || disturbed;
 }
 
 bool plan_note(enum operation operation, const struct container_config *c, struct record *r,

@@ -30,16 +30,27 @@ bool plan_runs_already(const struct record *r, const struct world *w, const stru
 	return runs_already(&(struct situation){.r = r, .w = w, .m = m});
 }
 
-static const struct rejected *find_rejected(const struct situation *s)
+static const char *rejection_of(const struct situation *s, const struct digest *d)
 {
-	const struct rejected *x;
+	return record_rejected(s->r, d, s->m->engine);
+}
+
+static const char *find_rejected(const struct situation *s)
+{
+	const char *reason;
 
 	if (!is_answered(s))
 		return NULL;
-	x = record_rejected(s->r, &s->m->answer.reply.digest);
-	return x ? x : record_rejected(s->r, &s->m->answer.reply.manifest);
+	reason = rejection_of(s, &s->m->answer.reply.digest);
+	return reason ? reason : rejection_of(s, &s->m->answer.reply.manifest);
 }
 
+/* The next poll then costs one request. */
+CLAIM(refusal_is_written,
+      !digest_is_set(&s->m->unusable.digest) || rejection_of(s, &s->m->unusable.digest))
+
+CLAIM(update_is_undisturbed,
+      !is_answered(s) || !record_is_disturbed(s->r, &s->m->answer.reply.digest, s->m->engine))
 CLAIM(store_can_keep_it,
       !is_answered(s) || !record_is_hopeless(s->r, &s->m->answer.reply.digest, s->w->boot_id))
 
@@ -70,7 +81,7 @@ CLAIM(is_remade, digest_is_set(&s->m->saved_spec))
 CLAIM(container_is_possible,
       view_exists(s->old) || s->c->create || is_remade(s) || !s->m->spec_known)
 CLAIM(previous_is_known, digest_is_set(&s->r->previous.digest) && s->r->previous.image[0])
-CLAIM(previous_is_not_rejected, !record_rejected(s->r, &s->r->previous.digest))
+CLAIM(previous_is_not_rejected, !rejection_of(s, &s->r->previous.digest))
 CLAIM(container_is_of_last_update, world_runs_current(s->w, s->r))
 CLAIM(presence_is_known, s->r->phase == PHASE_PREPARE || s->m->image_known)
 SHARED_CLAIM(image_is_present,
@@ -137,7 +148,7 @@ CLAIM(old_runs_or_may_be_mended,
       !view_has_failed(&s->w->old) || (!runs_already(s) && !find_rejected(s)))
 
 /* The next poll needs one request less then. */
-CLAIM(rejection_is_written, !find_rejected(s) || record_rejected(s->r, &s->m->answer.reply.digest))
+CLAIM(rejection_is_written, !find_rejected(s) || rejection_of(s, &s->m->answer.reply.digest))
 CLAIM(candidate_is_not_rejected, !find_rejected(s))
 
 /* NAME.next of a container that an operator stopped is removed before the pass ends. */
@@ -245,14 +256,19 @@ EXPLAIN(explain_repair_check,
 	s->old->error)
 EXPLAIN(explain_repair_blocker, RESULT_STORE_DAMAGED ": container %s: %.250s; %s", s->c->name,
 	s->old->error, find_repair_blocker(s))
-EXPLAIN(explain_rejected, RESULT_REJECTED, find_rejected(s)->reason)
+EXPLAIN(explain_rejected, RESULT_REJECTED, find_rejected(s))
+EXPLAIN(explain_disturbed,
+	"something starts, stops or removes this container whenever it is updated (a systemd unit "
+	"with "
+	"docker run?); mend that, then run pullet retry %s",
+	s->c->name)
 EXPLAIN(explain_check, "there is an update; only a check was asked for")
 EXPLAIN(explain_withheld, "%s", s->m->answer.reply.withheld)
 EXPLAIN(explain_space, "%.600s", s->m->no_space.text)
 EXPLAIN(explain_no_previous, "there is no version to go back to: none was replaced yet")
 EXPLAIN(explain_previous_rejected,
-	"the previous version was rejected: %.400s; to forget that: pullet retry %s",
-	record_rejected(s->r, &s->r->previous.digest)->reason, s->c->name)
+	"the version before was rejected: %.400s; to forget that: pullet retry %s",
+	rejection_of(s, &s->r->previous.digest), s->c->name)
 EXPLAIN(explain_replaced,
 	"the container was replaced since the last update, so its previous version is not known")
 EXPLAIN(explain_no_image,
@@ -305,6 +321,7 @@ static void explain_age(const struct situation *s, char *text, size_t size)
 }
 
 const struct plan_row plan_rows_before[] = {
+	ROW(ASK, "a final refusal is written down", DECIDE_REJECTED, ONE, refusal_is_written),
 	ROW(ASK, "what is prepared is still wanted", DECIDE_FORGET, ONE, prepared_is_wanted),
 	ROW(ASK, "nothing was refused", REFUSE, ONE, nothing_was_refused, explain_refusal),
 	ROW(ASK, "a saved spec was looked for", FIND_SPEC, ONE, saved_spec_is_known),
@@ -337,6 +354,7 @@ const struct plan_row plan_rows_before[] = {
 	    explain_rejected, .already_reported = true),
 	ROW(TAKE, "the engine's store can keep it", FAIL, ONE, store_can_keep_it, explain_hopeless,
 	    .already_reported = true),
+	ROW(TAKE, "others let it be updated", DEFER, ONE, update_is_undisturbed, explain_disturbed),
 	ROW(TAKE, "no operator stopped old", DEFER, ONE, no_operator_stopped_old, explain_stopped),
 	ROW(TAKE, "the candidate's age is known", DECIDE_SEEN, ONE, age_is_known),
 	ROW(TAKE, "the candidate is old enough", DEFER, ONE, candidate_is_old_enough, explain_age),

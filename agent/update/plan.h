@@ -60,8 +60,9 @@ enum action {
 	ACT_REMOVE_NEW,
 
 	/* on the record: decisions, each written down before the next action */
-	ACT_DECIDE_CURRENT,  /* the container runs the candidate already */
-	ACT_DECIDE_REJECTED, /* the candidate's manifest was rejected under another digest */
+	ACT_DECIDE_CURRENT, /* the container runs the candidate already */
+	ACT_DECIDE_REJECTED, /* the candidate can never be used, or its manifest was rejected under another
+			      * digest */
 	ACT_DECIDE_SEEN,     /* the candidate is waited for from now on */
 	ACT_DECIDE_SEQUENCE, /* an older policy is a replay from now on */
 	ACT_DECIDE_FORGET,   /* the update that is prepared; NAME.next and its image go before */
@@ -111,6 +112,7 @@ struct pass_state {
 	bool recovered;	      /* the record was lost, and made again from the engine */
 	bool has_credentials; /* for its registry */
 	bool pinned;	      /* the configured image is a digest, which no policy governs */
+	char engine[RECORD_ENGINE_MAX]; /* its version */
 
 	/* the clock, before each decision */
 	uint64_t now_ms;
@@ -118,7 +120,8 @@ struct pass_state {
 	struct tm local; /* of now_s */
 
 	/* facts about the candidate */
-	struct error refusal; /* of an action that returned -EKEYREJECTED; code 0: none did */
+	struct error refusal;	 /* an action found that it must not be; code 0: none did */
+	struct release unusable; /* the refusal is final about it; empty: it is not */
 	bool spec_known;
 	struct digest saved_spec; /* the version of a missing container, whose spec is saved */
 	struct answer answer;
@@ -144,6 +147,7 @@ struct pass_state {
 	unsigned char drop_failures, older_failures;
 	bool tag_tried;	       /* the local tag had no place before, and is in use now */
 	bool not_at_fault;     /* an operator stopped the new one, or the disk is full */
+	bool removed;	       /* the operator removed it, too */
 	uint64_t up_since_ms;  /* since when the new one is known to be up; 0: not */
 	int64_t up_started_ns; /* in which life of it, */
 	bool up_paused;	       /* and whether it was paused */

@@ -200,7 +200,7 @@ static bool same_record(const struct record *a, const struct record *b)
 	       streq(a->previous.digest.text, b->previous.digest.text) &&
 	       a->n_rejected == b->n_rejected;
 	for (size_t i = 0; same && i < a->n_rejected; i++)
-		same = record_rejected(b, &a->rejected[i].digest) != NULL;
+		same = record_rejected(b, &a->rejected[i].digest, "") != NULL;
 	return same;
 }
 

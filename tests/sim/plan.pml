@@ -192,6 +192,7 @@ c_code { \#include "plan-agree.c" };
 #define previous_is_rejected (previous < NONE && rejected[previous])
 #define is_present  (phase == PREPARE -> target_is_here : image_present)
 
+#define a_final_refusal_is_written_down true
 #define what_is_prepared_is_still_wanted                                                                      \
 	(phase != PREPARE || (!refusal && way_is_free &&                                                       \
 			      (is_rollback -> rollback && previous != NONE && !previous_is_rejected &&         \
@@ -217,6 +218,7 @@ c_code { \#include "plan-agree.c" };
 #define old_runs__or_the_candidate_may_mend_it true
 #define the_candidate_is_new		    (!runs_answer)
 #define its_rejection_is_written_down	    true
+#define others_let_it_be_updated	    true
 #define the_candidate_is_not_rejected	    (!is_answered || !rejected[answer])
 #define the_engine_s_store_can_keep_it	    true
 #define no_operator_stopped_old                                                                               \

@@ -131,6 +131,7 @@ static void all_done(struct scene *s, enum block block)
 
 /* One for each row: what breaks its condition, whatever else is broken below it. */
 ARRANGE(not_wanted, s->r.phase = PHASE_PREPARE; s->m.refusal.code = -1)
+ARRANGE(refused_for_good, SET(s->m.unusable.digest.text, OTHER))
 ARRANGE(refused, s->m.refusal.code = -1)
 ARRANGE(spec_unknown, s->m.spec_known = false)
 ARRANGE(no_container, s->w.old = (struct container_view){0})
@@ -143,8 +144,10 @@ ARRANGE(runs, s->r.current = (struct release){.digest = {TARGET}, .image = "imag
 	s->r.seen.text[0] = '\0')
 ARRANGE(failed, runs(s); s->w.old.state = STATE_EXITED; SET(s->w.old.error, "no such device"))
 ARRANGE(rejected_by_manifest, s->r.n_rejected = 0; SET(s->m.answer.reply.manifest.text, OTHER);
-	record_reject(&s->r, &(struct release){.digest = {"sha256:3"}, .manifest = {OTHER}}, "bad"))
-ARRANGE(rejected, record_reject(&s->r, &(struct release){.digest = {TARGET}}, "bad"))
+	record_reject(&s->r, &(struct release){.digest = {"sha256:3"}, .manifest = {OTHER}}, "",
+		      "bad"))
+ARRANGE(rejected, record_reject(&s->r, &(struct release){.digest = {TARGET}}, "", "bad"))
+ARRANGE(disturbed, s->r.disturbed = (struct disturbed){{TARGET}, "", RECORD_DISTURBED_MAX})
 ARRANGE(hopeless, s->r.damage = (struct damage){{TARGET}, "boot", RECORD_DAMAGE_MAX})
 ARRANGE(stopped, s->w.new.id[0] = '\0'; s->w.old.state = STATE_EXITED;
 	s->m.operation = s->m.operation == OPERATION_CHECK ? OPERATION_UPDATE : s->m.operation)
@@ -166,7 +169,7 @@ ARRANGE(space_unknown, s->m.space_known = false)
 ARRANGE(no_space, s->m.no_space.code = -ENOSPC)
 ARRANGE(not_started_again, s->m.member[0].started_old = false)
 ARRANGE(registry_lost_it, SET(s->m.answer.reply.digest.text, OTHER);
-	record_reject(&s->r, &(struct release){.digest = {OTHER}}, "bad"))
+	record_reject(&s->r, &(struct release){.digest = {OTHER}}, "", "bad"))
 ARRANGE(spec_not_saved, s->m.spec_saved = false)
 ARRANGE(no_previous, s->r.previous.digest.text[0] = '\0')
 ARRANGE(replaced, SET(s->r.current.image, "image-older"))
@@ -233,6 +236,7 @@ static const struct {
 	void (*break_it)(struct scene *);
 	enum action action;
 } rows[] = {
+	{BLOCK_ASK, refused_for_good, ACT_DECIDE_REJECTED},
 	{BLOCK_ASK, not_wanted, ACT_DECIDE_FORGET},
 	{BLOCK_ASK, refused, ACT_REFUSE},
 	{BLOCK_ASK, spec_unknown, ACT_FIND_SPEC},
@@ -257,6 +261,7 @@ static const struct {
 	{BLOCK_TAKE, rejected_by_manifest, ACT_DECIDE_REJECTED},
 	{BLOCK_TAKE, rejected, ACT_REFUSE},
 	{BLOCK_TAKE, hopeless, ACT_FAIL},
+	{BLOCK_TAKE, disturbed, ACT_DEFER},
 	{BLOCK_TAKE, stopped, ACT_DEFER},
 	{BLOCK_TAKE, age_unknown, ACT_DECIDE_SEEN},
 	{BLOCK_TAKE, too_young, ACT_DEFER},
@@ -769,7 +774,7 @@ static void test_decide_revert(void **state)
 		assert_false(digest_is_set(&s.r.previous.digest));
 		assert_string_equal(s.r.last_error, reverts[i].reason);
 		assert_int_equal(s.r.n_rejected, reverts[i].reject_target);
-		assert_int_equal(record_rejected(&s.r, &s.r.target.digest) != NULL,
+		assert_int_equal(record_rejected(&s.r, &s.r.target.digest, "") != NULL,
 				 reverts[i].reject_target);
 		assert_int_equal(s.r.downtime_ms, 7);
 	}
@@ -892,6 +897,72 @@ static void test_made_anew_it_stays(void **state)
 	assert_true(s.r.phase == PHASE_REVERT && !s.r.reject_target);
 }
 
+/* What the engine can never use is remembered for that version of it, whether it was on its way or not. */
+static void test_decide_refused_for_good(void **state)
+{
+	for (int prepared = 0; prepared < 2; prepared++) {
+		struct scene s;
+
+		all_done(&s, prepared ? BLOCK_PREPARE : BLOCK_ASK);
+		s.m.unusable = (struct release){.digest = {TARGET}, .manifest = {OTHER}};
+		SET(s.m.engine, "20.10");
+		SET(s.r.seen.text, TARGET);
+		s.r.seen_s = 1;
+		(void)error_set(&s.m.refusal, -EKEYREJECTED, "it is for s390x");
+		plan_decide(&s.r, &s.m, ACT_DECIDE_REJECTED, &s.w);
+		assert_string_equal(record_rejected(&s.r, &(struct digest){OTHER}, "20.10"),
+				    "it is for s390x");
+		assert_null(record_rejected(&s.r, &(struct digest){TARGET}, "23.0"));
+		assert_false(digest_is_set(&s.r.seen));
+		assert_int_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action,
+				 prepared ? ACT_DECIDE_FORGET : ACT_REFUSE);
+	}
+}
+
+/* Who fights us is left alone after the third time. */
+static void test_decide_disturbed(void **state)
+{
+	static const struct {
+		void (*arrange)(struct scene *);
+		bool counts;
+	} reverts[] = {
+		{blocker, true}, {no_new, true}, {verdict_bad, false}, {starts_used_up, false}};
+	struct container_config c;
+	struct result result;
+	struct scene s;
+
+	for (size_t i = 0; i < ARRAY_SIZE(reverts); i++) {
+		all_done(&s, BLOCK_TRIAL);
+		reverts[i].arrange(&s);
+		plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
+		assert_int_equal(s.r.disturbed.times, reverts[i].counts);
+	}
+	/* Stopped by hand; and removed, before anybody could look. */
+	for (int removed = 0; removed < 2; removed++) {
+		all_done(&s, BLOCK_TRIAL);
+		s.m.verdict = VERDICT_BAD;
+		s.m.not_at_fault = true;
+		s.m.removed = removed;
+		plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
+		assert_int_equal(s.r.disturbed.times, 1);
+		assert_string_equal(s.r.reason,
+				    removed ? "the new container was removed externally"
+					    : "the new container was stopped externally");
+	}
+	/* Replaced after each update by what ran before it. */
+	all_done(&s, BLOCK_TAKE);
+	SET(s.r.current.digest.text, TARGET);
+	for (unsigned int i = 0; i < RECORD_DISTURBED_MAX; i++) {
+		assert_int_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_DECIDE_PREPARE);
+		plan_decide(&s.r, &s.m, ACT_DECIDE_PREPARE, &s.w);
+		s.r.phase = PHASE_IDLE;
+	}
+	assert_int_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_DEFER);
+	c = s.c;
+	assert_true(plan_note(OPERATION_RETRY, &c, &s.r, &result));
+	assert_int_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_DECIDE_PREPARE);
+}
+
 /* Clocks jump; and what never ran was never down. */
 static void test_downtime(void **state)
 {
@@ -924,7 +995,7 @@ static void test_begin(void **state)
 	all_done(&s, BLOCK_REVERT);
 	SET(s.r.reason, "why");
 	s.r.reject_target = true;
-	record_reject(&s.r, &s.r.target, "bad");
+	record_reject(&s.r, &s.r.target, "", "bad");
 	s.m.answer.reply = (struct fetch_reply){.digest = {OTHER}};
 	SET(s.w.boot_id, "this boot");
 	plan_decide(&s.r, &s.m, ACT_DECIDE_PREPARE, &s.w);
@@ -1045,6 +1116,8 @@ int main(void)
 		cmocka_unit_test(test_decide_idle_for_the_store),
 		cmocka_unit_test(test_decide_revert_of_what_cannot_be_seen),
 		cmocka_unit_test(test_made_anew_it_stays),
+		cmocka_unit_test(test_decide_refused_for_good),
+		cmocka_unit_test(test_decide_disturbed),
 		cmocka_unit_test(test_downtime),
 		cmocka_unit_test(test_begin),
 		cmocka_unit_test(test_recover),

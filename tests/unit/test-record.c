@@ -74,7 +74,7 @@ static void fill(struct record *r, enum phase phase)
 		x.digest.text[70] = x.manifest.text[70] = "0123456789abcdef"[i];
 		if (i == 3)
 			x.manifest = (struct digest){0};
-		record_reject(r, &x, i ? "it exited with \"3\"" : "");
+		record_reject(r, &x, "", i ? "it exited with \"3\"" : "");
 	}
 	r->phase = phase;
 	if (phase == PHASE_IDLE)
@@ -497,27 +497,106 @@ static void test_rejections(void **state)
 
 	record_init(&r);
 	assert_true(r.phase == PHASE_IDLE && r.downtime_ms == -1 && r.n_rejected == 0);
-	assert_null(record_rejected(&r, &none.digest));
-	record_reject(&r, &a, "first");
-	record_reject(&r, &(struct release){.digest = DIGEST("000b")}, "b");
+	assert_null(record_rejected(&r, &none.digest, ""));
+	record_reject(&r, &a, "", "first");
+	record_reject(&r, &(struct release){.digest = DIGEST("000b")}, "", "b");
 	memset(reason, 'x', sizeof(reason) - 1);
 	reason[sizeof(reason) - 1] = '\0';
-	record_reject(&r, &a, reason);
+	record_reject(&r, &a, "", reason);
 	assert_int_equal(r.n_rejected, 2);
 	assert_string_equal(r.rejected[0].reason, "b");
-	assert_ptr_equal(record_rejected(&r, &a.digest), &r.rejected[1]);
-	assert_ptr_equal(record_rejected(&r, &a.manifest), &r.rejected[1]);
+	assert_ptr_equal(record_rejected(&r, &a.digest, ""), r.rejected[1].reason);
+	assert_ptr_equal(record_rejected(&r, &a.manifest, ""), r.rejected[1].reason);
 	assert_int_equal(strlen(r.rejected[1].reason), RECORD_TEXT_MAX - 1);
-	assert_null(
-		record_rejected(&r, &none.digest)); /* b has no manifest: that matches nothing */
-	assert_null(record_rejected(&r, &DIGEST("000c")));
+	assert_null(record_rejected(&r, &none.digest,
+				    "")); /* b has no manifest: that matches nothing */
+	assert_null(record_rejected(&r, &DIGEST("000c"), ""));
 	fill(&r, PHASE_IDLE);
-	assert_non_null(record_rejected(&r, &DIGEST("ff00")));
-	record_reject(&r, &a, "one too many");
+	assert_non_null(record_rejected(&r, &DIGEST("ff00"), ""));
+	record_reject(&r, &a, "", "one too many");
 	assert_int_equal(r.n_rejected, RECORD_REJECTED_MAX);
-	assert_null(record_rejected(&r, &DIGEST("ff00")));
-	assert_non_null(record_rejected(&r, &DIGEST("ff01")));
-	assert_ptr_equal(record_rejected(&r, &a.digest), &r.rejected[RECORD_REJECTED_MAX - 1]);
+	assert_non_null(strstr(record_rejected(&r, &DIGEST("ff00"), ""), "too long ago"));
+	assert_non_null(record_rejected(&r, &DIGEST("ff01"), ""));
+	assert_ptr_equal(record_rejected(&r, &a.digest, ""),
+			 r.rejected[RECORD_REJECTED_MAX - 1].reason);
+}
+
+static struct release numbered(unsigned int i)
+{
+	struct release x = {.digest = DIGEST("0000"), .manifest = DIGEST("0000")};
+
+	(void)snprintf(x.digest.text + 64, 8, "a%06x", i);
+	(void)snprintf(x.manifest.text + 64, 8, "b%06x", i);
+	return x;
+}
+
+/* Seventeen bad releases in a row do not bring the first one back, nor do hundreds that the engine cannot use. */
+static void test_rejections_outlast_their_reasons(void **state)
+{
+	struct digest known[RECORD_KNOWN_MAX];
+	struct release trial = numbered(1000), x;
+	struct error e = {0};
+	struct record r, back;
+
+	record_init(&r);
+	record_reject(&r, &trial, "", "it exited with status 3");
+	for (unsigned int i = 0; i < RECORD_REJECTED_MAX + RECORD_BEFORE_MAX - 1; i++) {
+		x = numbered(i);
+		record_reject(&r, &x, "20.10", "zstd");
+	}
+	for (unsigned int i = 0; i < RECORD_REJECTED_MAX + RECORD_BEFORE_MAX - 1; i++) {
+		x = numbered(i);
+		assert_non_null(record_rejected(&r, &x.digest, "20.10"));
+		assert_non_null(record_rejected(&r, &x.manifest, "20.10"));
+		/* Another engine may be able to. */
+		assert_null(record_rejected(&r, &x.digest, "23.0"));
+	}
+	assert_non_null(record_rejected(&r, &trial.digest, "23.0"));
+	assert_int_equal(record_list_rejected(&r, "20.10", known), RECORD_KNOWN_MAX);
+	assert_int_equal(record_list_rejected(&r, "23.0", known), 2);
+	assert_int_equal(record_save(scratch, "hello", &r, &e), 0);
+	assert_int_equal(record_read(scratch, "hello", &back, &e), 0);
+	assert_memory_equal(&back.rejected_before, &r.rejected_before, sizeof(r.rejected_before));
+
+	for (unsigned int i = 2000; i < 2500; i++) {
+		x = numbered(i);
+		record_reject(&r, &x, "20.10", "zstd");
+	}
+	assert_non_null(record_rejected(&r, &trial.digest, "20.10"));
+	x = numbered(0);
+	assert_null(record_rejected(&r, &x.digest, "20.10"));
+	for (unsigned int i = 3000; i < 3000 + RECORD_REJECTED_MAX + RECORD_BEFORE_MAX; i++) {
+		x = numbered(i);
+		record_reject(&r, &x, "", "it exited with status 3");
+	}
+	assert_null(record_rejected(&r, &trial.digest, "20.10"));
+	/* One that is rejected again has its reason again, and is there once. */
+	x = numbered(3000);
+	record_reject(&r, &x, "", "again");
+	assert_string_equal(record_rejected(&r, &x.digest, ""), "again");
+	assert_int_equal(r.n_rejected, RECORD_REJECTED_MAX);
+	assert_int_equal(r.n_rejected_before, RECORD_BEFORE_MAX);
+}
+
+static void test_disturbed(void **state)
+{
+	const struct digest a = DIGEST("000a"), b = DIGEST("000b");
+	struct error e = {0};
+	struct record r, back;
+
+	record_init(&r);
+	for (unsigned int i = 0; i < RECORD_DISTURBED_MAX; i++) {
+		assert_false(record_is_disturbed(&r, &a, "20.10"));
+		record_disturbed(&r, &a, "20.10");
+	}
+	assert_int_equal(record_save(scratch, "hello", &r, &e), 0);
+	assert_int_equal(record_read(scratch, "hello", &back, &e), 0);
+	assert_true(record_is_disturbed(&back, &a, "20.10"));
+	assert_false(record_is_disturbed(&back, &a, "23.0"));
+	assert_false(record_is_disturbed(&back, &b, "20.10"));
+	record_disturbed(&r, &b, "20.10");
+	assert_false(record_is_disturbed(&r, &b, "20.10"));
+	assert_false(record_is_disturbed(&r, &a, "20.10"));
 }
 
 #define in_empty_dir(test) cmocka_unit_test_teardown(test, empty_dir)
@@ -546,11 +625,18 @@ static void test_damage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_empty_dir(test_round_trips), in_empty_dir(test_keys),
-		in_empty_dir(test_values),	in_empty_dir(test_rejected_too_many),
-		in_empty_dir(test_texts),	in_empty_dir(test_mutations),
-		in_empty_dir(test_not_now),	in_empty_dir(test_unreadable),
-		in_empty_dir(test_not_utf8),	cmocka_unit_test(test_rejections),
+		in_empty_dir(test_round_trips),
+		in_empty_dir(test_keys),
+		in_empty_dir(test_values),
+		in_empty_dir(test_rejected_too_many),
+		in_empty_dir(test_texts),
+		in_empty_dir(test_mutations),
+		in_empty_dir(test_not_now),
+		in_empty_dir(test_unreadable),
+		in_empty_dir(test_not_utf8),
+		cmocka_unit_test(test_rejections),
+		in_empty_dir(test_rejections_outlast_their_reasons),
+		in_empty_dir(test_disturbed),
 		cmocka_unit_test(test_damage),
 	};
 

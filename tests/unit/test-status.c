@@ -256,7 +256,7 @@ static void test_record(void **state)
 	r.held = true;
 	r.current.digest = (struct digest){A};
 	r.target.digest = (struct digest){B};
-	record_reject(&r, &r.target, "bad");
+	record_reject(&r, &r.target, "", "bad");
 	status_take_record(s, &c, &r);
 	assert_string_equal(s->current, A);
 	assert_string_equal(s->target, ""); /* meaningless while nothing is under way */

@@ -74,9 +74,56 @@ static void test_sentences(void **state)
 	}
 }
 
+/* Sentences of the same engines about images that they had downloaded. */
+static void test_unusable_images(void **state)
+{
+	static const struct {
+		const char *said;
+		bool refused;
+	} cases[] = {
+		{"failed to register layer: Error processing tar file(exit status 1): archive/tar: "
+		 "invalid tar "
+		 "header",
+		 true},
+		{"failed to register layer: Error processing tar file(exit status 1): unexpected "
+		 "EOF",
+		 true},
+		{"failed to extract layer (application/vnd.oci.image.layer.v1.tar+gzip "
+		 "sha256:da3b) to "
+		 "overlayfs as \"extract-1 sha256:50db\": mount callback failed on /d/tmpmounts/1: "
+		 "archive/tar: invalid tar header",
+		 true},
+		{"wrong diff id calculated on extraction \"sha256:1111\"", true},
+		{"number of layers and diffIDs don't match: 2 != 1", true},
+		{"failed to unpack image on snapshotter overlayfs: mismatched image rootfs and "
+		 "manifest "
+		 "layers",
+		 true},
+		{"layers from manifest don't match image configuration", true},
+		{"unsupported media type application/vnd.example.layer", true},
+		{"image operating system \"windows\" cannot be used on this platform", true},
+		/* The link, the registry, the disk and the store. */
+		{"unexpected EOF", false},
+		{"filesystem layer verification failed for digest sha256:1111", false},
+		{"Get \"https://reg/v2/\": dial tcp: connection refused", false},
+		{"failed to register layer: Error processing tar file(exit status 1): write "
+		 "/x: no space left on device",
+		 false},
+		{"failed to register layer: Error processing tar file(signal: killed): ", false},
+		{"failed to register layer: stat /d/overlay2/1b: no such file or directory", false},
+		{"failed to extract layer sha256:da3b: read /d/x: input/output error", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (store_refuses_image(cases[i].said) != cases[i].refused)
+			fail_msg("%s", cases[i].said);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_sentences)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_sentences),
+					   cmocka_unit_test(test_unusable_images)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
