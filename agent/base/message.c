@@ -78,6 +78,8 @@ json_t *message_request_to_json(const struct fetch_request *r)
 					layers));
 
 	put_platform(j, &r->platform);
+	if (r->read_config)
+		json_put(j, "read-config", json_true());
 	return j;
 }
 
@@ -101,7 +103,8 @@ static int get_platform(const json_t *j, struct oci_platform *ret, struct error 
 
 int message_request_from_json(const json_t *j, struct fetch_request *ret, struct error *ret_error)
 {
-	struct fetch_request r = {.image = json_get_string(j, "image")};
+	struct fetch_request r = {.image = json_get_string(j, "image"),
+				  .read_config = json_is_true(json_object_get(j, "read-config"))};
 	int q = r.image ? get_platform(j, &r.platform, ret_error)
 			: error_set(ret_error, -EBADMSG, "the request has no \"image\"");
 
@@ -133,7 +136,8 @@ json_t *message_reply_to_json(const struct fetch_reply *r)
 	}
 	json_put(j, "config", json_string(r->config.text));
 	json_put(j, "layer-bytes", json_integer((json_int_t)r->layer_bytes));
-	put_platform(j, &r->platform);
+	if (r->platform.os[0] || r->platform.architecture[0])
+		put_platform(j, &r->platform);
 	if (digest_is_set(&r->chain))
 		json_put(j, "chain", json_string(r->chain.text));
 	if (r->zstd)
@@ -141,13 +145,13 @@ json_t *message_reply_to_json(const struct fetch_reply *r)
 	return j;
 }
 
-json_t *message_refused_to_json(const struct fetch_reply *r, const char *why)
+json_t *message_refused_to_json(const struct fetch_reply *r, const struct error *e)
 {
-	json_t *j = message_resolved_to_json(&r->digest);
+	json_t *j = protocol_error_to_json(e, 0);
 
+	json_put(j, "digest", json_string(r->digest.text));
 	if (digest_is_set(&r->manifest))
 		json_put(j, "manifest", json_string(r->manifest.text));
-	json_put(j, "refused", json_string_lossy(why));
 	return j;
 }
 
@@ -185,18 +189,14 @@ static int get_details(const json_t *j, struct fetch_reply *ret, struct error *r
 	ret->zstd = json_is_true(json_object_get(j, "zstd"));
 	if (json_object_get(j, "chain"))
 		q = get_digest(j, "chain", &ret->chain, ret_error);
-	return q < 0 ? q : get_platform(j, &ret->platform, ret_error);
+	return q < 0 || !json_object_get(j, "os") ? q : get_platform(j, &ret->platform, ret_error);
 }
 
-static int get_refused(const json_t *j, struct fetch_reply *ret, struct error *ret_error)
+/* The digests that a refusal is final about; none if it is not. */
+static void get_refused(const json_t *j, struct fetch_reply *ret)
 {
-	const char *why = json_get_string(j, "refused");
-
-	if (json_object_get(j, "manifest") &&
-	    get_digest(j, "manifest", &ret->manifest, ret_error) < 0)
-		return ret_error->code;
-	return error_set(ret_error, why ? -EKEYREJECTED : -EBADMSG, "%s",
-			 why ? why : "the message has no valid \"refused\"");
+	if (digest_parse(json_get_string(j, "digest"), &ret->digest) == 0)
+		(void)!digest_parse(json_get_string(j, "manifest"), &ret->manifest);
 }
 
 int message_reply_from_json(const json_t *j, const struct fetch_request *request,
@@ -207,12 +207,8 @@ int message_reply_from_json(const json_t *j, const struct fetch_request *request
 
 	if (q < 0 && json_object_get(j, "error"))
 		*ret = (struct fetch_reply){.retry_after_s = r.retry_after_s};
-	if (q == 0 && json_object_get(j, "refused")) {
-		q = get_refused(j, &r, ret_error);
-		if (q == -EKEYREJECTED)
-			*ret = r;
-		return q;
-	}
+	if (q == -EKEYREJECTED)
+		get_refused(j, ret);
 	if (q == 0)
 		q = get_known(j, "known", request, &r.digest, &r.known, ret_error);
 	if (q == 0 && !r.known)

@@ -4,13 +4,13 @@
  *   request  {"op": "resolve", "image": TEXT}                  the digest of a tag: one HEAD
  *   reply    {"digest": DIGEST}
  *   request  {"image": TEXT, "os": TEXT, "architecture": TEXT, "variant": TEXT,
- *             "known": [DIGEST, ...], "layers": [DIGEST, ...]} the same, and the image for that platform
+ *             "known": [DIGEST, ...], "layers": [DIGEST, ...], "read-config": BOOLEAN}
+ *                                                             the same, and the image for that platform
  *   reply    {"digest": DIGEST, "known": true}
  *            {"digest": DIGEST, "manifest": DIGEST, "manifest-known": true}
- *            {"digest": DIGEST, "manifest": DIGEST, "config": DIGEST, "layer-bytes": NUMBER, "os": TEXT,
- *             "architecture": TEXT, "variant": TEXT, "chain": DIGEST, "zstd": BOOLEAN}
+ *            {"digest": DIGEST, "manifest": DIGEST, "config": DIGEST, "layer-bytes": NUMBER, "zstd": BOOLEAN}
+ *            with "read-config" "os": TEXT, "architecture": TEXT, "variant": TEXT, "chain": DIGEST as well,
  *            and in each "withheld": TEXT, if credentials were not sent to a token server
- *            {"digest": DIGEST, "manifest": DIGEST, "refused": TEXT} an image that can never be used
  *   request  {"op": "rollout", "image": TEXT, "ring": TEXT}    the policy for that ring
  *   reply    {"rollout": null}
  *            {"rollout": {"sequence": NUMBER, "target": DIGEST, "halt": BOOLEAN, "minimum-version": TEXT,
@@ -23,7 +23,8 @@
  *
  * In every request "more": true says that the next line belongs to the same batch; the replies to a batch come in its
  * order, PROTOCOL_BATCH_MAX at most. One connection is for one registry. Unknown fields are ignored, so that either
- * half may be newer. Any request may fail: protocol_error_to_json(). */
+ * half may be newer. Any request may fail: protocol_error_to_json(). Beside EKEYREJECTED "digest": DIGEST, and maybe
+ * "manifest": DIGEST, say that this can never be used. */
 #pragma once
 
 #include "digest.h"
@@ -47,6 +48,7 @@ struct fetch_request {
 	/* Layers in the engine, by DiffID, lowest first. Those that the image shares do not count in layer_bytes. */
 	const struct digest *layers;
 	size_t n_layers;
+	bool read_config; /* what cannot be used by its config is refused; with layers it is read anyway */
 };
 
 struct fetch_reply {
@@ -56,9 +58,10 @@ struct fetch_reply {
 	bool manifest_known;	/* manifest is in known[]; nothing below is set but withheld */
 	struct digest config;	/* the image's config, its Id on a graph driver */
 	uint64_t layer_bytes;	/* compressed, all layers but those of the request */
-	struct oci_platform platform; /* of the image, by its config; words that it lacks are "" */
+	bool zstd;		/* a layer is compressed by zstd */
+	/* By the config, if it was read. */
+	struct oci_platform platform; /* of the image; words that it lacks are "" */
 	struct digest chain;	      /* ChainID of all its layers; empty: it has none */
-	bool zstd;		      /* a layer is compressed by zstd */
 	/* Why the network half sent no credentials to the token server. The engine must not send them either. "": it
 	 * has none or sent them. */
 	char withheld[256];
@@ -81,11 +84,11 @@ int message_resolved_from_json(const json_t *j, struct digest *ret, unsigned int
 json_t *message_request_to_json(const struct fetch_request *r);
 json_t *message_reply_to_json(const struct fetch_reply *r);
 /* The digest, and the manifest if it is set, can never be used. */
-json_t *message_refused_to_json(const struct fetch_reply *r, const char *why);
+json_t *message_refused_to_json(const struct fetch_reply *r, const struct error *e);
 int message_request_from_json(const json_t *j, struct fetch_request *ret,
 			      struct error *ret_error) warn_unused;
-/* The reply to request. Only a digest that the request lists can be known. -EKEYREJECTED with *ret: the image can never
- * be used, with the reason; without: another refusal. */
+/* The reply to request. Only a digest that the request lists can be known. -EKEYREJECTED with
+ * ret->digest: the image can never be used; without: another refusal. */
 int message_reply_from_json(const json_t *j, const struct fetch_request *request,
 			    struct fetch_reply *ret, struct error *ret_error) warn_unused;
 

@@ -123,8 +123,10 @@ int command_verify(const struct command_options *o, const char *const *operands)
 		return 2;
 	}
 	fetch = fetch_new(&options, ref.host);
-	if (fetch_ask(fetch, &(struct fetch_request){.image = image, .platform = platform}, &reply,
-		      &e) < 0) {
+	if (fetch_ask(fetch,
+		      &(struct fetch_request){
+			      .image = image, .platform = platform, .read_config = true},
+		      &reply, &e) < 0) {
 		log_error("%s: %s", image, e.text);
 		return 1;
 	}

@@ -82,16 +82,18 @@ static int ask_registry(struct registry *registry, const struct ref *ref,
 	if (ret->known)
 		return 0;
 	r = repository_document(registry, ref, &ret->digest, &document, ret_error);
-	ret->manifest = ret->digest;
-	if (r == 0 && document.is_index)
+	if (r == 0 && !document.is_index)
+		ret->manifest = ret->digest;
+	else if (r == 0)
 		r = choose(registry, ref, request, &document, ret, ret_error);
 	if (r < 0 || ret->manifest_known)
 		return r;
 	ret->config = document.config;
 	ret->layer_bytes = document.layer_bytes;
 	ret->zstd = document.zstd;
-	r = repository_config(registry, ref, &document, request->layers, request->n_layers, &config,
-			      ret_error);
+	if (request->read_config || request->n_layers > 0)
+		r = repository_config(registry, ref, &document, request->layers, request->n_layers,
+				      &config, ret_error);
 	ret->platform = config.platform;
 	ret->chain = config.chain;
 	for (size_t i = 0; i < config.shared && i < document.n_layers; i++)
@@ -120,7 +122,7 @@ static int image(struct session *s, struct item *item, struct error *ret_error)
 	free((void *)request.layers);
 	/* An answer: what the digest stands for can never be used, which the engine half remembers. */
 	if (r == -EKEYREJECTED && digest_is_set(&reply.digest)) {
-		item->answer = message_refused_to_json(&reply, ret_error->text);
+		item->answer = message_refused_to_json(&reply, ret_error);
 		return 0;
 	}
 	if (r < 0)

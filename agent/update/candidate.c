@@ -88,6 +88,7 @@ static int ask(struct pass *p, const char *image, const struct digest *seen,
 		.image = image,
 		.platform = engine_version(p->context.engine)->platform,
 		.known = known,
+		.read_config = true,
 		.n_known = list_known(p, known),
 	};
 	struct answer *answer = &p->state.answer;

@@ -49,8 +49,10 @@ static const char *find_rejected(const struct situation *s)
 CLAIM(refusal_is_written,
       !digest_is_set(&s->m->unusable.digest) || rejection_of(s, &s->m->unusable.digest))
 
+/* One that is under way is counted already. */
 CLAIM(update_is_undisturbed,
-      !is_answered(s) || !record_is_disturbed(s->r, &s->m->answer.reply.digest, s->m->engine))
+      s->r->phase == PHASE_PREPARE || !is_answered(s) ||
+	      !record_is_disturbed(s->r, &s->m->answer.reply.digest, s->m->engine))
 CLAIM(store_can_keep_it,
       !is_answered(s) || !record_is_hopeless(s->r, &s->m->answer.reply.digest, s->w->boot_id))
 

@@ -281,7 +281,7 @@ def test_config_that_names_more_layers_than_there_are(fetch, registry):
     config = image_config(*IDS)
     digest = registry.put("app", None, manifest(config, (1,)))
     registry.hooks.append(on("GET", "/blobs/", Answer(200, body=config)))
-    assert fetch.ask(f"{registry.host}/app@{digest}", layers=IDS)["layer-bytes"] == 0
+    fetch.fails(f"{registry.host}/app@{digest}", "EKEYREJECTED", "not of the manifest's 1 layers", layers=IDS)
 
 
 def test_config_of_another_image(fetch, registry):
@@ -293,10 +293,44 @@ def test_config_of_another_image(fetch, registry):
 
 
 def test_no_platform(fetch, registry):
-    registry.put("app", "latest", index([("linux/amd64", manifest()), ("linux/arm64/v8", manifest())]))
+    digest = registry.put("app", "latest", index([("linux/amd64", manifest()), ("linux/arm64/v8", manifest())]))
     fetch.fails(f"{registry.host}/app", "EKEYREJECTED",
                 "no manifest for linux/arm/v6 (it has: linux/amd64, linux/arm64/v8)",
                 platform="linux/arm/v6")
+    reply = fetch.ask(f"{registry.host}/app", "linux/arm/v6")
+    assert (reply["digest"], reply.get("manifest")) == (digest, None)
+
+
+def test_config_is_read_if_it_is_asked_for(fetch, registry):
+    config = json.dumps({"os": "linux", "architecture": "s390x", **json.loads(image_config(*IDS[:2]))}).encode()
+    member = manifest(config, (1, 2))
+    registry.put("app", None, member)
+    registry.put("app", "latest", index([("linux/arm/v7", member)]))
+    registry.hooks.append(on("GET", f"/v2/app/blobs/{sha256(config)}", Answer(200, body=config)))
+    reply = fetch.ask(f"{registry.host}/app", **{"read-config": True})
+    assert (reply["os"], reply["architecture"], reply["variant"]) == ("linux", "s390x", "")
+    assert reply["chain"] == sha256(f"{IDS[0]} {IDS[1]}".encode())
+    assert registry.methods() == ["HEAD", "GET", "GET", "GET"]
+
+
+# What is said of a digest for good: by its own bytes, whatever the registry says it is.
+@pytest.mark.parametrize("spoil, final", [
+    (lambda m: m.update(Layers=[]), True),
+    (lambda m: m["config"].update(mediaType="application/vnd.cncf.helm.config.v1+json"), True),
+    (lambda m: m["config"].update(size=2**21), True),
+    (lambda m: m["layers"][0].update(urls=["http://localhost/"]), True),
+    (lambda m: m.update(mediaType=DOCKER_MANIFEST), False),  # sent as an OCI manifest
+])
+def test_refused_before_anything_else_is_downloaded(fetch, registry, spoil, final):
+    document = json.loads(manifest())
+    spoil(document)
+    data = json.dumps(document).encode()
+    digest = registry.put("app", "latest", data)
+    registry.documents["app", digest] = registry.documents["app", "latest"] = (data, OCI_MANIFEST)
+    reply = fetch.ask(f"{registry.host}/app", **{"read-config": True})
+    assert reply["error"]["code"] == ("EKEYREJECTED" if final else "EBADMSG")
+    assert reply.get("digest") == (digest if final else None)
+    assert registry.methods() == ["HEAD", "GET"]
 
 
 # HEAD is not supported
@@ -649,7 +683,7 @@ def test_index_entry_lies_about_size(fetch, registry):
     top["manifests"][0]["size"] += 1
     registry.put("app", None, member)
     registry.put("app", "latest", json.dumps(top).encode())
-    fetch.fails(f"{registry.host}/app", "EBADMSG", "bytes")
+    fetch.fails(f"{registry.host}/app", "EKEYREJECTED", "bytes")
 
 
 @pytest.mark.parametrize("head", [
@@ -816,7 +850,7 @@ def test_json_bombs(fetch, registry, name):
     data = BOMBS[name]
     assert len(data) <= 1024 * 1024
     registry.put("app", "latest", data, OCI_MANIFEST)
-    fetch.fails(f"{registry.host}/app", "EBADMSG", measured=True)
+    fetch.fails(f"{registry.host}/app", "EKEYREJECTED", measured=True)
     check_memory(fetch)
 
 
@@ -855,7 +889,7 @@ def test_both_manifests_and_config(fetch, registry):
     for media_type in (OCI_MANIFEST, OCI_INDEX):
         both["mediaType"] = media_type
         registry.put("app", "latest", json.dumps(both).encode())
-        fetch.fails(f"{registry.host}/app", "EBADMSG", "both")
+        fetch.fails(f"{registry.host}/app", "EKEYREJECTED", "both")
 
 
 def test_type_and_content_type_differ(fetch, registry):
@@ -867,7 +901,7 @@ def test_schema_1(fetch, registry):
     old = {"schemaVersion": 1, "name": "app", "tag": "latest", "fsLayers": [], "history": []}
     registry.put("app", "latest", json.dumps(old).encode(),
                  "application/vnd.docker.distribution.manifest.v1+prettyjws")
-    fetch.fails(f"{registry.host}/app", "EBADMSG", "schema 1")
+    fetch.fails(f"{registry.host}/app", "EKEYREJECTED", "schema 1")
 
 
 def test_index_in_an_index(fetch, registry):
@@ -878,7 +912,7 @@ def test_index_in_an_index(fetch, registry):
     fetch.fails(f"{registry.host}/app", "EKEYREJECTED", "it has: none")
     top["manifests"][0]["mediaType"] = OCI_MANIFEST
     registry.put("app", "latest", json.dumps(top).encode())
-    fetch.fails(f"{registry.host}/app", "EBADMSG", "lists an index")
+    fetch.fails(f"{registry.host}/app", "EKEYREJECTED", "lists an index")
 
 
 # Statuses
@@ -952,7 +986,7 @@ def test_json_bombs_behind_a_full_trust_store(fetch, certificate, name):
     with Registry(name="localhost", certificate=certificate[0], key=certificate[1]) as registry:
         registry.put("app", "latest", BOMBS[name], OCI_MANIFEST)
         fetch.configure(registry.host, ca=bundle)
-        fetch.fails(f"{registry.host}/app", "EBADMSG", measured=True)
+        fetch.fails(f"{registry.host}/app", "EKEYREJECTED", measured=True)
         check_memory(fetch)
 
 

@@ -88,6 +88,9 @@ static void assert_reply(const struct fetch_request *request, const struct fetch
 	assert_memory_equal(&back.config, &a->config, sizeof(back.config));
 	assert_true(back.layer_bytes == a->layer_bytes);
 	assert_string_equal(back.withheld, a->withheld);
+	assert_int_equal(back.zstd, a->zstd);
+	assert_memory_equal(&back.platform, &a->platform, sizeof(back.platform));
+	assert_memory_equal(&back.chain, &a->chain, sizeof(back.chain));
 }
 
 static void test_replies(void **state)
@@ -98,12 +101,39 @@ static void test_replies(void **state)
 				   .manifest = {B},
 				   .config = {A},
 				   .layer_bytes = INT64_MAX,
+				   .zstd = true,
+				   .platform = {"linux", "arm", "v6"},
+				   .chain = {B},
 				   .withheld = "not sent to evil"};
 	const struct digest a = {A}, b = {B};
 
 	assert_reply(&(struct fetch_request){.known = &a, .n_known = 1}, &known);
 	assert_reply(&(struct fetch_request){.known = &b, .n_known = 1}, &manifest);
 	assert_reply(&NOTHING, &full);
+}
+
+/* What can never be used has a name; another refusal has none. */
+static void test_refused_for_good(void **state)
+{
+	static const struct fetch_reply known[] = {
+		{.digest = {A}}, {.digest = {A}, .manifest = {B}}, {.digest = {""}}};
+	struct error e = {0};
+
+	(void)error_set(&e, -EKEYREJECTED, "the image is for linux/s390x");
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		_cleanup_json_ json_t *j = carry(digest_is_set(&known[i].digest)
+							 ? message_refused_to_json(&known[i], &e)
+							 : protocol_error_to_json(&e, 0));
+		struct fetch_reply reply = {.known = true};
+		struct error back = {0};
+
+		assert_int_equal(message_reply_from_json(j, &NOTHING, &reply, &back),
+				 -EKEYREJECTED);
+		assert_string_equal(back.text, e.text);
+		assert_string_equal(reply.digest.text, known[i].digest.text);
+		assert_string_equal(reply.manifest.text, known[i].manifest.text);
+		assert_false(reply.known);
+	}
 }
 
 static void test_errors(void **state)
@@ -482,6 +512,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		test(test_request),
 		test(test_replies),
+		test(test_refused_for_good),
 		test(test_errors),
 		test(test_known_that_was_not_asked),
 		test(test_resolve),
