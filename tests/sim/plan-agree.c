@@ -89,7 +89,8 @@ static void fill_record(struct record *r)
 	set_id(r->followers[0].new_id, now.new_id[1]);
 	strcpy(r->followers[0].policy, policies[now.policy_of[1]]);
 	r->followers[0].serving = now.serving[1];
-	r->n_rejected = 0;
+	r->n_rejected = r->n_rejected_before = 0;
+	r->disturbed = (struct disturbed){0}; /* times are not in the model */
 	for (int i = 0; i < 2; i++) {
 		if (now.rejected[i])
 			strcpy(r->rejected[r->n_rejected++].digest.text, digests[i]);
