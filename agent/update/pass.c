@@ -169,6 +169,18 @@ static void judge_trial(struct pass *p)
 		judge_follower(p, i);
 }
 
+/* Who removes a container by force stops it first. */
+static void await_removal(struct pass *p)
+{
+	struct timespec now = {0};
+	struct error ignored;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	(void)!engine_wait_event(p->context.engine, p->world.new.id,
+				 (int64_t)now.tv_sec * 1000000000 + now.tv_nsec, SETTLE_MS,
+				 &ignored);
+}
+
 /* Learns more about a bad verdict: whether an operator stopped the container, and its last log line. */
 static void explain_verdict(struct pass *p)
 {
@@ -185,6 +197,8 @@ static void explain_verdict(struct pass *p)
 		n = strlen(m->reason);
 	}
 	/* The line only helps people: without it the reason is shorter. */
+	if (m->not_at_fault)
+		await_removal(p);
 	r = engine_last_log(p->context.engine, p->world.new.id, line, sizeof(line));
 	m->removed = r == -ENOENT;
 	if (r == 0 && line[0])

@@ -6,10 +6,8 @@ import json
 import subprocess
 import threading
 
-import pytest
-
 from conftest import UP
-from pullet_image import MEDIA, Image, RegistryClient, actor, digest_of, to_json
+from pullet_image import MEDIA, actor, digest_of, to_json
 
 OCI = MEDIA["oci"]
 
@@ -112,25 +110,23 @@ def test_a_build_with_zstd_layers_on_an_old_engine(house):
     house.once("refused", reason="a layer is compressed by zstd")
 
 
-# cases 7, 20; audit 14, 20
-@pytest.mark.parametrize("words, options", [
-    ("foreign", {"layer_type": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}),
-    ("encrypted", {"layer_type": OCI["layer"] + "+encrypted"}),
-    ("urls", {"more": {"urls": ["http://127.0.0.1:9/layer"]}}),
-    ("it is no image", {"config_type": "application/vnd.cncf.helm.config.v1+json"}),
-    ("more than the 262144", {"settings": {"config": {"Labels": {"x": "y" * 300000}}}}),
-    ("more than the 262144", {"settings": {"config": {"Env": ["X=" + "y" * 1100000]}}}),
-    ("the key \"Layers\" is misspelled", {"Layers": []}),  # audit 6
-    ("the key \"Architecture\" of", {"settings": {"Architecture": "s390x"}}),
-    ("not of the manifest's 1 layers", {"settings": {"rootfs": {"type": "layers", "diff_ids": []}}}),
-])
-def test_something_under_the_tag_that_no_engine_should_get(house, words, options):
+# cases 7, 20; audit 4, 6, 14, 20
+def test_something_under_the_tag_that_no_engine_should_get(house):
     _, before = house.up()
     meter = Meter(house.registry)
-    push(house.registry, house.repository, [fat().layer()], **options)
-    if words.startswith("the key \"Arch"):
-        words = "is misspelled"
-    refused_once_and_for_all(house, before, words, meter, first=400000, polls=1)
+    for words, options in [
+            ("foreign", {"layer_type": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"}),
+            ("encrypted", {"layer_type": OCI["layer"] + "+encrypted"}),
+            ("urls", {"more": {"urls": ["http://127.0.0.1:9/layer"]}}),
+            ("it is no image", {"config_type": "application/vnd.cncf.helm.config.v1+json"}),
+            ("more than the 262144", {"settings": {"config": {"Labels": {"x": "y" * 300000}}}}),
+            ("more than the 262144", {"settings": {"config": {"Env": ["X=" + "y" * 1100000]}}}),
+            ("is misspelled", {"Layers": []}),
+            ("is misspelled", {"settings": {"Architecture": "s390x"}}),
+            ("not of the manifest's 1 layers", {"settings": {"rootfs": {"type": "layers", "diff_ids": []}}})]:
+        push(house.registry, house.repository, [fat().layer()], **options)
+        refused_once_and_for_all(house, before, words, meter, first=400000, polls=1)
+    assert len(house.pullet.record("app")["rejected"]) == 9
 
 
 # audit 6
@@ -146,7 +142,7 @@ def test_an_index_offers_the_engine_another_list_than_us(house):
 
 # case 7: what was pulled whole and could not be used
 def test_a_broken_layer_is_downloaded_once(house):
-    first, before = house.up()
+    _, before = house.up()
     meter = Meter(house.registry)
     bad = b"this is no tar" * 5000
     push(house.registry, house.repository, [bad])
@@ -161,7 +157,8 @@ def test_a_broken_layer_is_downloaded_once(house):
     house.pullet.order("retry")
     house.once("refused", reason="the engine says: ")
     house.once("refused", reason="this digest was rejected before: ")
-    house.once("updated") if house.publish() else None
+    house.publish()
+    house.once("updated")
 
 
 # case 7: a link that is cut is no final answer
@@ -230,10 +227,9 @@ def test_a_systemd_unit_with_docker_run_fights_every_update(house):
         house.once("up-to-date")
         second = house.publish()
         for _ in range(4):
-            entry = house.once("failed") if house.pullet.record("app").get("disturbed", {}).get(
-                "times", 0) < 2 else house.pullet.once().results["app"]
+            entry = house.pullet.once().results["app"]
+            assert entry["result"] in ("failed", "deferred"), entry
             assert entry["downtime_ms"] is None, entry
-            assert "stopped" not in entry["reason"], entry
             if entry["result"] == "deferred":
                 break
         assert entry["result"] == "deferred"
