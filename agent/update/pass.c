@@ -169,15 +169,20 @@ static void judge_trial(struct pass *p)
 		judge_follower(p, i);
 }
 
+static int64_t wall_clock_ns(void)
+{
+	struct timespec now = {0};
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 /* Who removes a container by force stops it first. */
 static void await_removal(struct pass *p)
 {
-	struct timespec now = {0};
 	struct error ignored;
 
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	(void)!engine_wait_event(p->context.engine, p->world.new.id,
-				 (int64_t)now.tv_sec * 1000000000 + now.tv_nsec, SETTLE_MS,
+	(void)!engine_wait_event(p->context.engine, p->world.new.id, wall_clock_ns(), SETTLE_MS,
 				 &ignored);
 }
 
@@ -393,11 +398,9 @@ static int handle_look_error(struct pass *p, int code, struct error *ret_error)
 static int look(struct pass *p, unsigned int parts, struct error *ret_error)
 {
 	const struct record *r = &p->record;
-	struct timespec now = {0};
 	int q;
 
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	p->looked_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	p->looked_ns = wall_clock_ns();
 	q = world_look(&p->context, r, parts, &p->world, ret_error);
 
 	if (q == 0 && p->updates == 0 && !p->state.answer.known)
