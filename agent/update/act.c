@@ -57,13 +57,6 @@ static int refuse_image(struct pass *p, struct error *ret_error)
 		       : candidate_refuse(p, &target->digest, &target->manifest, ret_error);
 }
 
-/* The engine's answer is more than may be taken, or no answer about an image. */
-static bool is_unreadable(int code, const struct error *e)
-{
-	return code == -EFBIG || code == -EBADMSG ||
-	       (code == -EIO && store_judge(e->text, 0) == STORE_SILENT);
-}
-
 static int act_fetch(struct pass *p, struct error *ret_error)
 {
 	const struct record *r = &p->record;
@@ -91,7 +84,7 @@ static int act_fetch(struct pass *p, struct error *ret_error)
 	if (q == 0) {
 		q = engine_inspect_image(p->context.engine, here ? p->world.image : pinned, &image,
 					 ret_error);
-		if (is_unreadable(q, ret_error))
+		if (world_is_unreadable(q))
 			return refuse_image(p, ret_error);
 	}
 	if (q == 0)

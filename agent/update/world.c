@@ -327,7 +327,7 @@ static int look_at_image(const struct context *s, const char *reference, char re
 	if (!reference)
 		return 0;
 	r = engine_inspect_image(s->engine, reference, &j, ret_error);
-	if (r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED) {
+	if (r < 0 && (world_is_unreadable(r) || store_judge(ret_error->text, 0) == STORE_DAMAGED)) {
 		if (ret_broken)
 			*ret_broken = true;
 		return 0;

@@ -2,6 +2,8 @@
 /* world: what one look at the engine shows, as far as the plan needs it. Plain data. */
 #pragma once
 
+#include <errno.h>
+
 #include "json.h"
 #include "record.h"
 
@@ -76,12 +78,18 @@ struct world {
 	struct container_view blocker; /* not ours, under a name that we need */
 	char blocker_name[CONTAINER_NAME_MAX + 8];
 	char image[IMAGE_ID_SIZE]; /* of the target's image; empty: not in the engine */
-	bool broken;		   /* it is there, and the engine's store cannot give it back */
-	char tag[IMAGE_ID_SIZE];   /* that the local tag points to; empty: nothing */
+	bool broken; /* it is there, and the engine cannot give it back, or not in an answer that may be taken */
+	char tag[IMAGE_ID_SIZE];	    /* that the local tag points to; empty: nothing */
 	char previous_image[IMAGE_ID_SIZE]; /* of the image kept to go back to; empty: none */
 	bool older_present; /* the image before the previous one, which we brought */
 	char boot_id[BOOT_ID_SIZE];
 };
+
+/* The engine's answer is larger than may be taken, or no answer: the next one will be the same. */
+static inline bool world_is_unreadable(int code)
+{
+	return code == -EFBIG || code == -EBADMSG;
+}
 
 static inline bool view_exists(const struct container_view *v)
 {

@@ -229,7 +229,7 @@ def test_a_systemd_unit_with_docker_run_fights_every_update(house):
         for _ in range(4):
             entry = house.pullet.once().results["app"]
             assert entry["result"] in ("failed", "deferred"), entry
-            assert entry["downtime_ms"] is None, entry
+            assert entry["downtime_ms"] != 0, entry  # unknown, or as long as it was
             if entry["result"] == "deferred":
                 break
         assert entry["result"] == "deferred"
