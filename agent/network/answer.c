@@ -59,7 +59,7 @@ static int choose(struct registry *registry, const struct ref *ref,
 				 "the index lists an index as a manifest");
 	if (document->size != size)
 		return error_set(ret_error, -EKEYREJECTED,
-				 "the index says the manifest has %ju bytes, it has %zu",
+				 "the index says the manifest has %ju bytes, but it has %zu",
 				 (uintmax_t)size, document->size);
 	return 0;
 }

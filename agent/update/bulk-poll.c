@@ -106,7 +106,7 @@ static int look(struct poll *p, const struct container_config *const *containers
 	if (r < 0)
 		return r;
 	copy_text(p->engine, sizeof(p->engine), engine_version(engine)->release);
-	/* Without a list each container gets a pass of its own, which needs none. */
+	/* Without a list each container becomes a candidate, whose pass needs no list. */
 	if (engine_list(engine, &list, ret_error) < 0)
 		log_debug("%s", ret_error->text);
 	for (size_t i = 0; i < n; i++) {

@@ -53,7 +53,7 @@ int candidate_check_platform(const struct pass *p, const struct oci_platform *pl
 
 	if (!platform->os[0] || !platform->architecture[0] || oci_platform_rank(host, platform) > 0)
 		return 0;
-	/* Emulated on purpose (binfmt): the one that runs now is of that kind too. */
+	/* The operator emulates that architecture (binfmt) if the running image has it, too. */
 	if (view_exists(&p->world.old))
 		q = engine_inspect_image(p->context.engine, p->world.old.image, &old, ret_error);
 	if (q < 0 && q != -ENOENT)
@@ -79,7 +79,7 @@ static int check(struct pass *p, const struct fetch_reply *reply, struct error *
 	return q;
 }
 
-/* A registry that does not answer is a fact; one that must not be believed is an error. */
+/* A registry that does not answer is a fact for the plan; an answer that policy refuses is an error. */
 static int ask(struct pass *p, const char *image, const struct digest *seen,
 	       struct error *ret_error)
 {

@@ -269,7 +269,7 @@ EXPLAIN(explain_withheld, "%s", s->m->answer.reply.withheld)
 EXPLAIN(explain_space, "%.600s", s->m->no_space.text)
 EXPLAIN(explain_no_previous, "there is no version to go back to: none was replaced yet")
 EXPLAIN(explain_previous_rejected,
-	"the version before was rejected: %.400s; to forget that: pullet retry %s",
+	"the previous version was rejected: %.400s; to forget that: pullet retry %s",
 	rejection_of(s, &s->r->previous.digest), s->c->name)
 EXPLAIN(explain_replaced,
 	"the container was replaced since the last update, so its previous version is not known")

@@ -120,7 +120,7 @@ struct pass_state {
 	struct tm local; /* of now_s */
 
 	/* facts about the candidate */
-	struct error refusal;	 /* an action found that it must not be; code 0: none did */
+	struct error refusal;	 /* of an action that returned -EKEYREJECTED; code 0: none did */
 	struct release unusable; /* the refusal is final about it; empty: it is not */
 	bool spec_known;
 	struct digest saved_spec; /* the version of a missing container, whose spec is saved */
