@@ -228,7 +228,7 @@ def test_a_systemd_unit_with_docker_run_fights_every_update(house):
         second = house.publish()
         for _ in range(4):
             entry = house.pullet.once().results["app"]
-            assert entry["result"] in ("failed", "deferred"), entry
+            assert entry["result"] in ("failed", "deferred"), entry["reason"]
             assert entry["downtime_ms"] != 0, entry  # unknown, or as long as it was
             if entry["result"] == "deferred":
                 break
