@@ -9,6 +9,7 @@ int error_set(struct error *e, int code, const char *fmt, ...)
 	va_list ap;
 
 	e->code = code;
+	e->origin = ERROR_OTHER;
 	va_start(ap, fmt);
 	(void)vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
@@ -21,11 +22,14 @@ int error_prefix(struct error *e, const char *fmt, ...)
 {
 	_cleanup_free_ char *rest = xstrdup(e->text);
 	_cleanup_free_ char *prefix = NULL;
+	enum error_origin origin = e->origin;
 	va_list ap;
 
 	va_start(ap, fmt);
 	if (vasprintf(&prefix, fmt, ap) < 0)
 		abort();
 	va_end(ap);
-	return error_set(e, e->code, "%s: %s", prefix, rest);
+	(void)error_set(e, e->code, "%s: %s", prefix, rest);
+	e->origin = origin;
+	return e->code;
 }

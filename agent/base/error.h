@@ -10,13 +10,22 @@
 
 #include "util.h"
 
+/* Where an error comes from, as far as that decides something: set where it is made, never read out of a text that
+ * others wrote. error_set() sets ERROR_OTHER. */
+enum error_origin {
+	ERROR_OTHER, /* a link, a registry, a container, a file, ... */
+	ERROR_STORE, /* the engine, which says that it cannot read its image store */
+	ERROR_IMAGE, /* the engine, about a file of the container's file system */
+};
+
 struct error {
 	int code; /* negative errno; 0: no error */
+	enum error_origin origin;
 	char text[768];
 };
 
 /* Sets e and returns code. Whatever is not printable ASCII becomes '?'. */
 int error_set(struct error *e, int code, const char *fmt, ...) format_printf(3, 4);
 
-/* Puts "text: " in front of what e says; returns e's code. */
+/* Puts "text: " in front of what e says; returns e's code. The origin stays. */
 int error_prefix(struct error *e, const char *fmt, ...) format_printf(2, 3);

@@ -138,9 +138,14 @@ static int on_pull_object(void *userdata, json_t *object)
 
 	if (!message)
 		message = json_get_string(object, "error");
-	if (message)
-		return error_set(p->error, is_final(p, message) ? -EKEYREJECTED : -EIO,
-				 "the engine says: %.450s", message);
+	if (message) {
+		int r = error_set(p->error, is_final(p, message) ? -EKEYREJECTED : -EIO,
+				  "the engine says: %.450s", message);
+
+		if (store_is_damaged_in_pull(message))
+			p->error->origin = ERROR_STORE;
+		return r;
+	}
 	if (!status)
 		return 0;
 	/* The last message of Docker, and that of podman. */

@@ -15,8 +15,9 @@
 #define STOP_GRACE_MS	(60u * 1000)
 #define STOP_UNKNOWN_MS (3600u * 1000)
 
-/* Sets the error of an answer that is a refusal, with the engine's message. */
-static int refusal(const struct http_response *r, const char *what, struct error *ret_error)
+/* Sets the error of an answer that is a refusal, with the engine's message. own: it is the engine's own word. */
+static int refusal(const struct http_response *r, const char *what, bool own,
+		   struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
 	struct error ignored;
@@ -30,8 +31,14 @@ static int refusal(const struct http_response *r, const char *what, struct error
 	/* The engine was replaced by one of another version: this answer is not about the call. */
 	if (r->status == 400)
 		code = after_prefix(message, "client version ") ? -EPROTO : -EINVAL;
-	return error_set(ret_error, code, "%s: the engine says: %.450s (HTTP %ld)", what, message,
-			 r->status);
+	(void)error_set(ret_error, code, "%s: the engine says: %.450s (HTTP %ld)", what, message,
+			r->status);
+	/* A pull is refused in the registry's words. 400: what was asked is wrong. */
+	if (own && r->status != 400)
+		ret_error->origin = store_is_damaged(message)	 ? ERROR_STORE
+				    : store_is_of_image(message) ? ERROR_IMAGE
+								 : ERROR_OTHER;
+	return code;
 }
 
 /* One call with a bounded answer, unless on_data takes it; 304 (nothing to do) is success too. */
@@ -62,7 +69,7 @@ static int perform(struct engine *e, struct call c, struct http_response *ret,
 	if (r < 0)
 		return error_prefix(ret_error, "%s: engine", c.what);
 	if ((ret->status < 200 || ret->status > 299) && ret->status != 304)
-		return refusal(ret, c.what, ret_error);
+		return refusal(ret, c.what, !c.on_data, ret_error);
 	return 0;
 }
 

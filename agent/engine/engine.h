@@ -125,15 +125,17 @@ static inline void cleanup_engine_p(struct engine **e)
 }
 #define _cleanup_engine_ _cleanup_(cleanup_engine_p)
 
-/* What an engine's words say about the state of its image store. */
-enum store_word {
-	STORE_SILENT,	/* no sign of damage */
-	STORE_DOUBTFUL, /* an incomplete layer looks like this, and so does a bad image */
-	STORE_DAMAGED,	/* the engine says that it cannot read its store */
-};
-
-/* Judges an engine's message about a call or a container that failed. exit_code: the container's, or 0. Pure. */
-enum store_word store_judge(const char *said, int exit_code);
+/* Whether the engine cannot read its image store, by its message about a call or a start that failed. Never by what
+ * the message quotes of an image. Pure, as all of these. */
+bool store_is_damaged(const char *said);
+/* The same of an error in the stream of a pull, which carries the words of the registry and of the link, too. */
+bool store_is_damaged_in_pull(const char *said);
+/* Whether the message is about a file of the container's own file system: the image does not fit together, as with a
+ * WORKDIR below a plain file. */
+bool store_is_of_image(const char *said);
+/* Whether a container that failed looks as if a layer of it were incomplete; with a bad image it looks the same. said: the
+ * engine's words or the container's last line. exit_code: the container's, or 0. */
+bool store_is_doubtful(const char *said, int exit_code);
 
 /* Whether an engine's message says that an image, downloaded, is no image for it: what it says about the same bytes will
  * be the same. Not what it says of the link, or of a disk that is full or fails. Pure. */

@@ -8,24 +8,46 @@
 #define CONTAINERD_SOCKET "/run/containerd/containerd.sock"
 #define CONTAINERD_ROOT	  "/var/lib/containerd"
 
-/* Messages of Docker 20.10, 26.1 and 28.5, with both image stores; tests/engine/test_damage.py provokes most of
- * them. */
+/* What an engine's message may begin with before its own words. The values of an image that a message quotes (USER, a
+ * path, a signal) never come first, so words count only there. Messages of Docker 20.10, 26.1 and 28.5, with both image
+ * stores; tests/engine/test_damage.py provokes most of them. */
+static const char wraps[][48] = {
+	"rpc error: code = NotFound desc = ",
+	"rpc error: code = Unknown desc = ",
+	"rpc error: code = Internal desc = ",
+	"failed to create prepare snapshot dir: ",
+	"failed to create snapshot: ",
+	"failed to prepare snapshot: ",
+	"failed to read config content: ", /* containerd: of an image */
+	"failed to stat parent: ",	   /* a snapshot's directory is gone */
+	"invalid output path: ",	   /* a layer's directory is gone */
+};
+
 static const char damaged[][40] = {
-	"error creating overlay mount",	  /* a layer's directory is gone, or its "lower" is empty */
-	"failed to mount /",		  /* the same, containerd */
-	"failed to stat parent",	  /* a snapshot's directory is gone */
-	"layer does not exist",		  /* a file of it in layerdb is gone or empty */
-	"readlink /",			  /* a layer's "link" or "lower" is empty */
-	"/link: no such file",		  /* a layer's "link" is gone */
-	"/committed: no such file",	  /* a layer's directory is gone */
-	"invalid output path: stat /",	  /* the same */
-	"/overlay2/",			  /* any other failure on a file of the store */
-	" expected at /",		  /* containerd: a blob is gone */
-	"unexpected EOF",		  /* containerd: a blob is empty */
-	"unexpected end of JSON input",	  /* an image's configuration is empty */
-	"unrecognized image ID",	  /* it cannot even be removed */
-	"file integrity checksum failed", /* tar-split */
-	"structure needs cleaning",	  /* EUCLEAN of ext4 and btrfs */
+	"error creating overlay mount to /", /* a layer's directory is gone, or its "lower" is empty */
+	"failed to mount /",		     /* the same, containerd */
+	"layer does not exist",		     /* a file of it in layerdb is gone or empty */
+	"RWLayer of container ",	     /* the same, of a container */
+	"unexpected EOF",		     /* containerd: a blob is empty */
+	"unexpected end of JSON input",	     /* an image's configuration is empty */
+	"unrecognized image ID sha256:",     /* it cannot even be removed */
+	"file integrity checksum failed",    /* tar-split */
+};
+
+/* Parts of paths in an image store, of which a layer's directory, "link" or "lower" is gone or empty. */
+static const char store_paths[][16] = {"/overlay2/", "/overlay2:", "/snapshots/", "/blobs/",
+				       "/layerdb/",  "/imagedb/",  "/link:",	  "/committed:"};
+/* Below these directories of the store lies a container's file system, and so what its image brings. */
+static const char container_paths[][16] = {"/merged/", "/rootfs/", "/tmpmounts/"};
+
+/* These do not come from damage, and pass: a file is in use, a kernel module is not loaded, the machine is out of
+ * something. */
+static const char passing[][40] = {
+	"no space left on device", "disk quota exceeded",     "device or resource busy",
+	"text file busy",	   "too many open files",     "cannot allocate memory",
+	"no such device",	   "operation not permitted", "permission denied",
+	"read-only file system",   "directory not empty",     "context canceled",
+	"context deadline",	   "resource temporarily",
 };
 
 static const char doubtful[][40] = {
@@ -34,26 +56,29 @@ static const char doubtful[][40] = {
 	"input/output error",
 };
 
-/* Messages of the same engines, and of podman 5, about what cannot be unpacked; tests/field/test_final.py provokes them. */
+/* With these the same engines begin when they cannot unpack what they have downloaded; tests/field/test_final.py provokes
+ * them. What a registry or a proxy says stands behind words of the engine's own. */
 static const char unusable[][40] = {
-	"failed to register layer",	    /* graph driver */
-	"failed to extract layer",	    /* containerd */
-	"failed to unpack image",	    /* the same */
-	"wrong diff id",		    /* the same */
+	"failed to register layer: ",	    /* graph driver */
+	"failed to extract layer ",	    /* containerd */
+	"failed to unpack image ",	    /* the same */
+	"wrong diff id calculated ",	    /* the same */
 	"number of layers and diffIDs",	    /* the same */
 	"mismatched image rootfs",	    /* the same */
+	"unmarshal image config",	    /* the same */
 	"layers from manifest don't match", /* graph driver */
 	"invalid rootfs in image",	    /* the same */
-	"cannot be used on this platform",  /* the same */
-	"unsupported media type",	    /* 20.10 */
-	"unmarshal image config",	    /* containerd */
-	"no matching manifest for",	    /* all */
-	"does not match config's DiffID",   /* podman */
-	"processing tar file",		    /* the same */
+	"image operating system ",	    /* the same */
+	"unsupported media type ",	    /* 20.10 */
+	"no matching manifest for ",	    /* all */
 };
 
+/* podman 5 wraps the same in words about its copy. */
+static const char unusable_in_copy[][40] = {"does not match config's DiffID",
+					    "processing tar file"};
+
 /* What ends an unpacking and is no fault of the image. */
-static const char passing[][40] = {
+static const char no_fault[][40] = {
 	"no space left on device",  "quota exceeded",
 	"input/output error",	    "read-only file system",
 	"cannot allocate memory",   "too many open files",
@@ -62,35 +87,114 @@ static const char passing[][40] = {
 	" expected at /",	    "connection ",
 };
 
-static bool has_any(const char *text, const char (*parts)[40], size_t n)
+#define HAS_ANY(text, parts)	has_any(text, *(parts), sizeof((parts)[0]), ARRAY_SIZE(parts))
+#define BEHIND_ANY(text, parts) behind_any(text, *(parts), sizeof((parts)[0]), ARRAY_SIZE(parts))
+
+static bool has_any(const char *text, const char *parts, size_t size, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (strstr(text, parts[i]))
+		if (strcasestr(text, parts + i * size))
 			return true;
 	}
 	return false;
 }
 
-enum store_word store_judge(const char *said, int exit_code)
+/* What comes behind the part that the text begins with; NULL: it begins with none. */
+static const char *behind_any(const char *text, const char *parts, size_t size, size_t n)
 {
-	/* A runtime error may name paths of the store for mounts that the operator configured. */
-	bool runtime = strstr(said, "OCI runtime") != NULL;
+	const char *rest = NULL;
 
+	for (size_t i = 0; i < n && !rest; i++)
+		rest = after_prefix(text, parts + i * size);
+	return rest;
+}
+
+/* The engine's own words in its message. */
+static const char *own_words(const char *said)
+{
+	static const char removal[] = " failed to remove root filesystem: ";
+	const char *rest = after_prefix(said, "container ") ? strstr(said, removal) : NULL;
+
+	/* "container ID: driver "overlay2" failed to ...", in which nothing is quoted. */
+	if (rest)
+		said = rest + strlen(removal);
+	while ((rest = BEHIND_ANY(said, wraps)))
+		said = rest;
+	return said;
+}
+
+/* The path in the words of a system call that failed, "open /PATH: not a directory"; NULL: they are none. */
+static const char *failed_path(const char *words)
+{
+	size_t verb = strspn(words, "abcdefghijklmnopqrstuvwxyz");
+
+	return verb > 0 && after_prefix(words + verb, " /") ? words + verb + 1 : NULL;
+}
+
+static bool is_blob_error(const char *words)
+{
+	return after_prefix(words, "blob sha256:") && strstr(words, " expected at /");
+}
+
+bool store_is_damaged(const char *said)
+{
+	const char *words = own_words(said), *path = failed_path(words);
+
+	if (HAS_ANY(words, passing))
+		return false;
+	if (BEHIND_ANY(words, damaged) || is_blob_error(words))
+		return true;
+	if (!path)
+		return false;
+	/* EUCLEAN of ext4, xfs and btrfs, EBADMSG of ext4, wherever it is met. */
+	if (has_suffix(words, ": structure needs cleaning") || has_suffix(words, ": bad message"))
+		return true;
+	return HAS_ANY(path, store_paths) && !HAS_ANY(path, container_paths);
+}
+
+bool store_is_damaged_in_pull(const char *said)
+{
+	/* Only these begin with words of the engine's own store; the others are the registry's or the link's, which
+	 * may quote anything, and what cannot be unpacked is a fault of the layer. */
+	const char *rest = after_prefix(said, "failed to register layer: ");
+
+	if (!rest) {
+		rest = after_prefix(said, "failed to prepare extraction snapshot \"");
+		rest = rest ? strstr(rest, "\": ") : NULL;
+		rest = rest ? rest + strlen("\": ") : NULL;
+	}
+	return rest && (strchr(rest, '/') || after_prefix(rest, "layer does not exist")) &&
+	       store_is_damaged(rest);
+}
+
+bool store_is_of_image(const char *said)
+{
+	const char *words = own_words(said), *path = failed_path(words);
+
+	/* Docker's words for a VOLUME that is a file in the image. */
+	if (after_prefix(words, "cannot mount volume over existing file, file exists /"))
+		return true;
+	return path && HAS_ANY(path, container_paths) &&
+	       (has_suffix(words, ": not a directory") || has_suffix(words, ": file exists") ||
+		has_suffix(words, ": is a directory") ||
+		has_suffix(words, ": too many levels of symbolic links"));
+}
+
+bool store_is_doubtful(const char *said, int exit_code)
+{
 	if (strstr(said, "no space left on device"))
-		return STORE_SILENT;
-	if (!runtime && has_any(said, damaged, ARRAY_SIZE(damaged)))
-		return STORE_DAMAGED;
-	if (has_any(said, doubtful, ARRAY_SIZE(doubtful)) ||
-	    exit_code == 126 /* cannot be executed */ || exit_code == 127 /* is not there */ ||
-	    exit_code == 128 + SIGILL || exit_code == 128 + SIGBUS || exit_code == 128 + SIGSEGV)
-		return STORE_DOUBTFUL;
-	return STORE_SILENT;
+		return false;
+	return HAS_ANY(said, doubtful) || exit_code == 126 /* cannot be executed */ ||
+	       exit_code == 127 /* is not there */ || exit_code == 128 + SIGILL ||
+	       exit_code == 128 + SIGBUS || exit_code == 128 + SIGSEGV;
 }
 
 bool store_refuses_image(const char *said)
 {
-	return has_any(said, unusable, ARRAY_SIZE(unusable)) &&
-	       !has_any(said, passing, ARRAY_SIZE(passing));
+	bool copied = strstr(said, "writing blob: ") && !strstr(said, "fetching blob");
+
+	return (BEHIND_ANY(said, unusable) || (copied && HAS_ANY(said, unusable_in_copy))) &&
+	       !HAS_ANY(said, no_fault);
 }
 
 static bool is_containerd_store(const json_t *info)

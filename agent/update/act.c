@@ -265,6 +265,7 @@ static int act_start_new(struct pass *p, struct error *ret_error)
 		p->state.member[0].started_new = true;
 	else
 		(void)snprintf(p->state.reason, sizeof(p->state.reason), "%.500s", ret_error->text);
+	p->state.store_said = r < 0 && ret_error->origin == ERROR_STORE;
 	p->state.not_at_fault = r < 0 && is_disk_full(ret_error);
 	return counted && is_refused_start(r) ? 0 : r;
 }
@@ -314,7 +315,7 @@ static int act_drop_older(struct pass *p, struct error *ret_error)
 static int act_start_old(struct pass *p, struct error *ret_error)
 {
 	int r = engine_start(p->context.engine, p->world.old.id, ret_error);
-	bool damaged = r < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED;
+	bool damaged = r < 0 && ret_error->origin == ERROR_STORE;
 
 	/* The revert goes on to its end; the next pass repairs the container. */
 	p->state.member[0].started_old = r == 0 || damaged;

@@ -33,7 +33,7 @@ static int find_listed(struct pass *p, struct error *ret_error)
 	q = engine_inspect_image(p->context.engine, p->world.old.image, &j, ret_error);
 	if (q == 0)
 		p->state.answer.listed = candidate_has_digest(j, &p->state.answer.reply.digest);
-	return q == -ENOENT || (q < 0 && store_judge(ret_error->text, 0) == STORE_DAMAGED) ? 0 : q;
+	return q == -ENOENT || (q < 0 && ret_error->origin == ERROR_STORE) ? 0 : q;
 }
 
 int candidate_refuse(struct pass *p, const struct digest *d, const struct digest *manifest,
@@ -166,8 +166,7 @@ int candidate_find_image(struct pass *p, struct error *ret_error)
 				     rollback ? p->record.previous.image : pinned, &j, ret_error);
 
 	p->state.image_present = q == 0;
-	p->state.image_known =
-		q == 0 || q == -ENOENT || store_judge(ret_error->text, 0) == STORE_DAMAGED;
+	p->state.image_known = q == 0 || q == -ENOENT || ret_error->origin == ERROR_STORE;
 	return p->state.image_known ? 0 : q;
 }
 

@@ -167,6 +167,8 @@ static void judge_trial(struct pass *p)
 		m->verdict = VERDICT_PENDING;
 	for (size_t i = 0; m->verdict == VERDICT_GOOD && i < p->record.n_followers; i++)
 		judge_follower(p, i);
+	if (m->verdict == VERDICT_BAD)
+		m->store_said = false;
 }
 
 static int64_t wall_clock_ns(void)
@@ -375,6 +377,13 @@ static int handle_error(struct pass *p, enum action failed, int code, struct err
 			return 0;
 		}
 		(void)!save(p, &ignored);
+	}
+	/* No start would tell more. A follower, which comes later, has an image of its own. */
+	if (restorable && failed == ACT_CREATE && ret_error->origin == ERROR_IMAGE &&
+	    !p->state.member[0].created) {
+		record_reject(&p->record, &p->record.target, p->state.engine,
+			      ret_error->text);
+		return save(p, ret_error);
 	}
 	if (code != -EKEYREJECTED || !is_before_trial(p))
 		return code;

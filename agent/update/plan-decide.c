@@ -40,19 +40,14 @@ static void decide_commit(struct record *r, const struct world *w)
 }
 
 /* Whether the container failed because of a damaged store, not because of its release. An image that was synced in
- * this boot is complete, unless the engine says otherwise. */
+ * this boot is complete, unless the engine says otherwise: a last log line may say anything. */
 static bool store_is_to_blame(const struct record *r, const struct pass_state *m,
 			      const struct world *w)
 {
-	switch (store_judge(m->reason, w->new.state == STATE_EXITED ? w->new.exit_code : 0)) {
-	case STORE_SILENT:
-		return false;
-	case STORE_DOUBTFUL:
-		return !streq(r->boot_id, w->boot_id) && !r->rollback;
-	case STORE_DAMAGED:
+	if (m->store_said || view_is_broken(&w->new))
 		return true;
-	}
-	return false;
+	return !streq(r->boot_id, w->boot_id) && !r->rollback &&
+	       store_is_doubtful(m->reason, w->new.state == STATE_EXITED ? w->new.exit_code : 0);
 }
 
 /* The version that was here before, recreated: keep the unhealthy one rather than none. */
@@ -102,7 +97,7 @@ static bool old_fails_too(const struct record *r, const struct world *w)
 {
 	return view_is_broken(&w->old) ||
 	       (r->serving && view_exists(&w->old) && !view_is_up(&w->old) &&
-		store_judge(w->old.error, w->old.exit_code) == STORE_DOUBTFUL);
+		store_is_doubtful(w->old.error, w->old.exit_code));
 }
 
 static void reject(struct record *r, const struct world *w)

@@ -154,6 +154,7 @@ struct pass_state {
 	bool follower_restarted;
 	enum verdict verdict;
 	char reason[RECORD_TEXT_MAX]; /* of a bad verdict, or of the last failed start */
+	bool store_said; /* the reason is the engine's word that it cannot read its store */
 };
 
 /* Which rows are walked: until the trial those of the operation come first. */

@@ -36,8 +36,7 @@ int repair_save_spec(struct pass *p, struct error *ret_error)
 
 bool repair_is_about_store(const struct error *e)
 {
-	return e->code != -EKEYREJECTED && !after_prefix(e->text, RESULT_STORE_DAMAGED) &&
-	       store_judge(e->text, 0) == STORE_DAMAGED;
+	return e->origin == ERROR_STORE && !after_prefix(e->text, RESULT_STORE_DAMAGED);
 }
 
 bool repair_may_pull_again(struct pass *p)

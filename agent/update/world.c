@@ -19,8 +19,7 @@ char *world_slot_name(const char *name, enum slot slot)
 
 bool view_is_broken(const struct container_view *v)
 {
-	return view_exists(v) && !view_is_up(v) && v->error[0] &&
-	       store_judge(v->error, 0) == STORE_DAMAGED;
+	return view_exists(v) && !view_is_up(v) && v->error[0] && store_is_damaged(v->error);
 }
 
 bool view_has_failed(const struct container_view *v)
@@ -204,7 +203,7 @@ static int distrust_labels(const struct context *s, struct container_view *v,
 	if (!digest_is_set(&v->target))
 		return 0;
 	r = engine_inspect_image(s->engine, v->image, &image, ret_error);
-	if (r < 0 && r != -ENOENT && store_judge(ret_error->text, 0) != STORE_DAMAGED)
+	if (r < 0 && r != -ENOENT && ret_error->origin != ERROR_STORE)
 		return r;
 	label = json_get_string(json_get_path(image, "Config", "Labels", NULL),
 				RECREATE_LABEL_TARGET);
@@ -327,7 +326,7 @@ static int look_at_image(const struct context *s, const char *reference, char re
 	if (!reference)
 		return 0;
 	r = engine_inspect_image(s->engine, reference, &j, ret_error);
-	if (r < 0 && (world_is_unreadable(r) || store_judge(ret_error->text, 0) == STORE_DAMAGED)) {
+	if (r < 0 && (world_is_unreadable(r) || ret_error->origin == ERROR_STORE)) {
 		if (ret_broken)
 			*ret_broken = true;
 		return 0;

@@ -796,6 +796,9 @@ static void test_decide_revert_for_the_store(void **state)
 		{"", "exec: no such file or directory", 127, false},
 		{"boot before", "it exited with status 127", 127, false},
 		{"boot before", "it exited with status 3; last log line: giving up", 3, true},
+		/* A container may write any words. */
+		{"boot", "it exited with status 1; last log line: layer does not exist", 1, true},
+		{"boot before", "it exited with status 1; last log line: unexpected EOF", 1, true},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(reverts); i++) {
@@ -807,6 +810,7 @@ static void test_decide_revert_for_the_store(void **state)
 		s.m.verdict = VERDICT_BAD;
 		s.r.target.brought = false;
 		SET(s.m.reason, reverts[i].said);
+		s.m.store_said = streq(reverts[i].said, "layer does not exist");
 		SET(s.r.boot_id, reverts[i].pulled_in);
 		plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
 		assert_int_equal(s.r.reject_target, reverts[i].reject_target);
@@ -893,6 +897,7 @@ static void test_made_anew_it_stays(void **state)
 	s.r.current = s.r.target;
 	s.m.verdict = VERDICT_BAD;
 	SET(s.m.reason, "layer does not exist");
+	s.m.store_said = true;
 	plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
 	assert_true(s.r.phase == PHASE_REVERT && !s.r.reject_target);
 }

@@ -12,65 +12,162 @@
 static const struct {
 	const char *said;
 	int exit_code;
-	enum store_word word;
+	enum { SILENT, DOUBTFUL, DAMAGED } word;
 } sentences[] = {
 	/* Docker 20.10 and 28.5, overlay2 */
 	{"error creating overlay mount to /d/overlay2/10/merged: no such file or directory", 0,
-	 STORE_DAMAGED},
+	 DAMAGED},
 	{"error creating overlay mount to /d/overlay2/84-init/merged: too many levels of symbolic "
 	 "links",
-	 0, STORE_DAMAGED},
-	{"stat /d/overlay2/d9: no such file or directory", 0, STORE_DAMAGED},
-	{"open /d/overlay2/d9/committed: no such file or directory", 0, STORE_DAMAGED},
-	{"open /d/overlay2/94/link: no such file or directory", 0, STORE_DAMAGED},
-	{"readlink /d/overlay2/l: invalid argument", 0, STORE_DAMAGED},
-	{"readlink /d/data/overlay2: invalid argument", 0, STORE_DAMAGED},
-	{"layer does not exist", 0, STORE_DAMAGED},
-	{"unrecognized image ID sha256:957e", 0, STORE_DAMAGED},
-	{"invalid output path: stat /d/overlay2/1b: no such file or directory", 0, STORE_DAMAGED},
+	 0, DAMAGED},
+	{"stat /d/overlay2/d9: no such file or directory", 0, DAMAGED},
+	{"open /d/overlay2/d9/committed: no such file or directory", 0, DAMAGED},
+	{"open /d/overlay2/94/link: no such file or directory", 0, DAMAGED},
+	{"readlink /d/overlay2/l: invalid argument", 0, DAMAGED},
+	{"readlink /d/data/overlay2: invalid argument", 0, DAMAGED},
+	{"layer does not exist", 0, DAMAGED},
+	{"unrecognized image ID sha256:957e", 0, DAMAGED},
+	{"invalid output path: stat /d/overlay2/1b: no such file or directory", 0, DAMAGED},
 	/* 28.5, containerd */
-	{"failed to mount /d/rootfs/overlayfs/3c: mount source: \"overlay\"", 128, STORE_DAMAGED},
-	{"failed to stat parent: stat /d/snapshots/22/fs: no such file or directory", 0,
-	 STORE_DAMAGED},
+	{"failed to mount /d/rootfs/overlayfs/3c: mount source: \"overlay\"", 128, DAMAGED},
+	{"failed to stat parent: stat /d/snapshots/22/fs: no such file or directory", 0, DAMAGED},
 	{"rpc error: code = NotFound desc = blob sha256:c7 expected at /d/blobs/sha256/c7", 0,
-	 STORE_DAMAGED},
-	{"failed to read config content: unexpected EOF", 0, STORE_DAMAGED},
+	 DAMAGED},
+	{"failed to read config content: unexpected EOF", 0, DAMAGED},
+
+	{"RWLayer of container 4fc is unexpectedly nil", 0, DAMAGED},
+	{"container 4fc: driver \"overlay2\" failed to remove root filesystem: unlinkat "
+	 "/d/overlay2/5: structure needs cleaning",
+	 0, DAMAGED},
+	{"open /d/containers/4fc/hostname: structure needs cleaning", 0, DAMAGED},
 
 	/* A torn program, or a bad one. */
-	{"it exited with status 1; last log line: exec /actor: exec format error", 1,
-	 STORE_DOUBTFUL},
-	{"it exited with status 255; last log line: exec /actor: exec format error", 255,
-	 STORE_DOUBTFUL},
-	{OCI "exec: \"/actor\": stat /actor: no such file or directory: unknown", 127,
-	 STORE_DOUBTFUL},
-	{OCI "exec: \"actor\": executable file not found in $PATH: unknown", 127, STORE_DOUBTFUL},
+	{"it exited with status 1; last log line: exec /actor: exec format error", 1, DOUBTFUL},
+	{"it exited with status 255; last log line: exec /actor: exec format error", 255, DOUBTFUL},
+	{OCI "exec: \"/actor\": stat /actor: no such file or directory: unknown", 127, DOUBTFUL},
+	{OCI "exec: \"actor\": executable file not found in $PATH: unknown", 127, DOUBTFUL},
 	{"it exited with status 127; last log line: sh: error while loading shared libraries: "
 	 "libc.so.6: file too short",
-	 127, STORE_DOUBTFUL},
-	{"it exited with status 139", 139, STORE_DOUBTFUL},
-	{"it exited with status 126", 126, STORE_DOUBTFUL},
+	 127, DOUBTFUL},
+	{"it exited with status 139", 139, DOUBTFUL},
+	{"it exited with status 126", 126, DOUBTFUL},
 
 	/* Nobody's store. */
-	{"it exited with status 3; last log line: giving up", 3, STORE_SILENT},
-	{"its health check failed", 0, STORE_SILENT},
-	{"", 137, STORE_SILENT},
+	{"it exited with status 3; last log line: giving up", 3, SILENT},
+	{"its health check failed", 0, SILENT},
+	{"", 137, SILENT},
 	{"driver failed programming external connectivity on endpoint x: Bind for 0.0.0.0:80 "
 	 "failed: port is already allocated",
-	 128, STORE_SILENT},
+	 128, SILENT},
 	{"failed to register layer: Error processing tar file(exit status 1): write "
 	 "/d/overlay2/4/x: no space left on device",
-	 0, STORE_SILENT},
+	 0, SILENT},
+	/* A file in use, and a kernel that was upgraded and not booted yet. */
+	{"container 4fc: driver \"overlay2\" failed to remove root filesystem: unlinkat "
+	 "/d/overlay2/5/merged: device or resource busy",
+	 0, SILENT},
+	{"error creating overlay mount to /d/overlay2/5/merged: no such device", 0, SILENT},
 	/* An operator's mount of a file over a directory: in the store's paths, yet not its fault. */
 	{OCI "error mounting \"/etc/x\" to rootfs at \"/x\": mount /etc/x:/x: not a directory "
 	     "(/d/overlay2/5/merged/x)",
-	 127, STORE_DOUBTFUL},
+	 127, DOUBTFUL},
 };
 
 static void test_sentences(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(sentences); i++) {
-		if (store_judge(sentences[i].said, sentences[i].exit_code) != sentences[i].word)
-			fail_msg("%s", sentences[i].said);
+		const char *said = sentences[i].said;
+
+		if (store_is_damaged(said) != (sentences[i].word == DAMAGED))
+			fail_msg("%s", said);
+		if (sentences[i].word != DAMAGED &&
+		    store_is_doubtful(said, sentences[i].exit_code) !=
+			    (sentences[i].word == DOUBTFUL))
+			fail_msg("%s", said);
+	}
+}
+
+/* What an engine quotes of an image, where and as it does, says nothing of its store. */
+static void test_quoted_values(void **state)
+{
+	static const char *const quoted[] = {
+		"unable to find user %s: no matching entries in passwd file",
+		"linux spec user: unable to find user %s: no matching entries in passwd file",
+		"unable to find group %s: no matching entries in group file",
+		"invalid signal: %s",
+		"invalid port specification: \"%s\"",
+		"invalid environment variable: =%s",
+		"the working directory '%s' is invalid, it needs to be an absolute path",
+		"mkdir /var/lib/docker/overlay2/2b/merged/%s: not a directory",
+		"mkdir /var/lib/docker/rootfs/overlayfs/2b/%s: not a directory",
+		"invalid volume specification: '%s'",
+		"No such image: %s",
+		"Conflict. The container name \"%s\" is already in use",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(quoted); i++) {
+		for (size_t j = 0; j < ARRAY_SIZE(sentences); j++) {
+			char said[600];
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+			(void)snprintf(said, sizeof(said), quoted[i], sentences[j].said);
+#pragma GCC diagnostic pop
+			if (store_is_damaged(said) || store_is_damaged_in_pull(said))
+				fail_msg("%s", said);
+		}
+	}
+}
+
+static void test_the_image_does_not_fit_together(void **state)
+{
+	assert_true(store_is_of_image("mkdir /d/overlay2/5/merged/etc/passwd: not a directory"));
+	assert_true(store_is_of_image("mkdir /d/overlay2/5/merged/x/y: file exists"));
+	assert_true(store_is_of_image("mkdir /d/rootfs/overlayfs/5/a: not a directory"));
+	assert_true(store_is_of_image("cannot mount volume over existing file, file exists "
+				      "/d/overlay2/5/merged/file"));
+	assert_false(store_is_of_image("mkdir /d/overlay2/5/merged/x: no space left on device"));
+	assert_false(store_is_of_image("mkdir /d/volumes/5/_data: not a directory"));
+	assert_false(store_is_of_image("unable to find user mkdir /d/merged/x: not a directory"));
+}
+
+/* The link and the registry may say anything; the engine's own words are known by their beginning. */
+static void test_pulls(void **state)
+{
+	static const struct {
+		const char *said;
+		bool damaged;
+	} pulls[] = {
+		{"unexpected EOF", false},
+		{"download failed after attempts=6: unexpected EOF", false},
+		{"filesystem layer verification failed for digest sha256:ab", false},
+		{"short read: expected 20 bytes but got 7: unexpected EOF", false},
+		{"unknown: layer does not exist", false},
+		{"denied: open /var/lib/docker/overlay2/94/link: no such file or directory", false},
+		{"error parsing HTTP 500 response body: invalid character 'l' looking for "
+		 "beginning of value: \"failed to register layer: layer does not exist\"",
+		 false},
+		{"failed to resolve reference \"r/a\": unexpected status: 500: failed to mount /",
+		 false},
+		{"blob sha256:c7 expected at /d/blobs/sha256/c7: blob not found", false},
+		{"failed to register layer: unexpected EOF", false}, /* a bad gzip stream */
+		{"failed to register layer: Error processing tar file(exit status 1): open "
+		 "/var/lib/docker/overlay2/94/link: no such file or directory",
+		 false},
+		{"failed to register layer: ApplyLayer exit status 1 stdout:  stderr: mkdir "
+		 "/overlay2/x: not a directory",
+		 false},
+		{"failed to register layer: write /d/overlay2/4/x: no space left on device", false},
+		{"failed to register layer: stat /d/overlay2/4: no such file or directory", true},
+		{"failed to register layer: layer does not exist", true},
+		{"failed to prepare extraction snapshot \"extract-1 sha256:9\": failed to stat "
+		 "parent: stat /d/snapshots/22/fs: no such file or directory",
+		 true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(pulls); i++) {
+		if (store_is_damaged_in_pull(pulls[i].said) != pulls[i].damaged)
+			fail_msg("%s", pulls[i].said);
 	}
 }
 
@@ -104,6 +201,10 @@ static void test_unusable_images(void **state)
 		{"image operating system \"windows\" cannot be used on this platform", true},
 		/* The link, the registry, the disk and the store. */
 		{"unexpected EOF", false},
+		{"error parsing HTTP 415 response body: invalid character '<': \"<h1>Unsupported "
+		 "media type </h1>\"",
+		 false},
+		{"unknown: failed to register layer: ask the registry", false},
 		{"filesystem layer verification failed for digest sha256:1111", false},
 		{"Get \"https://reg/v2/\": dial tcp: connection refused", false},
 		{"failed to register layer: Error processing tar file(exit status 1): write "
@@ -122,8 +223,13 @@ static void test_unusable_images(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_sentences),
-					   cmocka_unit_test(test_unusable_images)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sentences),
+		cmocka_unit_test(test_quoted_values),
+		cmocka_unit_test(test_the_image_does_not_fit_together),
+		cmocka_unit_test(test_pulls),
+		cmocka_unit_test(test_unusable_images),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
