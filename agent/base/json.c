@@ -105,7 +105,7 @@ int json_parse(const char *data, size_t n, const char *what, json_t **ret, struc
 	if (s.deepest > DEPTH_MAX)
 		return error_set(ret_error, -EBADMSG, "%s: nested deeper than %d", what, DEPTH_MAX);
 	if (in_use > budget || s.cost > budget - in_use)
-		return error_set(ret_error, -EBADMSG, "%s: takes more memory than allowed", what);
+		return error_set(ret_error, -EFBIG, "%s: takes more memory than allowed", what);
 	j = json_loadb(data, n, JSON_REJECT_DUPLICATES, &e);
 	if (!j)
 		return error_set(ret_error, -EBADMSG, "%s: line %d, column %d: %s", what, e.line,

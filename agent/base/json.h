@@ -13,7 +13,8 @@
  * any other use. */
 void json_budget(size_t bytes);
 
-/* Parses one document of n bytes. -EBADMSG with the position; what names the document in the message. The caller owns
+/* Parses one document of n bytes. -EBADMSG with the position, -EFBIG when it would take
+ * too much memory; what names the document in the message. The caller owns
  * ret (json_decref). */
 int json_parse(const char *data, size_t n, const char *what, json_t **ret,
 	       struct error *ret_error) warn_unused;

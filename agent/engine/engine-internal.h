@@ -4,9 +4,13 @@
 
 #include "engine.h"
 #include "http.h"
+#include "json-filter.h"
 #include "url.h"
 
-#define ANSWER_MAX    ((size_t)4 * 1024 * 1024)
+/* Of what is used of an answer, and of what the engine may send: a neighbour's labels, or the ports of an image, take
+ * time only. */
+#define ANSWER_MAX    ((size_t)2 * 1024 * 1024)
+#define ANSWER_SENT   ((size_t)64 * 1024 * 1024)
 #define SHORT_CALL_MS (60u * 1000)
 
 struct engine {
@@ -31,6 +35,7 @@ struct call {
 	const char *header;
 	const json_t *body;
 	unsigned int timeout_ms, stall_s; /* neither: SHORT_CALL_MS */
+	struct json_filter_rules rules;	  /* what is needed of an answer in JSON */
 	/* As in http.h. With it the call goes over the second connection. */
 	int (*on_data)(void *userdata, const char *data, size_t n);
 	void *userdata;

@@ -31,7 +31,7 @@ bool engine_layers_are_trusted(struct engine *e, const json_t *image, size_t fou
 		const char *other_id = json_get_string(v, "Id");
 
 		if (other_id && !streq(other_id, id) &&
-		    engine_inspect_image(e, other_id, &other, &ignored) == 0 &&
+		    engine_identify_image(e, other_id, &other, &ignored) == 0 &&
 		    count_shared(image, other) >= found)
 			return true;
 	}

@@ -41,9 +41,9 @@ static int refusal(const struct http_response *r, const char *what, bool own,
 	return code;
 }
 
-/* One call with a bounded answer, unless on_data takes it; 304 (nothing to do) is success too. */
-static int perform(struct engine *e, struct call c, struct http_response *ret,
-		   struct error *ret_error)
+/* One call over that connection with a bounded answer, unless on_data takes it; 304 (nothing to do) is success too. */
+static int perform(struct engine *e, struct http *connection, struct call c,
+		   struct http_response *ret, struct error *ret_error)
 {
 	_cleanup_free_ char *url =
 		c.own ? xasprintf("http://engine%s%s", c.own, c.path)
@@ -62,42 +62,109 @@ static int perform(struct engine *e, struct call c, struct http_response *ret,
 		.on_data = c.on_data,
 		.userdata = c.userdata,
 	};
-	int r = c.body && !body
-			? error_set(ret_error, -EINVAL, "the request is no text")
-			: http_perform(c.on_data ? e->stream : e->http, &request, ret, ret_error);
+	int r = c.body && !body ? error_set(ret_error, -EINVAL, "the request is no text")
+				: http_perform(connection, &request, ret, ret_error);
 
 	if (r < 0)
 		return error_prefix(ret_error, "%s: engine", c.what);
 	if ((ret->status < 200 || ret->status > 299) && ret->status != 304)
-		return refusal(ret, c.what, !c.on_data, ret_error);
+		return refusal(ret, c.what, connection == e->http, ret_error);
 	return 0;
+}
+
+/* An answer in JSON, as it arrives. */
+struct reading {
+	struct json_filter filter;
+	const char *what;
+	struct error error;
+};
+
+static int on_answer(void *userdata, const char *data, size_t n)
+{
+	struct reading *r = userdata;
+
+	return json_filter_push(&r->filter, data, n, r->what, &r->error);
+}
+
+static int parse(const struct reading *reading, json_t **ret, struct error *ret_error)
+{
+	const struct json_filter *f = &reading->filter;
+	const char *largest = json_filter_largest(f);
+	int r;
+
+	/* Go's empty list: no container listed, no file changed. */
+	if (f->len == 4 && memcmp(f->text, "null", 4) == 0) {
+		*ret = json_need(json_array());
+		return 0;
+	}
+	r = json_parse(f->text ?: "", f->len, reading->what, ret, ret_error);
+	if (r != -EFBIG)
+		return r;
+	return error_set(ret_error, r,
+			 "%s: the answer of %.1f MB takes more memory than allowed%s%s",
+			 reading->what, (double)f->total / 1e6, largest ? ", most of it " : "",
+			 largest ? largest : "");
 }
 
 int engine_call(struct engine *e, struct call c, json_t **ret, struct error *ret_error)
 {
 	_cleanup_http_response_ struct http_response answer = {0};
-	int r = perform(e, c, &answer, ret_error);
+	struct reading reading = {
+		.filter = {.rules = c.rules, .text_max = ANSWER_MAX, .total_max = ANSWER_SENT},
+		.what = c.what,
+	};
+	struct http *connection = c.on_data ? e->stream : e->http;
+	int r;
 
-	if (r < 0 || !ret)
-		return r;
-	/* Go's empty list: no container listed, no file changed. */
-	if (after_prefix(answer.body, "null")) {
-		*ret = json_need(json_array());
-		return 0;
+	if (ret && !c.on_data) {
+		c.on_data = on_answer;
+		c.userdata = &reading;
 	}
-	return json_parse(answer.body, answer.body_len, c.what, ret, ret_error);
+	r = perform(e, connection, c, &answer, ret_error);
+	if (r < 0 && reading.error.code < 0)
+		*ret_error = reading.error;
+	else if (r == 0 && ret)
+		r = parse(&reading, ret, ret_error);
+	json_filter_free(&reading.filter);
+	return r;
 }
 
+/* What inspect and list answers are read for. A port that is published is in HostConfig, too. */
+static const struct json_filter_rules container_rules = {
+	.drop = (const char *const[]){"NetworkSettings.Ports", "GraphDriver", "ExecIDs", NULL},
+	.ports = "Config.ExposedPorts",
+};
+static const struct json_filter_rules neighbour_rules = {
+	.keep = (const char *const[]){"Id", "Name", "HostConfig.NetworkMode", "HostConfig.PidMode",
+				      "HostConfig.IpcMode", "HostConfig.UTSMode",
+				      "HostConfig.Links", "HostConfig.VolumesFrom", NULL},
+};
+static const struct json_filter_rules image_rules = {
+	.drop = (const char *const[]){"ContainerConfig", "GraphDriver", "History", NULL},
+	.ports = "Config.ExposedPorts",
+};
+static const struct json_filter_rules image_name_rules = {
+	.keep = (const char *const[]){"Id", "RepoDigests", "RepoTags", "Os", "Architecture",
+				      "Variant", "Size", "RootFS", NULL},
+};
+static const struct json_filter_rules list_rules = {
+	.keep = (const char *const[]){"*.Id", "*.Names", "*.State", "*.Status", "*.ImageID", NULL},
+};
+static const struct json_filter_rules image_list_rules = {
+	.keep = (const char *const[]){"*.Id", NULL},
+};
+
 /* own: by podman's own API. */
-static int inspect(struct engine *e, const char *kind, const char *name, bool own, json_t **ret,
-		   struct error *ret_error)
+static int inspect(struct engine *e, const char *kind, const char *name, bool own,
+		   const struct json_filter_rules *rules, json_t **ret, struct error *ret_error)
 {
 	_cleanup_free_ char *escaped = engine_escape(name);
 	_cleanup_free_ char *path = xasprintf("/%ss/%s/json", kind, escaped);
 	_cleanup_free_ char *what = xasprintf("inspect %s %s", kind, name);
 
 	return engine_call(e,
-			   (struct call){"GET", path, .what = what, .own = own ? PODMAN_API : NULL},
+			   (struct call){"GET", path, .what = what, .own = own ? PODMAN_API : NULL,
+					 .rules = *rules},
 			   ret, ret_error);
 }
 
@@ -151,12 +218,13 @@ int engine_info(struct engine *e, json_t **ret, struct error *ret_error)
 	return engine_call(e, (struct call){"GET", "/info", .what = "info"}, ret, ret_error);
 }
 
-int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **ret,
+static int inspect_container(struct engine *e, const char *name_or_id,
+			     const struct json_filter_rules *rules, json_t **ret,
 			     struct error *ret_error)
 {
-	_cleanup_json_ json_t *j = NULL, *own = NULL;
+	_cleanup_json_ json_t *j = NULL;
 	const char *name, *id;
-	int r = inspect(e, "container", name_or_id, false, &j, ret_error);
+	int r = inspect(e, "container", name_or_id, false, rules, &j, ret_error);
 
 	if (r < 0)
 		return r;
@@ -170,31 +238,48 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 	    (strlen(name_or_id) < 12 /* a short id */ || !after_prefix(id, name_or_id)))
 		return error_set(ret_error, -ENOENT, "inspect container %s: no such container",
 				 name_or_id);
-	if (e->version.podman && podman_needs_own_answer(j)) {
-		r = inspect(e, "container", name_or_id, true, &own, ret_error);
-		if (r < 0)
-			return r;
-		podman_mend_state(j, own);
-	}
 	*ret = steal(j);
 	return 0;
 }
 
+int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **ret,
+			     struct error *ret_error)
+{
+	_cleanup_json_ json_t *j = NULL, *own = NULL;
+	int r = inspect_container(e, name_or_id, &container_rules, &j, ret_error);
+
+	if (r == 0 && e->version.podman && podman_needs_own_answer(j))
+		r = inspect(e, "container", name_or_id, true, &container_rules, &own, ret_error);
+	if (r < 0)
+		return r;
+	if (own)
+		podman_mend_state(j, own);
+	*ret = steal(j);
+	return 0;
+}
+
+int engine_inspect_neighbour(struct engine *e, const char *id, json_t **ret,
+			     struct error *ret_error)
+{
+	return inspect_container(e, id, &neighbour_rules, ret, ret_error);
+}
+
 int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	return engine_call(
-		e, (struct call){"GET", "/containers/json?all=1", .what = "list containers"}, ret,
-		ret_error);
+	return engine_call(e,
+			   (struct call){"GET", "/containers/json?all=1", .what = "list containers",
+					 .rules = list_rules},
+			   ret, ret_error);
 }
 
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 			 struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL, *own = NULL;
-	int r = inspect(e, "image", reference, false, &j, ret_error);
+	int r = inspect(e, "image", reference, false, &image_rules, &j, ret_error);
 
 	if (r == 0 && e->version.podman)
-		r = inspect(e, "image", reference, true, &own, ret_error);
+		r = inspect(e, "image", reference, true, &image_rules, &own, ret_error);
 	if (r < 0)
 		return r;
 	if (own)
@@ -203,10 +288,18 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 	return 0;
 }
 
+int engine_identify_image(struct engine *e, const char *reference, json_t **ret,
+			  struct error *ret_error)
+{
+	return inspect(e, "image", reference, false, &image_name_rules, ret, ret_error);
+}
+
 int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)
 {
-	return engine_call(e, (struct call){"GET", "/images/json", .what = "list images"}, ret,
-			   ret_error);
+	return engine_call(e,
+			   (struct call){"GET", "/images/json", .what = "list images",
+					 .rules = image_list_rules},
+			   ret, ret_error);
 }
 
 int engine_changes(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
@@ -226,7 +319,8 @@ int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret
 	_cleanup_free_ char *header = NULL, *text = NULL;
 	_cleanup_http_response_ struct http_response answer = {0};
 	size_t n;
-	int r = perform(e, (struct call){"HEAD", archive, .what = what}, &answer, ret_error);
+	int r = perform(e, e->http, (struct call){"HEAD", archive, .what = what}, &answer,
+			ret_error);
 
 	if (r < 0)
 		return r;
@@ -357,7 +451,7 @@ int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
 	_cleanup_http_response_ struct http_response answer = {0};
 	struct error text;
 	const char *line;
-	int r = perform(e, (struct call){"GET", path, .what = "log"}, &answer, &text);
+	int r = perform(e, e->http, (struct call){"GET", path, .what = "log"}, &answer, &text);
 
 	if (r < 0)
 		return r;

@@ -37,14 +37,24 @@ int version_read(const json_t *answer, struct version *ret, struct error *ret_er
 /* What it said when it was opened. Borrowed. */
 const struct version *engine_version(const struct engine *e);
 
-/* The engine's inspect answers; the caller owns *ret. A name matches exactly; an id may be shortened to 12
+/* The engine's inspect answers, without what nobody here needs of them; many ports of Config.ExposedPorts come as
+ * ranges, "1025-65535/tcp" (port-set.h). -EFBIG: too large to be read, with the largest part in the message. The caller
+ * owns *ret. A name matches exactly; an id may be shortened to 12
  * characters or more. */
 int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **ret,
 			     struct error *ret_error) warn_unused;
-/* All containers, stopped ones too, as the list gives them: an array. */
+/* The same, of a container that may be anybody's, whatever its size: Id, Name, and of HostConfig what refers to other
+ * containers. */
+int engine_inspect_neighbour(struct engine *e, const char *id, json_t **ret,
+			     struct error *ret_error) warn_unused;
+/* All containers, stopped ones too: an array of Id, Names, State, Status, ImageID. */
 int engine_list(struct engine *e, json_t **ret, struct error *ret_error) warn_unused;
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 			 struct error *ret_error) warn_unused;
+/* The same without Config, so whatever its size: Id, RepoDigests, RepoTags, Os, Architecture, Variant, Size, RootFS. */
+int engine_identify_image(struct engine *e, const char *reference, json_t **ret,
+			  struct error *ret_error) warn_unused;
+/* An array of Id. */
 int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error) warn_unused;
 int engine_changes(struct engine *e, const char *id, json_t **ret,
 		   struct error *ret_error) warn_unused;
@@ -71,7 +81,8 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 		const struct pull_options *o, size_t *ret_found,
 		struct error *ret_error) warn_unused;
 
-/* Whether the layers that a pull found in the engine belong to another image, too. A layer of no image may be
+/* Whether the layers that a pull found in the engine belong to another image, too. false as well when the engine does
+ * not answer: the image is then pulled once more, which is safe. A layer of no image may be
  * the rest of a pull that a power cut ended: engines write layers without syncing them, and use any that they find. */
 bool engine_layers_are_trusted(struct engine *e, const json_t *image, size_t found);
 

@@ -3,6 +3,9 @@
 
 #include <errno.h>
 
+#include "port-set.h"
+
+#define OWN_PORTS_MAX  1024
 #define COMPOSE_PREFIX "com.docker.compose."
 #define COMPOSE_IMAGE  "com.docker.compose.image"
 
@@ -23,6 +26,71 @@ static json_t *read_label(const json_t *container, const json_t *image)
 
 	/* Containers inherit the labels of an image, this one included. */
 	return text && !streq_null(text, of_image) ? json_loads(text, 0, NULL) : NULL;
+}
+
+/* Where many ports are exposed, the engine's answer has ranges (engine.h). */
+static bool has_ranges(const json_t *ports)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach ((json_t *)ports, key, value)
+		if (strchr(key, '-'))
+			return true;
+	return false;
+}
+
+/* The set of these ports. Caller frees. */
+static struct port_set *read_ports(const json_t *ports)
+{
+	struct port_set *set = xcalloc(1, sizeof(*set));
+	const char *key;
+	json_t *value;
+
+	json_object_foreach ((json_t *)ports, key, value)
+		(void)port_set_add(set, key);
+	return set;
+}
+
+static int put_port(void *userdata, const char *key)
+{
+	json_put(userdata, key, json_object());
+	return 0;
+}
+
+/* Removes a port that may be in a range. */
+static void remove_port(json_t *ports, const char *key)
+{
+	_cleanup_free_ struct port_set *set = has_ranges(ports) ? read_ports(ports) : NULL;
+	_cleanup_free_ struct port_set *one = xcalloc(1, sizeof(*one));
+
+	(void)json_object_del(ports, key);
+	if (!set || !port_set_has(set, key) || !port_set_add(one, key))
+		return;
+	port_set_subtract(set, one);
+	(void)json_object_clear(ports);
+	(void)port_set_walk(set, true, put_port, ports);
+}
+
+/* The ports that the image has not got become single ones, as the engine takes them. */
+static int subtract_ports(json_t *config, const json_t *defaults, struct error *ret_error)
+{
+	const json_t *old = json_object_get(defaults, "ExposedPorts");
+	json_t *ports = json_object_get(config, "ExposedPorts");
+	_cleanup_free_ struct port_set *set = NULL, *of_image = NULL;
+
+	if (!has_ranges(ports) && !has_ranges(old))
+		return 0;
+	set = read_ports(ports);
+	of_image = read_ports(old);
+	port_set_subtract(set, of_image);
+	if (port_set_count(set) > OWN_PORTS_MAX)
+		return error_set(ret_error, -EKEYREJECTED,
+				 "it exposes %zu ports that its image does not, over %d: leave out "
+				 "--expose, which publishes nothing",
+				 port_set_count(set), OWN_PORTS_MAX);
+	(void)json_object_clear(ports);
+	return port_set_walk(set, false, put_port, ports);
 }
 
 /* The image's Config: the defaults of the container, without those that its label declares the operator's
@@ -46,7 +114,9 @@ static json_t *defaults_of(const json_t *container, const json_t *image)
 		for (size_t k = 0; path && k < ARRAY_SIZE(tables); k++) {
 			const char *key = after_prefix(path, tables[k]);
 
-			if (key && key[0] == '.')
+			if (key && key[0] == '.' && streq(tables[k], "ExposedPorts"))
+				remove_port(json_object_get(defaults, tables[k]), key + 1);
+			else if (key && key[0] == '.')
 				(void)json_object_del(json_object_get(defaults, tables[k]),
 						      key + 1);
 		}
@@ -218,8 +288,12 @@ int recreate_config(const struct recreate_input *in, struct recreate_plan *plan,
 	_cleanup_json_ json_t *defaults = defaults_of(in->container, in->old_image);
 	const json_t *host = json_object_get(in->container, "HostConfig");
 	const char *mode = recreate_network_mode(host);
+	int r;
 
 	plan->body = config;
+	r = subtract_ports(config, defaults, ret_error);
+	if (r < 0)
+		return r;
 	subtract_env(config, defaults);
 	subtract_command(config, defaults);
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
@@ -248,6 +322,7 @@ void recreate_note_own(json_t *body, const json_t *image)
 {
 	const json_t *config = json_object_get(image, "Config");
 	json_t *labels = json_object_get(body, "Labels"), *value;
+	_cleanup_free_ struct port_set *ports = read_ports(json_object_get(config, "ExposedPorts"));
 	_cleanup_json_ json_t *own = json_need(json_array());
 	const char *key;
 
@@ -262,9 +337,11 @@ void recreate_note_own(json_t *body, const json_t *image)
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		json_object_foreach (json_object_get(body, tables[i]), key, value) {
 			const json_t *of_image = json_get_path(config, tables[i], key, NULL);
+			bool same = of_image && recreate_same(value, of_image);
 
-			if (of_image && recreate_same(value, of_image) &&
-			    !is_carried(body, tables[i], key))
+			if (streq(tables[i], "ExposedPorts"))
+				same |= port_set_has(ports, key);
+			if (same && !is_carried(body, tables[i], key))
 				json_append(own, json_sprintf("%s.%s", tables[i], key));
 		}
 

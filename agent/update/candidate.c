@@ -30,7 +30,7 @@ static int find_listed(struct pass *p, struct error *ret_error)
 	p->state.answer.listed = false;
 	if (!view_exists(&p->world.old) || plan_runs_already(&p->record, &p->world, &p->state))
 		return 0;
-	q = engine_inspect_image(p->context.engine, p->world.old.image, &j, ret_error);
+	q = engine_identify_image(p->context.engine, p->world.old.image, &j, ret_error);
 	if (q == 0)
 		p->state.answer.listed = candidate_has_digest(j, &p->state.answer.reply.digest);
 	return q == -ENOENT || (q < 0 && ret_error->origin == ERROR_STORE) ? 0 : q;
@@ -55,7 +55,7 @@ int candidate_check_platform(const struct pass *p, const struct oci_platform *pl
 		return 0;
 	/* The operator emulates that architecture (binfmt) if the running image has it, too. */
 	if (view_exists(&p->world.old))
-		q = engine_inspect_image(p->context.engine, p->world.old.image, &old, ret_error);
+		q = engine_identify_image(p->context.engine, p->world.old.image, &old, ret_error);
 	if (q < 0 && q != -ENOENT)
 		return q;
 	if (q == 0 && streq_null(json_get_string(old, "Architecture"), platform->architecture))
@@ -162,8 +162,8 @@ int candidate_find_image(struct pass *p, struct error *ret_error)
 	bool rollback = p->state.operation == OPERATION_ROLLBACK;
 	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, pass_candidate(p));
 	_cleanup_json_ json_t *j = NULL;
-	int q = engine_inspect_image(p->context.engine,
-				     rollback ? p->record.previous.image : pinned, &j, ret_error);
+	int q = engine_identify_image(p->context.engine,
+				      rollback ? p->record.previous.image : pinned, &j, ret_error);
 
 	p->state.image_present = q == 0;
 	p->state.image_known = q == 0 || q == -ENOENT || ret_error->origin == ERROR_STORE;

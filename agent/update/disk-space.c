@@ -40,7 +40,7 @@ static size_t list_layers(struct engine *e, const char *image, struct digest lay
 	size_t i, n = 0;
 
 	/* Unknown layers only make the estimate larger. */
-	if (!image[0] || engine_inspect_image(e, image, &j, &ignored) < 0)
+	if (!image[0] || engine_identify_image(e, image, &j, &ignored) < 0)
 		return 0;
 	json_array_foreach (json_get_path(j, "RootFS", "Layers", NULL), i, v) {
 		if (n == OCI_LAYERS_MAX || !json_is_string(v) ||
@@ -83,7 +83,7 @@ static bool give_up_previous(const struct pass *p, uint64_t missing)
 	struct error e;
 
 	if (!p->record.previous.brought ||
-	    engine_inspect_image(p->context.engine, pinned, &image, &e) < 0)
+	    engine_identify_image(p->context.engine, pinned, &image, &e) < 0)
 		return false;
 	id = json_get_string(image, "Id");
 	size = json_integer_value(json_object_get(image, "Size"));

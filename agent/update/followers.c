@@ -32,7 +32,7 @@ static int read_neighbours(const struct context *s, struct neighbour **ret, size
 		_cleanup_json_ json_t *j = NULL;
 		bool any = false;
 
-		r = id ? engine_inspect_container(s->engine, id, &j, ret_error) : -ENOENT;
+		r = id ? engine_inspect_neighbour(s->engine, id, &j, ret_error) : -ENOENT;
 		/* Removed since the list was made. Any other error hides a container that may depend on ours. */
 		if (r == -ENOENT)
 			continue;

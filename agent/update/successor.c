@@ -38,7 +38,7 @@ static int look_up_names(const struct pass *p, const struct world *w, const json
 		const char *id = json_string_value(v), *name = successor_of(w, id);
 
 		if (!name) {
-			r = engine_inspect_container(p->context.engine, id, &other, ret_error);
+			r = engine_inspect_neighbour(p->context.engine, id, &other, ret_error);
 			if (r < 0 && r != -ENOENT)
 				return r;
 			name = r == 0 ? world_name_of(other) : NULL;
@@ -139,7 +139,7 @@ static int follower_reference(const struct pass *p, const json_t *container, con
 {
 	const char *name = json_get_string(json_object_get(container, "Config"), "Image");
 	_cleanup_json_ json_t *image = NULL;
-	int r = name ? engine_inspect_image(p->context.engine, name, &image, ret_error) : -ENOENT;
+	int r = name ? engine_identify_image(p->context.engine, name, &image, ret_error) : -ENOENT;
 
 	if (r < 0 && r != -ENOENT)
 		return r;

@@ -325,7 +325,7 @@ static int look_at_image(const struct context *s, const char *reference, char re
 	ret[0] = '\0';
 	if (!reference)
 		return 0;
-	r = engine_inspect_image(s->engine, reference, &j, ret_error);
+	r = engine_identify_image(s->engine, reference, &j, ret_error);
 	if (r < 0 && (world_is_unreadable(r) || ret_error->origin == ERROR_STORE)) {
 		if (ret_broken)
 			*ret_broken = true;

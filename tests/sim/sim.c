@@ -324,6 +324,18 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 	return answer(ret_error);
 }
 
+int engine_identify_image(struct engine *e, const char *reference, json_t **ret,
+			  struct error *ret_error)
+{
+	return engine_inspect_image(e, reference, ret, ret_error);
+}
+
+int engine_inspect_neighbour(struct engine *e, const char *id, json_t **ret,
+			     struct error *ret_error)
+{
+	return engine_inspect_container(e, id, ret, ret_error);
+}
+
 int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)
 {
 	if (call_fails(ret_error))

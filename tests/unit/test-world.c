@@ -387,6 +387,12 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 	return error_set(ret_error, -ENOENT, "no such image");
 }
 
+int engine_identify_image(struct engine *e, const char *reference, json_t **ret,
+			  struct error *ret_error)
+{
+	return engine_inspect_image(e, reference, ret, ret_error);
+}
+
 #define PREVIOUS "sha256:4444444444444444444444444444444444444444444444444444444444444444"
 
 static struct record record = {
