@@ -222,7 +222,7 @@ static void test_budget_counts_what_is_held(void **state)
 
 	json_budget(250000);
 	assert_int_equal(parse(text, &first, &e), 0);
-	assert_int_equal(parse(text, &second, &e), -EBADMSG);
+	assert_int_equal(parse(text, &second, &e), -EFBIG);
 	json_decref(first);
 	assert_int_equal(parse(text, &second, &e), 0);
 	json_decref(second);
