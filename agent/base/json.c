@@ -96,6 +96,11 @@ void json_budget(size_t bytes)
 	json_set_alloc_funcs(counting_malloc, counting_free);
 }
 
+uint64_t json_memory(const char *data, size_t n)
+{
+	return survey_document(data, n).cost;
+}
+
 int json_parse(const char *data, size_t n, const char *what, json_t **ret, struct error *ret_error)
 {
 	struct survey s = survey_document(data, n);

@@ -13,6 +13,9 @@
  * any other use. */
 void json_budget(size_t bytes);
 
+/* The most memory in bytes that parsing these n bytes takes, counted without parsing. */
+uint64_t json_memory(const char *data, size_t n);
+
 /* Parses one document of n bytes. -EBADMSG with the position, -EFBIG when it would take
  * too much memory; what names the document in the message. The caller owns
  * ret (json_decref). */

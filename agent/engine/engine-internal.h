@@ -9,9 +9,10 @@
 
 /* Of what is used of an answer, and of what the engine may send: a neighbour's labels, or the ports of an image, take
  * time only. */
-#define ANSWER_MAX    ((size_t)2 * 1024 * 1024)
-#define ANSWER_SENT   ((size_t)64 * 1024 * 1024)
-#define SHORT_CALL_MS (60u * 1000)
+#define ANSWER_MAX	 ((size_t)1024 * 1024)
+#define ANSWER_SENT	 ((size_t)64 * 1024 * 1024)
+#define IMAGE_MEMORY_MAX ((uint64_t)768 * 1024)
+#define SHORT_CALL_MS	 (60u * 1000)
 
 struct engine {
 	struct http *http; /* calls */

@@ -97,7 +97,10 @@ static int parse(const struct reading *reading, json_t **ret, struct error *ret_
 		*ret = json_need(json_array());
 		return 0;
 	}
-	r = json_parse(f->text ?: "", f->len, reading->what, ret, ret_error);
+	if (f->rules.memory_max && json_memory(f->text, f->len) > f->rules.memory_max)
+		r = -EFBIG;
+	else
+		r = json_parse(f->text ?: "", f->len, reading->what, ret, ret_error);
 	if (r != -EFBIG)
 		return r;
 	return error_set(ret_error, r,
@@ -141,6 +144,8 @@ static const struct json_filter_rules neighbour_rules = {
 };
 static const struct json_filter_rules image_rules = {
 	.drop = (const char *const[]){"ContainerConfig", "GraphDriver", "History", NULL},
+	/* What an image brings is in the answer for its container, too, and the next image beside both. */
+	.memory_max = IMAGE_MEMORY_MAX,
 	.ports = "Config.ExposedPorts",
 };
 static const struct json_filter_rules image_name_rules = {

@@ -13,7 +13,9 @@
 struct json_filter_rules {
 	const char *const *keep; /* only these, with all that is in them; NULL: everything */
 	const char *const *drop; /* not these */
-	const char *ports;	 /* an object of ports, {"80/tcp":{}}: many are written as ranges */
+	uint64_t
+		memory_max; /* of the tree that is made of what is left; 0: json_budget() alone limits it */
+	const char *ports; /* an object of ports, {"80/tcp":{}}: many are written as ranges */
 };
 
 struct json_filter {

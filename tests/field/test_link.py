@@ -12,20 +12,19 @@ from pullet_image import actor
 from pullet_sweep import wait_for
 from registryd import Answer, Front, is_engine
 
-WORDS = ("layer does not exist", "unexpected EOF", "file integrity checksum failed",
-         "failed to register layer: layer does not exist",
+WORDS = ("layer does not exist", "unexpected EOF",
          "open /var/lib/docker/overlay2/94/link: no such file or directory")
 
 
 class Link(Front):
-    """A registry behind a link. fault: an Answer, or a number of bytes after which the link cuts, for the engine's
-    requests of a blob whose path has part."""
+    """A registry behind a link. fault: an Answer, or a number of bytes after which the link cuts, for the requests of
+    the engine, or of Pullet itself, whose path has part."""
 
-    fault, part, cuts = None, "/blobs/", 0
+    fault, part, engine, cuts = None, "/blobs/", True, 0
 
     def serve(self, seen):
         answer = super().serve(seen)
-        if self.fault is None or not is_engine(seen) or self.part not in seen.path:
+        if self.fault is None or seen.method != "GET" or is_engine(seen) != self.engine or self.part not in seen.path:
             return answer
         self.cuts += 1
         return self.fault if isinstance(self.fault, Answer) else Answer(raw=lambda c: self.cut(c, answer))
@@ -85,12 +84,14 @@ def test_a_link_that_cuts_a_download(house, link, impatient, config):
 
 
 # Audit 9
+@pytest.mark.parametrize("to_us", [False, True], ids=["to the engine", "to us"])
 @pytest.mark.parametrize("words", WORDS)
-def test_a_registry_that_speaks_of_a_store(house, link, words):
+def test_a_registry_that_speaks_of_a_store(house, link, words, to_us):
     house.up()
     new = house.publish()
-    link.fault = Answer(404, {"Content-Type": "application/json"},
-                        {"errors": [{"code": "UNKNOWN", "message": words}]})
+    link.part, link.engine = "/manifests/", not to_us
+    link.fault = Answer(403, {"Content-Type": "application/json"},
+                        {"errors": [{"code": "DENIED", "message": words}]})
     is_not_the_stores(house, new, link)
 
 

@@ -146,8 +146,10 @@ def test_a_hundred_containers_with_large_labels(crowd):
                                                    "EndpointID": f"{i:064}", "Gateway": "10.0.0.1"}
                                       for i in range(200)}},
      "HostConfig": {"NetworkMode": "net-0"}},
+    {"HostConfig": {"PortBindings": {f"{port}/udp": [{"HostIp": "", "HostPort": str(port)}]
+                                     for port in range(49152, 51152)}}},
     {"ExecIDs": [f"{i:064}" for i in range(20000)], "NetworkSettings": {"Ports": ports(1, 65535, "tcp")}},
-], ids=["env", "command", "labels", "mounts", "networks", "execs"])
+], ids=["env", "command", "labels", "mounts", "networks", "published", "execs"])
 def test_a_container_with_much_of_everything(crowd, extra):
     crowd.extra = extra
     crowd.publish()
@@ -157,4 +159,15 @@ def test_a_container_with_much_of_everything(crowd, extra):
 def test_what_is_too_large_is_named(crowd):
     crowd.extra = {"Config": {"Labels": {f"label-{i}": "x" * 1000 for i in range(5000)}}}
     crowd.publish()
-    once(crowd.pullet, "failed", reason="inspect container app: the answer is over 2.1 MB, most of it Config.Labels")
+    once(crowd.pullet, "failed", reason="inspect container app: the answer is over 1.0 MB, most of it Config.Labels")
+
+
+# Audit 4b
+def test_an_image_whose_labels_would_lock_out_the_next_is_refused(house):
+    _, old = house.up()
+    house.publish("wait", config={"Labels": {f"l{i}": "" for i in range(6000)}})
+    once(house.pullet, "refused", reason="takes more memory than allowed, most of it Config.Labels")
+    house.untouched(old)
+    new = house.publish()
+    once(house.pullet, "updated")
+    house.check(new)
