@@ -381,8 +381,7 @@ static int handle_error(struct pass *p, enum action failed, int code, struct err
 	/* No start would tell more. A follower, which comes later, has an image of its own. */
 	if (restorable && failed == ACT_CREATE && ret_error->origin == ERROR_IMAGE &&
 	    !p->state.member[0].created) {
-		record_reject(&p->record, &p->record.target, p->state.engine,
-			      ret_error->text);
+		record_reject(&p->record, &p->record.target, p->state.engine, ret_error->text);
 		return save(p, ret_error);
 	}
 	if (code != -EKEYREJECTED || !is_before_trial(p))
