@@ -137,6 +137,7 @@ class Device:
         config = self.images[identity]["config"]
         return {"Id": identity, "RepoDigests": sorted(self.images[identity]["digests"]), "Size": 1000,
                 "Os": config["os"], "Architecture": config["architecture"], "Config": config.get("config", {}),
+                "RootFS": {"Type": "layers", "Layers": config["rootfs"]["diff_ids"]},
                 "RepoTags": [tag for tag, of in self.tags.items() if of == identity]}
 
     def on_container(self, method, name, verb, rest, query, body):

@@ -1293,7 +1293,9 @@ work:
 		:: true
 		fi;
 turn:		skip;
-		d_step { look(); judge(); choose() };
+		/* Two, for spin takes a d_step of so many statements only. */
+		d_step { look(); judge() };
+		d_step { choose() };
 		if
 		:: step == 0 -> d_step { forget() }; goto over
 		:: is_learning -> take_step(); assert(!worked_on); forget_step(); goto turn

