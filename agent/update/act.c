@@ -267,6 +267,8 @@ static int act_start_new(struct pass *p, struct error *ret_error)
 		(void)snprintf(p->state.reason, sizeof(p->state.reason), "%.500s", ret_error->text);
 	p->state.store_said = r < 0 && ret_error->origin == ERROR_STORE;
 	p->state.not_at_fault = r < 0 && is_disk_full(ret_error);
+	/* HTTP 409 is about the moment, never about the image: it is being removed, or was paused. */
+	p->state.in_conflict = r == -EEXIST;
 	return counted && is_refused_start(r) ? 0 : r;
 }
 

@@ -96,7 +96,7 @@ static void judge_follower(struct pass *p, size_t i)
 	const struct container_view *new = &p->world.followers[i].new;
 	struct member_progress *progress = &m->member[1 + i];
 
-	if (!f->serving || !view_exists(new) || view_is_up(new))
+	if (!f->serving || !view_is_kept(new) || view_is_up(new))
 		return;
 	if (progress->started_new && !new->error[0] &&
 	    health_grants_restart(HEALTH_AUTO, new, f->policy, progress->starts) &&

@@ -60,9 +60,11 @@ static bool is_recreated(const struct record *r)
 static void decide_revert(struct record *r, const struct pass_state *m, const struct world *w)
 {
 	bool stopped = m->verdict == VERDICT_BAD && m->not_at_fault;
+	bool disturbed =
+		view_exists(&w->blocker) || !view_is_kept(&w->new) || stopped || m->in_conflict;
 
 	r->phase = PHASE_REVERT;
-	r->reject_target = view_exists(&w->new) && !view_exists(&w->blocker) && !m->not_at_fault;
+	r->reject_target = !disturbed && !m->not_at_fault;
 	if (m->damaged || (r->reject_target && store_is_to_blame(r, m, w))) {
 		r->reject_target = false;
 		r->target.brought = true; /* to be replaced by a whole one */
@@ -76,14 +78,14 @@ static void decide_revert(struct record *r, const struct pass_state *m, const st
 		decide_commit(r, w);
 		return;
 	}
-	if (view_exists(&w->blocker) || !view_exists(&w->new) || stopped)
+	if (disturbed)
 		record_disturbed(r, &r->target.digest, m->engine);
 	if (view_exists(&w->blocker))
 		(void)snprintf(r->reason, sizeof(r->reason),
 			       "a container named %s was created externally", w->blocker_name);
-	else if (!view_exists(&w->new) || stopped)
+	else if (!view_is_kept(&w->new) || stopped)
 		(void)snprintf(r->reason, sizeof(r->reason), "the new container was %s externally",
-			       !view_exists(&w->new) || m->removed ? "removed" : "stopped");
+			       !view_is_kept(&w->new) || m->removed ? "removed" : "stopped");
 	else if (m->verdict == VERDICT_BAD)
 		copy_text(r->reason, sizeof(r->reason), m->reason);
 	else

@@ -44,6 +44,7 @@ EXPLAIN(explain_window, "%s", find_closed_window(s))
 CLAIM(policy_is_fresh,
       !policy_is_wanted(s) || s->m->now_ms - s->m->policy.asked_ms <= PLAN_POLICY_FRESH_MS)
 CLAIM(new_is_gone, !view_exists(s->new))
+CLAIM(new_is_lost, !view_is_kept(s->new))
 CLAIM(old_is_gone, !view_exists(s->old))
 
 /* A follower that an operator removed in the middle of an update is left out. */
@@ -55,7 +56,7 @@ static bool follower_is_lost(const struct situation *s, bool gone)
 CLAIM(next_is_not_stale,
       new_is_gone(s) || (s->progress->created && streq(s->progress->created_from, s->old->id) &&
 			 !view_left_alone(&s->w->old)))
-CLAIM(new_exists, !new_is_gone(s) || follower_is_lost(s, old_is_gone(s)))
+CLAIM(new_exists, !new_is_lost(s) || follower_is_lost(s, old_is_gone(s)))
 
 /* Creating NAME.next moves the local tag for a moment, and a crash may leave it there. The tag of a first
  * container has no place to go back to: it stays, and goes with the container if that fails. */
@@ -63,12 +64,12 @@ CLAIM(tag_is_restored, !s->r->target.brought || !s->w->image[0] || s->m->tag_tri
 			       !streq(s->w->tag, s->w->image) ||
 			       streq(s->old->image, s->w->image) ||
 			       (old_is_gone(s) && !new_is_gone(s)) || is_replaced(s))
-CLAIM(old_is_parked, old_is_gone(s) || streq(s->old->policy, "no"))
+CLAIM(old_is_parked, !view_is_kept(s->old) || streq(s->old->policy, "no"))
 CLAIM(old_is_aside, old_is_gone(s) || s->old->slot == SLOT_PREV)
 
 /* The engine refuses to rename a restarting container, and stopping it first costs no downtime. */
 CLAIM(old_is_not_restarting, old_is_gone(s) || s->old->state != STATE_RESTARTING)
-CLAIM(new_has_name, (s->member == 0 && !way_is_free(s)) || follower_is_lost(s, new_is_gone(s)) ||
+CLAIM(new_has_name, (s->member == 0 && !way_is_free(s)) || follower_is_lost(s, new_is_lost(s)) ||
 			    s->new->slot == SLOT_MAIN)
 
 /* It runs, or this pass started it and it is not to be started again, or it is a one-shot that succeeded. A follower
@@ -76,7 +77,7 @@ CLAIM(new_has_name, (s->member == 0 && !way_is_free(s)) || follower_is_lost(s, n
 static bool new_has_run(const struct situation *s)
 {
 	return view_is_up(s->new) || (s->progress->started_new && !s->progress->restart_due) ||
-	       follower_is_lost(s, new_is_gone(s) || !s->serving) ||
+	       follower_is_lost(s, new_is_lost(s) || !s->serving) ||
 	       health_is_finished(s->member ? HEALTH_AUTO : s->c->health, s->new, s->policy);
 }
 
@@ -85,7 +86,7 @@ CLAIM(start_is_counted, new_has_run(s) || s->m->counted)
 CLAIM(old_is_stopped, old_is_gone(s) || !view_is_up(s->old))
 CLAIM(verdict_is_known, s->m->verdict != VERDICT_PENDING)
 CLAIM(verdict_is_good, s->m->verdict == VERDICT_GOOD)
-CLAIM(new_has_final_policy, follower_is_lost(s, new_is_gone(s)) || streq(s->new->policy, s->policy))
+CLAIM(new_has_final_policy, follower_is_lost(s, new_is_lost(s)) || streq(s->new->policy, s->policy))
 CLAIM(old_image_is_kept, old_is_gone(s) || streq(s->old->image, s->new->image) ||
 				 streq(s->w->previous_image, s->old->image))
 CLAIM(tag_is_moved, streq(s->w->tag, s->new->image))
@@ -93,8 +94,8 @@ CLAIM(older_is_gone, !s->w->older_present || s->m->older_tried)
 
 /* There is no previous container: keep the unhealthy one rather than none. */
 CLAIM(there_is_a_way_back,
-      !old_is_gone(s) || s->r->old_id[0] == '\0' || new_is_gone(s) || !way_is_free(s))
-CLAIM(new_is_parked, new_is_gone(s) || streq(s->new->policy, "no"))
+      !old_is_gone(s) || s->r->old_id[0] == '\0' || new_is_lost(s) || !way_is_free(s))
+CLAIM(new_is_parked, new_is_lost(s) || streq(s->new->policy, "no"))
 CLAIM(new_is_stopped, new_is_gone(s) || !view_is_up(s->new))
 CLAIM(old_has_own_policy, old_is_gone(s) || streq(s->old->policy, s->policy) || is_superseded(s))
 CLAIM(superseded_is_stopped, !is_superseded(s) || old_is_stopped(s))
@@ -108,7 +109,7 @@ CLAIM(trial_is_seen, view_was_started(&s->w->new) || view_was_started(s->new))
 /* An engine calls a container by the name of its start: log tags, the journal's CONTAINER_NAME. The names change while
  * the new one still runs; whatever is in the way, the old one starts, and gets its name at the end. */
 CLAIM(names_can_wait, old_serves_again(s) || !trial_is_seen(s) || s->progress->name_failed)
-CLAIM(new_made_room, names_can_wait(s) || new_is_gone(s) || s->new->slot != SLOT_MAIN ||
+CLAIM(new_made_room, names_can_wait(s) || new_is_lost(s) || s->new->slot != SLOT_MAIN ||
 			     s->new->state == STATE_RESTARTING)
 CLAIM(old_has_name_to_start, names_can_wait(s) || s->old->slot == SLOT_MAIN || !way_is_free(s) ||
 				     (!new_is_gone(s) && s->new->slot == SLOT_MAIN))

@@ -147,6 +147,7 @@ struct pass_state {
 	unsigned char drop_failures, older_failures;
 	bool tag_tried;	       /* the local tag had no place before, and is in use now */
 	bool not_at_fault;     /* an operator stopped the new one, or the disk is full */
+	bool in_conflict;      /* its last start was refused for what others do to it */
 	bool removed;	       /* the operator removed it, too */
 	uint64_t up_since_ms;  /* since when the new one is known to be up; 0: not */
 	int64_t up_started_ns; /* in which life of it, */

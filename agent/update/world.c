@@ -61,6 +61,9 @@ static enum container_state read_state(const json_t *state)
 		return STATE_PAUSED;
 	if (json_is_true(json_object_get(state, "Running")))
 		return STATE_RUNNING;
+	/* The engine's "dead": a removal that failed. A container that never ran is "created" then, too. */
+	if (json_is_true(json_object_get(state, "Dead")) || (status && streq(status, "removing")))
+		return STATE_REMOVING;
 	return status && streq(status, "created") ? STATE_CREATED : STATE_EXITED;
 }
 

@@ -26,6 +26,7 @@ enum container_state {
 	STATE_RESTARTING, /* down, and the engine is about to start it again */
 	STATE_PAUSED,
 	STATE_EXITED,
+	STATE_REMOVING, /* down, and somebody removes it, or tried to: it never starts again */
 };
 
 enum container_health {
@@ -94,6 +95,12 @@ static inline bool world_is_unreadable(int code)
 static inline bool view_exists(const struct container_view *v)
 {
 	return v->id[0] != '\0';
+}
+
+/* It is there to stay, as far as others are concerned. */
+static inline bool view_is_kept(const struct container_view *v)
+{
+	return view_exists(v) && v->state != STATE_REMOVING;
 }
 
 static inline bool view_is_up(const struct container_view *v)

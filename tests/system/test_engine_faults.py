@@ -15,7 +15,7 @@ from pullet_lab import Lab  # noqa: E402
 from pullet_registry import Registry  # noqa: E402
 from pullet_stub import Device, Engines, Refusal  # noqa: E402
 
-CREATE = {"Cmd": ["serve"]}
+CREATE = {"Cmd": ["serve"], "HostConfig": {"RestartPolicy": {"Name": "always"}}}
 
 
 class Moody(Device):
@@ -36,6 +36,38 @@ class Moody(Device):
         return next((c for c in self.containers.values() if c["Name"] == f"/{name}"), None)
 
 
+class Rival(Moody):
+    """Somebody removes the container that replaces another: from a call on it is being removed, as the engine calls
+    it, and `lasts` calls later it is gone."""
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.moment, self.victim, self.left = None, None, None
+
+    def create(self, name, body):
+        made = super().create(name, body)
+        self.victim = self.victim or self.containers[made["Id"]]
+        return made
+
+    def begin(self, moment, lasts):
+        self.moment, self.lasts, self.victim, self.left = moment, lasts, None, None
+
+    def on_container(self, method, name, verb, rest, query, body):
+        container = self.container(rest if method == "DELETE" else name)
+        if self.left is None and verb == self.moment and (container is self.victim or verb == "stop"):
+            self.left = self.lasts
+            self.victim["State"].update(Status="removing", Running=False)
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                self.containers.pop(self.victim["Id"], None)
+            elif container is self.victim and method != "GET" and verb != "rename":
+                raise Refusal(409, f"removal of container {name} is already in progress" if method == "DELETE" else
+                              "container is marked for removal and cannot be started" if verb == "start" else
+                              f"Container {name} is marked for removal and cannot be \"{verb}\".")
+        return super().on_container(method, name, verb, rest, query, body)
+
+
 @pytest.fixture(scope="module")
 def lab():
     with Lab() as lab:
@@ -54,6 +86,7 @@ def engines(lab):
     directory.mkdir()
     engines = Engines(directory, [])
     engines.devices = {name: Moody(name) for name in ("side", "create")}
+    engines.devices["rival"] = Rival("rival")
     engines.start()
     return engines
 
@@ -119,3 +152,22 @@ def test_an_untrusted_create_file_is_refused(lab, engines, registry, mode):
     assert result["result"] == "failed" and f"run chmod go-w {body}" in result["reason"], result
     assert not house.device.containers
     os.chmod(body, 0o644)
+
+
+@pytest.mark.parametrize("moment, lasts", [("rename", 4), ("stop", 30), ("start", 4), ("start", 30), ("update", 4)])
+def test_a_container_that_others_remove_is_not_to_blame(lab, engines, registry, moment, lasts):
+    """moment: of the update; lasts: until the removal is over, in calls of the engine."""
+    house = House(lab, engines, registry, "rival")
+    device = house.device
+    device.begin(None, 0)
+    house.publish()
+    assert house.once()["result"] in ("updated", "up-to-date")
+    house.publish()
+    device.begin(moment, lasts)
+    told = [house.once()]
+    while told[-1]["result"] == "failed" and len(told) < 9:
+        told.append(house.once())
+    assert device.left is not None and told[-1]["result"] == "updated", told
+    record = house.pullet.record("app")
+    assert record["phase"] == "idle" and record["rejected"] == [], told
+    assert [c["Name"] for c in device.containers.values()] == ["/app"], told

@@ -480,6 +480,11 @@ ARRANGE(never_started_with_a_fix, s->w.old.state = STATE_CREATED;
 	SET(s->w.old.error, "no such device"); policy_unknown(s))
 ARRANGE(exit_is_granted, ran_and_fell(s); s->m.member[0].restart_due = true)
 ARRANGE(granted_start_counted, exit_is_granted(s); s->m.counted = true)
+ARRANGE(new_being_removed, s->w.new.state = STATE_REMOVING;
+	s->m.counted = s->m.member[0].started_new = false; verdict_pending(s))
+ARRANGE(old_being_removed, s->w.old.state = STATE_REMOVING; SET(s->w.old.policy, "always"))
+ARRANGE(both_being_removed, new_here(s); new_being_removed(s); s->w.old.id[0] = '\0')
+ARRANGE(new_being_removed_unparked, new_not_parked(s); new_being_removed(s))
 ARRANGE(new_paused, s->w.new.state = STATE_PAUSED; verdict_pending(s))
 ARRANGE(one_shot, s->w.new.state = STATE_EXITED; SET(s->r.policy, "on-failure:3");
 	SET(s->w.new.policy, "on-failure:3"))
@@ -607,10 +612,13 @@ static void test_situations(void **state)
 		{BLOCK_TRIAL, exit_is_granted, ACT_DECIDE_START},
 		{BLOCK_TRIAL, granted_start_counted, ACT_START_NEW},
 		{BLOCK_TRIAL, new_paused, ACT_PROBE},
+		{BLOCK_TRIAL, new_being_removed, ACT_DECIDE_REVERT},
+		{BLOCK_TRIAL, old_being_removed, ACT_DECIDE_COMMIT},
 		{BLOCK_TRIAL, one_shot, ACT_DECIDE_COMMIT},
 		{BLOCK_TRIAL, ended_but_is_to_stay, ACT_DECIDE_START},
 		{BLOCK_TRIAL, new_renamed_by_others, ACT_RENAME_NEW},
 		{BLOCK_COMMIT, new_renamed_by_others, ACT_RENAME_NEW},
+		{BLOCK_COMMIT, new_being_removed, ACT_DECIDE_REVERT},
 		{BLOCK_COMMIT, one_shot, ACT_DECIDE_IDLE},
 		{BLOCK_COMMIT, ended_but_is_to_stay, ACT_START_NEW},
 		{BLOCK_COMMIT, older_in_use, ACT_DECIDE_IDLE},
@@ -619,6 +627,8 @@ static void test_situations(void **state)
 		{BLOCK_REVERT, first_ever_failed, ACT_REMOVE_NEW},
 		{BLOCK_REVERT, first_ever_tagged, ACT_RESTORE_TAG},
 		{BLOCK_REVERT, both_are_gone, ACT_DECIDE_IDLE},
+		{BLOCK_REVERT, both_being_removed, ACT_REMOVE_NEW},
+		{BLOCK_REVERT, new_being_removed_unparked, ACT_REMOVE_NEW},
 		{BLOCK_REVERT, did_not_serve, ACT_DECIDE_IDLE},
 		{BLOCK_REVERT, old_fell_again, ACT_DECIDE_IDLE},
 		{BLOCK_COMMIT, another, ACT_DECIDE_IDLE},
@@ -777,6 +787,38 @@ static void test_decide_revert(void **state)
 		assert_int_equal(record_rejected(&s.r, &s.r.target.digest, "") != NULL,
 				 reverts[i].reject_target);
 		assert_int_equal(s.r.downtime_ms, 7);
+	}
+}
+
+/* Others remove the container on trial, and the engine is not through with it. */
+static void test_decide_revert_of_what_others_remove(void **state)
+{
+	static const struct {
+		enum container_state state;
+		bool in_conflict;
+		enum verdict verdict;
+		const char *reason;
+	} reverts[] = {
+		{STATE_REMOVING, false, VERDICT_PENDING,
+		 "the new container was removed externally"},
+		{STATE_REMOVING, false, VERDICT_BAD, "the new container was removed externally"},
+		{STATE_REMOVING, true, VERDICT_PENDING, "the new container was removed externally"},
+		{STATE_CREATED, true, VERDICT_PENDING,
+		 "it did not stay up in 3 starts: marked for removal"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(reverts); i++) {
+		struct scene s;
+
+		all_done(&s, BLOCK_TRIAL);
+		s.w.new.state = reverts[i].state;
+		s.m.in_conflict = reverts[i].in_conflict;
+		s.m.verdict = reverts[i].verdict;
+		SET(s.m.reason, "marked for removal");
+		plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
+		assert_true(s.r.phase == PHASE_REVERT && !s.r.reject_target);
+		assert_int_equal(s.r.disturbed.times, 1);
+		assert_string_equal(s.r.reason, reverts[i].reason);
 	}
 }
 
@@ -1117,6 +1159,7 @@ int main(void)
 		cmocka_unit_test(test_decide_current_again),
 		cmocka_unit_test(test_decide_trial_without_service),
 		cmocka_unit_test(test_decide_revert),
+		cmocka_unit_test(test_decide_revert_of_what_others_remove),
 		cmocka_unit_test(test_decide_revert_for_the_store),
 		cmocka_unit_test(test_decide_idle_for_the_store),
 		cmocka_unit_test(test_decide_revert_of_what_cannot_be_seen),

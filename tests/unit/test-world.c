@@ -113,8 +113,13 @@ static void test_states(void **state)
 		{"{'Status':'restarting','Restarting':true,'Running':false}", STATE_RESTARTING,
 		 true},
 		{"{'Status':'exited'," STOPPED "}", STATE_EXITED, false},
-		{"{'Status':'dead','Dead':true," STOPPED "}", STATE_EXITED, false},
-		{"{'Status':'removing'," STOPPED "}", STATE_EXITED, false},
+		{"{'Status':'dead','Dead':true," STOPPED "}", STATE_REMOVING, false},
+		{"{'Status':'removing'," STOPPED "}", STATE_REMOVING, false},
+		{"{'Status':'removing','Running':false,'StartedAt':'0001-01-01T00:00:00Z'}",
+		 STATE_REMOVING, false},
+		{"{'Status':'created','Running':false,'Dead':true,'StartedAt':"
+		 "'0001-01-01T00:00:00Z'}",
+		 STATE_REMOVING, false},
 		{"{'Status':'created','Running':false,'StartedAt':'0001-01-01T00:00:00Z'}",
 		 STATE_CREATED, false},
 		/* podman's words */
