@@ -171,6 +171,14 @@ static void judge_trial(struct pass *p)
 		m->store_said = false;
 }
 
+/* Whether it is known that others ended the last of the starts that are used up, maybe while no pass ran. A host that
+ * each start brings down leaves no such trace. */
+static bool was_ended_by_others(struct engine *e, const struct container_view *new)
+{
+	return new->state == STATE_EXITED && !new->error[0] &&
+	       engine_find_ending(e, new->id, new->started_ns) == ENDING_STOPPED;
+}
+
 static int64_t wall_clock_ns(void)
 {
 	struct timespec now = {0};
@@ -269,6 +277,8 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 
 	if (decision == ACT_DECIDE_REVERT && p->state.verdict == VERDICT_BAD)
 		explain_verdict(p);
+	else if (decision == ACT_DECIDE_REVERT && view_exists(&p->world.new))
+		p->state.in_conflict |= was_ended_by_others(p->context.engine, &p->world.new);
 	if (decision == ACT_DECIDE_FORGET)
 		act_forget(p);
 	plan_decide(&p->record, &p->state, decision, &p->world);

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import UP
 from pullet_meddler import (
-    ASIDE, CHANGES, CLEANING, DOWN, MADE, ON_TRIAL, PULLING, TAGGED, WON, Meddler, moments)
+    ASIDE, CHANGES, CLEANING, CUT, DOWN, MADE, ON_TRIAL, PULLING, TAGGED, WON, Meddler, moments)
 
 
 class Operator:
@@ -148,3 +148,24 @@ def test_stopped_on_trial_and_again(house, meddler):
     house.configure(create=UP, health_period="300ms")
     house.once("updated")
     house.check(second, policy="always")
+
+
+def test_stopped_while_no_pass_ran(house, meddler):
+    """Each start is counted, its answer is lost, and an operator stops the container before the next pass."""
+    first, _ = house.up()
+    house.publish()
+    house.configure(create=UP, agent={"engine": meddler.url}, health_period="10s")
+
+    def strike(call):
+        if call.done and str(call) == "POST /containers/ID/start" and house.engine.inspect("app.prev"):
+            house.engine.call("POST", "/containers/app/stop")
+            return CUT
+        return None
+
+    meddler.strike = strike
+    for _ in range(3):
+        house.once("failed")
+        assert house.pullet.record("app")["phase"] == "trial"
+    meddler.strike = lambda call: None
+    house.pullet.once(timeout=60)
+    assert house.pullet.record("app")["rejected"] == []
