@@ -145,7 +145,6 @@ struct pass_state {
 	bool drop_tried; /* target's image: removed, or in use by other containers */
 	bool older_tried; /* the older image, likewise */
 	unsigned char drop_failures, older_failures;
-<<<<<<< HEAD
 	bool tag_tried;	       /* the local tag had no place before, and is in use now */
 	bool not_at_fault;     /* an operator stopped the new one, or the disk is full */
 	bool in_conflict;      /* its last start was refused, or ended, for what others do to it */
@@ -154,13 +153,6 @@ struct pass_state {
 	int64_t up_started_ns; /* in which life of it, */
 	bool up_paused;	       /* and whether it was paused */
 	bool follower_restarted;
-=======
-	bool tag_tried;	      /* the local tag had no place before, and is in use now */
-	bool not_at_fault;    /* an operator stopped the new one, or the disk is full */
-	bool in_conflict;     /* its last start was refused, or ended, for what others do to it */
-	bool removed;	      /* the operator removed it, too */
-	uint64_t up_since_ms; /* since when the new one is known to be up; 0: not */
->>>>>>> 4109bd2 (pass: a container whose starts others ended is not to blame)
 	enum verdict verdict;
 	char reason[RECORD_TEXT_MAX]; /* of a bad verdict, or of the last failed start */
 	bool store_said; /* the reason is the engine's word that it cannot read its store */
