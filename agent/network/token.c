@@ -186,6 +186,11 @@ static int get_token(struct registry *r, const struct scopes *s, long *ret_statu
 
 	*ret_status = 0;
 	r->retry_after_s = 0;
+	/* A later answer of the same batch has replaced the challenge. */
+	if (!r->tokens.challenge.realm)
+		return error_set(ret_error, -EPROTO,
+				 "the registry names a token server for one request and none for "
+				 "another");
 	if (url_parse(r->tokens.challenge.realm, &realm) < 0)
 		return error_set(ret_error, -EPROTO,
 				 "the registry names a token server that is no URL");
