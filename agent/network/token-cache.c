@@ -69,12 +69,13 @@ void token_cache_forget(struct token_cache *c, const char *repository)
 {
 	for (size_t i = c->n; i > 0; i--) {
 		struct token *t = &c->tokens[i - 1];
-		char *name = find_name(t->repositories, repository);
+		char *name;
 
-		if (!name)
-			continue;
-		memmove(name, name + strlen(repository) + 1, strlen(name + strlen(repository)));
-		c->changed = true;
+		while ((name = find_name(t->repositories, repository))) {
+			memmove(name, name + strlen(repository) + 1,
+				strlen(name + strlen(repository)));
+			c->changed = true;
+		}
 		if (streq(t->repositories, " "))
 			remove_token(c, i - 1);
 	}
