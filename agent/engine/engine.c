@@ -432,7 +432,9 @@ int engine_set_policy(struct engine *e, const char *id, const json_t *policy,
 	int r = engine_call(e, c, NULL, ret_error);
 
 	/* 20.10 says this of a container that is being removed, and podman of one that ends meanwhile. */
-	return r == -EIO ? -EEXIST : r;
+	if (r == -EIO)
+		r = ret_error->code = -EEXIST;
+	return r;
 }
 
 int engine_remove(struct engine *e, const char *id, struct error *ret_error)
