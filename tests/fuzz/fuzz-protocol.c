@@ -1,11 +1,42 @@
 /* SPDX-License-Identifier: MIT */
 /* Lines from a compromised network half, and from whoever reaches its socket. */
+#include <errno.h>
 #include <sys/socket.h>
 
 #include "message.h"
 #include "protocol.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+/* What is sent on says the same. */
+static void check_again(const struct fetch_reply *reply, const struct fetch_request *request)
+{
+	_cleanup_json_ json_t *j = message_reply_to_json(reply);
+	struct fetch_reply again = {0};
+	struct error e;
+
+	if (message_reply_from_json(j, request, &again, &e) < 0 ||
+	    !digest_eq(&again.digest, &reply->digest) || again.known != reply->known ||
+	    !streq(again.manifest.text, reply->manifest.text) ||
+	    again.manifest_known != reply->manifest_known ||
+	    !streq(again.chain.text, reply->chain.text) ||
+	    again.layer_bytes != reply->layer_bytes || again.zstd != reply->zstd)
+		abort();
+}
+
+static void check_refused(const struct fetch_reply *reply, const struct error *e)
+{
+	_cleanup_json_ json_t *j = NULL;
+	struct digest d;
+
+	if (reply->retry_after_s > 24 * 60 * 60 || e->code >= 0)
+		abort();
+	if (!digest_is_set(&reply->digest))
+		return;
+	if (e->code != -EKEYREJECTED || digest_parse(reply->digest.text, &d) < 0)
+		abort();
+	j = message_refused_to_json(reply, e);
+}
 
 static void check_reply(const json_t *j, const struct fetch_request *request)
 {
@@ -14,24 +45,31 @@ static void check_reply(const json_t *j, const struct fetch_request *request)
 	struct error e;
 
 	if (message_reply_from_json(j, request, &reply, &e) < 0) {
-		if (reply.retry_after_s > 24 * 60 * 60)
-			abort();
+		check_refused(&reply, &e);
 		return;
 	}
 	if (digest_parse(reply.digest.text, &d) < 0 ||
 	    (reply.known && !message_is_known(request, &d)))
 		abort();
-	json_decref(message_reply_to_json(&reply));
+	if (reply.manifest_known && !message_is_known(request, &reply.manifest))
+		abort();
+	check_again(&reply, request);
 }
 
 static void check_rollout(const json_t *j)
 {
+	struct rollout_device d = {.version = "0.1.0", .position = 500, .now_s = 1796126400};
 	struct rollout_reply reply;
 	struct error e;
+	char why[200];
 
 	if (message_rollout_reply_from_json(j, &reply, &e) < 0 || !reply.found)
 		return;
 	if (reply.rollout.n_points < 1 || reply.rollout.n_points > ROLLOUT_POINTS_MAX)
+		abort();
+	d.digest = reply.rollout.target;
+	if (rollout_admits(&reply.rollout, &d, why, sizeof(why)) &&
+	    rollout_share(&reply.rollout, d.now_s) <= d.position)
 		abort();
 	json_decref(message_rollout_reply_to_json(&reply));
 }

@@ -85,10 +85,10 @@ static int publish_policy(struct registry *r, const struct ref *ref, bool reads,
 	int q;
 
 	if (!reads)
-		body = json_pack("{s:s, s:i, s:s}", "target",
+		body = json_pack("{s:i, s:i, s:s, s:i}", "version", 1, "sequence", 1, "target",
 				 "sha256:"
 				 "7777777777777777777777777777777777777777777777777777777777777777",
-				 "sequence", 1, "schedule", "now");
+				 "percent", 10);
 	q = publish(r, ref, body, &answer, ret_error);
 	if (q == 0 && !answer)
 		abort();
