@@ -102,20 +102,35 @@ static char *cut(char *text, const char *separator)
 	return end + strlen(separator);
 }
 
+/* The text up to the next form feed, which *at is moved behind. */
+static char *take_text(const uint8_t **at, size_t *ret_n)
+{
+	const uint8_t *end = answers.data + answers.n;
+	const uint8_t *feed = memchr(*at, '\f', (size_t)(end - *at));
+	size_t n = (size_t)((feed ? feed : end) - *at);
+	char *text = xmalloc(n + 1);
+
+	memcpy(text, *at, n);
+	text[n] = '\0';
+	*at = feed ? feed + 1 : end;
+	*ret_n = n;
+	return text;
+}
+
 static struct answer next_answer(void)
 {
-	const uint8_t *end = answers.data + answers.n, *feed;
+	const uint8_t *end = answers.data + answers.n, *at = answers.data;
 	struct answer a = {0};
 	size_t n;
 
 	if (answers.next == end && answers.again)
 		answers.next = answers.data;
-	feed = memchr(answers.next, '\f', (size_t)(end - answers.next));
-	n = (size_t)((feed ? feed : end) - answers.next);
-	a.text = xmalloc(n + 1);
-	memcpy(a.text, answers.next, n);
-	a.text[n] = '\0';
-	answers.next = feed ? feed + 1 : end;
+	a.text = take_text(&answers.next, &n);
+	for (unsigned long i = a.text[0] == '=' ? strtoul(a.text + 1, NULL, 10) + 1 : 0;
+	     i > 0 && at < end; i--) {
+		free(a.text);
+		a.text = take_text(&at, &n);
+	}
 	(void)sscanf(a.text, "%5ld %6zu %5d", &a.status, &a.piece, &a.code);
 	/* The empty line is the first one or follows the headers. */
 	a.headers = cut(a.text, "\n");
@@ -135,6 +150,16 @@ struct digest answers_next_digest(void)
 	answers.next = next;
 	free(a.text);
 	return d;
+}
+
+int answers_next_json(json_t **ret, struct error *ret_error)
+{
+	struct answer a = next_answer();
+	int r = a.status >= 200 ? json_parse(a.body, a.body_len, "answer", ret, ret_error)
+				: error_set(ret_error, -EPIPE, "no answer");
+
+	free(a.text);
+	return r;
 }
 
 int http_new(const struct http_options *options, struct http **ret, struct error *ret_error)
@@ -170,7 +195,8 @@ static int stream(const struct http_request *req, const struct answer *a)
 /* What no request may have, whatever the caller was told before. */
 static void check_request(const struct http_request *req)
 {
-	if (++answers.requests > ANSWERS_REQUESTS_MAX)
+	answers.requests += answers.again || answers.next == answers.data + answers.n;
+	if (answers.requests > ANSWERS_REQUESTS_MAX)
 		abort();
 	if (!req->to == !req->url || (req->url && strpbrk(req->url, " \r\n\t#")))
 		abort();

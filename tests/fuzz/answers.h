@@ -8,7 +8,7 @@
  *	BODY
  *
  * A streamed body comes in pieces of PIECE bytes, all at once without one. With CODE, a negative errno, the request
- * fails behind the body. Without a status no server answers. */
+ * fails behind the body. Without a status no server answers. "=N" repeats the Nth answer of the input, from 0 on. */
 #pragma once
 
 #include "engine.h"
@@ -17,7 +17,7 @@
 #define ANSWERS_REQUESTS_MAX 300
 
 /* Begins with the first answer of data, which stays the caller's. With again, the last answer is followed by the first
- * one, so that a program that repeats itself does not end; more than ANSWERS_REQUESTS_MAX requests abort. on_request,
+ * one, so that a program that repeats itself does not end; more than ANSWERS_REQUESTS_MAX requests then, or after the last answer, abort. on_request,
  * which may be NULL, checks each request. */
 void answers_begin(const uint8_t *data, size_t n, bool again,
 		   void (*on_request)(const struct http_request *request));
@@ -25,6 +25,8 @@ void answers_begin(const uint8_t *data, size_t n, bool again,
  * engine's version. Errors as engine_open(). */
 int answers_open_engine(char letter, const uint8_t *data, size_t n, struct engine **ret,
 			struct error *ret_error) warn_unused;
+/* The next answer as a line of the network half. Without a status -EPIPE. */
+int answers_next_json(json_t **ret, struct error *ret_error) warn_unused;
 /* Of the next answer's body, as if the caller knew it. */
 struct digest answers_next_digest(void);
 /* The first line of data, which is not an answer: it is cut off. Empty if there is none. Caller frees. */
