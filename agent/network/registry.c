@@ -151,6 +151,7 @@ static void follow_redirects(struct registry *r, struct call *c)
 	for (int i = 0; is_redirect(c->result.response.status); i++) {
 		int q = take_redirect(c, i, &c->result.error);
 
+		c->redirected = true;
 		http_response_free(&c->result.response);
 		if (q == 0)
 			request_url(r, c);
@@ -214,6 +215,7 @@ static void enlist(const struct registry *r, struct call *calls, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		http_response_free(&calls[i].result.response);
 		calls[i].result.error.code = 0;
+		calls[i].redirected = false;
 		calls[i].state = r->tokens.challenge.realm && !registry_token(r, &calls[i])
 					 ? CALL_WAITING
 					 : CALL_PENDING;
@@ -263,7 +265,7 @@ int registry_request(struct registry *r, struct call *c, long want, struct http_
 	int q;
 
 	registry_request_all(r, c, 1);
-	q = registry_check_status(r, &c->result, want, ret_error);
+	q = registry_check_status(r, c, want, ret_error);
 	if (q < 0 || !ret)
 		http_response_free(&c->result.response);
 	else
@@ -271,9 +273,22 @@ int registry_request(struct registry *r, struct call *c, long want, struct http_
 	return q;
 }
 
-int registry_check_status(const struct registry *r, const struct http_result *result, long want,
+/* A policy that does not exist permits an update, so a 404 counts only if the registry itself says it: not a host or path
+ * that it redirects to, and not a proxy's page. NOT_FOUND is Harbor's. An answer to HEAD has no body. */
+static bool is_absent(const struct call *c)
+{
+	static const char *const codes[] = {"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN",
+					    "NOT_FOUND", NULL};
+	const struct http_response *response = &c->result.response;
+
+	return !c->redirected && !c->foreign &&
+	       (response->body_len == 0 || token_error_is(response, codes));
+}
+
+int registry_check_status(const struct registry *r, const struct call *c, long want,
 			  struct error *ret_error)
 {
+	const struct http_result *result = &c->result;
 	_cleanup_free_ char *message = NULL, *said = NULL;
 	unsigned int wait_s = result->response.retry_after_s;
 	long status = result->response.status;
@@ -293,8 +308,13 @@ int registry_check_status(const struct registry *r, const struct http_result *re
 		return error_set(ret_error, -EACCES, "the registry refused access (%ld)%s; %s",
 				 status, said, withheld ? withheld : hint);
 	}
-	if (status == 404)
+	if (status == 404 && is_absent(c))
 		return error_set(ret_error, -ENOENT, "the registry does not have it%s", said);
+	if (status == 404)
+		return error_set(ret_error, -EREMOTEIO, "the 404 is not the registry's own: %s%s",
+				 c->redirected ? "it came after a redirect"
+					       : "its body is no error of a registry",
+				 said);
 	if ((status == 429 || status == 503) && wait_s > 0)
 		return error_set(ret_error, -EBUSY,
 				 "the registry is busy (%ld, Retry-After: %u s)%s", status, wait_s,

@@ -81,6 +81,7 @@ struct call {
 	enum stage stage;
 	bool basic_sent;
 	bool foreign; /* the result is from another origin than the registry */
+	bool redirected;
 	struct url url;
 	char *authorization;
 	const char *headers[3];
@@ -92,8 +93,9 @@ void registry_request_all(struct registry *r, struct call *calls, size_t n);
 /* Performs one, whose status must be want. The caller frees *ret, which may be NULL. */
 int registry_request(struct registry *r, struct call *c, long want, struct http_response *ret,
 		     struct error *ret_error) warn_unused;
-/* The failure of result, or an error for any status but want. */
-int registry_check_status(const struct registry *r, const struct http_result *result, long want,
+/* The failure of c's result, or an error for any status but want. -ENOENT: the registry itself says that it has no such
+ * thing. */
+int registry_check_status(const struct registry *r, const struct call *c, long want,
 			  struct error *ret_error) warn_unused;
 
 /* Performs one request to the origin of at, with the CA and the time limits of r. Another origin than r's gets a
@@ -116,3 +118,5 @@ bool token_host_is_trusted(const char *host, const struct url *registry, const s
 
 /* "MESSAGE" of a registry's or token server's JSON body, or NULL. Caller frees. */
 char *token_error_message(const struct http_response *r);
+/* Whether a JSON body of distribution-spec has one of these error codes, a list that ends with NULL. */
+bool token_error_is(const struct http_response *r, const char *const *codes);

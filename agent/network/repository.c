@@ -39,9 +39,10 @@ static int get_by_tag(struct registry *r, const struct ref *ref, const char *tag
 			 ret_digest->text);
 }
 
-static int take_resolved(struct registry *r, const struct ref *ref,
-			 const struct http_result *result, struct fetch_resolved *ret)
+static int take_resolved(struct registry *r, const struct ref *ref, const struct call *c,
+			 struct fetch_resolved *ret)
 {
+	const struct http_result *result = &c->result;
 	struct http_response response = {0};
 	long status = result->response.status;
 	int q;
@@ -50,7 +51,7 @@ static int take_resolved(struct registry *r, const struct ref *ref,
 	if (status == 200 && named_digest(&result->response, &ret->digest))
 		return 0;
 	if (status != 200 && status != 400 && status != 405 && status != 501)
-		return registry_check_status(r, result, 200, &ret->error);
+		return registry_check_status(r, c, 200, &ret->error);
 	q = get_by_tag(r, ref, ref->tag, &response, &ret->digest, &ret->error);
 	ret->retry_after_s = r->retry_after_s;
 	if (q < 0)
@@ -97,7 +98,7 @@ void repository_resolve(struct registry *r, const struct ref *const *refs, size_
 			ret[i] = ret[find_same(refs, i)];
 			continue;
 		}
-		if (take_resolved(r, refs[i], &c->result, &ret[i]) < 0)
+		if (take_resolved(r, refs[i], c, &ret[i]) < 0)
 			(void)error_prefix(&ret[i].error, "%s", refs[i]->text);
 		http_response_free(&c++->result.response);
 	}

@@ -331,6 +331,25 @@ bool token_host_is_trusted(const char *host, const struct url *registry, const s
 	return has_suffix(registry->host, parent);
 }
 
+bool token_error_is(const struct http_response *r, const char *const *codes)
+{
+	_cleanup_json_ json_t *j = NULL;
+	struct error ignored;
+	const json_t *errors, *e;
+	size_t i;
+
+	if (json_parse(r->body, r->body_len, "answer", &j, &ignored) < 0)
+		return false;
+	errors = json_object_get(j, "errors");
+	json_array_foreach (errors, i, e) {
+		for (const char *const *code = codes; *code; code++) {
+			if (streq_null(json_get_string(e, "code"), *code))
+				return true;
+		}
+	}
+	return false;
+}
+
 char *token_error_message(const struct http_response *r)
 {
 	_cleanup_json_ json_t *j = NULL;
