@@ -239,15 +239,20 @@ json_t *message_rollout_reply_to_json(const struct rollout_reply *reply)
 
 	if (!reply->found)
 		return json_need(json_pack("{s:n}", "rollout"));
+	if (r->clear)
+		return json_need(json_pack("{s:{s:I, s:b, s:s}}", "rollout", "sequence",
+					   (json_int_t)r->sequence, "clear", true, "document",
+					   r->document.text));
 	points = json_need(json_array());
 	for (size_t i = 0; i < r->n_points; i++) {
 		json_append(points, json_integer(r->points[i].at_s));
 		json_append(points, json_integer(r->points[i].share));
 	}
-	return json_need(json_pack("{s:{s:I, s:s, s:b, s:s, s:I, s:o}}", "rollout", "sequence",
-				   (json_int_t)r->sequence, "target", r->target.text, "halt",
-				   r->halt, "minimum-version", r->minimum_version, "not-before",
-				   (json_int_t)r->not_before_s, "points", points));
+	return json_need(json_pack("{s:{s:I, s:s, s:s, s:b, s:s, s:I, s:o}}", "rollout", "sequence",
+				   (json_int_t)r->sequence, "document", r->document.text, "target",
+				   r->target.text, "halt", r->halt, "minimum-version",
+				   r->minimum_version, "not-before", (json_int_t)r->not_before_s,
+				   "points", points));
 }
 
 static bool read_number(const json_t *list, size_t i, json_int_t most, json_int_t *ret)
@@ -282,20 +287,27 @@ static bool read_points(const json_t *list, struct rollout *ret)
 
 static bool read_rollout(json_t *j, struct rollout *ret)
 {
-	json_int_t sequence, not_before;
+	json_int_t sequence = json_integer_value(json_object_get(j, "sequence")), not_before;
+	const char *document = json_get_string(j, "document");
 	const char *target, *minimum;
 	json_t *points;
 	int halt;
 
-	if (json_unpack(j, "{s:I, s:s, s:b, s:s, s:I, s:o}", "sequence", &sequence, "target",
-			&target, "halt", &halt, "minimum-version", &minimum, "not-before",
-			&not_before, "points", &points) < 0)
-		return false;
-	if (sequence < 1 || sequence > SEQUENCE_MAX || not_before < 0 ||
-	    not_before > ROLLOUT_TIME_MAX || digest_parse(target, &ret->target) < 0 ||
-	    strlen(minimum) >= sizeof(ret->minimum_version))
+	if (sequence < 1 || sequence > SEQUENCE_MAX ||
+	    (document && digest_parse(document, &ret->document) < 0))
 		return false;
 	ret->sequence = (uint64_t)sequence;
+	ret->clear = json_is_true(json_object_get(j, "clear"));
+	if (ret->clear)
+		return true;
+	if (json_unpack(j, "{s:s, s:b, s:s, s:I, s:o}", "target", &target, "halt", &halt,
+			"minimum-version", &minimum, "not-before", &not_before, "points",
+			&points) < 0)
+		return false;
+	if (not_before < 0 || not_before > ROLLOUT_TIME_MAX ||
+	    digest_parse(target, &ret->target) < 0 ||
+	    strlen(minimum) >= sizeof(ret->minimum_version))
+		return false;
 	ret->not_before_s = not_before;
 	ret->halt = halt;
 	copy_text(ret->minimum_version, sizeof(ret->minimum_version), minimum);

@@ -13,8 +13,9 @@
  *            and in each "withheld": TEXT, if credentials were not sent to a token server
  *   request  {"op": "rollout", "image": TEXT, "ring": TEXT}    the policy for that ring
  *   reply    {"rollout": null}
- *            {"rollout": {"sequence": NUMBER, "target": DIGEST, "halt": BOOLEAN, "minimum-version": TEXT,
- *                         "not-before": UNIX TIME, "points": [UNIX TIME, SHARE, ...]}}
+ *            {"rollout": {"sequence": NUMBER, "document": DIGEST of the policy's text, "clear": true}}
+ *            {"rollout": {"sequence": NUMBER, "document": DIGEST, "target": DIGEST, "halt": BOOLEAN,
+ *                         "minimum-version": TEXT, "not-before": UNIX TIME, "points": [UNIX TIME, SHARE, ...]}}
  *   request  {"op": "report", "metrics": TEXT, "logs": TEXT}   bodies for the collector, not parsed
  *   reply    {}
  *   request  {"op": "publish", "image": TEXT, "policy": POLICY} only to pullet-fetch --publish; without "policy"

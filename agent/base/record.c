@@ -110,8 +110,14 @@ static const struct field record_fields[] = {
 	{"last_error", TEXT, OR_NULL, FIELD(struct record, last_error)},
 	{"downtime_ms", SIGNED, ALWAYS, FIELD(struct record, downtime_ms)},
 	{"rollout_sequence", NUMBER, OR_ABSENT, FIELD(struct record, rollout_sequence)},
+	{"rollout_policy", DIGEST, OR_ABSENT, FIELD(struct record, rollout_policy)},
+	{"rollout_state", TEXT, OR_ABSENT, FIELD(struct record, rollout_state)},
 	{"seen", OBJECT, OR_ABSENT, FIELD(struct record, seen), .fields = seen_fields},
 	{0}};
+
+/* What the engine cannot tell when the record is lost. */
+static const char kept_keys[][20] = {"rejected",	 "rejected_before", "held",
+				     "rollout_sequence", "rollout_policy",  "rollout_state"};
 
 static const struct field update_fields[] = {
 	{"target", OBJECT, OR_NULL, FIELD(struct record, target), .fields = release_fields},
@@ -300,14 +306,73 @@ int record_read(int state_dir, const char *name, struct record *ret, struct erro
 	return 0;
 }
 
+/* The value behind the first "KEY": of a text that need not be JSON as a whole, or NULL. */
+static json_t *find_value(const char *text, size_t len, const char *key)
+{
+	_cleanup_free_ char *quoted = xasprintf("\"%s\":", key);
+	const char *p = memmem(text, len, quoted, strlen(quoted));
+
+	if (!p)
+		return NULL;
+	p += strlen(quoted);
+	return json_loadb(p, len - (size_t)(p - text), JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK,
+			  NULL);
+}
+
+/* Reads one field into *ret, unless it is not valid. Of a list it takes the entries before the first such. */
+static bool salvage_field(const char *text, size_t len, const struct field *f, struct record *ret)
+{
+	const struct field alone[] = {*f, {0}};
+	_cleanup_free_ struct record *one = xmalloc(sizeof(*one));
+	_cleanup_json_ json_t *j = json_object(), *value = find_value(text, len, f->key);
+	size_t *entries = (void *)((char *)one + f->n_offset);
+	bool valid;
+
+	if (!value)
+		return false;
+	*one = *ret;
+	json_put(j, f->key, json_incref(value));
+	valid = !read_fields(j, alone, (char *)one);
+	if (f->kind == LIST && !valid && *entries > 0) {
+		--*entries;
+		valid = true;
+	}
+	if (valid)
+		*ret = *one;
+	return valid;
+}
+
+/* Reads what is left of a record that is not valid. */
+static void salvage(const char *text, size_t len, struct record *ret)
+{
+	_cleanup_json_ json_t *j = NULL;
+	struct error ignored;
+	bool whole = json_parse(text, len, "record", &j, &ignored) == 0 && json_is_object(j);
+
+	for (size_t i = 0; i < ARRAY_SIZE(kept_keys); i++) {
+		const struct field *f = record_fields;
+
+		while (!streq(f->key, kept_keys[i]))
+			f++;
+		whole |= salvage_field(text, len, f, ret) && streq(f->key, "rollout_sequence");
+	}
+	if (!whole || (json_object_get(j, "rollout_sequence") && ret->rollout_sequence == 0))
+		copy_text(ret->rollout_state, sizeof(ret->rollout_state), ROLLOUT_LOST);
+}
+
 int record_load(int state_dir, const char *name, struct record *ret, struct error *ret_error)
 {
 	_cleanup_free_ char *file = xasprintf("%s.json", name);
 	_cleanup_free_ char *aside = xasprintf("%s.json.broken", name);
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
 	int r = record_read(state_dir, name, ret, ret_error);
 
 	if (r != -EBADMSG)
 		return r;
+	record_init(ret);
+	(void)!read_file_at(state_dir, file, RECORD_FILE_MAX, &text, &len);
+	salvage(text ? text : "", len, ret);
 	if (renameat(state_dir, file, state_dir, aside) < 0)
 		return error_set(ret_error, -errno, "%s: cannot rename to %s: %m", file, aside);
 	return error_prefix(ret_error, "%s set aside", aside);
@@ -344,6 +409,22 @@ bool record_is_hopeless(const struct record *r, const struct digest *d, const ch
 {
 	return digest_eq(&r->damage.digest, d) && r->damage.tries >= RECORD_DAMAGE_MAX &&
 	       streq(r->damage.boot_id, boot_id);
+}
+
+bool record_has_policy(const struct record *r)
+{
+	return streq(r->rollout_state, ROLLOUT_SEEN) ||
+	       (r->rollout_sequence > 0 && !streq(r->rollout_state, ROLLOUT_CLEARED));
+}
+
+bool record_forget_policy(struct record *r)
+{
+	bool known = r->rollout_sequence > 0 || r->rollout_state[0];
+
+	r->rollout_sequence = 0;
+	r->rollout_policy = (struct digest){0};
+	r->rollout_state[0] = '\0';
+	return known;
 }
 
 void record_disturbed(struct record *r, const struct digest *d, const char *engine)

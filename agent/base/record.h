@@ -106,13 +106,21 @@ struct record {
 	size_t n_rejected_before;
 	struct damage damage;
 	struct disturbed disturbed;
-	bool held;		   /* by an operator, until released */
-	uint64_t rollout_sequence; /* highest seen in a policy; 0: none */
+	bool held;		      /* by an operator, until released */
+	uint64_t rollout_sequence;    /* highest seen in a policy; 0: none */
+	struct digest rollout_policy; /* the policy that had it; empty: not known */
+	/* ROLLOUT_SEEN, ROLLOUT_CLEARED or ROLLOUT_LOST; empty: ROLLOUT_SEEN with a sequence, else there was none. */
+	char rollout_state[8];
 	/* For min-age: the digest of the tag, and when this device first saw it (Unix time). */
 	struct digest seen;
 	int64_t seen_s;
 	char last_error[RECORD_TEXT_MAX];
 };
+
+/* What is known of the policy beside the image. */
+#define ROLLOUT_SEEN	"seen"	  /* there was one: that it is gone says nothing */
+#define ROLLOUT_CLEARED "cleared" /* the last one ended all rollouts */
+#define ROLLOUT_LOST	"lost"	  /* the record was damaged */
 
 extern const char phase_names[PHASE_MAX][8];
 
@@ -122,7 +130,8 @@ void record_init(struct record *r);
  * be read now. */
 int record_read(int state_dir, const char *name, struct record *ret,
 		struct error *ret_error) warn_unused;
-/* Reads, and renames a file that is no valid record to NAME.json.broken. Errors as record_read(). */
+/* Reads, and renames a file that is no valid record to NAME.json.broken. Errors as record_read(). With -EBADMSG *ret has
+ * what the operator and the registry said, as far as it can be read; the rest is empty. */
 int record_load(int state_dir, const char *name, struct record *ret,
 		struct error *ret_error) warn_unused;
 /* Durable and atomic before it returns. */
@@ -138,6 +147,11 @@ bool record_is_disturbed(const struct record *r, const struct digest *d, const c
 
 /* Whether d was pulled RECORD_DAMAGE_MAX times in this boot and is still damaged. */
 bool record_is_hopeless(const struct record *r, const struct digest *d, const char *boot_id);
+
+/* Whether a policy governs the image: if none is found now, it was removed. */
+bool record_has_policy(const struct record *r);
+/* Whether the registry's policy was forgotten, which there was. */
+bool record_forget_policy(struct record *r);
 
 #define RECORD_KNOWN_MAX (2 * (RECORD_REJECTED_MAX + RECORD_BEFORE_MAX))
 

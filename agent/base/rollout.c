@@ -15,6 +15,7 @@
 /* All valid keys, besides those that begin with "x-". "" ends a list. */
 static const char policy_keys[][16] = {"version", "sequence",	"target", "percent",	     "ramp",
 				       "rings",	  "not-before", "halt",	  "minimum-version", ""};
+static const char clear_keys[][16] = {"version", "sequence", "clear", ""};
 static const char ring_keys[][16] = {"percent", "ramp", "not-before", ""};
 static const char point_keys[][16] = {"at", "percent", ""};
 
@@ -183,15 +184,11 @@ static bool is_older(const char *version, const char *minimum)
 	return false;
 }
 
-static int parse_head(const json_t *j, struct rollout *ret, struct error *ret_error)
+static int parse_version(const json_t *j, struct rollout *ret, struct error *ret_error)
 {
 	/* 0: not an integer */
 	json_int_t version = json_integer_value(json_object_get(j, "version"));
 	json_int_t sequence = json_integer_value(json_object_get(j, "sequence"));
-	const json_t *halt = json_object_get(j, "halt");
-	const char *minimum = json_get_string(j, "minimum-version");
-	const char *target = json_get_string(j, "target");
-	unsigned long ignored[NUMBERS];
 
 	if (version > VERSION)
 		return error_set(ret_error, -EBADMSG,
@@ -203,6 +200,16 @@ static int parse_head(const json_t *j, struct rollout *ret, struct error *ret_er
 	if (sequence < 1 || sequence > SEQUENCE_MAX)
 		return error_set(ret_error, -EBADMSG, "\"sequence\" is not a positive integer");
 	ret->sequence = (uint64_t)sequence;
+	return 0;
+}
+
+static int parse_head(const json_t *j, struct rollout *ret, struct error *ret_error)
+{
+	const json_t *halt = json_object_get(j, "halt");
+	const char *minimum = json_get_string(j, "minimum-version");
+	const char *target = json_get_string(j, "target");
+	unsigned long ignored[NUMBERS];
+
 	if (!target || digest_parse(target, &ret->target) < 0)
 		return error_set(ret_error, -EBADMSG,
 				 "\"target\" is not \"sha256:\" and 64 lower-case hex digits");
@@ -219,6 +226,15 @@ static int parse_head(const json_t *j, struct rollout *ret, struct error *ret_er
 	return 0;
 }
 
+/* With a target or a halt beside it, the author may have meant either. */
+static int parse_clear(const json_t *j, struct rollout *ret, struct error *ret_error)
+{
+	ret->clear = json_is_true(json_object_get(j, "clear"));
+	if (!ret->clear)
+		return error_set(ret_error, -EBADMSG, "\"clear\" is not true");
+	return check_keys(j, "it ends all rollouts with \"clear\", but", clear_keys, ret_error);
+}
+
 int rollout_from_json(const json_t *j, const char *ring, struct rollout *ret,
 		      struct error *ret_error)
 {
@@ -228,7 +244,15 @@ int rollout_from_json(const json_t *j, const char *ring, struct rollout *ret,
 	if (!json_is_object(j))
 		return error_set(ret_error, -EBADMSG, "it is not a JSON object");
 	/* The version comes first: a later one may have other keys. */
-	r = parse_head(j, &policy, ret_error);
+	r = parse_version(j, &policy, ret_error);
+	if (r == 0 && json_object_get(j, "clear")) {
+		r = parse_clear(j, &policy, ret_error);
+		if (r == 0)
+			*ret = policy;
+		return r;
+	}
+	if (r == 0)
+		r = parse_head(j, &policy, ret_error);
 	if (r == 0)
 		r = check_keys(j, "it", policy_keys, ret_error);
 	if (r == 0)
@@ -298,6 +322,44 @@ const char *rollout_percent(uint32_t share, char *buf, size_t n)
 	return buf;
 }
 
+uint64_t rollout_sequence_max(uint64_t last, int64_t now_s)
+{
+	uint64_t step = last + ROLLOUT_STEP_MAX;
+	uint64_t time = now_s > 0 ? (uint64_t)now_s + ROLLOUT_AHEAD_S : 0;
+
+	return step > time ? step : time;
+}
+
+static bool is_rewritten(const struct rollout *r, const struct rollout_device *d)
+{
+	return r->sequence == d->sequence && digest_is_set(&d->policy) &&
+	       !digest_eq(&r->document, &d->policy);
+}
+
+bool rollout_is_in_sequence(const struct rollout *r, const struct rollout_device *d, char *ret_why,
+			    size_t size)
+{
+	uint64_t most = rollout_sequence_max(d->sequence, d->now_s);
+
+	ret_why[0] = '\0';
+	if (r->sequence < d->sequence)
+		(void)snprintf(ret_why, size,
+			       "the rollout policy is too old: its sequence is %" PRIu64
+			       ", but %" PRIu64 " was seen before; a new one needs a higher number",
+			       r->sequence, d->sequence);
+	else if (is_rewritten(r, d))
+		(void)snprintf(ret_why, size,
+			       "the rollout policy was changed, but its sequence is still %" PRIu64
+			       "; publish it with a higher one",
+			       r->sequence);
+	else if (r->sequence > most)
+		(void)snprintf(ret_why, size,
+			       "the sequence of the rollout policy, %" PRIu64
+			       ", is too high: at most %" PRIu64 " is accepted%s",
+			       r->sequence, most, d->now_s ? "" : " while the clock is not set");
+	return !ret_why[0];
+}
+
 bool rollout_admits(const struct rollout *r, const struct rollout_device *d, char *ret_why,
 		    size_t size)
 {
@@ -305,14 +367,12 @@ bool rollout_admits(const struct rollout *r, const struct rollout_device *d, cha
 	bool needs_clock = r->not_before_s > 0 || r->points[0].at_s > 0;
 	char most[16], mine[16], when[32];
 
+	if (!rollout_is_in_sequence(r, d, ret_why, size))
+		return false;
+	if (r->clear)
+		return true;
 	(void)rollout_percent(d->position, mine, sizeof(mine));
-	ret_why[0] = '\0';
-	if (r->sequence < d->sequence)
-		(void)snprintf(ret_why, size,
-			       "the rollout policy is too old: its sequence is %" PRIu64
-			       ", but %" PRIu64 " was seen before",
-			       r->sequence, d->sequence);
-	else if (!digest_eq(&r->target, &d->digest))
+	if (!digest_eq(&r->target, &d->digest))
 		(void)snprintf(ret_why, size,
 			       "the rollout policy (sequence %" PRIu64
 			       ") is for another image, %.19s",

@@ -14,6 +14,8 @@
 #define ROLLOUT_RINGS_MAX  64
 #define ROLLOUT_RING_MAX   64 /* bytes of a name, with its NUL */
 #define ROLLOUT_NEVER	   INT64_MAX
+#define ROLLOUT_STEP_MAX   1000000	/* how much higher a sequence may be than the last one */
+#define ROLLOUT_AHEAD_S	   86400	/* or, as a Unix time, how far in the future */
 #define ROLLOUT_TIME_MAX   253402387199 /* the last second of 9999 in every time zone */
 
 /* From at on, share of COHORT_ALL devices; linear between two points. */
@@ -25,6 +27,8 @@ struct rollout_point {
 /* The policy as it applies to one ring. */
 struct rollout {
 	uint64_t sequence;
+	struct digest document; /* SHA-256 of its text; empty: not known */
+	bool clear;		/* it ends all rollouts; nothing below is set */
 	struct digest target;
 	bool halt;
 	char minimum_version[24]; /* empty: any */
@@ -39,6 +43,7 @@ struct rollout_device {
 	const char *version;  /* of the agent */
 	uint32_t position;    /* cohort_position */
 	uint64_t sequence;    /* highest seen for this container; 0: none */
+	struct digest policy; /* the document that had it; empty: not known */
 	struct digest digest; /* of the tag */
 	int64_t now_s;	      /* Unix time; 0: the clock is not set */
 };
@@ -55,6 +60,12 @@ uint32_t rollout_share(const struct rollout *r, int64_t now_s);
 /* The first second at which a device of this position may, or ROLLOUT_NEVER. */
 int64_t rollout_turn(const struct rollout *r, uint32_t position);
 
+/* The highest sequence that a device accepts after last, so that no policy can lock out all later ones: one more step,
+ * or the present as a Unix time. */
+uint64_t rollout_sequence_max(uint64_t last, int64_t now_s /* 0: the clock is not set */);
+/* Whether the sequence of r may be the next one of d, or is the same policy again; else ret_why has the reason. */
+bool rollout_is_in_sequence(const struct rollout *r, const struct rollout_device *d, char *ret_why,
+			    size_t size);
 /* Whether the device takes the image now; else ret_why has the reason, which stays the same until the policy
  * or the answer changes. */
 bool rollout_admits(const struct rollout *r, const struct rollout_device *d, char *ret_why,

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "crypto.h"
 #include "message.h"
 #include "protocol.h"
 #include "repository.h"
@@ -146,6 +147,7 @@ static int rollout(struct session *s, struct item *item, struct error *ret_error
 	if (r == 0) {
 		r = rollout_parse(text, n, json_get_string(item->question, "ring"), &reply.rollout,
 				  ret_error);
+		reply.rollout.document = hash_bytes(text, n);
 		if (r < 0)
 			(void)error_prefix(ret_error, "%s/%s:%s is no valid policy", ref->host,
 					   ref->path, tag);

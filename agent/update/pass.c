@@ -479,18 +479,17 @@ static int recover_followers(struct pass *p, struct error *ret_error)
 }
 
 /* Recovers a lost record from the names and labels in the engine. Saves it if an update was under way: after the
- * next power cut the names may say less. */
-static int recover_record(struct pass *p, struct error *ret_error)
+ * next power cut the names may say less. So may a damaged file, which was set aside. */
+static int recover_record(struct pass *p, bool damaged, struct error *ret_error)
 {
 	struct container_view slots[SLOT_MAX];
 	int r = world_look_at_names(&p->context, slots, ret_error);
 
 	if (r < 0)
 		return r;
-	record_init(&p->record);
 	plan_recover(&p->record, slots);
 	if (p->record.phase == PHASE_IDLE)
-		return 0;
+		return damaged ? save(p, ret_error) : 0;
 	r = recover_followers(p, ret_error);
 	return r < 0 ? r : save(p, ret_error);
 }
@@ -499,19 +498,25 @@ static int run(struct pass *p, struct error *ret_error)
 {
 	bool record_only = operations[p->task->operation].record_only;
 	int r = record_load(p->task->state_dir, p->c->name, &p->record, ret_error);
-	bool lost = r == -ENOENT || r == -EBADMSG;
+	bool lost = r == -ENOENT || r == -EBADMSG, damaged;
 
 	if (r == -EBADMSG)
-		log_error("%s: %s; recovering it from the names and labels in the engine",
-			  p->c->name, ret_error->text);
+		log_error("%s: %s; recovering it from the names and labels in the engine%s",
+			  p->c->name, ret_error->text,
+			  streq(p->record.rollout_state, ROLLOUT_LOST)
+				  ? "; its rejected digests and its rollout sequence are lost"
+				  : "");
 	if (r < 0 && !lost)
 		return r;
+	damaged = r == -EBADMSG;
+	if (r == -ENOENT)
+		record_init(&p->record);
 	/* An operation on the record alone works without an engine. */
 	if (lost || !record_only)
 		r = engine_open(p->task->config->engine, p->task->cancel, &p->context.engine,
 				ret_error);
 	if (r == 0 && lost)
-		r = recover_record(p, ret_error);
+		r = recover_record(p, damaged, ret_error);
 	if (r < 0)
 		return r;
 	p->record_is_known = true;

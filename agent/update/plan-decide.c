@@ -204,6 +204,16 @@ static void decide_seen(struct record *r, const struct pass_state *m, const stru
 	r->seen_s = m->now_s;
 }
 
+static void decide_sequence(struct record *r, const struct pass_state *m, const struct world *w)
+{
+	struct policy_note note = plan_note_policy(r, w, m);
+
+	r->rollout_sequence = note.sequence;
+	r->rollout_policy = note.policy;
+	if (note.state != r->rollout_state)
+		copy_text(r->rollout_state, sizeof(r->rollout_state), note.state);
+}
+
 static void decide_forget(struct record *r, struct pass_state *m, const struct world *w)
 {
 	/* A pull that a power cut ended may have left layers that the next version has, too. */
@@ -248,7 +258,7 @@ void plan_decide(struct record *r, struct pass_state *m, enum action decision,
 	} else if (decision == ACT_DECIDE_SEEN) {
 		decide_seen(r, m, w);
 	} else if (decision == ACT_DECIDE_SEQUENCE) {
-		r->rollout_sequence = m->policy.reply.rollout.sequence;
+		decide_sequence(r, m, w);
 	} else if (decision == ACT_DECIDE_FORGET) {
 		decide_forget(r, m, w);
 	} else if (decision == ACT_DECIDE_PREPARE) {
@@ -343,7 +353,7 @@ void plan_recover_follower(struct record *r, size_t i, const struct pair *pair)
 static bool apply_retry(struct record *r, char *reason, size_t size)
 {
 	size_t n = r->n_rejected + r->n_rejected_before;
-	bool disturbed = digest_is_set(&r->disturbed.digest);
+	bool disturbed = digest_is_set(&r->disturbed.digest), changed;
 	bool damaged = digest_is_set(&r->damage.digest);
 
 	if (n > 0)
@@ -354,11 +364,18 @@ static bool apply_retry(struct record *r, char *reason, size_t size)
 			       damaged	   ? "the engine's store is tried again"
 			       : disturbed ? "the disturbed update is tried again"
 					   : "nothing was rejected");
+	changed = n > 0 || damaged || disturbed;
+	if (record_forget_policy(r)) {
+		n = changed ? strlen(reason) : 0;
+		(void)snprintf(reason + n, size - n, "%sthe rollout policy is forgotten",
+			       n ? "; " : "");
+		changed = true;
+	}
 	r->n_rejected = r->n_rejected_before = 0;
 	r->disturbed = (struct disturbed){0};
 	r->damage = (struct damage){0};
 	r->last_error[0] = '\0';
-	return n > 0 || damaged || disturbed;
+	return changed;
 }
 
 bool plan_note(enum operation operation, const struct container_config *c, struct record *r,

@@ -113,7 +113,7 @@ CLAIM(registry_was_asked, s->m->answer.known)
 CLAIM(registry_is_not_needed, s->m->answer.error.code != -ENOENT && s->r->phase == PHASE_PREPARE &&
 				      s->r->synced && image_is_present(s) &&
 				      s->m->operation != OPERATION_CHECK &&
-				      (s->r->rollout_sequence == 0 || s->c->rollout == ROLLOUT_NO))
+				      (!record_has_policy(s->r) || s->c->rollout == ROLLOUT_NO))
 
 /* A certificate is not valid yet for a clock that is behind. */
 CLAIM(clock_is_no_obstacle,
@@ -178,43 +178,109 @@ SHARED_CLAIM(policy_is_wanted,
 	     is_answered(s) && s->c->rollout != ROLLOUT_NO && !s->m->pinned && !is_remade(s))
 CLAIM(policy_was_asked, !policy_is_wanted(s) || s->m->policy.known)
 CLAIM(has_policy, policy_is_wanted(s) && s->m->policy.error.code == 0 && s->m->policy.reply.found)
-CLAIM(sequence_is_written,
-      !has_policy(s) || s->m->policy.reply.rollout.sequence <= s->r->rollout_sequence)
 
-static bool ask_policy(const struct situation *s, char *why, size_t size)
+static struct rollout_device this_device(const struct situation *s)
 {
-	const struct rollout_device device = {
+	return (struct rollout_device){
 		.version = PULLET_VERSION,
 		.position = s->m->policy.position,
 		.sequence = s->r->rollout_sequence,
+		.policy = s->r->rollout_policy,
 		.digest = *candidate_of(s),
 		.now_s = s->m->now_s,
 	};
-
-	return rollout_admits(&s->m->policy.reply.rollout, &device, why, size);
 }
 
-/* False: why has the reason. A policy that cannot be read may be a halt, so the device waits. */
+/* A policy for another image sets no sequence: it must not lock out the one for this image. */
+static struct policy_note note_policy(const struct situation *s)
+{
+	const struct rollout *policy = &s->m->policy.reply.rollout;
+	const struct rollout_device device = this_device(s);
+	struct policy_note note = {s->r->rollout_sequence, s->r->rollout_policy,
+				   s->r->rollout_state};
+	char ignored[160];
+	bool next = rollout_is_in_sequence(policy, &device, ignored, sizeof(ignored));
+
+	if (next && (policy->clear || digest_eq(&policy->target, &device.digest))) {
+		note.sequence = policy->sequence;
+		note.policy = policy->document;
+	}
+	if (next && policy->clear)
+		note.state = ROLLOUT_CLEARED;
+	else if ((next || device.sequence == 0) && !streq(note.state, ROLLOUT_LOST))
+		note.state = ROLLOUT_SEEN;
+	return note;
+}
+
+struct policy_note plan_note_policy(const struct record *r, const struct world *w,
+				    const struct pass_state *m)
+{
+	return note_policy(&(struct situation){.r = r, .w = w, .m = m});
+}
+
+static bool sequence_is_written(const struct situation *s)
+{
+	struct policy_note note;
+
+	if (!has_policy(s))
+		return true;
+	note = note_policy(s);
+	return note.sequence == s->r->rollout_sequence &&
+	       streq(note.policy.text, s->r->rollout_policy.text) &&
+	       streq(note.state, s->r->rollout_state);
+}
+
+static void explain_removed(const struct situation *s, char *why, size_t size)
+{
+	char sequence[40] = "";
+
+	if (s->r->rollout_sequence > 0)
+		(void)snprintf(sequence, sizeof(sequence), " (sequence %ju)",
+			       (uintmax_t)s->r->rollout_sequence);
+	(void)snprintf(why, size,
+		       "the rollout policy beside %.400s%s was removed: publish one, end all "
+		       "rollouts with pullet rollout clear, or free this device with pullet "
+		       "retry %s",
+		       s->c->image, sequence, s->c->name);
+}
+
+/* False: why has the reason. A policy that cannot be read may be a halt, and one that was removed may have been one, so
+ * the device waits. */
 static bool judge_policy(const struct situation *s, char *why, size_t size)
 {
 	const struct error *e = &s->m->policy.error;
+	const struct rollout_device device = this_device(s);
+	bool required = s->c->rollout == ROLLOUT_REQUIRED;
 
-	if (has_policy(s))
-		return ask_policy(s, why, size);
 	if (!policy_is_wanted(s))
 		return true;
 	if (e->code != 0)
 		(void)snprintf(why, size, "the rollout policy cannot be fetched: %.500s", e->text);
-	else
+	else if (required && streq(s->r->rollout_state, ROLLOUT_LOST))
+		(void)snprintf(why, size,
+			       "rollout = required, and the last sequence was lost with a damaged "
+			       "record; to accept the present policy: pullet retry %s",
+			       s->c->name);
+	else if (required && !s->m->policy.reply.found)
 		(void)snprintf(why, size,
 			       "rollout = required, and there is no policy beside %.400s",
 			       s->c->image);
-	return e->code == 0 && s->c->rollout != ROLLOUT_REQUIRED;
+	else if (required && s->m->policy.reply.rollout.clear)
+		(void)snprintf(why, size,
+			       "rollout = required, and the policy beside %.400s ends all rollouts",
+			       s->c->image);
+	else if (s->m->policy.reply.found)
+		return rollout_admits(&s->m->policy.reply.rollout, &device, why, size);
+	else if (record_has_policy(s->r))
+		explain_removed(s, why, size);
+	else
+		return true;
+	return false;
 }
 
 static bool policy_admits(const struct situation *s)
 {
-	char why[300];
+	char why[RECORD_TEXT_MAX + 128];
 
 	return judge_policy(s, why, sizeof(why));
 }

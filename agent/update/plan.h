@@ -181,6 +181,15 @@ struct step {
 struct step plan_next(const struct container_config *c, const struct record *r,
 		      const struct world *w, const struct pass_state *m);
 
+/* What the record says of a policy that was found. */
+struct policy_note {
+	uint64_t sequence;
+	struct digest policy;
+	const char *state; /* borrowed */
+};
+struct policy_note plan_note_policy(const struct record *r, const struct world *w,
+				    const struct pass_state *m);
+
 /* Carries a decision out on the record, which the caller then saves before anything else. */
 void plan_decide(struct record *r, struct pass_state *m, enum action decision,
 		 const struct world *w);

@@ -61,6 +61,8 @@ static void clear_record(struct record *r)
 	r->damage = (struct damage){0};
 	r->seen = (struct digest){0};
 	r->last_error[0] = '\0';
+	/* The model has no sequences: this state neither changes nor stands for a policy. */
+	strcpy(r->rollout_state, ROLLOUT_LOST);
 }
 
 static void fill_record(struct record *r)

@@ -12,7 +12,7 @@ TYPE = "application/vnd.pullet.rollout.v1+json"
 TARGET = "sha256:" + "a" * 64
 POLICY = {"version": 1, "sequence": 3, "target": TARGET, "percent": 12.5,
           "rings": {"canary": {"percent": 100, "not-before": "2026-12-01T12:00:00Z"}}}
-GENERAL = {"sequence": 3, "target": TARGET, "halt": False, "minimum-version": "", "not-before": 0,
+GENERAL = {"sequence": 3, "document": sha256(json.dumps(POLICY).encode()), "target": TARGET, "halt": False, "minimum-version": "", "not-before": 0,
            "points": [0, 125000]}
 
 
@@ -76,6 +76,49 @@ def test_reply_has_only_the_rules_of_the_ring(fetch, registry):
 def test_no_policy(fetch, registry):
     assert ask(fetch, registry) == {"rollout": None}
     assert registry.methods() == ["GET"]
+
+
+def errors(code):
+    body = json.dumps({"errors": [{"code": code, "message": "not here"}]})
+    return Answer(404, {"Content-Type": "application/json"}, body.encode())
+
+
+@pytest.mark.parametrize("answer", [
+    errors("MANIFEST_UNKNOWN"), errors("NAME_UNKNOWN"), errors("NOT_FOUND"), Answer(404)])
+def test_no_policy_in_the_words_of_registries(fetch, registry, answer):
+    registry.hooks.append(on("GET", "/manifests/", answer))
+    assert ask(fetch, registry) == {"rollout": None}
+
+
+@pytest.mark.parametrize("answer", [
+    Answer(404, {"Content-Type": "text/html"}, b"<html>404 not found"),
+    Answer(404, {"Content-Type": "application/json"}, b'{"message": "no route"}'),
+    Answer(404, {"Content-Type": "application/json"}, b'{"errors": "MANIFEST_UNKNOWN"}'),
+    errors("DENIED"), errors("UNAUTHORIZED"), errors("manifest_unknown"),
+], ids=range(6))
+def test_a_404_of_something_else_is_no_absence(fetch, registry, answer):
+    """A captive portal, a proxy without a route, a registry that hides what may not be seen."""
+    registry.hooks.append(on("GET", "/manifests/", answer))
+    fails(fetch, registry, "EREMOTEIO", "app:stable.rollout: ", "the 404 is not the registry's own")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_404_behind_a_redirect_is_no_absence(fetch, registry, host):
+    registry.hooks.append(on("GET", "/manifests/", Answer(
+        307, {"Location": f"http://{host}:{registry.port}/elsewhere"})))
+    registry.hooks.append(on("GET", "/elsewhere", errors("MANIFEST_UNKNOWN")))
+    error = ask(fetch, registry)["error"]
+    assert error["code"] == "EREMOTEIO"
+    assert "the 404 is not the registry's own: it came after a redirect" in error["text"]
+
+
+CLEAR = {"version": 1, "sequence": 9, "clear": True, "x-why": "done"}
+
+
+def test_policy_that_ends_all_rollouts(fetch, registry):
+    put(registry, CLEAR)
+    assert ask(fetch, registry, "canary") == {"rollout": {
+        "sequence": 9, "clear": True, "document": sha256(json.dumps(CLEAR).encode())}}
 
 
 @pytest.mark.parametrize("image", ["app@" + TARGET, "app:stable@" + TARGET, "app:" + "t" * 121])

@@ -154,8 +154,10 @@ ARRANGE(stopped, s->w.new.id[0] = '\0'; s->w.old.state = STATE_EXITED;
 ARRANGE(age_unknown, s->c.min_age_ms = 1000; s->r.seen.text[0] = '\0')
 ARRANGE(too_young, s->c.min_age_ms = 1000; SET(s->r.seen.text, TARGET); s->r.seen_s = s->m.now_s)
 ARRANGE(policy_unknown, s->m.policy.known = false)
-ARRANGE(sequence_unwritten, s->m.policy.reply.found = true; s->m.policy.reply.rollout.sequence = 5)
-ARRANGE(not_admitted, s->m.policy.reply.found = true; s->m.policy.reply.rollout.halt = true)
+ARRANGE(sequence_unwritten, s->m.policy.reply.found = true; s->m.policy.reply.rollout.sequence = 5;
+	s->m.policy.reply.rollout.n_points = 1; SET(s->m.policy.reply.rollout.target.text, TARGET))
+ARRANGE(not_admitted, s->m.policy.reply.found = true; s->m.policy.reply.rollout.halt = true;
+	SET(s->r.rollout_state, ROLLOUT_SEEN))
 ARRANGE(only_a_check, s->m.operation = OPERATION_CHECK)
 ARRANGE(followers_unknown, s->m.followers_known = false)
 ARRANGE(not_checked, s->m.successor_checked = false)
@@ -530,6 +532,33 @@ ARRANGE(no_clock_for_age, too_young(s); s->m.now_s = 0)
 ARRANGE(clock_went_back, too_young(s); s->r.seen_s += 1)
 ARRANGE(old_enough, too_young(s); s->m.now_s += 1)
 ARRANGE(policy_required, s->c.rollout = ROLLOUT_REQUIRED)
+ARRANGE(policy_removed, s->r.rollout_sequence = 5)
+ARRANGE(policy_removed_of_another, SET(s->r.rollout_state, ROLLOUT_SEEN))
+ARRANGE(policy_removed_and_no, policy_removed(s); s->c.rollout = ROLLOUT_NO)
+ARRANGE(policy_cleared_and_removed, policy_removed(s); SET(s->r.rollout_state, ROLLOUT_CLEARED))
+ARRANGE(policy_lost, SET(s->r.rollout_state, ROLLOUT_LOST))
+/* It would admit the candidate. */
+ARRANGE(policy_found, s->m.policy.reply.found = true;
+	s->m.policy.reply.rollout = (struct rollout){.sequence = 6,
+						     .document = {OTHER},
+						     .target = {TARGET},
+						     .points = {{0, COHORT_ALL}},
+						     .n_points = 1};
+	s->r.rollout_sequence = 6; SET(s->r.rollout_policy.text, OTHER);
+	SET(s->r.rollout_state, ROLLOUT_SEEN))
+ARRANGE(policy_lost_and_required, policy_found(s); s->c.rollout = ROLLOUT_REQUIRED;
+	SET(s->r.rollout_state, ROLLOUT_LOST))
+ARRANGE(policy_of_earlier_pullet, policy_found(s); s->r.rollout_policy.text[0] = '\0')
+ARRANGE(policy_rewritten, policy_found(s); SET(s->m.policy.reply.rollout.document.text, TARGET))
+ARRANGE(policy_too_high, policy_found(s); s->m.policy.reply.rollout.sequence = (uint64_t)1 << 53)
+ARRANGE(policy_of_another_image, policy_found(s); s->m.policy.reply.rollout.sequence = 7;
+	SET(s->m.policy.reply.rollout.target.text, OTHER))
+ARRANGE(first_policy_of_another_image, policy_of_another_image(s);
+	(void)record_forget_policy(&s->r))
+ARRANGE(policy_clears, policy_found(s); s->m.policy.reply.rollout.clear = true;
+	SET(s->r.rollout_state, ROLLOUT_CLEARED))
+ARRANGE(policy_clears_for_the_first_time, policy_clears(s); SET(s->r.rollout_state, ROLLOUT_SEEN))
+ARRANGE(policy_clears_and_required, policy_clears(s); s->c.rollout = ROLLOUT_REQUIRED)
 ARRANGE(policy_unreadable, s->m.policy.error.code = -EIO)
 ARRANGE(policy_not_asked_for, not_admitted(s); s->c.rollout = ROLLOUT_NO)
 ARRANGE(policy_of_a_digest, not_admitted(s); s->m.pinned = true)
@@ -588,6 +617,21 @@ static void test_situations(void **state)
 		{BLOCK_TAKE, clock_went_back, ACT_DECIDE_SEEN},
 		{BLOCK_TAKE, old_enough, ACT_DECIDE_PREPARE},
 		{BLOCK_TAKE, policy_required, ACT_DEFER},
+		{BLOCK_TAKE, policy_removed, ACT_DEFER},
+		{BLOCK_TAKE, policy_removed_of_another, ACT_DEFER},
+		{BLOCK_TAKE, policy_removed_and_no, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, policy_cleared_and_removed, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, policy_lost, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, policy_found, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, policy_lost_and_required, ACT_DEFER},
+		{BLOCK_TAKE, policy_of_earlier_pullet, ACT_DECIDE_SEQUENCE},
+		{BLOCK_TAKE, policy_rewritten, ACT_DEFER},
+		{BLOCK_TAKE, policy_too_high, ACT_DEFER},
+		{BLOCK_TAKE, policy_of_another_image, ACT_DEFER},
+		{BLOCK_TAKE, first_policy_of_another_image, ACT_DECIDE_SEQUENCE},
+		{BLOCK_TAKE, policy_clears, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, policy_clears_for_the_first_time, ACT_DECIDE_SEQUENCE},
+		{BLOCK_TAKE, policy_clears_and_required, ACT_DEFER},
 		{BLOCK_TAKE, policy_unreadable, ACT_DEFER},
 		{BLOCK_TAKE, policy_not_asked_for, ACT_DECIDE_PREPARE},
 		{BLOCK_TAKE, policy_of_a_digest, ACT_DECIDE_PREPARE},
@@ -649,6 +693,33 @@ static void test_situations(void **state)
 		all_done(&s, situations[i].block);
 		situations[i].arrange(&s);
 		expect_next(&s, situations[i].action, number, "-");
+	}
+}
+
+/* What is written down of a policy, and that it is written once. */
+static void test_decide_sequence(void **state)
+{
+	static const struct {
+		void (*arrange)(struct scene *);
+		uint64_t sequence;
+		const char *state;
+	} cases[] = {
+		{sequence_unwritten, 5, ROLLOUT_SEEN},
+		{policy_of_earlier_pullet, 6, ROLLOUT_SEEN},
+		{first_policy_of_another_image, 0, ROLLOUT_SEEN},
+		{policy_clears_for_the_first_time, 6, ROLLOUT_CLEARED},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct scene s;
+
+		all_done(&s, BLOCK_TAKE);
+		cases[i].arrange(&s);
+		expect_next(&s, ACT_DECIDE_SEQUENCE, "arranged", "-");
+		plan_decide(&s.r, &s.m, ACT_DECIDE_SEQUENCE, &s.w);
+		assert_int_equal(s.r.rollout_sequence, cases[i].sequence);
+		assert_string_equal(s.r.rollout_state, cases[i].state);
+		assert_int_not_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_DECIDE_SEQUENCE);
 	}
 }
 
@@ -1155,6 +1226,7 @@ int main(void)
 		cmocka_unit_test(test_followers),
 		cmocka_unit_test(test_order_of_rows),
 		cmocka_unit_test(test_situations),
+		cmocka_unit_test(test_decide_sequence),
 		cmocka_unit_test(test_decide_on_the_way),
 		cmocka_unit_test(test_decide_current_again),
 		cmocka_unit_test(test_decide_trial_without_service),

@@ -326,22 +326,26 @@ static void test_rollout_replies(void **state)
 {
 	struct rollout_reply none = {0}, full = {.found = true,
 						 .rollout = {.sequence = 7,
+							     .document = {B},
 							     .target = {A},
 							     .halt = true,
 							     .minimum_version = "1.2.3",
 							     .not_before_s = 1796126400,
 							     .n_points = ROLLOUT_POINTS_MAX}};
+	struct rollout_reply clear = {.found = true,
+				      .rollout = {.sequence = 8, .document = {A}, .clear = true}};
+	const struct rollout_reply *const replies[] = {&none, &full, &clear};
 	struct rollout_reply back;
 	struct error e = {0};
 
 	for (unsigned int i = 0; i < ROLLOUT_POINTS_MAX; i++)
 		full.rollout.points[i] = (struct rollout_point){i * (int64_t)1000000000, i * 10000};
-	for (int i = 0; i < 2; i++) {
-		_cleanup_json_ json_t *j = carry(message_rollout_reply_to_json(i ? &full : &none));
+	for (size_t i = 0; i < ARRAY_SIZE(replies); i++) {
+		_cleanup_json_ json_t *j = carry(message_rollout_reply_to_json(replies[i]));
 
 		memset(&back, 0x55, sizeof(back));
 		assert_int_equal(message_rollout_reply_from_json(j, &back, &e), 0);
-		assert_memory_equal(&back, i ? &full : &none, sizeof(back));
+		assert_memory_equal(&back, replies[i], sizeof(back));
 	}
 }
 
@@ -356,6 +360,10 @@ static void test_bad_rollout_replies(void **state)
 		"{}",
 		"{\"rollout\":true}",
 		"{\"rollout\":{}}",
+		"{\"rollout\":{\"sequence\":0,\"clear\":true}}",
+		"{\"rollout\":{\"sequence\":9007199254740993,\"clear\":true}}",
+		"{\"rollout\":{\"sequence\":1,\"clear\":1}}",
+		"{\"rollout\":{\"sequence\":1,\"clear\":true,\"document\":\"x\"}}",
 		ROLLOUT("null"),
 		ROLLOUT("[]"),
 		ROLLOUT("[0]"),

@@ -65,6 +65,8 @@ static void fill(struct record *r, enum phase phase)
 	memset(r->damage.boot_id, 'b', sizeof(r->damage.boot_id) - 1);
 	r->held = true;
 	r->rollout_sequence = (uint64_t)1 << 53;
+	r->rollout_policy = DIGEST("0009");
+	copy_text(r->rollout_state, sizeof(r->rollout_state), ROLLOUT_CLEARED);
 	r->seen = DIGEST("0008");
 	r->seen_s = (int64_t)1 << 40;
 	memset(r->last_error, 'e', sizeof(r->last_error) - 1);
@@ -165,11 +167,10 @@ static void expect_broken(const char *text, size_t len, const char *what)
 {
 	_cleanup_free_ char *aside = NULL;
 	struct error e = {0};
-	struct record r, untouched;
+	struct record r;
 	int q;
 
 	memset(&r, 0xaa, sizeof(r));
-	untouched = r;
 	put(text, len);
 	q = record_load(scratch, "hello", &r, &e);
 	if (q != -EBADMSG || e.code != q || is_there("hello.json"))
@@ -177,7 +178,8 @@ static void expect_broken(const char *text, size_t len, const char *what)
 	assert_non_null(after_prefix(e.text, "hello.json.broken set aside: record: "));
 	if (!strstr(e.text, what))
 		fail_msg("'%s' does not say %s", e.text, what);
-	assert_memory_equal(&r, &untouched, sizeof(r));
+	/* What the engine knows better is not kept. */
+	assert_true(r.phase == PHASE_IDLE && !r.current.digest.text[0] && !r.old_id[0]);
 	aside = read_back("hello.json.broken");
 	assert_memory_equal(aside, text, len);
 	assert_int_equal(record_load(scratch, "hello", &r, &e), -ENOENT);
@@ -252,6 +254,8 @@ static const struct {
 	{{"damage", "tries"}, ""},
 	{{"held"}, "b-"},
 	{{"rollout_sequence"}, "-"},
+	{{"rollout_policy"}, "-"},
+	{{"rollout_state"}, "s-"},
 	{{"seen"}, "-"},
 	{{"seen", "digest"}, ""},
 	{{"seen", "at"}, ""},
@@ -446,6 +450,78 @@ static void test_not_now(void **state)
 	}
 }
 
+static void expect_kept(const char *text, size_t len, uint64_t sequence, size_t n_rejected,
+			const char *rollout_state)
+{
+	struct record r;
+	struct error e = {0};
+
+	put(text, len);
+	assert_int_equal(record_load(scratch, "hello", &r, &e), -EBADMSG);
+	if (r.rollout_sequence != sequence || r.n_rejected != n_rejected ||
+	    !streq(r.rollout_state, rollout_state))
+		fail_msg("%.*s: %ju, %zu rejected, '%s'", (int)len, text,
+			 (uintmax_t)r.rollout_sequence, r.n_rejected, r.rollout_state);
+	assert_true(r.phase == PHASE_IDLE && r.downtime_ms == -1);
+	assert_int_equal(unlinkat(scratch, "hello.json.broken", 0), 0);
+}
+
+/* What was rejected, and which policy was seen, no engine can tell. */
+static void test_a_damaged_record_keeps_what_can_be_read(void **state)
+{
+	uint64_t sequence = (uint64_t)1 << 53;
+	_cleanup_free_ char *text = NULL;
+	struct record r;
+	struct error e = {0};
+	char *p;
+
+	fill(&r, PHASE_TRIAL);
+	save(&r);
+	text = read_back("hello.json");
+	/* of a later version */
+	p = strstr(text, "\"version\": 1");
+	p[11] = '2';
+	put(text, strlen(text));
+	assert_int_equal(record_load(scratch, "hello", &r, &e), -EBADMSG);
+	assert_true(r.held && streq(r.rollout_policy.text, DIGEST("0009").text));
+	assert_string_equal(r.rejected[3].reason, "it exited with \"3\"");
+	expect_kept(text, strlen(text), sequence, 16, ROLLOUT_CLEARED);
+	/* a flipped bit, which makes it no JSON */
+	*strstr(text, "{") = '[';
+	expect_kept(text, strlen(text), sequence, 16, ROLLOUT_CLEARED);
+	/* a rejection that is not valid: those before it are kept */
+	p = strstr(text, "ff0a");
+	*p = 'x';
+	expect_kept(text, strlen(text), sequence, 10, ROLLOUT_CLEARED);
+	/* cut before the policy */
+	expect_kept(text, (size_t)(strstr(text, "\"rollout_sequence") - text), 0, 10, ROLLOUT_LOST);
+	/* a sequence that is none */
+	expect_kept("{\"rollout_sequence\": -1, \"held\": true}",
+		    sizeof("{\"rollout_sequence\": -1, \"held\": true}") - 1, 0, 0, ROLLOUT_LOST);
+	expect_kept("", sizeof("") - 1, 0, 0, ROLLOUT_LOST);
+	/* whole, and no policy was seen */
+	expect_kept("{\"version\": 2}", sizeof("{\"version\": 2}") - 1, 0, 0, "");
+	/* a text that looks like a key */
+	expect_kept("{\"last_error\": \"\\\"rollout_sequence\\\": 5\"}",
+		    sizeof("{\"last_error\": \"\\\"rollout_sequence\\\": 5\"}") - 1, 0, 0, "");
+}
+
+static void test_policy_is_remembered(void **state)
+{
+	struct record r = {0};
+
+	assert_false(record_has_policy(&r) || record_forget_policy(&r));
+	r.rollout_sequence = 1; /* of an earlier version of pullet */
+	assert_true(record_has_policy(&r));
+	copy_text(r.rollout_state, sizeof(r.rollout_state), ROLLOUT_CLEARED);
+	assert_false(record_has_policy(&r));
+	r = (struct record){.rollout_state = ROLLOUT_LOST};
+	assert_false(record_has_policy(&r));
+	r = (struct record){.rollout_state = ROLLOUT_SEEN};
+	assert_true(record_has_policy(&r) && record_forget_policy(&r));
+	assert_false(record_has_policy(&r) || r.rollout_state[0]);
+}
+
 static void test_unreadable(void **state)
 {
 	struct record r;
@@ -637,6 +713,8 @@ int main(void)
 		cmocka_unit_test(test_rejections),
 		in_empty_dir(test_rejections_outlast_their_reasons),
 		in_empty_dir(test_disturbed),
+		in_empty_dir(test_a_damaged_record_keeps_what_can_be_read),
+		cmocka_unit_test(test_policy_is_remembered),
 		cmocka_unit_test(test_damage),
 	};
 

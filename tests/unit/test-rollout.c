@@ -9,6 +9,7 @@
 #define D     "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define OTHER "sha256:ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
 #define HEAD  "{\"version\":1,\"sequence\":5,\"target\":\"" D "\""
+#define CLEAR "{\"version\":1,\"sequence\":5"
 #define NOON  "2026-12-01T12:00:00Z"
 #define ONE   "2026-12-01T13:00:00Z"
 
@@ -88,6 +89,12 @@ static void test_faults(void **state)
 		 "\"target\""},
 		{"{\"version\":1,\"sequence\":1,\"sequence\":2,\"target\":\"" D "\",\"percent\":1}",
 		 "duplicate"},
+		{HEAD ",\"clear\":true}", "unknown key \"target\""},
+		{CLEAR ",\"clear\":false}", "\"clear\" is not true"},
+		{CLEAR ",\"clear\":true,\"halt\":true}", "unknown key \"halt\""},
+		{CLEAR ",\"clear\":true,\"percent\":0}", "unknown key \"percent\""},
+		{CLEAR ",\"Clear\":true}", "\"target\""},
+		{"{\"version\":1,\"clear\":true}", "\"sequence\""},
 		{HEAD "}", "exactly one of \"percent\" and \"ramp\""},
 		{HEAD ",\"percent\":1,\"ramp\":[{\"at\":\"" NOON "\",\"percent\":1}]}",
 		 "exactly one of \"percent\" and \"ramp\""},
@@ -269,6 +276,58 @@ static void test_admits(void **state)
 	}
 }
 
+/* A sequence is accepted if it is a step above the last one, or a Unix time; the same only with the same document. */
+static void test_sequence(void **state)
+{
+	static const int64_t now = 1796126400;
+	static const struct {
+		uint64_t last, sequence;
+		int64_t now_s;
+		const char *policy, *document; /* "": not known */
+		const char *why;
+	} rows[] = {
+		{0, 1, 0, "", D, NULL},
+		{0, ROLLOUT_STEP_MAX, 0, "", D, NULL},
+		{0, ROLLOUT_STEP_MAX + 1, 0, "", D, "at most 1000000 is accepted while the clock"},
+		{0, (uint64_t)now, now, "", D, NULL},
+		{0, (uint64_t)now + ROLLOUT_AHEAD_S, now, "", D, NULL},
+		{0, (uint64_t)now + ROLLOUT_AHEAD_S + 1, now, "", D, "too high"},
+		{7, (uint64_t)1 << 53, now, D, OTHER, "too high"},
+		{(uint64_t)now, (uint64_t)now + ROLLOUT_STEP_MAX, now, D, OTHER, NULL},
+		{(uint64_t)1 << 53, (uint64_t)1 << 53, now, D, D, NULL},
+		/* INT64_MAX, which a record of an earlier version may have */
+		{INT64_MAX, 5, now, "", D, "too old: its sequence is 5, but 9223372036854775807"},
+		{5, 4, now, D, OTHER, "too old"},
+		{5, 5, now, D, D, NULL},
+		{5, 5, now, "", D, NULL},
+		{5, 5, now, D, OTHER, "was changed, but its sequence is still 5"},
+		{5, 5, now, D, "", "was changed"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct rollout r = {.sequence = rows[i].sequence, .clear = true};
+		struct rollout_device d = {.sequence = rows[i].last, .now_s = rows[i].now_s};
+		char why[200];
+		bool in;
+
+		(void)strcpy(r.document.text, rows[i].document);
+		(void)strcpy(d.policy.text, rows[i].policy);
+		in = rollout_is_in_sequence(&r, &d, why, sizeof(why));
+		if (in != !rows[i].why || (!in && !strstr(why, rows[i].why)))
+			fail_msg("row %zu: '%s'", i, why);
+		/* It ends all rollouts, for every device and image. */
+		assert_int_equal(rollout_admits(&r, &d, why, sizeof(why)), in);
+	}
+}
+
+static void test_clear(void **state)
+{
+	struct rollout r = parse(CLEAR ",\"clear\":true,\"x-why\":[1]}", "canary");
+
+	assert_true(r.clear && r.sequence == 5 && !digest_is_set(&r.target));
+	assert_true(rollout_turn(&r, 0) == ROLLOUT_NEVER && rollout_share(&r, seconds(NOON)) == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +336,8 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_turn_is_when_the_share_arrives),
 		cmocka_unit_test(test_admits),
+		cmocka_unit_test(test_sequence),
+		cmocka_unit_test(test_clear),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
