@@ -79,6 +79,11 @@ static void print_stage(const json_t *policy, const char *ring)
 	putchar('\n');
 }
 
+static bool is_clear(const struct present *p)
+{
+	return json_is_true(json_object_get(p->policy, "clear"));
+}
+
 static void print_policy(const struct present *p)
 {
 	json_int_t sequence = json_integer_value(json_object_get(p->policy, "sequence"));
@@ -88,6 +93,10 @@ static void print_policy(const struct present *p)
 	const char *name;
 
 	printf("  Policy: sequence %" JSON_INTEGER_FORMAT, sequence);
+	if (is_clear(p)) {
+		puts(", ends all rollouts; devices update at once, except with rollout = required");
+		return;
+	}
 	if (streq_null(target, p->digest))
 		puts(", for this image");
 	else
@@ -117,7 +126,8 @@ static void print_present(const struct command_options *o, const char *image,
 	else if (p->fault)
 		printf("  Policy: not valid, no device updates: %s\n", p->fault);
 	else
-		puts("  Policy: none; devices update at once, except with rollout = required");
+		puts("  Policy: none; devices update at once, except with rollout = required, and "
+		     "except those that have seen one");
 }
 
 /* Puts the number of a text like "12.5" under the key percent of object. Exit status. */
@@ -169,13 +179,19 @@ static int parse_list(const char *option, const char *text, json_t *policy, cons
 	return 0;
 }
 
-/* --sequence, or one more than that of the present policy. Exit status. */
+/* --sequence, or one more than that of the present policy. A number that no device accepts counts as none. Clear takes
+ * the time if there is none: devices may have seen a policy that was removed. Exit status. */
 static int next_sequence(const struct command_options *o, const char *image,
 			 const struct present *p, json_int_t *ret)
 {
 	json_int_t present = json_integer_value(json_object_get(p->policy, "sequence"));
+	bool is_too_high = (uint64_t)present > rollout_sequence_max(0, time(NULL));
 	char *end = NULL;
 
+	if (streq(o->command, "rollout clear")) {
+		*ret = p->policy && !is_too_high ? present + 1 : (json_int_t)time(NULL);
+		return 0;
+	}
 	*ret = o->sequence ? strtoll(o->sequence, &end, 10) : present + 1;
 	if (end && (*end || *ret < 1)) {
 		log_error("--sequence: '%s' is not a positive integer", o->sequence);
@@ -187,7 +203,14 @@ static int next_sequence(const struct command_options *o, const char *image,
 			  image, p->fault);
 		return 1;
 	}
-	if (*ret > present)
+	if (!o->sequence && is_too_high) {
+		log_error("%s: devices do not accept the sequence %" JSON_INTEGER_FORMAT
+			  " of the present policy; to replace it, give a number of your own with "
+			  "--sequence N",
+			  image, present);
+		return 1;
+	}
+	if (*ret > present || is_too_high)
 		return 0;
 	log_error("--sequence: the present policy has %" JSON_INTEGER_FORMAT
 		  ", and devices refuse lower numbers",
@@ -215,6 +238,11 @@ static int make_policy(const struct command_options *o, const struct present *p,
 	return status;
 }
 
+static json_t *make_clear(json_int_t sequence)
+{
+	return json_pack("{s:i, s:I, s:b}", "version", 1, "sequence", sequence, "clear", true);
+}
+
 /* Replaces the present policy, and shows the new one. Halt and resume change the key halt and nothing else. Exit
  * status. */
 static int replace_policy(const struct command_options *o, const char *image,
@@ -228,7 +256,9 @@ static int replace_policy(const struct command_options *o, const char *image,
 
 	if (status == 0 && streq(o->command, "rollout set")) {
 		status = make_policy(o, p, sequence, &policy);
-	} else if (status == 0 && p->policy) {
+	} else if (status == 0 && streq(o->command, "rollout clear")) {
+		policy = make_clear(sequence);
+	} else if (status == 0 && p->policy && !is_clear(p)) {
 		policy = json_incref(p->policy);
 		json_put(policy, "sequence", json_integer(sequence));
 		json_put(policy, "halt", json_boolean(streq(o->command, "rollout halt")));

@@ -45,8 +45,9 @@ static const struct command commands[] = {
 	{"release", "NAME", "let a held container be updated again",
 	 "A 'hold = yes' in the configuration stays in force.\n", 1, 1, command_operation},
 	{"retry", "NAME", "forget the rejected digests",
-	 "The next check may take them again; 'pullet update NAME' checks now.\n", 1, 1,
-	 command_operation},
+	 "The next check may take them again; 'pullet update NAME' checks now. What was\n"
+	 "seen of a rollout policy is forgotten, too.\n",
+	 1, 1, command_operation},
 	{"config check", "", "read the configuration and report all errors",
 	 "Reads it as pulletd does at start and on reload. Works without pulletd.\n", 0, 0,
 	 command_config_check},
@@ -69,6 +70,10 @@ static const struct command commands[] = {
 	{"rollout resume", "IMAGE", "continue a halted rollout",
 	 "The policy is in force again as it was before 'pullet rollout halt'.\n", 1, 1,
 	 command_rollout},
+	{"rollout clear", "IMAGE", "end all rollouts: every device updates at once",
+	 "Replaces the policy IMAGE.rollout by one that frees each device, until the next\n"
+	 "'pullet rollout set'. A policy that is only deleted holds the devices.\n",
+	 1, 1, command_rollout},
 };
 
 static struct command_options given = {.config = CONFIG_PATH_DEFAULT,

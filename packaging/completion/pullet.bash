@@ -55,7 +55,7 @@ _pullet() {
 	status | rollback | hold | release | retry)
 		[ $n -gt 0 ] || COMPREPLY=($(compgen -W "$(_pullet_containers)" -- "$cur"))
 		;;
-	rollout) [ $n -gt 0 ] || COMPREPLY=($(compgen -W "show set halt resume" -- "$cur")) ;;
+	rollout) [ $n -gt 0 ] || COMPREPLY=($(compgen -W "show set halt resume clear" -- "$cur")) ;;
 	config) [ $n -gt 0 ] || COMPREPLY=($(compgen -W "check" -- "$cur")) ;;
 	esac
 }

@@ -55,7 +55,7 @@ complete -c pullet -n 'test -z "$(__pullet_words)"' -a verify -d 'show where a r
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a rollout -d 'show or change the rollout policy of an image'
 
 complete -c pullet -n '__pullet_at 0 config' -a check
-complete -c pullet -n '__pullet_at 0 rollout' -a 'show set halt resume'
+complete -c pullet -n '__pullet_at 0 rollout' -a 'show set halt resume clear'
 complete -c pullet -n '__pullet_at -1 check update' -a '(__pullet_containers)'
 complete -c pullet -n '__pullet_at 0 status rollback hold release retry' -a '(__pullet_containers)'
 

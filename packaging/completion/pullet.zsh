@@ -54,7 +54,7 @@ _pullet() {
 				'--target[image to roll out instead of the tag]:digest: '
 				'--sequence[sequence number instead of the next]:number: '
 			)
-			_arguments $options '1: :(show set halt resume)' '2:image: '
+			_arguments $options '1: :(show set halt resume clear)' '2:image: '
 			;;
 		verify)
 			_arguments $options '1:image: ' \

@@ -207,7 +207,7 @@ def test_example_policies_of_the_manual_by_its_curl_script(operator):
     operator.publish(1)
     (script,) = [text for text in examples() if "curl" in text]
     documents = [text for text in examples() if text.startswith("{")]
-    assert len(documents) == 2
+    assert len(documents) == 3
     for document in documents:
         (operator.directory / "rollout.json").write_text(document)
         subprocess.run(["sh", "-eu", "-c", script], check=True, cwd=operator.directory,
