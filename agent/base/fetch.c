@@ -132,12 +132,24 @@ static int send_line(int fd, const json_t *j)
 	return 0;
 }
 
+/* Whether more came than the answers to the last batch. */
+static bool has_more(const struct fetch *f)
+{
+	char byte;
+
+	return f->reader.len > 0 ||
+	       recv(f->reader.fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static int exchange(struct fetch *f, json_t *const *questions, size_t n, json_t **ret_answers,
 		    struct error *ret_error)
 {
 	uint64_t deadline = now_ms() + FETCH_TIMEOUT_MS;
 	int r = 0;
 
+	/* It would be taken for the answer to another question. */
+	if (has_more(f))
+		return error_set(ret_error, -EBADMSG, "an answer came that nobody asked for");
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = send_line(f->reader.fd, questions[i]);
 	if (r < 0)
@@ -168,6 +180,12 @@ static int ask(struct fetch *f, json_t *const *questions, size_t n, json_t **ret
 	return error_prefix(ret_error, "pullet-fetch");
 }
 
+static void take_resolved(const char *image, const json_t *answer, struct fetch_resolved *ret)
+{
+	if (message_resolved_from_json(answer, &ret->digest, &ret->retry_after_s, &ret->error) == 0)
+		(void)!message_check_pinned(image, &ret->digest, &ret->error);
+}
+
 static int resolve_batch(struct fetch *f, const char *const *images, size_t n,
 			 struct fetch_resolved *ret, struct error *ret_error)
 {
@@ -183,8 +201,7 @@ static int resolve_batch(struct fetch *f, const char *const *images, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		ret[i] = (struct fetch_resolved){0};
 		if (r == 0)
-			(void)!message_resolved_from_json(answers[i], &ret[i].digest,
-							  &ret[i].retry_after_s, &ret[i].error);
+			take_resolved(images[i], answers[i], &ret[i]);
 		json_decref(questions[i]);
 		json_decref(answers[i]);
 	}

@@ -155,6 +155,17 @@ json_t *message_refused_to_json(const struct fetch_reply *r, const struct error 
 	return j;
 }
 
+/* No policy governs a pinned image: whoever answers with another digest would choose what runs. */
+int message_check_pinned(const char *image, const struct digest *d, struct error *ret_error)
+{
+	const char *pinned = image ? strchr(image, '@') : NULL;
+
+	if (!pinned || streq(pinned + 1, d->text))
+		return 0;
+	return error_set(ret_error, -EBADMSG, "the message answers %.71s with %s", pinned + 1,
+			 d->text);
+}
+
 bool message_is_known(const struct fetch_request *request, const struct digest *d)
 {
 	for (size_t i = 0; i < request->n_known; i++) {
@@ -193,10 +204,16 @@ static int get_details(const json_t *j, struct fetch_reply *ret, struct error *r
 }
 
 /* The digests that a refusal is final about; none if it is not. */
-static void get_refused(const json_t *j, struct fetch_reply *ret)
+static void get_refused(const json_t *j, const char *image, struct fetch_reply *ret)
 {
-	if (digest_parse(json_get_string(j, "digest"), &ret->digest) == 0)
-		(void)!digest_parse(json_get_string(j, "manifest"), &ret->manifest);
+	struct digest d;
+	struct error ignored;
+
+	if (digest_parse(json_get_string(j, "digest"), &d) < 0 ||
+	    message_check_pinned(image, &d, &ignored) < 0)
+		return;
+	ret->digest = d;
+	(void)!digest_parse(json_get_string(j, "manifest"), &ret->manifest);
 }
 
 int message_reply_from_json(const json_t *j, const struct fetch_request *request,
@@ -208,7 +225,9 @@ int message_reply_from_json(const json_t *j, const struct fetch_request *request
 	if (q < 0 && json_object_get(j, "error"))
 		*ret = (struct fetch_reply){.retry_after_s = r.retry_after_s};
 	if (q == -EKEYREJECTED)
-		get_refused(j, ret);
+		get_refused(j, request->image, ret);
+	if (q == 0)
+		q = message_check_pinned(request->image, &r.digest, ret_error);
 	if (q == 0)
 		q = get_known(j, "known", request, &r.digest, &r.known, ret_error);
 	if (q == 0 && !r.known)

@@ -88,8 +88,8 @@ json_t *message_reply_to_json(const struct fetch_reply *r);
 json_t *message_refused_to_json(const struct fetch_reply *r, const struct error *e);
 int message_request_from_json(const json_t *j, struct fetch_request *ret,
 			      struct error *ret_error) warn_unused;
-/* The reply to request. Only a digest that the request lists can be known. -EKEYREJECTED with
- * ret->digest: the image can never be used; without: another refusal. */
+/* The reply to request. Only a digest that the request lists can be known, and a pinned image has its own digest.
+ * -EKEYREJECTED with ret->digest: the image can never be used; without: another refusal. */
 int message_reply_from_json(const json_t *j, const struct fetch_request *request,
 			    struct fetch_reply *ret, struct error *ret_error) warn_unused;
 
@@ -98,5 +98,8 @@ json_t *message_rollout_reply_to_json(const struct rollout_reply *r);
 int message_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
 				    struct error *ret_error) warn_unused;
 
+/* -EBADMSG: image is pinned to another digest than d, so the answer is not about it. */
+int message_check_pinned(const char *image, const struct digest *d,
+			 struct error *ret_error) warn_unused;
 /* Whether request lists d as known. */
 bool message_is_known(const struct fetch_request *request, const struct digest *d);

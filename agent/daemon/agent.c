@@ -265,12 +265,15 @@ static int on_request_time(sd_event_source *s, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* The result of a check that needs no registry: the registry sent Retry-After, or it was asked just now and the
- * client is not root. NULL: the registry must be asked. Caller frees. */
-static char *answer_check(const struct unit *u, bool privileged)
+/* The result of a check or update that needs no registry: the registry sent Retry-After, or it was checked just now and
+ * the client is not root. Only an update by root asks nevertheless. NULL: the registry must be asked. Caller frees. */
+static char *answer_at_once(const struct unit *u, enum operation operation, bool privileged)
 {
 	uint64_t now = now_ms(), until = u->registry->retry_after_ms;
+	bool check = operation == OPERATION_CHECK;
 
+	if (!check && (operation != OPERATION_UPDATE || privileged))
+		return NULL;
 	if (now < until) {
 		_cleanup_free_ char *reason = xasprintf(RESULT_RETRY_AFTER, u->registry->host,
 							(until - now + 999) / 1000);
@@ -279,7 +282,8 @@ static char *answer_check(const struct unit *u, bool privileged)
 
 		return json_text(j, JSON_COMPACT);
 	}
-	if (!privileged && u->last_result && u->checked_ms && now < u->checked_ms + CHECK_EACH_MS)
+	if (check && !privileged && u->last_result && u->checked_ms &&
+	    now < u->checked_ms + CHECK_EACH_MS)
 		return xstrdup(u->last_result);
 	return NULL;
 }
@@ -297,8 +301,7 @@ static int on_request(void *userdata, const struct unit *u, enum operation opera
 		return error_set(ret_error, -EBUSY,
 				 "another operation (%s) is under way; wait for its end",
 				 u->operation);
-	if (operation == OPERATION_CHECK)
-		*ret_answer = answer_check(u, privileged);
+	*ret_answer = answer_at_once(u, operation, privileged);
 	if (*ret_answer)
 		return 0;
 	job_request(&a->queue, operation, u->config->name);

@@ -18,6 +18,8 @@
 static char path[64];
 static pid_t server;
 
+static bool twice; /* each answer */
+
 /* Answers a batch of resolves with a digest that ends in the number of the image; "busy" is. */
 static int answer_batch(struct protocol_reader *reader)
 {
@@ -44,7 +46,8 @@ static int answer_batch(struct protocol_reader *reader)
 		(void)snprintf(d.text + 7, sizeof(d.text) - 7, "%064d", atoi(numbers[i]));
 		j = streq(numbers[i], "busy") ? protocol_error_to_json(&busy, 7)
 					      : message_resolved_to_json(&d);
-		if (protocol_write(reader->fd, j) < 0)
+		if (protocol_write(reader->fd, j) < 0 ||
+		    (twice && protocol_write(reader->fd, j) < 0))
 			return -1;
 	}
 	return 0;
@@ -139,6 +142,46 @@ static void test_connection_opened_again(void **state)
 	assert_served();
 }
 
+/* The second answer to the first question is not taken for the answer to the second. */
+static void test_an_answer_that_nobody_asked_for(void **state)
+{
+	struct fetch_options o = {.socket = path};
+	struct fetch *f = fetch_new(&o, "r.io");
+	const char *first = "r.io/1", *second = "r.io/2";
+	struct fetch_resolved ret;
+	struct error e = {0};
+
+	twice = true;
+	serve(1, 2);
+	twice = false;
+	assert_int_equal(fetch_resolve(f, &first, 1, &ret, &e), 0);
+	assert_number(&ret, 1);
+	assert_int_equal(fetch_resolve(f, &second, 1, &ret, &e), -EBADMSG);
+	/* A new connection has nothing left of the old one. */
+	assert_int_equal(fetch_resolve(f, &second, 1, &ret, &e), 0);
+	assert_number(&ret, 2);
+	fetch_free(f);
+	assert_served();
+}
+
+static void test_pinned(void **state)
+{
+	static const char *const images[] = {
+		"r.io/app@sha256:0000000000000000000000000000000000000000000000000000000000000001",
+		"r.io/7"};
+	struct fetch_options o = {.socket = path};
+	struct fetch *f = fetch_new(&o, "r.io");
+	struct fetch_resolved ret[2];
+	struct error e = {0};
+
+	serve(1, 1);
+	assert_int_equal(fetch_resolve(f, images, 2, ret, &e), 0);
+	assert_int_equal(ret[0].error.code, -EBADMSG); /* the server says 0 */
+	assert_number(&ret[1], 7);
+	fetch_free(f);
+	assert_served();
+}
+
 static void test_no_answer(void **state)
 {
 	struct fetch_options o = {.socket = path};
@@ -193,6 +236,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_resolve_in_batches),
 		cmocka_unit_test(test_connection_opened_again),
+		cmocka_unit_test(test_an_answer_that_nobody_asked_for),
+		cmocka_unit_test(test_pinned),
 		cmocka_unit_test(test_no_answer),
 		cmocka_unit_test(test_child_that_hangs),
 	};

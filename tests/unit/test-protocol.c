@@ -279,6 +279,33 @@ static void test_bad_replies(void **state)
 	}
 }
 
+/* An answer about another digest than the pinned one, in all its forms. */
+static void test_pinned(void **state)
+{
+	static const char *const cases[] = {
+		"{\"digest\":\"" B "\",\"known\":true}",
+		"{\"digest\":\"" B "\",\"manifest\":\"" A "\",\"manifest-known\":true}",
+		"{\"digest\":\"" B "\",\"manifest\":\"" A "\",\"config\":\"" A
+		"\",\"layer-bytes\":1}",
+	};
+	static const struct digest known[] = {{A}, {B}};
+	static const char *const images[] = {"r.io/app@" A, "r.io/app:1@" A};
+	struct error e = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases) * ARRAY_SIZE(images); i++) {
+		_cleanup_json_ json_t *j = from_text(cases[i / 2]);
+		struct fetch_request request = {
+			.image = images[i % 2], .known = known, .n_known = 2};
+		struct fetch_reply reply = {0};
+
+		assert_int_equal(message_reply_from_json(j, &request, &reply, &e), -EBADMSG);
+		assert_false(digest_is_set(&reply.digest));
+		request.image = "r.io/app:1";
+		assert_int_equal(message_reply_from_json(j, &request, &reply, &e), 0);
+	}
+	assert_int_equal(message_check_pinned("r.io/app@" A, &known[0], &e), 0);
+}
+
 #define REQUEST(known) \
 	"{\"image\":\"x\",\"os\":\"linux\",\"architecture\":\"arm\",\"known\":" known "}"
 
@@ -528,6 +555,7 @@ int main(void)
 		test(test_text_cut_inside_a_character),
 		test(test_bad_replies),
 		test(test_bad_requests),
+		test(test_pinned),
 		test(test_rollout_request),
 		test(test_rollout_replies),
 		test(test_bad_rollout_replies),
