@@ -306,25 +306,26 @@ int record_read(int state_dir, const char *name, struct record *ret, struct erro
 	return 0;
 }
 
-/* The value behind the first "KEY": of a text that need not be JSON as a whole, or NULL. */
-static json_t *find_value(const char *text, size_t len, const char *key)
+/* The value of key in j, or, without j, behind the first "KEY": of a text that is no JSON as a whole. NULL: none. */
+static json_t *find_value(json_t *j, const char *text, size_t len, const char *key)
 {
 	_cleanup_free_ char *quoted = xasprintf("\"%s\":", key);
-	const char *p = memmem(text, len, quoted, strlen(quoted));
+	const char *p = j ? NULL : memmem(text, len, quoted, strlen(quoted));
 
 	if (!p)
-		return NULL;
+		return json_incref(json_object_get(j, key));
 	p += strlen(quoted);
 	return json_loadb(p, len - (size_t)(p - text), JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK,
 			  NULL);
 }
 
 /* Reads one field into *ret, unless it is not valid. Of a list it takes the entries before the first such. */
-static bool salvage_field(const char *text, size_t len, const struct field *f, struct record *ret)
+static bool salvage_field(json_t *whole, const char *text, size_t len, const struct field *f,
+			  struct record *ret)
 {
 	const struct field alone[] = {*f, {0}};
 	_cleanup_free_ struct record *one = xmalloc(sizeof(*one));
-	_cleanup_json_ json_t *j = json_object(), *value = find_value(text, len, f->key);
+	_cleanup_json_ json_t *j = json_object(), *value = find_value(whole, text, len, f->key);
 	size_t *entries = (void *)((char *)one + f->n_offset);
 	bool valid;
 
@@ -354,7 +355,7 @@ static void salvage(const char *text, size_t len, struct record *ret)
 
 		while (!streq(f->key, kept_keys[i]))
 			f++;
-		whole |= salvage_field(text, len, f, ret) && streq(f->key, "rollout_sequence");
+		whole |= salvage_field(j, text, len, f, ret) && streq(f->key, "rollout_sequence");
 	}
 	if (!whole || (json_object_get(j, "rollout_sequence") && ret->rollout_sequence == 0))
 		copy_text(ret->rollout_state, sizeof(ret->rollout_state), ROLLOUT_LOST);
