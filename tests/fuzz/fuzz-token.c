@@ -70,7 +70,7 @@ static void check_call(const struct call *c)
 {
 	const struct http_result *result = &c->result;
 	struct error e;
-	int r = registry_check_status(registry, result, 200, &e);
+	int r = registry_check_status(registry, c, 200, &e);
 
 	if (c->state != CALL_DONE)
 		abort();
