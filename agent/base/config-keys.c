@@ -9,6 +9,7 @@
 #include "ref.h"
 #include "rollout.h"
 
+#define CREDENTIAL_STORE "/etc/credstore"
 #define INTERVAL_MIN_MS 1000
 /* Three starts of a trial end within the time that pulletd gives a pass. */
 #define HEALTH_PERIOD_MAX_MS ((uint64_t)6 * 3600 * 1000)
@@ -120,16 +121,23 @@ static int parse_path(struct parser *p, const char *value, void *field)
 	return parse_string(p, path, field);
 }
 
-/* A bare name is a systemd credential where there is one (systemd.exec(5), LoadCredential=). */
+/* A bare name is a systemd credential where there is one (systemd.exec(5), LoadCredential=), else a file beside the
+ * configuration, else the source of the credential: root's commands have no credentials of their own. */
 static int parse_credentials(struct parser *p, const char *value, void *field)
 {
 	const char *dir = getenv("CREDENTIALS_DIRECTORY");
 	_cleanup_free_ char *path =
 		dir && !strchr(value, '/') ? xasprintf("%s/%s", dir, value) : NULL;
+	_cleanup_free_ char *source = xasprintf(CREDENTIAL_STORE "/%s", value);
+	int r;
 
 	if (path && access(path, F_OK) == 0)
 		return parse_string(p, path, field);
-	return parse_path(p, value, field);
+	r = parse_path(p, value, field);
+	if (r == 0 && !strchr(value, '/') && access(*(char **)field, F_OK) < 0 &&
+	    access(source, F_OK) == 0)
+		return parse_string(p, source, field);
+	return r;
 }
 
 /* node_exporter reads files of this suffix only. */
@@ -195,6 +203,16 @@ static int parse_base_url(struct parser *p, const char *value, void *field)
 	return parse_string(p, base, field);
 }
 
+/* "https://HOST:PORT", as dockerd takes a mirror. */
+static int parse_server(struct parser *p, const char *value, void *field)
+{
+	int r = parse_base_url(p, value, field);
+
+	if (r == 0 && strchr(strstr(*(char **)field, "://") + strlen("://"), '/'))
+		return complain(p, value, "is not of the form https://HOST[:PORT], without a path");
+	return r;
+}
+
 static int parse_image(struct parser *p, const char *value, void *field)
 {
 	_cleanup_(ref_free) struct ref ref = {0};
@@ -252,6 +270,8 @@ static const struct key keys[] = {
 	{SECTION_REGISTRY, "insecure", parse_insecure, REGISTRY(insecure)},
 	{SECTION_REGISTRY, "ca", parse_path, REGISTRY(ca)},
 	{SECTION_REGISTRY, "credentials", parse_credentials, REGISTRY(credentials)},
+	{SECTION_REGISTRY, "token-server", parse_base_url, REGISTRY(token_server)},
+	{SECTION_REGISTRY, "mirror", parse_server, REGISTRY(mirror)},
 
 	{SECTION_CONTAINER, "image", parse_image, CONTAINER(image)},
 	{SECTION_CONTAINER, "health", parse_word, CONTAINER(health),

@@ -50,6 +50,9 @@ static int open_registry(struct parser *p, const char *host)
 	if (!*host || strpbrk(host, " \t/@"))
 		return config_complain(p, "[registry %s]: not a host such as registry.example:5000",
 				       host);
+	/* As in image references. */
+	if (streq(host, "index.docker.io"))
+		host = "docker.io";
 	p->fields = (struct registry_config *)config_registry(c, host);
 	if (p->fields)
 		return 0;
@@ -249,6 +252,8 @@ void config_free(struct config *c)
 		free(c->registries[i].host);
 		free(c->registries[i].ca);
 		free(c->registries[i].credentials);
+		free(c->registries[i].token_server);
+		free(c->registries[i].mirror);
 	}
 	for (size_t i = 0; i < c->n_containers; i++) {
 		struct container_config *k = &c->containers[i];

@@ -25,9 +25,11 @@ enum rollout_rule {
 struct registry_config {
 	char *host; /* as in image references: "registry.example:5000", "docker.io" */
 	bool insecure;
-	bool insecure_set; /* the key is in the file */
-	char *ca;	   /* path of a PEM file, or NULL */
-	char *credentials; /* path of a file in the form of docker's config.json, or NULL */
+	bool insecure_set;  /* the key is in the file */
+	char *ca;	    /* path of a PEM file, or NULL */
+	char *credentials;  /* path of a file in the form of docker's config.json, or NULL */
+	char *token_server; /* URL whose origin may see the credentials, or NULL */
+	char *mirror;	    /* URL that is asked first, or NULL */
 };
 
 struct container_config {

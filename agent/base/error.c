@@ -18,6 +18,21 @@ int error_set(struct error *e, int code, const char *fmt, ...)
 	return code;
 }
 
+void error_append(struct error *e, const char *fmt, ...)
+{
+	_cleanup_free_ char *first = xstrdup(e->text);
+	_cleanup_free_ char *rest = NULL;
+	enum error_origin origin = e->origin;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&rest, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+	(void)error_set(e, e->code, "%s; %s", first, rest);
+	e->origin = origin;
+}
+
 int error_prefix(struct error *e, const char *fmt, ...)
 {
 	_cleanup_free_ char *rest = xstrdup(e->text);

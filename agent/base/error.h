@@ -27,5 +27,8 @@ struct error {
 /* Sets e and returns code. Whatever is not printable ASCII becomes '?'. */
 int error_set(struct error *e, int code, const char *fmt, ...) format_printf(3, 4);
 
+/* Puts "; text" behind what e says. The origin stays. */
+void error_append(struct error *e, const char *fmt, ...) format_printf(2, 3);
+
 /* Puts "text: " in front of what e says; returns e's code. The origin stays. */
 int error_prefix(struct error *e, const char *fmt, ...) format_printf(2, 3);

@@ -65,7 +65,7 @@ struct fetch_reply {
 	struct digest chain;	      /* ChainID of all its layers; empty: it has none */
 	/* Why the network half sent no credentials to the token server. The engine must not send them either. "": it
 	 * has none or sent them. */
-	char withheld[256];
+	char withheld[512];
 	unsigned int retry_after_s; /* with an error: of a 429 or 503; 0: none */
 };
 

@@ -110,6 +110,11 @@ struct item {
 	json_t *answer;
 };
 
+static const struct credential *find_credential(const struct session *s, const struct item *item)
+{
+	return credentials_find(&s->options.credentials, item->ref.path);
+}
+
 static int image(struct session *s, struct item *item, struct error *ret_error)
 {
 	_cleanup_free_ char *withheld = NULL;
@@ -128,7 +133,7 @@ static int image(struct session *s, struct item *item, struct error *ret_error)
 	}
 	if (r < 0)
 		return r;
-	withheld = registry_withheld(s->registry);
+	withheld = registry_withheld(s->registry, find_credential(s, item));
 	copy_text(reply.withheld, sizeof(reply.withheld), withheld);
 	item->answer = message_reply_to_json(&reply);
 	return 0;
@@ -196,8 +201,8 @@ static int report(struct session *s, struct item *item, struct error *ret_error)
 {
 	const struct report_config *config = &s->config->report;
 	const struct http_options options = {
-		.ca_file = s->options.ca_file, .allow_plain = true, .cancel = s->options.cancel};
-	_cleanup_(credential_wipe) char *authorization = credential_basic(&s->options.credential);
+		.trust = &s->options.trust, .allow_plain = true, .cancel = s->options.cancel};
+	const char *authorization = credentials_find(&s->options.credentials, "")->basic;
 	_cleanup_http_ struct http *http = NULL;
 	const char *metrics = json_get_string(item->question, "metrics"),
 		   *logs = json_get_string(item->question, "logs");
@@ -225,7 +230,7 @@ static int prepare(struct session *s, struct item *item, struct error *ret_error
 
 	item->op = op ? op : "";
 	if (streq(item->op, "report"))
-		return session_bind(s, "", false, ret_error);
+		return session_bind(s, "", ret_error);
 	/* Only a child that was started with --publish publishes, never the socket of a device. */
 	if (streq(item->op, "publish") && !s->publishing)
 		return error_set(ret_error, -EPERM,
@@ -235,8 +240,10 @@ static int prepare(struct session *s, struct item *item, struct error *ret_error
 	r = ref_parse(text, &item->ref, &why);
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", text, why);
-	r = session_bind(s, item->ref.host, false, ret_error);
-	return r < 0 ? r : session_open_registry(s, ret_error);
+	r = session_bind(s, item->ref.host, ret_error);
+	if (r == 0)
+		r = session_open_registry(s, ret_error);
+	return r < 0 ? r : credential_check(find_credential(s, item), ret_error);
 }
 
 /* Answers all questions for the digest of a tag, at the same time. */

@@ -191,7 +191,7 @@ static int become_child(struct session *s, const char *registry, pid_t parent)
 	/* session.c does not use a directory of another user. An existing one is not changed. */
 	if (s->cache_path && root && mkdir(s->cache_path, 0700) == 0 && pw)
 		(void)!chown(s->cache_path, pw->pw_uid, pw->pw_gid);
-	(void)!session_bind(s, registry ? registry : "", root, &e);
+	(void)!session_bind(s, registry ? registry : "", &e);
 	s->asked = false;
 	r = drop_privileges(pw, parent, &e);
 	if (r < 0)

@@ -14,28 +14,70 @@
 #define STALL_S		   20
 #define STALL_RATE	   100
 #define REDIRECTS_MAX	   3
+#define CERTS_DIR	   "/etc/docker/certs.d"
 
-static struct digest hash_credential(const struct registry *r)
+static struct digest hash_credentials(const struct registry *r)
 {
-	const char *identity = r->o->credential.identity_token;
-	_cleanup_(credential_wipe) char *text = xasprintf(
-		"%s\n%s\n%s", r->o->host, r->basic ? r->basic : "", identity ? identity : "");
+	_cleanup_(credential_wipe) char *text = xstrdup(r->o->host);
+	struct digest d;
 
-	return hash_bytes(text, strlen(text));
+	for (size_t i = 0; i < r->o->credentials.n; i++) {
+		const struct credential *c = &r->o->credentials.items[i];
+		_cleanup_(credential_wipe) char *before = text;
+
+		text = xasprintf("%s\n%s\n%s\n%s", before, c->scope, c->basic ? c->basic : "",
+				 c->identity_token ? c->identity_token : "");
+	}
+	d = hash_bytes(text, strlen(text));
+	return d;
+}
+
+int registry_read_trust(const struct registry_config *config, const char *host, struct trust *ret,
+			struct error *ret_error)
+{
+	_cleanup_free_ char *dir = xasprintf("%s/%s", CERTS_DIR, host);
+	struct trust t = {0};
+	int r = 0;
+
+	if (config && config->ca)
+		r = trust_add_file(&t, config->ca, ret_error);
+	if (r == 0 && host[0] != '.')
+		r = trust_add_directory(&t, dir, ret_error);
+	if (r < 0)
+		trust_free(&t);
+	*ret = t;
+	return r;
 }
 
 /* Takes session over, which may be NULL. */
-static int open_http(const struct registry *r, bool tls, struct tls_session *session,
-		     struct http **ret, struct error *ret_error)
+static int open_http(const struct registry *r, bool tls, const struct trust *trust,
+		     struct tls_session *session, struct http **ret, struct error *ret_error)
 {
 	const struct http_options options = {
-		.ca_file = r->o->ca_file,
+		.trust = trust,
 		.allow_plain = !tls,
 		.cancel = r->o->cancel,
 		.session = session,
 	};
 
 	return http_new(&options, ret, ret_error);
+}
+
+/* Says what an error of TLS means for the operator. */
+static void explain_tls(const struct trust *t, const char *host, struct error *e)
+{
+	if (e->code != -EPROTO && e->code != -ECONNRESET)
+		return;
+	if (t->skipped)
+		error_append(e, "%s", t->skipped);
+	else if (strstr(e->text, "certificate problem"))
+		error_append(e,
+			     "an authority of its own belongs in " CERTS_DIR
+			     "/%s/ca.crt, or in ca = of [registry %s]",
+			     host, host);
+	else if (strstr(e->text, "wrong version number"))
+		error_append(e, "if it speaks plain HTTP, set insecure = yes in [registry %s]",
+			     host);
 }
 
 static int set_origin(struct registry *r, bool tls, struct error *ret_error)
@@ -51,18 +93,19 @@ static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 	token_cache_free(&r->tokens);
 	if (url_parse(text, &r->origin) < 0)
 		return error_set(ret_error, -EINVAL, "%s: not a host", r->o->host);
-	/* The cache has a token and a TLS file for each host, port, CA and scheme. */
+	/* The cache has a token and a TLS file for each host, port, trust and scheme: a resumed session is not checked
+	 * against other authorities. */
 	key = xasprintf("%s\n%d\n%u\n%s", r->origin.host, r->origin.tls, r->origin.port,
-			r->o->ca_name ? r->o->ca_name : "");
+			trust_hash(&r->o->trust).text);
 	hash = hash_bytes(key, strlen(key));
 	session_name = xasprintf("tls-%.40s", hash.text + strlen("sha256:"));
-	r->file = (struct token_file){.dir = r->o->cache_dir, .credential = hash_credential(r)};
+	r->file = (struct token_file){.dir = r->o->cache_dir, .credential = hash_credentials(r)};
 	(void)snprintf(r->file.name, sizeof(r->file.name), "token-%.40s",
 		       hash.text + strlen("sha256:"));
 	token_cache_load(&r->tokens, &r->file, now_ms());
 	if (tls && r->o->cache_dir >= 0)
 		session = tls_session_open(r->o->cache_dir, session_name);
-	return open_http(r, tls, session, &r->session, ret_error);
+	return open_http(r, tls, &r->o->trust, session, &r->session, ret_error);
 }
 
 /* -ETIMEDOUT: the batch has used up its time. */
@@ -79,30 +122,60 @@ static int limit_time(const struct registry *r, struct http_request *request,
 	return 0;
 }
 
+/* A host that r names, in a redirect or as a token server: r's authorities could name any other, so trusting them for it
+ * adds nothing to what they can do. r's client certificate is not shown to it. */
+static int perform_elsewhere(const struct registry *r, const struct url *at,
+			     struct http_request *request, struct http_response *ret,
+			     struct error *ret_error)
+{
+	_cleanup_(trust_free) struct trust trust = {0};
+	_cleanup_http_ struct http *http = NULL;
+	_cleanup_free_ char *host = url_host(at);
+	int q = 0;
+
+	if (at->tls)
+		q = registry_read_trust(config_registry(r->o->others, host), host, &trust,
+					ret_error);
+	if (q == 0 && !trust.alone)
+		trust_add(&trust, &r->o->trust);
+	if (q == 0)
+		q = open_http(r, at->tls, &trust, NULL, &http, ret_error);
+	if (q == 0)
+		q = http_perform(http, request, ret, ret_error);
+	if (q < 0 && at->tls)
+		explain_tls(&trust, host, ret_error);
+	return q;
+}
+
 int registry_perform(const struct registry *r, const struct url *at, struct http_request *request,
 		     struct http_response *ret, struct error *ret_error)
 {
-	_cleanup_http_ struct http *other = NULL;
-	bool own = url_same_origin(at, &r->origin);
 	int q = limit_time(r, request, ret_error);
 
-	if (q == 0 && !own)
-		q = open_http(r, at->tls, NULL, &other, ret_error);
-	return q < 0 ? q : http_perform(own ? r->session : other, request, ret, ret_error);
+	if (q < 0)
+		return q;
+	if (!url_same_origin(at, &r->origin))
+		return perform_elsewhere(r, at, request, ret, ret_error);
+	q = http_perform(r->session, request, ret, ret_error);
+	if (q < 0 && at->tls)
+		explain_tls(&r->o->trust, r->o->host, ret_error);
+	return q;
 }
 
 /* The request to c.url; it borrows from c. */
 static struct http_request make_request(const struct registry *r, struct call *c)
 {
-	const char *token = registry_token(r, c);
+	const char *token, *basic = registry_credential(r, c)->basic;
 
 	credential_wipe(&c->authorization);
 	c->foreign = !url_same_origin(&c->url, &r->origin);
-	c->basic_sent = !c->foreign && !token && r->basic && !r->tokens.challenge.realm;
-	if (!c->foreign && token)
+	copy_text(c->foreign_host, sizeof(c->foreign_host), c->url.host);
+	token = c->foreign ? registry_foreign_token(r, c) : registry_token(r, c);
+	c->basic_sent = !c->foreign && !token && basic && !r->tokens.challenge.realm;
+	if (token)
 		c->authorization = xasprintf("Authorization: Bearer %s", token);
 	c->headers[0] = oci_accept;
-	c->headers[1] = c->basic_sent ? r->basic : c->authorization;
+	c->headers[1] = c->basic_sent ? basic : c->authorization;
 	return (struct http_request){
 		.method = c->method,
 		.to = &c->url,
@@ -146,13 +219,25 @@ static int take_redirect(struct call *c, int count, struct error *ret_error)
 	return 0;
 }
 
+/* Follows redirects, and answers one challenge of the host that they lead to. */
 static void follow_redirects(struct registry *r, struct call *c)
 {
-	for (int i = 0; is_redirect(c->result.response.status); i++) {
-		int q = take_redirect(c, i, &c->result.error);
+	struct http_response *response = &c->result.response;
+	int q = 0;
 
-		c->redirected = true;
-		http_response_free(&c->result.response);
+	for (int i = 0; q == 0; i += c->foreign_answered ? 0 : 1) {
+		if (is_redirect(response->status)) {
+			c->redirected = true;
+			q = take_redirect(c, i, &c->result.error);
+		} else if (response->status == 401 && c->foreign && !c->foreign_answered) {
+			c->foreign_answered = true;
+			q = registry_answer_foreign(r, c);
+			if (q < 0)
+				return;
+		} else {
+			return;
+		}
+		http_response_free(response);
 		if (q == 0)
 			request_url(r, c);
 	}
@@ -195,6 +280,8 @@ static void perform(struct registry *r, struct call *calls, size_t n)
 	http_perform_all(r->session, requests, m, results);
 	for (size_t i = 0; i < m; i++) {
 		sent[i]->result = results[i];
+		if (r->origin.tls && results[i].error.code < 0)
+			explain_tls(&r->o->trust, r->o->host, &sent[i]->result.error);
 		r->retry_after_s = results[i].response.retry_after_s;
 	}
 	for (size_t i = 0; i < n; i++)
@@ -222,7 +309,7 @@ static void enlist(const struct registry *r, struct call *calls, size_t n)
 	}
 }
 
-void registry_request_all(struct registry *r, struct call *calls, size_t n)
+static void request_all(struct registry *r, struct call *calls, size_t n)
 {
 	size_t begun = 0, next;
 	bool refused = false;
@@ -259,6 +346,58 @@ void registry_request_all(struct registry *r, struct call *calls, size_t n)
 	}
 }
 
+/* Asks the mirror; a call that it does not answer is as new. */
+static void ask_mirror(struct registry *r, struct call *calls, size_t n)
+{
+	bool down = false;
+	struct error e;
+
+	r->mirror->deadline = r->deadline;
+	request_all(r->mirror, calls, n);
+	for (size_t i = 0; i < n; i++) {
+		struct call *c = &calls[i];
+
+		if (registry_check_status(r->mirror, c, 200, &e) == 0)
+			continue;
+		replace_string(&r->mirror_fault, e.text);
+		down |= c->result.error.code < 0;
+		http_response_free(&c->result.response);
+		*c = (struct call){.repository = c->repository,
+				   .method = c->method,
+				   .kind = c->kind,
+				   .name = c->name};
+	}
+	/* A mirror that cannot be reached would cost a wait each time. */
+	if (down)
+		registry_set_mirror(r, NULL);
+}
+
+static bool is_read(const struct call *c)
+{
+	return !c->at && (streq(c->method, "GET") || streq(c->method, "HEAD"));
+}
+
+void registry_request_all(struct registry *r, struct call *calls, size_t n)
+{
+	_cleanup_free_ struct call *left = xcalloc(n, sizeof(*left));
+	size_t m = 0;
+
+	if (n == 0 || !r->mirror || !is_read(&calls[0])) {
+		request_all(r, calls, n);
+		return;
+	}
+	ask_mirror(r, calls, n);
+	for (size_t i = 0; i < n; i++) {
+		if (calls[i].result.response.status == 0)
+			left[m++] = calls[i];
+	}
+	request_all(r, left, m);
+	for (size_t i = n; i > 0 && m > 0; i--) {
+		if (calls[i - 1].result.response.status == 0)
+			calls[i - 1] = left[--m];
+	}
+}
+
 int registry_request(struct registry *r, struct call *c, long want, struct http_response *ret,
 		     struct error *ret_error)
 {
@@ -285,47 +424,77 @@ static bool is_absent(const struct call *c)
 	       (response->body_len == 0 || token_error_is(response, codes));
 }
 
-int registry_check_status(const struct registry *r, const struct call *c, long want,
-			  struct error *ret_error)
+/* "the registry", or the host that it redirected to. Caller frees. */
+static char *name_answerer(const struct registry *r, const struct call *c)
 {
-	const struct http_result *result = &c->result;
-	_cleanup_free_ char *message = NULL, *said = NULL;
-	unsigned int wait_s = result->response.retry_after_s;
-	long status = result->response.status;
+	return c->foreign ? xasprintf("%s redirects to %s, which", r->o->host, c->foreign_host)
+			  : xstrdup("the registry");
+}
 
-	if (result->error.code < 0)
-		*ret_error = result->error;
-	if (result->error.code < 0 || status == want)
-		return result->error.code;
-	message = token_error_message(&result->response);
+/* What an operator can do about a refusal: nothing with credentials where another host refuses. Caller frees. */
+static char *find_hint(const struct registry *r, const struct call *c)
+{
+	const struct credential *credential = registry_credential(r, c);
+	char *withheld = c->foreign ? NULL : registry_withheld(r, credential);
+
+	if (c->foreign || withheld)
+		return withheld ? withheld : xstrdup("no credentials are sent there");
+	if (!c->foreign && r->o->trust.skipped)
+		return xstrdup(r->o->trust.skipped);
+	if (credential->hint)
+		return xasprintf("see credentials=: %s", credential->hint);
+	return xstrdup("no credentials= is set for it");
+}
+
+static int judge_status(const struct registry *r, const struct call *c, struct error *ret_error)
+{
+	_cleanup_free_ char *message = token_error_message(&c->result.response),
+			    *who = name_answerer(r, c), *said = NULL;
+	unsigned int wait_s = c->result.response.retry_after_s;
+	long status = c->result.response.status;
+
 	said = message ? xasprintf(": %s", message) : xstrdup("");
 	if (status == 401 || status == 403) {
-		_cleanup_free_ char *withheld = registry_withheld(r);
-		const char *hint = credential_is_set(&r->o->credential)
-					   ? "see credentials="
-					   : "no credentials= is set for it";
+		_cleanup_free_ char *hint = find_hint(r, c);
 
-		return error_set(ret_error, -EACCES, "the registry refused access (%ld)%s; %s",
-				 status, said, withheld ? withheld : hint);
+		return error_set(ret_error, -EACCES, "%s refused access (%ld)%s; %s", who, status,
+				 said, hint);
 	}
 	if (status == 404 && is_absent(c))
-		return error_set(ret_error, -ENOENT, "the registry does not have it%s", said);
+		return error_set(ret_error, -ENOENT, "%s does not have it%s", who, said);
 	if (status == 404)
 		return error_set(ret_error, -EREMOTEIO, "the 404 is not the registry's own: %s%s",
 				 c->redirected ? "it came after a redirect"
 					       : "its body is no error of a registry",
 				 said);
 	if ((status == 429 || status == 503) && wait_s > 0)
-		return error_set(ret_error, -EBUSY,
-				 "the registry is busy (%ld, Retry-After: %u s)%s", status, wait_s,
-				 said);
+		return error_set(ret_error, -EBUSY, "%s is busy (%ld, Retry-After: %u s)%s", who,
+				 status, wait_s, said);
 	if (status == 429)
-		return error_set(ret_error, -EBUSY, "the registry is busy (429, no Retry-After)%s",
+		return error_set(ret_error, -EBUSY, "%s is busy (429, no Retry-After)%s", who,
 				 said);
 	if (status >= 500)
-		return error_set(ret_error, -EREMOTEIO, "the registry failed (%ld)%s", status,
-				 said);
-	return error_set(ret_error, -EPROTO, "the registry answers %ld%s", status, said);
+		return error_set(ret_error, -EREMOTEIO, "%s failed (%ld)%s", who, status, said);
+	if (status == 400 && r->o->trust.skipped)
+		return error_set(ret_error, -EPROTO, "%s answers %ld%s; %s", who, status, said,
+				 r->o->trust.skipped);
+	return error_set(ret_error, -EPROTO, "%s answers %ld%s", who, status, said);
+}
+
+int registry_check_status(const struct registry *r, const struct call *c, long want,
+			  struct error *ret_error)
+{
+	int q = c->result.error.code;
+
+	if (q == 0 && c->result.response.status == want)
+		return 0;
+	if (q < 0)
+		*ret_error = c->result.error;
+	else
+		q = judge_status(r, c, ret_error);
+	if (r->mirror_fault)
+		error_append(ret_error, "its mirror: %s", r->mirror_fault);
+	return q;
 }
 
 int registry_open(const struct registry_options *o, struct registry **ret, struct error *ret_error)
@@ -334,8 +503,8 @@ int registry_open(const struct registry_options *o, struct registry **ret, struc
 	int q;
 
 	r->o = o;
-	r->basic = credential_basic(&o->credential);
-	r->try_plain = !o->config->insecure_set && !o->ca_file && ref_host_is_loopback(o->host);
+	r->try_plain =
+		!o->config->insecure_set && !o->trust.is_set && ref_host_is_loopback(o->host);
 	q = set_origin(r, !o->config->insecure && !r->try_plain, ret_error);
 	if (q < 0)
 		registry_close(r);
@@ -344,14 +513,24 @@ int registry_open(const struct registry_options *o, struct registry **ret, struc
 	return q;
 }
 
+void registry_set_mirror(struct registry *r, struct registry *mirror)
+{
+	registry_close(r->mirror);
+	r->mirror = mirror;
+}
+
 void registry_close(struct registry *r)
 {
 	if (!r)
 		return;
 	http_free(r->session);
+	registry_close(r->mirror);
+	free(r->mirror_fault);
 	http_response_free(&r->kept);
 	token_cache_free(&r->tokens);
-	credential_wipe(&r->basic);
+	credential_wipe(&r->foreign_token);
+	free(r->foreign_origin);
+	free(r->foreign_repository);
 	url_free(&r->origin);
 	free(r);
 }
@@ -360,9 +539,12 @@ void registry_begin(struct registry *r)
 {
 	r->deadline = now_ms() + TOTAL_TIMEOUT_MS;
 	r->retry_after_s = 0;
+	replace_string(&r->mirror_fault, NULL);
 }
 
 void registry_end(struct registry *r)
 {
 	token_cache_save(&r->tokens, &r->file, now_ms());
+	if (r->mirror)
+		registry_end(r->mirror);
 }

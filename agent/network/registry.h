@@ -7,25 +7,23 @@
 #include "credential.h"
 #include "http.h"
 #include "token-cache.h"
+#include "trust.h"
 #include "url.h"
 
 struct registry_options {
 	char *host; /* as in struct ref */
-	/* Unless "insecure" is set, a loopback host without a CA gets plain HTTP first, and https if it answers "HTTP
-	 * request to an HTTPS server". */
+	/* Unless "insecure" is set, a loopback host without certificates of its own gets plain HTTP first, and https if
+	 * it answers "HTTP request to an HTTPS server". */
 	const struct registry_config *config;
-	char *ca_file; /* PEM; NULL: the system's */
-	char *ca_name; /* its own path, for the cache: ca_file may be a copy */
-	struct credential credential;
+	const struct config *others; /* has the sections of other hosts */
+	struct trust trust;
+	struct credentials credentials;
 	int cache_dir; /* for tokens and TLS sessions, private to this user; -1: none */
 	const volatile sig_atomic_t *cancel;
 };
 
 struct registry {
 	const struct registry_options *o;
-	/* "Authorization: Basic ...": sent from the first request on, which saves a 401, unless the registry is known
-	 * to require a token. */
-	char *basic;
 	struct url origin;
 	struct http *session; /* of origin */
 	bool try_plain;	      /* plain HTTP is a guess: the registry may require TLS */
@@ -35,6 +33,11 @@ struct registry {
 	struct token_file file;
 	uint64_t deadline;
 	unsigned int retry_after_s; /* of the last answer */
+	/* Asked first, for what is only read; NULL: there is none, or it does not answer. */
+	struct registry *mirror;
+	char *mirror_fault; /* why it was not enough, or NULL */
+	/* The last token of a host that the registry redirects to, or NULL. */
+	char *foreign_token, *foreign_origin, *foreign_repository;
 	/* A document that was fetched for its digest. */
 	struct http_response kept;
 	struct digest kept_digest;
@@ -44,14 +47,21 @@ struct registry {
 int registry_open(const struct registry_options *o, struct registry **ret,
 		  struct error *ret_error) warn_unused;
 void registry_close(struct registry *r);
+/* Asks the mirror, which r takes over, before r itself. */
+void registry_set_mirror(struct registry *r, struct registry *mirror);
+
+/* Reads the certificates for a host as in image references, by its section, which may be NULL, and Docker's
+ * certs.d. */
+int registry_read_trust(const struct registry_config *config, const char *host, struct trust *ret,
+			struct error *ret_error) warn_unused;
 
 /* Begins a batch: all of its requests together have three minutes. */
 void registry_begin(struct registry *r);
 /* Ends a batch: writes new tokens to the cache. */
 void registry_end(struct registry *r);
 
-/* Why existing credentials are not sent to the token server, or NULL. Caller frees. */
-char *registry_withheld(const struct registry *r);
+/* Why the credentials c are not sent to the token server, or NULL. Caller frees. */
+char *registry_withheld(const struct registry *r, const struct credential *c);
 
 enum call_state {
 	CALL_DONE,
@@ -80,8 +90,10 @@ struct call {
 	enum call_state state;
 	enum stage stage;
 	bool basic_sent;
-	bool foreign; /* the result is from another origin than the registry */
 	bool redirected;
+	bool foreign; /* the result is from another origin than the registry: */
+	char foreign_host[256];
+	bool foreign_answered; /* its challenge */
 	struct url url;
 	char *authorization;
 	const char *headers[3];
@@ -93,25 +105,30 @@ void registry_request_all(struct registry *r, struct call *calls, size_t n);
 /* Performs one, whose status must be want. The caller frees *ret, which may be NULL. */
 int registry_request(struct registry *r, struct call *c, long want, struct http_response *ret,
 		     struct error *ret_error) warn_unused;
-/* The failure of c's result, or an error for any status but want. -ENOENT: the registry itself says that it has no such
- * thing. */
 int registry_check_status(const struct registry *r, const struct call *c, long want,
 			  struct error *ret_error) warn_unused;
 
-/* Performs one request to the origin of at, with the CA and the time limits of r. Another origin than r's gets a
- * session of its own. */
+/* Performs one request to the origin of at, with the time limits of r. Another origin than r's gets a session of its own,
+ * with its own certificates; the authorities of r count for it too. */
 int registry_perform(const struct registry *r, const struct url *at, struct http_request *request,
 		     struct http_response *ret, struct error *ret_error) warn_unused;
 
 /* token.c: bearer tokens of the registry's token server (distribution's token specification, and its OAuth2 form for
  * identity tokens). */
 
+/* The login for the repository of c. */
+const struct credential *registry_credential(const struct registry *r, const struct call *c);
 /* The token that is valid for c now, or NULL. Borrowed. */
 const char *registry_token(const struct registry *r, const struct call *c);
 /* Gets tokens for the waiting calls, which are then pending or have failed. */
 void registry_get_tokens(struct registry *r, struct call *calls, size_t n);
 /* Whether a 401 may be solved by a (new) token. Those calls wait then. */
 bool registry_is_refused(struct registry *r, struct call *calls, size_t n);
+
+/* Gets a token, without credentials, for the challenge of another host that c was redirected to. -EACCES. */
+int registry_answer_foreign(struct registry *r, struct call *c) warn_unused;
+/* That token, or NULL. Borrowed. */
+const char *registry_foreign_token(const struct registry *r, const struct call *c);
 
 /* Whether a token server may see the credentials of the registry host (as in struct ref) at that origin. */
 bool token_host_is_trusted(const char *host, const struct url *registry, const struct url *realm);

@@ -39,19 +39,28 @@ static int get_by_tag(struct registry *r, const struct ref *ref, const char *tag
 			 ret_digest->text);
 }
 
-static int take_resolved(struct registry *r, const struct ref *ref, const struct call *c,
+/* Whether a GET may be answered though a HEAD was not: some registries, and URLs signed for one method, do not know HEAD,
+ * and say so with any status. A wrong password is not sent again, since accounts lock, nor is a busy server asked. */
+static bool get_may_help(const struct http_result *head)
+{
+	long status = head->response.status;
+
+	return head->error.code == 0 && status != 401 && status != 429 && status != 503 &&
+	       status != 504;
+}
+
+static int take_resolved(struct registry *r, const struct ref *ref, const struct call *head,
 			 struct fetch_resolved *ret)
 {
-	const struct http_result *result = &c->result;
 	struct http_response response = {0};
-	long status = result->response.status;
 	int q;
 
-	ret->retry_after_s = result->response.retry_after_s;
-	if (status == 200 && named_digest(&result->response, &ret->digest))
+	ret->retry_after_s = head->result.response.retry_after_s;
+	if (head->result.response.status == 200 &&
+	    named_digest(&head->result.response, &ret->digest))
 		return 0;
-	if (status != 200 && status != 400 && status != 405 && status != 501)
-		return registry_check_status(r, c, 200, &ret->error);
+	if (!get_may_help(&head->result))
+		return registry_check_status(r, head, 200, &ret->error);
 	q = get_by_tag(r, ref, ref->tag, &response, &ret->digest, &ret->error);
 	ret->retry_after_s = r->retry_after_s;
 	if (q < 0)

@@ -1,36 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "session.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "config.h"
 #include "ref.h"
-
-#define CA_MAX	  ((size_t)4 * 1024 * 1024)
-#define CERTS_DIR "/etc/docker/certs.d"
-
-static int is_certificate(const struct dirent *d)
-{
-	return d->d_name[0] != '.' && has_suffix(d->d_name, ".crt");
-}
-
-/* The first .crt by name in Docker's directory of the host, or NULL. Caller frees. */
-static char *find_ca(const char *host)
-{
-	_cleanup_free_ char *dir = xasprintf("%s/%s", CERTS_DIR, host);
-	struct dirent **list = NULL;
-	int n = scandir(dir, &list, is_certificate, alphasort);
-	char *found = n > 0 ? xasprintf("%s/%s", dir, list[0]->d_name) : NULL;
-
-	while (n > 0)
-		free(list[--n]);
-	free(list);
-	return found;
-}
 
 /* The file that "docker login" writes, or NULL. Caller frees. */
 static char *find_docker_login(void)
@@ -56,20 +32,34 @@ static int load_config(struct session *s, struct error *ret_error)
 	return 0;
 }
 
-/* Copies a file that only root may read to memory. Its descriptor stays open until the process ends. */
-static int copy_ca(const char *path, char **ret, struct error *ret_error)
+/* Reads what belongs to the host of o, and opens the cache. */
+static int read_host(struct session *s, struct registry_options *o, const char *credentials,
+		     struct error *ret_error)
 {
-	_cleanup_close_ int fd = memfd_create("ca", MFD_CLOEXEC);
-	_cleanup_free_ char *data = NULL;
-	size_t n = 0;
-	int r = fd < 0 ? -errno : read_file_at(AT_FDCWD, path, CA_MAX, &data, &n);
+	int r = registry_read_trust(o->config, o->host, &o->trust, ret_error);
 
-	if (r == 0)
-		r = write_all(fd, data, n);
-	if (r < 0)
-		return error_set(ret_error, r, "%s: %s", path, strerror(-r));
-	*ret = xasprintf("/proc/self/fd/%d", steal_fd(&fd));
-	return 0;
+	o->others = s->config;
+	o->cache_dir = s->cache_path ? open(s->cache_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	return r < 0 ? r : credentials_load(credentials, o->host, &o->credentials, ret_error);
+}
+
+/* A mirror has certificates and credentials of its own: those of the registry are not for it. */
+static int bind_mirror(struct session *s, const char *mirror, struct error *ret_error)
+{
+	_cleanup_(url_free) struct url url = {0};
+	const struct registry_config *rc;
+
+	if (url_parse(mirror, &url) < 0)
+		return error_set(ret_error, -EINVAL, "mirror: '%s' is no valid URL", mirror);
+	s->mirror.host = url_host(&url);
+	rc = config_registry(s->config, s->mirror.host);
+	if (rc)
+		s->mirror_config = *rc;
+	s->mirror_config.insecure = !url.tls;
+	s->mirror_config.insecure_set = true;
+	s->mirror.config = &s->mirror_config;
+	s->mirror.cancel = s->options.cancel;
+	return read_host(s, &s->mirror, s->mirror_config.credentials, ret_error);
 }
 
 static int bind_registry(struct session *s, struct error *ret_error)
@@ -78,28 +68,35 @@ static int bind_registry(struct session *s, struct error *ret_error)
 	struct registry_options *o = &s->options;
 	const struct registry_config *rc = config_registry(s->config, o->host) ?: &none;
 	_cleanup_free_ char *login = s->publishing ? find_docker_login() : NULL;
+	int r;
 
 	o->config = rc;
-	o->ca_name = rc->ca ? xstrdup(rc->ca) : find_ca(o->host);
-	o->cache_dir = s->cache_path ? open(s->cache_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	return credential_load(rc->credentials ?: login, o->host, &o->credential, ret_error);
+	r = read_host(s, o, rc->credentials ?: login, ret_error);
+	/* A policy is written to the registry itself, and read from there to be changed. */
+	return r < 0 || !rc->mirror || s->publishing ? r : bind_mirror(s, rc->mirror, ret_error);
 }
 
 static int bind_collector(struct session *s, struct error *ret_error)
 {
 	const struct report_config *config = &s->config->report;
-	struct credential *c = &s->options.credential;
+	struct credentials *set = &s->options.credentials;
+	const struct credential *c;
 	_cleanup_free_ char *host = NULL;
 	const char *after;
-	int r;
+	int r = config->ca ? trust_add_file(&s->options.trust, config->ca, ret_error) : 0;
 
-	replace_string(&s->options.ca_name, config->ca);
+	if (r < 0)
+		return r;
 	if (!config->url)
 		return error_set(ret_error, -EPERM, "no [report] url is configured");
 	after = strstr(config->url, "://") + strlen("://");
 	host = xstrndup(after, strcspn(after, "/"));
-	r = credential_load(config->credentials, host, c, ret_error);
+	r = credentials_load(config->credentials, host, set, ret_error);
 	if (r < 0 || !config->credentials)
+		return r;
+	c = credentials_find(set, "");
+	r = credential_check(c, ret_error);
+	if (r < 0)
 		return r;
 	if (!c->username)
 		return error_set(ret_error, -ENOKEY, "%s has no user and password for %s",
@@ -111,29 +108,30 @@ static int bind_collector(struct session *s, struct error *ret_error)
 	return 0;
 }
 
-static int read_files(struct session *s, bool private, struct error *ret_error)
+static int read_files(struct session *s, struct error *ret_error)
 {
-	struct registry_options *o = &s->options;
 	int r = load_config(s, ret_error);
 
-	if (r == 0)
-		r = *o->host ? bind_registry(s, ret_error) : bind_collector(s, ret_error);
-	if (r == 0 && o->ca_name && private)
-		return copy_ca(o->ca_name, &o->ca_file, ret_error);
-	replace_string(&o->ca_file, o->ca_name);
-	return r;
+	if (r < 0)
+		return r;
+	return *s->options.host ? bind_registry(s, ret_error) : bind_collector(s, ret_error);
+}
+
+static void free_options(struct registry_options *o)
+{
+	credentials_free(&o->credentials);
+	trust_free(&o->trust);
+	replace_string(&o->host, NULL);
 }
 
 static void unbind(struct session *s)
 {
-	credential_free(&s->options.credential);
-	replace_string(&s->options.ca_name, NULL);
-	replace_string(&s->options.ca_file, NULL);
-	replace_string(&s->options.host, NULL);
+	free_options(&s->options);
+	free_options(&s->mirror);
 	s->fault = (struct error){0};
 }
 
-int session_bind(struct session *s, const char *host, bool private, struct error *ret_error)
+int session_bind(struct session *s, const char *host, struct error *ret_error)
 {
 	static const char collector[] = "the collector";
 	char **bound = &s->options.host;
@@ -144,7 +142,7 @@ int session_bind(struct session *s, const char *host, bool private, struct error
 	s->asked = true;
 	if (!*bound) {
 		*bound = xstrdup(host);
-		if (read_files(s, private, ret_error) < 0)
+		if (read_files(s, ret_error) < 0)
 			s->fault = *ret_error;
 	}
 	if (!streq(*bound, host))
@@ -155,17 +153,32 @@ int session_bind(struct session *s, const char *host, bool private, struct error
 	return s->fault.code;
 }
 
-int session_open_registry(struct session *s, struct error *ret_error)
+/* The process has changed its user by now: only its own directory is private. */
+static void check_cache(struct registry_options *o)
 {
 	struct stat st;
 
+	if (fstat(o->cache_dir, &st) < 0 || st.st_uid != geteuid() ||
+	    (st.st_mode & (S_IRWXG | S_IRWXO)))
+		o->cache_dir = -1;
+}
+
+int session_open_registry(struct session *s, struct error *ret_error)
+{
+	struct registry *mirror = NULL;
+	int r;
+
 	if (s->registry)
 		return 0;
-	/* The process has changed its user by now: only its own directory is private. */
-	if (fstat(s->options.cache_dir, &st) < 0 || st.st_uid != geteuid() ||
-	    (st.st_mode & (S_IRWXG | S_IRWXO)))
-		s->options.cache_dir = -1;
-	return registry_open(&s->options, &s->registry, ret_error);
+	check_cache(&s->options);
+	r = registry_open(&s->options, &s->registry, ret_error);
+	if (r < 0 || !s->mirror.host)
+		return r;
+	check_cache(&s->mirror);
+	r = registry_open(&s->mirror, &mirror, ret_error);
+	if (r == 0)
+		registry_set_mirror(s->registry, mirror);
+	return r;
 }
 
 void session_close(struct session *s)

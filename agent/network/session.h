@@ -16,13 +16,15 @@ struct session {
 	struct config *config;
 	/* host NULL: not bound; "" is the collector. The owner sets cancel only. */
 	struct registry_options options;
-	struct registry *registry; /* opened by the first question */
+	/* host NULL: the registry has no mirror. */
+	struct registry_options mirror;
+	struct registry_config mirror_config; /* its texts are borrowed from config */
+	struct registry *registry;	      /* opened by the first question */
 };
 
-/* Binds s to host, or to the collector: "". Binding it again does nothing. Reads the configuration and the credentials,
- * and with private a copy of the CA, before the process drops its privileges. -EPERM: s is bound to another. */
-int session_bind(struct session *s, const char *host, bool private,
-		 struct error *ret_error) warn_unused;
+/* Binds s to host, or to the collector: "". Binding it again does nothing. Reads the configuration, the credentials and
+ * the certificates, before the process drops its privileges. -EPERM: s is bound to another. */
+int session_bind(struct session *s, const char *host, struct error *ret_error) warn_unused;
 /* Opens s->registry, that s is bound to, unless it is open. */
 int session_open_registry(struct session *s, struct error *ret_error) warn_unused;
 void session_close(struct session *s);

@@ -20,6 +20,7 @@ struct scopes {
 	char *repositories; /* as in struct token */
 	size_t n;
 	bool push;
+	const struct credential *credential;
 };
 
 static bool is_push(const struct call *c)
@@ -27,9 +28,16 @@ static bool is_push(const struct call *c)
 	return !streq(c->method, "GET") && !streq(c->method, "HEAD");
 }
 
+const struct credential *registry_credential(const struct registry *r, const struct call *c)
+{
+	return credentials_find(&r->o->credentials, c->repository);
+}
+
 const char *registry_token(const struct registry *r, const struct call *c)
 {
-	return token_cache_find(&r->tokens, c->repository, is_push(c), now_ms());
+	const char *own = registry_credential(r, c)->registry_token;
+
+	return own ? own : token_cache_find(&r->tokens, c->repository, is_push(c), now_ms());
 }
 
 static bool scopes_have(const struct scopes *s, const struct call *c)
@@ -40,7 +48,7 @@ static bool scopes_have(const struct scopes *s, const struct call *c)
 }
 
 /* Collects the first call that waits, and all that may share its token. False: none waits. */
-static bool collect(struct call *calls, size_t n, struct scopes *ret)
+static bool collect(const struct registry *r, struct call *calls, size_t n, struct scopes *ret)
 {
 	*ret = (struct scopes){.repositories = xstrdup(" ")};
 	for (size_t i = 0; i < n; i++) {
@@ -49,12 +57,14 @@ static bool collect(struct call *calls, size_t n, struct scopes *ret)
 
 		if (c->state != CALL_WAITING)
 			continue;
-		if (ret->n == 0)
+		if (ret->n == 0) {
 			ret->push = is_push(c);
-		else if (c->stage != STAGE_FIRST || is_push(c) != ret->push ||
-			 scopes_have(ret, c) || ret->n == SCOPES_MAX ||
-			 strlen(ret->repositories) >= SCOPES_NAMES_MAX)
+			ret->credential = registry_credential(r, c);
+		} else if (c->stage != STAGE_FIRST || is_push(c) != ret->push ||
+			   registry_credential(r, c) != ret->credential || scopes_have(ret, c) ||
+			   ret->n == SCOPES_MAX || strlen(ret->repositories) >= SCOPES_NAMES_MAX) {
 			continue;
+		}
 		before = ret->repositories;
 		ret->repositories = xasprintf("%s%s ", before, c->repository);
 		ret->n++;
@@ -87,14 +97,26 @@ static char *make_query(const struct challenge *c, const struct scopes *s, bool 
 	return query;
 }
 
-static int take_token(struct registry *r, const char *host, const struct http_response *answer,
-		      const struct scopes *s, struct error *ret_error)
+/* *ret is wiped by the caller. */
+static int parse_token(const char *host, const struct http_response *answer, char **ret,
+		       uint64_t *ret_expires_ms, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
 	json_int_t lifetime_s;
 	const char *token;
-	int q = json_parse(answer->body, answer->body_len, "token", &j, ret_error);
+	int q;
 
+	if (answer->status != 200) {
+		_cleanup_free_ char *message = token_error_message(answer);
+		int code = answer->status == 401 || answer->status == 403 ? -EACCES
+			   : answer->status == 404			  ? -EPROTO
+			   : answer->status == 429			  ? -EBUSY
+									  : -EREMOTEIO;
+
+		return error_set(ret_error, code, "the token server %s answers %ld%s%s", host,
+				 answer->status, message ? ": " : "", message ? message : "");
+	}
+	q = json_parse(answer->body, answer->body_len, "token", &j, ret_error);
 	if (q < 0) /* the parser's text could quote a part of the token */
 		return error_set(ret_error, q, "the token server %s sent no JSON", host);
 	token = json_get_string(j, "token");
@@ -105,56 +127,52 @@ static int take_token(struct registry *r, const char *host, const struct http_re
 				 host);
 	lifetime_s = json_integer_value(json_object_get(j, "expires_in"));
 	lifetime_s = MIN(MAX(lifetime_s, LIFETIME_MIN_S), LIFETIME_MAX_S);
-	token_cache_add(&r->tokens, xstrdup(token), xstrdup(s->repositories), s->push,
-			now_ms() + (uint64_t)(lifetime_s - MARGIN_S) * 1000);
+	*ret = xstrdup(token);
+	*ret_expires_ms = now_ms() + (uint64_t)(lifetime_s - MARGIN_S) * 1000;
 	return 0;
 }
 
-static int refused(const struct registry *r, const char *host, const struct http_response *answer,
-		   struct error *ret_error)
+/* The operator names a token server by its origin. */
+static bool is_named(const struct registry *r, const struct url *realm)
 {
-	_cleanup_free_ char *message = token_error_message(answer),
-			    *withheld = registry_withheld(r);
-	int code = answer->status == 401 || answer->status == 403 ? -EACCES
-		   : answer->status == 404			  ? -EPROTO
-		   : answer->status == 429			  ? -EBUSY
-								  : -EREMOTEIO;
+	_cleanup_(url_free) struct url named = {0};
+	const char *text = r->o->config->token_server;
 
-	return error_set(ret_error, code, "the token server %s answers %ld%s%s%s%s", host,
-			 answer->status, message ? ": " : "", message ? message : "",
-			 withheld ? "; " : "", withheld ? withheld : "");
+	return text && url_parse(text, &named) == 0 && url_same_origin(&named, realm);
 }
 
-static bool may_see_credentials(const struct registry *r, const struct url *realm)
+static bool is_trusted(const struct registry *r, const struct url *realm)
 {
-	return credential_is_set(&r->o->credential) &&
+	return (is_named(r, realm) && realm->tls >= r->origin.tls) ||
 	       token_host_is_trusted(r->o->host, &r->origin, realm);
 }
 
-char *registry_withheld(const struct registry *r)
+char *registry_withheld(const struct registry *r, const struct credential *c)
 {
 	_cleanup_(url_free) struct url realm = {0};
+	_cleanup_free_ char *server = NULL;
 	const char *text = r->tokens.challenge.realm;
 
-	if (!text || !credential_is_set(&r->o->credential) || url_parse(text, &realm) < 0 ||
-	    may_see_credentials(r, &realm))
+	if (!text || !credential_is_set(c) || c->registry_token || url_parse(text, &realm) < 0 ||
+	    is_trusted(r, &realm))
 		return NULL;
-	return xasprintf("the credentials were not sent to %s, which does not belong to %s",
-			 realm.host, r->origin.host);
+	server = url_origin(&realm);
+	return xasprintf("the credentials were not sent to %s, which does not belong to %s; if "
+			 "they are for it too, set token-server = %s in [registry %s]",
+			 realm.host, r->origin.host, server, r->o->host);
 }
 
 /* GET with the query, or POST with an identity token. */
-static int ask(const struct registry *r, const struct url *realm, const struct scopes *s,
-	       struct http_response *ret, struct error *ret_error)
+static int ask(const struct registry *r, const struct url *realm, const char *query,
+	       const struct credential *credential, struct http_response *ret,
+	       struct error *ret_error)
 {
-	bool trusted = may_see_credentials(r, realm);
-	const char *identity = trusted ? r->o->credential.identity_token : NULL;
+	const char *identity = credential->identity_token;
 	_cleanup_free_ char *base = url_text(realm);
-	_cleanup_free_ char *query = make_query(&r->tokens.challenge, s, identity);
 	_cleanup_free_ char *url = xasprintf("%s%c%s", base, strchr(base, '?') ? '&' : '?', query);
 	_cleanup_(credential_wipe) char *secret = identity ? url_encode(identity, "") : NULL;
 	_cleanup_(credential_wipe) char *body = NULL;
-	const char *headers[] = {trusted ? r->basic : NULL, NULL};
+	const char *headers[] = {credential->basic, NULL};
 	struct http_request request = {
 		.method = "GET",
 		.url = url,
@@ -175,38 +193,107 @@ static int ask(const struct registry *r, const struct url *realm, const struct s
 	return q < 0 ? error_prefix(ret_error, "token server") : 0;
 }
 
-/* Adds one token for all of s to the cache. *ret_status is the token server's, 0: it did not answer. Credentials go
- * to the registry itself and to token servers that belong to it (CVE-2020-15157); others are asked anonymously. */
-static int get_token(struct registry *r, const struct scopes *s, long *ret_status,
-		     struct error *ret_error)
+/* A token of the server that challenge names, for scopes. tls: the server needs TLS. Credentials go to the registry itself
+ * and to token servers that belong to it (CVE-2020-15157), and never for a foreign challenge. *ret_answer is for its
+ * status, 0: no answer. */
+static int request_token(const struct registry *r, const struct challenge *challenge, bool tls,
+			 const struct scopes *s, struct http_response *ret_answer, char **ret,
+			 uint64_t *ret_expires_ms, struct error *ret_error)
 {
+	static const struct credential none = {0};
+	bool own = challenge == &r->tokens.challenge;
+	const struct credential *credential = s->credential;
 	_cleanup_(url_free) struct url realm = {0};
-	_cleanup_http_response_ struct http_response answer = {0};
+	_cleanup_free_ char *query = NULL;
 	int q;
 
-	*ret_status = 0;
-	r->retry_after_s = 0;
 	/* A later answer of the same batch has replaced the challenge. */
-	if (!r->tokens.challenge.realm)
+	if (!challenge->realm)
 		return error_set(ret_error, -EPROTO,
 				 "the registry names a token server for one request and none for "
 				 "another");
-	if (url_parse(r->tokens.challenge.realm, &realm) < 0)
+	if (url_parse(challenge->realm, &realm) < 0)
 		return error_set(ret_error, -EPROTO,
 				 "the registry names a token server that is no URL");
-	if (!realm.tls && r->origin.tls)
+	if (!realm.tls && tls)
 		return error_set(ret_error, -EPROTO,
 				 "the registry names a token server without TLS: %s", realm.host);
-	q = ask(r, &realm, s, &answer, ret_error);
-	if (q < 0)
-		return q;
+	if (!own || !is_trusted(r, &realm))
+		credential = &none;
+	query = make_query(challenge, s, credential->identity_token);
+	q = ask(r, &realm, query, credential, ret_answer, ret_error);
+	if (q == 0)
+		q = parse_token(realm.host, ret_answer, ret, ret_expires_ms, ret_error);
+	if (ret_answer->body)
+		explicit_bzero(ret_answer->body, ret_answer->body_len);
+	return q;
+}
+
+/* Adds one token for all of s to the cache. *ret_status is the token server's, 0: it did not answer. */
+static int get_token(struct registry *r, const struct scopes *s, long *ret_status,
+		     struct error *ret_error)
+{
+	_cleanup_http_response_ struct http_response answer = {0};
+	_cleanup_free_ char *withheld = registry_withheld(r, s->credential);
+	uint64_t expires_ms;
+	char *token;
+	int q = request_token(r, &r->tokens.challenge, r->origin.tls, s, &answer, &token,
+			      &expires_ms, ret_error);
+
 	*ret_status = answer.status;
 	r->retry_after_s = answer.retry_after_s;
-	if (answer.status != 200)
-		return refused(r, realm.host, &answer, ret_error);
-	q = take_token(r, realm.host, &answer, s, ret_error);
-	explicit_bzero(answer.body, answer.body_len);
+	if (q == 0)
+		token_cache_add(&r->tokens, token, xstrdup(s->repositories), s->push, expires_ms);
+	else if (answer.status > 0 && answer.status != 200 && withheld)
+		error_append(ret_error, "%s", withheld);
 	return q;
+}
+
+/* "team/app" of "/v2/team/app/manifests/stable". Caller frees. */
+static char *repository_of(const struct call *c)
+{
+	_cleanup_free_ char *text = url_text(&c->url), *kind = xasprintf("/%s/", c->kind);
+	const char *path = strstr(text, "/v2/");
+	const char *end = path ? strstr(path + strlen("/v2/"), kind) : NULL;
+
+	path = path ? path + strlen("/v2/") : NULL;
+	if (!end || strcspn(path, "?#% ") < (size_t)(end - path))
+		return xstrdup(c->repository);
+	return xstrndup(path, (size_t)(end - path));
+}
+
+int registry_answer_foreign(struct registry *r, struct call *c)
+{
+	_cleanup_free_ char *value = http_header_all(&c->result.response, "WWW-Authenticate");
+	_cleanup_(challenge_free) struct challenge challenge = {0};
+	_cleanup_http_response_ struct http_response answer = {0};
+	_cleanup_free_ char *repository = repository_of(c);
+	_cleanup_free_ char *list = xasprintf(" %s ", repository);
+	const struct scopes s = {.repositories = list, .n = 1};
+	uint64_t ignored;
+	struct error e;
+	char *token;
+
+	challenge_parse(value ? value : "", &challenge);
+	if (!challenge.realm || is_push(c) ||
+	    request_token(r, &challenge, c->url.tls, &s, &answer, &token, &ignored, &e) < 0)
+		return -EACCES;
+	credential_wipe(&r->foreign_token);
+	replace_string(&r->foreign_repository, c->repository);
+	free(r->foreign_origin);
+	r->foreign_origin = url_origin(&c->url);
+	r->foreign_token = token;
+	return 0;
+}
+
+const char *registry_foreign_token(const struct registry *r, const struct call *c)
+{
+	_cleanup_free_ char *origin = url_origin(&c->url);
+
+	return r->foreign_token && streq(origin, r->foreign_origin) &&
+			       streq(c->repository, r->foreign_repository)
+		       ? r->foreign_token
+		       : NULL;
 }
 
 /* One scope of several may be the reason of a failure: each is requested alone then. A wrong password is not sent
@@ -219,7 +306,7 @@ static void take_failure(struct registry *r, struct call *calls, size_t n, const
 
 	/* A challenge out of the cache may name a token server that has moved: the registry is asked once more. */
 	bool outdated = !r->challenged && !one_scope && e->code != -EBUSY;
-	bool again = outdated && (status != 401 || !credential_is_set(&r->o->credential)) &&
+	bool again = outdated && (status != 401 || !credential_is_set(s->credential)) &&
 		     e->code != -ECANCELED && e->code != -ETIMEDOUT;
 
 	if (outdated) {
@@ -247,7 +334,7 @@ void registry_get_tokens(struct registry *r, struct call *calls, size_t n)
 {
 	struct scopes s;
 
-	for (; collect(calls, n, &s); free(s.repositories)) {
+	for (; collect(r, calls, n, &s); free(s.repositories)) {
 		struct error e;
 		long status;
 		int q = get_token(r, &s, &status, &e);
@@ -269,15 +356,18 @@ void registry_get_tokens(struct registry *r, struct call *calls, size_t n)
 /* Repeats the request with Basic, or fails. */
 static void try_basic(const struct registry *r, struct call *c)
 {
+	const struct credential *credential = registry_credential(r, c);
 	bool basic = r->tokens.challenge.basic;
 
 	c->stage = STAGE_SINGLE;
-	if (basic && r->basic)
+	if (basic && credential->basic)
 		c->state = CALL_PENDING;
 	else
-		(void)error_set(&c->result.error, -EACCES, "the registry requires %s",
+		(void)error_set(&c->result.error, -EACCES, "the registry requires %s%s%s",
 				basic ? "a user name and a password (see credentials=)"
-				      : "an authentication method other than Basic and Bearer");
+				      : "an authentication method other than Basic and Bearer",
+				basic && credential->hint ? "; " : "",
+				basic && credential->hint ? credential->hint : "");
 }
 
 static bool is_refused(struct registry *r, struct call *c)
@@ -293,7 +383,7 @@ static bool is_refused(struct registry *r, struct call *c)
 	token_cache_learn(&r->tokens, &challenge);
 	r->challenged = true;
 	token_cache_forget(&r->tokens, c->repository);
-	if (c->stage == STAGE_SINGLE ||
+	if (c->stage == STAGE_SINGLE || registry_credential(r, c)->registry_token ||
 	    (c->basic_sent && r->tokens.challenge.basic && !r->tokens.challenge.realm))
 		return false;
 	http_response_free(response);

@@ -16,13 +16,31 @@ static bool is_hub(const char *host)
 	       streq(host, "registry-1.docker.io");
 }
 
-/* "https://index.docker.io/v1/" and "registry.example:5000/team" name their hosts. */
-static bool key_names_host(const char *key, const char *host)
+/* "v1" and "v2" are paths of the API, in keys that old clients wrote. */
+static bool is_api(const char *path)
+{
+	return (path[0] == 'v') && (path[1] == '1' || path[1] == '2') && !path[2];
+}
+
+/* The scope of a key of host; NULL: it is another's. "https://index.docker.io/v1/" is all of docker.io, and only a key
+ * without a scheme can name a namespace: "registry.example:5000/team". Caller frees. */
+static char *scope_of_key(const char *key, const char *host)
 {
 	const char *rest = after_prefix(key, "https://") ?: after_prefix(key, "http://") ?: key;
 	_cleanup_free_ char *name = xstrndup(rest, strcspn(rest, "/"));
+	const char *path = rest + strlen(name);
+	char *scope;
+	size_t n;
 
-	return strcasecmp(name, host) == 0 || (is_hub(name) && is_hub(host));
+	if (strcasecmp(name, host) != 0 && !(is_hub(name) && is_hub(host)))
+		return NULL;
+	path += strspn(path, "/");
+	scope = xstrdup(rest == key ? path : "");
+	for (n = strlen(scope); n > 0 && scope[n - 1] == '/';)
+		scope[--n] = '\0';
+	if (is_api(scope))
+		*scope = '\0';
+	return scope;
 }
 
 static int split_auth(const char *auth, struct credential *c, struct error *ret_error)
@@ -33,6 +51,9 @@ static int split_auth(const char *auth, struct credential *c, struct error *ret_
 
 	if (!plain)
 		return error_set(ret_error, -EBADMSG, "\"auth\" is not base64");
+	/* docker/cli, configfile.decodeAuth(): NULs around the password are none of it. */
+	while (len > 0 && !plain[len - 1])
+		len--;
 	colon = strchr(plain, ':');
 	if (!colon || colon == plain || strlen(plain) != len) {
 		explicit_bzero(plain, len);
@@ -43,25 +64,47 @@ static int split_auth(const char *auth, struct credential *c, struct error *ret_
 	return 0;
 }
 
-static int take_entry(const json_t *entry, struct credential *c, struct error *ret_error)
+static bool is_too_long(const json_t *entry)
+{
+	static const char keys[][16] = {"username", "password", "identitytoken", "registrytoken"};
+	bool any = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const char *value = json_get_string(entry, keys[i]);
+
+		any |= value && strlen(value) > SECRET_MAX;
+	}
+	return any;
+}
+
+/* helper: of this registry; NULL: none. */
+static int take_entry(const json_t *entry, const char *helper, struct credential *c,
+		      struct error *ret_error)
 {
 	const char *auth = json_get_string(entry, "auth");
 	const char *username = json_get_string(entry, "username");
 	const char *password = json_get_string(entry, "password");
-	const char *token = json_get_string(entry, "identitytoken");
+	const char *identity = json_get_string(entry, "identitytoken");
+	const char *bearer = json_get_string(entry, "registrytoken");
 
-	if ((token && strlen(token) > SECRET_MAX) || (username && strlen(username) > SECRET_MAX) ||
-	    (password && strlen(password) > SECRET_MAX))
+	if (is_too_long(entry))
 		return error_set(ret_error, -EFBIG, "a secret is over %zu bytes", SECRET_MAX);
-	if (token && *token) {
-		c->identity_token = xstrdup(token);
+	if (bearer && bearer[strspn(bearer, ALPHANUMERIC "-._~+/=")])
+		return error_set(ret_error, -EBADMSG, "\"registrytoken\" is not a bearer token");
+	if (bearer && *bearer) {
+		c->registry_token = xstrdup(bearer);
+		return 0;
+	}
+	if (identity && *identity) {
+		c->identity_token = xstrdup(identity);
 		return 0;
 	}
 	if (auth && *auth)
 		return split_auth(auth, c, ret_error);
 	if (!username || !*username || !password)
 		return error_set(ret_error, -EBADMSG,
-				 "no \"auth\" (credential helpers are not asked)");
+				 "no \"auth\" (credential helpers are not asked%s%.100s)",
+				 helper ? ", nor is " : "", helper ? helper : "");
 	if (strchr(username, ':'))
 		return error_set(ret_error, -EBADMSG, "\"username\" holds a colon");
 	c->username = xstrdup(username);
@@ -69,51 +112,153 @@ static int take_entry(const json_t *entry, struct credential *c, struct error *r
 	return 0;
 }
 
-static int take_file(const char *data, size_t n, const char *host, struct credential *c,
+static char *make_basic(const struct credential *c)
+{
+	_cleanup_(credential_wipe) char *plain = NULL, *encoded = NULL;
+
+	if (!c->username)
+		return NULL;
+	plain = xasprintf("%s:%s", c->username, c->password);
+	encoded = base64_encode(plain, strlen(plain));
+	return xasprintf("Authorization: Basic %s", encoded);
+}
+
+static struct credential *append(struct credentials *s, const char *scope)
+{
+	struct credential *c;
+
+	s->items = xrealloc(s->items, (s->n + 1) * sizeof(*s->items));
+	c = &s->items[s->n++];
+	*c = (struct credential){.scope = xstrdup(scope)};
+	return c;
+}
+
+static int compare(const void *a, const void *b)
+{
+	size_t x = strlen(((const struct credential *)a)->scope),
+	       y = strlen(((const struct credential *)b)->scope);
+
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* A reference to the file being read. */
+struct source {
+	const char *path, *host;
+	const json_t *auths;
+	const char *helper; /* of "credHelpers" or "credsStore"; NULL: none */
+};
+
+static bool has_scope(const struct credentials *s, const char *scope)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		if (streq(s->items[i].scope, scope))
+			return true;
+	}
+	return false;
+}
+
+static void add_entry(const struct source *f, const char *key, const json_t *entry,
+		      struct credentials *s)
+{
+	_cleanup_free_ char *scope = scope_of_key(key, f->host);
+	struct credential *c;
+	struct error e;
+
+	if (!scope || has_scope(s, scope))
+		return;
+	c = append(s, scope);
+	c->faulty = take_entry(entry, f->helper, c, &e) < 0;
+	c->basic = make_basic(c);
+	c->hint = c->faulty ? xasprintf("credentials %s: %.200s: %s", f->path, key, e.text)
+			    : xasprintf("the login \"%.200s\" in %s was used", key, f->path);
+}
+
+/* The helper that Docker would ask for host. */
+static const char *find_helper(const json_t *j, const char *host, bool *ret_own)
+{
+	json_t *helpers = json_object_get(j, "credHelpers"), *value;
+	const char *store = json_get_string(j, "credsStore"), *key;
+
+	*ret_own = false;
+	json_object_foreach (helpers, key, value) {
+		_cleanup_free_ char *scope = scope_of_key(key, host);
+
+		if (!scope || !json_is_string(value))
+			continue;
+		*ret_own = true;
+		return json_string_value(value);
+	}
+	return store && *store ? store : NULL;
+}
+
+/* Says why the file has no login for all of the registry. */
+static void add_reason(const struct source *f, bool own_helper, struct credentials *s)
+{
+	struct credential *c;
+
+	if (has_scope(s, ""))
+		return;
+	c = append(s, "");
+	c->faulty = own_helper || (f->helper && !f->auths);
+	c->hint = f->helper ? xasprintf("credentials %s: %s: no \"auth\" (credential helpers are "
+					"not asked, nor is %.100s)",
+					f->path, f->host, f->helper)
+			    : xasprintf("credentials %s: no login for %s in it", f->path, f->host);
+}
+
+static int take_file(const char *data, size_t n, struct source *f, struct credentials *s,
 		     struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
-	json_t *auths, *entry, *value;
+	json_t *value;
 	const char *key;
+	bool own_helper;
 	int r = json_parse(data, n, "credentials", &j, ret_error);
 
 	/* The parser's text could quote a part of a secret. */
 	if (r < 0)
 		return error_set(ret_error, r, "not the JSON of docker's config.json");
-	auths = json_object_get(j, "auths");
-	if (!json_is_object(auths))
+	f->auths = json_object_get(j, "auths");
+	f->helper = find_helper(j, f->host, &own_helper);
+	if (!json_is_object(f->auths) && (f->auths || !f->helper))
 		return error_set(ret_error, -EBADMSG, "no \"auths\" in it");
-	entry = json_object_get(auths, host);
-	json_object_foreach (auths, key, value)
-		if (!entry && key_names_host(key, host))
-			entry = value;
-	if (!entry)
-		return 0;
-	r = take_entry(entry, c, ret_error);
-	return r < 0 ? error_prefix(ret_error, "%s", host) : 0;
+	/* The key that is spelled as the host counts before others of the same meaning. */
+	value = json_object_get(f->auths, f->host);
+	if (value)
+		add_entry(f, f->host, value, s);
+	json_object_foreach ((json_t *)f->auths, key, value)
+		add_entry(f, key, value, s);
+	add_reason(f, own_helper, s);
+	qsort(s->items, s->n, sizeof(*s->items), compare);
+	return 0;
 }
 
-int credential_load(const char *path, const char *host, struct credential *ret,
-		    struct error *ret_error)
+int credentials_load(const char *path, const char *host, struct credentials *ret,
+		     struct error *ret_error)
 {
-	struct credential c = {0};
+	struct source source = {.path = path, .host = host};
+	struct credentials s = {0};
 	char *data = NULL;
 	size_t n = 0;
 	int r;
 
-	if (!path) {
-		*ret = c;
+	*ret = s;
+	if (!path)
 		return 0;
-	}
 	r = read_trusted_file(path, FILE_MAX, &data, &n, ret_error);
+	if (r == -EACCES)
+		return error_set(ret_error, r,
+				 "credentials %s: %s; make it a systemd credential (see "
+				 "pullet-fetch(8))",
+				 path, strerror(EACCES));
 	if (r < 0)
 		return error_prefix(ret_error, "credentials");
-	r = take_file(data, n, host, &c, ret_error);
+	r = take_file(data, n, &source, &s, ret_error);
 	explicit_bzero(data, n);
 	free(data);
 	if (r < 0)
 		return error_prefix(ret_error, "credentials %s", path);
-	*ret = c;
+	*ret = s;
 	return 0;
 }
 
@@ -124,11 +269,39 @@ void credential_wipe(char **s)
 	free(steal(*s));
 }
 
-void credential_free(struct credential *c)
+void credentials_free(struct credentials *s)
 {
-	credential_wipe(&c->username);
-	credential_wipe(&c->password);
-	credential_wipe(&c->identity_token);
+	for (size_t i = 0; i < s->n; i++) {
+		struct credential *c = &s->items[i];
+
+		credential_wipe(&c->username);
+		credential_wipe(&c->password);
+		credential_wipe(&c->identity_token);
+		credential_wipe(&c->registry_token);
+		credential_wipe(&c->basic);
+		free(c->scope);
+		free(c->hint);
+	}
+	free(s->items);
+	*s = (struct credentials){0};
+}
+
+const struct credential *credentials_find(const struct credentials *s, const char *repository)
+{
+	static const struct credential none = {0};
+
+	for (size_t i = 0; i < s->n; i++) {
+		const char *scope = s->items[i].scope, *rest = after_prefix(repository, scope);
+
+		if (!*scope || (rest && (!*rest || *rest == '/')))
+			return &s->items[i];
+	}
+	return &none;
+}
+
+int credential_check(const struct credential *c, struct error *ret_error)
+{
+	return c->faulty ? error_set(ret_error, -EBADMSG, "%s", c->hint) : 0;
 }
 
 char *credential_engine_header(const struct credential *c, const char *host)
@@ -139,9 +312,9 @@ char *credential_engine_header(const struct credential *c, const char *host)
 	char *header;
 
 	if (credential_is_set(c))
-		j = json_pack("{s:s*, s:s*, s:s*, s:s}", "username", c->username, "password",
-			      c->password, "identitytoken", c->identity_token, "serveraddress",
-			      server);
+		j = json_pack("{s:s*, s:s*, s:s*, s:s*, s:s}", "username", c->username, "password",
+			      c->password, "identitytoken", c->identity_token, "registrytoken",
+			      c->registry_token, "serveraddress", server);
 	text = json_text(j, JSON_COMPACT);
 	/* Without credentials, or with some that are not UTF-8 and the engine could not read. */
 	if (!text)
@@ -150,15 +323,4 @@ char *credential_engine_header(const struct credential *c, const char *host)
 	for (char *p = header; *p; p++)
 		*p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
 	return header;
-}
-
-char *credential_basic(const struct credential *c)
-{
-	_cleanup_(credential_wipe) char *plain = NULL, *encoded = NULL;
-
-	if (!c->username)
-		return NULL;
-	plain = xasprintf("%s:%s", c->username, c->password);
-	encoded = base64_encode(plain, strlen(plain));
-	return xasprintf("Authorization: Basic %s", encoded);
 }

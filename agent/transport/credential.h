@@ -1,34 +1,47 @@
 /* SPDX-License-Identifier: MIT */
-/* credential: the login to a registry, read from a file in the form of docker's config.json
- * ("auths": {HOST: {"auth": base64 of user:password} or username/password or identitytoken}). */
+/* credential: the logins to a registry, read from a file in the form of docker's config.json
+ * ("auths": {HOST: {"auth": base64 of user:password} or username/password, identitytoken or registrytoken}), whose keys
+ * may name a namespace or a repository too, as in containers-auth.json(5). */
 #pragma once
 
 #include "error.h"
 
+/* All zero: no login. */
 struct credential {
-	char *username; /* NULL with an identity token */
+	char *username; /* NULL with a token */
 	char *password;
 	char *identity_token; /* an OAuth2 refresh token; NULL otherwise */
+	char *registry_token; /* sent to the registry as it is; NULL otherwise */
+	char *basic;	      /* "Authorization: Basic ...", or NULL without a user name */
+	char *scope; /* the repository, or what is before a '/' in it; "": all of the registry */
+	char *hint;  /* for people: the key and the file, or why there is no login */
+	bool faulty; /* the entry cannot be used: hint says why */
 };
 
-/* Looks up host ("docker.io" is also found under https://index.docker.io/v1/; keys may have a scheme and a path).
- * *ret is empty without a path, or if the file does not have the host. A file that other users may write to, or that
- * is unreadable or invalid, is an error. */
-int credential_load(const char *path, const char *host, struct credential *ret,
-		    struct error *ret_error) warn_unused;
-/* Wipes the secrets, then frees them. */
-void credential_free(struct credential *c);
-/* The same for one text with a secret in it, or NULL; *s is NULL then. */
+/* Of one registry. All zero: none. */
+struct credentials {
+	struct credential *items; /* the longest scope first */
+	size_t n;
+};
+
+/* Reads all logins of host: keys may have a scheme and a path, and docker.io has several names. *ret is empty without a
+ * path. A file that other users may write to, or that is unreadable or invalid, is an error. */
+int credentials_load(const char *path, const char *host, struct credentials *ret,
+		     struct error *ret_error) warn_unused;
+void credentials_free(struct credentials *s);
+/* The login for a repository ("team/app"), that of the longest scope; empty if there is none. Borrowed. */
+const struct credential *credentials_find(const struct credentials *s, const char *repository);
+/* -EBADMSG if the entry cannot be used. */
+int credential_check(const struct credential *c, struct error *ret_error) warn_unused;
+
+/* Wipes a text with a secret in it, or NULL, then frees it; *s is NULL then. */
 void credential_wipe(char **s);
 
 static inline bool credential_is_set(const struct credential *c)
 {
-	return c->username || c->identity_token;
+	return c->username || c->identity_token || c->registry_token;
 }
 
 /* The value of X-Registry-Auth: base64url with padding of the JSON of the Engine API; NULL when c
  * is empty. host as the engine names the registry. Caller frees. */
 char *credential_engine_header(const struct credential *c, const char *host);
-
-/* "Authorization: Basic ...", or NULL without a user name. Caller frees. */
-char *credential_basic(const struct credential *c);

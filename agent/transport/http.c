@@ -3,21 +3,25 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/param.h>
 
 #include "ref.h"
 #include "tls-session.h"
+#include "trust.h"
 #include "url.h"
 
 #define CONNECT_TIMEOUT_MS 15000L
 #define POLL_MS		   1000 /* the delay of a signal between the check of cancel and the poll */
 #define CUTS_MAX	   3	/* cut connections in a row, after which the batch fails */
 #define RETRY_AFTER_MAX_S  (24 * 60 * 60)
+#define BUNDLE_MAX	   ((size_t)4 * 1024 * 1024)
 
 struct http {
 	struct http_options o;
 	CURLM *multi;
+	char *bundle;	  /* all authorities of o.trust, in PEM, once a transfer needed them */
 	bool multiplexes; /* the last answer came over HTTP/2 */
 	bool answered;	  /* there was an answer */
 	/* of http_perform_all() */
@@ -152,17 +156,52 @@ static void fail(struct transfer *t, CURLcode c)
 	end(t, code_of_curl(c, e), t->text[0] ? t->text : curl_easy_strerror(c));
 }
 
+/* The authorities of o.trust, and the system's in the file builtin beside them unless they are to be alone. */
+static void make_bundle(struct http *h, const char *builtin)
+{
+	const struct trust *trust = h->o.trust;
+	_cleanup_free_ char *system = NULL;
+
+	if (!trust->alone && builtin)
+		(void)!read_file_at(AT_FDCWD, builtin, BUNDLE_MAX, &system, NULL);
+	h->bundle = xasprintf("%s\n%s", trust->authorities, system ? system : "");
+}
+
+static struct curl_blob borrow_blob(char *text)
+{
+	return (struct curl_blob){.data = text, .len = strlen(text), .flags = CURL_BLOB_NOCOPY};
+}
+
+static void set_client_certificate(struct transfer *t)
+{
+	struct curl_blob certificate = borrow_blob(t->http->o.trust->certificate),
+			 key = borrow_blob(t->http->o.trust->key);
+
+	set(t, CURLOPT_SSLCERT_BLOB, &certificate);
+	set(t, CURLOPT_SSLKEY_BLOB, &key);
+}
+
 static void set_trust(struct transfer *t)
 {
-	const char *bundle = t->http->o.ca_file;
+	struct http *h = t->http;
+	struct curl_blob bundle;
 	char *builtin = NULL;
 
-	if (!bundle && curl_easy_getinfo(t->curl, CURLINFO_CAINFO, &builtin) == CURLE_OK &&
-	    builtin && access(builtin, R_OK) == 0)
-		bundle = builtin;
-	if (!bundle)
+	if (curl_easy_getinfo(t->curl, CURLINFO_CAINFO, &builtin) != CURLE_OK ||
+	    (builtin && access(builtin, R_OK) < 0))
+		builtin = NULL;
+	if (h->o.trust && h->o.trust->certificate)
+		set_client_certificate(t);
+	if (h->o.trust && h->o.trust->authorities) {
+		if (!h->bundle)
+			make_bundle(h, builtin);
+		bundle = borrow_blob(h->bundle);
+		set(t, CURLOPT_CAINFO_BLOB, &bundle);
+	} else if (builtin) {
+		set(t, CURLOPT_CAINFO, builtin);
+	} else {
 		return;
-	set(t, CURLOPT_CAINFO, bundle);
+	}
 	/* libcurl would also read the default directory: 18 ms a poll. */
 	set(t, CURLOPT_CAPATH, NULL);
 }
@@ -264,9 +303,7 @@ static int make_url(struct transfer *t)
 	if (!t->req->to && url_parse(t->req->url, &t->url) < 0)
 		return -EINVAL;
 	t->to = t->req->to ? t->req->to : &t->url;
-	t->where = t->to->port == (t->to->tls ? 443u : 80u)
-			   ? xstrdup(t->to->host)
-			   : xasprintf("%s:%u", t->to->host, t->to->port);
+	t->where = url_host(t->to);
 	return 0;
 }
 
@@ -425,6 +462,7 @@ void http_free(struct http *h)
 		return;
 	(void)curl_multi_cleanup(h->multi);
 	tls_session_close(h->o.session, h->answered);
+	free(h->bundle);
 	free(h);
 }
 

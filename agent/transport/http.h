@@ -13,13 +13,14 @@
 /* A session keeps the one connection to one origin. Never use it for another origin (CVE-2026-6276). */
 struct http;
 struct tls_session;
+struct trust;
 struct url;
 
 /* The texts are the caller's, and stay as long as the session. */
 struct http_options {
-	const char *unix_socket; /* path; NULL: TCP. No proxy is used on a unix socket */
-	const char *ca_file;	 /* PEM; NULL: the system's trust store */
-	bool allow_plain;	 /* http:// is allowed, else only https:// (unix socket: always) */
+	const char *unix_socket;   /* path; NULL: TCP. No proxy is used on a unix socket */
+	const struct trust *trust; /* NULL: the system's authorities */
+	bool allow_plain; /* http:// is allowed, else only https:// (unix socket: always) */
 	/* Set by a signal handler: running requests end with -ECANCELED. May be NULL. */
 	const volatile sig_atomic_t *cancel;
 	struct tls_session *session; /* http_new() takes it over; NULL: none */

@@ -101,6 +101,19 @@ bool url_same_origin(const struct url *a, const struct url *b)
 	return a->tls == b->tls && a->port == b->port && streq(a->host, b->host);
 }
 
+char *url_host(const struct url *u)
+{
+	return u->port == (u->tls ? 443u : 80u) ? xstrdup(u->host)
+						: xasprintf("%s:%u", u->host, u->port);
+}
+
+char *url_origin(const struct url *u)
+{
+	_cleanup_free_ char *host = url_host(u);
+
+	return xasprintf("http%s://%s", u->tls ? "s" : "", host);
+}
+
 char *url_text(const struct url *u)
 {
 	char *text = get(u->handle, CURLUPART_URL, CURLU_NO_DEFAULT_PORT);

@@ -25,6 +25,11 @@ void url_free(struct url *u);
 /* Same scheme, host and port. */
 bool url_same_origin(const struct url *a, const struct url *b);
 
+/* "https://HOST", with ":PORT" unless it is the scheme's own. Caller frees. */
+char *url_origin(const struct url *u);
+/* The same without the scheme: a host as in image references and in Docker's certs.d. Caller frees. */
+char *url_host(const struct url *u);
+
 /* The URL in its normal form, without the scheme's own port. Caller frees. */
 char *url_text(const struct url *u);
 

@@ -534,17 +534,22 @@ static int run(struct pass *p, struct error *ret_error)
 static int set_up(struct pass *p, struct error *ret_error)
 {
 	const struct registry_config *registry;
+	const struct credential *credential;
 	const char *why;
 	int r = ref_parse(p->c->image, &p->ref, &why);
 
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", p->c->image, why);
 	registry = config_registry(p->task->config, p->ref.host);
-	r = credential_load(registry ? registry->credentials : NULL, p->ref.host, &p->credential,
-			    ret_error);
+	r = credentials_load(registry ? registry->credentials : NULL, p->ref.host, &p->credentials,
+			     ret_error);
 	if (r < 0)
 		return r;
-	p->auth = credential_engine_header(&p->credential, p->ref.host);
+	credential = credentials_find(&p->credentials, p->ref.path);
+	r = credential_check(credential, ret_error);
+	if (r < 0)
+		return r;
+	p->auth = credential_engine_header(credential, p->ref.host);
 	p->context = (struct context){.name = p->c->name, .ref = &p->ref};
 	p->fetch = fetch_new(&p->task->fetch, p->ref.host);
 	p->pull = (struct pull_options){.auth = p->auth, .progress = on_progress, .userdata = p};
@@ -573,6 +578,6 @@ void pass_run(const struct task *task, const struct container_config *c, struct 
 	saved_spec_free(&p.saved);
 	fetch_free(p.fetch);
 	ref_free(&p.ref);
-	credential_free(&p.credential);
+	credentials_free(&p.credentials);
 	free(p.auth);
 }

@@ -19,9 +19,9 @@ struct pass {
 	struct world world;
 	struct context context;
 	struct ref ref;
-	struct credential credential; /* for its registry */
-	char *auth;		      /* the same for the engine; NULL: none */
-	struct fetch *fetch;	      /* the session with its registry */
+	struct credentials credentials; /* for its registry */
+	char *auth;			/* the same for the engine; NULL: none */
+	struct fetch *fetch;		/* the session with its registry */
 	struct pull_options pull;
 	struct verified *verified; /* of state.verified */
 	struct saved_spec saved;   /* of state.saved_spec */

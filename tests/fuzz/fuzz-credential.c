@@ -18,18 +18,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		abort();
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
-		_cleanup_free_ char *header = NULL, *basic = NULL;
-		struct credential c;
+		struct credentials set;
 		struct error e;
 
-		if (credential_load(path, hosts[i], &c, &e) < 0)
+		if (credentials_load(path, hosts[i], &set, &e) < 0)
 			continue;
-		header = credential_engine_header(&c, hosts[i]);
-		basic = credential_basic(&c);
-		/* Both become lines of a request. */
-		if ((header && strpbrk(header, "\r\n")) || (basic && strpbrk(basic, "\r\n")))
-			abort();
-		credential_free(&c);
+		for (size_t k = 0; k < set.n; k++) {
+			const struct credential *c = &set.items[k];
+			_cleanup_free_ char *header = credential_engine_header(c, hosts[i]);
+			const char *token = c->registry_token;
+
+			/* These become lines of a request. */
+			if ((header && strpbrk(header, "\r\n")) ||
+			    (token && strpbrk(token, "\r\n")) ||
+			    (c->basic && strpbrk(c->basic, "\r\n")))
+				abort();
+		}
+		credentials_free(&set);
 	}
 	return 0;
 }

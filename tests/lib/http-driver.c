@@ -10,6 +10,7 @@
 #include "json.h"
 #include "oci.h"
 #include "tls-session.h"
+#include "trust.h"
 
 #define REQUESTS_MAX 200
 
@@ -36,7 +37,8 @@ static void print_result(struct http_result *r)
 
 int main(int argc, char **argv)
 {
-	struct http_options options = {.cancel = &cancel, .allow_plain = true};
+	struct trust trust = {0};
+	struct http_options options = {.cancel = &cancel, .allow_plain = true, .trust = &trust};
 	struct sigaction action = {.sa_handler = on_signal};
 	static struct http_request requests[REQUESTS_MAX];
 	static struct http_result results[REQUESTS_MAX];
@@ -49,7 +51,8 @@ int main(int argc, char **argv)
 
 	for (i = 1; i < argc && after_prefix(argv[i], "--"); i++) {
 		if (streq(argv[i], "--ca")) {
-			options.ca_file = argv[++i];
+			if (trust_add_file(&trust, argv[++i], &e) < 0)
+				return 1;
 		} else if (streq(argv[i], "--timeout")) {
 			timeout_ms = (unsigned int)atoi(argv[++i]);
 		} else if (streq(argv[i], "--twice")) {
@@ -75,5 +78,6 @@ int main(int argc, char **argv)
 		for (size_t k = 0; k < n; k++)
 			print_result(&results[k]);
 	}
+	trust_free(&trust);
 	return 0;
 }

@@ -54,9 +54,9 @@ class Authority:
         if done.returncode:
             raise LabError(f"openssl {arguments[0]}: {done.stderr}")
 
-    def issue(self, name):
+    def issue(self, name, names="IP:127.0.0.1,DNS:localhost"):
         """A server certificate for loopback -> (certificate, key)."""
-        (self.directory / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        (self.directory / "ext").write_text(f"subjectAltName={names}\n")
         self._openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                       "-subj", "/CN=" + name, "-keyout", name + ".key", "-out", name + ".csr")
         self._openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.crt", "-CAkey", "ca.key",

@@ -124,15 +124,26 @@ class Server(http.server.ThreadingHTTPServer):
             request.settimeout(60)
             request = self.registry.tls.wrap_socket(request, server_side=True)
             self.registry.resumed.append(request.session_reused)
+            self.registry.clients.append(request.getpeercert())
         super().finish_request(request, client_address)
 
 
+class Server6(Server):
+    address_family = socket.AF_INET6
+
+
 class Registry:
-    def __init__(self, address="127.0.0.1", name=None, certificate=None, key=None):
+    """clients: the authority of client certificates, which are asked for and not required (self.clients)."""
+
+    def __init__(self, address="127.0.0.1", name=None, certificate=None, key=None, port=0, clients=None):
         self.tls = None
         if certificate:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(certificate, key)
+        if clients:
+            self.tls.load_verify_locations(clients)
+            self.tls.verify_mode = ssl.CERT_OPTIONAL
+        self.clients = []    # of each TLS handshake: the subject of the client certificate, or None
         self.documents = {}  # (repository, tag or digest): (bytes, media type)
         self.hooks = []      # functions of Seen that return an Answer or None
         self.seen = []
@@ -140,10 +151,12 @@ class Registry:
         self.resumed = []    # of each TLS handshake: whether it resumed a session
         self.interim = b""   # sent before every response
         self.fold = lambda seen: b""  # sent between the status line and the first header
-        self.server = Server((address, 0), Handler)
+        self.server = (Server6 if ":" in address else Server)((address, port), Handler)
         self.server.registry = self
         self.port = self.server.server_address[1]
-        self.host = f"{name or address}:{self.port}"
+        self.host = name or (f"[{address}]" if ":" in address else address)
+        if self.port != (443 if self.tls else 80):
+            self.host += f":{self.port}"
         self.url = ("https://" if self.tls else "http://") + self.host
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()

@@ -40,11 +40,11 @@ sys.exit(os.waitstatus_to_exitcode(status))
 class Child:
     """One pullet-fetch on a socketpair. proc.pid is the program's own unless measured."""
 
-    def __init__(self, config, measured=False, options=(), host="docker.io"):
+    def __init__(self, config, measured=False, options=(), host="docker.io", prefix=()):
         self.ours, theirs = socket.socketpair()
         self.data = b""
         fd = theirs.fileno()
-        command = [str(PROGRAM), "--config", str(config), "--fd", str(fd), *options]
+        command = [*prefix, str(PROGRAM), "--config", str(config), "--fd", str(fd), *options]
         if host:
             command += ["--registry", host]
         if measured:
@@ -85,6 +85,7 @@ class Fetch:
         self.rss_kb = None
         self.stderr = ""
         self.options = ("--cache-dir", f"{directory}/none/none")  # cannot be made: nothing is kept
+        self.prefix = ()  # of the command
 
     def configure(self, host, **keys):
         lines = [f"{k} = {v}" for k, v in keys.items()]
@@ -101,7 +102,7 @@ class Fetch:
 
     def ask(self, image, platform="linux/arm/v7", known=(), measured=False, **more):
         os_name, architecture, *variant = platform.split("/")
-        child = Child(self.config, measured, self.options, image.split("/")[0])
+        child = Child(self.config, measured, self.options, image.split("/")[0], self.prefix)
         try:
             child.send({"image": image, "os": os_name, "architecture": architecture,
                         "variant": variant[0] if variant else "", "known": list(known), **more})
@@ -920,7 +921,7 @@ def test_index_in_an_index(fetch, registry):
 def test_missing_tag(fetch, registry):
     fetch.fails(f"{registry.host}/app:nope", "ENOENT", f"{registry.host}/app:nope",
                 "does not have it")
-    assert registry.methods() == ["HEAD"]
+    assert registry.methods() == ["HEAD", "GET"]
 
 
 def test_missing_digest(fetch, registry):

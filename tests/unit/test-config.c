@@ -141,6 +141,8 @@ static const char everything[] = "# comment\n"
 				 "insecure = yes\n"
 				 "ca = sub/ca.pem\n"
 				 "credentials = registry-auth\n"
+				 "token-server = https://gitlab.example/\n"
+				 "mirror = http://mirror.example:5000//\n"
 				 "[registry [::1]:5000]\n"
 				 "insecure = no\n"
 				 "[registry registry.example:5000]\n"
@@ -198,6 +200,8 @@ static void test_everything(void **state)
 	assert_true(v4 && v4->insecure && v4->insecure_set);
 	expect_path(v4->ca, "sub/ca.pem");
 	expect_path(v4->credentials, "registry-auth");
+	assert_string_equal(v4->token_server, "https://gitlab.example");
+	assert_string_equal(v4->mirror, "http://mirror.example:5000");
 	assert_true(v6 && !v6->insecure && v6->insecure_set);
 	assert_string_equal(v6->ca, "/abs ; no comment # none");
 	hello = config_container(c, "hello");
@@ -211,7 +215,7 @@ static void test_everything(void **state)
 	expect_path(c->report.credentials, "collector.json");
 	assert_int_equal(c->report.interval_ms, 60000);
 	assert_string_equal(c->report.textfile, "/run/pullet/metrics/pullet.prom");
-	expect_path(hello->origin, "main.conf:21");
+	expect_path(hello->origin, "main.conf:23");
 	assert_true(hello->health_period_ms == 45000 && hello->stop_timeout_s == 2);
 	expect_path(hello->create, "he=llo.json");
 	expect_path(hello->keys[0], "keys/prod.pub");
@@ -295,6 +299,13 @@ static const struct {
 	{"[registry a/b]", "1: [registry a/b]: not a host such as registry.example:5000"},
 	{"[registry a b]", "1: [registry a b]: not a host such as registry.example:5000"},
 	{"[registry u@a]", "1: [registry u@a]: not a host such as registry.example:5000"},
+	{"[registry a]\nmirror = mirror.example",
+	 "2: mirror: 'mirror.example' is not of the form https://HOST[:PORT][/PATH]"},
+	{"[registry a]\nmirror = https://mirror.example/v2",
+	 "2: mirror: 'https://mirror.example/v2' is not of the form https://HOST[:PORT], without a "
+	 "path"},
+	{"[registry a]\ntoken-server = gitlab.example/jwt",
+	 "2: token-server: 'gitlab.example/jwt' is not of the form https://HOST[:PORT][/PATH]"},
 	{"[registry a]\ninsecure = maybe", "2: insecure: 'maybe' is neither yes nor no"},
 	{"[registry a]\ninsecure = Yes", "2: insecure: 'Yes' is neither yes nor no"},
 	{"[registry a]\ninsecure = yes ; lab", "2: insecure: 'yes ; lab' is neither yes nor no"},
@@ -504,6 +515,19 @@ static void test_credentials(void **state)
 	config_free(c);
 }
 
+/* Docker Hub has two names in image references. */
+static void test_hub(void **state)
+{
+	struct config *c;
+
+	put("main.conf",
+	    "[registry index.docker.io]\ninsecure = no\n[registry docker.io]\nca = /x\n");
+	c = load();
+	assert_int_equal(c->n_registries, 1);
+	assert_string_equal(config_registry(c, "docker.io")->ca, "/x");
+	config_free(c);
+}
+
 /* More than 1024 of anything is no configuration. */
 static void test_lists(void **state)
 {
@@ -592,6 +616,7 @@ int main(void)
 		in_empty_dir(test_all_faults),	    in_empty_dir(test_refusals),
 		in_empty_dir(test_lengths),	    in_empty_dir(test_files),
 		in_empty_dir(test_drop_ins),	    in_empty_dir(test_credentials),
+		in_empty_dir(test_drop_ins),	    in_empty_dir(test_hub),
 		in_empty_dir(test_lists),	    in_empty_dir(test_words),
 		cmocka_unit_test(test_engine_path),
 	};
