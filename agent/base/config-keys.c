@@ -9,7 +9,6 @@
 #include "ref.h"
 #include "rollout.h"
 
-#define CREDENTIAL_STORE "/etc/credstore"
 #define INTERVAL_MIN_MS 1000
 /* Three starts of a trial end within the time that pulletd gives a pass. */
 #define HEALTH_PERIOD_MAX_MS ((uint64_t)6 * 3600 * 1000)

@@ -7,6 +7,7 @@
 #include "error.h"
 
 #define CONFIG_PATH_DEFAULT	 "/etc/pullet/pullet.conf"
+#define CREDENTIAL_STORE	 "/etc/credstore" /* of systemd's credentials: for root alone */
 #define CONFIG_STATE_DIR_DEFAULT "/var/lib/pullet"
 
 enum health_kind {

@@ -16,6 +16,8 @@
  *            {"rollout": {"sequence": NUMBER, "document": DIGEST of the policy's text, "clear": true}}
  *            {"rollout": {"sequence": NUMBER, "document": DIGEST, "target": DIGEST, "halt": BOOLEAN,
  *                         "minimum-version": TEXT, "not-before": UNIX TIME, "points": [UNIX TIME, SHARE, ...]}}
+ *   request  {"op": "check", "image": TEXT}                    whether the files of its registry can be used
+ *   reply    {}
  *   request  {"op": "report", "metrics": TEXT, "logs": TEXT}   bodies for the collector, not parsed
  *   reply    {}
  *   request  {"op": "publish", "image": TEXT, "policy": POLICY} only to pullet-fetch --publish; without "policy"

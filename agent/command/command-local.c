@@ -16,13 +16,70 @@ static void add_fault(void *userdata, const char *text)
 	json_append(userdata, json_string_lossy(text));
 }
 
+static void add_once(json_t *faults, const char *text)
+{
+	const json_t *fault;
+	size_t i;
+
+	json_array_foreach (faults, i, fault) {
+		if (streq(json_string_value(fault), text))
+			return;
+	}
+	add_fault(faults, text);
+}
+
+/* The host of container i; NULL: its image is a fault already, or a container before it has the same host. */
+static char *next_host(const struct config *c, size_t i, bool again)
+{
+	_cleanup_(ref_free) struct ref ref = {0};
+	const char *why;
+
+	if (!c->containers[i].image || ref_parse(c->containers[i].image, &ref, &why) < 0)
+		return NULL;
+	for (size_t k = 0; k < i && !again; k++) {
+		_cleanup_free_ char *before = next_host(c, k, true);
+
+		if (before && streq(before, ref.host))
+			return NULL;
+	}
+	return steal(ref.host);
+}
+
+/* Lets pullet-fetch, which asks no registry for it, read the credentials and certificates for each image. */
+static void check_files(const struct command_options *o, const struct config *c, json_t *faults)
+{
+	const struct fetch_options options = {.config = o->config};
+
+	for (size_t i = 0; i < c->n_containers; i++) {
+		_cleanup_free_ char *host = next_host(c, i, false);
+		_cleanup_fetch_ struct fetch *fetch = host ? fetch_new(&options, host) : NULL;
+
+		for (size_t k = i; host && k < c->n_containers; k++) {
+			_cleanup_free_ char *other = next_host(c, k, true);
+			_cleanup_json_ json_t *question = NULL, *ignored = NULL;
+			struct error e;
+
+			if (!other || !streq(other, host))
+				continue;
+			question = json_pack("{s:s, s:s}", "op", "check", "image",
+					     c->containers[k].image);
+			if (fetch_ask_publish(fetch, question, &ignored, &e) < 0)
+				add_once(faults, e.text);
+		}
+	}
+}
+
 int command_config_check(const struct command_options *o, const char *const *operands)
 {
 	_cleanup_json_ json_t *faults = json_need(json_array()), *names = json_need(json_array());
 	_cleanup_config_ struct config *c = config_read(o->config, add_fault, faults);
-	size_t n = json_array_size(faults), i;
 	const json_t *fault;
+	size_t n, i;
 
+	/* Only root may read what the service may. */
+	if (json_array_size(faults) == 0 && geteuid() == 0)
+		check_files(o, c, faults);
+	n = json_array_size(faults);
 	for (i = 0; i < c->n_containers; i++)
 		json_append(names, json_string(c->containers[i].name));
 	if (o->json) {

@@ -270,6 +270,23 @@ static void resolve(struct session *s, struct item *items, size_t n)
 	}
 }
 
+/* The files of the registry were read by prepare(), maybe as root; the service is not root. */
+static int check(struct session *s, struct item *item, struct error *ret_error)
+{
+	const char *path = s->options.config->credentials;
+
+	if (path && access(path, R_OK) < 0 && !after_prefix(path, CREDENTIAL_STORE "/"))
+		return error_set(
+			ret_error, -errno,
+			"credentials %s: the user of pullet-fetch cannot read it: %s; make it "
+			"a systemd credential (see pullet-fetch(8))",
+			path, strerror(errno));
+	if (s->options.trust.skipped)
+		return error_set(ret_error, -EACCES, "%s", s->options.trust.skipped);
+	item->answer = json_object();
+	return 0;
+}
+
 static int answer_one(struct session *s, struct item *item, struct error *ret_error)
 {
 	if (streq(item->op, "report"))
@@ -279,6 +296,8 @@ static int answer_one(struct session *s, struct item *item, struct error *ret_er
 			       &item->answer, ret_error);
 	if (streq(item->op, "rollout"))
 		return rollout(s, item, ret_error);
+	if (streq(item->op, "check"))
+		return check(s, item, ret_error);
 	return image(s, item, ret_error);
 }
 

@@ -14,7 +14,7 @@ import pytest
 
 from pullet_registry import Authority
 from registryd import Answer, Registry, free_port, manifest, on
-from test_fetch import (PASSWORD, USER, basic, bearer, environment, fetch,  # noqa: F401
+from test_fetch import (BUILD, PASSWORD, basic, bearer, environment, fetch,  # noqa: F401
                         registry)
 
 LOOPBACK = "IP:127.0.0.1,IP:127.0.0.2,IP:127.0.0.9,IP:::1,DNS:localhost"
@@ -361,6 +361,35 @@ def test_a_file_without_this_registry_is_named_when_it_refuses(fetch, registry):
     known(fetch, registry)  # as long as nothing is needed
     registry.hooks.append(on(answer=Answer(401, {"WWW-Authenticate": "Basic realm=x"})))
     fetch.fails(f"{registry.host}/app", "EACCES", str(path), "credential helpers are not asked", "pass")
+
+
+def config_check(docker, *registries):
+    docker.fetch.config.write_text("".join(
+        f"[registry {host}]\ncredentials = {path}\n[container app{i}]\nimage = {host}/app\n"
+        f"[container other{i}]\nimage = {host}/team/app\n" for i, (host, path) in enumerate(registries)))
+    done = subprocess.run([*docker.fetch.prefix, BUILD / "pullet", "--config", docker.fetch.config, "config",
+                           "check"], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_config_check_opens_the_file(fetch, docker):
+    path = auths(fetch, auths={"a.example": entry("jo"), "a.example/team": {}, "b.example": entry("jo")},
+                 credHelpers={"c.example": "pass"})
+    path.chmod(0o644)
+    status, lines = config_check(docker, ("a.example", path), ("c.example", path), ("b.example", path))
+    assert status == 2 and lines[-1] == "2 errors", lines
+    assert "a.example/team: no \"auth\"" in lines[0] and "nor is pass" in lines[1]
+    docker.certs("b.example", client_cert="x")
+    status, lines = config_check(docker, ("b.example", path))
+    assert status == 2 and "client.cert has no client.key beside it" in lines[0], lines
+    shutil.rmtree(docker.directory / "certs.d")
+    assert config_check(docker, ("b.example", path))[0] == 0
+    # The service is not root.
+    path.chmod(0o600)
+    status, lines = config_check(docker, ("b.example", path))
+    assert status == 2 and "make it a systemd credential" in lines[0], lines
+    path.unlink()
+    assert "No such file" in config_check(docker, ("b.example", path))[1][0]
 
 
 # Token servers elsewhere: case 13
