@@ -115,6 +115,19 @@ static const struct credential *find_credential(const struct session *s, const s
 	return credentials_find(&s->options.credentials, item->ref.path);
 }
 
+/* A mirror answered in place of the registry: where that would send credentials is known from itself only. */
+static void learn_challenge(struct registry *r, const struct ref *ref, const struct digest *d)
+{
+	struct call c = {
+		.repository = ref->path, .method = "HEAD", .kind = "manifests", .name = d->text};
+	struct registry *mirror = steal(r->mirror);
+	struct error ignored;
+
+	if (mirror && !r->answered && !r->tokens.challenge.realm)
+		(void)!registry_request(r, &c, 200, NULL, &ignored);
+	r->mirror = mirror;
+}
+
 static int image(struct session *s, struct item *item, struct error *ret_error)
 {
 	_cleanup_free_ char *withheld = NULL;
@@ -133,6 +146,8 @@ static int image(struct session *s, struct item *item, struct error *ret_error)
 	}
 	if (r < 0)
 		return r;
+	if (!reply.known && credential_is_set(find_credential(s, item)))
+		learn_challenge(s->registry, &item->ref, &reply.digest);
 	withheld = registry_withheld(s->registry, find_credential(s, item));
 	copy_text(reply.withheld, sizeof(reply.withheld), withheld);
 	item->answer = message_reply_to_json(&reply);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "config.h"
+#include "engine-file.h"
 #include "ref.h"
 
 /* The file that "docker login" writes, or NULL. Caller frees. */
@@ -68,12 +69,17 @@ static int bind_registry(struct session *s, struct error *ret_error)
 	struct registry_options *o = &s->options;
 	const struct registry_config *rc = config_registry(s->config, o->host) ?: &none;
 	_cleanup_free_ char *login = s->publishing ? find_docker_login() : NULL;
+	_cleanup_free_ char *engines = NULL;
+	const char *mirror = rc->mirror;
 	int r;
 
 	o->config = rc;
+	engine_file_use_proxies();
+	if (!mirror && streq(o->host, "docker.io"))
+		mirror = engines = engine_file_mirror();
 	r = read_host(s, o, rc->credentials ?: login, ret_error);
 	/* A policy is written to the registry itself, and read from there to be changed. */
-	return r < 0 || !rc->mirror || s->publishing ? r : bind_mirror(s, rc->mirror, ret_error);
+	return r < 0 || !mirror || s->publishing ? r : bind_mirror(s, mirror, ret_error);
 }
 
 static int bind_collector(struct session *s, struct error *ret_error)

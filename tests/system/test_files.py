@@ -534,7 +534,7 @@ def test_a_mirror_has_its_own_login(fetch, registry):
         fetch.configure(mirror.host, credentials=auths(fetch, auths={mirror.host: entry("mirror")}))
         demand(mirror, {"app": "mirror"})
         digest = mirror.put("app", "latest", manifest())
-        assert fetch.ask(f"{registry.host}/app")["digest"] == digest
+        assert fetch.ask(f"{registry.host}/app", known=[digest])["known"]
         assert registry.seen == []
 
 
@@ -555,12 +555,64 @@ def test_a_mirror_that_is_down(fetch, registry):
     assert "onnect" in error["text"]
 
 
+def test_a_mirror_does_not_hide_a_foreign_token_server(fetch, registry):
+    """Audit 12: the engine would send the login there."""
+    with Registry("127.0.0.2") as mirror, Registry("127.0.0.3") as server:
+        mirrored(fetch, registry, mirror.url)
+        server.hooks.append(on("GET", "/token", Answer(200, body={"token": "tok"})))
+        bearer(registry, server.url + "/token")
+        digest = mirror.put("app", "latest", manifest())
+        reply = fetch.ask(f"{registry.host}/app")
+        assert reply["digest"] == digest and "not sent to 127.0.0.3" in reply["withheld"]
+        registry.seen.clear()
+        fetch.ask(f"{registry.host}/app", known=[digest])
+        assert registry.seen == [], "a quiet poll is one request"
+
+
+def daemon_json(docker, **content):
+    (docker.directory / "daemon.json").write_text(json.dumps(content))
+
+
+def test_the_engines_mirror_is_ours(fetch, docker):
+    """docker.io is never asked here: the mirror answers."""
+    with Registry("127.0.0.2") as mirror:
+        daemon_json(docker, **{"registry-mirrors": [mirror.url + "/", "http://127.0.0.3"], "debug": True})
+        digest = mirror.put("library/app", "latest", manifest())
+        assert fetch.ask("docker.io/library/app", known=[digest])["known"]
+        assert mirror.methods() == ["HEAD"]
+        with Registry("127.0.0.3") as other:
+            other.put("library/app", "latest", manifest())
+            fetch.configure("docker.io", mirror=other.url)
+            assert fetch.ask("docker.io/library/app", known=[digest])["known"]
+            assert other.methods() == ["HEAD"] and len(mirror.seen) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"registry-mirrors": "x"}', '{"registry-mirrors": [7]}',
+                                  '{"registry-mirrors": ["file:///etc/passwd"], "proxies": 7}'])
+def test_a_daemon_json_that_says_nothing(fetch, docker, registry, text):
+    (docker.directory / "daemon.json").write_text(text)
+    known(fetch, registry)
+
+
+def test_the_engines_proxy_is_ours(fetch, docker, monkeypatch):
+    with Registry("127.0.0.2") as proxy, Registry("127.0.0.3") as other:
+        daemon_json(docker, proxies={"http-proxy": proxy.url, "no-proxy": "direct.invalid"})
+        for host in ("registry.invalid:5000", "direct.invalid:5000"):
+            fetch.configure(host, insecure="yes")
+        fetch.fails("registry.invalid:5000/app", "ENOENT")
+        assert proxy.seen[0].path == "http://registry.invalid:5000/v2/app/manifests/latest"
+        fetch.fails("direct.invalid:5000/app", "EHOSTUNREACH")
+        monkeypatch.setenv("http_proxy", other.url)
+        fetch.fails("direct.invalid:5000/app", "ENOENT")
+        assert other.seen
+
+
 def test_a_mirror_with_an_authority_of_its_own(fetch, registry, docker, authorities):
     with tls(authorities[0], "127.0.0.2") as mirror:
         mirrored(fetch, registry, mirror.url)
         docker.certs(mirror.host, ca_crt=authorities[0].certificate)
         digest = mirror.put("app", "latest", manifest())
-        assert fetch.ask(f"{registry.host}/app")["digest"] == digest
+        assert fetch.ask(f"{registry.host}/app", known=[digest])["known"]
         assert registry.seen == []
 
 
