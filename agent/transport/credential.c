@@ -251,6 +251,9 @@ int credentials_load(const char *path, const char *host, struct credentials *ret
 				 "credentials %s: %s; make it a systemd credential (see "
 				 "pullet-fetch(8))",
 				 path, strerror(EACCES));
+	if (r == -ENOENT)
+		error_append(ret_error,
+			     "a systemd credential of that name belongs in /etc/credstore");
 	if (r < 0)
 		return error_prefix(ret_error, "credentials");
 	r = take_file(data, n, &source, &s, ret_error);

@@ -524,6 +524,11 @@ static int run(struct pass *p, struct error *ret_error)
 		return plan_note(p->task->operation, p->c, &p->record, p->result)
 			       ? save(p, ret_error)
 			       : 0;
+	/* A trial ends without a registry. */
+	if (p->login_fault.code < 0 && is_before_trial(p)) {
+		*ret_error = p->login_fault;
+		return ret_error->code;
+	}
 	if (!is_before_trial(p))
 		announce_phase(p);
 	p->state.recovered = lost;
@@ -542,14 +547,10 @@ static int set_up(struct pass *p, struct error *ret_error)
 		return error_set(ret_error, r, "%s: %s", p->c->image, why);
 	registry = config_registry(p->task->config, p->ref.host);
 	r = credentials_load(registry ? registry->credentials : NULL, p->ref.host, &p->credentials,
-			     ret_error);
-	if (r < 0)
-		return r;
+			     &p->login_fault);
 	credential = credentials_find(&p->credentials, p->ref.path);
-	r = credential_check(credential, ret_error);
-	if (r < 0)
-		return r;
-	p->auth = credential_engine_header(credential, p->ref.host);
+	if (r == 0 && credential_check(credential, &p->login_fault) == 0)
+		p->auth = credential_engine_header(credential, p->ref.host);
 	p->context = (struct context){.name = p->c->name, .ref = &p->ref};
 	p->fetch = fetch_new(&p->task->fetch, p->ref.host);
 	p->pull = (struct pull_options){.auth = p->auth, .progress = on_progress, .userdata = p};

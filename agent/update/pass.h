@@ -20,6 +20,7 @@ struct pass {
 	struct context context;
 	struct ref ref;
 	struct credentials credentials; /* for its registry */
+	struct error login_fault;	/* they cannot be used; code 0: none */
 	char *auth;			/* the same for the engine; NULL: none */
 	struct fetch *fetch;		/* the session with its registry */
 	struct pull_options pull;

@@ -9,6 +9,7 @@ import pytest
 
 from pullet_house import UP, House
 from pullet_registry import Registry
+from pullet_sweep import wait_for
 
 USER = ("fleet", "p+s/word?:x")
 numbers = itertools.count(1)
@@ -74,3 +75,22 @@ def test_a_token_server_on_a_sister_host(build):
                                                                     "token-server": origin}})
     house.once("updated")
     house.check(published)
+
+
+def test_a_login_that_breaks_in_the_middle_of_a_trial(build):
+    """What has begun ends without it."""
+    house = build(user=USER)
+    path = logins(house, **{"": USER})
+    registries = {house.registry.address: {"credentials": path}}
+    house.publish()
+    house.configure(create=UP, registries=registries)
+    house.once("updated")
+    published = house.publish()
+    house.configure(create=UP, registries=registries, health_period="2s")
+    process = house.pullet.spawn("--once")
+    wait_for("the trial", lambda: house.pullet.record("app")["phase"] == "trial")
+    house.pullet.kill9(process)
+    path.write_text("{")
+    house.once("updated")
+    house.check(published)
+    assert str(path) in house.once("failed")["reason"]
