@@ -95,8 +95,8 @@ static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 		return error_set(ret_error, -EINVAL, "%s: not a host", r->o->host);
 	/* The cache has a token and a TLS file for each host, port, trust and scheme: a resumed session is not checked
 	 * against other authorities. */
-	key = xasprintf("%s\n%d\n%u\n%s", r->origin.host, r->origin.tls, r->origin.port,
-			trust_hash(&r->o->trust).text);
+	key = xasprintf("%s\n%d\n%u\n%s\n%s", r->origin.host, r->origin.tls, r->origin.port,
+			r->o->config->ca ? r->o->config->ca : "", trust_hash(&r->o->trust).text);
 	hash = hash_bytes(key, strlen(key));
 	session_name = xasprintf("tls-%.40s", hash.text + strlen("sha256:"));
 	r->file = (struct token_file){.dir = r->o->cache_dir, .credential = hash_credentials(r)};
@@ -223,12 +223,12 @@ static int take_redirect(struct call *c, int count, struct error *ret_error)
 static void follow_redirects(struct registry *r, struct call *c)
 {
 	struct http_response *response = &c->result.response;
-	int q = 0;
+	int redirects = 0, q = 0;
 
-	for (int i = 0; q == 0; i += c->foreign_answered ? 0 : 1) {
+	while (q == 0) {
 		if (is_redirect(response->status)) {
 			c->redirected = true;
-			q = take_redirect(c, i, &c->result.error);
+			q = take_redirect(c, redirects++, &c->result.error);
 		} else if (response->status == 401 && c->foreign && !c->foreign_answered) {
 			c->foreign_answered = true;
 			q = registry_answer_foreign(r, c);

@@ -489,6 +489,16 @@ def test_a_front_never_answers_a_token_that_it_gave(fetch, registry):
         assert len([s for s in behind.seen if "/token" in s.path]) == 1
 
 
+def test_a_loop_behind_a_challenge_ends(fetch, registry):
+    with Registry("127.0.0.2") as behind:
+        front(registry, behind)
+        behind.hooks.append(on("GET", "/token", Answer(200, body={"token": "tok"})))
+        bearer(behind, behind.url + "/token")
+        behind.hooks.append(lambda seen: Answer(302, {"Location": seen.path}))
+        fetch.fails(f"{registry.host}/app", "EPROTO", "more than 3 times")
+        assert len(behind.seen) <= 5
+
+
 # HEAD: case 15
 
 @pytest.mark.parametrize("status", [403, 404, 406, 410, 500, 502])

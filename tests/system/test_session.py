@@ -401,7 +401,8 @@ def test_withheld_credentials_are_reported(fetch, registry, apps, cache):
         fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
         for _ in range(2):  # the second time from the cache
             assert fetch.ask(f"{registry.host}/app0")["withheld"] == \
-                "the credentials were not sent to 127.0.0.2, which does not belong to 127.0.0.1"
+                "the credentials were not sent to 127.0.0.2, which does not belong to 127.0.0.1; if they are for it " \
+                f"too, set token-server = {evil.url} in [registry {registry.host}]"
         assert [s.authorization for s in evil.seen] == [None]
 
 
