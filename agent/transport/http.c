@@ -21,7 +21,7 @@
 struct http {
 	struct http_options o;
 	CURLM *multi;
-	char *bundle;	  /* all authorities of o.trust, in PEM, once a transfer needed them */
+	char *bundle; /* the authorities of o.trust and the system's, once a transfer needed them */
 	bool multiplexes; /* the last answer came over HTTP/2 */
 	bool answered;	  /* there was an answer */
 	/* of http_perform_all() */
@@ -157,14 +157,18 @@ static void fail(struct transfer *t, CURLcode c)
 }
 
 /* The authorities of o.trust, and the system's in the file builtin beside them unless they are to be alone. */
-static void make_bundle(struct http *h, const char *builtin)
+static char *find_authorities(struct http *h, const char *builtin)
 {
 	const struct trust *trust = h->o.trust;
 	_cleanup_free_ char *system = NULL;
 
-	if (!trust->alone && builtin)
+	if (trust->alone || !builtin)
+		return trust->authorities;
+	if (!h->bundle) {
 		(void)!read_file_at(AT_FDCWD, builtin, BUNDLE_MAX, &system, NULL);
-	h->bundle = xasprintf("%s\n%s", trust->authorities, system ? system : "");
+		h->bundle = xasprintf("%s\n%s", trust->authorities, system ? system : "");
+	}
+	return h->bundle;
 }
 
 static struct curl_blob borrow_blob(char *text)
@@ -193,9 +197,7 @@ static void set_trust(struct transfer *t)
 	if (h->o.trust && h->o.trust->certificate)
 		set_client_certificate(t);
 	if (h->o.trust && h->o.trust->authorities) {
-		if (!h->bundle)
-			make_bundle(h, builtin);
-		bundle = borrow_blob(h->bundle);
+		bundle = borrow_blob(find_authorities(h, builtin));
 		set(t, CURLOPT_CAINFO_BLOB, &bundle);
 	} else if (builtin) {
 		set(t, CURLOPT_CAINFO, builtin);

@@ -13,12 +13,13 @@ import tempfile
 import pytest
 
 from pullet_registry import Authority
-from registryd import Answer, Registry, free_port, manifest, on
-from test_fetch import (BUILD, PASSWORD, basic, bearer, environment, fetch,  # noqa: F401
-                        registry)
+from registryd import OCI_MANIFEST, Answer, Registry, free_port, manifest, on
+from test_fetch import (BOMBS, BUILD, PASSWORD, Child, basic, bearer, check_memory, environment,  # noqa: F401
+                        fetch, registry)
 
 LOOPBACK = "IP:127.0.0.1,IP:127.0.0.2,IP:127.0.0.9,IP:::1,DNS:localhost"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+SYSTEM = pathlib.Path(BUNDLE).read_bytes() if os.path.exists(BUNDLE) else b""
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +47,7 @@ class Docker:
         self.bundle = bundle
         script = ('mkdir -p /etc/docker && mount --bind "$0" /etc/docker && mount --bind "$1" "$2" && '
                   'shift 2 && exec "$@"')
-        fetch.prefix = ["unshare", "-m", "sh", "-c", script, str(self.directory), str(bundle), BUNDLE]
+        fetch.prefix = [shutil.which("unshare"), "-m", "sh", "-c", script, str(self.directory), str(bundle), BUNDLE]
 
     def certs(self, host, **files):
         """ca_crt=PATH copies it to certs.d/HOST/ca.crt; a text is written."""
@@ -107,6 +108,17 @@ def test_the_registry_has_a_public_certificate_by_now(fetch, docker, authorities
     with tls(public) as registry:
         docker.certs(registry.host, ca_crt=private.certificate)
         known(fetch, registry)
+
+
+def test_json_bombs_behind_both(fetch, docker, authorities):
+    """The most that a process holds: the system's authorities, its own, and the largest document."""
+    docker.bundle.write_bytes(SYSTEM)
+    with tls(authorities[0]) as registry:
+        docker.certs(registry.host, ca_crt=authorities[0].certificate)
+        for name, bomb in BOMBS.items():
+            registry.put("app", name, bomb, OCI_MANIFEST)
+            fetch.fails(f"{registry.host}/app:{name}", "EKEYREJECTED", measured=True)
+            check_memory(fetch)
 
 
 def test_an_unknown_authority_is_never_trusted(fetch, docker, authorities):
@@ -316,7 +328,6 @@ def test_two_namespaces_have_two_logins(fetch, registry):
 
 def test_two_namespaces_in_one_batch_get_two_tokens(fetch, registry):
     """A round asks for all images of a registry at the same time."""
-    from test_fetch import Child
     path = auths(fetch, auths={f"{registry.host}/a": entry("ann"), f"{registry.host}/b": entry("bob")})
     fetch.configure(registry.host, credentials=path)
     digests = [registry.put(f"{name}/app", "latest", manifest(name.encode())) for name in "ab"]
