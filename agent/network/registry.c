@@ -134,8 +134,8 @@ static int perform_elsewhere(const struct registry *r, const struct url *at,
 	int q = 0;
 
 	if (at->tls)
-		q = registry_read_trust(config_registry(r->o->others, host), host, &trust,
-					ret_error);
+		q = registry_read_trust(r->o->others ? config_registry(r->o->others, host) : NULL,
+					host, &trust, ret_error);
 	if (q == 0 && !trust.alone)
 		trust_add(&trust, &r->o->trust);
 	if (q == 0)

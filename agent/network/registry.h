@@ -15,7 +15,7 @@ struct registry_options {
 	/* Unless "insecure" is set, a loopback host without certificates of its own gets plain HTTP first, and https if
 	 * it answers "HTTP request to an HTTPS server". */
 	const struct registry_config *config;
-	const struct config *others; /* has the sections of other hosts */
+	const struct config *others; /* has the sections of other hosts; NULL: none */
 	struct trust trust;
 	struct credentials credentials;
 	int cache_dir; /* for tokens and TLS sessions, private to this user; -1: none */

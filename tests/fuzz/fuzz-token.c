@@ -39,14 +39,24 @@ static bool is_trusted(const struct url *u)
 	return streq(u->host, registry->origin.host);
 }
 
+/* A token that this very host gave to everybody. */
+static bool is_foreign(const char *value, const struct url *u)
+{
+	_cleanup_free_ char *origin = url_origin(u);
+
+	return registry->foreign_token && streq(value, registry->foreign_token) &&
+	       streq(origin, registry->foreign_origin);
+}
+
 static void check_url(const struct http_request *req, const struct url *u)
 {
 	bool bearer = false, secret = req->body && strstr(req->body, IDENTITY);
 
 	for (const char *const *h = req->headers; h && *h; h++) {
 		const char *value = after_prefix(*h, "Authorization: ");
+		const char *token = value ? after_prefix(value, "Bearer ") : NULL;
 
-		bearer |= value && after_prefix(value, "Bearer ");
+		bearer |= token && !is_foreign(token, u);
 		secret |= value && after_prefix(value, "Basic ");
 	}
 	if (secret && !is_trusted(u))
@@ -103,7 +113,7 @@ static void use(struct registry *r, bool push)
 	registry_request_all(r, calls, n);
 	for (size_t i = 0; i < n; i++)
 		check_call(&calls[i]);
-	free(registry_withheld(r));
+	free(registry_withheld(r, registry_credential(r, &calls[0])));
 	for (size_t i = 0; i < n; i++) {
 		struct error e;
 
@@ -168,7 +178,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	_cleanup_free_ char *line = NULL;
 	struct registry_config config = {0};
-	struct registry_options o = {.config = &config, .cache_dir = -1};
+	struct credential login = {.scope = (char *)""};
+	struct registry_options o = {
+		.config = &config, .credentials = {&login, 1}, .cache_dir = -1};
 
 	/* A registry that knows them may send them anywhere. */
 	if (memmem(data, n, PASSWORD, strlen(PASSWORD)) ||
@@ -179,11 +191,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	config.insecure_set = strpbrk(line, "is");
 	host = strchr(line, 'l') ? 1 : strchr(line, 'h') ? 2 : 0;
 	o.host = (char *)hosts[host].name;
-	if (strchr(line, 'u'))
-		o.credential = (struct credential){.username = (char *)"user",
-						   .password = (char *)PASSWORD};
-	else if (strchr(line, 't'))
-		o.credential.identity_token = (char *)IDENTITY;
+	if (strchr(line, 'u')) {
+		login.username = (char *)"user";
+		login.password = (char *)PASSWORD;
+		login.basic = (char *)"Authorization: Basic dXNlcjpQQVNTV09SRA==";
+	} else if (strchr(line, 't')) {
+		login.identity_token = (char *)IDENTITY;
+	}
 	answers_begin(data, n, strchr(line, 'a'), on_request);
 	if (strchr(line, 'c'))
 		use_cache(&o, strchr(line, 'p'));
