@@ -201,15 +201,22 @@ static void parse_drop_ins(struct parser *p, const char *path)
 	free(entries);
 }
 
-static struct config *read_all(struct parser *p, const char *path)
+struct config *config_new(void)
 {
 	struct config *c = xcalloc(1, sizeof(*c));
-	struct error e;
 
-	p->config = c;
 	c->interval_ms = (uint64_t)15 * 60 * 1000;
 	c->jitter_percent = 10;
 	c->engine = xstrdup("/run/docker.sock");
+	return c;
+}
+
+static struct config *read_all(struct parser *p, const char *path)
+{
+	struct config *c = config_new();
+	struct error e;
+
+	p->config = c;
 	parse_file(p, path);
 	parse_drop_ins(p, path);
 	for (size_t i = 0; i < c->n_containers; i++) {

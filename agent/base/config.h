@@ -70,6 +70,9 @@ struct config {
 	size_t n_containers;
 };
 
+/* That of an empty file. config_free(). */
+struct config *config_new(void);
+
 /* Reads path and its drop-ins; the first error begins with "FILE:LINE: ". The caller owns ret (config_free). */
 int config_load(const char *path, struct config **ret, struct error *ret_error) warn_unused;
 void config_free(struct config *c);

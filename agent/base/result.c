@@ -42,16 +42,27 @@ void result_set_error(struct result *r, const struct error *e)
 	copy_text(r->reason, sizeof(r->reason), e->code == -ECANCELED ? RESULT_STOPPED : e->text);
 }
 
+const char *result_error(enum outcome outcome, const char *reason)
+{
+	const char *rejected = after_prefix(reason, RESULT_REJECTED_PREFIX);
+
+	/* A pass that was stopped learned nothing. */
+	if (outcome == OUTCOME_NONE || streq(reason, RESULT_STOPPED))
+		return NULL;
+	if (outcome == OUTCOME_FAILED || outcome == OUTCOME_REFUSED ||
+	    outcome == OUTCOME_ROLLED_BACK)
+		return rejected ? rejected : reason;
+	return "";
+}
+
 void result_save_error(const struct result *r, int state_dir, struct record *record)
 {
+	const char *error = result_error(r->outcome, r->reason);
 	char text[RECORD_TEXT_MAX];
 	struct error e;
-	bool bad = r->outcome == OUTCOME_FAILED || r->outcome == OUTCOME_REFUSED;
 
-	if (!bad && r->outcome != OUTCOME_UP_TO_DATE)
-		return;
-	(void)snprintf(text, sizeof(text), "%.500s", bad ? r->reason : "");
-	if (streq(text, record->last_error))
+	copy_text(text, sizeof(text), error);
+	if (!error || streq(text, record->last_error))
 		return;
 	memcpy(record->last_error, text, sizeof(text));
 	if (record_save(state_dir, r->container, record, &e) < 0)

@@ -8,11 +8,12 @@
 struct record;
 
 /* Reasons that a poll and a pass both give. */
-#define RESULT_HELD	     "held by the operator"
-#define RESULT_HELD_CONFIG   "hold = yes"
-#define RESULT_REJECTED	     "this digest was rejected before: %s"
-#define RESULT_CLOCK_NOT_SET "the clock is not set"
-#define RESULT_RETRY_AFTER   "registry %s accepts no request for another %" PRIu64 " s"
+#define RESULT_HELD	       "held by the operator"
+#define RESULT_HELD_CONFIG     "hold = yes"
+#define RESULT_REJECTED_PREFIX "this digest was rejected before: "
+#define RESULT_REJECTED	       RESULT_REJECTED_PREFIX "%s"
+#define RESULT_CLOCK_NOT_SET   "the clock is not set"
+#define RESULT_RETRY_AFTER     "registry %s accepts no request for another %" PRIu64 " s"
 
 /* The prefix of a reason, and of last_error, that comes from the engine's image store: no image is
  * rejected for it. */
@@ -56,8 +57,12 @@ char *result_text(const json_t *result);
 /* The outcome that an error makes: refused for -EKEYREJECTED, deferred for -ECANCELED, else failed. */
 void result_set_error(struct result *r, const struct error *e);
 
-/* Saves the reason of a failure as last_error of the record, once and not again at every poll; up-to-date clears
- * it. Logs what cannot be saved. */
+/* What a result with this outcome and reason says about last_error: "" if nothing is wrong, the reason without "was
+ * rejected before" if something is, and NULL if it says nothing. Borrowed. */
+const char *result_error(enum outcome outcome, const char *reason);
+
+/* Saves result_error() as last_error of the record, if it differs: once and not at every poll. Logs what cannot be
+ * saved. */
 void result_save_error(const struct result *r, int state_dir, struct record *record);
 
 /* OUTCOME_NONE for an invalid object. */

@@ -115,6 +115,20 @@ static int read_objects(sd_bus_message *m, struct status_list *l)
 	return leave(m, r);
 }
 
+/* One property of the manager; an older pulletd lacks it. */
+static void read_config_error(struct client *c)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+	char *text = NULL;
+
+	if (sd_bus_get_property_string(c->bus, BUS_NAME, BUS_PATH, BUS_NAME, "ConfigError", &error,
+				       &text) < 0)
+		text = NULL;
+	free(c->config_error);
+	c->config_error = text && text[0] ? steal(text) : NULL;
+	free(text);
+}
+
 /* Reads all containers. 0 also when pulletd does not run. */
 static int list_objects(struct client *c, struct error *ret_error)
 {
@@ -130,6 +144,8 @@ static int list_objects(struct client *c, struct error *ret_error)
 		return 0;
 	if (r >= 0)
 		r = read_objects(reply, &c->list);
+	if (r >= 0)
+		read_config_error(c);
 	return r < 0 ? error_set(ret_error, r, "pulletd does not answer on D-Bus: %s",
 				 error.message ? error.message : strerror(-r))
 		     : 0;
@@ -160,7 +176,8 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	struct client *c = userdata;
 	struct error ignored;
 
-	if (sd_bus_message_is_signal(m, "org.freedesktop.DBus.ObjectManager", NULL)) {
+	if (sd_bus_message_is_signal(m, "org.freedesktop.DBus.ObjectManager", NULL) ||
+	    streq_null(sd_bus_message_get_path(m), BUS_PATH)) {
 		if (list_objects(c, &ignored) == 0)
 			set_event(c, CLIENT_LISTED, NULL);
 	} else if (!name) {
@@ -213,6 +230,7 @@ void client_close(struct client *c)
 	sd_bus_flush_close_unref(c->bus);
 	clear_event(c);
 	status_list_clear(&c->list);
+	free(c->config_error);
 	sd_event_unref(c->loop);
 }
 

@@ -36,6 +36,7 @@ struct client {
 	bool up;	       /* pulletd runs */
 	/* Empty while pulletd is down. Valid until the next client_next(). */
 	struct status_list list;
+	char *config_error; /* why updates are suspended; NULL: they are not */
 	struct client_event event;
 };
 

@@ -325,10 +325,18 @@ static int make_jobs(struct followed *f, const char *const *names)
 	for (size_t i = 0; i < f->n_jobs; i++) {
 		f->jobs[i].name = xstrdup(n ? names[i] : l->items[i].name);
 		if (!status_list_find(l, f->jobs[i].name)) {
-			log_error("pulletd has no [container %s]; for a list: pullet status",
-				  f->jobs[i].name);
+			if (f->client.config_error)
+				log_error("%s; updates are suspended", f->client.config_error);
+			else
+				log_error("pulletd has no [container %s]; for a list: pullet "
+					  "status",
+					  f->jobs[i].name);
 			return 2;
 		}
+	}
+	if (f->n_jobs == 0 && f->client.config_error) {
+		log_error("%s; updates are suspended", f->client.config_error);
+		return 2;
 	}
 	if (f->n_jobs == 0)
 		log_info("the configuration names no container");
@@ -350,7 +358,8 @@ static int follow(struct followed *f, const char *const *names)
 	}
 	free(f->jobs);
 	free(f->shown);
-	return status ? status : f->bad;
+	/* What failed with a broken configuration failed because of it. */
+	return status ? status : f->bad && f->client.config_error ? 2 : f->bad;
 }
 
 int command_operation(const struct command_options *o, const char *const *names)

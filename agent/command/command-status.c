@@ -13,11 +13,17 @@
 #define ACCESS_HINT  "; only root and the user pullet may read records; try sudo"
 
 /* Exit status: 2 when there is no such container. */
-static int show(const struct command_options *o, const struct status_list *l, const char *only)
+static int show(const struct command_options *o, const struct status_list *l, const char *only,
+		const char *fault)
 {
 	const struct status *one = only ? status_list_find(l, only) : NULL;
 	struct terminal t = terminal_of(STDOUT_FILENO);
 
+	/* Nothing is known of the containers. */
+	if (fault && (l->n == 0 || (only && !one))) {
+		log_error("%s; updates are suspended until the configuration is fixed", fault);
+		return 2;
+	}
 	if (only && !one) {
 		log_error("the configuration has no [container %s]", only);
 		return 2;
@@ -27,7 +33,7 @@ static int show(const struct command_options *o, const struct status_list *l, co
 	else if (one)
 		status_print_details(stdout, one, &t);
 	else
-		status_print_table(stdout, l, &t, (uint64_t)time(NULL) * 1000000);
+		status_print_table(stdout, l, fault, &t, (uint64_t)time(NULL) * 1000000);
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 
@@ -72,7 +78,7 @@ static int show_records(const struct command_options *o, const char *only, const
 	}
 	log_warning("%s; showing the records in %s", why, o->state_dir);
 	status = read_records(o, config, &list);
-	r = show(o, &list, only);
+	r = show(o, &list, only, NULL);
 	status_list_clear(&list);
 	return r ? r : status;
 }
@@ -102,7 +108,7 @@ static int watch(const struct command_options *o, struct client *c, const char *
 		if (live)
 			fputs(CLEAR_SCREEN, stdout);
 		if (c->up) {
-			int r = show(o, &c->list, only);
+			int r = show(o, &c->list, only, c->config_error);
 
 			if (r)
 				return r;
@@ -132,7 +138,7 @@ int command_status(const struct command_options *o, const char *const *operands)
 	if (o->watch)
 		status = watch(o, &c, operands[0]);
 	else if (c.up)
-		status = show(o, &c.list, operands[0]);
+		status = show(o, &c.list, operands[0], c.config_error);
 	else
 		status = show_records(o, operands[0], "pulletd is not running");
 	client_close(&c);

@@ -93,7 +93,7 @@ void status_take_record(struct status *s, const struct container_config *c, cons
 	replace_string(&s->image, c->image);
 	replace_string(&s->phase, phase_names[r->phase]);
 	replace_string(&s->current, r->current.digest.text);
-	replace_string(&s->target, r->phase == PHASE_IDLE ? "" : r->target.digest.text);
+	replace_string(&s->target, r->phase == PHASE_IDLE ? r->seen.text : r->target.digest.text);
 	replace_string(&s->previous, r->previous.digest.text);
 	replace_string(&s->last_error, r->last_error);
 	(void)json_array_clear(s->rejected);
@@ -112,6 +112,73 @@ static json_t *moment_or_null(uint64_t us)
 	return json_string(calendar_rfc3339((int64_t)(us / US_PER_S), text, sizeof(text)));
 }
 
+/* An update in phase prepare may be waiting, for a window or for the registry. */
+static bool is_at_work(const struct status *s)
+{
+	return s->operation[0] || (!streq(s->phase, "idle") && !streq(s->phase, "prepare"));
+}
+
+/* The last error is that of the last rejected digest. */
+static bool was_rolled_back(const struct status *s)
+{
+	const json_t *last = json_array_get(s->rejected, json_array_size(s->rejected) - 1);
+
+	return s->last_error[0] && streq_null(s->last_error, json_get_string(last, "reason"));
+}
+
+/* NULL when there is none. Caller owns it. */
+static json_t *read_last_result(const struct status *s)
+{
+	json_t *j = NULL;
+	struct error ignored;
+
+	if (s->last_result[0])
+		(void)!json_parse(s->last_result, strlen(s->last_result), "result", &j, &ignored);
+	return j;
+}
+
+/* As pullet(1) lists them. Caller frees. */
+static char *state_of(const struct status *s)
+{
+	if (is_at_work(s))
+		return xstrdup(streq(s->phase, "idle") ? s->operation : s->phase);
+	if (s->last_error[0])
+		return xasprintf("%s%s", s->held ? "held, " : "",
+				 was_rolled_back(s) ? "rolled back" : "error");
+	if (s->held)
+		return xstrdup("held");
+	return xstrdup(s->target[0] ? "update waits" : s->current[0] ? "up to date" : "not seen");
+}
+
+/* Why it is in its state: what is wrong, or what it waits for; "": all is well. Borrowed. */
+static const char *reason_of(const struct status *s, const json_t *last)
+{
+	const char *reason = json_get_string(last, "reason");
+
+	if (s->last_error[0])
+		return s->last_error;
+	if (is_at_work(s) || (!s->held && !s->target[0]))
+		return "";
+	return reason ? reason : s->held ? RESULT_HELD : "";
+}
+
+/* The contract's object. Takes nothing over. */
+static json_t *status_to_json(const struct status *s)
+{
+	_cleanup_json_ json_t *last = read_last_result(s);
+	_cleanup_free_ char *state = state_of(s);
+	const char *result = json_get_string(last, "result"), *reason = reason_of(s, last);
+
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:O, s:o, s:o, s:s, s:b, s:o, s:o, s:o}",
+			 "container", s->name, "image", s->image, "phase", s->phase, "current",
+			 json_string_or_null(s->current), "target", json_string_or_null(s->target),
+			 "rejected", s->rejected, "last_error", json_string_or_null(s->last_error),
+			 "next_check", moment_or_null(s->next_check_us), "state", state, "held",
+			 s->held, "previous", json_string_or_null(s->previous), "result",
+			 json_string_or_null(result ? result : ""), "reason",
+			 json_string_or_null(reason));
+}
+
 json_t *status_list_to_json(const struct status_list *l, const char *only)
 {
 	json_t *list = json_need(json_array());
@@ -119,12 +186,7 @@ json_t *status_list_to_json(const struct status_list *l, const char *only)
 	for (const struct status *s = l->items; s < l->items + l->n; s++) {
 		if (only && !streq(only, s->name))
 			continue;
-		json_append(list, json_pack("{s:s, s:s, s:s, s:o, s:o, s:O, s:o, s:o}", "container",
-					    s->name, "image", s->image, "phase", s->phase,
-					    "current", json_string_or_null(s->current), "target",
-					    json_string_or_null(s->target), "rejected", s->rejected,
-					    "last_error", json_string_or_null(s->last_error),
-					    "next_check", moment_or_null(s->next_check_us)));
+		json_append(list, status_to_json(s));
 	}
 	return list;
 }
@@ -156,47 +218,22 @@ static char *moment(const struct status *s, uint64_t now_us)
 	return xstrdup(text);
 }
 
-/* An update in phase prepare may be waiting, for a window or for the registry. */
-static bool is_at_work(const struct status *s)
-{
-	return s->operation[0] || (!streq(s->phase, "idle") && !streq(s->phase, "prepare"));
-}
-
-/* The last error is that of the last rejected digest. */
-static bool was_rolled_back(const struct status *s)
-{
-	const json_t *last = json_array_get(s->rejected, json_array_size(s->rejected) - 1);
-
-	return s->last_error[0] && streq_null(s->last_error, json_get_string(last, "reason"));
-}
-
-/* NULL when there is none. Caller owns it. */
-static json_t *read_last_result(const struct status *s)
-{
-	json_t *j = NULL;
-	struct error ignored;
-
-	if (s->last_result[0])
-		(void)!json_parse(s->last_result, strlen(s->last_result), "result", &j, &ignored);
-	return j;
-}
-
 /* The column STATE. Caller frees. */
-static char *state_of(const struct status *s, enum tint *ret)
+static char *state_cell(const struct status *s, enum tint *ret)
 {
-	*ret = TINT_NONE;
-	if (is_at_work(s) && s->total)
-		return xasprintf("%s %u%%", s->phase,
-				 (unsigned int)((double)s->bytes * 100 / (double)s->total));
-	if (is_at_work(s))
-		return xstrdup(streq(s->phase, "idle") ? s->operation : s->phase);
-	*ret = s->last_error[0] ? TINT_BAD : s->held || s->target[0] ? TINT_WAIT : TINT_NONE;
-	if (s->last_error[0])
-		return xasprintf("%s%s", s->held ? "held, " : "",
-				 was_rolled_back(s) ? "rolled back" : "error");
-	if (s->held)
-		return xstrdup("held");
-	return xstrdup(s->target[0] ? "update waits" : s->current[0] ? "up to date" : "not seen");
+	char *state = state_of(s);
+
+	*ret = is_at_work(s)		 ? TINT_NONE
+	       : s->last_error[0]	 ? TINT_BAD
+	       : s->held || s->target[0] ? TINT_WAIT
+					 : TINT_NONE;
+	if (is_at_work(s) && s->total) {
+		_cleanup_free_ char *word = state;
+
+		state = xasprintf("%s %u%%", word,
+				  (unsigned int)((double)s->bytes * 100 / (double)s->total));
+	}
+	return state;
 }
 
 /* A line below the row of its container, cut where it does not fit. */
@@ -211,17 +248,16 @@ static void print_note(FILE *f, const struct terminal *t, enum tint tint, const 
 		terminal_plain(t->colours, tint));
 }
 
-static void print_notes(FILE *f, const struct terminal *t, const struct status *s)
+static void print_notes(FILE *f, const struct terminal *t, const struct status *s,
+			const char *fault)
 {
-	if (s->last_error[0] && !was_rolled_back(s))
-		print_note(f, t, TINT_BAD, s->last_error);
-	if (s->target[0] && !s->last_error[0] && !is_at_work(s)) {
-		_cleanup_json_ json_t *last = read_last_result(s);
-		const char *reason = json_get_string(last, "reason");
+	_cleanup_json_ json_t *last = read_last_result(s);
+	const char *reason = reason_of(s, last);
 
-		if (reason)
-			print_note(f, t, TINT_WAIT, reason);
-	}
+	if (s->last_error[0] && !was_rolled_back(s) && !streq_null(s->last_error, fault))
+		print_note(f, t, TINT_BAD, s->last_error);
+	if (s->target[0] && !s->last_error[0] && reason[0])
+		print_note(f, t, TINT_WAIT, reason);
 	for (size_t i = json_array_size(s->rejected); i-- > 0;) {
 		const json_t *one = json_array_get(s->rejected, i);
 		_cleanup_free_ char *digest = short_digest(json_get_string(one, "digest"));
@@ -236,7 +272,7 @@ static void add_row(struct libscols_table *table, const struct status *s, uint64
 {
 	enum tint tint;
 	/* By column; the table takes them over. */
-	char *cells[] = {xstrdup(s->name), state_of(s, &tint), short_digest(s->current),
+	char *cells[] = {xstrdup(s->name), state_cell(s, &tint), short_digest(s->current),
 			 short_digest(s->target), moment(s, now_us)};
 	struct libscols_line *line = scols_table_new_line(table, NULL);
 
@@ -280,16 +316,20 @@ static void print_row(FILE *f, struct libscols_table *table, size_t i)
 	fprintf(f, "%s%s", text, has_suffix(text, "\n") ? "" : "\n");
 }
 
-void status_print_table(FILE *f, const struct status_list *l, const struct terminal *t,
-			uint64_t now_us)
+void status_print_table(FILE *f, const struct status_list *l, const char *fault,
+			const struct terminal *t, uint64_t now_us)
 {
 	struct libscols_table *table = make_table(l, t, now_us);
 
+	if (fault)
+		fprintf(f, "%s%s; updates are suspended until the configuration is fixed%s\n",
+			terminal_tint(t->colours, TINT_BAD), fault,
+			terminal_plain(t->colours, TINT_BAD));
 	for (size_t i = 0; i < l->n; i++) {
 		print_row(f, table, i);
-		print_notes(f, t, &l->items[i]);
+		print_notes(f, t, &l->items[i], fault);
 	}
-	if (l->n == 0)
+	if (l->n == 0 && !fault)
 		fputs("no containers are configured\n", f);
 	scols_unref_table(table);
 }

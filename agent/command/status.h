@@ -41,7 +41,7 @@ void status_take_record(struct status *s, const struct container_config *c, cons
 /* An array of the contract's objects; only, if not NULL, names the one to show. Caller owns it. */
 json_t *status_list_to_json(const struct status_list *l, const char *only);
 
-/* Prints whole lines, of the width of t. */
-void status_print_table(FILE *f, const struct status_list *l, const struct terminal *t,
-			uint64_t now_us);
+/* Prints whole lines, of the width of t. fault: of the configuration, which no container repeats; NULL: none. */
+void status_print_table(FILE *f, const struct status_list *l, const char *fault,
+			const struct terminal *t, uint64_t now_us);
 void status_print_details(FILE *f, const struct status *s, const struct terminal *t);

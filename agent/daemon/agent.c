@@ -22,7 +22,6 @@
 struct agent {
 	const struct agent_options *o;
 	struct unit_table table;
-	char *config_fault; /* of the last reload; NULL: none */
 	struct show show;
 	sd_event *event;
 	sd_event_source *timer;	  /* the next round */
@@ -40,6 +39,43 @@ struct agent {
 
 static void start_next(struct agent *a);
 
+/* --- the configuration --- */
+
+static void set_fault(struct agent *a, const char *fault)
+{
+	if (streq_null(fault, a->table.fault) || (!fault && !a->table.fault))
+		return;
+	if (fault)
+		log_error("%s; updates are suspended until the configuration is fixed", fault);
+	replace_string(&a->table.fault, fault);
+	bus_fault_changed(a->show.bus);
+}
+
+static void take_config(struct agent *a, struct config *fresh)
+{
+	bus_emit_objects(a->show.bus, false);
+	unit_table_load(&a->table, fresh);
+	bus_emit_objects(a->show.bus, true);
+	reporter_reload(a->show.reporter);
+	log_info("configuration reloaded: %zu containers", fresh->n_containers);
+}
+
+/* The files may have changed without a reload. A fault holds from now on, and its end makes up for the reload that was
+ * refused; other changes wait for a reload. */
+static void check_config(struct agent *a)
+{
+	_cleanup_config_ struct config *fresh = NULL;
+	bool broken = a->table.fault;
+	struct error e;
+	int r = config_load(a->o->helper.config_path, &fresh, &e);
+
+	if (a->o->once)
+		return;
+	set_fault(a, r < 0 ? e.text : NULL);
+	if (r == 0 && broken)
+		take_config(a, steal(fresh));
+}
+
 /* --- the timer --- */
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
@@ -47,7 +83,10 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
 	struct agent *a = userdata;
 
 	a->due_ms = 0;
-	if (a->early)
+	check_config(a);
+	if (a->table.fault)
+		log_debug("no round: %s", a->table.fault);
+	else if (a->early)
 		round_queue_half_way(&a->table, now_ms(), &a->queue);
 	else
 		round_queue_poll(&a->table, now_ms(), &a->queue);
@@ -86,15 +125,16 @@ static void arm_timer(struct agent *a)
 
 /* --- the job that runs --- */
 
-static void end_member(struct agent *a, struct job_member *m, struct unit *u, bool has_result)
+/* result: the contract's object as text; NULL: there is none. */
+static void end_member(struct agent *a, struct job_member *m, struct unit *u, const char *result)
 {
 	m->done = true;
 	if (!u)
 		return;
 	u->operation = "";
 	u->current = u->total = 0;
-	if (has_result)
-		bus_job_ended(a->show.bus, u, a->queue.first->operation, u->last_result);
+	if (result)
+		bus_job_ended(a->show.bus, u, a->queue.first->operation, result);
 	else
 		bus_changed(a->show.bus, u, "Operation", "Phase");
 }
@@ -103,8 +143,10 @@ static void take_result(struct agent *a, struct job_member *m, struct unit *u, j
 {
 	const struct job *job = a->queue.first;
 	bool failed = result_outcome(result) == OUTCOME_FAILED;
+	_cleanup_free_ char *text = NULL;
 
 	(void)json_object_del(result, "event");
+	text = json_text(result, JSON_COMPACT);
 	show_result(&a->show, result);
 	if (result_is_bad(result) && a->status == 0)
 		a->status = 1;
@@ -115,7 +157,7 @@ static void take_result(struct agent *a, struct job_member *m, struct unit *u, j
 		if (unit_take_result(u, result, job->operation, now_ms(), now_ms() - a->started_ms))
 			show_new_result(&a->show, result);
 	}
-	end_member(a, m, u, true);
+	end_member(a, m, u, text);
 }
 
 /* Ends the first job. The contract promises a result for each container, even when pullet-update died. */
@@ -175,9 +217,9 @@ static int on_object(void *userdata, json_t *object)
 		take_result(a, m, u, object);
 	} else if (streq(event, "candidate")) {
 		queue_candidate(a, name);
-		end_member(a, m, u, false);
+		end_member(a, m, u, NULL);
 	} else if (streq(event, "nothing")) {
-		end_member(a, m, u, false);
+		end_member(a, m, u, NULL);
 	} else if (u && streq(event, "phase")) {
 		show_phase(&a->show, u, object);
 	} else if (u && streq(event, "progress")) {
@@ -251,7 +293,7 @@ static void start_next(struct agent *a)
 	if (a->queue.first)
 		return;
 	reporter_flush(a->show.reporter);
-	show_idle(&a->table, a->config_fault, a->due_ms);
+	show_idle(&a->table, a->due_ms);
 }
 
 /* --- requests --- */
@@ -261,6 +303,7 @@ static int on_request_time(sd_event_source *s, uint64_t usec, void *userdata)
 	struct agent *a = userdata;
 
 	a->request = sd_event_source_unref(a->request);
+	check_config(a);
 	start_next(a);
 	return 0;
 }
@@ -338,25 +381,26 @@ static void notify_reloading(void)
 static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 {
 	struct agent *a = userdata;
+	bool broken = a->table.fault;
 	struct config *fresh;
 	struct error e;
 
 	notify_reloading();
 	if (config_load(a->o->helper.config_path, &fresh, &e) < 0) {
-		log_error("%s; updates are suspended until the configuration is fixed", e.text);
-		replace_string(&a->config_fault, e.text);
+		set_fault(a, e.text);
 	} else {
-		replace_string(&a->config_fault, NULL);
-		bus_emit_objects(a->show.bus, false);
-		unit_table_load(&a->table, fresh); /* it resets the state of all */
-		bus_emit_objects(a->show.bus, true);
-		reporter_reload(a->show.reporter);
-		log_info("configuration reloaded: %zu containers", fresh->n_containers);
-		if (!a->queue.first)
+		set_fault(a, NULL);
+		take_config(a, fresh);
+		/* What a power cut left half done had to wait for it. */
+		if (broken)
+			round_queue_unfinished(&a->table, a->o->helper.state_dir, &a->queue);
+		if (!a->helper.running)
 			arm_timer(a);
+		if (broken)
+			start_next(a);
 	}
 	if (!a->queue.first)
-		show_idle(&a->table, a->config_fault, a->due_ms);
+		show_idle(&a->table, a->due_ms);
 	(void)sd_notify(0, "READY=1");
 	return 0;
 }
@@ -436,7 +480,7 @@ static void begin(struct agent *a)
 	start_next(a);
 }
 
-int agent_run(const struct agent_options *o, struct config *config)
+int agent_run(const struct agent_options *o, struct config *config, const char *fault)
 {
 	struct agent a = {.o = o, .show = {.once = o->once, .json = o->json}};
 	int r = set_up(&a);
@@ -447,6 +491,7 @@ int agent_run(const struct agent_options *o, struct config *config)
 				   .userdata = &a,
 				   .fd = -1};
 	unit_table_load(&a.table, config);
+	set_fault(&a, fault);
 	if (r >= 0) {
 		begin(&a);
 		/* Nothing was dispatched before the first sleep. */
@@ -462,7 +507,6 @@ int agent_run(const struct agent_options *o, struct config *config)
 	(void)sd_event_source_unref(a.timer);
 	(void)sd_event_source_unref(a.request);
 	(void)sd_event_unref(a.event);
-	free(a.config_fault);
 	unit_table_clear(&a.table);
 	return r < 0 ? 1 : r;
 }

@@ -13,5 +13,6 @@ struct agent_options {
 	const char *const *names; /* NULL-terminated; empty: all */
 };
 
-/* Runs until SIGTERM, or until the round is done; returns the exit status. Takes config over. */
-int agent_run(const struct agent_options *o, struct config *config);
+/* Runs until SIGTERM, or until the round is done; returns the exit status. Takes config over.
+ * fault: why config is empty, and no file's; NULL: none. It is read again at each round and reload. */
+int agent_run(const struct agent_options *o, struct config *config, const char *fault);

@@ -96,9 +96,9 @@ static const char *text_of(struct bus *b, const char *property)
 		{"LastResult", u->last_result},
 		{"Phase", phase_names[r->phase]},
 		{"Current", r->current.digest.text},
-		{"Target", r->phase != PHASE_IDLE ? r->target.digest.text : u->available},
+		{"Target", unit_target(u, r)},
 		{"Previous", r->previous.digest.text},
-		{"LastError", r->last_error},
+		{"LastError", unit_error(b->table, u, r)},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -342,10 +342,19 @@ static const sd_bus_vtable container_vtable[] = {
 	SD_BUS_VTABLE_END,
 };
 
+static int get_fault(sd_bus *bus, const char *path, const char *interface, const char *property,
+		     sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct bus *b = userdata;
+
+	return sd_bus_message_append(reply, "s", b->table->fault ? b->table->fault : "");
+}
+
 static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_PROPERTY("Version", "s", NULL, offsetof(struct bus, version),
 			SD_BUS_VTABLE_PROPERTY_CONST),
+	SD_BUS_PROPERTY("ConfigError", "s", get_fault, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_VTABLE_END,
 };
 
@@ -355,6 +364,15 @@ void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation
 	bus_changed(b, u, "Phase", "Operation", "Current", "Target", "Previous", "Rejected", "Held",
 		    "LastResult", "LastError", "NextCheck", "Progress");
 	emit_finished(b, u, operation, result);
+}
+
+void bus_fault_changed(struct bus *b)
+{
+	if (!b || !b->ready)
+		return;
+	(void)sd_bus_emit_properties_changed(b->bus, BUS_PATH, BUS_NAME, "ConfigError", NULL);
+	for (size_t i = 0; i < b->table->n; i++)
+		bus_changed(b, &b->table->units[i], "LastError");
 }
 
 void bus_emit_objects(struct bus *b, bool added)

@@ -26,6 +26,8 @@ void bus_drop_cache(struct bus *b);
 /* Signals changed properties of a container, by name. */
 #define bus_changed(b, u, ...) bus_emit_changed(b, u, (const char *const[]){__VA_ARGS__, NULL})
 void bus_emit_changed(struct bus *b, const struct unit *u, const char *const *names);
+/* Signals that the configuration has another fault, or none any more. */
+void bus_fault_changed(struct bus *b);
 /* Signals all that an operation may have changed, and its end. result: the contract's object as text. */
 void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation,
 		   const char *result);

@@ -50,7 +50,7 @@ int main(int argc, char **argv)
 		{"update-socket", &o.helper.update_socket, NULL},
 		{0},
 	};
-	int first = options_parse(argc, argv, rows, usage);
+	int first = options_parse(argc, argv, rows, usage), r;
 
 	if (first < 0)
 		return -1 - first;
@@ -59,15 +59,19 @@ int main(int argc, char **argv)
 		return 2;
 	if (o.helper.debug)
 		log_set_level(LOG_LEVEL_DEBUG);
-	if (config_load(o.helper.config_path, &config, &e) < 0) {
+	r = config_load(o.helper.config_path, &config, &e);
+	if (r < 0 && o.once) {
 		log_error("%s", e.text);
 		return 2;
 	}
+	/* A service that ended would be started again and again, or never, and nobody on site would see why. */
+	if (r < 0)
+		config = config_new();
 	for (const char *const *name = o.names; *name; name++) {
 		if (!config_container(config, *name)) {
 			log_error("%s has no [container %s]", o.helper.config_path, *name);
 			return 2;
 		}
 	}
-	return agent_run(&o, steal(config));
+	return agent_run(&o, steal(config), r < 0 ? e.text : NULL);
 }

@@ -130,7 +130,7 @@ void show_job(const struct job *job)
 }
 
 /* The text stays until the next round, so it has a point in time, not a span. */
-void show_idle(const struct unit_table *t, const char *fault, uint64_t due_ms)
+void show_idle(const struct unit_table *t, uint64_t due_ms)
 {
 	uint64_t now = now_ms();
 	time_t due = time(NULL) + (time_t)(due_ms > now ? (due_ms - now) / 1000 : 0);
@@ -139,11 +139,11 @@ void show_idle(const struct unit_table *t, const char *fault, uint64_t due_ms)
 	char at[16];
 
 	for (size_t i = 0; i < t->n && !failing; i++) {
-		if (t->units[i].failing)
+		if (t->units[i].error && t->units[i].error[0])
 			failing = xasprintf(", %s is failing", t->units[i].config->name);
 	}
 	(void)strftime(at, sizeof(at), "%H:%M:%S", localtime_r(&due, &local));
-	(void)sd_notifyf(0, "STATUS=%s%s%zu container%s%s, next check at %s", fault ? fault : "",
-			 fault ? "; updates are suspended; " : "", t->n, t->n == 1 ? "" : "s",
-			 failing ? failing : "", at);
+	(void)sd_notifyf(0, "STATUS=%s%s%zu container%s%s, next check at %s",
+			 t->fault ? t->fault : "", t->fault ? "; updates are suspended; " : "",
+			 t->n, t->n == 1 ? "" : "s", failing ? failing : "", at);
 }

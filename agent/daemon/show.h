@@ -23,7 +23,6 @@ void show_result(struct show *s, const json_t *result);
 /* Logs and reports a result that differs from the unit's last one: a lasting failure is logged once. */
 void show_new_result(struct show *s, const json_t *result);
 
-/* For systemctl status: a job that starts; no job, and the next round at due_ms of now_ms(). fault: of the
- * configuration, or NULL. */
+/* For systemctl status: a job that starts; no job, and the next round at due_ms of now_ms(). */
 void show_job(const struct job *job);
-void show_idle(const struct unit_table *t, const char *fault, uint64_t due_ms);
+void show_idle(const struct unit_table *t, uint64_t due_ms);

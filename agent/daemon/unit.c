@@ -50,6 +50,7 @@ void unit_table_clear(struct unit_table *t)
 {
 	for (size_t i = 0; i < t->n; i++) {
 		free(t->units[i].last_result);
+		free(t->units[i].error);
 		free(t->units[i].available);
 	}
 	for (size_t i = 0; i < t->n_registries; i++)
@@ -57,6 +58,7 @@ void unit_table_clear(struct unit_table *t)
 	free(t->units);
 	free(t->registries);
 	config_free(t->config);
+	free(t->fault);
 	*t = (struct unit_table){0};
 }
 
@@ -74,21 +76,42 @@ static uint64_t find_device(const struct config *config)
 	return n;
 }
 
+/* The operation that runs goes on, whatever the configuration says now. */
+static void inherit(struct unit *u, struct unit *old)
+{
+	u->operation = old->operation;
+	u->under_way = old->under_way;
+	u->half_way = old->half_way;
+	u->current = old->current;
+	u->total = old->total;
+	if (!streq(u->config->image, old->config->image))
+		return;
+	u->last_result = steal(old->last_result);
+	u->error = steal(old->error);
+	u->available = steal(old->available);
+}
+
 void unit_table_load(struct unit_table *t, struct config *config)
 {
-	unit_table_clear(t);
-	t->config = config;
+	struct unit_table before = *t;
+
+	*t = (struct unit_table){.config = config};
 	t->device = find_device(config);
 	t->n = config->n_containers;
 	t->units = xcalloc(t->n, sizeof(*t->units));
 	t->registries = xcalloc(t->n, sizeof(*t->registries));
 	for (size_t i = 0; i < t->n; i++) {
 		const struct container_config *c = &config->containers[i];
+		struct unit *old;
 
 		t->units[i] = (struct unit){
 			.config = c, .registry = add_registry(t, c->image), .operation = ""};
 		tally_init(&t->units[i].tally, now_ms());
+		old = unit_find(&before, c->name);
+		if (old)
+			inherit(&t->units[i], old);
 	}
+	unit_table_clear(&before);
 }
 
 uint64_t registry_held_until(const struct registry_state *r)
@@ -103,22 +126,77 @@ static void note_available(struct unit *u, const json_t *result)
 	enum outcome outcome = result_outcome(result);
 	bool waits = outcome == OUTCOME_DEFERRED && to && !streq_null(from, to);
 
-	if (waits || outcome != OUTCOME_FAILED)
+	/* A pass that did not get as far as the candidate says nothing of it. */
+	if (outcome != OUTCOME_FAILED && (outcome != OUTCOME_DEFERRED || to))
 		replace_string(&u->available, waits ? to : NULL);
+}
+
+/* What a retry frees is taken by the next poll. False: what is wrong has nothing to do with it. */
+static bool note_retry(struct unit *u)
+{
+	_cleanup_json_ json_t *last = NULL;
+	const char *text = u->last_result ? u->last_result : "", *to, *reason;
+	enum outcome outcome;
+	struct error ignored;
+
+	(void)!json_parse(text, strlen(text), "result", &last, &ignored);
+	outcome = result_outcome(last);
+	to = json_get_string(last, "to");
+	reason = json_get_string(last, "reason");
+	if (outcome == OUTCOME_FAILED && !after_prefix(reason ? reason : "", RESULT_STORE_DAMAGED))
+		return false;
+	if (result_is_bad(last) && to && !streq_null(json_get_string(last, "from"), to))
+		replace_string(&u->available, to);
+	return true;
+}
+
+/* An order that writes the record asks neither the engine nor the registry: what is wrong stays wrong. */
+static bool note_order(struct unit *u, enum operation operation)
+{
+	bool failing = u->error && u->error[0];
+
+	if (operation == OPERATION_RETRY && note_retry(u)) {
+		replace_string(&u->error, NULL);
+		return true;
+	}
+	return !failing;
+}
+
+const char *unit_error(const struct unit_table *t, const struct unit *u, const struct record *r)
+{
+	return t->fault ? t->fault : u->error ? u->error : r->last_error;
+}
+
+const char *unit_target(const struct unit *u, const struct record *r)
+{
+	/* After a start the record knows what waited. */
+	const char *waits = u->available ? u->available : u->error ? "" : r->seen.text;
+
+	return r->phase != PHASE_IDLE ? r->target.digest.text : waits;
 }
 
 bool unit_take_result(struct unit *u, const json_t *result, enum operation operation,
 		      uint64_t now_ms, uint64_t pass_ms)
 {
 	_cleanup_free_ char *text = json_text(result, JSON_COMPACT);
+	const char *reason = json_get_string(result, "reason"), *error;
+	enum outcome outcome = result_outcome(result);
 	bool asked = operation == OPERATION_CHECK || operation == OPERATION_POLL ||
 		     operation == OPERATION_UPDATE;
 	bool changed = !streq_null(text, u->last_result);
 
-	u->failing = result_is_bad(result);
-	u->checked_ms = asked ? now_ms : 0;
 	tally_result(&u->tally, result, now_ms, pass_ms);
+	error = result_error(outcome, reason ? reason : "");
+	/* A rollback that is refused answers the operator, and changes nothing. */
+	if (operation == OPERATION_ROLLBACK && outcome == OUTCOME_REFUSED)
+		error = NULL;
+	if (operations[operation].record_only ? !note_order(u, operation) : !error)
+		return changed;
+	u->checked_ms = asked ? now_ms : 0;
 	replace_string(&u->last_result, text);
+	if (operations[operation].record_only)
+		return changed;
+	replace_string(&u->error, error);
 	note_available(u, result);
 	return changed;
 }

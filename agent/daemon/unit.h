@@ -26,14 +26,15 @@ struct unit {
 	uint64_t next_check_ms;	 /* of now_ms(); 0: not known */
 	uint64_t current, total; /* bytes of the image while it is pulled; else 0, 0 */
 	char *last_result;	 /* the contract's object as text; NULL: none yet */
+	char *error;		 /* what is wrong now; "": nothing; NULL: as the record says */
 	uint64_t checked_ms;	 /* when the registry gave that result; 0: it was not asked */
-	bool failing;		 /* last_result is bad */
 	char *available;	 /* digest of a candidate that was not taken; NULL: none */
 	struct tally tally;
 };
 
 struct unit_table {
 	struct config *config;
+	char *fault;	    /* of the configuration, which was read again; NULL: none */
 	uint64_t device;    /* its number, for the schedule */
 	struct unit *units; /* in the order of config->containers */
 	size_t n;
@@ -41,7 +42,8 @@ struct unit_table {
 	size_t n_registries;
 };
 
-/* Takes config over, and drops the state of all containers. */
+/* Takes config over. Registries are asked anew; a container that still follows the same image keeps what is known of
+ * it, and any container keeps the operation that runs. */
 void unit_table_load(struct unit_table *t, struct config *config);
 void unit_table_clear(struct unit_table *t);
 
@@ -54,6 +56,11 @@ uint64_t registry_held_until(const struct registry_state *r);
 
 /* A record that is missing or unreadable is an empty one; errors as record_read(). */
 int unit_read_record(const struct unit *u, const char *state_dir, struct record *ret);
+
+/* "" while nothing is wrong with the container, as far as is known now; r is its record. Borrowed. */
+const char *unit_error(const struct unit_table *t, const struct unit *u, const struct record *r);
+/* The version that an update leads to, or that waits; "": none. Borrowed. */
+const char *unit_target(const struct unit *u, const struct record *r);
 
 /* Notes the result of an operation that took pass_ms. True: it differs from the last one. */
 bool unit_take_result(struct unit *u, const json_t *result, enum operation operation,

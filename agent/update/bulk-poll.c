@@ -40,6 +40,17 @@ static void report_candidate(const struct poll *p, const struct container_config
 	p->task->on_event(json_pack("{s:s, s:s}", "event", "candidate", "container", c->name));
 }
 
+/* Reports the result, and saves what it says about last_error. */
+static void take(const struct poll *p, const struct result *r)
+{
+	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
+	struct error ignored;
+
+	if (record_read(p->task->state_dir, r->container, record, &ignored) == 0)
+		result_save_error(r, p->task->state_dir, record);
+	p->task->on_result(r);
+}
+
 static void defer(const struct poll *p, const struct container_config *c,
 		  const struct digest *current, const char *reason)
 {
@@ -47,7 +58,7 @@ static void defer(const struct poll *p, const struct container_config *c,
 
 	r.outcome = OUTCOME_DEFERRED;
 	copy_text(r.reason, sizeof(r.reason), reason);
-	p->task->on_result(&r);
+	take(p, &r);
 }
 
 /* --- containers and records --- */
@@ -137,9 +148,7 @@ static int look(struct poll *p, const struct container_config *const *containers
 
 static void take_failure(const struct poll *p, const struct asked *a, const struct error *e)
 {
-	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
 	struct result r = result_of(a->config, &a->current);
-	struct error ignored;
 
 	result_set_error(&r, e);
 	/* A certificate is not valid yet while the clock is behind. */
@@ -148,9 +157,7 @@ static void take_failure(const struct poll *p, const struct asked *a, const stru
 		(void)snprintf(r.reason, sizeof(r.reason), RESULT_CLOCK_NOT_SET ": %.740s",
 			       e->text);
 	}
-	if (record_read(p->task->state_dir, r.container, record, &ignored) == 0)
-		result_save_error(&r, p->task->state_dir, record);
-	p->task->on_result(&r);
+	take(p, &r);
 }
 
 static void take_digest(const struct poll *p, const struct asked *a, const struct digest *d)
@@ -167,7 +174,9 @@ static void take_digest(const struct poll *p, const struct asked *a, const struc
 	r.outcome = x ? OUTCOME_REFUSED : OUTCOME_UP_TO_DATE;
 	if (x)
 		(void)snprintf(r.reason, sizeof(r.reason), RESULT_REJECTED, x);
-	if (x || (same && !a->had_error))
+	if (x)
+		take(p, &r);
+	else if (same && !a->had_error)
 		p->task->on_result(&r);
 	else
 		report_candidate(p, a->config);

@@ -572,6 +572,9 @@ void pass_run(const struct task *task, const struct container_config *c, struct 
 		r = error_prefix(&e, RESULT_STORE_DAMAGED);
 	if (r < 0)
 		result_set_error(ret, &e);
+	/* What the record says of a damaged store is more than the pass that meets it again. */
+	p.already_reported &= p.task->operation == OPERATION_ROLLBACK ||
+			      after_prefix(p.record.last_error, RESULT_STORE_DAMAGED);
 	if (p.record_is_known && p.context.engine && !p.already_reported)
 		result_save_error(ret, task->state_dir, &p.record);
 	engine_close(p.context.engine);

@@ -96,7 +96,8 @@ def test_every_command_is_in_the_manual():
     assert listed == [command for command in told if command]
     options = set(re.findall(r"^(--[a-z-]+)", plain(page["OPTIONS"]), re.M))
     assert options == set().union(*told.values())
-    keys = {"container", "image", "phase", "current", "target", "rejected", "last_error", "next_check"}
+    keys = {"container", "image", "phase", "current", "target", "rejected", "last_error", "next_check",
+            "state", "held", "previous", "result", "reason"}
     assert keys <= set(re.findall(r"\w+", plain(page["JSON OUTPUT"])))
 
 

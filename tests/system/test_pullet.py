@@ -25,7 +25,8 @@ from pullet_sweep import wait_for  # noqa: E402
 
 _numbers = itertools.count(1)
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
-KEYS = ["container", "image", "phase", "current", "target", "rejected", "last_error", "next_check"]
+KEYS = ["container", "image", "phase", "current", "target", "rejected", "last_error", "next_check",
+        "state", "held", "previous", "result", "reason"]
 
 
 class Command:
@@ -92,7 +93,8 @@ def test_status_is_the_same_with_and_without_the_daemon(command, pullet, bus):
     assert resting[0] == {
         "container": "app", "image": "127.0.0.1:1/app:stable", "phase": "idle", "current": A,
         "target": None, "rejected": [{"digest": C, "reason": "it exited with status 3"}],
-        "last_error": resting[0]["last_error"], "next_check": None}
+        "last_error": resting[0]["last_error"], "next_check": None, "state": "held, error", "held": True,
+        "previous": B, "result": None, "reason": resting[0]["last_error"]}
     # The record has the failure of the first poll.
     for one in running + resting:
         one["next_check"] = None

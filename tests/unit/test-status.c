@@ -28,7 +28,7 @@ static char *table_of(const struct status_list *l, const struct terminal *t)
 	FILE *f = open_memstream(&text, &n);
 
 	assert_non_null(f);
-	status_print_table(f, l, t, NOW);
+	status_print_table(f, l, NULL, t, NOW);
 	assert_int_equal(fclose(f), 0);
 	return text;
 }
@@ -57,7 +57,9 @@ static void test_object(void **state)
 	assert_string_equal(text, "{\"container\":\"app\",\"image\":\"reg/app:stable\","
 				  "\"phase\":\"idle\",\"current\":\"" A
 				  "\",\"target\":null,\"rejected\":[],"
-				  "\"last_error\":null,\"next_check\":\"2025-11-25T12:01:30Z\"}");
+				  "\"last_error\":null,\"next_check\":\"2025-11-25T12:01:30Z\","
+				  "\"state\":\"up to date\",\"held\":false,"
+				  "\"previous\":null,\"result\":null,\"reason\":null}");
 	status_reject(s, B, "it exited with status 3");
 	s->next_check_us = 0;
 	json_decref(j);
