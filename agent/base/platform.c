@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <sys/utsname.h>
 
+#define RANK_NATIVE 100
+
 const char *oci_platform_text(const struct oci_platform *p, char *buf, size_t n)
 {
 	(void)snprintf(buf, n, "%s/%s%s%s", p->os, p->architecture, p->variant[0] ? "/" : "",
@@ -54,4 +56,57 @@ void platform_of_host(struct oci_platform *ret)
 	struct utsname u;
 
 	platform_of_machine(uname(&u) == 0 ? u.machine : "unknown", 8 * sizeof(void *), ret);
+}
+
+/* containerd's platforms.normalizeArch */
+static const char *normal_architecture(const char *s)
+{
+	static const char aliases[][2][8] = {
+		{"aarch64", "arm64"}, {"x86_64", "amd64"}, {"x86-64", "amd64"},
+		{"i386", "386"},      {"armhf", "arm"},	   {"armel", "arm"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(aliases); i++) {
+		if (strcasecmp(s, aliases[i][0]) == 0)
+			return aliases[i][1];
+	}
+	return s;
+}
+
+/* "v7" and "7" are 7; a missing one is the architecture's; -1 for anything else. */
+static int variant_of(const struct oci_platform *p, const char *architecture)
+{
+	const char *s = p->variant;
+	int missing = 1;
+
+	if (streq(architecture, "arm"))
+		missing = strcasecmp(p->architecture, "armel") == 0 ? 6 : 7;
+	else if (streq(architecture, "arm64"))
+		missing = 8;
+	if (!*s)
+		return missing;
+	if (*s == 'v')
+		s++;
+	return *s >= '1' && *s <= '9' && !s[1] ? *s - '0' : -1;
+}
+
+unsigned int oci_platform_rank(const struct oci_platform *host, const struct oci_platform *p)
+{
+	const char *ha = normal_architecture(host->architecture);
+	const char *pa = normal_architecture(p->architecture);
+	int hv = variant_of(host, ha), pv = variant_of(p, pa);
+
+	if (!p->os[0] || !pa[0] || strcasecmp(host->os, p->os) != 0)
+		return 0;
+	if (streq(ha, "arm64") && streq(pa, "arm"))
+		return hv > 0 && pv >= 5 && pv <= 8 ? (unsigned int)pv : 0;
+	if (streq(ha, "amd64") && streq(pa, "386"))
+		return 1;
+	if (strcasecmp(ha, pa) != 0)
+		return 0;
+	if (!streq(ha, "arm") && !streq(ha, "arm64") && !streq(ha, "amd64"))
+		return streq(host->variant, p->variant) || !p->variant[0] ? RANK_NATIVE : 0;
+	if (pv < 0 || hv < pv || (streq(ha, "arm") && pv < 5))
+		return 0;
+	return RANK_NATIVE + (unsigned int)pv;
 }

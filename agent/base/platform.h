@@ -13,6 +13,10 @@ struct oci_platform {
 /* "linux/arm/v7" into buf of n bytes; returns buf. */
 const char *oci_platform_text(const struct oci_platform *p, char *buf, size_t n);
 
+/* How well a host runs images of platform p: 0 not at all, higher is better. Follows containerd's platforms.Only: arm64
+ * also runs arm v8..v5, arm vN runs vN and older, amd64 also 386. Without a variant arm is v7, arm64 v8. */
+unsigned int oci_platform_rank(const struct oci_platform *host, const struct oci_platform *p);
+
 /* Reads the same form; -EINVAL. */
 int platform_parse(const char *text, struct oci_platform *ret) warn_unused;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands that work without pulletd. */
+#include <errno.h>
 #include <stdio.h>
 
 #include "command.h"
@@ -111,11 +112,11 @@ static bool is_same_image(const char *a, const char *b)
 /* Keys belong to containers: each container that follows the image decides. The caller owns the array of
  * {"container", "allowed", "reason"}. */
 static json_t *judge(const struct config *config, const char *image, const struct digest *d,
-		     bool *ret_refused)
+		     const char *foreign, bool *ret_refused)
 {
 	json_t *containers = json_need(json_array());
 
-	*ret_refused = false;
+	*ret_refused = foreign[0];
 	for (size_t i = 0; i < config->n_containers; i++) {
 		const struct container_config *c = &config->containers[i];
 		_cleanup_free_ struct verified *verified = NULL;
@@ -124,7 +125,8 @@ static json_t *judge(const struct config *config, const char *image, const struc
 
 		if (!is_same_image(image, c->image))
 			continue;
-		r = verify_image(c, d, &verified, &e);
+		r = foreign[0] ? error_set(&e, -EKEYREJECTED, "%s", foreign)
+			       : verify_image(c, d, &verified, &e);
 		*ret_refused |= r < 0;
 		json_append(containers,
 			    json_pack("{s:s, s:b, s:s?}", "container", c->name, "allowed", r == 0,
@@ -133,8 +135,31 @@ static json_t *judge(const struct config *config, const char *image, const struc
 	return containers;
 }
 
+/* The image's own platform where its config says one: a single manifest is answered for any. */
+static const struct oci_platform *platform_of(const struct fetch_reply *reply,
+					      const struct oci_platform *asked)
+{
+	const struct oci_platform *own = &reply->platform;
+
+	return own->os[0] && own->architecture[0] ? own : asked;
+}
+
+/* Why a machine of the platform asked for cannot run the image; "": it can. */
+static void explain_platform(const struct fetch_reply *reply, const struct oci_platform *asked,
+			     char *ret, size_t size)
+{
+	const struct oci_platform *own = platform_of(reply, asked);
+	char a[96], b[96];
+
+	ret[0] = '\0';
+	if (own != asked && oci_platform_rank(asked, own) <= 0)
+		(void)snprintf(ret, size, "the image is for %s, and %s was asked for",
+			       oci_platform_text(own, a, sizeof(a)),
+			       oci_platform_text(asked, b, sizeof(b)));
+}
+
 static void print_image(const char *image, const char *platform, const struct fetch_reply *reply,
-			const json_t *containers)
+			const json_t *containers, const char *foreign)
 {
 	_cleanup_free_ char *size = text_bytes(reply->layer_bytes);
 	const json_t *one;
@@ -149,7 +174,9 @@ static void print_image(const char *image, const char *platform, const struct fe
 		       reason ? reason : "yes (no key is set, so no signature is required)");
 	}
 	if (i == 0)
-		puts(" May run: no container in the configuration follows this image");
+		printf(" May run: %s\n",
+		       foreign[0] ? foreign
+				  : "no container in the configuration follows this image");
 }
 
 int command_verify(const struct command_options *o, const char *const *operands)
@@ -163,7 +190,7 @@ int command_verify(const struct command_options *o, const char *const *operands)
 	const char *image = operands[0], *why;
 	struct fetch_reply reply;
 	struct error e;
-	char text[96];
+	char text[96], foreign[256];
 	bool refused;
 
 	if (ref_parse(image, &ref, &why) < 0) {
@@ -187,8 +214,9 @@ int command_verify(const struct command_options *o, const char *const *operands)
 		log_error("%s: %s", image, e.text);
 		return 1;
 	}
-	containers = judge(config, image, &reply.digest, &refused);
-	(void)oci_platform_text(&platform, text, sizeof(text));
+	explain_platform(&reply, &platform, foreign, sizeof(foreign));
+	containers = judge(config, image, &reply.digest, foreign, &refused);
+	(void)oci_platform_text(platform_of(&reply, &platform), text, sizeof(text));
 	if (o->json)
 		command_print_json(
 			json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:O}", "image", image, "digest",
@@ -196,6 +224,6 @@ int command_verify(const struct command_options *o, const char *const *operands)
 				  reply.config.text, "platform", text, "layer_bytes",
 				  (json_int_t)reply.layer_bytes, "containers", containers));
 	else
-		print_image(image, text, &reply, containers);
+		print_image(image, text, &reply, containers, foreign);
 	return refused ? 1 : 0;
 }

@@ -69,10 +69,6 @@ int oci_check_hash(const char *data, size_t n, const struct digest *expected,
 int oci_read_platform(const json_t *j, struct oci_platform *ret,
 		      struct error *ret_error) warn_unused;
 
-/* How well a host runs images of platform p: 0 not at all, higher is better. Follows containerd's platforms.Only: arm64
- * also runs arm v8..v5, arm vN runs vN and older, amd64 also 386. Without a variant arm is v7, arm64 v8. */
-unsigned int oci_platform_rank(const struct oci_platform *host, const struct oci_platform *p);
-
 /* The entry the host runs best; first wins among equals; NULL if none. */
 const struct oci_entry *oci_choose(const struct oci_document *index,
 				   const struct oci_platform *host);

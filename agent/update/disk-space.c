@@ -71,7 +71,7 @@ static int ask_bytes_to_come(const struct pass *p, uint64_t *ret, struct error *
 	return r;
 }
 
-/* Removes the previous image if Pullet brought it and it is as large as the missing space. */
+/* Removes the previous image if Pullet brought it and it is as large as the missing space; a check only looks. */
 static bool give_up_previous(const struct pass *p, uint64_t missing)
 {
 	_cleanup_free_ char *pinned =
@@ -89,6 +89,8 @@ static bool give_up_previous(const struct pass *p, uint64_t missing)
 	size = json_integer_value(json_object_get(image, "Size"));
 	if (!id || streq(id, p->world.old.image) || size < 0 || (uint64_t)size < missing)
 		return false;
+	if (p->task->operation == OPERATION_CHECK)
+		return true;
 	(void)!engine_remove_image(p->context.engine, kept, &e);
 	if (engine_remove_image(p->context.engine, pinned, &e) < 0)
 		return false;
@@ -127,7 +129,7 @@ int disk_space_check(struct pass *p, uint64_t layer_bytes, struct error *ret_err
 		return q;
 	need = disk_space_need(layer_bytes);
 	if (available < need && give_up_previous(p, need - available))
-		available = free_bytes_of(directory);
+		available = p->task->operation == OPERATION_CHECK ? need : free_bytes_of(directory);
 	if (available >= need)
 		return 0;
 	return error_set(ret_error, -ENOSPC,

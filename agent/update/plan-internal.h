@@ -50,6 +50,8 @@ extern const size_t plan_rows_before_n, plan_rows_swap_n;
 
 bool plan_is_rollback(const struct situation *s);
 bool plan_needs_repair(const struct situation *s);
+/* NULL: none. A container that is down waits for no window, nor does a rollback, which an operator requested. */
+const char *plan_find_closed_window(const struct situation *s);
 
 bool never(const struct situation *s);
 bool way_is_free(const struct situation *s);

@@ -31,16 +31,15 @@ CLAIM(fetch_is_written, s->w->image[0] || (!s->r->synced && (same_boot(s) || !s-
 CLAIM(image_is_ready, s->w->image[0] && (s->r->synced || s->m->fetched))
 CLAIM(sync_is_written, s->r->synced)
 
-/* NULL: none. A container that is down waits for no window, nor does a rollback, which an operator requested. */
-static const char *find_closed_window(const struct situation *s)
+const char *plan_find_closed_window(const struct situation *s)
 {
 	return s->r->rollback || digest_is_set(&s->m->saved_spec)
 		       ? NULL
 		       : schedule_gate(s->c, s->m->now_s ? &s->m->local : NULL);
 }
 
-CLAIM(window_is_open, !find_closed_window(s))
-EXPLAIN(explain_window, "%s", find_closed_window(s))
+CLAIM(window_is_open, !plan_find_closed_window(s))
+EXPLAIN(explain_window, "%s", plan_find_closed_window(s))
 CLAIM(policy_is_fresh,
       !policy_is_wanted(s) || s->m->now_ms - s->m->policy.asked_ms <= PLAN_POLICY_FRESH_MS)
 CLAIM(new_is_gone, !view_exists(s->new))

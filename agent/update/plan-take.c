@@ -154,8 +154,8 @@ CLAIM(rejection_is_written, !find_rejected(s) || rejection_of(s, &s->m->answer.r
 CLAIM(candidate_is_not_rejected, !find_rejected(s))
 
 /* NAME.next of a container that an operator stopped is removed before the pass ends. */
-CLAIM(no_operator_stopped_old, s->m->operation == OPERATION_CHECK || !view_left_alone(&s->w->old) ||
-				       (s->r->phase == PHASE_PREPARE && view_exists(&s->w->new)))
+CLAIM(no_operator_stopped_old,
+      !view_left_alone(&s->w->old) || (s->r->phase == PHASE_PREPARE && view_exists(&s->w->new)))
 CLAIM(age_counts, s->c->min_age_ms > 0 && is_answered(s) && !is_remade(s))
 
 static int64_t old_enough_s(const struct situation *s)
@@ -330,7 +330,6 @@ EXPLAIN(explain_disturbed,
 	"with "
 	"docker run?); mend that, then run pullet retry %s",
 	s->c->name)
-EXPLAIN(explain_check, "there is an update; only a check was asked for")
 EXPLAIN(explain_withheld, "%s", s->m->answer.reply.withheld)
 EXPLAIN(explain_space, "%.600s", s->m->no_space.text)
 EXPLAIN(explain_no_previous, "there is no version to go back to: none was replaced yet")
@@ -365,6 +364,18 @@ static void explain_failed(const struct situation *s, char *text, size_t size)
 				       ? "it ended with the host, or with status 255"
 				       : "the engine did not start it again",
 			       s->c->name);
+}
+
+/* All that an update asks was asked; what remains are the operator's own words about when. */
+static void explain_check(const struct situation *s, char *text, size_t size)
+{
+	const char *window = plan_find_closed_window(s);
+
+	(void)snprintf(text, size, "there is an update; %s",
+		       s->r->held   ? RESULT_HELD
+		       : s->c->hold ? RESULT_HELD_CONFIG
+		       : window	    ? window
+				    : "only a check was asked for");
 }
 
 static void explain_hopeless(const struct situation *s, char *text, size_t size)
@@ -430,8 +441,6 @@ const struct plan_row plan_rows_before[] = {
 	ROW(TAKE, "the policy's sequence is written down", DECIDE_SEQUENCE, ONE,
 	    sequence_is_written),
 	ROW(TAKE, "the policy admits the candidate", DEFER, ONE, policy_admits, explain_policy),
-	ROW(TAKE, "more than a check was asked for", DEFER, ONE, update_is_asked_for,
-	    explain_check),
 	ROW(TAKE, "no other container is in the way", REFUSE, ONE, way_is_free, explain_blocker),
 	ROW(TAKE, "the followers are known", FIND_FOLLOWERS, ONE, followers_are_known),
 	ROW(TAKE, "its successor can be made", CHECK_SUCCESSOR, ONE, successor_is_possible),
@@ -444,6 +453,8 @@ const struct plan_row plan_rows_before[] = {
 	    explain_withheld),
 	ROW(TAKE, "the disk space is known", CHECK_SPACE, ONE, space_is_known),
 	ROW(TAKE, "there is disk space", DEFER, ONE, there_is_space, explain_space),
+	ROW(TAKE, "more than a check was asked for", DEFER, ONE, update_is_asked_for,
+	    explain_check),
 	ROW(TAKE, "the update is prepared", DECIDE_PREPARE, ONE, update_is_prepared),
 
 	ROW(ROLLBACK, "what is prepared is still wanted", DECIDE_FORGET, ONE, prepared_is_wanted),

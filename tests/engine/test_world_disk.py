@@ -130,7 +130,10 @@ def test_the_previous_image_is_removed_for_disk_space(house, disk):
     disk.leave(60 * MB)  # removing the previous image would not be enough
     house.once("deferred")
     assert kept in house.engine.tags()
+    assert "free disk space there" in house.pullet.order("check")[-1]["reason"]
     disk.leave(75 * MB)
+    assert "only a check" in house.pullet.order("check")[-1]["reason"]
+    assert kept in house.engine.tags()  # a check removes nothing
     house.once("updated")
     house.check(third)
     assert house.engine.tags()[kept] in (second.digest, *second.configs.values())

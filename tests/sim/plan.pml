@@ -221,8 +221,7 @@ c_code { \#include "plan-agree.c" };
 #define others_let_it_be_updated	    true
 #define the_candidate_is_not_rejected	    (!is_answered || !rejected[answer])
 #define the_engine_s_store_can_keep_it	    true
-#define no_operator_stopped_old                                                                               \
-	(obstacle == ONLY_CHECK || !left_alone(old_one[0]) || (phase == PREPARE && exists(new_one[0])))
+#define no_operator_stopped_old		    (!left_alone(old_one[0]) || (phase == PREPARE && exists(new_one[0])))
 #define the_candidate_s_age_is_known	    true
 #define the_candidate_is_old_enough	    (!is_answered || obstacle != YOUNG)
 #define the_policy_was_asked		    (!is_answered || policy_known)

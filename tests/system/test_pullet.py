@@ -386,6 +386,22 @@ def test_verify(command, pullet, lab, bus):
         f"app@{published.digest}"))[0]
 
 
+# operator-report 3
+def test_verify_of_a_single_manifest_tells_its_own_platform(command, pullet, lab, bus):
+    registry = Registry(lab, f"registry-{next(_numbers)}")
+    registry.publish("app", "stable", [actor("wait", platform="linux/s390x")], index=False)
+    image = registry.ref("app:stable")
+    pullet.configure({"app": {"image": image}})
+    out, _ = command("verify", image, status=1)
+    assert "Platform: linux/s390x\n" in out and "May run: app: the image is for linux/s390x" in out
+    found = command.json("verify", image, status=1)
+    assert (found["platform"], found["containers"][0]["allowed"]) == ("linux/s390x", False)
+    assert "linux/s390x" in found["containers"][0]["reason"]
+    assert command.json("verify", image, "--platform", "linux/s390x")["containers"][0]["allowed"]
+    pullet.configure({"other": {"image": registry.ref("other:stable")}})
+    assert "May run: the image is for linux/s390x" in command("verify", image, status=1)[0]
+
+
 @pytest.mark.parametrize("option", ["--ramp", "--ring"])
 def test_rollout_names_the_text_that_is_not_utf8(command, pullet, lab, bus, option):
     registry = Registry(lab, f"registry-{next(_numbers)}")

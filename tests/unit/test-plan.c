@@ -149,8 +149,7 @@ ARRANGE(rejected_by_manifest, s->r.n_rejected = 0; SET(s->m.answer.reply.manifes
 ARRANGE(rejected, record_reject(&s->r, &(struct release){.digest = {TARGET}}, "", "bad"))
 ARRANGE(disturbed, s->r.disturbed = (struct disturbed){{TARGET}, "", RECORD_DISTURBED_MAX})
 ARRANGE(hopeless, s->r.damage = (struct damage){{TARGET}, "boot", RECORD_DAMAGE_MAX})
-ARRANGE(stopped, s->w.new.id[0] = '\0'; s->w.old.state = STATE_EXITED;
-	s->m.operation = s->m.operation == OPERATION_CHECK ? OPERATION_UPDATE : s->m.operation)
+ARRANGE(stopped, s->w.new.id[0] = '\0'; s->w.old.state = STATE_EXITED)
 ARRANGE(age_unknown, s->c.min_age_ms = 1000; s->r.seen.text[0] = '\0')
 ARRANGE(too_young, s->c.min_age_ms = 1000; SET(s->r.seen.text, TARGET); s->r.seen_s = s->m.now_s)
 ARRANGE(policy_unknown, s->m.policy.known = false)
@@ -270,7 +269,6 @@ static const struct {
 	{BLOCK_TAKE, policy_unknown, ACT_ASK_POLICY},
 	{BLOCK_TAKE, sequence_unwritten, ACT_DECIDE_SEQUENCE},
 	{BLOCK_TAKE, not_admitted, ACT_DEFER},
-	{BLOCK_TAKE, only_a_check, ACT_DEFER},
 	{BLOCK_TAKE, blocker, ACT_REFUSE},
 	{BLOCK_TAKE, followers_unknown, ACT_FIND_FOLLOWERS},
 	{BLOCK_TAKE, not_checked, ACT_CHECK_SUCCESSOR},
@@ -281,6 +279,7 @@ static const struct {
 	{BLOCK_TAKE, withheld, ACT_REFUSE},
 	{BLOCK_TAKE, space_unknown, ACT_CHECK_SPACE},
 	{BLOCK_TAKE, no_space, ACT_DEFER},
+	{BLOCK_TAKE, only_a_check, ACT_DEFER},
 	{BLOCK_TAKE, nothing_broken, ACT_DECIDE_PREPARE},
 
 	{BLOCK_ROLLBACK, not_wanted, ACT_DECIDE_FORGET},

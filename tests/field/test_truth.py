@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""What is told is true: what the record and the operations say follows what is so now. operator-report 2, 3, 13, 16, 24;
+field-reports 19."""
+
+import time
+
+from conftest import UP
+from pullet_image import actor
+
+
+def last_error(house):
+    return house.pullet.record("app")["last_error"]
+
+
+def poll(house, want, reason=""):
+    house.once(want, reason=reason or None)
+    return last_error(house)
+
+
+# operator-report 2
+def test_the_tag_came_back_while_updates_were_held(house):
+    house.up()
+    house.once("up-to-date")
+    house.registry.stop()
+    assert poll(house, "failed")
+    house.configure(create=UP, hold="yes")
+    assert poll(house, "deferred", "hold = yes") is None
+
+
+def test_the_registry_came_back_with_an_image_that_must_wait(house):
+    house.up()
+    house.once("up-to-date")
+    house.registry.stop()
+    assert poll(house, "failed")
+    house.registry.start()
+    house.publish()
+    house.configure(create=UP, min_age="1h")
+    assert poll(house, "deferred", "min-age") is None
+
+
+def test_a_rejected_image_is_the_error_again_after_the_registry_was_away(house):
+    house.up()
+    house.publish("exit", 3)
+    house.once("rolled-back")
+    rejection = last_error(house)
+    house.registry.stop()
+    assert poll(house, "failed") != rejection
+    house.registry.start()
+    assert poll(house, "refused", rejection) == rejection
+
+
+def check(house, want, reason, status=None):
+    """What an update would answer, and nothing is done for it: no layer comes, no container changes."""
+    mark, containers = house.registry.mark(), house.engine.containers()
+    entry = house.pullet.order("check")[-1]
+    assert entry["result"] == want and reason in (entry["reason"] or ""), entry
+    assert house.engine.containers() == containers
+    assert not [r for r in house.registry.requests(mark) if "/blobs/" in r.path and r.size > 2000]
+    return entry
+
+
+def published(house, **options):
+    """A version with a layer that is worth counting."""
+    return house.publish(images=actor("wait", files={"fat": bytes(range(256)) * 1000}, **options), index=False)
+
+
+def never():
+    """A window of one hour that is not now."""
+    return "-".join(time.strftime("%H:%M", time.localtime(time.time() + h * 3600)) for h in (6, 7))
+
+
+# operator-report 16
+def test_check_of_a_container_that_removes_itself(house):
+    house.adopt(HostConfig={"NetworkMode": "none", "AutoRemove": True})
+    house.configure()
+    published(house)
+    entry = check(house, "refused", "--rm")
+    assert house.once("refused")["reason"] == entry["reason"]
+
+
+def test_check_of_a_container_that_was_stopped(house):
+    house.up()
+    house.engine.call("POST", "/containers/app/stop?t=0")
+    published(house)
+    entry = check(house, "deferred", "stopped")
+    assert house.once("deferred")["reason"] == entry["reason"]
+
+
+def test_check_of_an_image_for_another_machine(house):
+    house.up()
+    published(house, platform="linux/s390x")
+    assert check(house, "refused", "the image is for linux/s390x")
+    house.once("refused", reason="the image is for linux/s390x")
+
+
+def test_check_while_another_container_has_the_name_of_the_next_one(house):
+    house.up()
+    house.engine.create("app.next", house.image)
+    published(house)
+    entry = check(house, "refused", "app.next")
+    assert house.once("refused")["reason"] == entry["reason"]
+    house.engine.call("DELETE", "/containers/app.next")
+    check(house, "deferred", "there is an update; only a check was asked for")
+
+
+def test_check_outside_a_window_and_of_a_held_container(house):
+    house.up()
+    published(house)
+    house.configure(create=UP, window=never())
+    check(house, "deferred", "there is an update; outside its window")
+    house.configure(create=UP, download_window=never())
+    check(house, "deferred", "outside its download-window")
+    house.configure(create=UP, hold="yes")
+    check(house, "deferred", "there is an update; hold = yes")
+    house.configure(create=UP)
+    check(house, "deferred", "only a check was asked for")
+    house.once("updated")
