@@ -336,20 +336,16 @@ void json_append(json_t *array, json_t *value)
 
 json_t *json_string_lossy(const char *s)
 {
-	_cleanup_free_ char *ascii = NULL;
+	_cleanup_free_ char *valid = NULL;
 	json_t *j = json_string(s);
 
 	if (j)
 		return j;
-	ascii = xstrdup(s);
-	for (char *p = ascii; *p; p++) {
-		if ((unsigned char)*p >= 0x80)
-			*p = '?';
-	}
-	return json_need(json_string(ascii));
+	valid = text_printable(xstrdup(s));
+	return json_need(json_string(valid));
 }
 
 json_t *json_string_or_null(const char *s)
 {
-	return *s ? json_string(s) : json_null();
+	return *s ? json_string_lossy(s) : json_null();
 }

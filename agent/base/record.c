@@ -144,7 +144,7 @@ static json_t *value_to_json(const struct field *f, const char *base)
 	switch (f->kind) {
 	case TEXT:
 	case DIGEST:
-		return json_string_nocheck(p); /* what is not UTF-8 fails in json_text() */
+		return json_string_lossy(p); /* a reason may be cut within a character */
 	case BOOL:
 		return json_boolean(*(const bool *)p);
 	case COUNT:

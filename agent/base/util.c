@@ -71,14 +71,58 @@ char *xasprintf(const char *fmt, ...)
 
 void copy_text(char *ret, size_t size, const char *s)
 {
-	(void)snprintf(ret, size, "%s", s ? s : "");
+	size_t n = s ? strlen(s) : 0;
+
+	(void)snprintf(ret, size, "%.*s", (int)text_cut(s ? s : "", n < size ? n : size - 1),
+		       s ? s : "");
+}
+
+size_t text_cut(const char *s, size_t n)
+{
+	while (n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80)
+		n--;
+	return n;
+}
+
+/* What changes the order or the look of the text around it: C1 controls, marks and overrides of direction. */
+static bool is_control(unsigned int c)
+{
+	return c < 0xa0 || (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+	       (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+}
+
+/* The bytes of the character above ASCII that s begins with; 0: it is none of valid UTF-8 (RFC 3629), or a control. */
+static size_t printable_bytes(const char *s)
+{
+	static const unsigned int least[] = {0, 0, 0x80, 0x800, 0x10000};
+	unsigned char first = (unsigned char)*s;
+	size_t n = first >= 0xf8   ? 0
+		   : first >= 0xf0 ? 4
+		   : first >= 0xe0 ? 3
+		   : first >= 0xc0 ? 2
+				   : 0;
+	unsigned int c = n ? first & (0x7fu >> n) : 0;
+
+	for (size_t i = 1; i < n; i++) {
+		/* A cut one ends with NUL. */
+		if (((unsigned char)s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | ((unsigned char)s[i] & 0x3f);
+	}
+	if (n == 0 || c < least[n] || (c >= 0xd800 && c <= 0xdfff) || c > 0x10ffff)
+		return 0;
+	return is_control(c) ? 0 : n;
 }
 
 char *text_printable(char *s)
 {
-	for (char *p = s; *p; p++) {
-		if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
+	for (char *p = s; *p;) {
+		bool ascii = (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x7f;
+		size_t n = ascii ? 1 : printable_bytes(p);
+
+		if (n == 0)
 			*p = '?';
+		p += n ? n : 1;
 	}
 	return s;
 }

@@ -80,11 +80,14 @@ char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) format_printf(1, 2);
 
-/* Copies s, cut to size - 1 bytes; NULL is "". */
+/* Copies s, cut to size - 1 bytes or a few less, between two characters; NULL is "". */
 void copy_text(char *ret, size_t size, const char *s);
 
-/* Makes '?' of every byte of s that is not printable ASCII: it cannot control a terminal, may be cut anywhere, and each
- * byte takes a column. Returns s. */
+/* n, or the little less at which s can be cut without cutting a character of UTF-8. n is at most the length of s. */
+size_t text_cut(const char *s, size_t n);
+
+/* Makes '?' of every byte of s that is no part of a printable character in UTF-8: it is valid, and cannot control a
+ * terminal. No character takes more columns than bytes. Returns s. */
 char *text_printable(char *s);
 
 /* Replaces *p by a copy of s (NULL allowed). */

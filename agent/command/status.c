@@ -242,10 +242,10 @@ static void print_note(FILE *f, const struct terminal *t, enum tint tint, const 
 	_cleanup_free_ char *line = text_printable(xstrdup(text));
 	int width = (int)t->width - NOTE_INDENT;
 	bool cut = strlen(line) > (size_t)width;
+	size_t n = cut ? text_cut(line, (size_t)width - 1) : strlen(line);
 
-	fprintf(f, "%*s%s%.*s%s%s\n", NOTE_INDENT, "", terminal_tint(t->colours, tint),
-		cut ? width - 1 : width, line, cut ? ELLIPSIS : "",
-		terminal_plain(t->colours, tint));
+	fprintf(f, "%*s%s%.*s%s%s\n", NOTE_INDENT, "", terminal_tint(t->colours, tint), (int)n,
+		line, cut ? ELLIPSIS : "", terminal_plain(t->colours, tint));
 }
 
 static void print_notes(FILE *f, const struct terminal *t, const struct status *s,
@@ -347,7 +347,7 @@ static void print_detail(FILE *f, const struct terminal *t, const char *label, e
 		if (n > width) {
 			for (n = width; n > 0 && line[n] != ' ';)
 				n--;
-			n = n ? n : width;
+			n = n ? n : text_cut(line, width);
 		}
 		fprintf(f, "%*s%s %s%.*s%s\n", LABEL_COLUMNS - 2, label, *label ? ":" : " ",
 			terminal_tint(t->colours, tint), (int)n, line,

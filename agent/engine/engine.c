@@ -446,25 +446,94 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error)
 			   NULL, ret_error);
 }
 
-/* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */
-static const char *skip_stream_header(const char *p, size_t n)
+#define LOG_TAIL       "20"
+#define NEARLY_SAME_NS ((int64_t)250 * 1000 * 1000)
+
+struct log_line {
+	int64_t ns; /* when it was written; 0: unknown, or there is no line */
+	bool is_stderr;
+	const char *text;
+	size_t n;
+};
+
+/* Whether a says more about the end than b. */
+static bool is_later(const struct log_line *a, const struct log_line *b)
 {
-	return n > 8 && (p[0] == 1 || p[0] == 2) && p[1] == 0 ? p + 8 : p;
+	int64_t lead = b->is_stderr == a->is_stderr ? 0
+		       : a->is_stderr		    ? NEARLY_SAME_NS
+						    : -NEARLY_SAME_NS;
+
+	return !b->text || a->ns + lead >= b->ns;
+}
+
+/* Takes each line of text, "TIME LINE", that is not blank. */
+static void take_lines(const char *text, size_t size, bool is_stderr, struct log_line *last)
+{
+	for (const char *end = text + size, *next; text < end; text = next) {
+		const char *line_end = memchr(text, '\n', (size_t)(end - text)), *space;
+		struct log_line line = {.is_stderr = is_stderr};
+		char time[40];
+
+		line_end = line_end ? line_end : end;
+		next = line_end + (line_end < end);
+		space = memchr(text, ' ', (size_t)(line_end - text));
+		if (!space)
+			continue;
+		(void)snprintf(time, sizeof(time), "%.*s", (int)(space - text), text);
+		line.ns = calendar_parse_time(time);
+		line.text = line.ns ? space + 1 : text;
+		line.text += strspn(line.text, " \t\r");
+		while (line_end > line.text && strchr(" \t\r", line_end[-1]))
+			line_end--;
+		line.n = line_end > line.text ? (size_t)(line_end - line.text) : 0;
+		if (line.n > 0 && is_later(&line, last))
+			*last = line;
+	}
+}
+
+/* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */
+static size_t chunk_size(const char *p, size_t n)
+{
+	const unsigned char *h = (const unsigned char *)p;
+
+	if (n <= 8 || (h[0] != 1 && h[0] != 2) || h[1] || h[2] || h[3])
+		return 0;
+	return (size_t)h[4] << 24 | (size_t)h[5] << 16 | (size_t)h[6] << 8 | h[7];
+}
+
+static struct log_line find_last_line(const char *body, size_t size)
+{
+	struct log_line last = {0};
+
+	for (size_t at = 0, n; at < size; at += 8 + n) {
+		const char *chunk = body + at;
+		size_t left = size - at;
+
+		n = chunk_size(chunk, left);
+		if (n == 0) {
+			take_lines(chunk, left, false, &last);
+			break;
+		}
+		n = n < left - 8 ? n : left - 8;
+		take_lines(chunk + 8, n, chunk[0] == 2, &last);
+	}
+	return last;
 }
 
 int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
 {
-	_cleanup_free_ char *path = xasprintf("/containers/%s/logs?stdout=1&stderr=1&tail=1", id);
+	_cleanup_free_ char *path =
+		xasprintf("/containers/%s/logs?stdout=1&stderr=1&timestamps=1&tail=" LOG_TAIL, id);
 	_cleanup_http_response_ struct http_response answer = {0};
+	struct log_line last;
 	struct error text;
-	const char *line;
 	int r = perform(e, e->http, (struct call){"GET", path, .what = "log"}, &answer, &text);
 
 	if (r < 0)
 		return r;
-	line = skip_stream_header(answer.body, answer.body_len);
+	last = find_last_line(answer.body, answer.body_len);
 	/* error_set() makes it printable. */
-	(void)error_set(&text, 0, "%.*s", (int)strcspn(line, "\r\n"), line);
+	(void)error_set(&text, 0, "%.*s", (int)last.n, last.text ? last.text : "");
 	copy_text(ret, size, text.text);
 	return 0;
 }

@@ -127,7 +127,8 @@ enum ending engine_find_ending(struct engine *e, const char *id, int64_t since_n
  * by an engine that shut down. false when the engine does not answer, so that no image is rejected for it. */
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns);
 
-/* The last line that the container wrote, printable, cut to size; empty when there is none. */
+/* The last line of the container that is not blank, printable, cut to size; empty when there is none. Of lines at
+ * nearly the same time that of stderr is the last: programs write the rest of stdout when they exit. */
 int engine_last_log(struct engine *e, const char *id, char *ret, size_t size) warn_unused;
 
 static inline void cleanup_engine_p(struct engine **e)

@@ -4,6 +4,8 @@ field-reports 19."""
 
 import time
 
+import pytest
+
 from conftest import UP
 from pullet_image import actor
 
@@ -67,6 +69,30 @@ def published(house, **options):
 def never():
     """A window of one hour that is not now."""
     return "-".join(time.strftime("%H:%M", time.localtime(time.time() + h * 3600)) for h in (6, 7))
+
+
+# operator-report 13, field-reports 19
+@pytest.mark.parametrize("script, words", [
+    (("cry", "giving up: no database", "say", "starting web v3"), "giving up: no database"),
+    (("cry", "deprecated option", "sleep", 400, "say", "FATAL: no database"), "FATAL: no database"),
+    (("say", "größer als erlaubt: 20 €", "say", "", "cry", "  "), "größer als erlaubt: 20 €"),
+    (("say", "a\x1b[2Jb\u202ec"), "a?[2Jb???c")])
+def test_the_last_words_of_a_version_that_gave_up(house, script, words):
+    house.up()
+    house.publish(*script, "exit", 3)
+    house.once("rolled-back", reason="; last log line: " + words)
+    record = house.pullet.record("app")
+    assert record["last_error"].endswith("last log line: " + words)
+    assert record["rejected"][-1]["reason"] == record["last_error"]
+
+
+def test_last_words_that_are_cut_within_a_character(house):
+    """The record is written all the same, and the old one runs."""
+    first, _ = house.up()
+    house.publish("say", "x" + "€" * 300, "exit", 3)
+    reason = house.once("rolled-back", reason="last log line: x€")["reason"]
+    assert reason.endswith("€") and house.pullet.record("app")["last_error"] == reason
+    house.check(first)
 
 
 # operator-report 16

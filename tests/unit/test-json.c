@@ -365,7 +365,7 @@ static void test_string_lossy(void **state)
 	expect_text(json_string_lossy(""), "");
 	expect_text(json_string_lossy("caf\xc3\xa9"), "caf\xc3\xa9");
 	expect_text(json_string_lossy("caf\xc3"), "caf?");
-	expect_text(json_string_lossy("caf\xc3\xa9\xff"), "caf???");
+	expect_text(json_string_lossy("caf\xc3\xa9\xff"), "caf\xc3\xa9?");
 }
 
 static void test_string_or_null(void **state)
@@ -374,7 +374,7 @@ static void test_string_or_null(void **state)
 
 	assert_true(json_is_null(null));
 	expect_text(json_string_or_null("a"), "a");
-	assert_null(json_string_or_null("caf\xc3"));
+	expect_text(json_string_or_null("caf\xc3"), "caf?");
 }
 
 static void test_put_and_append(void **state)

@@ -331,7 +331,11 @@ static void test_printable(void **state)
 		{"", ""},
 		{"status 3; last log line: ~", "status 3; last log line: ~"},
 		{"a\033[31mb\n\t\x7f", "a?[31mb???"},
-		{"gr\xc3\xbc\xff", "gr???"},
+		{"gr\xc3\xbc\xff", "gr\xc3\xbc?"},
+		{"\xe2\x82\xac \xf0\x9f\x98\x80", "\xe2\x82\xac \xf0\x9f\x98\x80"},
+		{"cut \xe2\x82", "cut ??"},
+		{"\xe2\x80\xae right to left", "??? right to left"},
+		{"\xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80", "?? ??? ????"},
 		{"\xc2\x9b"
 		 "31m",
 		 "??31m"}, /* CSI in one character */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* actor: the program of the test images. Its arguments are a script, played from left to right:
  *   say TEXT    print TEXT and a newline
+ *   cry TEXT    the same on standard error
  *   sleep N     sleep N milliseconds, or until SIGTERM or SIGINT (then exit 0)
  *   wait        sleep until SIGTERM or SIGINT, then exit 0
  *   stubborn    sleep for ever, whatever signal comes
@@ -99,10 +100,10 @@ static void leave(long status)
 		call(__NR_exit_group, status, 0, 0, 0);
 }
 
-static void say(const char *text)
+static void say(long fd, const char *text)
 {
-	call(__NR_write, 1, (long)text, (long)length(text), 0);
-	call(__NR_write, 1, (long)"\n", 1, 0);
+	call(__NR_write, fd, (long)text, (long)length(text), 0);
+	call(__NR_write, fd, (long)"\n", 1, 0);
 }
 
 /* A blocked signal reaches even process 1, which has no handlers: no race with the script. */
@@ -124,7 +125,7 @@ static void show(char **environment, const char *name)
 		while (i < n && (*environment)[i] == name[i])
 			i++;
 		if (i == n && (*environment)[i] == '=')
-			say(*environment);
+			say(1, *environment);
 	}
 }
 
@@ -134,7 +135,9 @@ static long act(const char *verb, const char *what, char **environment)
 	struct moment moment = {number(what) / 1000, number(what) % 1000 * 1000000};
 
 	if (same(verb, "say"))
-		say(what);
+		say(1, what);
+	else if (same(verb, "cry"))
+		say(2, what);
 	else if (same(verb, "sleep"))
 		pause_for(&moment);
 	else if (same(verb, "exists")) {
