@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Commands that work without pulletd. */
 #include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 #include "command.h"
 #include "config.h"
@@ -10,6 +15,7 @@
 #include "platform.h"
 #include "ref.h"
 #include "terminal.h"
+#include "trusted-file.h"
 #include "verify.h"
 
 static void add_fault(void *userdata, const char *text)
@@ -47,7 +53,8 @@ static char *next_host(const struct config *c, size_t i, bool again)
 }
 
 /* Lets pullet-fetch, which asks no registry for it, read the credentials and certificates for each image. */
-static void check_files(const struct command_options *o, const struct config *c, json_t *faults)
+static void check_registries(const struct command_options *o, const struct config *c,
+			     json_t *faults)
 {
 	const struct fetch_options options = {.config = o->config};
 
@@ -70,16 +77,125 @@ static void check_files(const struct command_options *o, const struct config *c,
 	}
 }
 
+#define CREATE_FILE_MAX ((size_t)256 * 1024) /* as pullet-update reads it */
+
+/* errno of an open by that user; 0: the user may read it, or there is no such user here, or we may not try. */
+static int try_as(const char *user, const char *path)
+{
+	const struct passwd *pw = geteuid() == 0 ? getpwnam(user) : NULL;
+	int status = 0;
+	pid_t pid = pw ? fork() : -1;
+
+	if (pid == 0) {
+		if (initgroups(user, pw->pw_gid) < 0 || setgid(pw->pw_gid) < 0 ||
+		    setuid(pw->pw_uid) < 0)
+			_exit(0);
+		_exit(open(path, O_RDONLY | O_CLOEXEC) < 0 ? errno : 0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
+		return 0;
+	return WEXITSTATUS(status);
+}
+
+/* One fault a file: whoever cannot read it first. */
+static void check_readers(json_t *faults, const char *path, const char *const *users)
+{
+	for (; *users; users++) {
+		int code = try_as(*users, path);
+		_cleanup_free_ char *text = code ? xasprintf("%s: the user %s cannot read it: %s",
+							     path, *users, strerror(code))
+						 : NULL;
+
+		if (text) {
+			add_fault(faults, text);
+			return;
+		}
+	}
+}
+
+static void check_drop_ins(json_t *faults, const char *config, const char *const *users)
+{
+	const char *slash = strrchr(config, '/');
+	_cleanup_free_ char *pattern =
+		xasprintf("%.*sconf.d/*.conf", slash ? (int)(slash - config) + 1 : 0, config);
+	glob_t found;
+
+	if (glob(pattern, 0, NULL, &found) != 0)
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		check_readers(faults, found.gl_pathv[i], users);
+	globfree(&found);
+}
+
+/* A body is parsed as well; it is used when it is too late to mend it. */
+static void check_file(json_t *faults, const char *key, const char *path, bool is_body)
+{
+	static const char *const readers[] = {"pullet-update", NULL};
+	_cleanup_json_ json_t *body = NULL;
+	_cleanup_free_ char *data = NULL, *text = NULL;
+	struct error e;
+	size_t n;
+	int r;
+
+	if (!path)
+		return;
+	r = read_trusted_file(path, CREATE_FILE_MAX, &data, &n, &e);
+	if (r == 0 && is_body)
+		r = json_parse(data, n, path, &body, &e);
+	if (r == 0 && is_body && !json_is_object(body))
+		r = error_set(&e, -EBADMSG, "%s: it is no JSON object", path);
+	/* A user who may not read it knows nothing of who may. */
+	if (r == -EACCES && geteuid() != 0)
+		return;
+	if (r < 0) {
+		text = xasprintf("%s: %s", key, e.text);
+		add_fault(faults, text);
+		return;
+	}
+	check_readers(faults, path, readers);
+}
+
+/* What is no file may be a systemd credential. */
+static void check_credentials(json_t *faults, const char *path)
+{
+	static const char *const readers[] = {"pullet-fetch", "pullet-update", NULL};
+
+	if (path && access(path, F_OK) == 0)
+		check_readers(faults, path, readers);
+}
+
+/* The files that the configuration names, as the services will read them: what fails then fails now. */
+static void check_files(const struct config *c, json_t *faults)
+{
+	for (size_t i = 0; i < c->n_containers; i++) {
+		const struct container_config *k = &c->containers[i];
+
+		check_file(faults, "create", k->create, true);
+		for (char **key = k->keys; key && *key; key++)
+			check_file(faults, "key", *key, false);
+	}
+	for (size_t i = 0; i < c->n_registries; i++) {
+		check_credentials(faults, c->registries[i].credentials);
+		check_file(faults, "ca", c->registries[i].ca, false);
+	}
+	check_credentials(faults, c->report.credentials);
+	check_file(faults, "ca", c->report.ca, false);
+}
+
 int command_config_check(const struct command_options *o, const char *const *operands)
 {
 	_cleanup_json_ json_t *faults = json_need(json_array()), *names = json_need(json_array());
 	_cleanup_config_ struct config *c = config_read(o->config, add_fault, faults);
+	static const char *const readers[] = {"pullet", "pullet-update", "pullet-fetch", NULL};
 	const json_t *fault;
 	size_t n, i;
 
+	check_readers(faults, o->config, readers);
+	check_drop_ins(faults, o->config, readers);
+	check_files(c, faults);
 	/* Only root may read what the service may. */
 	if (json_array_size(faults) == 0 && geteuid() == 0)
-		check_files(o, c, faults);
+		check_registries(o, c, faults);
 	n = json_array_size(faults);
 	for (i = 0; i < c->n_containers; i++)
 		json_append(names, json_string(c->containers[i].name));

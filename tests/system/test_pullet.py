@@ -361,6 +361,33 @@ def test_config_check_reports_all_errors(command, pullet, bus):
     assert "No such file" in command("config", "check", status=2)[0]
 
 
+# operator-report 8
+def test_config_check_tries_the_files_that_it_names(command, pullet, bus):
+    body = pullet.directory / "app.json"
+    pullet.config.write_text("[registry r.example]\ncredentials = auth.json\nca = ca.pem\n[container app]\n"
+                             "image = r.example/app\ncreate = app.json\nkey = prod.pub\n")
+
+    def faults():
+        return command.json("config", "check", status=2)["faults"]
+
+    for name in ("auth.json", "ca.pem", "app.json", "prod.pub"):
+        [one] = [fault for fault in faults() if name in fault]
+        assert "No such file" in one, one
+    assert "systemd credential" in [fault for fault in faults() if "auth.json" in fault][0]
+    (pullet.directory / "keys").mkdir()
+    for name in ("auth.json", "ca.pem", "keys/prod.pub"):
+        (pullet.directory / name).write_text("{}")
+    for text, words in {"{": "app.json", "[]": "it is no JSON object"}.items():
+        body.write_text(text)
+        [one] = faults()
+        assert one.startswith("create: ") and words in one
+    body.write_text("{}")
+    body.chmod(0o666)
+    assert "other users may write to it" in faults()[0]
+    body.chmod(0o644)
+    assert command.json("config", "check")["faults"] == []
+
+
 def test_verify(command, pullet, lab, bus):
     registry = Registry(lab, f"registry-{next(_numbers)}")
     arm, own = actor("wait", platform="linux/arm/v7"), actor("wait")
