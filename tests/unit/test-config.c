@@ -314,7 +314,7 @@ static const struct {
 	{"[container -ab]", "1: [container -ab]: not a valid container name"},
 	{"[container ../ab]", "1: [container ../ab]: not a valid container name"},
 	{"[container a b]", "1: [container a b]: not a valid container name"},
-	{"[container h\303\251]", "1: [container h??]: not a valid container name"},
+	{"[container h\303\251]", "1: [container h\303\251]: not a valid container name"},
 	{"[container " NAME_120 "x]", "1: [container " NAME_120 "x]: not a valid container name"},
 	{"[container ab.next]",
 	 "1: [container ab.next]: names that end in .next or .prev are reserved"},

@@ -149,7 +149,7 @@ static void test_details(void **state)
 	v = read_view(docker, "{'State':{'Status':'exited'," STOPPED ",'ExitCode':137,"
 			      "'Error':'runc: \\n caf\303\251'}}");
 	assert_true(v.exit_code == 137 && v.finished_ns == T + 5 * SECOND);
-	assert_string_equal(v.error, "runc: ? caf??"); /* it goes to journals and terminals */
+	assert_string_equal(v.error, "runc: ? caf\xc3\xa9"); /* it goes to journals and terminals */
 	v = read_view(docker, "{'Config':{'Labels':{'pullet.target':'" TARGET
 			      "','pullet.policy':'unless-stopped'}}}");
 	assert_string_equal(v.target.text, TARGET);
