@@ -254,13 +254,18 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
 	int r = inspect_container(e, name_or_id, &container_rules, &j, ret_error);
 
 	if (r == 0 && e->version.podman && podman_needs_own_answer(j))
-		r = inspect(e, "container", name_or_id, true, &container_rules, &own, ret_error);
+		r = engine_inspect_podman(e, name_or_id, &own, ret_error);
 	if (r < 0)
 		return r;
 	if (own)
 		podman_mend_state(j, own);
 	*ret = steal(j);
 	return 0;
+}
+
+int engine_inspect_podman(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
+{
+	return inspect(e, "container", id, true, &container_rules, ret, ret_error);
 }
 
 int engine_inspect_neighbour(struct engine *e, const char *id, json_t **ret,

@@ -47,6 +47,9 @@ int engine_inspect_container(struct engine *e, const char *name_or_id, json_t **
  * containers. */
 int engine_inspect_neighbour(struct engine *e, const char *id, json_t **ret,
 			     struct error *ret_error) warn_unused;
+/* podman's own answer for a container. */
+int engine_inspect_podman(struct engine *e, const char *id, json_t **ret,
+			  struct error *ret_error) warn_unused;
 /* All containers, stopped ones too: an array of Id, Names, State, Status, ImageID. */
 int engine_list(struct engine *e, json_t **ret, struct error *ret_error) warn_unused;
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,

@@ -125,6 +125,84 @@ static void mend_stop_signal(json_t *config, const json_t *image_config)
 		(void)json_object_del(config, "StopSignal");
 }
 
+/* podman's own name of a setting, and what it is unless it was chosen. 0000: what comes through Docker's API has 0022,
+ * and is shown as this. */
+static const struct {
+	const char *in, *key, *option, *defaults[2];
+} own_settings[] = {
+	{"Config", "Secrets", "--secret", {0}},
+	{"Config", "Umask", "--umask", {"0022", "0000"}},
+	{"Config", "Timeout", "--timeout", {0}},
+	{"Config", "Timezone", "--tz", {0}},
+	{"Config", "HealthcheckOnFailureAction", "--health-on-failure", {"none"}},
+	{"Config", "StartupHealthCheck", "--health-startup-cmd", {0}},
+	{"Config", "ChrootDirs", "--chrootdirs", {0}},
+	{"HostConfig", "CgroupConf", "--cgroup-conf", {0}},
+	{"HostConfig", "IDMappings", "--uidmap", {0}},
+	{NULL, "Pod", "--pod", {0}},
+	{NULL, "Rootfs", "--rootfs", {0}},
+};
+
+static bool is_chosen(const json_t *v, const char *const defaults[2])
+{
+	const char *text = json_string_value(v);
+
+	if (text)
+		return text[0] && !streq_null(defaults[0], text) && !streq_null(defaults[1], text);
+	return json_is_true(v) || json_integer_value(v) != 0 || json_array_size(v) > 0 ||
+	       json_object_size(v) > 0;
+}
+
+/* Options that podman shows nowhere but in the command that made the container. Behind the image come the program's. */
+static const char *find_in_command(const json_t *own)
+{
+	static const char options[][16] = {"--sysctl",	    "--log-opt",     "--requires",
+					   "--unsetenv",    "--hostuser",    "--passwd-entry",
+					   "--group-entry", "--personality", "--rdt-class",
+					   "--sdnotify",    "--no-hostname", "--secret"};
+	const char *image = json_get_string(own, "ImageName");
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach (json_get_path(own, "Config", "CreateCommand", NULL), i, v) {
+		const char *arg = json_string_value(v);
+		size_t n = arg ? strcspn(arg, "=") : 0;
+		const char *end = arg && image ? strstr(image, arg) : NULL;
+
+		if (end && (end == image || end[-1] == '/') &&
+		    (streq(end, arg) || streq(end + n, ":latest")))
+			return NULL;
+		for (size_t k = 0; arg && k < ARRAY_SIZE(options); k++) {
+			if (n == strlen(options[k]) && strncmp(arg, options[k], n) == 0)
+				return options[k];
+		}
+	}
+	return NULL;
+}
+
+const char *podman_find_own_option(const json_t *own)
+{
+	static const char *const none[2] = {0};
+	const json_t *log = json_get_path(own, "HostConfig", "LogConfig", NULL), *v;
+	static const char *const no_size[2] = {"0B"};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(own_settings); i++) {
+		const json_t *of =
+			own_settings[i].in ? json_object_get(own, own_settings[i].in) : own;
+
+		if (is_chosen(json_object_get(of, own_settings[i].key), own_settings[i].defaults))
+			return own_settings[i].option;
+	}
+	if (is_chosen(json_object_get(log, "Size"), no_size) ||
+	    is_chosen(json_object_get(log, "Tag"), none))
+		return "--log-opt";
+	json_array_foreach (json_object_get(own, "Mounts"), i, v)
+		if (streq_null(json_get_string(v, "Type"), "image"))
+			return "--mount type=image";
+	return find_in_command(own);
+}
+
 static void drop_value(json_t *object, const char *key, const char *value)
 {
 	if (streq_null(json_get_string(object, key), value))

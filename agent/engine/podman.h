@@ -17,5 +17,9 @@ void podman_mend_state(json_t *container, const json_t *own);
 /* Docker's answer for an image leaves its health check out. own: podman's own answer. */
 void podman_mend_image(json_t *image, const json_t *own);
 
+/* The option of a setting that only podman's own API can say, so that a container made through Docker's would lack it;
+ * NULL: it has none. Borrowed, or static. own: as above. */
+const char *podman_find_own_option(const json_t *own);
+
 /* Removes the values of Config and HostConfig that podman filled in. image: inspect of the container's image. */
 void podman_mend_config(json_t *container, const json_t *image);

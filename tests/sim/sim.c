@@ -336,6 +336,11 @@ int engine_inspect_neighbour(struct engine *e, const char *id, json_t **ret,
 	return engine_inspect_container(e, id, ret, ret_error);
 }
 
+int engine_inspect_podman(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
+{
+	return engine_inspect_container(e, id, ret, ret_error);
+}
+
 int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)
 {
 	if (call_fails(ret_error))

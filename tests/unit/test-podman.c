@@ -164,13 +164,59 @@ static void test_image(void **state)
 	assert_true(json_equal(image, want));
 }
 
+static void test_own_options(void **state)
+{
+	static const struct {
+		const char *own, *option;
+	} cases[] = {
+		{"{}", NULL},
+		{"{\"Pod\":\"\",\"Rootfs\":\"\",\"Config\":{\"Umask\":\"0022\",\"Timeout\":0,"
+		 "\"Timezone\":\"\","
+		 "\"HealthcheckOnFailureAction\":\"none\",\"Secrets\":[]},"
+		 "\"HostConfig\":{\"LogConfig\":{\"Size\":\"0B\",\"Tag\":\"\",\"Config\":null}}}",
+		 NULL},
+		{"{\"Config\":{\"Umask\":\"0000\"}}", NULL},
+		{"{\"Config\":{\"Secrets\":[{\"Name\":\"tok\"}]}}", "--secret"},
+		{"{\"Config\":{\"Umask\":\"0077\"}}", "--umask"},
+		{"{\"Config\":{\"Timeout\":3600}}", "--timeout"},
+		{"{\"Config\":{\"Timezone\":\"local\"}}", "--tz"},
+		{"{\"Config\":{\"HealthcheckOnFailureAction\":\"kill\"}}", "--health-on-failure"},
+		{"{\"Config\":{\"StartupHealthCheck\":{\"Test\":[\"CMD\"]}}}",
+		 "--health-startup-cmd"},
+		{"{\"HostConfig\":{\"IDMappings\":{\"UidMap\":[\"0:1:1\"]}}}", "--uidmap"},
+		{"{\"HostConfig\":{\"LogConfig\":{\"Size\":\"1MB\"}}}", "--log-opt"},
+		{"{\"HostConfig\":{\"LogConfig\":{\"Tag\":\"x\"}}}", "--log-opt"},
+		{"{\"Pod\":\"6d92\"}", "--pod"},
+		{"{\"Mounts\":[{\"Type\":\"bind\"},{\"Type\":\"image\"}]}", "--mount type=image"},
+		{"{\"ImageName\":\"docker.io/library/web:latest\",\"Config\":{\"CreateCommand\":"
+		 "[\"podman\",\"run\",\"-d\",\"--sysctl\",\"a=1\",\"web\"]}}",
+		 "--sysctl"},
+		{"{\"Config\":{\"CreateCommand\":[\"podman\",\"run\",\"--secret=tok,type=env\"]}}",
+		 "--secret"},
+		/* Behind the image stand the arguments of its program. */
+		{"{\"ImageName\":\"docker.io/library/web:latest\",\"Config\":{\"CreateCommand\":"
+		 "[\"podman\",\"run\",\"--name\",\"a\",\"web\",\"--sysctl\",\"a=1\"]}}",
+		 NULL},
+		{"{\"ImageName\":\"reg:5000/web:1\",\"Config\":{\"CreateCommand\":"
+		 "[\"podman\",\"run\",\"reg:5000/web:1\",\"--secret\",\"x\"]}}",
+		 NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_json_ json_t *own = parse(cases[i].own);
+		const char *option = podman_find_own_option(own);
+
+		if (option ? !streq_null(cases[i].option, option) : cases[i].option != NULL)
+			fail_msg("%s: %s", cases[i].own, option ? option : "none");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_state),
-		cmocka_unit_test(test_config),
-		cmocka_unit_test(test_aliases),
-		cmocka_unit_test(test_image),
+		cmocka_unit_test(test_state),	    cmocka_unit_test(test_config),
+		cmocka_unit_test(test_aliases),	    cmocka_unit_test(test_image),
+		cmocka_unit_test(test_own_options),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
