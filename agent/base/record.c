@@ -31,8 +31,8 @@ struct field {
 		COUNT,	/* unsigned int, at most COUNT_MAX */
 		NUMBER, /* int64_t or uint64_t, not negative */
 		SIGNED, /* int64_t */
-		OBJECT, /* empty without the digest that it begins with */
-		LIST,	/* an array and the number of its entries */
+		OBJECT, /* empty without the digest that it begins with; a release may have an image only */
+		LIST, /* an array and the number of its entries */
 	} kind;
 	enum {
 		ALWAYS,
@@ -51,7 +51,7 @@ struct field {
 				       .n_max = ARRAY_SIZE(((struct record *)0)->list)
 
 static const struct field release_fields[] = {
-	{"digest", DIGEST, ALWAYS, FIELD(struct release, digest)},
+	{"digest", DIGEST, OR_NULL, FIELD(struct release, digest)},
 	{"manifest", DIGEST, OR_NULL, FIELD(struct release, manifest)},
 	{"image", TEXT, OR_NULL, FIELD(struct release, image)},
 	{"brought", BOOL, ALWAYS, FIELD(struct release, brought)},
@@ -164,16 +164,24 @@ static json_t *value_to_json(const struct field *f, const char *base)
 	return NULL;
 }
 
+static bool is_empty(const struct field *f, const char *base)
+{
+	const char *p = base + f->offset;
+
+	if (f->kind == NUMBER)
+		return *(const int64_t *)p == 0;
+	if (f->kind == LIST)
+		return *(const size_t *)(base + f->n_offset) == 0;
+	if (f->fields == release_fields)
+		return !release_is_set((const void *)p);
+	return f->kind != BOOL && !*p;
+}
+
 /* Adds the fields at base to j, and returns it. */
 static json_t *fields_to_json(json_t *j, const struct field *f, const char *base)
 {
 	for (; f->key; f++) {
-		const char *p = base + f->offset;
-		bool empty = f->kind == NUMBER ? *(const int64_t *)p == 0
-			     : f->kind == LIST ? *(const size_t *)(base + f->n_offset) == 0
-					       : f->kind != BOOL && !*p;
-
-		if (f->presence == ALWAYS || !empty)
+		if (f->presence == ALWAYS || !is_empty(f, base))
 			json_put(j, f->key, value_to_json(f, base));
 		else if (f->presence & OR_NULL)
 			json_put(j, f->key, json_null());
@@ -264,7 +272,7 @@ static const char *read_record(const json_t *j, struct record *ret)
 	if (fault || ret->phase == PHASE_IDLE)
 		return fault;
 	fault = read_fields(json_object_get(j, "update"), update_fields, (char *)ret);
-	if (!fault && ret->phase != PHASE_REVERT && !digest_is_set(&ret->target.digest))
+	if (!fault && ret->phase != PHASE_REVERT && !release_is_set(&ret->target))
 		return "target";
 	return fault;
 }
@@ -395,10 +403,23 @@ int record_save(int state_dir, const char *name, const struct record *r, struct 
 	return q < 0 ? error_set(ret_error, q, "%s: cannot write: %s", file, strerror(-q)) : 0;
 }
 
+struct digest release_label(const struct release *r)
+{
+	struct digest label = r->digest;
+	_cleanup_free_ char *prefixed = xasprintf("sha256:%s", r->image);
+
+	/* podman leaves the prefix out. */
+	if (!digest_is_set(&label) && digest_parse(r->image, &label) < 0)
+		(void)!digest_parse(prefixed, &label);
+	return label;
+}
+
 void record_damage(struct record *r, const char *boot_id)
 {
 	struct damage *d = &r->damage;
 
+	if (!digest_is_set(&r->target.digest))
+		return;
 	if (!digest_eq(&d->digest, &r->target.digest) || !streq(d->boot_id, boot_id))
 		d->tries = 0;
 	d->digest = r->target.digest;
@@ -432,6 +453,8 @@ void record_disturbed(struct record *r, const struct digest *d, const char *engi
 {
 	struct disturbed *x = &r->disturbed;
 
+	if (!digest_is_set(d))
+		return;
 	if (!digest_eq(&x->digest, d) || !streq(x->engine, engine))
 		x->times = 0;
 	x->digest = *d;
@@ -530,6 +553,8 @@ void record_reject(struct record *r, const struct release *target, const char *e
 	struct rejected *x;
 	size_t n = 0;
 
+	if (!digest_is_set(&target->digest))
+		return;
 	for (size_t i = 0; i < r->n_rejected; i++) {
 		if (!digest_eq(&r->rejected[i].digest, &target->digest))
 			r->rejected[n++] = r->rejected[i];

@@ -25,9 +25,10 @@ enum phase {
 };
 #define PHASE_MAX (PHASE_REVERT + 1)
 
-/* One version of the image. */
+/* One version of the image. Empty: neither digest nor image is set. */
 struct release {
-	struct digest digest;	/* what the tag resolved to: an index or a manifest */
+	struct digest
+		digest; /* what the tag resolved to: an index or a manifest; empty when not known */
 	struct digest manifest; /* of this platform; empty when not known */
 	char image[80];		/* the engine's Id of it; empty when not known */
 	bool brought;		/* Pullet pulled it: it was not in the engine before */
@@ -39,6 +40,14 @@ static inline const struct digest *release_pulled(const struct release *r)
 {
 	return digest_is_set(&r->pulled) ? &r->pulled : &r->digest;
 }
+
+static inline bool release_is_set(const struct release *r)
+{
+	return digest_is_set(&r->digest) || r->image[0];
+}
+
+/* What names it in the label of its container: the digest, else the engine's Id. */
+struct digest release_label(const struct release *r);
 
 struct rejected {
 	struct digest digest;
@@ -160,7 +169,7 @@ const char *record_rejected(const struct record *r, const struct digest *d, cons
 /* All digests and manifests that are. Returns their number. */
 size_t record_list_rejected(const struct record *r, const char *engine,
 			    struct digest ret[RECORD_KNOWN_MAX]);
-/* Appends, and replaces an entry of the same digest. Of RECORD_REJECTED_MAX + 1 the oldest loses its reason; of
+/* Appends, and replaces an entry of the same digest; without a digest nothing is rejected. Of RECORD_REJECTED_MAX + 1 the oldest loses its reason; of
  * RECORD_BEFORE_MAX + 1 without one the oldest that failed on no trial is forgotten, else the oldest. engine "": it
  * failed on trial. */
 void record_reject(struct record *r, const struct release *target, const char *engine,

@@ -72,7 +72,8 @@ static int check_container(const struct recreate_input *in, struct error *ret_er
 	    (defaults && !json_is_object(defaults) && !json_is_null(defaults)))
 		return error_set(ret_error, -EKEYREJECTED,
 				 "its image %.19s is no longer readable in the engine, so what was "
-				 "set by hand is unknown: create the container again",
+				 "set by hand is unknown: pull that image again, by its digest, or "
+				 "create the container again",
 				 json_string_value(json_object_get(in->container, "Image")));
 	if (json_object_get(labels, "com.docker.swarm.service.id") ||
 	    json_object_get(labels, "com.docker.swarm.task.id"))

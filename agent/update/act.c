@@ -146,15 +146,37 @@ static int put_tag(const struct pass *p, const char *image, struct error *ret_er
 	return r == -ENOENT ? 0 : r;
 }
 
-/* A container that was created from the tag in the meantime keeps it. */
+/* The engine refused the call; other errors are about the engine itself. */
+static bool is_refused(int r)
+{
+	return r == -EINVAL || r == -EIO || r == -EEXIST || r == -ENOENT;
+}
+
+/* Something that stays as it is, in use or gone, is no reason to fail a pass. After any other error the call is made
+ * once more. */
+static bool call_is_over(int code, unsigned char *failures)
+{
+	return code == 0 || code == -ENOENT || code == -EEXIST || ++*failures > 1;
+}
+
+static int end_tag(struct pass *p, int code, bool *ret_tried, struct error *ret_error)
+{
+	*ret_tried = code < 0 && call_is_over(code, &p->state.tag_failures);
+	if (!is_refused(code))
+		return code;
+	if (*ret_tried)
+		log_warning("%s: %s; the tag stays as it is", p->c->name, ret_error->text);
+	return 0;
+}
+
+/* A container that was created from the tag in the meantime keeps it; and others may have removed the old image. */
 static int act_restore_tag(struct pass *p, struct error *ret_error)
 {
 	int q = put_tag(p, p->world.old.image, ret_error);
 
-	if (q != -EEXIST || p->world.old.image[0])
+	if (p->record.phase == PHASE_PREPARE && q != -ENOENT && q != -EEXIST)
 		return q;
-	p->state.tag_tried = true;
-	return 0;
+	return end_tag(p, q, &p->state.tag_tried, ret_error);
 }
 
 static void note_created(struct member_progress *progress, const struct container_view *old)
@@ -171,13 +193,15 @@ static int act_create(struct pass *p, struct error *ret_error)
 	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, &p->record.target.digest);
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
 	_cleanup_json_ json_t *image = NULL;
-	const char *reference = tagged ? tagged : pinned, *target = p->record.target.digest.text;
+	const struct digest label = release_label(&p->record.target);
+	const char *untagged = digest_is_set(&p->record.target.digest) ? pinned : p->world.image;
+	const char *reference = tagged ? tagged : untagged;
 	bool move = tagged && !streq(p->world.tag, p->world.image);
 	struct error tag_error;
 	int t = 0, q = engine_inspect_image(p->context.engine, p->world.image, &image, ret_error);
 
 	if (q == 0)
-		q = successor_plan(p, &p->world, image, reference, target, &plan, ret_error);
+		q = successor_plan(p, &p->world, image, reference, label.text, &plan, ret_error);
 	if (q == 0 && move)
 		q = put_tag(p, p->world.image, ret_error);
 	if (q < 0)
@@ -202,8 +226,8 @@ static int create_follower(struct pass *p, size_t member, struct error *ret_erro
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
 	const struct container_view *old = &p->world.members[member].old;
 	const char *name = p->record.followers[member - 1].name;
-	int q = successor_plan_follower(p, &p->world, old->id, name, p->record.target.digest.text,
-					&plan, ret_error);
+	const struct digest label = release_label(&p->record.target);
+	int q = successor_plan_follower(p, &p->world, old->id, name, label.text, &plan, ret_error);
 
 	if (q == 0)
 		q = create_and_connect(p, name, &plan, ret_error);
@@ -219,12 +243,6 @@ static int set_policy(const struct pass *p, const char *id, const char *text,
 	_cleanup_json_ json_t *policy = recreate_policy_json(text);
 
 	return engine_set_policy(p->context.engine, id, policy, ret_error);
-}
-
-/* The engine refused to start this container; other errors are about the engine itself. */
-static bool is_refused_start(int r)
-{
-	return r == -EINVAL || r == -EIO || r == -EEXIST || r == -ENOENT;
 }
 
 /* Any part of the engine may report it, so only the text of errno is common. */
@@ -269,7 +287,7 @@ static int act_start_new(struct pass *p, struct error *ret_error)
 	p->state.not_at_fault = r < 0 && is_disk_full(ret_error);
 	/* HTTP 409 is about the moment, never about the image: it is being removed, or was paused. */
 	p->state.in_conflict = r == -EEXIST;
-	return counted && is_refused_start(r) ? 0 : r;
+	return counted && is_refused(r) ? 0 : r;
 }
 
 /* A follower gets as many starts in a pass as the container, since a single call of the engine may fail. After
@@ -279,7 +297,7 @@ static int start_follower(struct pass *p, const char *name, struct member_progre
 {
 	int r = engine_start(p->context.engine, id, ret_error);
 
-	if (r < 0 && !is_refused_start(r))
+	if (r < 0 && !is_refused(r))
 		return r;
 	progress->starts++;
 	*ret_started = r == 0 || ++progress->failed_starts >= PLAN_STARTS_MAX;
@@ -299,18 +317,11 @@ static int drop_image(const struct pass *p, const struct release *release, struc
 	return engine_remove_image(p->context.engine, pinned, ret_error);
 }
 
-/* An image in use stays. After any other error the removal is tried once more, then given up: an image that
- * stays is no reason to fail a pass. */
-static bool drop_is_over(int code, unsigned char *failures)
-{
-	return code == 0 || code == -ENOENT || code == -EEXIST || ++*failures > 1;
-}
-
 static int act_drop_older(struct pass *p, struct error *ret_error)
 {
 	int q = drop_image(p, &p->record.previous, ret_error);
 
-	p->state.older_tried = drop_is_over(q, &p->state.older_failures);
+	p->state.older_tried = call_is_over(q, &p->state.older_failures);
 	return 0;
 }
 
@@ -338,7 +349,7 @@ static int drop_target(struct pass *p, struct error *ret_error)
 		(void)!put_tag(p, p->world.old.image, &ignored);
 	q = drop_image(p, &p->record.target, ret_error);
 	p->state.damaged = false;
-	p->state.drop_tried = drop_is_over(q, &p->state.drop_failures);
+	p->state.drop_tried = call_is_over(q, &p->state.drop_failures);
 	p->state.dropped = q == 0;
 	return q;
 }
@@ -352,6 +363,15 @@ static int act_drop_target(struct pass *p, struct error *ret_error)
 	return must && q != -EEXIST && q != -ENOENT ? q : 0;
 }
 
+/* One of ours runs before its trial only if others started it. */
+static int remove_container(const struct pass *p, const struct container_view *v,
+			    struct error *ret_error)
+{
+	int r = view_is_up(v) ? engine_stop(p->context.engine, v->id, -1, ret_error) : 0;
+
+	return r < 0 && r != -ENOENT ? r : engine_remove(p->context.engine, v->id, ret_error);
+}
+
 void act_forget(struct pass *p)
 {
 	const struct record *r = &p->record;
@@ -360,7 +380,7 @@ void act_forget(struct pass *p)
 
 	for (size_t i = MEMBERS_MAX; i-- > 0;) {
 		if (view_exists(&w->members[i].new))
-			(void)!engine_remove(p->context.engine, w->members[i].new.id, &ignored);
+			(void)!remove_container(p, &w->members[i].new, &ignored);
 	}
 	if (!r->target.brought || digest_eq(&r->target.digest, &r->previous.digest))
 		return;
@@ -391,6 +411,14 @@ static int verify(struct pass *p, struct error *ret_error)
 	int q;
 
 	free(steal(p->verified));
+	if (!digest_is_set(d)) {
+		p->state.no_key_demands = !p->c->keys;
+		return p->c->keys
+			       ? error_set(ret_error, -EKEYREJECTED,
+					   "key= is set, and of the previous version no digest is "
+					   "known that could be signed")
+			       : 0;
+	}
 	q = verify_image(p->c, d, &p->verified, ret_error);
 	if (q == 0)
 		p->state.verified = *d;
@@ -410,13 +438,26 @@ static int check_space(struct pass *p, struct error *ret_error)
 
 static int act_keep_old(struct pass *p, struct error *ret_error)
 {
-	return engine_tag(p->context.engine, p->world.old.image, WORLD_KEEP_REPOSITORY,
-			  p->context.name, ret_error);
+	int q = engine_tag(p->context.engine, p->world.old.image, WORLD_KEEP_REPOSITORY,
+			   p->context.name, ret_error);
+
+	return end_tag(p, q, &p->state.keep_tried, ret_error);
 }
 
 static int act_move_tag(struct pass *p, struct error *ret_error)
 {
-	return put_tag(p, p->world.new.image, ret_error);
+	int q = put_tag(p, p->world.new.image, ret_error);
+
+	/* With containerd's store a prune takes the image on trial, too: its container is made from the tag, which is not on
+	 * it yet. */
+	if (q == -ENOENT) {
+		q = candidate_pull_again(p, &p->record.target, ret_error);
+		if (q == 0)
+			q = put_tag(p, p->world.new.image, ret_error);
+		else if (q != -ECANCELED)
+			q = -ENOENT;
+	}
+	return end_tag(p, q, &p->state.move_tried, ret_error);
 }
 
 /* The actions that are about the container itself, or about images. */
@@ -506,7 +547,7 @@ static int change_container(struct pass *p, const struct change *change, size_t 
 					      ret_error);
 		return change->of_new ? act_start_new(p, ret_error) : act_start_old(p, ret_error);
 	case REMOVE:
-		return engine_remove(p->context.engine, id, ret_error);
+		return remove_container(p, change->of_new ? &pair->new : &pair->old, ret_error);
 	}
 	return error_set(ret_error, -EINVAL, "no such change");
 }

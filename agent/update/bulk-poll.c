@@ -11,6 +11,7 @@
 #include "record.h"
 #include "ref.h"
 #include "saved-spec.h"
+#include "world.h"
 
 /* A container whose registry is asked. Its record is read again when more of it is needed, since a thousand records
  * do not fit into the memory of a small machine. */
@@ -63,8 +64,9 @@ static void defer(const struct poll *p, const struct container_config *c,
 
 /* --- containers and records --- */
 
-static const json_t *find_container(const json_t *list, const char *name)
+static const json_t *find_container(const json_t *list, const char *base, enum slot slot)
 {
+	_cleanup_free_ char *name = world_slot_name(base, slot);
 	const json_t *container, *alias;
 	size_t i, j;
 
@@ -91,16 +93,20 @@ static bool is_well(const json_t *container)
 }
 
 /* Whether only a new digest can make work. An update that waits has set seen, and its pass asks the registry. */
-static bool is_at_rest(const struct poll *p, const struct container_config *c,
-		       const json_t *container, struct record *record)
+static bool is_at_rest(const struct poll *p, const struct container_config *c, const json_t *list,
+		       struct record *record)
 {
+	const json_t *container = find_container(list, c->name, SLOT_MAIN);
 	const char *image = json_get_string(container, "ImageID");
+	/* The pass tells of it. */
+	bool in_the_way = find_container(list, c->name, SLOT_NEXT) ||
+			  find_container(list, c->name, SLOT_PREV);
 	struct error ignored;
 
 	return record_read(p->task->state_dir, c->name, record, &ignored) == 0 &&
 	       record->phase == PHASE_IDLE && !digest_is_set(&record->seen) &&
 	       digest_is_set(&record->current.digest) && image &&
-	       streq(image, record->current.image) && is_well(container) &&
+	       streq(image, record->current.image) && is_well(container) && !in_the_way &&
 	       !saved_spec_exists(p->task->state_dir, c->name);
 }
 
@@ -125,8 +131,7 @@ static int look(struct poll *p, const struct container_config *const *containers
 		struct asked *a = &p->asked[p->n];
 
 		record_init(record);
-		if (!is_at_rest(p, c, find_container(list, c->name), record) ||
-		    ref_parse(c->image, &a->ref, &ignored) < 0) {
+		if (!is_at_rest(p, c, list, record) || ref_parse(c->image, &a->ref, &ignored) < 0) {
 			report_candidate(p, c);
 			continue;
 		}

@@ -5,6 +5,7 @@
 
 #include "cohort.h"
 #include "device.h"
+#include "schedule.h"
 
 #define KNOWN_MAX (RECORD_KNOWN_MAX + 3)
 
@@ -13,7 +14,7 @@ static size_t list_known(const struct pass *p, struct digest known[KNOWN_MAX])
 	const struct record *r = &p->record;
 	size_t n = 0;
 
-	if (world_runs_current(&p->world, r)) {
+	if (world_runs_current(&p->world, r) && digest_is_set(&r->current.digest)) {
 		known[n++] = r->current.digest;
 		if (digest_is_set(&r->current.manifest))
 			known[n++] = r->current.manifest;
@@ -21,18 +22,44 @@ static size_t list_known(const struct pass *p, struct digest known[KNOWN_MAX])
 	return n + record_list_rejected(r, p->state.engine, known + n);
 }
 
-/* Whether the engine lists the container's image under that digest. */
+struct digest candidate_find_digest(const json_t *image, const struct ref *ref)
+{
+	struct digest found = {0};
+	const char *ignored;
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach (json_object_get(image, "RepoDigests"), i, v) {
+		struct ref listed = {0};
+		bool same;
+
+		if (!json_is_string(v) || ref_parse(json_string_value(v), &listed, &ignored) < 0)
+			continue;
+		same = streq(listed.host, ref->host) && streq(listed.path, ref->path);
+		if (digest_is_set(&listed.digest) && (same || !digest_is_set(&found)))
+			found = listed.digest;
+		ref_free(&listed);
+		if (same)
+			break;
+	}
+	return found;
+}
+
+/* Whether the engine lists the container's image under that digest, else under which. */
 static int find_listed(struct pass *p, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
 	int q;
 
 	p->state.answer.listed = false;
+	p->state.answer.runs = (struct digest){0};
 	if (!view_exists(&p->world.old) || plan_runs_already(&p->record, &p->world, &p->state))
 		return 0;
 	q = engine_identify_image(p->context.engine, p->world.old.image, &j, ret_error);
-	if (q == 0)
+	if (q == 0) {
 		p->state.answer.listed = candidate_has_digest(j, &p->state.answer.reply.digest);
+		p->state.answer.runs = candidate_find_digest(j, p->context.ref);
+	}
 	return q == -ENOENT || (q < 0 && ret_error->origin == ERROR_STORE) ? 0 : q;
 }
 
@@ -155,6 +182,32 @@ int candidate_ask_policy(struct pass *p, struct error *ret_error)
 	answer->known = true;
 	answer->asked_ms = now_ms();
 	return 0;
+}
+
+int candidate_pull_again(const struct pass *p, const struct release *release,
+			 struct error *ret_error)
+{
+	const char *closed = schedule_download(p->c, p->state.now_s ? &p->state.local : NULL);
+	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, release_pulled(release));
+	const struct fetch_request request = {
+		.image = pinned, .platform = engine_version(p->context.engine)->platform};
+	_cleanup_free_ struct verified *verified = NULL;
+	struct pull_options pull = p->pull;
+	struct fetch_reply reply = {0};
+	size_t found;
+	int q;
+
+	if (closed)
+		return error_set(ret_error, -EAGAIN, "%s", closed);
+	q = verify_image(p->c, release_pulled(release), &verified, ret_error);
+	if (q == 0)
+		q = fetch_ask(p->fetch, &request, &reply, ret_error);
+	if (q == 0 && p->auth && reply.withheld[0])
+		q = error_set(ret_error, -EKEYREJECTED, "%s", reply.withheld);
+	if (q < 0)
+		return q;
+	pull.bytes_max = reply.layer_bytes;
+	return engine_pull(p->context.engine, p->context.ref, verified, &pull, &found, ret_error);
 }
 
 int candidate_find_image(struct pass *p, struct error *ret_error)

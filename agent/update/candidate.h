@@ -14,6 +14,11 @@ act_fn candidate_ask_policy;
 /* Whether the engine has the image of plan_candidate(). */
 act_fn candidate_find_image;
 
+/* Pulls a version that the container runs, or is to run, again: others removed its image. -EAGAIN: downloads are not
+ * allowed now. */
+int candidate_pull_again(const struct pass *p, const struct release *release,
+			 struct error *ret_error) warn_unused;
+
 /* Whether the engine runs images of that platform, or emulates them for the container as it is. -EKEYREJECTED. */
 int candidate_check_platform(const struct pass *p, const struct oci_platform *platform,
 			     struct error *ret_error) warn_unused;
@@ -21,5 +26,7 @@ int candidate_check_platform(const struct pass *p, const struct oci_platform *pl
 int candidate_refuse(struct pass *p, const struct digest *d, const struct digest *manifest,
 		     const struct error *e);
 
+/* The digest under which an image's inspect answer lists it, of ref's repository if there is one; empty: none. Pure. */
+struct digest candidate_find_digest(const json_t *image, const struct ref *ref);
 /* Whether an image's inspect answer lists d among its RepoDigests. Pure. */
 bool candidate_has_digest(const json_t *image, const struct digest *d);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "act.h"
+#include "candidate.h"
 #include "clock.h"
 #include "followers.h"
 #include "log.h"
@@ -478,6 +479,22 @@ static int recover_followers(struct pass *p, struct error *ret_error)
 	return q;
 }
 
+/* The image that can be gone back to is still in the engine, under a tag of ours. */
+static void recover_previous(struct pass *p, const struct container_view *main)
+{
+	_cleanup_free_ char *kept = xasprintf("%s:%s", WORLD_KEEP_REPOSITORY, p->c->name);
+	_cleanup_json_ json_t *image = NULL;
+	struct error ignored;
+
+	if (release_is_set(&p->record.previous) ||
+	    engine_identify_image(p->context.engine, kept, &image, &ignored) < 0 ||
+	    streq_null(json_get_string(image, "Id"), main->image))
+		return;
+	p->record.previous.digest = candidate_find_digest(image, p->context.ref);
+	copy_text(p->record.previous.image, sizeof(p->record.previous.image),
+		  json_get_string(image, "Id"));
+}
+
 /* Recovers a lost record from the names and labels in the engine. Saves it if an update was under way: after the
  * next power cut the names may say less. So may a damaged file, which was set aside. */
 static int recover_record(struct pass *p, bool damaged, struct error *ret_error)
@@ -487,6 +504,7 @@ static int recover_record(struct pass *p, bool damaged, struct error *ret_error)
 
 	if (r < 0)
 		return r;
+	recover_previous(p, &slots[SLOT_MAIN]);
 	plan_recover(&p->record, slots);
 	if (p->record.phase == PHASE_IDLE)
 		return damaged ? save(p, ret_error) : 0;

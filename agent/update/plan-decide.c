@@ -125,7 +125,8 @@ static void decide_idle(struct record *r, const struct world *w)
 {
 	if (r->phase == PHASE_COMMIT) {
 		if (!digest_eq(&r->current.digest, &r->target.digest)) {
-			r->previous = r->current;
+			if (release_is_set(&r->current))
+				r->previous = r->current;
 			r->disturbed = (struct disturbed){0};
 		} else {
 			r->target.brought |= r->current.brought;
@@ -164,12 +165,29 @@ static void decide_synced(struct record *r, const struct pass_state *m, const st
 		copy_text(r->boot_id, sizeof(r->boot_id), m->untrusted ? "" : w->boot_id);
 }
 
-/* The container runs the candidate: it was pulled by hand or under another index, or the tag went back to it. */
+/* What an operator put in place, by what the engine says of its image. */
+static struct release find_running(const struct record *r, const struct pass_state *m,
+				   const struct world *w)
+{
+	struct release now = {.digest = m->answer.runs};
+
+	if (streq(w->old.image, r->previous.image))
+		return r->previous;
+	copy_text(now.image, sizeof(now.image), w->old.image);
+	return now;
+}
+
+/* The container runs the candidate: it was pulled by hand or under another index, or the tag went back to it. Or it
+ * was adopted. */
 static void decide_current(struct record *r, const struct pass_state *m, const struct world *w)
 {
 	const struct fetch_reply *reply = &m->answer.reply;
 	struct release now = {.digest = reply->digest, .manifest = reply->manifest};
 
+	if (!plan_runs_already(r, w, m)) {
+		r->current = find_running(r, m, w);
+		return;
+	}
 	forget_seen(r);
 	/* The reply has no details of a known digest, so the record keeps its own. */
 	if (world_runs_current(w, r) && digest_eq(&r->current.digest, &reply->digest))
@@ -229,9 +247,13 @@ static void decide_prepare(struct record *r, const struct pass_state *m, const s
 	const struct fetch_reply *reply = &m->answer.reply;
 	bool present = m->image_present, rollback = m->operation == OPERATION_ROLLBACK;
 
-	/* It was updated to that before, and something else replaced it. */
-	if (!rollback && view_exists(&w->old) && digest_eq(&reply->digest, &r->current.digest))
-		record_disturbed(r, &reply->digest, m->engine);
+	/* Something else replaced what is written down: that very version, or an operator chose another. */
+	if (!rollback && view_exists(&w->old) && !world_runs_current(w, r)) {
+		if (digest_eq(&reply->digest, &r->current.digest))
+			record_disturbed(r, &reply->digest, m->engine);
+		else
+			r->current = find_running(r, m, w);
+	}
 	if (rollback)
 		r->target = r->previous;
 	else

@@ -86,9 +86,11 @@ CLAIM(old_is_stopped, old_is_gone(s) || !view_is_up(s->old))
 CLAIM(verdict_is_known, s->m->verdict != VERDICT_PENDING)
 CLAIM(verdict_is_good, s->m->verdict == VERDICT_GOOD)
 CLAIM(new_has_final_policy, follower_is_lost(s, new_is_lost(s)) || streq(s->new->policy, s->policy))
+
+/* Tags are names for people: what others do to images keeps no update from its end. */
 CLAIM(old_image_is_kept, old_is_gone(s) || streq(s->old->image, s->new->image) ||
-				 streq(s->w->previous_image, s->old->image))
-CLAIM(tag_is_moved, streq(s->w->tag, s->new->image))
+				 streq(s->w->previous_image, s->old->image) || s->m->keep_tried)
+CLAIM(tag_is_moved, streq(s->w->tag, s->new->image) || s->m->move_tried)
 CLAIM(older_is_gone, !s->w->older_present || s->m->older_tried)
 
 /* There is no previous container: keep the unhealthy one rather than none. */

@@ -60,7 +60,8 @@ bool plan_needs_repair(const struct situation *s)
 {
 	return view_is_broken(&s->w->old) &&
 	       (runs_already(s) ||
-		(world_runs_current(s->w, s->r) && (find_rejected(s) || !store_can_keep_it(s))));
+		(world_runs_current(s->w, s->r) && digest_is_set(&s->r->current.digest) &&
+		 (find_rejected(s) || !store_can_keep_it(s))));
 }
 
 static const struct digest *candidate_of(const struct situation *s)
@@ -82,7 +83,8 @@ const struct digest *plan_candidate(const struct record *r, const struct world *
 CLAIM(is_remade, digest_is_set(&s->m->saved_spec))
 CLAIM(container_is_possible,
       view_exists(s->old) || s->c->create || is_remade(s) || !s->m->spec_known)
-CLAIM(previous_is_known, digest_is_set(&s->r->previous.digest) && s->r->previous.image[0])
+/* An image that was loaded has no digest of a registry: its Id is enough to go back to it. */
+CLAIM(previous_is_known, s->r->previous.image[0])
 CLAIM(previous_is_not_rejected, !rejection_of(s, &s->r->previous.digest))
 CLAIM(container_is_of_last_update, world_runs_current(s->w, s->r))
 CLAIM(presence_is_known, s->r->phase == PHASE_PREPARE || s->m->image_known)
@@ -119,10 +121,16 @@ CLAIM(registry_is_not_needed, s->m->answer.error.code != -ENOENT && s->r->phase 
 CLAIM(clock_is_no_obstacle,
       s->m->answer.error.code != -EPROTO || s->m->now_s != 0 || registry_is_not_needed(s))
 CLAIM(registry_answered, is_answered(s) || registry_is_not_needed(s))
+
+/* What the first update of a container replaces is what a rollback goes back to. */
+CLAIM(adopted_is_written,
+      !is_answered(s) || !view_exists(&s->w->old) || release_is_set(&s->r->current))
+
 /* A digest that is no longer waited for must be cleared: with it each poll would begin a pass. */
 CLAIM(current_is_written,
-      !runs_already(s) || (world_runs_current(s->w, s->r) && !digest_is_set(&s->r->seen) &&
-			   digest_eq(&s->r->current.digest, &s->m->answer.reply.digest)))
+      !runs_already(s) ? adopted_is_written(s)
+		       : world_runs_current(s->w, s->r) && !digest_is_set(&s->r->seen) &&
+				 digest_eq(&s->r->current.digest, &s->m->answer.reply.digest))
 CLAIM(update_is_asked_for, s->m->operation != OPERATION_CHECK)
 CLAIM(old_was_started_again, s->progress->started_old)
 CLAIM(followers_are_known, s->m->followers_known)
@@ -140,14 +148,26 @@ static const char *find_repair_blocker(const struct situation *s)
 }
 
 CLAIM(repair_is_possible, !find_repair_blocker(s))
-CLAIM(candidate_is_verified, digest_eq(candidate_of(s), &s->m->verified))
+CLAIM(candidate_is_verified, digest_is_set(candidate_of(s))
+				     ? digest_eq(candidate_of(s), &s->m->verified)
+				     : s->m->no_key_demands)
 CLAIM(registry_has_current, digest_eq(&s->m->answer.reply.digest, &s->r->current.digest))
 CLAIM(spec_is_saved, s->m->spec_saved)
 CLAIM(candidate_is_new, !runs_already(s))
 
+/* Compose, when it is disturbed, leaves containers behind that it created and never started. NAME.next of such a one is
+ * removed first. */
+CLAIM(is_never_started, view_exists(&s->w->old) && s->w->old.state == STATE_CREATED &&
+				!s->w->old.error[0] &&
+				!(s->r->phase == PHASE_PREPARE && view_exists(&s->w->new)))
+
 /* A container that has failed is to get its fix. */
-CLAIM(old_runs_or_may_be_mended,
-      !view_has_failed(&s->w->old) || (!runs_already(s) && !find_rejected(s)))
+CLAIM(old_runs_or_may_be_mended, !is_never_started(s) && (!view_has_failed(&s->w->old) ||
+							  (!runs_already(s) && !find_rejected(s))))
+
+/* Others may have started NAME.next, or brought it back, while an update was given up. */
+CLAIM(nothing_is_left,
+      s->r->phase != PHASE_IDLE || !view_exists(&s->w->new) || s->m->operation == OPERATION_CHECK)
 
 /* The next poll needs one request less then. */
 CLAIM(rejection_is_written, !find_rejected(s) || rejection_of(s, &s->m->answer.reply.digest))
@@ -341,7 +361,7 @@ EXPLAIN(explain_replaced,
 EXPLAIN(explain_no_image,
 	"the image of the previous version is no longer in the engine: publish it again")
 
-SHARED_EXPLAIN(explain_blocker, "another container has the name %s: rename or remove it",
+SHARED_EXPLAIN(explain_blocker, "a container named %s is in the way: rename or remove it",
 	       s->w->blocker_name)
 EXPLAIN(explain_stopped, "%s", view_left_alone(&s->w->old))
 EXPLAIN(explain_download, "%s", find_closed_download(s))
@@ -350,7 +370,10 @@ static void explain_failed(const struct situation *s, char *text, size_t size)
 {
 	const struct container_view *old = &s->w->old;
 
-	if (old->error[0])
+	if (is_never_started(s))
+		(void)snprintf(text, size, "it was created and never started; docker start %s",
+			       s->c->name);
+	else if (old->error[0])
 		(void)snprintf(text, size,
 			       "the engine could not start it: %.400s; once that is mended: docker "
 			       "start %s",
@@ -407,6 +430,7 @@ const struct plan_row plan_rows_before[] = {
 	ROW(ASK, "there is a container, or one can be made", FAIL, ONE, container_is_possible,
 	    explain_missing),
 	ROW(ASK, "the container is not held", DEFER, ONE, container_is_not_held, explain_hold),
+	ROW(ASK, "nothing of an update is left", REMOVE_NEW, ONE, nothing_is_left),
 	ROW(ASK, "the registry was asked", ASK, ONE, registry_was_asked),
 	ROW(ASK, "the clock is set, or not needed", DEFER, ONE, clock_is_no_obstacle,
 	    explain_clock),
@@ -427,6 +451,7 @@ const struct plan_row plan_rows_before[] = {
 
 	ROW(TAKE, "old runs, or the candidate may mend it", FAIL, ONE, old_runs_or_may_be_mended,
 	    explain_failed),
+	ROW(TAKE, "no other container is in the way", FAIL, ONE, way_is_free, explain_blocker),
 	ROW(TAKE, "the candidate is new", UP_TO_DATE, ONE, candidate_is_new),
 	ROW(TAKE, "its rejection is written down", DECIDE_REJECTED, ONE, rejection_is_written),
 	ROW(TAKE, "the candidate is not rejected", REFUSE, ONE, candidate_is_not_rejected,
@@ -441,7 +466,6 @@ const struct plan_row plan_rows_before[] = {
 	ROW(TAKE, "the policy's sequence is written down", DECIDE_SEQUENCE, ONE,
 	    sequence_is_written),
 	ROW(TAKE, "the policy admits the candidate", DEFER, ONE, policy_admits, explain_policy),
-	ROW(TAKE, "no other container is in the way", REFUSE, ONE, way_is_free, explain_blocker),
 	ROW(TAKE, "the followers are known", FIND_FOLLOWERS, ONE, followers_are_known),
 	ROW(TAKE, "its successor can be made", CHECK_SUCCESSOR, ONE, successor_is_possible),
 	ROW(TAKE, "the candidate is verified", VERIFY, ONE, candidate_is_verified),

@@ -94,6 +94,8 @@ struct answer {
 	struct error error; /* code 0: none, and the reply is set */
 	struct fetch_reply reply;
 	bool listed; /* the engine lists the container's image under the reply's digest */
+	struct digest
+		runs; /* under which it lists that image, if it is another; empty: under none */
 };
 
 /* What the rollout policy says; the device's position in it is a number below COHORT_ALL. */
@@ -130,6 +132,7 @@ struct pass_state {
 	bool followers_known;
 	bool successor_checked;
 	struct digest verified; /* the digest that is */
+	bool no_key_demands; /* a version without a digest has none to verify, and no key is set */
 	bool space_known;
 	struct error no_space; /* code 0: there is disk space */
 	bool spec_saved;
@@ -144,8 +147,10 @@ struct pass_state {
 	bool counted;	 /* a start of the new one is written down and not made yet */
 	bool drop_tried; /* target's image: removed, or in use by other containers */
 	bool older_tried; /* the older image, likewise */
-	unsigned char drop_failures, older_failures;
-	bool tag_tried;	       /* the local tag had no place before, and is in use now */
+	bool keep_tried;  /* our tag on the old image, and */
+	bool move_tried;  /* the local tag on the new one: others made it impossible */
+	unsigned char drop_failures, older_failures, tag_failures;
+	bool tag_tried;	       /* the local tag cannot be put back where it was */
 	bool not_at_fault;     /* an operator stopped the new one, or the disk is full */
 	bool in_conflict;      /* its last start was refused, or ended, for what others do to it */
 	bool removed;	       /* the operator removed it, too */

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <limits.h>
 
+#include "candidate.h"
 #include "copied.h"
+#include "log.h"
 #include "podman.h"
 #include "trusted-file.h"
 
@@ -78,6 +80,41 @@ static int plan_first(const struct pass *p, struct recreate_input *in, struct re
 	return r < 0 ? error_prefix(ret_error, "%s", p->c->create) : 0;
 }
 
+/* podman can do more than Docker's API can say. */
+static int refuse_podman_settings(const struct pass *p, const char *id, struct error *ret_error)
+{
+	_cleanup_json_ json_t *own = NULL;
+	const char *option;
+	int r = engine_inspect_podman(p->context.engine, id, &own, ret_error);
+
+	if (r < 0)
+		return r;
+	option = podman_find_own_option(own);
+	return option ? error_set(ret_error, -EKEYREJECTED,
+				  "it was created with podman's %s, which Docker's API cannot say",
+				  option)
+		      : 0;
+}
+
+/* *ret stays NULL if the image is not to be had: recreate_spec() refuses then. */
+static int inspect_old_image(const struct pass *p, const struct container_view *old, json_t **ret,
+			     struct error *ret_error)
+{
+	const struct release *current = &p->record.current;
+	int r = engine_inspect_image(p->context.engine, old->image, ret, ret_error);
+
+	if (r != -ENOENT || !streq(old->image, current->image) || !digest_is_set(&current->digest))
+		return r == -ENOENT ? 0 : r;
+	/* A prune removed it, or the tag moved on in containerd's store. Its registry may still have it. */
+	r = candidate_pull_again(p, current, ret_error);
+	if (r == 0)
+		r = engine_inspect_image(p->context.engine, old->image, ret, ret_error);
+	if (r < 0 && r != -ECANCELED)
+		log_warning("%s: its image was removed and cannot be pulled again: %s", p->c->name,
+			    ret_error->text);
+	return r == -ECANCELED ? r : 0;
+}
+
 /* container: old's inspect answer; NULL: there is none to replace. */
 static int make_plan(const struct pass *p, const struct world *w, json_t *container,
 		     const struct container_view *old, const json_t *image, const char *reference,
@@ -103,11 +140,15 @@ static int make_plan(const struct pass *p, const struct world *w, json_t *contai
 		r = copied_refuse(p->context.engine, container, ret_error);
 	if (r < 0)
 		return r;
-	r = engine_inspect_image(p->context.engine, old->image, &old_image, ret_error);
-	if (r < 0 && r != -ENOENT) /* without it recreate_spec() refuses */
+	r = inspect_old_image(p, old, &old_image, ret_error);
+	if (r < 0)
 		return r;
-	if (version->podman)
+	if (version->podman) {
+		r = refuse_podman_settings(p, old->id, ret_error);
+		if (r < 0)
+			return r;
 		podman_mend_config(container, old_image);
+	}
 	r = look_up_names(p, w, container, &names, ret_error);
 	if (r < 0)
 		return r;
@@ -173,15 +214,19 @@ int successor_plan_follower(const struct pass *p, const struct world *w, const c
 
 int successor_check(struct pass *p, struct error *ret_error)
 {
-	const char *target = pass_candidate(p)->text;
+	const struct release *kept =
+		p->record.phase == PHASE_PREPARE ? &p->record.target : &p->record.previous;
+	const struct digest label =
+		digest_is_set(pass_candidate(p)) ? *pass_candidate(p) : release_label(kept);
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-	int q = successor_plan(p, NULL, NULL, p->c->image, target, &plan, ret_error);
+	int q = successor_plan(p, NULL, NULL, p->c->image, label.text, &plan, ret_error);
 
 	for (size_t i = 0; q == 0 && view_exists(&p->world.old) && i < p->record.n_followers; i++) {
 		const struct follower *f = &p->record.followers[i];
 
 		recreate_plan_free(&plan);
-		q = successor_plan_follower(p, NULL, f->old_id, f->name, target, &plan, ret_error);
+		q = successor_plan_follower(p, NULL, f->old_id, f->name, label.text, &plan,
+					    ret_error);
 	}
 	p->state.successor_checked = q == 0;
 	return q;

@@ -64,6 +64,8 @@ UNNOTICED = {
     "revert: old's name is free, if it can be": "what a log is called by is not in the model",
     "revert: old has its name, if that is free": "what a log is called by is not in the model",
     "revert: the local tag is where it was": "it is, unless it came back from commit",
+    "ask: nothing of an update is left": HAND,
+    "take: old runs, or the candidate may mend it": HAND,
     "trial: new exists": HAND,
     "commit: new exists": HAND,
     "revert: there is a way back": HAND,

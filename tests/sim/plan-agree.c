@@ -152,6 +152,7 @@ static void fill_facts(struct container_config *c, struct pass_state *m)
 	strcpy(m->answer.reply.digest.text, now.asked ? answer : "");
 	strcpy(m->answer.reply.manifest.text, now.asked && now.details ? answer : "");
 	m->answer.listed = now.asked && streq(old->image, images[!now.back]);
+	strcpy(m->answer.runs.text, view_exists(old) ? digests[now.box[now.old_one[0]].image] : "");
 	m->policy.known = now.policy_known;
 	m->policy.reply.found = m->policy.reply.rollout.halt = now.halted;
 	m->now_ms = now.stale ? PLAN_POLICY_FRESH_MS + 1 : 0;

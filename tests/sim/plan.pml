@@ -204,18 +204,22 @@ c_code { \#include "plan-agree.c" };
 #define a_saved_spec_was_looked_for spec_known
 #define there_is_a_container__or_one_can_be_made is_possible
 #define the_container_is_not_held   (obstacle != HELD)
+#define nothing_of_an_update_is_left (phase != IDLE || !exists(new_one[0]) || obstacle == ONLY_CHECK)
 #define the_registry_was_asked	    asked
 #define the_clock_is_set__or_not_needed true
 #define the_registry_answered__or_is_not_needed                                                               \
 	(is_answered || (phase == PREPARE && synced && target_is_here && obstacle != ONLY_CHECK))
-#define the_version_that_runs_is_written_down (!runs_answer || current == answer)
+#define the_version_that_runs_is_written_down                                                                 \
+	(!is_answered || !exists(old_one[0]) ||                                                                \
+	 (current != NONE && (current == answer || box[old_one[0]].image != answer)))
 #define more_than_a_check_was_asked_for	    (obstacle != ONLY_CHECK)
 #define old_was_started_once_more	    true
 #define nothing_prevents_the_repair	    true
 #define the_current_version_is_verified	    true
 #define the_registry_has_the_current_version true
 #define old_s_spec_is_saved		    true
-#define old_runs__or_the_candidate_may_mend_it true
+#define old_runs__or_the_candidate_may_mend_it                                                                \
+	(!exists(old_one[0]) || box[old_one[0]].state != CREATED || (phase == PREPARE && exists(new_one[0])))
 #define the_candidate_is_new		    (!runs_answer)
 #define its_rejection_is_written_down	    true
 #define others_let_it_be_updated	    true
@@ -761,7 +765,11 @@ inline probe()
 
 /* The decisions: plan_decide(), and the record is written. */
 
-inline write_current() { hazard(); d_step { current = answer; current_brought = 0; lost = 0 } }
+inline write_current()
+{
+	hazard();
+	d_step { current = (runs_answer -> answer : box[old_one[0]].image); current_brought = 0; lost = 0 }
+}
 inline write_rejected() { skip }
 inline write_seen() { skip }
 inline write_sequence() { skip }

@@ -59,6 +59,7 @@ static void all_done(struct scene *s, enum block block)
 	*s = (struct scene){
 		.r = {.phase = is_block_before(block) ? PHASE_IDLE : phases[block],
 		      .target = {.digest = {TARGET}, .brought = true},
+		      .current = {.digest = {OTHER}, .image = "image-before"},
 		      .synced = true,
 		      .boot_id = "boot",
 		      .old_id = "old",
@@ -136,10 +137,13 @@ ARRANGE(refused, s->m.refusal.code = -1)
 ARRANGE(spec_unknown, s->m.spec_known = false)
 ARRANGE(no_container, s->w.old = (struct container_view){0})
 ARRANGE(held, s->r.held = true; s->m.operation = OPERATION_UPDATE)
+ARRANGE(left_over, s->w.new = new_one(SLOT_NEXT, STATE_RUNNING, "no");
+	s->m.operation = OPERATION_UPDATE; s->r.phase = PHASE_IDLE)
 ARRANGE(not_asked, s->m.answer.known = false)
 ARRANGE(no_clock, s->m.answer.error.code = -EPROTO; s->m.now_s = 0)
 ARRANGE(no_answer, s->m.answer.error.code = -EIO)
 ARRANGE(runs_unwritten, SET(s->w.old.image, TARGET); SET(s->r.current.digest.text, OTHER))
+ARRANGE(adopted, s->r.current = (struct release){0})
 ARRANGE(runs, s->r.current = (struct release){.digest = {TARGET}, .image = "image-old"};
 	s->r.seen.text[0] = '\0')
 ARRANGE(failed, runs(s); s->w.old.state = STATE_EXITED; SET(s->w.old.error, "no such device"))
@@ -172,7 +176,7 @@ ARRANGE(not_started_again, s->m.member[0].started_old = false)
 ARRANGE(registry_lost_it, SET(s->m.answer.reply.digest.text, OTHER);
 	record_reject(&s->r, &(struct release){.digest = {OTHER}}, "", "bad"))
 ARRANGE(spec_not_saved, s->m.spec_saved = false)
-ARRANGE(no_previous, s->r.previous.digest.text[0] = '\0')
+ARRANGE(no_previous, s->r.previous = (struct release){0})
 ARRANGE(replaced, SET(s->r.current.image, "image-older"))
 ARRANGE(image_gone, s->m.image_present = false)
 ARRANGE(policy_stale, s->m.now_ms = PLAN_POLICY_FRESH_MS + 1)
@@ -243,6 +247,7 @@ static const struct {
 	{BLOCK_ASK, spec_unknown, ACT_FIND_SPEC},
 	{BLOCK_ASK, no_container, ACT_FAIL},
 	{BLOCK_ASK, held, ACT_DEFER},
+	{BLOCK_ASK, left_over, ACT_REMOVE_NEW},
 	{BLOCK_ASK, not_asked, ACT_ASK},
 	{BLOCK_ASK, no_clock, ACT_DEFER},
 	{BLOCK_ASK, no_answer, ACT_FAIL},
@@ -258,6 +263,7 @@ static const struct {
 	{BLOCK_REPAIR, nothing_broken, ACT_REMOVE_OLD},
 
 	{BLOCK_TAKE, failed, ACT_FAIL},
+	{BLOCK_TAKE, blocker, ACT_FAIL},
 	{BLOCK_TAKE, runs, ACT_UP_TO_DATE},
 	{BLOCK_TAKE, rejected_by_manifest, ACT_DECIDE_REJECTED},
 	{BLOCK_TAKE, rejected, ACT_REFUSE},
@@ -269,7 +275,6 @@ static const struct {
 	{BLOCK_TAKE, policy_unknown, ACT_ASK_POLICY},
 	{BLOCK_TAKE, sequence_unwritten, ACT_DECIDE_SEQUENCE},
 	{BLOCK_TAKE, not_admitted, ACT_DEFER},
-	{BLOCK_TAKE, blocker, ACT_REFUSE},
 	{BLOCK_TAKE, followers_unknown, ACT_FIND_FOLLOWERS},
 	{BLOCK_TAKE, not_checked, ACT_CHECK_SUCCESSOR},
 	{BLOCK_TAKE, not_verified, ACT_VERIFY},
@@ -611,6 +616,7 @@ static void test_situations(void **state)
 		{BLOCK_ASK, first_ever_created, ACT_DECIDE_PREPARE},
 		{BLOCK_ASK, held_check, ACT_DEFER},
 		{BLOCK_TAKE, listed, ACT_DECIDE_CURRENT},
+		{BLOCK_TAKE, adopted, ACT_DECIDE_CURRENT},
 		{BLOCK_TAKE, back_at_current, ACT_DECIDE_CURRENT},
 		{BLOCK_TAKE, no_clock_for_age, ACT_DEFER},
 		{BLOCK_TAKE, clock_went_back, ACT_DECIDE_SEEN},
@@ -797,6 +803,65 @@ static void test_decide_current_again(void **state)
 	assert_string_equal(s.r.seen.text, "");
 	assert_int_equal(s.r.seen_s, 0);
 	assert_memory_equal(&s.r.current, &current, sizeof(current));
+}
+
+/* The first update of a container can be rolled back, whether or not its image has a digest. */
+static void test_decide_current_of_an_adopted_one(void **state)
+{
+	for (int listed = 0; listed < 2; listed++) {
+		struct scene s;
+
+		all_done(&s, BLOCK_TAKE);
+		adopted(&s);
+		SET(s.r.seen.text, TARGET);
+		SET(s.m.answer.runs.text, listed ? OTHER : "");
+		expect_next(&s, ACT_DECIDE_CURRENT, "adopted", "-");
+		plan_decide(&s.r, &s.m, ACT_DECIDE_CURRENT, &s.w);
+		assert_string_equal(s.r.current.digest.text, listed ? OTHER : "");
+		assert_string_equal(s.r.current.image, "image-old");
+		assert_string_equal(s.r.seen.text, TARGET);
+		assert_false(s.r.current.brought);
+		expect_next(&s, ACT_DECIDE_PREPARE, "nothing", "-");
+		s.r.phase = PHASE_COMMIT;
+		SET(s.r.target.image, "image-new");
+		plan_decide(&s.r, &s.m, ACT_DECIDE_IDLE, &s.w);
+		assert_string_equal(s.r.previous.image, "image-old");
+
+		SET(s.w.old.image, s.r.current.image);
+		s.m.operation = OPERATION_ROLLBACK;
+		s.m.image_present = true;
+		s.m.verified = s.r.previous.digest;
+		expect_next(&s, listed ? ACT_DECIDE_PREPARE : ACT_VERIFY, "verified", "-");
+		s.m.no_key_demands = true;
+		expect_next(&s, ACT_DECIDE_PREPARE, "verified, or without a digest", "-");
+		plan_decide(&s.r, &s.m, ACT_DECIDE_PREPARE, &s.w);
+		s.r.phase = PHASE_COMMIT;
+		plan_decide(&s.r, &s.m, ACT_DECIDE_IDLE, &s.w);
+		assert_int_equal(s.r.n_rejected, 1);
+		assert_string_equal(s.r.rejected[0].digest.text, TARGET);
+		/* Forward again: what has no digest cannot be rejected. */
+		s.r.phase = PHASE_REVERT;
+		s.r.reject_target = true;
+		plan_decide(&s.r, &s.m, ACT_DECIDE_IDLE, &s.w);
+		assert_int_equal(s.r.n_rejected, 1 + listed);
+	}
+}
+
+/* An operator put another version in place of the one that is written down: that one is gone back to. */
+static void test_decide_prepare_after_a_replacement(void **state)
+{
+	struct scene s;
+
+	all_done(&s, BLOCK_TAKE);
+	SET(s.m.answer.runs.text, "sha256:3");
+	plan_decide(&s.r, &s.m, ACT_DECIDE_PREPARE, &s.w);
+	assert_string_equal(s.r.current.digest.text, "sha256:3");
+	assert_string_equal(s.r.current.image, "image-old");
+	/* It is the previous one, of which more is known. */
+	all_done(&s, BLOCK_TAKE);
+	s.r.previous = (struct release){.digest = {OTHER}, .image = "image-old", .brought = true};
+	plan_decide(&s.r, &s.m, ACT_DECIDE_PREPARE, &s.w);
+	assert_memory_equal(&s.r.current, &s.r.previous, sizeof(s.r.current));
 }
 
 static void test_decide_trial_without_service(void **state)
@@ -1228,6 +1293,8 @@ int main(void)
 		cmocka_unit_test(test_decide_sequence),
 		cmocka_unit_test(test_decide_on_the_way),
 		cmocka_unit_test(test_decide_current_again),
+		cmocka_unit_test(test_decide_current_of_an_adopted_one),
+		cmocka_unit_test(test_decide_prepare_after_a_replacement),
 		cmocka_unit_test(test_decide_trial_without_service),
 		cmocka_unit_test(test_decide_revert),
 		cmocka_unit_test(test_decide_revert_of_what_others_remove),
