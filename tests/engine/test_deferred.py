@@ -92,6 +92,6 @@ def test_an_operators_container_with_our_name_is_refused(house):
     house.engine.run("app.next", house.image, HostConfig={"RestartPolicy": {"Name": "no"}})
     foreign = house.engine.inspect("app.next")
     house.publish()
-    house.once("refused", reason="app.next")
+    house.once("failed", reason="app.next")
     assert house.engine.inspect("app")["Id"] == before["Id"]
     assert house.engine.inspect("app.next")["State"] == foreign["State"]
