@@ -15,7 +15,7 @@
 enum error_origin {
 	ERROR_OTHER, /* a link, a registry, a container, a file, ... */
 	ERROR_STORE, /* the engine, which says that it cannot read its image store */
-	ERROR_IMAGE, /* the engine, about a file of the container's file system */
+	ERROR_IMAGE, /* the engine, about what the image brings: a program, a user, a file */
 };
 
 struct error {

@@ -119,6 +119,13 @@ static const struct field record_fields[] = {
 static const char kept_keys[][20] = {"rejected",	 "rejected_before", "held",
 				     "rollout_sequence", "rollout_policy",  "rollout_state"};
 
+static const struct field host_fields[] = {
+	{"boot_id", TEXT, ALWAYS, FIELD(struct host_refusal, boot_id)},
+	{"engine", TEXT, OR_NULL, FIELD(struct host_refusal, engine)},
+	{"refused", BOOL, ALWAYS, FIELD(struct host_refusal, refused)},
+	{"times", COUNT, ALWAYS, FIELD(struct host_refusal, times)},
+	{0}};
+
 static const struct field update_fields[] = {
 	{"target", OBJECT, OR_NULL, FIELD(struct record, target), .fields = release_fields},
 	{"rollback", BOOL, OR_ABSENT, FIELD(struct record, rollback)},
@@ -131,6 +138,7 @@ static const struct field update_fields[] = {
 	{"followers", LIST, ALWAYS, ENTRIES(followers, follower_fields)},
 	{"starts", COUNT, ALWAYS, FIELD(struct record, starts)},
 	{"blame", BOOL, ALWAYS, FIELD(struct record, reject_target)},
+	{"host", OBJECT, OR_ABSENT, FIELD(struct record, host), .fields = host_fields},
 	{"reason", TEXT, OR_NULL, FIELD(struct record, reason)},
 	{0}};
 
@@ -466,6 +474,24 @@ bool record_is_disturbed(const struct record *r, const struct digest *d, const c
 {
 	return digest_eq(&r->disturbed.digest, d) && streq(r->disturbed.engine, engine) &&
 	       r->disturbed.times >= RECORD_DISTURBED_MAX;
+}
+
+void record_host_refused(struct record *r, const char *boot_id, const char *engine)
+{
+	struct host_refusal *h = &r->host;
+
+	if (!streq(h->boot_id, boot_id) || !streq(h->engine, engine))
+		h->times = 0;
+	copy_text(h->boot_id, sizeof(h->boot_id), boot_id);
+	copy_text(h->engine, sizeof(h->engine), engine);
+	h->refused = true;
+	h->times += r->serving && h->times < COUNT_MAX;
+}
+
+bool record_host_is_hopeless(const struct record *r, const char *boot_id, const char *engine)
+{
+	return r->host.times >= RECORD_HOST_MAX && streq(r->host.boot_id, boot_id) &&
+	       streq(r->host.engine, engine);
 }
 
 static bool is_of(const struct digest *d, const struct digest *digest,

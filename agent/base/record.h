@@ -13,6 +13,7 @@
 #define POLICY_TEXT_MAX	     32
 #define RECORD_DAMAGE_MAX    2 /* times that a damaged image is pulled again */
 #define RECORD_DISTURBED_MAX 3 /* updates to one digest that others undo */
+#define RECORD_HOST_MAX	     3 /* times that old is stopped for a start that the host refuses */
 #define FOLLOWERS_MAX	     8
 #define CONTAINER_NAME_MAX   128
 
@@ -87,6 +88,14 @@ struct disturbed {
 	unsigned int times;
 };
 
+/* Starts of target that the engine refused because of the host. */
+struct host_refusal {
+	char boot_id[BOOT_ID_SIZE]; /* empty: none */
+	bool refused;		    /* the revert under way is for that */
+	char engine[RECORD_ENGINE_MAX];
+	unsigned int times; /* that old was stopped for it, in that boot with that engine */
+};
+
 struct record {
 	enum phase phase;
 	struct release current;
@@ -104,8 +113,9 @@ struct record {
 	unsigned int starts;	      /* how often target was started */
 	struct follower followers[FOLLOWERS_MAX]; /* in the order in which they start */
 	size_t n_followers;
-	bool rollback;		      /* target is the previous image, as the operator asked */
-	bool reject_target;	      /* on revert: target becomes rejected */
+	bool rollback;	    /* target is the previous image, as the operator asked */
+	bool reject_target; /* on revert: target becomes rejected */
+	struct host_refusal host;
 	char reason[RECORD_TEXT_MAX]; /* of a revert */
 	int64_t downtime_ms;	      /* of the last update; -1: none */
 	/* Newest last. */
@@ -151,6 +161,10 @@ int record_save(int state_dir, const char *name, const struct record *r,
 void record_damage(struct record *r, const char *boot_id);
 /* Counts one more update to d that something else undid. */
 void record_disturbed(struct record *r, const struct digest *d, const char *engine);
+/* Notes that the host refused the start of target. */
+void record_host_refused(struct record *r, const char *boot_id, const char *engine);
+/* Whether it did so RECORD_HOST_MAX times, in that boot with that engine. */
+bool record_host_is_hopeless(const struct record *r, const char *boot_id, const char *engine);
 /* Whether updates to d were undone RECORD_DISTURBED_MAX times, under an engine of that version. */
 bool record_is_disturbed(const struct record *r, const struct digest *d, const char *engine);
 

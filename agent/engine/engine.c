@@ -33,11 +33,11 @@ static int refusal(const struct http_response *r, const char *what, bool own,
 		code = after_prefix(message, "client version ") ? -EPROTO : -EINVAL;
 	(void)error_set(ret_error, code, "%s: the engine says: %.450s (HTTP %ld)", what, message,
 			r->status);
-	/* A pull is refused in the registry's words. 400: what was asked is wrong. */
-	if (own && r->status != 400)
-		ret_error->origin = store_is_damaged(message)	 ? ERROR_STORE
-				    : store_is_of_image(message) ? ERROR_IMAGE
-								 : ERROR_OTHER;
+	/* A pull is refused in the registry's words. 400: what was asked is wrong, and the store is not. */
+	if (own)
+		ret_error->origin = r->status != 400 && store_is_damaged(message) ? ERROR_STORE
+				    : store_is_of_image(message)		  ? ERROR_IMAGE
+										  : ERROR_OTHER;
 	return code;
 }
 
@@ -151,6 +151,9 @@ static const struct json_filter_rules image_rules = {
 static const struct json_filter_rules image_name_rules = {
 	.keep = (const char *const[]){"Id", "RepoDigests", "RepoTags", "Os", "Architecture",
 				      "Variant", "Size", "RootFS", NULL},
+};
+static const struct json_filter_rules object_rules = {
+	.keep = (const char *const[]){"Name", "Driver", "Containers", NULL},
 };
 static const struct json_filter_rules list_rules = {
 	.keep = (const char *const[]){"*.Id", "*.Names", "*.State", "*.Status", "*.ImageID", NULL},
@@ -302,6 +305,17 @@ int engine_identify_image(struct engine *e, const char *reference, json_t **ret,
 			  struct error *ret_error)
 {
 	return inspect(e, "image", reference, false, &image_name_rules, ret, ret_error);
+}
+
+int engine_look_up(struct engine *e, const char *kind, const char *name, json_t **ret,
+		   struct error *ret_error)
+{
+	_cleanup_free_ char *escaped = engine_escape(name);
+	_cleanup_free_ char *path = xasprintf("/%s/%s", kind, escaped);
+	_cleanup_free_ char *what = xasprintf("look up %s in %s", name, kind);
+
+	return engine_call(e, (struct call){"GET", path, .what = what, .rules = object_rules}, ret,
+			   ret_error);
 }
 
 int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)

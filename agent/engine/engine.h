@@ -57,6 +57,9 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 /* The same without Config, so whatever its size: Id, RepoDigests, RepoTags, Os, Architecture, Variant, Size, RootFS. */
 int engine_identify_image(struct engine *e, const char *reference, json_t **ret,
 			  struct error *ret_error) warn_unused;
+/* GET /KIND/NAME of networks or volumes: Name, Driver, and a network's Containers. -ENOENT: there is none. */
+int engine_look_up(struct engine *e, const char *kind, const char *name, json_t **ret,
+		   struct error *ret_error) warn_unused;
 /* An array of Id. */
 int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error) warn_unused;
 int engine_changes(struct engine *e, const char *id, json_t **ret,
@@ -145,8 +148,9 @@ static inline void cleanup_engine_p(struct engine **e)
 bool store_is_damaged(const char *said);
 /* The same of an error in the stream of a pull, which carries the words of the registry and of the link, too. */
 bool store_is_damaged_in_pull(const char *said);
-/* Whether the message is about a file of the container's own file system: the image does not fit together, as with a
- * WORKDIR below a plain file. */
+/* Whether the message is about what the image brings: its program, user, working directory, or a file of the
+ * container's own file system, as with a VOLUME over a plain file. All else that an engine says of a start is about the
+ * host: devices, mounts, ports, networks, drivers, the runtime. */
 bool store_is_of_image(const char *said);
 /* Whether a container that failed looks as if a layer of it were incomplete; with a bad image it looks the same. said: the
  * engine's words or the container's last line. exit_code: the container's, or 0. */

@@ -167,9 +167,46 @@ bool store_is_damaged_in_pull(const char *said)
 	       store_is_damaged(rest);
 }
 
+/* Behind the words of a runtime that had come as far as the container's own process; before them stand only the
+ * engine's. The last part of the first list may be absent. */
+static bool is_of_process(const char *said)
+{
+	static const char begins[][48] = {"starting container process caused: ",
+					  "unable to start container process: ", "crun: "};
+	static const char stages[][48] = {"error during container init: ",
+					  "container init caused: "};
+	static const char of_image[][48] = {"exec: \"", "exec /", "chdir to cwd (",
+					    "executable file `", "open executable"};
+	const char *at = NULL, *stage;
+
+	for (size_t i = 0; !at && i < ARRAY_SIZE(begins); i++) {
+		at = strstr(said, begins[i]);
+		at = at ? at + strlen(begins[i]) : NULL;
+	}
+	for (size_t i = 0; at && i < ARRAY_SIZE(stages); i++) {
+		stage = strstr(at, stages[i]);
+		at = stage ? stage + strlen(stages[i]) : at;
+	}
+	/* docker run --init: a program of the engine's. */
+	return at && BEHIND_ANY(at, of_image) && !strstr(at, "docker-init\"") &&
+	       !strstr(at, "catatonit\"");
+}
+
+/* USER; opencontainers/runc, user.go. */
+static bool is_of_user(const char *words)
+{
+	static const char begins[][48] = {"unable to find user ", "unable to find group ",
+					  "linux spec user: "};
+
+	return BEHIND_ANY(words, begins) && strstr(words, ": no matching entries in ");
+}
+
 bool store_is_of_image(const char *said)
 {
 	const char *words = own_words(said), *path = failed_path(words);
+
+	if (is_of_process(words) || is_of_user(words))
+		return true;
 
 	/* Docker's words for a VOLUME that is a file in the image. */
 	if (after_prefix(words, "cannot mount volume over existing file, file exists /"))

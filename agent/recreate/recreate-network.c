@@ -104,6 +104,54 @@ static const char *main_network(const json_t *networks, const json_t *host, cons
 	return first;
 }
 
+/* The key of another endpoint of the same network; NULL: there is none. */
+static const char *twin_of(const json_t *networks, const char *key)
+{
+	const char *id = json_get_string(json_object_get(networks, key), "NetworkID"), *other;
+	json_t *seen;
+
+	json_object_foreach ((json_t *)networks, other, seen)
+		if (id && id[0] && !streq(other, key) &&
+		    streq_null(json_get_string(seen, "NetworkID"), id))
+			return other;
+	return NULL;
+}
+
+/* Fills what into lacks; aliases are those of both. */
+static void merge_endpoint(json_t *into, json_t *from)
+{
+	json_t *aliases = json_object_get(into, "Aliases"), *value;
+	const char *key;
+	size_t i;
+
+	json_array_foreach (json_object_get(from, "Aliases"), i, value)
+		if (aliases && recreate_index_of(aliases, value) == json_array_size(aliases))
+			(void)json_array_append(aliases, value);
+	json_object_foreach (from, key, value)
+		if (recreate_is_empty(json_object_get(into, key)))
+			json_put(into, key, json_incref(value));
+}
+
+/* After `docker run --network ID --network-alias A` the engine tells one network under its id and under its name. A
+ * container with both never starts again: one endpoint, under the name, does. Caller owns the copy. */
+static json_t *merge_networks(const json_t *networks)
+{
+	json_t *merged = json_is_object(networks) ? json_need(json_deep_copy(networks)) : NULL;
+	json_t *seen;
+	const char *key;
+	void *next;
+
+	json_object_foreach_safe (merged, next, key, seen) {
+		const char *id = json_get_string(seen, "NetworkID"), *twin = twin_of(merged, key);
+
+		if (!twin || !after_prefix(id, key))
+			continue;
+		merge_endpoint(json_object_get(merged, twin), seen);
+		(void)json_object_del(merged, key);
+	}
+	return merged;
+}
+
 /* net.X.Y.ethN.Z: from API 1.48 on these belong to the endpoint, with IFNAME for the interface (moby,
  * container_routes.go, handleSysctlBC). */
 static int move_sysctls(json_t *host, json_t *endpoint, struct error *ret_error)
@@ -180,7 +228,8 @@ static int place_endpoints(const struct recreate_input *in, struct recreate_plan
 int recreate_networks(const struct recreate_input *in, struct recreate_plan *plan,
 		      struct error *ret_error)
 {
-	const json_t *networks = json_get_path(in->container, "NetworkSettings", "Networks", NULL);
+	const json_t *told = json_get_path(in->container, "NetworkSettings", "Networks", NULL);
+	_cleanup_json_ json_t *networks = merge_networks(told);
 	const json_t *configured = json_object_get(in->container, "HostConfig");
 	const char *mode = recreate_network_mode(configured), *word = NULL, *name;
 	json_t *host = json_object_get(plan->body, "HostConfig"), *endpoint = NULL, *seen;
@@ -190,7 +239,9 @@ int recreate_networks(const struct recreate_input *in, struct recreate_plan *pla
 	if (mode_has_endpoints(mode)) {
 		const char *main = main_network(networks, configured, &word);
 
-		json_object_foreach ((json_t *)networks, name, seen)
+		if (json_object_get(told, word) && !json_object_get(networks, word))
+			word = main;
+		json_object_foreach (networks, name, seen)
 			json_put(endpoints, streq(name, main) ? word : name,
 				 copy_endpoint(in, name, seen, streq(name, main)));
 		endpoint = recreate_object(endpoints, word);

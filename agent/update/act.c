@@ -7,6 +7,7 @@
 #include "candidate.h"
 #include "disk-space.h"
 #include "followers.h"
+#include "host.h"
 #include "image-config.h"
 #include "log.h"
 #include "repair.h"
@@ -285,9 +286,24 @@ static int act_start_new(struct pass *p, struct error *ret_error)
 		(void)snprintf(p->state.reason, sizeof(p->state.reason), "%.500s", ret_error->text);
 	p->state.store_said = r < 0 && ret_error->origin == ERROR_STORE;
 	p->state.not_at_fault = r < 0 && is_disk_full(ret_error);
-	/* HTTP 409 is about the moment, never about the image: it is being removed, or was paused. */
-	p->state.in_conflict = r == -EEXIST;
+	/* HTTP 409 is about the moment, never about the image: it is being removed, or was paused; or another container, whose
+	 * namespace it shares, is down. */
+	p->state.in_conflict = r == -EEXIST && !strstr(ret_error->text, "cannot join ");
+	p->state.host_said = is_refused(r) && ret_error->origin == ERROR_OTHER &&
+			     !is_disk_full(ret_error) && !p->state.in_conflict;
 	return counted && is_refused(r) ? 0 : r;
+}
+
+/* What old meets, too, is no fault of target. */
+static void note_old_refused(struct pass *p, const struct error *said)
+{
+	struct record *r = &p->record;
+
+	r->reject_target = false;
+	if (!r->host.refused)
+		record_host_refused(r, p->world.boot_id, p->state.engine);
+	(void)snprintf(r->reason, sizeof(r->reason), "the host could not start it: %.400s",
+		       said->text);
 }
 
 /* A follower gets as many starts in a pass as the container, since a single call of the engine may fail. After
@@ -307,6 +323,8 @@ static int start_follower(struct pass *p, const char *name, struct member_progre
 		log_warning(
 			"container %s, which shares the namespaces of %s, cannot be started: %s",
 			name, p->context.name, ret_error->text);
+	if (r < 0 && *ret_started && p->record.phase == PHASE_REVERT)
+		note_old_refused(p, ret_error);
 	return 0;
 }
 
@@ -329,12 +347,20 @@ static int act_start_old(struct pass *p, struct error *ret_error)
 {
 	int r = engine_start(p->context.engine, p->world.old.id, ret_error);
 	bool damaged = r < 0 && ret_error->origin == ERROR_STORE;
+	struct member_progress *progress = &p->state.member[0];
 
 	/* The revert goes on to its end; the next pass repairs the container. */
-	p->state.member[0].started_old = r == 0 || damaged;
-	if (damaged)
+	progress->started_old = r == 0 || damaged;
+	if (r < 0)
 		log_debug("%s: %s", p->context.name, ret_error->text);
-	return damaged ? 0 : r;
+	/* A single call of the engine may fail. */
+	if (damaged || p->record.phase != PHASE_REVERT || !is_refused(r))
+		return damaged ? 0 : r;
+	if (++progress->failed_starts < PLAN_STARTS_MAX)
+		return 0;
+	note_old_refused(p, ret_error);
+	return error_prefix(ret_error, "the old container cannot be started either, which the next "
+				       "poll tries again");
 }
 
 /* A crash while NAME.next was created may have left the local tag on the image, which would keep the image. */
@@ -469,6 +495,7 @@ static act_fn *const functions[] = {
 	[ACT_FIND_IMAGE] = candidate_find_image,
 	[ACT_FIND_FOLLOWERS] = find_followers,
 	[ACT_CHECK_SUCCESSOR] = successor_check,
+	[ACT_CHECK_HOST] = host_check,
 	[ACT_VERIFY] = verify,
 	[ACT_CHECK_SPACE] = check_space,
 	[ACT_SAVE_SPEC] = repair_save_spec,

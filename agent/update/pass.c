@@ -111,6 +111,7 @@ static void judge_follower(struct pass *p, size_t i)
 		return;
 	m->verdict = VERDICT_BAD;
 	m->not_at_fault = was_stopped_by_hand(p->context.engine, new);
+	m->host_said = new->error[0] && !store_is_of_image(new->error);
 	(void)snprintf(m->reason, sizeof(m->reason),
 		       "container %s, which shares its namespaces, %s%.300s", f->name,
 		       new->error[0] ? "does not start: " : "did not stay up", new->error);
@@ -252,7 +253,7 @@ static int probe(struct pass *p, struct error *ret_error)
 }
 
 /* Sets the result of an update that is over. One that was reverted without a rejection gets none yet. */
-static void finish_update(struct pass *p, enum phase from)
+static void finish_update(struct pass *p, enum phase from, bool host)
 {
 	p->result->downtime_ms = p->record.downtime_ms;
 	p->result->to = p->record.target.digest;
@@ -267,13 +268,14 @@ static void finish_update(struct pass *p, enum phase from)
 							     : "");
 	else if (p->record.reject_target)
 		finish(p, OUTCOME_ROLLED_BACK, p->record.reason);
-	else if (p->updates >= PASS_UPDATES_MAX)
+	else if (p->updates >= PASS_UPDATES_MAX || (host && p->reverted))
 		finish(p, OUTCOME_FAILED, p->record.reason);
 }
 
 static int decide(struct pass *p, enum action decision, struct error *ret_error)
 {
 	enum phase before = p->record.phase;
+	bool host = p->record.host.refused;
 	int r;
 
 	if (decision == ACT_DECIDE_REVERT && p->state.verdict == VERDICT_BAD)
@@ -289,10 +291,11 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 	if (p->record.phase != before && decision != ACT_DECIDE_FORGET)
 		announce_phase(p);
 	p->updates += decision == ACT_DECIDE_PREPARE;
+	p->reverted |= decision == ACT_DECIDE_REVERT;
 	if (decision == ACT_DECIDE_CURRENT)
 		p->result->from = p->record.current.digest;
-	if (decision == ACT_DECIDE_IDLE) {
-		finish_update(p, before);
+	if (decision == ACT_DECIDE_IDLE || decision == ACT_DECIDE_AGAIN) {
+		finish_update(p, before, host);
 		reset_state(p);
 	}
 	return 0;
@@ -395,6 +398,9 @@ static int handle_error(struct pass *p, enum action failed, int code, struct err
 		record_reject(&p->record, &p->record.target, p->state.engine, ret_error->text);
 		return save(p, ret_error);
 	}
+	/* What old's start said is written down. */
+	if (failed == ACT_START_OLD && p->record.host.refused)
+		return save(p, &ignored) < 0 ? ignored.code : code;
 	if (code != -EKEYREJECTED || !is_before_trial(p))
 		return code;
 	p->state.refusal = *ret_error;

@@ -29,6 +29,7 @@ struct pass {
 	int64_t looked_ns;	   /* time of the last look, by the wall clock */
 	uint64_t progress_ms;	   /* of the last progress event */
 	int updates;		   /* begun in this pass */
+	bool reverted;		   /* one of them, by a decision of this pass */
 	int misses;		   /* steps that failed because the engine had changed */
 	unsigned int short_waits;  /* for an event, one after the other */
 	bool pulled_again;     /* target's image was dropped in this pass: the store is damaged */

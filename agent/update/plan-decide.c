@@ -46,8 +46,20 @@ static bool store_is_to_blame(const struct record *r, const struct pass_state *m
 {
 	if (m->store_said || view_is_broken(&w->new))
 		return true;
-	return !streq(r->boot_id, w->boot_id) && !r->rollback &&
+	return r->reject_target && !streq(r->boot_id, w->boot_id) && !r->rollback &&
 	       store_is_doubtful(m->reason, w->new.state == STATE_EXITED ? w->new.exit_code : 0);
+}
+
+/* Whether the engine refused the last start with words that are not about the image. After a crash its own copy of them
+ * is left. */
+static bool host_is_to_blame(const struct pass_state *m, const struct world *w)
+{
+	const struct container_view *new = &w->new;
+
+	if (m->not_at_fault)
+		return false;
+	return m->host_said || (!view_is_up(new) && new->error[0] && !m->reason[0] &&
+				!store_is_of_image(new->error));
 }
 
 /* The version that was here before, recreated: keep the unhealthy one rather than none. */
@@ -62,10 +74,12 @@ static void decide_revert(struct record *r, const struct pass_state *m, const st
 	bool stopped = m->verdict == VERDICT_BAD && m->not_at_fault;
 	bool disturbed =
 		view_exists(&w->blocker) || !view_is_kept(&w->new) || stopped || m->in_conflict;
+	bool host = !disturbed && host_is_to_blame(m, w);
 
 	r->phase = PHASE_REVERT;
-	r->reject_target = !disturbed && !m->not_at_fault;
-	if (m->damaged || (r->reject_target && store_is_to_blame(r, m, w))) {
+	r->reject_target = !disturbed && !m->not_at_fault && !host;
+	r->host.refused = false;
+	if (m->damaged || ((r->reject_target || host) && store_is_to_blame(r, m, w))) {
 		r->reject_target = false;
 		r->target.brought = true; /* to be replaced by a whole one */
 		record_damage(r, w->boot_id);
@@ -73,9 +87,15 @@ static void decide_revert(struct record *r, const struct pass_state *m, const st
 			       m->reason);
 		return;
 	}
-	if (r->reject_target && is_recreated(r)) {
+	if ((r->reject_target || host) && is_recreated(r)) {
 		r->reject_target = false;
 		decide_commit(r, w);
+		return;
+	}
+	if (host) {
+		record_host_refused(r, w->boot_id, m->engine);
+		(void)snprintf(r->reason, sizeof(r->reason), "the host could not start it: %.400s",
+			       m->reason[0] ? m->reason : w->new.error);
 		return;
 	}
 	if (disturbed)
@@ -121,6 +141,23 @@ static void forget_seen(struct record *r)
 	r->seen_s = 0;
 }
 
+static void note_revert(struct record *r, const struct world *w)
+{
+	copy_text(r->last_error, sizeof(r->last_error), r->reason);
+	if (r->serving && view_exists(&w->old))
+		r->downtime_ms = downtime_ms(w->old.finished_ns, w->old.started_ns);
+}
+
+/* No image is rejected or dropped; the next pass looks at the host before it stops anything. */
+static void decide_again(struct record *r, const struct world *w)
+{
+	note_revert(r, w);
+	r->host.refused = r->serving = false;
+	r->old_id[0] = r->new_id[0] = r->policy[0] = '\0';
+	r->starts = 0;
+	r->phase = PHASE_PREPARE;
+}
+
 static void decide_idle(struct record *r, const struct world *w)
 {
 	if (r->phase == PHASE_COMMIT) {
@@ -132,6 +169,7 @@ static void decide_idle(struct record *r, const struct world *w)
 			r->target.brought |= r->current.brought;
 		}
 		r->current = r->target;
+		r->host = (struct host_refusal){0};
 		r->damage = (struct damage){0};
 		r->last_error[0] = '\0';
 		if (r->rollback)
@@ -140,9 +178,7 @@ static void decide_idle(struct record *r, const struct world *w)
 	if (r->phase == PHASE_REVERT) {
 		if (r->reject_target)
 			reject(r, w);
-		copy_text(r->last_error, sizeof(r->last_error), r->reason);
-		if (r->serving && view_exists(&w->old))
-			r->downtime_ms = downtime_ms(w->old.finished_ns, w->old.started_ns);
+		note_revert(r, w);
 	}
 	/* The candidate is no longer waited for. */
 	if (r->phase == PHASE_COMMIT || r->reject_target)
@@ -263,6 +299,7 @@ static void decide_prepare(struct record *r, const struct pass_state *m, const s
 			.brought = !present || (digest_eq(&reply->digest, &r->previous.digest) &&
 						r->previous.brought)};
 	r->phase = PHASE_PREPARE;
+	r->host = (struct host_refusal){0};
 	r->synced = r->rollback = rollback; /* it ran here */
 	copy_text(r->boot_id, sizeof(r->boot_id), m->pull_was_cut && !present ? "" : w->boot_id);
 	r->old_id[0] = r->new_id[0] = r->policy[0] = r->reason[0] = '\0';
@@ -298,6 +335,8 @@ void plan_decide(struct record *r, struct pass_state *m, enum action decision,
 		decide_commit(r, w);
 	} else if (decision == ACT_DECIDE_REVERT) {
 		decide_revert(r, m, w);
+	} else if (decision == ACT_DECIDE_AGAIN) {
+		decide_again(r, w);
 	} else if (decision == ACT_DECIDE_IDLE) {
 		decide_idle(r, w);
 	}
@@ -378,6 +417,8 @@ static bool apply_retry(struct record *r, char *reason, size_t size)
 	bool disturbed = digest_is_set(&r->disturbed.digest), changed;
 	bool damaged = digest_is_set(&r->damage.digest);
 
+	disturbed |= r->host.times > 0;
+	r->host.times = 0;
 	if (n > 0)
 		(void)snprintf(reason, size, "%zu rejected digest%s forgotten", n,
 			       n == 1 ? " is" : "s are");

@@ -57,6 +57,24 @@ CLAIM(next_is_not_stale,
 			 !view_left_alone(&s->w->old)))
 CLAIM(new_exists, !new_is_lost(s) || follower_is_lost(s, old_is_gone(s)))
 
+CLAIM(host_is_known, s->m->host_is_known)
+
+/* Where nothing shows what is wrong, the old one is not stopped again and again. One that is down loses nothing. */
+CLAIM(host_let_it_start, !record_host_is_hopeless(s->r, s->w->boot_id, s->m->engine) ||
+				 old_is_gone(s) || !view_is_up(s->old))
+CLAIM(host_has_all, s->m->host_lacks.code == 0 && host_let_it_start(s))
+
+static void explain_host(const struct situation *s, char *text, size_t size)
+{
+	if (s->m->host_lacks.code != 0)
+		(void)snprintf(text, size, "%.500s, so the container could not be started%s",
+			       s->m->host_lacks.text, old_is_gone(s) ? "" : " again");
+	else
+		(void)snprintf(text, size,
+			       "%.400s; that was tried %u times: mend it, then run pullet retry %s",
+			       s->r->reason, s->r->host.times, s->c->name);
+}
+
 /* Creating NAME.next moves the local tag for a moment, and a crash may leave it there. The tag of a first
  * container has no place to go back to: it stays, and goes with the container if that fails. */
 CLAIM(tag_is_restored, !s->r->target.brought || !s->w->image[0] || s->m->tag_tried ||
@@ -120,6 +138,9 @@ CLAIM(name_is_free, old_is_gone(s) || way_is_free(s) || is_replaced(s))
 CLAIM(old_has_name,
       old_is_gone(s) || s->old->slot == SLOT_MAIN || (s->member == 0 && is_replaced(s)))
 
+/* An operator orders a rollback again. */
+CLAIM(host_is_not_to_blame, !s->r->host.refused || s->r->rollback)
+
 /* A failed rollback does not remove the previous image. */
 CLAIM(target_is_previous, digest_eq(&s->r->target.digest, &s->r->previous.digest))
 CLAIM(target_image_is_gone, !s->r->target.brought || !s->w->image[0] || s->m->drop_tried ||
@@ -136,6 +157,8 @@ const struct plan_row plan_rows_swap[] = {
 	ROW(PREPARE, "NAME.next is of this pass and this old", REMOVE_NEW, EACH_BACK,
 	    next_is_not_stale),
 	ROW(PREPARE, "the window is open", DEFER, ONE, window_is_open, explain_window),
+	ROW(PREPARE, "the host was looked at", CHECK_HOST, ONE, host_is_known),
+	ROW(PREPARE, "the host has what a start needs", DEFER, ONE, host_has_all, explain_host),
 	ROW(PREPARE, "NAME.next exists", CREATE, EACH, new_exists),
 	ROW(PREPARE, "the local tag is where it was", RESTORE_TAG, ONE, tag_is_restored),
 	ROW(PREPARE, "-", DECIDE_TRIAL, ONE, never),
@@ -180,6 +203,7 @@ const struct plan_row plan_rows_swap[] = {
 	ROW(REVERT, "no other container is in the way", REFUSE, ONE, name_is_free, explain_blocker),
 	ROW(REVERT, "old is named NAME", RENAME_OLD, EACH_BACK, old_has_name),
 	ROW(REVERT, "the local tag is where it was", RESTORE_TAG, ONE, tag_is_restored),
+	ROW(REVERT, "the host was not to blame", DECIDE_AGAIN, ONE, host_is_not_to_blame),
 	ROW(REVERT, "target's image is gone", DROP_TARGET, ONE, target_image_is_gone),
 	ROW(REVERT, "-", DECIDE_IDLE, ONE, never),
 };

@@ -104,6 +104,7 @@ static const char names[][32] = {
 	[ACT_CHECK_SUCCESSOR] = "check successor",
 	[ACT_VERIFY] = "verify",
 	[ACT_CHECK_SPACE] = "check disk space",
+	[ACT_CHECK_HOST] = "check host",
 	[ACT_SAVE_SPEC] = "save spec",
 	[ACT_FETCH] = "fetch",
 	[ACT_DROP_TARGET] = "drop target's image",
@@ -139,6 +140,7 @@ static const char names[][32] = {
 	[ACT_DECIDE_START] = "write start",
 	[ACT_DECIDE_COMMIT] = "write commit",
 	[ACT_DECIDE_REVERT] = "write revert",
+	[ACT_DECIDE_AGAIN] = "write prepare again",
 	[ACT_DECIDE_IDLE] = "write idle",
 };
 

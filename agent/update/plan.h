@@ -33,6 +33,7 @@ enum action {
 	ACT_CHECK_SUCCESSOR, /* whether the container can be recreated faithfully */
 	ACT_VERIFY,
 	ACT_CHECK_SPACE,
+	ACT_CHECK_HOST, /* whether the host has what a start needs */
 
 	/* on the engine; action_touches() goes by the order */
 	ACT_SAVE_SPEC,	 /* write the container's create body to disk before it is removed */
@@ -73,6 +74,7 @@ enum action {
 	ACT_DECIDE_START, /* count a start that is about to be made */
 	ACT_DECIDE_COMMIT,
 	ACT_DECIDE_REVERT,
+	ACT_DECIDE_AGAIN, /* the host was to blame: the update stays prepared */
 	ACT_DECIDE_IDLE,
 };
 
@@ -135,6 +137,8 @@ struct pass_state {
 	bool no_key_demands; /* a version without a digest has none to verify, and no key is set */
 	bool space_known;
 	struct error no_space; /* code 0: there is disk space */
+	bool host_is_known;
+	struct error host_lacks; /* code 0: nothing that can be seen */
 	bool spec_saved;
 	bool pull_was_cut; /* a power cut ended the pull of the update that was forgotten */
 
@@ -161,6 +165,7 @@ struct pass_state {
 	enum verdict verdict;
 	char reason[RECORD_TEXT_MAX]; /* of a bad verdict, or of the last failed start */
 	bool store_said; /* the reason is the engine's word that it cannot read its store */
+	bool host_said;	 /* the reason is its word about the host */
 };
 
 /* Which rows are walked: until the trial those of the operation come first. */

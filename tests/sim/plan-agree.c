@@ -160,6 +160,7 @@ static void fill_facts(struct container_config *c, struct pass_state *m)
 	m->image_present = now.image_present;
 	m->followers_known = now.followers_known;
 	m->successor_checked = now.checked;
+	m->host_is_known = true;
 	m->space_known = now.space_known;
 	m->no_space.code = -now.no_space;
 	m->verified = now.verified ? *plan_candidate(&real.r, &real.w, m) : (struct digest){0};

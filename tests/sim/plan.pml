@@ -259,6 +259,8 @@ c_code { \#include "plan-agree.c" };
 	(!exists(N) || (created[p] && created_from[p] == O && !left_alone(old_one[0])))
 #define the_policy_was_asked_within_a_minute (!is_answered || !stale)
 #define the_window_is_open (rollback || obstacle != WINDOW_SHUT)
+#define the_host_was_looked_at true
+#define the_host_has_what_a_start_needs true
 #define NAME_next_exists	     new_exists
 #define the_local_tag_is_where_it_was                                                                         \
 	(!target_brought || !target_is_here || tag != NEW || old_is_target || (!exists(O) && exists(N)) ||     \
@@ -300,6 +302,7 @@ c_code { \#include "plan-agree.c" };
 #define new_is_gone			      (!exists(N))
 #define old_is_gone_if_another_took_its_place (!is_superseded)
 #define old_is_named_NAME		      (!exists(O) || box[O].slot == MAIN || (p == 0 && is_replaced))
+#define the_host_was_not_to_blame true
 #define target_s_image_is_gone                                                                                \
 	(!target_brought || !target_is_here || drop_tried || old_is_target || target == previous)
 
@@ -635,6 +638,7 @@ inline check_disk_space()
 }
 #define is_learning (step >= ACT_find_saved_spec && step <= ACT_check_disk_space)
 
+inline check_host() { skip }
 inline save_spec() { skip }
 
 inline fetch()
@@ -773,6 +777,7 @@ inline write_current()
 inline write_rejected() { skip }
 inline write_seen() { skip }
 inline write_sequence() { skip }
+inline write_prepare_again() { skip }
 inline forget_the_update__write_idle() { abandon() }
 
 inline write_prepare()

@@ -488,7 +488,9 @@ int engine_start(struct engine *e, const char *id, struct error *ret_error)
 	if (!can_run(b)) {
 		b->exit_code = 127;
 		after_change();
-		return error_set(ret_error, -EINVAL, "exec format error");
+		(void)error_set(ret_error, -EINVAL, "exec format error");
+		ret_error->origin = ERROR_IMAGE;
+		return ret_error->code;
 	}
 	run_box(b);
 	if (!b->shares[0] && *nature(b->image) == SIM_KILLS_HOST && ++sim.host_kills < 20) {
@@ -601,6 +603,13 @@ int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 			json_array_append_new(*ret, json_pack("{s:s}", "Id", sim.boxes[i].id));
 	}
 	return answer(ret_error);
+}
+
+int engine_look_up(struct engine *e, const char *kind, const char *name, json_t **ret,
+		   struct error *ret_error)
+{
+	*ret = json_object();
+	return 0;
 }
 
 void engine_sync(struct engine *e)

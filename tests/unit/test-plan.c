@@ -79,6 +79,7 @@ static void all_done(struct scene *s, enum block block)
 		      .successor_checked = true,
 		      .verified = {TARGET},
 		      .space_known = true,
+		      .host_is_known = true,
 		      .spec_saved = true},
 		.c = {.name = (char *)"app",
 		      .image = (char *)"reg/app:stable",
@@ -233,6 +234,9 @@ ARRANGE(old_up_beside_another, another(s); s->w.old.slot = SLOT_PREV;
 	s->w.old.state = STATE_RUNNING)
 ARRANGE(old_beside_another, another(s); s->w.old.slot = SLOT_PREV; s->w.old.state = STATE_EXITED)
 ARRANGE(old_without_place, s->w.old.slot = SLOT_PREV; blocker(s))
+ARRANGE(host_unknown, s->m.host_is_known = false)
+ARRANGE(device_gone, s->m.host_lacks.code = -ENOENT)
+ARRANGE(host_to_blame, s->r.host.refused = true)
 ARRANGE(target_image_here, SET(s->w.image, "image-new"))
 
 /* In the order of plan.c's table. */
@@ -308,6 +312,8 @@ static const struct {
 	{BLOCK_PREPARE, policy_stale, ACT_ASK_POLICY},
 	{BLOCK_PREPARE, next_is_stale, ACT_REMOVE_NEW},
 	{BLOCK_PREPARE, window_shut, ACT_DEFER},
+	{BLOCK_PREPARE, host_unknown, ACT_CHECK_HOST},
+	{BLOCK_PREPARE, device_gone, ACT_DEFER},
 	{BLOCK_PREPARE, no_new, ACT_CREATE},
 	{BLOCK_PREPARE, tag_ahead, ACT_RESTORE_TAG},
 	{BLOCK_PREPARE, nothing_broken, ACT_DECIDE_TRIAL},
@@ -350,6 +356,7 @@ static const struct {
 	{BLOCK_REVERT, old_without_place, ACT_REFUSE},
 	{BLOCK_REVERT, old_without_name, ACT_RENAME_OLD},
 	{BLOCK_REVERT, tag_ahead, ACT_RESTORE_TAG},
+	{BLOCK_REVERT, host_to_blame, ACT_DECIDE_AGAIN},
 	{BLOCK_REVERT, target_image_here, ACT_DROP_TARGET},
 	{BLOCK_REVERT, nothing_broken, ACT_DECIDE_IDLE},
 };

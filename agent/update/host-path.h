@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* host-path: whether files of the host that a start needs are there, as far as they can be seen from here: what cannot
+ * be reached (EACCES), or lies below a private /tmp, counts as there. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "error.h"
+
+/* path: a device, or a directory with devices in it. -ENOENT: it is neither, with a sentence about it. */
+int host_path_check_device(const char *path, struct error *ret_error) warn_unused;
+
+/* path: the source of a bind mount. pid: a process of the container that has it mounted at destination now; 0: none.
+ * -ENOENT: it is not there, an empty directory is there instead of a device, or what the container has is not mounted
+ * there any more. */
+int host_path_check_source(const char *path, pid_t pid, const char *destination,
+			   struct error *ret_error) warn_unused;
