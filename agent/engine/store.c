@@ -187,6 +187,10 @@ static bool is_of_process(const char *said)
 		stage = strstr(at, stages[i]);
 		at = stage ? stage + strlen(stages[i]) : at;
 	}
+	/* A volume is a directory, so a file of the image is in its place. */
+	if (at && after_prefix(at, "error mounting \"") && strstr(at, "/_data\" to rootfs at \"") &&
+	    strstr(at, ": not a directory"))
+		return true;
 	/* docker run --init: a program of the engine's. */
 	return at && BEHIND_ANY(at, of_image) && !strstr(at, "docker-init\"") &&
 	       !strstr(at, "catatonit\"");
@@ -201,14 +205,27 @@ static bool is_of_user(const char *words)
 	return BEHIND_ANY(words, begins) && strstr(words, ": no matching entries in ");
 }
 
+/* What podman puts in front of the words of a system call. */
+static const char *podman_words(const char *words)
+{
+	static const char begins[][48] = {"creating container ",
+					  "identifying source directory for copy up into "};
+	const char *rest = BEHIND_ANY(words, begins) ? strstr(words, ": ") : NULL;
+
+	return rest ? rest + 2 : words;
+}
+
 bool store_is_of_image(const char *said)
 {
-	const char *words = own_words(said), *path = failed_path(words);
+	const char *words = podman_words(own_words(said)), *path = failed_path(words);
 
 	if (is_of_process(words) || is_of_user(words))
 		return true;
 
-	/* Docker's words for a VOLUME that is a file in the image. */
+	/* Docker's words for a WORKDIR or a VOLUME that is a file in the image. */
+	if ((after_prefix(words, "Cannot mkdir: /") || after_prefix(words, "workdir \"/")) &&
+	    has_suffix(words, " is not a directory"))
+		return true;
 	if (after_prefix(words, "cannot mount volume over existing file, file exists /"))
 		return true;
 	return path && HAS_ANY(path, container_paths) &&

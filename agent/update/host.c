@@ -126,8 +126,9 @@ static int check_engine(const struct subject *s, struct error *ret_error)
 	if (engine_info(s->p->context.engine, &info, &ignored) < 0)
 		return 0;
 	known = json_object_get(info, "Runtimes");
-	/* A path, or a shim of containerd, needs no entry. */
-	if (runtime && runtime[0] && !strpbrk(runtime, "/.") && json_object_size(known) > 0 &&
+	/* A path, or a shim of containerd, needs no entry; podman has another word for its own. */
+	if (!engine_version(s->p->context.engine)->podman && runtime && runtime[0] &&
+	    !strpbrk(runtime, "/.") && json_object_size(known) > 0 &&
 	    !json_object_get(known, runtime))
 		return error_set(ret_error, -ENOENT, "the engine has no runtime %s", runtime);
 	return check_cdi(s, info, ret_error);
@@ -209,9 +210,12 @@ static int check_networks(const struct subject *s, struct error *ret_error)
 	return r;
 }
 
+/* podman starts what is shared. */
 static int check_namespaces(const struct subject *s, struct error *ret_error)
 {
-	for (size_t i = 0; i < RECREATE_MODES; i++) {
+	bool podman = engine_version(s->p->context.engine)->podman;
+
+	for (size_t i = 0; !podman && i < RECREATE_MODES; i++) {
 		const char *whose = recreate_shared_with(s->host, i);
 		_cleanup_json_ json_t *other = NULL;
 		const json_t *state;

@@ -76,11 +76,11 @@ static void explain_host(const struct situation *s, char *text, size_t size)
 }
 
 /* Creating NAME.next moves the local tag for a moment, and a crash may leave it there. The tag of a first
- * container has no place to go back to: it stays, and goes with the container if that fails. */
-CLAIM(tag_is_restored, !s->r->target.brought || !s->w->image[0] || s->m->tag_tried ||
-			       !streq(s->w->tag, s->w->image) ||
-			       streq(s->old->image, s->w->image) ||
-			       (old_is_gone(s) && !new_is_gone(s)) || is_replaced(s))
+ * container has no place to go back to: it stays, and goes with the container if that fails, unless the image stays. */
+CLAIM(tag_is_restored,
+      !s->r->target.brought || !s->w->image[0] || s->m->tag_tried ||
+	      !streq(s->w->tag, s->w->image) || streq(s->old->image, s->w->image) ||
+	      (old_is_gone(s) && (!new_is_gone(s) || s->r->host.refused)) || is_replaced(s))
 CLAIM(old_is_parked, !view_is_kept(s->old) || streq(s->old->policy, "no"))
 CLAIM(old_is_aside, old_is_gone(s) || s->old->slot == SLOT_PREV)
 

@@ -964,6 +964,75 @@ static void test_decide_revert_of_what_others_remove(void **state)
 	}
 }
 
+/* What the engine says of the host blames no image, and what old meets neither. */
+static void test_decide_revert_for_the_host(void **state)
+{
+	static const char device[] =
+		"error gathering device information while adding custom device "
+		"\"/dev/ttyACM0\": no such file or directory";
+	static const struct {
+		bool host_said;
+		const char *reason, *error;
+		const char *boot_id;
+		bool serving, host;
+		unsigned int times;
+	} reverts[] = {
+		{true, device, "", "boot", true, true, 1},
+		{true, device, "", "boot", false, true, 0},
+		{true, device, "", "boot before", true, true, 1}, /* nor is the store */
+		{false, "", device, "boot", true, true, 1},	  /* after a crash */
+		{false, "", "unable to find user x: no matching entries in passwd file", "boot",
+		 true, false, 0},
+		{false, "exec: no such file", "", "boot", true, false, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(reverts); i++) {
+		struct scene s;
+
+		all_done(&s, BLOCK_TRIAL);
+		s.r.starts = PLAN_STARTS_MAX;
+		s.r.serving = reverts[i].serving;
+		s.w.new.state = STATE_CREATED;
+		s.m.host_said = reverts[i].host_said;
+		SET(s.m.reason, reverts[i].reason);
+		SET(s.w.new.error, reverts[i].error);
+		SET(s.r.boot_id, reverts[i].boot_id);
+		plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
+		assert_int_equal(s.r.host.refused, reverts[i].host);
+		assert_int_equal(s.r.host.times, reverts[i].times);
+		assert_int_equal(s.r.reject_target, !reverts[i].host);
+		if (!reverts[i].host)
+			continue;
+		assert_string_equal(s.r.damage.digest.text, "");
+		plan_decide(&s.r, &s.m, ACT_DECIDE_AGAIN, &s.w);
+		assert_int_equal(s.r.phase, PHASE_PREPARE);
+		assert_true(s.r.synced && s.r.target.brought && !s.r.host.refused);
+		assert_int_equal(s.r.n_rejected, 0);
+		assert_non_null(strstr(s.r.last_error, "the host could not start it: "));
+	}
+}
+
+/* The third time that old was stopped in vain is the last, in this boot. */
+static void test_a_host_that_refuses_each_time(void **state)
+{
+	struct scene s;
+
+	all_done(&s, BLOCK_PREPARE);
+	s.w.new = (struct container_view){0};
+	s.r.serving = true;
+	for (int i = 0; i < RECORD_HOST_MAX; i++) {
+		expect_next(&s, ACT_CREATE, "it may be tried", "-");
+		record_host_refused(&s.r, s.w.boot_id, s.m.engine);
+	}
+	expect_next(&s, ACT_DEFER, "it was tried", "-");
+	s.w.old.state = STATE_EXITED;
+	SET(s.w.old.error, "network x not found");
+	expect_next(&s, ACT_CREATE, "there is nothing to lose", "-");
+	s.w.old = old_one(SLOT_MAIN, STATE_RUNNING, "always");
+	SET(s.w.boot_id, "next boot");
+	expect_next(&s, ACT_CREATE, "another boot", "-");
+}
+
 /* What a torn store may have done is not put down to the release. */
 static void test_decide_revert_for_the_store(void **state)
 {
@@ -1305,6 +1374,8 @@ int main(void)
 		cmocka_unit_test(test_decide_trial_without_service),
 		cmocka_unit_test(test_decide_revert),
 		cmocka_unit_test(test_decide_revert_of_what_others_remove),
+		cmocka_unit_test(test_decide_revert_for_the_host),
+		cmocka_unit_test(test_a_host_that_refuses_each_time),
 		cmocka_unit_test(test_decide_revert_for_the_store),
 		cmocka_unit_test(test_decide_idle_for_the_store),
 		cmocka_unit_test(test_decide_revert_of_what_cannot_be_seen),

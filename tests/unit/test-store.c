@@ -128,7 +128,107 @@ static void test_the_image_does_not_fit_together(void **state)
 				      "/d/overlay2/5/merged/file"));
 	assert_false(store_is_of_image("mkdir /d/overlay2/5/merged/x: no space left on device"));
 	assert_false(store_is_of_image("mkdir /d/volumes/5/_data: not a directory"));
-	assert_false(store_is_of_image("unable to find user mkdir /d/merged/x: not a directory"));
+}
+
+#define RUNC "OCI runtime create failed: runc create failed: unable to start container process: "
+#define RUNC_OLD \
+	"OCI runtime create failed: container_linux.go:380: starting container process caused: "
+#define INIT RUNC "error during container init: "
+
+/* What Docker 20.10, 26.1, 28.5 and podman 5 said of a start: by tests/field, or with each thing taken away by hand. */
+static const char *const image_words[] = {
+	"failed to create shim task: " RUNC
+	"exec: \"/nothing\": stat /nothing: no such file or directory: unknown",
+	RUNC_OLD "exec: \"nothing\": executable file not found in $PATH: unknown",
+	RUNC_OLD "process_linux.go:545: container init caused: exec: \"/dir\": permission denied",
+	"failed to create task for container: failed to create shim task: " INIT
+	"exec: \"/dir\": is a directory: permission denied",
+	INIT
+	"exec: \"/text/x\": stat /text/x: not a directory: Are you trying to mount a directory "
+	"onto a file (or vice-versa)? Check if the specified host path exists",
+	RUNC "chdir to cwd (\"/srv\") set in config.json failed: permission denied: unknown",
+	"unable to find user nobodyxyz: no matching entries in passwd file",
+	"linux spec user: unable to find user x: no matching entries in passwd file",
+	"unable to find group nogroupx: no matching entries in group file",
+	"Cannot mkdir: /actor is not a directory",
+	"lstat /d/overlay2/b66/merged/text/x: not a directory",
+	"cannot mount volume over existing file, file exists /d/overlay2/95/merged/text",
+	INIT
+	"error mounting \"/d/volumes/70/_data\" to rootfs at \"/text\": create mount destination "
+	"for /text mount: cannot mkdir in /d/overlay/de/merged/text: not a directory",
+	/* podman */
+	"runc: runc create failed: unable to start container process: exec: \"/nothing\": stat "
+	"/nothing: "
+	"no such file or directory: OCI runtime attempted to invoke a command that was not found",
+	"crun: executable file `/nothing` not found: No such file or directory: OCI runtime "
+	"attempted to invoke a command that was not found",
+	"workdir \"/actor\" exists on container 646, but is not a directory",
+	"creating container d43 workdir: mkdir /d/overlay/51/merged/text: not a directory",
+	"identifying source directory for copy up into volume cdc: lstat "
+	"/d/overlay/9a/merged/text/x: "
+	"not a directory",
+};
+
+static const char *const host_words[] = {
+	"error gathering device information while adding custom device \"/dev/ttyACM0\": no such "
+	"file "
+	"or directory",
+	"error gathering device information while adding custom device \"/dev/x\": not a device "
+	"node",
+	INIT
+	"error mounting \"/srv/file\" to rootfs at \"/dir\": mount src=/srv/file, dst=/dir: not a "
+	"directory: Are you trying to mount a directory onto a file (or vice-versa)?",
+	"invalid mount config for type \"bind\": bind source path does not exist: /srv/later",
+	"driver failed programming external connectivity on endpoint app (0f): Bind for 0.0.0.0:80 "
+	"failed: port is already allocated",
+	"driver failed programming external connectivity on endpoint app (0f): Error starting "
+	"userland proxy: listen tcp4 0.0.0.0:80: bind: address already in use",
+	"network nonexistent not found",
+	"failed to set up container networking: network nonexistent not found",
+	"Address already in use",
+	"cannot join network of a non running container: 0900",
+	"failed to join PID namespace: container fa6 is not running",
+	INIT "error setting rlimits for ready process: error setting rlimit type 7: operation not "
+	     "permitted: unknown",
+	INIT "open /proc/sys/net/nonexistent: no such file or directory: unknown",
+	INIT "unable to apply apparmor profile: apparmor failed to apply profile: write "
+	     "/proc/self/attr/apparmor/exec: no such file or directory",
+	"unknown or invalid runtime name: bogus",
+	"failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime "
+	"error "
+	"(open /run/log.json: no such file or directory): exec: \"other\": executable file not "
+	"found in "
+	"$PATH: unknown",
+	"failed to start shim: start failed: exec: \"containerd-shim-x\": executable file not "
+	"found in "
+	"$PATH",
+	"could not select device driver \"\" with capabilities: [[gpu]]",
+	RUNC_OLD
+	"process_linux.go:545: container init caused: Running hook #0:: error running hook: "
+	"exit status 1, stderr: nvidia-container-cli: initialization error: load library failed: "
+	"libnvidia-ml.so.1: no such file or directory",
+	RUNC
+	"unable to apply cgroup configuration: mkdir /sys/fs/cgroup/x: no space left on device",
+	RUNC "exec: \"/sbin/docker-init\": stat /sbin/docker-init: no such file or directory",
+	"error while mounting volume '/d/v1': plugin \"nfs\" not found",
+	"container create: stat /dev/ttyACM0: no such file or directory",
+	"runc: runc create failed: unable to start container process: error during container init: "
+	"error "
+	"mounting \"/srv/later\" to rootfs at \"/m\": bind mount source stat: stat /srv/later: no "
+	"such file "
+	"or directory: OCI runtime attempted to invoke a command that was not found",
+};
+
+static void test_the_host_or_the_image(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(image_words); i++) {
+		if (!store_is_of_image(image_words[i]))
+			fail_msg("of the image: %s", image_words[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(host_words); i++) {
+		if (store_is_of_image(host_words[i]))
+			fail_msg("of the host: %s", host_words[i]);
+	}
 }
 
 /* The link and the registry may say anything; the engine's own words are known by their beginning. */
@@ -227,6 +327,7 @@ int main(void)
 		cmocka_unit_test(test_sentences),
 		cmocka_unit_test(test_quoted_values),
 		cmocka_unit_test(test_the_image_does_not_fit_together),
+		cmocka_unit_test(test_the_host_or_the_image),
 		cmocka_unit_test(test_pulls),
 		cmocka_unit_test(test_unusable_images),
 	};

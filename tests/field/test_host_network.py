@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""Networks, addresses and ports that a start needs, on an engine with bridges in a network namespace of its own."""
+
+import contextlib
+import socket
+
+import pytest
+
+from pullet_bridge import BridgedEngine, own_network
+from pullet_house import House
+from pullet_registry import Registry
+
+ALWAYS = {"RestartPolicy": {"Name": "always"}}
+
+
+@pytest.fixture(scope="module")
+def bridged(lab):
+    with own_network():
+        engine, registry = BridgedEngine(lab), Registry(lab)
+        yield lambda: House(lab, engine, registry)
+        engine.stop()
+
+
+@pytest.fixture
+def home(bridged):
+    house = bridged()
+    yield house
+    house.engine.clear()
+    house.engine.call("POST", "/networks/prune")
+
+
+def network(home, name="n1", subnet="10.77.1.0/24"):
+    return home.engine.call("POST", "/networks/create", {
+        "Name": name, "IPAM": {"Config": [{"Subnet": subnet}]}})["Id"]
+
+
+@contextlib.contextmanager
+def listener(port):
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("0.0.0.0", port))
+        sock.listen()
+        yield
+
+
+def no_blame(home):
+    assert not home.pullet.record("app")["rejected"]
+
+
+def blobs(home):
+    return sum("/blobs/" in request.path and request.by_engine for request in home.registry.requests())
+
+
+def test_a_network_under_its_id_and_its_name(home):  # case 23
+    home.publish()
+    home.engine.pull(home.image)
+    short = network(home)[:12]
+    home.engine.docker("run", "-d", "--name", "app", "--restart", "always", "--network", short,
+                       "--network-alias", "foo", home.image)
+    home.configure()
+    second = home.publish()
+    home.once("updated")
+    networks = home.check(second, policy="always")["NetworkSettings"]["Networks"]
+    assert list(networks) == ["n1"] and "foo" in networks["n1"]["Aliases"]
+    home.engine.call("POST", "/containers/app/restart")
+    home.check(second)
+
+
+def test_a_first_container_whose_port_is_taken(home):  # operator-report 12
+    first = home.publish()
+    home.configure(create={"ExposedPorts": {"80/tcp": {}}, "HostConfig": {
+        **ALWAYS, "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8085"}]}}})
+    with listener(8085):
+        home.once("failed", reason="the host could not start it: ")
+        no_blame(home)
+        assert home.engine.containers() == {}
+        downloaded = blobs(home)
+        for _ in range(3):
+            home.once("failed", reason="8085")
+        assert blobs(home) == downloaded
+    home.once("updated")
+    home.check(first, policy="always")
+
+
+def test_a_port_that_another_container_takes_from_one_that_is_down(home):
+    """A one-shot has ended; its port is not its own any more."""
+    home.adopt(home.publish("exit", 0), ExposedPorts={"80/tcp": {}}, HostConfig={
+        "NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8086"}]}})
+    home.engine.wait("app", lambda now: now["State"]["Status"] == "exited")
+    home.configure()
+    home.once("up-to-date")
+    second = home.publish("exit", 0)
+    with listener(8086):
+        home.once("failed", reason="8086")
+        no_blame(home)
+    home.once("updated")
+    home.check(second, state="exited")
+
+
+def test_a_network_that_was_removed_under_a_container_that_is_down(home):
+    network(home)
+    home.adopt(home.publish("exit", 0), HostConfig={"NetworkMode": "n1"})
+    home.engine.wait("app", lambda now: now["State"]["Status"] == "exited")
+    home.configure()
+    home.once("up-to-date")
+    home.engine.call("DELETE", "/networks/n1")
+    second = home.publish("exit", 0)
+    home.once("deferred", reason="network n1 is not there, so the container could not be started again")
+    no_blame(home)
+    network(home)
+    home.once("updated")
+    home.check(second, state="exited")
+
+
+def test_an_address_that_another_container_has_now(home):
+    network(home)
+    home.adopt(home.publish("exit", 0), HostConfig={"NetworkMode": "n1"}, NetworkingConfig={
+        "EndpointsConfig": {"n1": {"IPAMConfig": {"IPv4Address": "10.77.1.9"}}}})
+    home.engine.wait("app", lambda now: now["State"]["Status"] == "exited")
+    home.configure()
+    home.once("up-to-date")
+    home.engine.run("other", home.image, Cmd=["/actor", "wait"], HostConfig={"NetworkMode": "n1"},
+                    NetworkingConfig={"EndpointsConfig": {"n1": {"IPAMConfig": {"IPv4Address": "10.77.1.9"}}}})
+    home.publish("exit", 0)
+    home.once("deferred", reason="container other has the address 10.77.1.9 of network n1")
+    home.engine.remove_container("other")
+    home.once("updated")
+
+
+def test_a_container_whose_network_it_shares_is_down(home):
+    home.publish()
+    home.engine.pull(home.image)
+    home.engine.run("vpn", home.image)
+    home.adopt(HostConfig={**ALWAYS, "NetworkMode": "container:vpn"})
+    home.configure()
+    home.once("up-to-date")
+    before = home.engine.inspect("app")
+    home.engine.call("POST", "/containers/vpn/stop")
+    second = home.publish()
+    home.once("deferred", reason="container vpn, whose namespace it shares, does not run")
+    home.untouched(before)
+    home.engine.call("POST", "/containers/vpn/start")
+    home.once("updated")
+    home.check(second, policy="always")
