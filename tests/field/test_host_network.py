@@ -16,7 +16,7 @@ ALWAYS = {"RestartPolicy": {"Name": "always"}}
 @pytest.fixture(scope="module")
 def bridged(lab):
     with own_network():
-        engine, registry = BridgedEngine(lab), Registry(lab)
+        engine, registry = BridgedEngine(lab), Registry(lab, "bridged-registry")
         yield lambda: House(lab, engine, registry)
         engine.stop()
 

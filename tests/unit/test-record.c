@@ -668,6 +668,31 @@ static void test_disturbed(void **state)
 	assert_false(record_is_disturbed(&r, &a, "20.10"));
 }
 
+/* In this boot, with this engine, and only if there was something to stop. */
+static void test_host_refusals(void **state)
+{
+	struct error e = {0};
+	struct record r, back;
+
+	record_init(&r);
+	r.phase = PHASE_REVERT;
+	r.target.digest = DIGEST("000a");
+	record_host_refused(&r, "boot", "20.10");
+	assert_true(r.host.refused && r.host.times == 0);
+	r.serving = true;
+	for (unsigned int i = 0; i < RECORD_HOST_MAX; i++) {
+		assert_false(record_host_is_hopeless(&r, "boot", "20.10"));
+		record_host_refused(&r, "boot", "20.10");
+	}
+	assert_int_equal(record_save(scratch, "hello", &r, &e), 0);
+	assert_int_equal(record_read(scratch, "hello", &back, &e), 0);
+	assert_true(back.host.refused && record_host_is_hopeless(&back, "boot", "20.10"));
+	assert_false(record_host_is_hopeless(&back, "next boot", "20.10"));
+	assert_false(record_host_is_hopeless(&back, "boot", "28.5"));
+	record_host_refused(&back, "boot", "28.5");
+	assert_int_equal(back.host.times, 1);
+}
+
 #define in_empty_dir(test) cmocka_unit_test_teardown(test, empty_dir)
 
 /* Two tries a boot for each version. */
@@ -708,6 +733,7 @@ int main(void)
 		in_empty_dir(test_disturbed),
 		in_empty_dir(test_a_damaged_record_keeps_what_can_be_read),
 		cmocka_unit_test(test_policy_is_remembered),
+		in_empty_dir(test_host_refusals),
 		cmocka_unit_test(test_damage),
 	};
 
