@@ -9,9 +9,9 @@
 /* One container that is to be started. */
 struct subject {
 	const struct pass *p;
-	const json_t *body; /* that it is created from */
-	const json_t *host; /* its HostConfig */
-	const json_t *old;  /* the inspect answer of the container that it replaces; NULL: none */
+	const json_t *host;	 /* its HostConfig */
+	const json_t *endpoints; /* by network */
+	const json_t *old; /* the inspect answer of the container that it replaces; NULL: none */
 };
 
 /* Each returns -ENOENT with the name of what is missing, else 0. */
@@ -199,12 +199,11 @@ static int check_network(const struct subject *s, const char *name, const json_t
 
 static int check_networks(const struct subject *s, struct error *ret_error)
 {
-	const json_t *all = json_get_path(s->body, "NetworkingConfig", "EndpointsConfig", NULL);
 	const char *mode = json_get_string(s->host, "NetworkMode"), *name;
 	int r = check_network(s, mode, NULL, ret_error);
 	json_t *endpoint;
 
-	json_object_foreach ((json_t *)all, name, endpoint)
+	json_object_foreach ((json_t *)s->endpoints, name, endpoint)
 		if (r == 0)
 			r = check_network(s, name, endpoint, ret_error);
 	return r;
@@ -256,60 +255,73 @@ static int check_volumes(const struct subject *s, struct error *ret_error)
 	return 0;
 }
 
-/* plan: of the container's successor. old_id: "" for a first one. Notes what is missing. */
-static int check(struct pass *p, const struct recreate_plan *plan, const char *old_id,
-		 struct error *ret_error)
+/* Notes what is missing. */
+static void check(const struct subject *s, struct error *ret_missing)
 {
 	static check_fn *const checks[] = {check_devices, check_binds,	  check_mounts,
 					   check_engine,  check_networks, check_namespaces,
 					   check_volumes};
-	struct subject s = {.p = p, .body = plan->body};
-	_cleanup_json_ json_t *old = NULL;
-	struct error *missing = &p->state.host_lacks;
-	const json_t *connect;
-	size_t i;
-	int r = 0;
 
-	if (old_id[0])
-		r = engine_inspect_container(p->context.engine, old_id, &old, ret_error);
+	for (size_t i = 0; ret_missing->code == 0 && i < ARRAY_SIZE(checks); i++)
+		(void)!checks[i](s, ret_missing);
+}
+
+/* A successor has the settings of the container that it replaces. */
+static int check_successor(struct pass *p, const char *id, struct error *ret_error)
+{
+	struct subject s = {.p = p};
+	_cleanup_json_ json_t *old = NULL;
+	int r = engine_inspect_container(p->context.engine, id, &old, ret_error);
+
 	if (r < 0)
 		return r;
 	s.old = old;
-	s.host = json_object_get(plan->body, "HostConfig");
-	for (i = 0; r == 0 && i < ARRAY_SIZE(checks); i++)
-		r = checks[i](&s, missing);
-	json_array_foreach (plan->connect, i, connect)
-		if (r == 0)
-			r = check_network(&s, json_get_string(connect, "Network"),
-					  json_get_path(connect, "Body", "EndpointConfig", NULL),
-					  missing);
+	s.host = json_object_get(old, "HostConfig");
+	s.endpoints = json_get_path(old, "NetworkSettings", "Networks", NULL);
+	check(&s, &p->state.host_lacks);
+	return 0;
+}
+
+static int check_first(struct pass *p, struct error *ret_error)
+{
+	struct subject s = {.p = p};
+	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
+	_cleanup_json_ json_t *endpoints = NULL;
+	const json_t *connect;
+	size_t i;
+	int r = successor_plan(p, &p->world, NULL, p->c->image, p->record.target.digest.text, &plan,
+			       ret_error);
+
+	if (r < 0)
+		return r;
+	s.host = json_object_get(plan.body, "HostConfig");
+	endpoints = json_deep_copy(
+		json_get_path(plan.body, "NetworkingConfig", "EndpointsConfig", NULL));
+	endpoints = endpoints ? endpoints : json_need(json_object());
+	json_array_foreach (plan.connect, i, connect)
+		json_put(endpoints, json_get_string(connect, "Network"),
+			 json_deep_copy(json_get_path(connect, "Body", "EndpointConfig", NULL)));
+	s.endpoints = endpoints;
+	check(&s, &p->state.host_lacks);
 	return 0;
 }
 
 int host_check(struct pass *p, struct error *ret_error)
 {
-	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-	const char *target = p->record.target.digest.text;
-	int r = successor_plan(p, &p->world, NULL, p->c->image, target, &plan, ret_error);
+	struct error *lacks = &p->state.host_lacks;
+	int r;
 
-	p->state.host_lacks = (struct error){0};
-	if (r == 0)
-		r = check(p, &plan, p->world.old.id, ret_error);
-	for (size_t i = 0; r == 0 && p->state.host_lacks.code == 0 && i < p->record.n_followers;
-	     i++) {
-		const struct follower *f = &p->record.followers[i];
+	*lacks = (struct error){0};
+	r = view_exists(&p->world.old) ? check_successor(p, p->world.old.id, ret_error)
+				       : check_first(p, ret_error);
+	for (size_t i = 0; r == 0 && lacks->code == 0 && i < p->record.n_followers; i++) {
 		const struct container_view *old = &p->world.followers[i].old;
 
 		if (!view_exists(old) || !view_is_up(old))
 			continue;
-		recreate_plan_free(&plan);
-		plan = (struct recreate_plan){0};
-		r = successor_plan_follower(p, &p->world, old->id, f->name, target, &plan,
-					    ret_error);
-		if (r == 0)
-			r = check(p, &plan, old->id, ret_error);
-		if (r == 0 && p->state.host_lacks.code < 0)
-			(void)error_prefix(&p->state.host_lacks, "container %s", f->name);
+		r = check_successor(p, old->id, ret_error);
+		if (r == 0 && lacks->code < 0)
+			(void)error_prefix(lacks, "container %s", p->record.followers[i].name);
 	}
 	p->state.host_is_known = r == 0;
 	return r;

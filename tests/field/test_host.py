@@ -5,6 +5,8 @@ import os
 import stat
 import subprocess
 
+from pullet_image import Image, program
+
 ALWAYS = {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}
 AGAIN = "so the container could not be started again"
 
@@ -135,3 +137,36 @@ def test_a_first_container_whose_device_is_not_there_yet(house):  # operator-rep
     node.plug()
     house.once("updated")
     house.check(first, policy="always")
+
+
+def test_a_start_that_the_host_refuses_each_time_stops_the_container_three_times(house):
+    """A file is mounted where the new image has a directory: the engine's words are about a mount."""
+    conf = house.lab.path(f"conf-{house.number}")
+    conf.write_text("")
+    start_of(house, Binds=[f"{conf}:/conf"])
+    house.publish(images=Image({"actor": program("actor"), "conf/x": b""}, {"Cmd": ["/actor", "wait"]}))
+    for _ in range(3):
+        house.once("failed", reason="the host could not start it: ")
+    before = house.engine.inspect("app")
+    downloaded = sum(request.by_engine for request in house.registry.requests())
+    for _ in range(2):
+        house.once("deferred", reason="that was tried 3 times")
+        house.untouched(before)
+    assert sum(request.by_engine for request in house.registry.requests()) == downloaded
+    house.pullet.order("retry")
+    house.once("failed", reason="the host could not start it: ")
+    second = house.publish()
+    house.once("updated")
+    house.check(second, policy="always")
+    assert not house.pullet.record("app")["rejected"]
+
+
+def test_a_sidecar_whose_device_is_unplugged(house):
+    node = Node(house)
+    before = start_of(house)
+    house.engine.run("side", house.image, HostConfig={
+        **ALWAYS, "NetworkMode": "container:app", "Devices": node.devices})
+    second = house.publish()
+    node.unplug()
+    deferred_then_updated(house, before, second, f"container side: {node.path} is not there, {AGAIN}", node.plug)
+    assert house.engine.inspect("side")["State"]["Running"]
