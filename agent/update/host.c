@@ -228,7 +228,7 @@ static int check_namespaces(const struct subject *s, struct error *ret_error)
 		    json_is_true(json_object_get(state, "Restarting")))
 			return error_set(ret_error, -ENOENT,
 					 "container %s, whose namespace it shares, does not run",
-					 whose);
+					 world_name_of(other));
 	}
 	return 0;
 }
