@@ -4,6 +4,8 @@
 
 #include "util.h"
 
+#define PLATFORM_TEXT_MAX 88
+
 struct oci_platform {
 	char os[32];
 	char architecture[32];

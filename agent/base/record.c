@@ -107,6 +107,7 @@ static const struct field record_fields[] = {
 	{"disturbed", OBJECT, OR_ABSENT, FIELD(struct record, disturbed),
 	 .fields = disturbed_fields},
 	{"held", BOOL, OR_ABSENT, FIELD(struct record, held)},
+	{"platform", TEXT, OR_ABSENT, FIELD(struct record, platform)},
 	{"last_error", TEXT, OR_NULL, FIELD(struct record, last_error)},
 	{"downtime_ms", SIGNED, ALWAYS, FIELD(struct record, downtime_ms)},
 	{"rollout_sequence", NUMBER, OR_ABSENT, FIELD(struct record, rollout_sequence)},

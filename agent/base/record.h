@@ -5,6 +5,7 @@
 
 #include "digest.h"
 #include "error.h"
+#include "platform.h"
 
 #define RECORD_REJECTED_MAX  16
 #define RECORD_BEFORE_MAX    64 /* rejections whose reasons are forgotten */
@@ -133,6 +134,8 @@ struct record {
 	/* For min-age: the digest of the tag, and when this device first saw it (Unix time). */
 	struct digest seen;
 	int64_t seen_s;
+	/* Which the operator chose when the container was created ("linux/386"); empty: the machine's own. */
+	char platform[PLATFORM_TEXT_MAX];
 	char last_error[RECORD_TEXT_MAX];
 };
 

@@ -174,7 +174,9 @@ int engine_pull(struct engine *e, const struct ref *ref, const struct verified *
 {
 	_cleanup_free_ char *repository = ref_repository(ref), *from = engine_escape(repository);
 	const char *digest = verified_digest(v)->text;
-	_cleanup_free_ char *path = xasprintf("/images/create?fromImage=%s&tag=%s", from, digest);
+	_cleanup_free_ char *path =
+		xasprintf("/images/create?fromImage=%s&tag=%s%s%s", from, digest,
+			  o->platform[0] ? "&platform=" : "", o->platform);
 	_cleanup_free_ char *what = xasprintf("pull %s@%s", repository, digest);
 	_cleanup_free_ char *header = o->auth ? xasprintf("X-Registry-Auth: %s", o->auth) : NULL;
 	_cleanup_free_ struct pull *p = xcalloc(1, sizeof(*p));

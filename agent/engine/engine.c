@@ -14,6 +14,7 @@
 #define REMOVE_CALL_MS	(180u * 1000)
 #define STOP_GRACE_MS	(60u * 1000)
 #define STOP_UNKNOWN_MS (3600u * 1000)
+#define API_PLATFORM	49 /* Docker 28.1: inspect of one platform's image */
 
 /* Sets the error of an answer that is a refusal, with the engine's message. own: it is the engine's own word. */
 static int refusal(const struct http_response *r, const char *what, bool own,
@@ -162,18 +163,25 @@ static const struct json_filter_rules image_list_rules = {
 	.keep = (const char *const[]){"*.Id", NULL},
 };
 
-/* own: by podman's own API. */
-static int inspect(struct engine *e, const char *kind, const char *name, bool own,
-		   const struct json_filter_rules *rules, json_t **ret, struct error *ret_error)
+/* own: by podman's own API. query: "" or "?...". */
+static int inspect_with(struct engine *e, const char *kind, const char *name, const char *query,
+			bool own, const struct json_filter_rules *rules, json_t **ret,
+			struct error *ret_error)
 {
 	_cleanup_free_ char *escaped = engine_escape(name);
-	_cleanup_free_ char *path = xasprintf("/%ss/%s/json", kind, escaped);
+	_cleanup_free_ char *path = xasprintf("/%ss/%s/json%s", kind, escaped, query);
 	_cleanup_free_ char *what = xasprintf("inspect %s %s", kind, name);
 
 	return engine_call(e,
 			   (struct call){"GET", path, .what = what, .own = own ? PODMAN_API : NULL,
 					 .rules = *rules},
 			   ret, ret_error);
+}
+
+static int inspect(struct engine *e, const char *kind, const char *name, bool own,
+		   const struct json_filter_rules *rules, json_t **ret, struct error *ret_error)
+{
+	return inspect_with(e, kind, name, "", own, rules, ret, ret_error);
 }
 
 /* GET /version is the one call without a version. */
@@ -285,11 +293,35 @@ int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
 			   ret, ret_error);
 }
 
+/* "?platform={..}", which older engines do not know; else "". Caller frees. */
+static char *platform_query(const struct engine *e, const struct oci_platform *p)
+{
+	_cleanup_json_ json_t *j = NULL;
+	_cleanup_free_ char *text = NULL, *escaped = NULL;
+
+	if (!p || !p->os[0] || e->version.api_minor < API_PLATFORM || e->version.podman)
+		return xstrdup("");
+	j = json_need(json_pack("{s:s, s:s}", "os", p->os, "architecture", p->architecture));
+	if (p->variant[0])
+		json_put(j, "variant", json_string(p->variant));
+	text = json_text(j, JSON_COMPACT);
+	escaped = engine_escape(text);
+	return xasprintf("?platform=%s", escaped);
+}
+
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 			 struct error *ret_error)
 {
+	return engine_inspect_platform(e, reference, NULL, ret, ret_error);
+}
+
+int engine_inspect_platform(struct engine *e, const char *reference,
+			    const struct oci_platform *platform, json_t **ret,
+			    struct error *ret_error)
+{
+	_cleanup_free_ char *query = platform_query(e, platform);
 	_cleanup_json_ json_t *j = NULL, *own = NULL;
-	int r = inspect(e, "image", reference, false, &image_rules, &j, ret_error);
+	int r = inspect_with(e, "image", reference, query, false, &image_rules, &j, ret_error);
 
 	if (r == 0 && e->version.podman)
 		r = inspect(e, "image", reference, true, &image_rules, &own, ret_error);
@@ -376,11 +408,12 @@ int engine_remove_image(struct engine *e, const char *reference, struct error *r
 			   NULL, ret_error);
 }
 
-int engine_create(struct engine *e, const char *name, const json_t *body, char **ret_id,
-		  struct error *ret_error)
+int engine_create(struct engine *e, const char *name, const char *platform, const json_t *body,
+		  char **ret_id, struct error *ret_error)
 {
 	_cleanup_free_ char *escaped = engine_escape(name);
-	_cleanup_free_ char *path = xasprintf("/containers/create?name=%s", escaped);
+	_cleanup_free_ char *path = xasprintf("/containers/create?name=%s%s%s", escaped,
+					      platform[0] ? "&platform=" : "", platform);
 	_cleanup_free_ char *what = xasprintf("create container %s", name);
 	_cleanup_json_ json_t *answer = NULL;
 	const char *id;

@@ -54,6 +54,11 @@ int engine_inspect_podman(struct engine *e, const char *id, json_t **ret,
 int engine_list(struct engine *e, json_t **ret, struct error *ret_error) warn_unused;
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 			 struct error *ret_error) warn_unused;
+/* The same, of one platform's image where the engine has several under that name (containerd's store, API 1.49); NULL:
+ * the engine's choice. */
+int engine_inspect_platform(struct engine *e, const char *reference,
+			    const struct oci_platform *platform, json_t **ret,
+			    struct error *ret_error) warn_unused;
 /* The same without Config, so whatever its size: Id, RepoDigests, RepoTags, Os, Architecture, Variant, Size, RootFS. */
 int engine_identify_image(struct engine *e, const char *reference, json_t **ret,
 			  struct error *ret_error) warn_unused;
@@ -69,8 +74,9 @@ int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret
 		struct error *ret_error) warn_unused;
 
 struct pull_options {
-	const char *auth;   /* value of X-Registry-Auth, or NULL */
-	uint64_t bytes_max; /* of all layers, as their manifest says */
+	const char *auth;		  /* value of X-Registry-Auth, or NULL */
+	char platform[PLATFORM_TEXT_MAX]; /* "linux/386"; empty: the engine's own */
+	uint64_t bytes_max;		  /* of all layers, as their manifest says */
 	/* Bytes of all layers so far, and of all that are known; both may grow. */
 	void (*progress)(void *userdata, uint64_t current, uint64_t total);
 	void *userdata;
@@ -99,8 +105,9 @@ int engine_tag(struct engine *e, const char *image, const char *repository, cons
 int engine_remove_image(struct engine *e, const char *reference,
 			struct error *ret_error) warn_unused;
 
-int engine_create(struct engine *e, const char *name, const json_t *body, char **ret_id,
-		  struct error *ret_error) warn_unused;
+/* platform: of the image, where the engine has several under the name in body; "": the engine's own. */
+int engine_create(struct engine *e, const char *name, const char *platform, const json_t *body,
+		  char **ret_id, struct error *ret_error) warn_unused;
 int engine_connect(struct engine *e, const char *network, const char *id, const json_t *body,
 		   struct error *ret_error) warn_unused;
 int engine_start(struct engine *e, const char *id, struct error *ret_error) warn_unused;

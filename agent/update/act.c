@@ -8,7 +8,6 @@
 #include "disk-space.h"
 #include "followers.h"
 #include "host.h"
-#include "image-config.h"
 #include "log.h"
 #include "repair.h"
 #include "successor.h"
@@ -19,7 +18,6 @@ static int check_image(const struct pass *p, const json_t *image, struct error *
 	const struct release *target = &p->record.target;
 	const struct fetch_reply *reply = &p->state.answer.reply;
 	const char *id = json_get_string(image, "Id");
-	struct digest chain = image_config_chain(json_get_path(image, "RootFS", "Layers", NULL));
 	struct oci_platform got = {0};
 
 	/* An image that ran here before is known by its Id. */
@@ -28,18 +26,13 @@ static int check_image(const struct pass *p, const json_t *image, struct error *
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the engine does not list %s among the image's RepoDigests",
 				 target->digest.text);
-	/* A graph driver names images by their config, containerd by index or manifest. */
-	if (digest_is_set(&reply->config) && id && !streq(id, reply->config.text) &&
-	    !streq(id, target->digest.text) && !streq(id, target->manifest.text))
-		return error_set(ret_error, -EKEYREJECTED,
-				 "the engine took another platform's image: %s", id);
 	/* The index may offer the engine another manifest than the one that was checked. The engine is not asked for that
 	 * one by its digest: it would list the image under it alone, and no longer under what the tag points to. */
-	if (digest_is_set(&reply->chain) && !digest_eq(&reply->chain, &chain))
-		return error_set(
-			ret_error, -EKEYREJECTED,
-			"the engine has other layers than the manifest %s, which was checked",
-			target->manifest.text);
+	if (!candidate_is_chosen(reply, image))
+		return error_set(ret_error, -EKEYREJECTED,
+				 "the engine has another image than the manifest %s, which was "
+				 "checked (another platform's, or other layers)",
+				 target->manifest.text);
 	copy_text(got.os, sizeof(got.os), json_get_string(image, "Os"));
 	copy_text(got.architecture, sizeof(got.architecture),
 		  json_get_string(image, "Architecture"));
@@ -58,6 +51,41 @@ static int refuse_image(struct pass *p, struct error *ret_error)
 		       : candidate_refuse(p, &target->digest, &target->manifest, ret_error);
 }
 
+/* The record's platform, in the form for the engine; NULL: the machine's own. */
+static const struct oci_platform *read_choice(const struct pass *p, struct oci_platform *ret)
+{
+	return platform_parse(p->record.platform, ret) == 0 ? ret : NULL;
+}
+
+static int pull(struct pass *p, const char *pinned, size_t *ret_found, struct error *ret_error)
+{
+	if (!p->verified)
+		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
+				 pinned);
+	p->pull.bytes_max = p->state.answer.reply.layer_bytes;
+	copy_text(p->pull.platform, sizeof(p->pull.platform), p->record.platform);
+	return engine_pull(p->context.engine, p->context.ref, p->verified, &p->pull, ret_found,
+			   ret_error);
+}
+
+/* -EKEYREJECTED also if it is larger than may be read. */
+static int inspect_and_check(const struct pass *p, const char *reference, json_t **ret,
+			     struct error *ret_error)
+{
+	struct oci_platform choice;
+	_cleanup_json_ json_t *image = NULL;
+	int q = engine_inspect_platform(p->context.engine, reference, read_choice(p, &choice),
+					&image, ret_error);
+
+	if (world_is_unreadable(q))
+		q = ret_error->code = -EKEYREJECTED;
+	if (q == 0)
+		q = check_image(p, image, ret_error);
+	if (q == 0)
+		*ret = steal(image);
+	return q;
+}
+
 static int act_fetch(struct pass *p, struct error *ret_error)
 {
 	const struct record *r = &p->record;
@@ -70,26 +98,21 @@ static int act_fetch(struct pass *p, struct error *ret_error)
 		       digest_eq(&r->target.digest, &r->damage.digest);
 	bool cut = !streq(r->boot_id, p->world.boot_id);
 	size_t found = 0;
-	int q = 0;
+	int q = -EKEYREJECTED;
 
-	p->pull.bytes_max = m->answer.reply.layer_bytes;
 	/* An image that is here is complete as long as the machine stayed up, but may not be on the disk yet. */
-	if (here)
+	if (here) {
 		engine_sync(p->context.engine);
-	else if (!p->verified)
-		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
-				 pinned);
-	else
-		q = engine_pull(p->context.engine, p->context.ref, p->verified, &p->pull, &found,
-				ret_error);
-	if (q == 0) {
-		q = engine_inspect_image(p->context.engine, here ? p->world.image : pinned, &image,
-					 ret_error);
-		if (world_is_unreadable(q))
-			return refuse_image(p, ret_error);
+		q = inspect_and_check(p, p->world.image, &image, ret_error);
+		/* containerd's store: another platform's image of the same index is here. */
+		here = (q != -EKEYREJECTED && q != -ENOENT) ||
+		       !streq(p->world.image, r->target.digest.text) || !p->verified;
 	}
-	if (q == 0)
-		q = check_image(p, image, ret_error);
+	if (!here) {
+		q = pull(p, pinned, &found, ret_error);
+		if (q == 0)
+			q = inspect_and_check(p, pinned, &image, ret_error);
+	}
 	if (q == -EKEYREJECTED)
 		return refuse_image(p, ret_error);
 	if (q < 0)
@@ -108,14 +131,14 @@ static int act_fetch(struct pass *p, struct error *ret_error)
 	return 0;
 }
 
-static int create_and_connect(const struct pass *p, const char *base,
+static int create_and_connect(const struct pass *p, const char *base, const char *platform,
 			      const struct recreate_plan *plan, struct error *ret_error)
 {
 	_cleanup_free_ char *name = world_slot_name(base, SLOT_NEXT);
 	_cleanup_free_ char *id = NULL;
 	const json_t *v;
 	size_t i;
-	int r = engine_create(p->context.engine, name, plan->body, &id, ret_error);
+	int r = engine_create(p->context.engine, name, platform, plan->body, &id, ret_error);
 
 	if (r < 0)
 		return r;
@@ -198,8 +221,12 @@ static int act_create(struct pass *p, struct error *ret_error)
 	const char *untagged = digest_is_set(&p->record.target.digest) ? pinned : p->world.image;
 	const char *reference = tagged ? tagged : untagged;
 	bool move = tagged && !streq(p->world.tag, p->world.image);
+	struct oci_platform choice;
 	struct error tag_error;
-	int t = 0, q = engine_inspect_image(p->context.engine, p->world.image, &image, ret_error);
+	/* Only containerd's store, which names images by their index, has those of several platforms. */
+	bool indexed = streq(p->world.image, p->record.target.digest.text);
+	int t = 0, q = engine_inspect_platform(p->context.engine, p->world.image,
+					       read_choice(p, &choice), &image, ret_error);
 
 	if (q == 0)
 		q = successor_plan(p, &p->world, image, reference, label.text, &plan, ret_error);
@@ -207,7 +234,8 @@ static int act_create(struct pass *p, struct error *ret_error)
 		q = put_tag(p, p->world.image, ret_error);
 	if (q < 0)
 		return q;
-	q = create_and_connect(p, p->context.name, &plan, ret_error);
+	q = create_and_connect(p, p->context.name, indexed ? p->record.platform : "", &plan,
+			       ret_error);
 	/* The container has files of its own in the engine's store, which a power cut can damage. */
 	engine_sync(p->context.engine);
 	/* A tag that did not exist before stays: the engine removes no name of an image in use. */
@@ -228,10 +256,14 @@ static int create_follower(struct pass *p, size_t member, struct error *ret_erro
 	const struct container_view *old = &p->world.members[member].old;
 	const char *name = p->record.followers[member - 1].name;
 	const struct digest label = release_label(&p->record.target);
+	char platform[PLATFORM_TEXT_MAX] = "";
 	int q = successor_plan_follower(p, &p->world, old->id, name, label.text, &plan, ret_error);
 
+	/* Its image stays the same, and so does the platform of it. */
+	if (old->platform.os[0])
+		(void)oci_platform_text(&old->platform, platform, sizeof(platform));
 	if (q == 0)
-		q = create_and_connect(p, name, &plan, ret_error);
+		q = create_and_connect(p, name, platform, &plan, ret_error);
 	engine_sync(p->context.engine);
 	if (q == 0)
 		note_created(&p->state.member[member], old);
@@ -320,9 +352,8 @@ static int start_follower(struct pass *p, const char *name, struct member_progre
 	if (*ret_started)
 		progress->failed_starts = 0;
 	if (r < 0 && *ret_started)
-		log_warning(
-			"container %s, which shares the namespaces of %s, cannot be started: %s",
-			name, p->context.name, ret_error->text);
+		log_warning("container %s, which depends on %s, cannot be started: %s", name,
+			    p->context.name, ret_error->text);
 	if (r < 0 && *ret_started && p->record.phase == PHASE_REVERT)
 		note_old_refused(p, ret_error);
 	return 0;

@@ -5,6 +5,7 @@
 
 #include "cohort.h"
 #include "device.h"
+#include "image-config.h"
 #include "schedule.h"
 
 #define KNOWN_MAX (RECORD_KNOWN_MAX + 3)
@@ -70,26 +71,170 @@ int candidate_refuse(struct pass *p, const struct digest *d, const struct digest
 	return e->code;
 }
 
+static void read_platform(const json_t *image, struct oci_platform *ret)
+{
+	const char *variant = json_get_string(image, "Variant");
+	_cleanup_free_ char *text = xasprintf("%s/%s%s%s", json_get_string(image, "Os") ?: "",
+					      json_get_string(image, "Architecture") ?: "",
+					      variant && variant[0] ? "/" : "", variant ?: "");
+
+	if (platform_parse(text, ret) < 0)
+		*ret = (struct oci_platform){0};
+}
+
+/* The platform of the image that the container runs; empty: unknown. *ret_image (may be NULL): its inspect answer, or
+ * NULL. */
+static int find_running_platform(const struct pass *p, struct oci_platform *ret, json_t **ret_image,
+				 struct error *ret_error)
+{
+	const struct container_view *old = &p->world.old;
+	_cleanup_json_ json_t *image = NULL;
+	int q = -ENOENT;
+
+	*ret = old->platform;
+	if (view_exists(old))
+		q = engine_identify_image(p->context.engine, old->image, &image, ret_error);
+	if (q < 0 && q != -ENOENT && ret_error->origin != ERROR_STORE)
+		return q;
+	if (image && !old->platform.os[0])
+		read_platform(image, ret);
+	if (ret_image)
+		*ret_image = steal(image);
+	return 0;
+}
+
+static const struct oci_platform *host_of(const struct pass *p)
+{
+	return &engine_version(p->context.engine)->platform;
+}
+
+const struct oci_platform *candidate_platform(const struct pass *p)
+{
+	return p->state.platform.os[0] ? &p->state.platform : host_of(p);
+}
+
+static bool is_same_choice(const struct oci_platform *host, const struct oci_platform *a,
+			   const struct oci_platform *b)
+{
+	unsigned int rank = oci_platform_rank(host, a);
+
+	return rank > 0 && rank == oci_platform_rank(host, b);
+}
+
+/* The digest by which the running image came; empty: unknown. */
+static struct digest running_digest(const struct pass *p, const json_t *image)
+{
+	_cleanup_free_ char *repository = ref_repository(p->context.ref);
+	struct digest d = {0};
+	const json_t *v;
+	size_t i;
+
+	if (world_runs_current(&p->world, &p->record))
+		return p->record.current.digest;
+	json_array_foreach (json_object_get(image, "RepoDigests"), i, v) {
+		const char *name = json_is_string(v) ? json_string_value(v) : "";
+		const char *at = strchrnul(name, '@');
+		_cleanup_free_ char *end = xasprintf("/%.*s", (int)(at - name), name);
+
+		/* The engine leaves docker.io/library/ out. */
+		if (*at && digest_parse(at + 1, &d) == 0 &&
+		    (streq(repository, end + 1) || has_suffix(repository, end)))
+			break;
+	}
+	return d;
+}
+
+/* Whether the operator chose the platform that runs: the machine would have taken another manifest of the same index.
+ * What nobody can tell any more counts as chosen. */
+static int was_chosen(struct pass *p, const struct oci_platform *running, const json_t *image,
+		      bool *ret, struct error *ret_error)
+{
+	const struct container_view *old = &p->world.old;
+	const struct digest d = running_digest(p, image);
+	_cleanup_free_ char *pinned = digest_is_set(&d) ? ref_pinned(p->context.ref, &d) : NULL;
+	struct fetch_request request = {
+		.image = pinned, .platform = *host_of(p), .read_config = true};
+	struct fetch_reply then = {0};
+	int q = pinned ? fetch_ask(p->fetch, &request, &then, ret_error) : -ENOENT;
+
+	*ret = true;
+	if (q == -ENOENT || q == -EKEYREJECTED)
+		return 0;
+	if (q < 0)
+		return q;
+	*ret = !digest_eq(&then.manifest, &then.digest) &&
+	       !is_same_choice(host_of(p), &then.platform, running) &&
+	       !digest_eq(&then.manifest, &old->manifest) && !streq(then.config.text, old->image) &&
+	       !streq(then.manifest.text, old->image);
+	return 0;
+}
+
+/* What is known without a request: the choice is in the record as long as that platform runs. */
+static int recall_choice(struct pass *p, struct error *ret_error)
+{
+	struct oci_platform running = {0};
+	char text[PLATFORM_TEXT_MAX];
+	int q = 0;
+
+	p->state.platform = (struct oci_platform){0};
+	if (!p->record.platform[0])
+		return 0;
+	if (view_exists(&p->world.old))
+		q = find_running_platform(p, &running, NULL, ret_error);
+	else if (digest_is_set(&p->state.saved_spec))
+		(void)!platform_parse(p->record.platform, &running);
+	if (q == 0 && running.os[0] &&
+	    streq(oci_platform_text(&running, text, sizeof(text)), p->record.platform))
+		p->state.platform = running;
+	return q;
+}
+
+/* Sets state.platform if the container runs another platform's image than the machine would take of the candidate, by
+ * the operator's choice. final: the candidate has none that the machine could run. */
+static int find_choice(struct pass *p, const struct fetch_reply *reply, bool final,
+		       struct error *ret_error)
+{
+	struct oci_platform running;
+	_cleanup_json_ json_t *image = NULL;
+	bool chosen = false;
+	int q;
+
+	if (p->state.platform.os[0] || reply->known || reply->manifest_known ||
+	    !digest_is_set(&reply->digest))
+		return 0;
+	q = find_running_platform(p, &running, &image, ret_error);
+	if (q < 0 || !running.os[0] || is_same_choice(host_of(p), host_of(p), &running) ||
+	    (!final && is_same_choice(host_of(p), &reply->platform, &running)))
+		return q;
+	q = was_chosen(p, &running, image, &chosen, ret_error);
+	if (q == 0 && chosen)
+		p->state.platform = running;
+	return q;
+}
+
 int candidate_check_platform(const struct pass *p, const struct oci_platform *platform,
 			     struct error *ret_error)
 {
-	const struct oci_platform *host = &engine_version(p->context.engine)->platform;
-	_cleanup_json_ json_t *old = NULL;
+	const struct oci_platform *wanted = candidate_platform(p);
+	struct oci_platform running = {0};
 	char a[80], b[80];
-	int q = -ENOENT;
+	int q;
 
-	if (!platform->os[0] || !platform->architecture[0] || oci_platform_rank(host, platform) > 0)
+	if (!platform->os[0] || !platform->architecture[0] ||
+	    oci_platform_rank(wanted, platform) > 0)
 		return 0;
+	if (p->state.platform.os[0])
+		return error_set(ret_error, -EKEYREJECTED, "the image is for %s",
+				 oci_platform_text(platform, a, sizeof(a)));
 	/* The operator emulates that architecture (binfmt) if the running image has it, too. */
-	if (view_exists(&p->world.old))
-		q = engine_identify_image(p->context.engine, p->world.old.image, &old, ret_error);
-	if (q < 0 && q != -ENOENT)
+	q = find_running_platform(p, &running, NULL, ret_error);
+	if (q < 0)
 		return q;
-	if (q == 0 && streq_null(json_get_string(old, "Architecture"), platform->architecture))
+	if (streq(running.architecture, platform->architecture))
 		return 0;
 	return error_set(ret_error, -EKEYREJECTED, "the image is for %s, this machine is %s",
 			 oci_platform_text(platform, a, sizeof(a)),
-			 oci_platform_text(host, b, sizeof(b)));
+			 oci_platform_text(wanted, b, sizeof(b)));
 }
 
 /* Refuses what this machine cannot run, before a layer is downloaded. */
@@ -106,30 +251,55 @@ static int check(struct pass *p, const struct fetch_reply *reply, struct error *
 	return q;
 }
 
-/* A registry that does not answer is a fact for the plan; an answer that policy refuses is an error. */
-static int ask(struct pass *p, const char *image, const struct digest *seen,
-	       struct error *ret_error)
+static int ask_for_platform(struct pass *p, const char *image, const struct digest *seen,
+			    struct error *ret_error)
 {
 	struct digest known[KNOWN_MAX];
 	struct fetch_request request = {
 		.image = image,
-		.platform = engine_version(p->context.engine)->platform,
+		.platform = *candidate_platform(p),
 		.known = known,
 		.read_config = true,
 		.n_known = list_known(p, known),
 	};
-	struct answer *answer = &p->state.answer;
-	struct error said;
-	bool final;
-	int q, r;
 
 	if (seen && digest_is_set(seen))
 		known[request.n_known++] = *seen;
-	answer->reply = (struct fetch_reply){0};
-	q = fetch_ask(p->fetch, &request, &answer->reply, ret_error);
+	p->state.answer.reply = (struct fetch_reply){0};
+	return fetch_ask(p->fetch, &request, &p->state.answer.reply, ret_error);
+}
+
+/* A registry that does not answer is a fact for the plan; an answer that policy refuses is an error. */
+static int ask(struct pass *p, const char *image, const struct digest *seen,
+	       struct error *ret_error)
+{
+	struct answer *answer = &p->state.answer;
+	char text[PLATFORM_TEXT_MAX];
+	struct error said;
+	bool final, recalled;
+	int q = recall_choice(p, ret_error), r;
+
+	if (q < 0)
+		return q;
+	recalled = p->state.platform.os[0];
+	q = ask_for_platform(p, image, seen, ret_error);
+	final = q == -EKEYREJECTED;
+	said = *ret_error;
+	if (q == 0 || final) {
+		r = find_choice(p, &answer->reply, final, ret_error);
+		if (r < 0)
+			q = r;
+		else if (p->state.platform.os[0] && !recalled)
+			q = ask_for_platform(p, image, seen, ret_error);
+		else
+			*ret_error = said;
+	}
 	if (q == 0)
 		q = check(p, &answer->reply, ret_error);
 	final = q == -EKEYREJECTED && digest_is_set(&answer->reply.digest);
+	if (final && p->state.platform.os[0])
+		(void)error_prefix(ret_error, "the container was created with --platform %s",
+				   oci_platform_text(&p->state.platform, text, sizeof(text)));
 	if (q == -ECANCELED || (q == -EKEYREJECTED && !final))
 		return q;
 	answer->known = true;
@@ -189,8 +359,7 @@ int candidate_pull_again(const struct pass *p, const struct release *release,
 {
 	const char *closed = schedule_download(p->c, p->state.now_s ? &p->state.local : NULL);
 	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, release_pulled(release));
-	const struct fetch_request request = {
-		.image = pinned, .platform = engine_version(p->context.engine)->platform};
+	const struct fetch_request request = {.image = pinned, .platform = *candidate_platform(p)};
 	_cleanup_free_ struct verified *verified = NULL;
 	struct pull_options pull = p->pull;
 	struct fetch_reply reply = {0};
@@ -207,7 +376,47 @@ int candidate_pull_again(const struct pass *p, const struct release *release,
 	if (q < 0)
 		return q;
 	pull.bytes_max = reply.layer_bytes;
+	copy_text(pull.platform, sizeof(pull.platform), p->record.platform);
 	return engine_pull(p->context.engine, p->context.ref, verified, &pull, &found, ret_error);
+}
+
+bool candidate_is_chosen(const struct fetch_reply *reply, const json_t *image)
+{
+	struct digest chain = image_config_chain(json_get_path(image, "RootFS", "Layers", NULL));
+	const struct oci_platform *chosen = &reply->platform;
+	const char *id = json_get_string(image, "Id");
+	struct oci_platform got;
+
+	if (!id || (digest_is_set(&reply->chain) && !digest_eq(&reply->chain, &chain)))
+		return false;
+	/* A graph driver names images by their config, containerd by index or manifest. */
+	if (!streq(id, reply->digest.text) && !streq(id, reply->manifest.text))
+		return !digest_is_set(&reply->config) || streq(id, reply->config.text);
+	read_platform(image, &got);
+	return !got.os[0] || !chosen->architecture[0] ||
+	       (oci_platform_rank(chosen, &got) > 0 && oci_platform_rank(&got, chosen) > 0);
+}
+
+/* The engine has an image under the candidate's name, but of another platform than was chosen of the index, which somebody
+ * pulled by hand. containerd's store has several under one name; others keep a digest's first image. */
+static int check_present(struct pass *p, const json_t *image, struct error *ret_error)
+{
+	const struct fetch_reply *reply = &p->state.answer.reply;
+	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, pass_candidate(p));
+	const char *id = json_get_string(image, "Id");
+	struct oci_platform got;
+	char text[PLATFORM_TEXT_MAX];
+
+	if (candidate_is_chosen(reply, image))
+		return 0;
+	p->state.image_present = false;
+	if (streq_null(id, reply->digest.text) || !candidate_has_digest(image, &reply->digest))
+		return 0;
+	read_platform(image, &got);
+	return error_set(ret_error, -EKEYREJECTED,
+			 "the engine has an image for %s under that digest, and takes no other "
+			 "one beside it: docker rmi %s",
+			 oci_platform_text(&got, text, sizeof(text)), pinned);
 }
 
 int candidate_find_image(struct pass *p, struct error *ret_error)
@@ -220,7 +429,15 @@ int candidate_find_image(struct pass *p, struct error *ret_error)
 
 	p->state.image_present = q == 0;
 	p->state.image_known = q == 0 || q == -ENOENT || ret_error->origin == ERROR_STORE;
-	return p->state.image_known ? 0 : q;
+	if (!p->state.image_known)
+		return q;
+	if (rollback)
+		return recall_choice(p, ret_error);
+	if (q < 0)
+		return 0;
+	q = digest_is_set(&p->state.answer.reply.manifest) ? 0
+							   : candidate_ask_details(p, ret_error);
+	return q < 0 || p->state.answer.error.code < 0 ? q : check_present(p, j, ret_error);
 }
 
 bool candidate_has_digest(const json_t *image, const struct digest *d)

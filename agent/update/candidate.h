@@ -19,6 +19,8 @@ act_fn candidate_find_image;
 int candidate_pull_again(const struct pass *p, const struct release *release,
 			 struct error *ret_error) warn_unused;
 
+/* Which is asked for: the one that the operator chose, else the machine's own. Borrowed. */
+const struct oci_platform *candidate_platform(const struct pass *p);
 /* Whether the engine runs images of that platform, or emulates them for the container as it is. -EKEYREJECTED. */
 int candidate_check_platform(const struct pass *p, const struct oci_platform *platform,
 			     struct error *ret_error) warn_unused;
@@ -28,5 +30,7 @@ int candidate_refuse(struct pass *p, const struct digest *d, const struct digest
 
 /* The digest under which an image's inspect answer lists it, of ref's repository if there is one; empty: none. Pure. */
 struct digest candidate_find_digest(const json_t *image, const struct ref *ref);
+/* Whether an image's inspect answer is of the manifest that was chosen; what is not known tells nothing. Pure. */
+bool candidate_is_chosen(const struct fetch_reply *reply, const json_t *image);
 /* Whether an image's inspect answer lists d among its RepoDigests. Pure. */
 bool candidate_has_digest(const json_t *image, const struct digest *d);

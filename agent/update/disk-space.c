@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/statvfs.h>
 
+#include "candidate.h"
 #include "log.h"
 
 /* For the engine's metadata, the new container's own layer, and the record. */
@@ -59,7 +60,7 @@ static int ask_bytes_to_come(const struct pass *p, uint64_t *ret, struct error *
 	_cleanup_free_ struct digest *layers = xcalloc(OCI_LAYERS_MAX, sizeof(*layers));
 	struct fetch_request request = {
 		.image = pinned,
-		.platform = engine_version(p->context.engine)->platform,
+		.platform = *candidate_platform(p),
 		.layers = layers,
 		.n_layers = list_layers(p->context.engine, p->world.old.image, layers),
 	};

@@ -298,6 +298,9 @@ static void decide_prepare(struct record *r, const struct pass_state *m, const s
 			.manifest = reply->manifest,
 			.brought = !present || (digest_eq(&reply->digest, &r->previous.digest) &&
 						r->previous.brought)};
+	r->platform[0] = '\0';
+	if (m->platform.os[0])
+		(void)oci_platform_text(&m->platform, r->platform, sizeof(r->platform));
 	r->phase = PHASE_PREPARE;
 	r->host = (struct host_refusal){0};
 	r->synced = r->rollback = rollback; /* it ran here */

@@ -129,6 +129,7 @@ struct pass_state {
 	bool spec_known;
 	struct digest saved_spec; /* the version of a missing container, whose spec is saved */
 	struct answer answer;
+	struct oci_platform platform; /* which the operator chose; empty: the machine's own */
 	struct policy_answer policy;
 	bool image_known, image_present;
 	bool followers_known;

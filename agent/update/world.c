@@ -6,6 +6,7 @@
 
 #include "calendar.h"
 #include "engine.h"
+#include "oci.h"
 #include "recreate.h"
 #include "ref.h"
 
@@ -123,6 +124,17 @@ static void read_our_labels(const json_t *labels, struct container_view *v)
 		copy_text(v->final_policy, sizeof(v->final_policy), policy);
 }
 
+static void read_manifest(const json_t *inspect, struct container_view *v)
+{
+	const json_t *manifest = json_object_get(inspect, "ImageManifestDescriptor");
+	const char *digest = json_get_string(manifest, "digest");
+	struct error ignored;
+
+	if (!digest || digest_parse(digest, &v->manifest) < 0 ||
+	    oci_read_platform(json_object_get(manifest, "platform"), &v->platform, &ignored) < 0)
+		v->platform = (struct oci_platform){0};
+}
+
 int world_read_container(const json_t *inspect, struct container_view *ret, struct error *ret_error)
 {
 	const json_t *state = json_object_get(inspect, "State");
@@ -152,6 +164,7 @@ int world_read_container(const json_t *inspect, struct container_view *ret, stru
 	if (v.state == STATE_EXITED && v.started_ns == 0)
 		v.state = STATE_CREATED;
 	read_our_labels(labels, &v);
+	read_manifest(inspect, &v);
 	*ret = v;
 	return 0;
 }

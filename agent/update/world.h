@@ -53,6 +53,9 @@ struct container_view {
 	bool ended_alone;	     /* down against its policy, and no operator stopped it */
 	char error[RECORD_TEXT_MAX]; /* why the last start failed, in the engine's words */
 	char image[IMAGE_ID_SIZE];
+	/* Of its image's manifest, with containerd's store from API 1.48 on; empty: the image tells. */
+	struct digest manifest;
+	struct oci_platform platform;
 	char policy[POLICY_TEXT_MAX];	    /* "no", "always", "unless-stopped", "on-failure:3" */
 	struct digest target;		    /* label pullet.target: we made it for that digest */
 	char final_policy[POLICY_TEXT_MAX]; /* label pullet.policy: what it gets on commit */

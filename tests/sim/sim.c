@@ -324,6 +324,14 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 	return answer(ret_error);
 }
 
+int engine_inspect_platform(struct engine *e, const char *reference,
+			    const struct oci_platform *platform, json_t **ret,
+			    struct error *ret_error)
+{
+	(void)platform;
+	return engine_inspect_image(e, reference, ret, ret_error);
+}
+
 int engine_identify_image(struct engine *e, const char *reference, json_t **ret,
 			  struct error *ret_error)
 {
@@ -430,8 +438,8 @@ int engine_remove_image(struct engine *e, const char *reference, struct error *r
 	return answer(ret_error);
 }
 
-int engine_create(struct engine *e, const char *name, const json_t *body, char **ret_id,
-		  struct error *ret_error)
+int engine_create(struct engine *e, const char *name, const char *platform, const json_t *body,
+		  char **ret_id, struct error *ret_error)
 {
 	const json_t *labels = json_object_get(body, "Labels");
 	const json_t *host = json_object_get(body, "HostConfig");

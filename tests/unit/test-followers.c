@@ -67,6 +67,14 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 	return error_set(ret_error, -ENOENT, "no such image: %s", reference);
 }
 
+int engine_inspect_platform(struct engine *e, const char *reference,
+			    const struct oci_platform *platform, json_t **ret,
+			    struct error *ret_error)
+{
+	(void)platform;
+	return engine_inspect_image(e, reference, ret, ret_error);
+}
+
 static int find(const struct entry *entries, size_t n, const char *new_id, struct record *r,
 		struct error *ret_error)
 {

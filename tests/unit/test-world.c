@@ -392,6 +392,14 @@ int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 	return error_set(ret_error, -ENOENT, "no such image");
 }
 
+int engine_inspect_platform(struct engine *e, const char *reference,
+			    const struct oci_platform *platform, json_t **ret,
+			    struct error *ret_error)
+{
+	(void)platform;
+	return engine_inspect_image(e, reference, ret, ret_error);
+}
+
 int engine_identify_image(struct engine *e, const char *reference, json_t **ret,
 			  struct error *ret_error)
 {
