@@ -6,12 +6,12 @@
 
 /* An id dies with its container; a name passes on to the successor, so references use names. text: the container
  * and, behind a colon, options. */
-static int refer(const struct recreate_input *in, const char *key, const char *text,
-		 const char *prefix, json_t **ret, struct error *ret_error)
+static int refer(const json_t *names, const char *key, const char *text, const char *prefix,
+		 json_t **ret, struct error *ret_error)
 {
 	const char *options = strchrnul(text, ':');
 	_cleanup_free_ char *container = xstrndup(text, (size_t)(options - text));
-	const char *name = json_get_string(in->names, container);
+	const char *name = json_get_string(names, container);
 
 	if (!name || streq(name, "") || streq(name, "/"))
 		return error_set(ret_error, -EKEYREJECTED,
@@ -31,7 +31,7 @@ static int rewrite_references(const struct recreate_input *in, json_t *host,
 
 		if (!id)
 			continue;
-		r = refer(in, recreate_modes[i], id, "container:", &value, ret_error);
+		r = refer(in->names, recreate_modes[i], id, "container:", &value, ret_error);
 		if (r < 0)
 			return r;
 		json_put(host, recreate_modes[i], value);
@@ -41,7 +41,7 @@ static int rewrite_references(const struct recreate_input *in, json_t *host,
 
 		if (!text)
 			continue;
-		r = refer(in, "VolumesFrom", text, "", &value, ret_error);
+		r = refer(in->volumes ?: in->names, "VolumesFrom", text, "", &value, ret_error);
 		if (r < 0)
 			return r;
 		(void)json_array_set_new(from, i, value);
@@ -50,23 +50,27 @@ static int rewrite_references(const struct recreate_input *in, json_t *host,
 }
 
 /* "/other:/me/alias" in the answer is "other:alias" in the request. */
-static void rewrite_links(json_t *host)
+static int rewrite_links(const struct recreate_input *in, json_t *host, struct error *ret_error)
 {
-	json_t *links = json_object_get(host, "Links");
+	json_t *links = json_object_get(host, "Links"), *value;
 
 	for (size_t i = 0; i < json_array_size(links); i++) {
 		const char *text = json_string_value(json_array_get(links, i));
-		const char *colon = text ? strchr(text, ':') : NULL;
-		const char *alias;
+		const char *colon = text ? strchr(text, ':') : NULL, *alias;
+		_cleanup_free_ char *plain = NULL;
+		int r;
 
-		if (!colon || text[0] != '/')
+		if (!colon)
 			continue;
 		alias = strrchr(colon, '/');
-		(void)json_array_set_new(
-			links, i,
-			json_need(json_sprintf("%.*s:%s", (int)(colon - text - 1), text + 1,
-					       alias ? alias + 1 : colon + 1)));
+		plain = xasprintf("%.*s:%s", (int)(colon - text) - (text[0] == '/'),
+				  recreate_without_slash(text), alias ? alias + 1 : colon + 1);
+		r = refer(in->names, "Links", plain, "", &value, ret_error);
+		if (r < 0)
+			return r;
+		(void)json_array_set_new(links, i, value);
 	}
+	return 0;
 }
 
 /* Paths that the engine fills in itself (moby, oci/defaults.go). */
@@ -309,11 +313,12 @@ int recreate_host_config(const struct recreate_input *in, struct recreate_plan *
 	int r;
 
 	json_put(plan->body, "HostConfig", host);
+	drop_network_conflicts(host);
 	r = rewrite_references(in, host, ret_error);
+	if (r == 0)
+		r = rewrite_links(in, host, ret_error);
 	if (r < 0)
 		return r;
-	rewrite_links(host);
-	drop_network_conflicts(host);
 	drop_default_paths(host);
 	for (size_t i = 0; i < ARRAY_SIZE(unset); i++)
 		if (recreate_is_empty(json_object_get(host, unset[i])))

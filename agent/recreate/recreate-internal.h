@@ -17,6 +17,12 @@ size_t recreate_index_of(const json_t *array, const json_t *value);
 /* The object under key; a new one replaces any other value. Borrowed. */
 json_t *recreate_object(json_t *parent, const char *key);
 
+/* A name as the engine writes it, "/name", without the slash. NULL for NULL. Borrowed. */
+static inline const char *recreate_without_slash(const char *name)
+{
+	return name ? name + (name[0] == '/') : NULL;
+}
+
 /* HostConfig.NetworkMode; "bridge" for "" and "default". Borrowed. */
 const char *recreate_network_mode(const json_t *host);
 

@@ -54,7 +54,45 @@ json_t *recreate_references(const json_t *container)
 		add_reference(array, recreate_shared_with(host, i));
 	json_array_foreach (json_object_get(host, "VolumesFrom"), i, entry)
 		add_reference(array, json_string_value(entry));
+	json_array_foreach (json_object_get(host, "Links"), i, entry)
+		add_reference(array, recreate_without_slash(json_string_value(entry)));
 	return array;
+}
+
+/* The engine takes every unambiguous prefix of an id; n: the length of text. */
+static bool means_id(const char *text, size_t n, const char *id)
+{
+	if (n == strlen(id))
+		return strncmp(id, text, n) == 0;
+	return n >= 4 && strspn(text, "0123456789abcdef") >= n && strncmp(id, text, n) == 0;
+}
+
+bool recreate_depends_on(const json_t *host, const char *id, const char *name, const char *known_as)
+{
+	const json_t *entry;
+	size_t i;
+
+	for (i = 0; i < RECREATE_MODES; i++) {
+		const char *whose = recreate_shared_with(host, i);
+
+		if (whose && (means_id(whose, strlen(whose), id) || streq_null(known_as, whose)))
+			return true;
+	}
+	json_array_foreach (json_object_get(host, "Links"), i, entry) {
+		const char *to = recreate_without_slash(json_string_value(entry));
+
+		if (to && name[0] && strcspn(to, ":") == strlen(name) && after_prefix(to, name))
+			return true;
+	}
+	/* Volumes stay; only the id, from which its own successor would take them, goes. */
+	json_array_foreach (json_object_get(host, "VolumesFrom"), i, entry) {
+		const char *from = json_string_value(entry);
+
+		if (from && means_id(from, strcspn(from, ":"), id) &&
+		    !(strcspn(from, ":") == strlen(name) && after_prefix(from, name)))
+			return true;
+	}
+	return false;
 }
 
 /* Refuses what no create body can reproduce. */

@@ -24,7 +24,9 @@ struct recreate_input {
 	const char *host_name; /* of this machine; NULL: unknown. Distinguishes a host name that the
 				  * engine filled in (host network) from one that was configured */
 	int api_minor;	       /* API version spoken: 41 is 1.41; the answers must be of the same */
-	const json_t *names;   /* object: each of recreate_references() -> that container's name */
+	/* Objects: each of recreate_references() -> that container's name. names: of one that this update replaces, the
+	 * successor's id instead. volumes: always the name, for VolumesFrom; NULL: as names. */
+	const json_t *names, *volumes;
 };
 
 struct recreate_plan {
@@ -41,7 +43,7 @@ int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 void recreate_plan_free(struct recreate_plan *plan);
 
 /* Array of the other containers (ids, id prefixes or names, as written) whose namespaces or volumes the
- * container uses. The caller looks each up, and leaves those that are gone out of `names`. Caller owns it. */
+ * container uses, or to which it has a link. The caller looks each up, and leaves those that are gone out of `names`. Caller owns it. */
 json_t *recreate_references(const json_t *container);
 
 /* HostConfig.RestartPolicy as text and back: no, always, unless-stopped, on-failure, on-failure:N. NULL for
@@ -52,5 +54,10 @@ json_t *recreate_policy_json(const char *text);
 /* The keys of HostConfig that may name another container: "container:" and its id or name. */
 #define RECREATE_MODES 3
 extern const char recreate_modes[RECREATE_MODES][12];
+/* Whether a container with this HostConfig would not start again, or could not be recreated, once the container id, which
+ * the engine calls name now, is removed: it shares a namespace, has a link, or names its volumes by the id. known_as: a
+ * further name that stands for it in what shares a namespace; or NULL. Pure. */
+bool recreate_depends_on(const json_t *host, const char *id, const char *name,
+			 const char *known_as);
 /* The container whose namespace recreate_modes[i] of this HostConfig shares; NULL: none. Borrowed. */
 const char *recreate_shared_with(const json_t *host, size_t i);

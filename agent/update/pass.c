@@ -112,9 +112,8 @@ static void judge_follower(struct pass *p, size_t i)
 	m->verdict = VERDICT_BAD;
 	m->not_at_fault = was_stopped_by_hand(p->context.engine, new);
 	m->host_said = new->error[0] && !store_is_of_image(new->error);
-	(void)snprintf(m->reason, sizeof(m->reason),
-		       "container %s, which shares its namespaces, %s%.300s", f->name,
-		       new->error[0] ? "does not start: " : "did not stay up", new->error);
+	(void)snprintf(m->reason, sizeof(m->reason), "container %s, which depends on it, %s%.300s",
+		       f->name, new->error[0] ? "does not start: " : "did not stay up", new->error);
 }
 
 /* Since when it is up in this life: a start or an unpause by hand begins the time anew, as it does the engine's own

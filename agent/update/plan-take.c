@@ -143,7 +143,7 @@ static const char *find_repair_blocker(const struct situation *s)
 	if (!way_is_free(s))
 		return "another container has the name that its successor needs: remove it";
 	if (s->r->n_followers > 0)
-		return "other containers share its namespaces: remove all and create them again";
+		return "other containers depend on it: remove all and create them again";
 	return NULL;
 }
 

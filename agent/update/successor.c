@@ -24,31 +24,32 @@ static const char *successor_of(const struct world *w, const char *id)
 	return NULL;
 }
 
-/* Maps the ids in NetworkMode=container:ID and similar settings to names, which survive a recreation, or to the
- * id of the successor of a container that this update replaces. w may be NULL. Caller frees. */
+/* Maps the references to other containers to names, which survive a recreation, in *ret_volumes; in *ret to the id of
+ * the successor of a container that this update replaces, else likewise. w may be NULL. Caller frees both. */
 static int look_up_names(const struct pass *p, const struct world *w, const json_t *container,
-			 json_t **ret, struct error *ret_error)
+			 json_t **ret, json_t **ret_volumes, struct error *ret_error)
 {
-	_cleanup_json_ json_t *ids = recreate_references(container);
+	_cleanup_json_ json_t *references = recreate_references(container);
 	_cleanup_json_ json_t *names = json_need(json_object());
+	_cleanup_json_ json_t *volumes = json_need(json_object());
 	const json_t *v;
 	size_t i;
-	int r;
 
-	json_array_foreach (ids, i, v) {
+	json_array_foreach (references, i, v) {
+		const char *text = json_string_value(v), *new;
 		_cleanup_json_ json_t *other = NULL;
-		const char *id = json_string_value(v), *name = successor_of(w, id);
+		int r = engine_inspect_neighbour(p->context.engine, text, &other, ret_error);
 
-		if (!name) {
-			r = engine_inspect_neighbour(p->context.engine, id, &other, ret_error);
-			if (r < 0 && r != -ENOENT)
-				return r;
-			name = r == 0 ? world_name_of(other) : NULL;
-		}
-		if (name)
-			json_put(names, id, json_string(name));
+		if (r == -ENOENT)
+			continue;
+		if (r < 0)
+			return r;
+		new = successor_of(w, json_get_string(other, "Id"));
+		json_put(names, text, json_string(new ? new : world_name_of(other)));
+		json_put(volumes, text, json_string(world_name_of(other)));
 	}
 	*ret = steal(names);
+	*ret_volumes = steal(volumes);
 	return 0;
 }
 
@@ -101,14 +102,16 @@ static int inspect_old_image(const struct pass *p, const struct container_view *
 			     struct error *ret_error)
 {
 	const struct release *current = &p->record.current;
-	int r = engine_inspect_image(p->context.engine, old->image, ret, ret_error);
+	int r = engine_inspect_platform(p->context.engine, old->image, &old->platform, ret,
+					ret_error);
 
 	if (r != -ENOENT || !streq(old->image, current->image) || !digest_is_set(&current->digest))
 		return r == -ENOENT ? 0 : r;
 	/* A prune removed it, or the tag moved on in containerd's store. Its registry may still have it. */
 	r = candidate_pull_again(p, current, ret_error);
 	if (r == 0)
-		r = engine_inspect_image(p->context.engine, old->image, ret, ret_error);
+		r = engine_inspect_platform(p->context.engine, old->image, &old->platform, ret,
+					    ret_error);
 	if (r < 0 && r != -ECANCELED)
 		log_warning("%s: its image was removed and cannot be pulled again: %s", p->c->name,
 			    ret_error->text);
@@ -121,7 +124,7 @@ static int make_plan(const struct pass *p, const struct world *w, json_t *contai
 		     const char *target, struct recreate_plan *ret, struct error *ret_error)
 {
 	const struct version *version = engine_version(p->context.engine);
-	_cleanup_json_ json_t *old_image = NULL, *names = NULL;
+	_cleanup_json_ json_t *old_image = NULL, *names = NULL, *volumes = NULL;
 	char host_name[HOST_NAME_MAX + 1] = "";
 	struct recreate_input in = {
 		.new_image = image,
@@ -149,13 +152,14 @@ static int make_plan(const struct pass *p, const struct world *w, json_t *contai
 			return r;
 		podman_mend_config(container, old_image);
 	}
-	r = look_up_names(p, w, container, &names, ret_error);
+	r = look_up_names(p, w, container, &names, &volumes, ret_error);
 	if (r < 0)
 		return r;
 	in.container = container;
 	in.old_image = old_image;
 	in.new_image = image ? image : old_image;
 	in.names = names;
+	in.volumes = volumes;
 	return recreate_spec(&in, ret, ret_error);
 }
 
@@ -201,15 +205,14 @@ int successor_plan_follower(const struct pass *p, const struct world *w, const c
 		r = world_read_container(container, &old, ret_error);
 	if (r == 0 && !w && old.state == STATE_PAUSED)
 		return error_set(ret_error, -EKEYREJECTED,
-				 "container %s, which shares its namespaces, is paused", name);
+				 "container %s, which depends on it, is paused", name);
 	if (r == 0)
 		r = follower_reference(p, container, old.image, &reference, ret_error);
 	if (r == 0)
 		r = make_plan(p, w, container, &old, NULL, reference,
 			      digest_is_set(&old.target) ? old.target.text : target, ret,
 			      ret_error);
-	return r < 0 ? error_prefix(ret_error, "container %s, which shares its namespaces", name)
-		     : 0;
+	return r < 0 ? error_prefix(ret_error, "container %s, which depends on it", name) : 0;
 }
 
 int successor_check(struct pass *p, struct error *ret_error)

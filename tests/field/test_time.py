@@ -172,7 +172,7 @@ def test_a_sidecar_that_exits_at_first_is_started_again(house, exits, want):
     second = house.publish("wait")
     entry = house.once(want)
     if want == "rolled-back":
-        assert "container side, which shares its namespaces, did not stay up" in entry["reason"]
+        assert "container side, which depends on it, did not stay up" in entry["reason"]
     else:
         house.check(second)
         assert ipc(house, "side") == ipc(house, "app")

@@ -108,6 +108,27 @@ static void test_followers_are_found(void **state)
 	assert_string_equal(r.followers[1].name, "far");
 }
 
+/* By links on the default bridge, and by an id in VolumesFrom; in the order in which they can start. */
+static void test_followers_by_links(void **state)
+{
+	static const struct entry entries[] = {
+		{FAR, "/far", "{\"Links\":[\"/app:/far/d\",\"/car:/far/c\"]}", 0},
+		{CAR, "/car", "{\"Links\":[\"/app:/car/d\"]}", 0},
+		{NEW, "/data", "{\"VolumesFrom\":[\"aaaaaaaaaaaa:ro\"]}", 0},
+		{"eeeeeeeeeeeeeeee", "/app2", "{\"Links\":[\"/app3:/app2/app\"]}", 0},
+		{"ffffffffffffffff", "/named", "{\"VolumesFrom\":[\"app\"]}", 0},
+		{APP, "/app", NONE, 0},
+	};
+	struct record r;
+	struct error e;
+
+	assert_int_equal(find(entries, ARRAY_SIZE(entries), "", &r, &e), 0);
+	assert_int_equal(r.n_followers, 3);
+	assert_string_equal(r.followers[0].name, "car");
+	assert_string_equal(r.followers[1].name, "data");
+	assert_string_equal(r.followers[2].name, "far");
+}
+
 static void test_followers_of_both_sides(void **state)
 {
 	static const struct entry entries[] = {
@@ -167,6 +188,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_followers_are_found),
+		cmocka_unit_test(test_followers_by_links),
 		cmocka_unit_test(test_followers_of_both_sides),
 		cmocka_unit_test(test_followers_only_absence_is_absence),
 		cmocka_unit_test(test_followers_need_the_list),
