@@ -19,13 +19,9 @@ static const char tables[][16] = {"Labels", "Healthcheck", "ExposedPorts", "Volu
 
 static json_t *read_label(const json_t *container, const json_t *image)
 {
-	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
-	const char *text = json_get_string(labels, RECREATE_LABEL_OWN);
-	const char *of_image =
-		json_get_string(json_get_path(image, "Config", "Labels", NULL), RECREATE_LABEL_OWN);
+	const char *text = recreate_own_label(container, image, RECREATE_LABEL_OWN);
 
-	/* Containers inherit the labels of an image, this one included. */
-	return text && !streq_null(text, of_image) ? json_loads(text, 0, NULL) : NULL;
+	return text ? json_loads(text, 0, NULL) : NULL;
 }
 
 /* Where many ports are exposed, the engine's answer has ranges (engine.h). */

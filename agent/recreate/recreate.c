@@ -95,12 +95,19 @@ bool recreate_depends_on(const json_t *host, const char *id, const char *name, c
 	return false;
 }
 
+const char *recreate_own_label(const json_t *container, const json_t *image, const char *key)
+{
+	const char *text = json_get_string(json_get_path(container, "Config", "Labels", NULL), key);
+	const char *of_image = json_get_string(json_get_path(image, "Config", "Labels", NULL), key);
+
+	return text && !streq_null(text, of_image) ? text : NULL;
+}
+
 /* Refuses what no create body can reproduce. */
 static int check_container(const struct recreate_input *in, struct error *ret_error)
 {
 	const json_t *config = json_object_get(in->container, "Config");
 	const json_t *host = json_object_get(in->container, "HostConfig");
-	const json_t *labels = json_object_get(config, "Labels");
 	const json_t *defaults = json_object_get(in->old_image, "Config");
 
 	if (!json_is_object(config) || !json_is_object(host))
@@ -113,8 +120,8 @@ static int check_container(const struct recreate_input *in, struct error *ret_er
 				 "set by hand is unknown: pull that image again, by its digest, or "
 				 "create the container again",
 				 json_string_value(json_object_get(in->container, "Image")));
-	if (json_object_get(labels, "com.docker.swarm.service.id") ||
-	    json_object_get(labels, "com.docker.swarm.task.id"))
+	if (recreate_own_label(in->container, in->old_image, "com.docker.swarm.service.id") ||
+	    recreate_own_label(in->container, in->old_image, "com.docker.swarm.task.id"))
 		return error_set(ret_error, -EKEYREJECTED, "it belongs to a swarm service");
 	if (json_is_true(json_object_get(host, "AutoRemove")))
 		return error_set(ret_error, -EKEYREJECTED,

@@ -13,6 +13,10 @@
 #define RECREATE_LABEL_POLICY "pullet.policy"
 #define RECREATE_LABEL_OWN    "pullet.own"
 
+/* The label of the container, unless its image has the same: an image can write any, and what it says must neither lock
+ * out its successor nor switch off a guard. image: inspect answer, or NULL. Borrowed; NULL: none. Pure. */
+const char *recreate_own_label(const json_t *container, const json_t *image, const char *key);
+
 struct recreate_input {
 	const json_t *first;	 /* the operator's create body; NULL: there is an old container */
 	const json_t *container; /* GET /containers/ID/json of the old one */

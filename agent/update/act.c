@@ -21,7 +21,7 @@ static int check_image(const struct pass *p, const json_t *image, struct error *
 	struct oci_platform got = {0};
 
 	/* An image that ran here before is known by its Id. */
-	if (!candidate_has_digest(image, &target->digest) &&
+	if (!world_has_digest(image, &target->digest) &&
 	    !(target->image[0] && streq_null(id, target->image)))
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the engine does not list %s among the image's RepoDigests",

@@ -58,7 +58,7 @@ static int find_listed(struct pass *p, struct error *ret_error)
 		return 0;
 	q = engine_identify_image(p->context.engine, p->world.old.image, &j, ret_error);
 	if (q == 0) {
-		p->state.answer.listed = candidate_has_digest(j, &p->state.answer.reply.digest);
+		p->state.answer.listed = world_has_digest(j, &p->state.answer.reply.digest);
 		p->state.answer.runs = candidate_find_digest(j, p->context.ref);
 	}
 	return q == -ENOENT || (q < 0 && ret_error->origin == ERROR_STORE) ? 0 : q;
@@ -410,7 +410,7 @@ static int check_present(struct pass *p, const json_t *image, struct error *ret_
 	if (candidate_is_chosen(reply, image))
 		return 0;
 	p->state.image_present = false;
-	if (streq_null(id, reply->digest.text) || !candidate_has_digest(image, &reply->digest))
+	if (streq_null(id, reply->digest.text) || !world_has_digest(image, &reply->digest))
 		return 0;
 	read_platform(image, &got);
 	return error_set(ret_error, -EKEYREJECTED,
@@ -438,15 +438,4 @@ int candidate_find_image(struct pass *p, struct error *ret_error)
 	q = digest_is_set(&p->state.answer.reply.manifest) ? 0
 							   : candidate_ask_details(p, ret_error);
 	return q < 0 || p->state.answer.error.code < 0 ? q : check_present(p, j, ret_error);
-}
-
-bool candidate_has_digest(const json_t *image, const struct digest *d)
-{
-	const json_t *v;
-	size_t i;
-
-	json_array_foreach (json_object_get(image, "RepoDigests"), i, v)
-		if (json_is_string(v) && has_suffix(json_string_value(v), d->text))
-			return true;
-	return false;
 }

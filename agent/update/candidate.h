@@ -32,5 +32,3 @@ int candidate_refuse(struct pass *p, const struct digest *d, const struct digest
 struct digest candidate_find_digest(const json_t *image, const struct ref *ref);
 /* Whether an image's inspect answer is of the manifest that was chosen; what is not known tells nothing. Pure. */
 bool candidate_is_chosen(const struct fetch_reply *reply, const json_t *image);
-/* Whether an image's inspect answer lists d among its RepoDigests. Pure. */
-bool candidate_has_digest(const json_t *image, const struct digest *d);

@@ -5,6 +5,7 @@
 
 #include "calendar.h"
 #include "engine.h"
+#include "recreate.h"
 
 #define LOOKS_MAX	 1000
 #define SECOND_NS	 ((int64_t)1000000000)
@@ -113,16 +114,25 @@ static int check_changes(struct engine *e, const json_t *container, const json_t
 	return 0;
 }
 
-int copied_refuse(struct engine *e, const json_t *container, struct error *ret_error)
+/* Whether compose created the container. Images that compose built have some of its labels, too. */
+static bool is_of_compose(const json_t *container, const json_t *image)
 {
-	const json_t *labels = json_get_path(container, "Config", "Labels", NULL);
-	const char *version = json_get_string(labels, "com.docker.compose.version");
+	const char *version = recreate_own_label(container, image, "com.docker.compose.version");
+
+	/* compose 1 mounts secrets, and does not support configs. */
+	if (version && after_prefix(version, "1."))
+		return false;
+	return recreate_own_label(container, image, "com.docker.compose.project") ||
+	       recreate_own_label(container, image, "com.docker.compose.config-hash");
+}
+
+int copied_refuse(struct engine *e, const json_t *container, const json_t *image,
+		  struct error *ret_error)
+{
 	_cleanup_json_ json_t *changes = NULL;
 	int r;
 
-	/* compose 1 mounts secrets, and does not support configs. */
-	if (!json_get_string(labels, "com.docker.compose.project") ||
-	    (version && after_prefix(version, "1.")))
+	if (!is_of_compose(container, image))
 		return 0;
 	r = engine_changes(e, json_get_string(container, "Id"), &changes, ret_error);
 	if (r == -EFBIG)

@@ -8,10 +8,11 @@
 
 struct engine;
 
-/* 0, or -EKEYREJECTED, which names such a file. container: its inspect answer.
+/* 0, or -EKEYREJECTED, which names such a file. container, image: inspect answers; image may be NULL.
  *
  * compose copies between create and start, with times in whole seconds (Go's archive/tar). Times of files that a
  * program writes have nanoseconds, and files of the image are older than the container: a changed file with a
  * whole second that is not older was copied. Missed: a copy that the program replaced, and a config where a look
  * would do harm (can_look()). Refused needlessly: a file to which a program gave a whole second, as wget does. */
-int copied_refuse(struct engine *e, const json_t *container, struct error *ret_error) warn_unused;
+int copied_refuse(struct engine *e, const json_t *container, const json_t *image,
+		  struct error *ret_error) warn_unused;

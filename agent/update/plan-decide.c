@@ -387,7 +387,9 @@ void plan_recover(struct record *r, const struct container_view slots[SLOT_MAX])
 	r->reject_target = false; /* what went wrong, if anything, is not known */
 	(void)snprintf(r->reason, sizeof(r->reason), "the record was lost");
 	if (new) {
-		r->target.digest = new->target;
+		/* What a label claims of the version that runs is not believed alone: the Id is known for sure. */
+		if (old || new->confirmed || digest_parse(new->image, &r->target.digest) < 0)
+			r->target.digest = new->target;
 		copy_text(r->target.image, sizeof(r->target.image), new->image);
 		copy_text(r->new_id, sizeof(r->new_id), new->id);
 	}

@@ -118,10 +118,24 @@ static int inspect_old_image(const struct pass *p, const struct container_view *
 	return r == -ECANCELED ? r : 0;
 }
 
+/* What the label of a follower's successor says of its image, which stays the same: the digest of its own update, else
+ * the Id, which is no claim about any tag. target: what can be said where the Id is no digest. */
+static const char *follower_target(const json_t *container, const json_t *image,
+				   const struct container_view *old, const char *target)
+{
+	const char *own = recreate_own_label(container, image, RECREATE_LABEL_TARGET);
+	struct digest d;
+
+	if (own && digest_is_set(&old->target) && world_has_digest(image, &old->target))
+		return own;
+	return digest_parse(old->image, &d) == 0 ? old->image : target;
+}
+
 /* container: old's inspect answer; NULL: there is none to replace. */
 static int make_plan(const struct pass *p, const struct world *w, json_t *container,
-		     const struct container_view *old, const json_t *image, const char *reference,
-		     const char *target, struct recreate_plan *ret, struct error *ret_error)
+		     const struct container_view *old, bool is_follower, const json_t *image,
+		     const char *reference, const char *target, struct recreate_plan *ret,
+		     struct error *ret_error)
 {
 	const struct version *version = engine_version(p->context.engine);
 	_cleanup_json_ json_t *old_image = NULL, *names = NULL, *volumes = NULL;
@@ -138,12 +152,13 @@ static int make_plan(const struct pass *p, const struct world *w, json_t *contai
 	if (!container)
 		return plan_first(p, &in, ret, ret_error);
 	(void)gethostname(host_name, sizeof(host_name) - 1);
-	/* Compose copied no files into a container that Pullet created. */
-	if (!digest_is_set(&old->target))
-		r = copied_refuse(p->context.engine, container, ret_error);
+	r = inspect_old_image(p, old, &old_image, ret_error);
 	if (r < 0)
 		return r;
-	r = inspect_old_image(p, old, &old_image, ret_error);
+	/* Compose copied no files into a container that Pullet created. */
+	if (!digest_is_set(&old->target) ||
+	    !recreate_own_label(container, old_image, RECREATE_LABEL_TARGET))
+		r = copied_refuse(p->context.engine, container, old_image, ret_error);
 	if (r < 0)
 		return r;
 	if (version->podman) {
@@ -158,6 +173,8 @@ static int make_plan(const struct pass *p, const struct world *w, json_t *contai
 	in.container = container;
 	in.old_image = old_image;
 	in.new_image = image ? image : old_image;
+	if (is_follower)
+		in.target = follower_target(container, old_image, old, target);
 	in.names = names;
 	in.volumes = volumes;
 	return recreate_spec(&in, ret, ret_error);
@@ -174,7 +191,8 @@ int successor_plan(const struct pass *p, const struct world *w, const json_t *im
 	if (view_exists(old))
 		r = engine_inspect_container(p->context.engine, old->id, &container, ret_error);
 	return r < 0 ? r
-		     : make_plan(p, w, container, old, image, reference, target, ret, ret_error);
+		     : make_plan(p, w, container, old, false, image, reference, target, ret,
+				 ret_error);
 }
 
 /* The reference to a follower's image, which its successor keeps: the name that the operator gave if that still
@@ -209,9 +227,7 @@ int successor_plan_follower(const struct pass *p, const struct world *w, const c
 	if (r == 0)
 		r = follower_reference(p, container, old.image, &reference, ret_error);
 	if (r == 0)
-		r = make_plan(p, w, container, &old, NULL, reference,
-			      digest_is_set(&old.target) ? old.target.text : target, ret,
-			      ret_error);
+		r = make_plan(p, w, container, &old, true, NULL, reference, target, ret, ret_error);
 	return r < 0 ? error_prefix(ret_error, "container %s, which depends on it", name) : 0;
 }
 

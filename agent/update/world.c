@@ -207,6 +207,17 @@ static int look_at(const struct context *s, const char *base, const char *name_o
 	return r;
 }
 
+bool world_has_digest(const json_t *image, const struct digest *d)
+{
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach (json_object_get(image, "RepoDigests"), i, v)
+		if (json_is_string(v) && has_suffix(json_string_value(v), d->text))
+			return true;
+	return false;
+}
+
 /* A container inherits the labels of its image. An image cannot contain its own digest, so a label that the
  * image has, too, is not ours. */
 static int distrust_labels(const struct context *s, struct container_view *v,
@@ -221,6 +232,7 @@ static int distrust_labels(const struct context *s, struct container_view *v,
 	r = engine_inspect_image(s->engine, v->image, &image, ret_error);
 	if (r < 0 && r != -ENOENT && ret_error->origin != ERROR_STORE)
 		return r;
+	v->confirmed = streq(v->image, v->target.text) || world_has_digest(image, &v->target);
 	label = json_get_string(json_get_path(image, "Config", "Labels", NULL),
 				RECREATE_LABEL_TARGET);
 	if (label && streq(label, v->target.text)) {

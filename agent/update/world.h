@@ -56,8 +56,9 @@ struct container_view {
 	/* Of its image's manifest, with containerd's store from API 1.48 on; empty: the image tells. */
 	struct digest manifest;
 	struct oci_platform platform;
-	char policy[POLICY_TEXT_MAX];	    /* "no", "always", "unless-stopped", "on-failure:3" */
-	struct digest target;		    /* label pullet.target: we made it for that digest */
+	char policy[POLICY_TEXT_MAX]; /* "no", "always", "unless-stopped", "on-failure:3" */
+	struct digest target;	      /* label pullet.target: we made it for that digest */
+	bool confirmed; /* its image is of target, by the engine's word (world_look_at_names) */
 	char final_policy[POLICY_TEXT_MAX]; /* label pullet.policy: what it gets on commit */
 	int64_t started_ns;		    /* Unix time by the engine; 0: never */
 	int64_t finished_ns;
@@ -157,6 +158,9 @@ char *world_slot_name(const char *name, enum slot slot);
 
 /* The repository that keeps previous images, each under its container's name as tag. */
 #define WORLD_KEEP_REPOSITORY "localhost/pullet/previous"
+
+/* Whether an image's inspect answer lists d among its RepoDigests. Pure. */
+bool world_has_digest(const json_t *image, const struct digest *d);
 
 /* Name of an inspect answer, without the slash; never NULL. Borrowed. */
 const char *world_name_of(const json_t *inspect);

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the operator chose when the container was created, also where inspect does not repeat it."""
 
+import io
+import tarfile
 import time
 
 import pytest
@@ -197,3 +199,64 @@ def test_volumes_from_an_id_can_be_updated_later(town):
     town.once("updated")
     assert town.engine.inspect("data")["HostConfig"]["VolumesFrom"] == ["app"]
     assert town.engine.inspect("named")["Id"] == named  # it needs nothing
+
+
+def test_labels_of_an_image_lock_out_no_successor(house):  # audit 4a
+    before = {"Labels": {"com.docker.swarm.service.id": "x", "com.docker.swarm.task.id": "y"}}
+    house.publish()
+    house.up()
+    house.publish(config=before)
+    house.once("updated")
+    third = house.publish()
+    house.once("updated")
+    house.check(third)
+    house.publish(config=before)
+    house.once("updated")
+    fifth = house.publish(config=before)
+    house.once("updated")
+    house.check(fifth)
+
+
+def compose_copied(house, image_labels, **labels):
+    """A container of compose with a secret in it."""
+    house.adopt(house.publish(config={"Labels": image_labels}),
+                Labels={"com.docker.compose.project": "p", "com.docker.compose.config-hash": "c", **labels})
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        entry = tarfile.TarInfo("secret")
+        entry.size, entry.mode, entry.mtime = 2, 0o444, int(time.time())
+        tar.addfile(entry, io.BytesIO(b"s\n"))
+    house.engine.call("PUT", "/containers/app/archive?path=/", file.getvalue(),
+                      headers={"Content-Type": "application/x-tar"})
+    house.configure()
+
+
+@pytest.mark.parametrize("labels", [
+    {"pullet.target": "sha256:" + "1" * 64, "pullet.policy": "no"},
+    {"com.docker.compose.version": "1.29"},
+    {"com.docker.compose.project": "p", "com.docker.compose.version": "1.29"}], ids=["pullet", "compose", "built"])
+def test_labels_of_an_image_switch_off_no_guard(house, labels):  # audit 13
+    compose_copied(house, labels)
+    before = house.engine.inspect("app")
+    house.publish()
+    house.once("refused", "/secret")
+    house.untouched(before)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["", "record lost"])
+def test_a_sidecar_of_the_same_image_gets_its_own_update(house, lost):  # case 20
+    first = house.publish()
+    house.adopt(first, HostConfig={"RestartPolicy": ALWAYS})
+    house.engine.run("tail", house.image, HostConfig={"NetworkMode": "container:app", "RestartPolicy": ALWAYS})
+    house.pullet.configure({name: {"image": house.image, "health-period": "300ms"} for name in ("app", "tail")})
+    for _ in range(2):
+        published = house.publish()
+        assert house.pullet.once("app").results["app"]["result"] == "updated"
+        label = house.engine.inspect("tail")["Config"]["Labels"].get("pullet.target")
+        assert label != published.digest
+        if lost:
+            (house.pullet.state / "tail.json").unlink(missing_ok=True)
+        assert house.pullet.once("tail").results["tail"]["result"] == "updated"
+        house.check(published)
+        house.check(published, "tail")
+        assert {e["result"] for e in house.pullet.once().results.values()} == {"up-to-date"}

@@ -56,7 +56,7 @@ static int ask(const char *labels, const char *mounts, struct error *ret_error)
 	container = json_loads(text, 0, NULL);
 	assert_non_null(container);
 	house.looks = 0;
-	return copied_refuse(NULL, container, ret_error);
+	return copied_refuse(NULL, container, NULL, ret_error);
 }
 
 #define V2     "\"com.docker.compose.project\":\"p\",\"com.docker.compose.version\":\"2.26.1\""
