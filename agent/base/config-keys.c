@@ -285,6 +285,8 @@ static const struct key keys[] = {
 	{SECTION_CONTAINER, "min-age", parse_span, CONTAINER(min_age_ms)},
 	{SECTION_CONTAINER, "rollout", parse_word, CONTAINER(rollout),
 	 .words = "auto, required, no"}, /* enum rollout_rule */
+	{SECTION_CONTAINER, "copied", parse_word, CONTAINER(copied),
+	 .words = "refuse, ignore"}, /* enum copied_rule */
 	{SECTION_CONTAINER, "hold", parse_bool, CONTAINER(hold)},
 
 	{SECTION_REPORT, "url", parse_base_url, AGENT(report.url)},

@@ -23,6 +23,11 @@ enum rollout_rule {
 	ROLLOUT_NO,	  /* policies are ignored */
 };
 
+enum copied_rule {
+	COPIED_REFUSE, /* files that look as if compose had put them into the container are refused */
+	COPIED_IGNORE, /* they are the application's own */
+};
+
 struct registry_config {
 	char *host; /* as in image references: "registry.example:5000", "docker.io" */
 	bool insecure;
@@ -45,6 +50,7 @@ struct container_config {
 	struct window_list windows, download_windows;
 	uint64_t min_age_ms; /* since this device first saw the digest */
 	enum rollout_rule rollout;
+	enum copied_rule copied;
 	bool hold;
 };
 

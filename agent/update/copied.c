@@ -9,6 +9,8 @@
 
 #define LOOKS_MAX	 1000
 #define SECOND_NS	 ((int64_t)1000000000)
+#define COPY_NS		 (10 * SECOND_NS) /* a slow machine copies several */
+#define WRITE_BITS	 0222
 #define GO_FILE_TYPE	 0x8f280000 /* os.ModeType: bits of which a plain file has none */
 #define API_ARCHIVE_SAFE 44	    /* Docker 25 */
 
@@ -57,21 +59,26 @@ static bool can_look(const struct engine *e, const json_t *container)
 	return true;
 }
 
-/* 1 if it is, 0, or a negative errno. */
+/* 1 if it looks so, 0, or a negative errno. */
 static int is_copied(struct engine *e, const json_t *container, const char *path,
 		     struct error *ret_error)
 {
 	int64_t created = calendar_parse_time(json_get_string(container, "Created")), mtime;
+	int64_t started = calendar_parse_time(
+		json_get_string(json_object_get(container, "State"), "StartedAt"));
 	_cleanup_json_ json_t *stat = NULL;
+	json_int_t mode;
 	int r = engine_stat(e, json_get_string(container, "Id"), path, &stat, ret_error);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (json_integer_value(json_object_get(stat, "mode")) & GO_FILE_TYPE)
-		return 0;
+	mode = json_integer_value(json_object_get(stat, "mode"));
 	mtime = calendar_parse_time(json_get_string(stat, "mtime"));
 	/* The time may be rounded down, to before the creation. */
-	return mtime % SECOND_NS == 0 && mtime > created - SECOND_NS;
+	if (mode & GO_FILE_TYPE || mtime % SECOND_NS != 0 || mtime <= created - SECOND_NS)
+		return 0;
+	/* compose 2.26 writes in the second of the creation, others may before each start. */
+	return mtime <= created + COPY_NS || (mtime <= started && !(mode & WRITE_BITS));
 }
 
 static int refuse_many(struct error *ret_error)
@@ -79,7 +86,8 @@ static int refuse_many(struct error *ret_error)
 	return error_set(ret_error, -EKEYREJECTED,
 			 "over %d files in it changed, and configs or secrets that compose copied "
 			 "cannot be distinguished from them: recreate it with compose (up -d "
-			 "--force-recreate), and it will be updated",
+			 "--force-recreate), and it will be updated, or set copied = ignore if "
+			 "all are the application's own",
 			 LOOKS_MAX);
 }
 
@@ -104,9 +112,10 @@ static int check_changes(struct engine *e, const json_t *container, const json_t
 		if (r > 0)
 			return error_set(
 				ret_error, -EKEYREJECTED,
-				"%s was put into the container's file system, as compose does with "
-				"the content of a config or secret, and cannot be taken over: use "
-				"a file or a bind mount for it",
+				"%s looks as if compose had put it into the container (the content "
+				"of a config or secret), and cannot be taken over: use a file or a "
+				"bind mount for it, or set copied = ignore if it is the "
+				"application's own",
 				path);
 		if (r < 0)
 			return r;

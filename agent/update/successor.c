@@ -131,6 +131,15 @@ static const char *follower_target(const json_t *container, const json_t *image,
 	return digest_parse(old->image, &d) == 0 ? old->image : target;
 }
 
+/* A follower may have a section of its own. */
+static bool ignores_copies(const struct pass *p, const json_t *container)
+{
+	const struct container_config *own =
+		config_container(p->task->config, world_name_of(container));
+
+	return (own ? own : p->c)->copied == COPIED_IGNORE;
+}
+
 /* container: old's inspect answer; NULL: there is none to replace. */
 static int make_plan(const struct pass *p, const struct world *w, json_t *container,
 		     const struct container_view *old, bool is_follower, const json_t *image,
@@ -156,8 +165,9 @@ static int make_plan(const struct pass *p, const struct world *w, json_t *contai
 	if (r < 0)
 		return r;
 	/* Compose copied no files into a container that Pullet created. */
-	if (!digest_is_set(&old->target) ||
-	    !recreate_own_label(container, old_image, RECREATE_LABEL_TARGET))
+	if (!ignores_copies(p, container) &&
+	    (!digest_is_set(&old->target) ||
+	     !recreate_own_label(container, old_image, RECREATE_LABEL_TARGET)))
 		r = copied_refuse(p->context.engine, container, old_image, ret_error);
 	if (r < 0)
 		return r;

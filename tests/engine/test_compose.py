@@ -384,7 +384,7 @@ def test_copied_config_or_secret_is_refused(site, kind):
     second = site.publish("web", *BUSY)
     site.follow("web")
     before, mark = site.containers(), site.registry.mark()
-    site.once("refused", reason=path + " was put into the container")
+    site.once("refused", reason=path + " looks as if compose had put it")
     assert site.containers() == before
     assert not [r for r in site.registry.requests(mark) if r.by_engine]
 

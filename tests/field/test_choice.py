@@ -260,3 +260,23 @@ def test_a_sidecar_of_the_same_image_gets_its_own_update(house, lost):  # case 2
         house.check(published)
         house.check(published, "tail")
         assert {e["result"] for e in house.pullet.once().results.values()} == {"up-to-date"}
+
+
+@pytest.mark.parametrize("key", [None, "copied"])
+def test_files_that_the_application_unpacked_are_its_own(house, key):  # case 24
+    """Archives have whole seconds: those of later versions are no sign, and the others can be declared."""
+    house.adopt(Labels={"com.docker.compose.project": "p"})
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        entry = tarfile.TarInfo("data")
+        entry.size, entry.mode, entry.mtime = 2, 0o644, int(time.time()) + (0 if key else 3600)
+        tar.addfile(entry, io.BytesIO(b"s\n"))
+    house.engine.call("PUT", "/containers/app/archive?path=/", file.getvalue(),
+                      headers={"Content-Type": "application/x-tar"})
+    house.configure()
+    second = house.publish()
+    if key:
+        house.once("refused", "set copied = ignore")
+        house.configure(copied="ignore")
+    house.once("updated")
+    house.check(second)

@@ -9,6 +9,9 @@
 #define WHOLE	"2024-05-01T12:00:00+02:00"
 #define BROKEN	"2024-05-01T10:00:00.000000001Z"
 #define BEFORE	"2024-05-01T09:59:59Z"
+#define LATER	"2024-05-01T10:00:20Z"
+#define STARTED "2024-05-01T10:00:20.2Z"
+#define RUNNING "2024-05-01T10:00:21Z"
 
 /* An engine of one container with one changed file. */
 static struct {
@@ -48,10 +51,11 @@ int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret
 static int ask(const char *labels, const char *mounts, struct error *ret_error)
 {
 	_cleanup_json_ json_t *container = NULL;
-	_cleanup_free_ char *text =
-		xasprintf("{\"Id\":\"x\",\"Created\":\"" CREATED "\",\"Config\":{\"Labels\":{%s}},"
-			  "\"HostConfig\":{\"Tmpfs\":{\"/scratch\":\"\"}},\"Mounts\":[%s]}",
-			  labels, mounts);
+	_cleanup_free_ char *text = xasprintf(
+		"{\"Id\":\"x\",\"Created\":\"" CREATED "\",\"State\":{\"StartedAt\":\"" STARTED
+		"\"},\"Config\":{\"Labels\":{%s}},"
+		"\"HostConfig\":{\"Tmpfs\":{\"/scratch\":\"\"}},\"Mounts\":[%s]}",
+		labels, mounts);
 
 	container = json_loads(text, 0, NULL);
 	assert_non_null(container);
@@ -89,6 +93,11 @@ static void test_what(void **state)
 	} cases[] = {
 		{"{\"mode\":384,\"mtime\":\"" WHOLE "\"}", 0, -EKEYREJECTED},
 		{"{\"mode\":292,\"mtime\":\"" BROKEN "\"}", 0, 0},
+		/* an archive that the application unpacked, and what compose wrote before a start */
+		{"{\"mode\":420,\"mtime\":\"" LATER "\"}", 0, 0},
+		{"{\"mode\":292,\"mtime\":\"" LATER "\"}", 0, -EKEYREJECTED},
+		{"{\"mode\":292,\"mtime\":\"" RUNNING "\"}", 0, 0},
+		{"{\"mode\":420,\"mtime\":\"2025-01-01T00:00:00Z\"}", 0, 0},
 		/* chown of what came with the image */
 		{"{\"mode\":292,\"mtime\":\"" BEFORE "\"}", 0, 0},
 		/* a directory, a link, a socket */
