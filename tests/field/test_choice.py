@@ -109,7 +109,7 @@ def test_the_machines_platform_is_here_where_another_was_chosen(house):
 def bridged(lab):
     with own_network():
         engine = BridgedEngine(lab)
-        registry = Registry(lab)
+        registry = Registry(lab, "bridged-registry")
         try:
             yield engine, registry
         finally:
