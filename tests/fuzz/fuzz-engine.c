@@ -75,7 +75,7 @@ static int create(struct engine *e, struct error *ret_error)
 {
 	_cleanup_json_ json_t *body = json_object();
 	_cleanup_free_ char *id = NULL;
-	int r = engine_create(e, "app.next", body, &id, ret_error);
+	int r = engine_create(e, "app.next", "linux/386", body, &id, ret_error);
 
 	if (r == 0 && !id)
 		abort();
