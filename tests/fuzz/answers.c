@@ -78,10 +78,10 @@ char *answers_take_line(const uint8_t **data, size_t *n)
 
 void answers_check_text(const char *text)
 {
-	for (const char *p = text; *p; p++) {
-		if (*p < 0x20 || *p > 0x7e)
-			abort();
-	}
+	_cleanup_free_ char *printable = text_printable(xstrdup(text));
+
+	if (!streq(printable, text))
+		abort();
 }
 
 void answers_check_error(const struct error *e, int code)
