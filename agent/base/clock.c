@@ -14,6 +14,14 @@ bool clock_is_set(const struct clock_facts *f)
 	return f->synchronised || (f->now_s >= PULLET_EPOCH && (f->rtc || !f->waiting));
 }
 
+int64_t clock_wall_ns(void)
+{
+	struct timespec now = {0};
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 int64_t clock_now(void)
 {
 	struct timex query = {.modes = 0};

@@ -17,3 +17,6 @@ bool clock_is_set(const struct clock_facts *f);
 
 /* Unix time; 0: the clock is not set. */
 int64_t clock_now(void);
+
+/* The wall clock, set or not, in nanoseconds: what an engine compares its events with. */
+int64_t clock_wall_ns(void);

@@ -380,9 +380,8 @@ static void salvage(const char *text, size_t len, struct record *ret)
 
 int record_load(int state_dir, const char *name, struct record *ret, struct error *ret_error)
 {
-	_cleanup_free_ char *file = xasprintf("%s.json", name);
+	_cleanup_free_ char *file = xasprintf("%s.json", name), *text = NULL;
 	_cleanup_free_ char *aside = xasprintf("%s.json.broken", name);
-	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
 	int r = record_read(state_dir, name, ret, ret_error);
 
@@ -430,8 +429,7 @@ void record_damage(struct record *r, const char *boot_id)
 	if (!digest_is_set(&r->target.digest))
 		return;
 	if (!digest_eq(&d->digest, &r->target.digest) || !streq(d->boot_id, boot_id))
-		d->tries = 0;
-	d->digest = r->target.digest;
+		*d = (struct damage){.digest = r->target.digest};
 	copy_text(d->boot_id, sizeof(d->boot_id), boot_id);
 	d->tries++;
 }

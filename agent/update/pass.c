@@ -10,6 +10,7 @@
 #include "followers.h"
 #include "log.h"
 #include "repair.h"
+#include "verdict.h"
 
 #define PASS_ACTIONS_MAX 300 /* far more than any way through the table needs */
 #define PASS_MISSES_MAX	 3   /* times that the engine may change between look and act */
@@ -79,148 +80,6 @@ static bool is_before_trial(const struct pass *p)
 	return p->record.phase == PHASE_IDLE || p->record.phase == PHASE_PREPARE;
 }
 
-/* Whether an operator stopped or paused the container on trial, or an engine that shut down stopped it. That says
- * nothing about the release. */
-static bool was_stopped_by_hand(struct engine *e, const struct container_view *new)
-{
-	if (view_is_up(new))
-		return new->state == STATE_PAUSED;
-	return new->started_ns > 0 && !new->error[0] &&
-	       !engine_ended_by_itself(e, new->id, new->started_ns);
-}
-
-/* Containers that shared the old one's namespaces must live in the new one's too. */
-static void judge_follower(struct pass *p, size_t i)
-{
-	struct pass_state *m = &p->state;
-	const struct follower *f = &p->record.followers[i];
-	const struct container_view *new = &p->world.followers[i].new;
-	struct member_progress *progress = &m->member[1 + i];
-
-	if (!f->serving || !view_is_kept(new) || view_is_up(new))
-		return;
-	if (progress->started_new && !new->error[0] &&
-	    health_grants_restart(HEALTH_AUTO, new, f->policy, progress->starts) &&
-	    !was_stopped_by_hand(p->context.engine, new)) {
-		m->verdict = VERDICT_PENDING;
-		m->up_since_ms = m->now_ms;
-		progress->restart_due = m->follower_restarted = true;
-		return;
-	}
-	if (health_is_finished(HEALTH_AUTO, new, f->policy))
-		return;
-	m->verdict = VERDICT_BAD;
-	m->not_at_fault = was_stopped_by_hand(p->context.engine, new);
-	m->host_said = new->error[0] && !store_is_of_image(new->error);
-	(void)snprintf(m->reason, sizeof(m->reason), "container %s, which depends on it, %s%.300s",
-		       f->name, new->error[0] ? "does not start: " : "did not stay up", new->error);
-}
-
-/* Since when it is up in this life: a start or an unpause by hand begins the time anew, as it does the engine's own
- * for a HEALTHCHECK. */
-static void note_life(struct pass_state *m, const struct container_view *new)
-{
-	bool paused = new->state == STATE_PAUSED;
-
-	if (!view_exists(new) || !view_is_up(new))
-		m->up_since_ms = 0;
-	else if (m->up_since_ms == 0 || m->up_started_ns != new->started_ns ||
-		 m->up_paused != paused)
-		m->up_since_ms = m->now_ms;
-	m->up_started_ns = new->started_ns;
-	m->up_paused = paused;
-}
-
-/* On trial its restart policy is "no", and a restart that it is to have by its final one is ours to do and to count. */
-static bool restart_is_due(const struct pass *p)
-{
-	const struct pass_state *m = &p->state;
-	const struct container_view *new = &p->world.new;
-
-	if (!m->member[0].started_new || view_is_up(new))
-		return false;
-	return m->counted ||
-	       (health_grants_restart(p->c->health, new, p->record.policy, p->record.starts) &&
-		!was_stopped_by_hand(p->context.engine, new));
-}
-
-/* Sets the verdict and its reason by what is seen at now_ms. */
-static void judge_trial(struct pass *p)
-{
-	struct pass_state *m = &p->state;
-	const struct container_view *new = &p->world.new;
-	uint64_t up_ms;
-
-	note_life(m, new);
-	up_ms = m->up_since_ms ? m->now_ms - m->up_since_ms : 0;
-	m->verdict = VERDICT_PENDING;
-	for (size_t i = 0; i < MEMBERS_MAX; i++)
-		m->member[i].restart_due = false;
-	if (p->record.phase != PHASE_TRIAL || !view_exists(new))
-		return;
-	m->member[0].restart_due = restart_is_due(p);
-	if (!m->member[0].restart_due && (view_is_up(new) || m->member[0].started_new ||
-					  health_is_finished(p->c->health, new, p->record.policy)))
-		m->verdict = health_judge(p->c, new, p->record.policy, up_ms, m->reason);
-	/* A follower that was started again gets as long as the container. */
-	if (m->verdict == VERDICT_GOOD && m->follower_restarted && view_is_up(new) &&
-	    up_ms < p->c->health_period_ms)
-		m->verdict = VERDICT_PENDING;
-	for (size_t i = 0; m->verdict == VERDICT_GOOD && i < p->record.n_followers; i++)
-		judge_follower(p, i);
-	if (m->verdict == VERDICT_BAD)
-		m->store_said = false;
-}
-
-/* Whether it is known that others ended the last of the starts that are used up, maybe while no pass ran. A host that
- * each start brings down leaves no such trace. */
-static bool was_ended_by_others(struct engine *e, const struct container_view *new)
-{
-	return new->state == STATE_EXITED && !new->error[0] &&
-	       engine_find_ending(e, new->id, new->started_ns) == ENDING_STOPPED;
-}
-
-static int64_t wall_clock_ns(void)
-{
-	struct timespec now = {0};
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-/* Who removes a container by force stops it first. */
-static void await_removal(struct pass *p)
-{
-	struct error ignored;
-
-	(void)!engine_wait_event(p->context.engine, p->world.new.id, wall_clock_ns(), SETTLE_MS,
-				 &ignored);
-}
-
-/* Learns more about a bad verdict: whether an operator stopped the container, and its last log line. */
-static void explain_verdict(struct pass *p)
-{
-	struct pass_state *m = &p->state;
-	size_t n = strlen(m->reason);
-	char line[120];
-	int r;
-
-	/* A start that failed for want of disk space, or a follower that was stopped, is none of its own either. */
-	m->not_at_fault |= was_stopped_by_hand(p->context.engine, &p->world.new);
-	if (p->record.starts > 1) {
-		(void)snprintf(m->reason + n, sizeof(m->reason) - n, "; started %u times",
-			       p->record.starts);
-		n = strlen(m->reason);
-	}
-	/* The line only helps people: without it the reason is shorter. */
-	if (m->not_at_fault)
-		await_removal(p);
-	r = engine_last_log(p->context.engine, p->world.new.id, line, sizeof(line));
-	m->removed = r == -ENOENT;
-	if (r == 0 && line[0])
-		(void)snprintf(m->reason + n, sizeof(m->reason) - n, "; last log line: %s", line);
-}
-
 /* The facts that change by themselves. */
 static void update_state(struct pass *p)
 {
@@ -229,7 +88,7 @@ static void update_state(struct pass *p)
 
 	m->now_ms = now_ms();
 	m->now_s = now_s > 0 && localtime_r(&now_s, &m->local) ? now_s : 0;
-	judge_trial(p);
+	verdict_judge(p);
 	if (is_before_trial(p))
 		p->result->to = *pass_candidate(p);
 }
@@ -278,9 +137,9 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 	int r;
 
 	if (decision == ACT_DECIDE_REVERT && p->state.verdict == VERDICT_BAD)
-		explain_verdict(p);
+		verdict_explain(p);
 	else if (decision == ACT_DECIDE_REVERT && view_exists(&p->world.new))
-		p->state.in_conflict |= was_ended_by_others(p->context.engine, &p->world.new);
+		p->state.in_conflict |= verdict_is_of_others(p);
 	if (decision == ACT_DECIDE_FORGET)
 		act_forget(p);
 	plan_decide(&p->record, &p->state, decision, &p->world);
@@ -424,7 +283,7 @@ static int look(struct pass *p, unsigned int parts, struct error *ret_error)
 	const struct record *r = &p->record;
 	int q;
 
-	p->looked_ns = wall_clock_ns();
+	p->looked_ns = clock_wall_ns();
 	q = world_look(&p->context, r, parts, &p->world, ret_error);
 
 	if (q == 0 && p->updates == 0 && !p->state.answer.known)
