@@ -174,10 +174,8 @@ static void check_files(const struct config *c, json_t *faults)
 		for (char **key = k->keys; key && *key; key++)
 			check_file(faults, "key", *key, false);
 	}
-	for (size_t i = 0; i < c->n_registries; i++) {
+	for (size_t i = 0; i < c->n_registries; i++)
 		check_credentials(faults, c->registries[i].credentials);
-		check_file(faults, "ca", c->registries[i].ca, false);
-	}
 	check_credentials(faults, c->report.credentials);
 	check_file(faults, "ca", c->report.ca, false);
 }
@@ -187,14 +185,15 @@ int command_config_check(const struct command_options *o, const char *const *ope
 	_cleanup_json_ json_t *faults = json_need(json_array()), *names = json_need(json_array());
 	_cleanup_config_ struct config *c = config_read(o->config, add_fault, faults);
 	static const char *const readers[] = {"pullet", "pullet-update", "pullet-fetch", NULL};
+	bool valid = json_array_size(faults) == 0;
 	const json_t *fault;
 	size_t n, i;
 
 	check_readers(faults, o->config, readers);
 	check_drop_ins(faults, o->config, readers);
 	check_files(c, faults);
-	/* Only root may read what the service may. */
-	if (json_array_size(faults) == 0 && geteuid() == 0)
+	/* Only root may read what the service may, and pullet-fetch reads the configuration, too. */
+	if (valid && geteuid() == 0)
 		check_registries(o, c, faults);
 	n = json_array_size(faults);
 	for (i = 0; i < c->n_containers; i++)

@@ -373,7 +373,6 @@ def test_config_check_tries_the_files_that_it_names(command, pullet, bus):
     for name in ("auth.json", "ca.pem", "app.json", "prod.pub"):
         [one] = [fault for fault in faults() if name in fault]
         assert "No such file" in one, one
-    assert "systemd credential" in [fault for fault in faults() if "auth.json" in fault][0]
     (pullet.directory / "keys").mkdir()
     for name in ("auth.json", "ca.pem", "keys/prod.pub"):
         (pullet.directory / name).write_text("{}")
