@@ -155,18 +155,41 @@ static void check_file(json_t *faults, const char *key, const char *path, bool i
 	check_readers(faults, path, readers);
 }
 
-/* What is no file may be a systemd credential. */
-static void check_credentials(json_t *faults, const char *path)
+static bool is_told(const json_t *faults, const char *path)
 {
-	static const char *const readers[] = {"pullet-fetch", "pullet-update", NULL};
+	const json_t *fault;
+	size_t i;
 
-	if (path && access(path, F_OK) == 0)
-		check_readers(faults, path, readers);
+	json_array_foreach (faults, i, fault) {
+		if (strstr(json_string_value(fault), path))
+			return true;
+	}
+	return false;
+}
+
+/* pullet-fetch reads the files of a registry and tells the first that is at fault. This tells the others, and those of
+ * a registry that no container uses. */
+static void check_registry_file(json_t *faults, const char *key, const char *path,
+				const char *const *users)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (!path || is_told(faults, path))
+		return;
+	if (access(path, F_OK) == 0) {
+		check_readers(faults, path, users);
+		return;
+	}
+	text = xasprintf("%s: %s: %s", key, path, strerror(errno));
+	add_fault(faults, text);
 }
 
 /* The files that the configuration names, as the services will read them: what fails then fails now. */
 static void check_files(const struct config *c, json_t *faults)
 {
+	static const char *const network[] = {"pullet-fetch", NULL};
+	static const char *const both[] = {"pullet-fetch", "pullet-update", NULL};
+
 	for (size_t i = 0; i < c->n_containers; i++) {
 		const struct container_config *k = &c->containers[i];
 
@@ -174,10 +197,12 @@ static void check_files(const struct config *c, json_t *faults)
 		for (char **key = k->keys; key && *key; key++)
 			check_file(faults, "key", *key, false);
 	}
-	for (size_t i = 0; i < c->n_registries; i++)
-		check_credentials(faults, c->registries[i].credentials);
-	check_credentials(faults, c->report.credentials);
-	check_file(faults, "ca", c->report.ca, false);
+	for (size_t i = 0; i < c->n_registries; i++) {
+		check_registry_file(faults, "credentials", c->registries[i].credentials, both);
+		check_registry_file(faults, "ca", c->registries[i].ca, network);
+	}
+	check_registry_file(faults, "credentials", c->report.credentials, network);
+	check_registry_file(faults, "ca", c->report.ca, network);
 }
 
 int command_config_check(const struct command_options *o, const char *const *operands)
@@ -191,10 +216,10 @@ int command_config_check(const struct command_options *o, const char *const *ope
 
 	check_readers(faults, o->config, readers);
 	check_drop_ins(faults, o->config, readers);
-	check_files(c, faults);
 	/* Only root may read what the service may, and pullet-fetch reads the configuration, too. */
 	if (valid && geteuid() == 0)
 		check_registries(o, c, faults);
+	check_files(c, faults);
 	n = json_array_size(faults);
 	for (i = 0; i < c->n_containers; i++)
 		json_append(names, json_string(c->containers[i].name));

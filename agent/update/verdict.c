@@ -40,7 +40,8 @@ static void judge_follower(struct pass *p, size_t i)
 		return;
 	m->verdict = VERDICT_BAD;
 	m->not_at_fault = was_stopped_by_hand(p->context.engine, new);
-	m->host_said = new->error[0] && !store_is_of_image(new->error);
+	/* Nothing can join a container that has ended: that is no fault of the host. */
+	m->host_said = new->error[0] && view_is_up(&p->world.new) && !store_is_of_image(new->error);
 	(void)snprintf(m->reason, sizeof(m->reason), "container %s, which depends on it, %s%.300s",
 		       f->name, new->error[0] ? "does not start: " : "did not stay up", new->error);
 }

@@ -137,7 +137,7 @@ def test_a_registry_that_fails_costs_its_own_containers_their_round(house):
         house.lab.announce(front.host)
         many.configure(c1={"image": front.ref(many.repository("c1") + ":stable")})
         many.once("up-to-date")
-        front.hooks.append(on("HEAD", answer=Answer(500)))
+        front.hooks += [on("HEAD", answer=Answer(500)), on("GET", answer=Answer(500))]
         for round_number in (1, 2):
             results = many.once()
             assert [results[name]["result"] for name in many.names] == ["up-to-date", "failed", "up-to-date"]

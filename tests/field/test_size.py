@@ -139,9 +139,9 @@ def test_a_hundred_containers_with_large_labels(crowd):
     {"Config": {"Env": [f"V{i}=" + "x" * 1000 for i in range(500)]}},
     {"Config": {"Cmd": ["sh", "-c", "true " + "x" * 500_000]}},
     {"Config": {"Labels": LABELS}},
-    {"Mounts": [{"Type": "bind", "Source": f"/s/{i}", "Destination": f"/d/{i}", "Mode": "", "RW": True,
+    {"Mounts": [{"Type": "bind", "Source": "/tmp", "Destination": f"/d/{i}", "Mode": "", "RW": True,
                  "Propagation": "rprivate"} for i in range(500)],
-     "HostConfig": {"Binds": [f"/s/{i}:/d/{i}" for i in range(500)]}},
+     "HostConfig": {"Binds": [f"/tmp:/d/{i}" for i in range(500)]}},
     {"NetworkSettings": {"Networks": {f"net-{i}": {"NetworkID": f"{i:064}", "IPAMConfig": None, "Aliases": [f"a{i}"],
                                                    "EndpointID": f"{i:064}", "Gateway": "10.0.0.1"}
                                       for i in range(200)}},

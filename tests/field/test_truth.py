@@ -123,8 +123,8 @@ def test_check_while_another_container_has_the_name_of_the_next_one(house):
     house.up()
     house.engine.create("app.next", house.image)
     published(house)
-    entry = check(house, "refused", "app.next")
-    assert house.once("refused")["reason"] == entry["reason"]
+    entry = check(house, "failed", "app.next")
+    assert house.once("failed")["reason"] == entry["reason"]
     house.engine.call("DELETE", "/containers/app.next")
     check(house, "deferred", "there is an update; only a check was asked for")
 

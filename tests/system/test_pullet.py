@@ -20,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from pullet_bus import Polkit, configure, hanging_engine, resident, write_record  # noqa: E402
 from pullet_image import actor  # noqa: E402
-from pullet_registry import Registry  # noqa: E402
+from pullet_registry import Authority, Registry  # noqa: E402
 from pullet_sweep import wait_for  # noqa: E402
 
 _numbers = itertools.count(1)
@@ -376,6 +376,11 @@ def test_config_check_tries_the_files_that_it_names(command, pullet, bus):
     (pullet.directory / "keys").mkdir()
     for name in ("auth.json", "ca.pem", "keys/prod.pub"):
         (pullet.directory / name).write_text("{}")
+    body.write_text("{}")
+    [one] = faults()
+    assert "ca.pem: no certificate" in one
+    (pullet.directory / "auth.json").write_text('{"auths": {}}')
+    shutil.copy(Authority(pullet.directory / "authority").certificate, pullet.directory / "ca.pem")
     for text, words in {"{": "app.json", "[]": "it is no JSON object"}.items():
         body.write_text(text)
         [one] = faults()
