@@ -223,6 +223,16 @@ char *ref_tagged(const struct ref *r)
 	return xasprintf("%s:%s", name, r->tag);
 }
 
+bool ref_is_same_tag(const char *a, const char *b)
+{
+	_cleanup_(ref_free) struct ref left = {0}, right = {0};
+	const char *why;
+
+	return ref_parse(a, &left, &why) == 0 && ref_parse(b, &right, &why) == 0 &&
+	       streq(left.host, right.host) && streq(left.path, right.path) &&
+	       streq_null(left.tag, right.tag);
+}
+
 char *ref_pinned(const struct ref *r, const struct digest *d)
 {
 	return xasprintf("%s/%s@%s", r->host, r->path, d->text);

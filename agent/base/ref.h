@@ -27,6 +27,9 @@ char *ref_repository(const struct ref *r);
  * ("hello-world:latest"), as the engine prints it. Caller frees. */
 char *ref_tagged(const struct ref *r);
 
+/* Whether two references, which may be written differently, name the same tag; digests do not count. */
+bool ref_is_same_tag(const char *a, const char *b);
+
 /* "host/path@digest". Caller frees. */
 char *ref_pinned(const struct ref *r, const struct digest *d);
 

@@ -180,6 +180,9 @@ static void check_registry_file(json_t *faults, const char *key, const char *pat
 		check_readers(faults, path, users);
 		return;
 	}
+	/* Only root sees what is a credential of systemd. */
+	if (geteuid() != 0)
+		return;
 	text = xasprintf("%s: %s: %s", key, path, strerror(errno));
 	add_fault(faults, text);
 }
@@ -238,17 +241,6 @@ int command_config_check(const struct command_options *o, const char *const *ope
 	return n ? 2 : 0;
 }
 
-/* Whether two references, which may be written differently, name the same tag. */
-static bool is_same_image(const char *a, const char *b)
-{
-	_cleanup_(ref_free) struct ref left = {0}, right = {0};
-	const char *why;
-
-	return ref_parse(a, &left, &why) == 0 && ref_parse(b, &right, &why) == 0 &&
-	       streq(left.host, right.host) && streq(left.path, right.path) &&
-	       streq_null(left.tag, right.tag);
-}
-
 /* Keys belong to containers: each container that follows the image decides. The caller owns the array of
  * {"container", "allowed", "reason"}. */
 static json_t *judge(const struct config *config, const char *image, const struct digest *d,
@@ -263,7 +255,7 @@ static json_t *judge(const struct config *config, const char *image, const struc
 		struct error e = {0};
 		int r;
 
-		if (!is_same_image(image, c->image))
+		if (!ref_is_same_tag(image, c->image))
 			continue;
 		r = foreign[0] ? error_set(&e, -EKEYREJECTED, "%s", foreign)
 			       : verify_image(c, d, &verified, &e);

@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "ref.h"
 
 char *recreate_policy_text(const json_t *restart_policy)
 {
@@ -135,11 +138,14 @@ static void sign(const struct recreate_input *in, const struct recreate_plan *pl
 {
 	json_t *host = json_object_get(plan->body, "HostConfig");
 	json_t *labels = recreate_object(plan->body, "Labels");
+	const char *own = json_get_string(plan->body, "Image");
 
 	recreate_note_own(plan->body, in->new_image);
 	json_put(labels, RECREATE_LABEL_TARGET, json_string(in->target));
 	json_put(labels, RECREATE_LABEL_POLICY, json_string(plan->policy));
-	json_put(plan->body, "Image", json_string(in->image));
+	/* The way in which the operator wrote it stays: log tags and docker ps show it. */
+	if (!own || strchr(own, '@') || !ref_is_same_tag(own, in->image))
+		json_put(plan->body, "Image", json_string(in->image));
 	/* Unset is as good as no. */
 	if (!recreate_is_empty(json_object_get(json_object_get(host, "RestartPolicy"), "Name")))
 		json_put(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));

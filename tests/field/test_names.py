@@ -4,6 +4,7 @@
 import pytest
 
 from pullet_house import UP
+from pullet_image import actor
 
 SICK = {"Test": ["CMD", "/actor", "exit", "1"], "Interval": 10**8, "Timeout": 10**9, "Retries": 1}
 
@@ -21,6 +22,24 @@ def test_after_a_rollback_the_old_one_was_started_under_its_name(house, script, 
     house.check(first, policy="always")
     assert last_start(house, before["Id"]) == "app"
     assert house.most_running(house.start) == 1
+
+
+def test_the_image_is_written_as_the_operator_wrote_it(house):
+    """docker run REGISTRY/app, and image = REGISTRY/app:latest: the log tag {{.ImageName}} and docker ps show it."""
+    name = house.registry.ref(house.repository)
+    house.registry.publish(house.repository, "latest", actor("wait"))
+    house.engine.pull(name + ":latest")
+    house.engine.run("app", name, HostConfig={"LogConfig": {"Type": "json-file", "Config": {"tag": "{{.ImageName}}"}}})
+    house.configure(image=name + ":latest")
+    new = house.registry.publish(house.repository, "latest", actor("say", "new", "wait"))
+    house.once("updated")
+    assert house.check(new)["Config"]["Image"] == name
+    # One that pins what ran before does not stay.
+    house.engine.remove_container("app")
+    house.engine.run("app", f"{name}:latest@{new.digest}")
+    newer = house.registry.publish(house.repository, "latest", actor("say", "newer", "wait"))
+    house.once("updated")
+    assert house.check(newer)["Config"]["Image"] == name + ":latest"
 
 
 def test_a_name_that_is_taken_leaves_nothing_down(house):
