@@ -27,6 +27,9 @@ static int refusal(const struct http_response *r, const char *what, bool own,
 
 	if (json_parse(r->body, r->body_len, "answer", &j, &ignored) == 0)
 		message = json_get_string(j, "message");
+	/* After a power cut the message may quote zeroes of a file in the store, which make it no JSON text to jansson. */
+	if (!message)
+		message = after_prefix(r->body, "{\"message\":\"");
 	if (!message)
 		message = r->body[0] ? r->body : "no reason given";
 	/* The engine was replaced by one of another version: this answer is not about the call. */
