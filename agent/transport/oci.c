@@ -296,16 +296,14 @@ int oci_check_hash(const char *data, size_t n, const struct digest *expected,
 			 expected->text, actual.text);
 }
 
-int oci_parse(const char *data, size_t n, const char *content_type, const struct digest *expected,
-	      struct oci_document *ret, struct error *ret_error)
+static int parse_document(const char *data, size_t n, const char *content_type,
+			  struct oci_document *ret, struct error *ret_error)
 {
 	struct oci_document d = {.size = n};
 	_cleanup_json_ json_t *j = NULL;
 	enum kind kind = KIND_OTHER;
-	int r = oci_check_hash(data, n, expected, ret_error);
+	int r = 0;
 
-	if (r < 0)
-		return r;
 	if (json_parse(data, n, "manifest", &j, ret_error) < 0)
 		return ret_error->code = -EKEYREJECTED;
 	if (!json_is_object(j))
@@ -320,6 +318,21 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 	else
 		*ret = d;
 	return r;
+}
+
+int oci_parse(const char *data, size_t n, const char *content_type, const struct digest *expected,
+	      struct oci_document *ret, struct error *ret_error)
+{
+	_cleanup_free_ char *type = content_type ? bare_type(content_type) : NULL;
+	int r = oci_check_hash(data, n, expected, ret_error);
+
+	if (r == 0)
+		r = parse_document(data, n, content_type, ret, ret_error);
+	/* The page of a captive portal or of a proxy says nothing for good about a digest. */
+	if (r != -EKEYREJECTED || !type || after_prefix(type, "application/vnd."))
+		return r;
+	error_append(ret_error, "it was sent as %.100s, which is no manifest's type", type);
+	return ret_error->code = -EBADMSG;
 }
 
 /* The embedded content, or NULL if it is invalid or does not have that digest and size. Caller frees. */

@@ -10,6 +10,7 @@ import pytest
 from pullet_house import UP, House
 from pullet_registry import Registry
 from pullet_sweep import wait_for
+from registryd import Answer, Front, on
 
 USER = ("fleet", "p+s/word?:x")
 numbers = itertools.count(1)
@@ -94,3 +95,21 @@ def test_a_login_that_breaks_in_the_middle_of_a_trial(build):
     house.once("updated")
     house.check(published)
     assert str(path) in house.once("failed")["reason"]
+
+
+def test_the_page_of_a_captive_portal_is_no_image(build):
+    """It is told, and nothing is remembered about the digest of a page; the next answer counts."""
+    house = build()
+    with Front(house.registry) as front:
+        house.lab.announce(front.host)
+        house.registry = front
+        _, before = house.up()
+        front.hooks.append(on("HEAD", "/manifests/", Answer(200, {"Content-Type": "text/html"})))
+        front.hooks.append(on("GET", "/manifests/", Answer(200, {"Content-Type": "text/html"}, b"<html>log in")))
+        house.once("failed", "sent as text/html")
+        assert not house.pullet.record("app").get("rejected")
+        house.untouched(before)
+        front.hooks.clear()
+        published = house.publish()
+        house.once("updated")
+        house.check(published)

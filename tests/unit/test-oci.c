@@ -264,6 +264,30 @@ static void test_hash_first(void **state)
 	assert_int_equal(oci_parse(good, strlen(good), NULL, &expected, &d, &e), -EBADMSG);
 }
 
+/* What a captive portal or a proxy sends is refused, but nothing is final about its digest. */
+static void test_page(void **state)
+{
+	static const struct {
+		const char *text, *type;
+		int code;
+	} cases[] = {
+		{"<html>log in</html>", "text/html; charset=utf-8", -EBADMSG},
+		{"{\"message\":\"log in\"}", "application/json", -EBADMSG},
+		{"", "text/plain", -EBADMSG},
+		{"<html>", TYPE_MANIFEST, -EKEYREJECTED},
+		{"<html>", NULL, -EKEYREJECTED},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct oci_document d = {0};
+		struct error e = {0};
+
+		if (parse(cases[i].text, cases[i].type, &d, &e) != cases[i].code)
+			fail_msg("%s: %s", cases[i].text, e.text);
+		assert_true(cases[i].code == -EKEYREJECTED || strstr(e.text, "it was sent as "));
+	}
+}
+
 static char *many(const char *first, const char *piece, size_t n, const char *last)
 {
 	char *text = xcalloc(strlen(first) + n * (strlen(piece) + 1) + strlen(last) + 1, 1);
@@ -406,11 +430,12 @@ static void test_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_manifest), cmocka_unit_test(test_index),
-		cmocka_unit_test(test_untyped),	 cmocka_unit_test(test_layer_types),
-		cmocka_unit_test(test_refused),	 cmocka_unit_test(test_hash_first),
-		cmocka_unit_test(test_counts),	 cmocka_unit_test(test_rank_order),
-		cmocka_unit_test(test_choose),	 cmocka_unit_test(test_text),
+		cmocka_unit_test(test_manifest),   cmocka_unit_test(test_index),
+		cmocka_unit_test(test_untyped),	   cmocka_unit_test(test_layer_types),
+		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_hash_first),
+		cmocka_unit_test(test_page),	   cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_rank_order), cmocka_unit_test(test_choose),
+		cmocka_unit_test(test_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
