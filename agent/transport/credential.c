@@ -16,6 +16,11 @@ static bool is_hub(const char *host)
 	       streq(host, "registry-1.docker.io");
 }
 
+static const char *key_of_login(const char *host)
+{
+	return is_hub(host) ? "https://index.docker.io/v1/" : host;
+}
+
 /* "v1" and "v2" are paths of the API, in keys that old clients wrote. */
 static bool is_api(const char *path)
 {
@@ -209,6 +214,7 @@ static void add_reason(const struct source *f, bool own_helper, struct credentia
 static int take_file(const char *data, size_t n, struct source *f, struct credentials *s,
 		     struct error *ret_error)
 {
+	const char *first[] = {key_of_login(f->host), f->host};
 	_cleanup_json_ json_t *j = NULL;
 	json_t *value;
 	const char *key;
@@ -222,10 +228,13 @@ static int take_file(const char *data, size_t n, struct source *f, struct creden
 	f->helper = find_helper(j, f->host, &own_helper);
 	if (!json_is_object(f->auths) && (f->auths || !f->helper))
 		return error_set(ret_error, -EBADMSG, "no \"auths\" in it");
-	/* The key that is spelled as the host counts before others of the same meaning. */
-	value = json_object_get(f->auths, f->host);
-	if (value)
-		add_entry(f, f->host, value, s);
+	/* The key that "docker login" writes counts before one that is spelled as the host, and both before others of the
+	 * same meaning. */
+	for (size_t i = 0; i < ARRAY_SIZE(first); i++) {
+		value = json_object_get(f->auths, first[i]);
+		if (value)
+			add_entry(f, first[i], value, s);
+	}
 	json_object_foreach ((json_t *)f->auths, key, value)
 		add_entry(f, key, value, s);
 	add_reason(f, own_helper, s);
@@ -309,7 +318,6 @@ int credential_check(const struct credential *c, struct error *ret_error)
 
 char *credential_engine_header(const struct credential *c, const char *host)
 {
-	const char *server = is_hub(host) ? "https://index.docker.io/v1/" : host;
 	_cleanup_(credential_wipe) char *text = NULL;
 	_cleanup_json_ json_t *j = NULL;
 	char *header;
@@ -317,7 +325,7 @@ char *credential_engine_header(const struct credential *c, const char *host)
 	if (credential_is_set(c))
 		j = json_pack("{s:s*, s:s*, s:s*, s:s*, s:s}", "username", c->username, "password",
 			      c->password, "identitytoken", c->identity_token, "registrytoken",
-			      c->registry_token, "serveraddress", server);
+			      c->registry_token, "serveraddress", key_of_login(host));
 	text = json_text(j, JSON_COMPACT);
 	/* Without credentials, or with some that are not UTF-8 and the engine could not read. */
 	if (!text)

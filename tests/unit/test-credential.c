@@ -77,6 +77,11 @@ static void test_found(void **state)
 		 NULL},
 		{"{\"auths\":{\"r.io\":{\"auth\":\"am86\"}}}", "r.io", "jo", "", NULL},
 		{"{\"auths\":{\"r.io\":{\"auth\":\"am86cHcAAA==\"}}}", "r.io", "jo", "pw", NULL},
+		/* What "docker login" wrote, beside an old key and the tokens of a login by web. */
+		{"{\"auths\":{\"docker.io\":{\"auth\":\"eDp5\"},"
+		 "\"https://index.docker.io/v1/access-token\":{\"auth\":\"eDp5\"},"
+		 "\"https://index.docker.io/v1/\":{\"auth\":\"am86cGE6c3M=\"}}}",
+		 "docker.io", "jo", "pa:ss", NULL},
 		{"{\"auths\":{\"https://r.io\":{\"auth\":\"eDp5\"},"
 		 "\"r.io\":{\"auth\":\"am86cGE6c3M=\"}}}",
 		 "r.io", "jo", "pa:ss", NULL},
