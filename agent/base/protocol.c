@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <poll.h>
 
+#include "result.h"
+
 #define ERRNO_MAX	133
 #define RETRY_AFTER_MAX (24 * 60 * 60)
 
@@ -103,18 +105,19 @@ json_t *protocol_error_to_json(const struct error *e, unsigned int retry_after_s
 				   "text", json_string_lossy(e->text), "retry-after", wait));
 }
 
+/* Only this process knows that it was stopped, which is no failure and is told nowhere. */
 static int code_from_name(const char *name)
 {
 	for (int e = 1; name && e <= ERRNO_MAX; e++) {
 		const char *known = strerrorname_np(e);
 
 		if (known && streq(known, name))
-			return -e;
+			return e == ECANCELED ? -EIO : -e;
 	}
 	return -EIO;
 }
 
-/* A compromised network half can choose a code and a text, and nothing else. */
+/* A compromised network half can choose a code and a text, and nothing else: it knows nothing of the engine's store. */
 int protocol_get_error(const json_t *j, unsigned int *ret_retry_after_s, struct error *ret_error)
 {
 	const json_t *error = json_object_get(j, "error");
@@ -127,6 +130,8 @@ int protocol_get_error(const json_t *j, unsigned int *ret_retry_after_s, struct 
 							      : RETRY_AFTER_MAX;
 	if (!error)
 		return 0;
-	return error_set(ret_error, code_from_name(json_get_string(error, "code")), "%s",
+	return error_set(ret_error, code_from_name(json_get_string(error, "code")), "%s%s",
+			 text && after_prefix(text, RESULT_STORE_DAMAGED) ? "pullet-fetch says: "
+									  : "",
 			 text ? text : "the network half failed without a reason");
 }

@@ -154,8 +154,11 @@ static int look(struct poll *p, const struct container_config *const *containers
 static void take_failure(const struct poll *p, const struct asked *a, const struct error *e)
 {
 	struct result r = result_of(a->config, &a->current);
+	struct error stopped;
 
-	result_set_error(&r, e);
+	/* What the signal ended is no failure. */
+	(void)error_set(&stopped, -ECANCELED, "stopped");
+	result_set_error(&r, *p->task->cancel ? &stopped : e);
 	/* A certificate is not valid yet while the clock is behind. */
 	if (e->code == -EPROTO && clock_now() == 0) {
 		r.outcome = OUTCOME_DEFERRED;
@@ -241,9 +244,8 @@ static void ask_registry(const struct poll *p, struct asked **batch, size_t n)
 static void ask_registries(const struct poll *p)
 {
 	_cleanup_free_ struct asked **batch = xcalloc(p->n, sizeof(*batch));
-	struct error stopped;
+	const struct error not_asked = {.code = -ECANCELED};
 
-	(void)error_set(&stopped, -ECANCELED, "stopped");
 	for (size_t i = 0; i < p->n; i++) {
 		size_t n = 0;
 
@@ -254,7 +256,7 @@ static void ask_registries(const struct poll *p)
 				batch[n++] = &p->asked[j];
 		}
 		if (*p->task->cancel)
-			take_failure(p, &p->asked[i], &stopped);
+			take_failure(p, &p->asked[i], &not_asked);
 		else
 			ask_registry(p, batch, n);
 	}

@@ -6,6 +6,7 @@
 
 #include "message.h"
 #include "protocol.h"
+#include "result.h"
 #include "test.h"
 
 #define A "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -138,10 +139,10 @@ static void test_refused_for_good(void **state)
 
 static void test_errors(void **state)
 {
-	static const int codes[] = {-EKEYREJECTED, -ENOENT,	  -ECANCELED,	 -ETIMEDOUT,
-				    -EACCES,	   -EBUSY,	  -EREMOTEIO,	 -EPROTO,
-				    -EBADMSG,	   -ECONNREFUSED, -EHOSTUNREACH, -ECONNRESET,
-				    -EFBIG,	   -EINVAL,	  -EIO};
+	static const int codes[] = {-EKEYREJECTED, -ENOENT,	  -ETIMEDOUT,  -EACCES,
+				    -EBUSY,	   -EREMOTEIO,	  -EPROTO,     -EBADMSG,
+				    -ECONNREFUSED, -EHOSTUNREACH, -ECONNRESET, -EFBIG,
+				    -EINVAL,	   -EIO};
 
 	for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
 		struct error e = {0}, back = {0};
@@ -156,6 +157,18 @@ static void test_errors(void **state)
 		assert_int_equal(reply.retry_after_s, i);
 		assert_false(reply.known);
 	}
+}
+
+/* A compromised network half says what only this one can know: that it was stopped, or that the store is damaged. */
+static void test_errors_of_others(void **state)
+{
+	struct error e = {0}, back = {0};
+	_cleanup_json_ json_t *j = NULL;
+
+	(void)error_set(&e, -ECANCELED, RESULT_STORE_DAMAGED ": x");
+	j = carry(protocol_error_to_json(&e, 0));
+	assert_int_equal(protocol_get_error(j, NULL, &back), -EIO);
+	assert_string_equal(back.text, "pullet-fetch says: " RESULT_STORE_DAMAGED ": x");
 }
 
 /* security-audit: a compromised network half calls known what nobody asked about. */
@@ -549,6 +562,7 @@ int main(void)
 		test(test_replies),
 		test(test_refused_for_good),
 		test(test_errors),
+		test(test_errors_of_others),
 		test(test_known_that_was_not_asked),
 		test(test_resolve),
 		test(test_error_of_a_stranger),
