@@ -5,7 +5,7 @@
 
 #include "util.h"
 
-/* The first of registry-mirrors, which are for Docker Hub, or NULL. Caller frees. */
-char *engine_file_mirror(void);
+/* The first registry-mirrors, which are for Docker Hub, max at most. Returns their number; caller frees each. */
+size_t engine_file_mirrors(char **ret, size_t max) warn_unused;
 /* Sets the environment's proxies to those of the engine, unless it has some. */
 void engine_file_use_proxies(void);

@@ -353,7 +353,7 @@ static void ask_mirror(struct registry *r, struct call *calls, size_t n)
 	struct error e;
 
 	r->mirror->deadline = r->deadline;
-	request_all(r->mirror, calls, n);
+	registry_request_all(r->mirror, calls, n);
 	for (size_t i = 0; i < n; i++) {
 		struct call *c = &calls[i];
 
@@ -367,9 +367,9 @@ static void ask_mirror(struct registry *r, struct call *calls, size_t n)
 				   .kind = c->kind,
 				   .name = c->name};
 	}
-	/* A mirror that cannot be reached would cost a wait each time. */
+	/* A mirror that cannot be reached would cost a wait each time; one that is asked before it may answer. */
 	if (down)
-		registry_set_mirror(r, NULL);
+		registry_set_mirror(r, steal(r->mirror->mirror));
 }
 
 static bool is_read(const struct call *c)
@@ -540,6 +540,8 @@ void registry_begin(struct registry *r)
 	r->deadline = now_ms() + TOTAL_TIMEOUT_MS;
 	r->retry_after_s = 0;
 	replace_string(&r->mirror_fault, NULL);
+	if (r->mirror)
+		registry_begin(r->mirror);
 }
 
 void registry_end(struct registry *r)

@@ -47,20 +47,38 @@ static int read_host(struct session *s, struct registry_options *o, const char *
 /* A mirror has certificates and credentials of its own: those of the registry are not for it. */
 static int bind_mirror(struct session *s, const char *mirror, struct error *ret_error)
 {
+	struct mirror *m = &s->mirrors[s->n_mirrors];
 	_cleanup_(url_free) struct url url = {0};
 	const struct registry_config *rc;
 
 	if (url_parse(mirror, &url) < 0)
 		return error_set(ret_error, -EINVAL, "mirror: '%s' is no valid URL", mirror);
-	s->mirror.host = url_host(&url);
-	rc = config_registry(s->config, s->mirror.host);
+	s->n_mirrors++;
+	m->options.host = url_host(&url);
+	rc = config_registry(s->config, m->options.host);
 	if (rc)
-		s->mirror_config = *rc;
-	s->mirror_config.insecure = !url.tls;
-	s->mirror_config.insecure_set = true;
-	s->mirror.config = &s->mirror_config;
-	s->mirror.cancel = s->options.cancel;
-	return read_host(s, &s->mirror, s->mirror_config.credentials, ret_error);
+		m->config = *rc;
+	m->config.insecure = !url.tls;
+	m->config.insecure_set = true;
+	m->options.config = &m->config;
+	m->options.cancel = s->options.cancel;
+	return read_host(s, &m->options, m->config.credentials, ret_error);
+}
+
+static int bind_mirrors(struct session *s, const char *configured, struct error *ret_error)
+{
+	char *engines[MIRRORS_MAX];
+	size_t n = 0;
+	int r = configured ? bind_mirror(s, configured, ret_error) : 0;
+
+	if (!configured && streq(s->options.host, "docker.io"))
+		n = engine_file_mirrors(engines, MIRRORS_MAX);
+	for (size_t i = 0; i < n; i++) {
+		if (r == 0)
+			r = bind_mirror(s, engines[i], ret_error);
+		free(engines[i]);
+	}
+	return r;
 }
 
 static int bind_registry(struct session *s, struct error *ret_error)
@@ -69,17 +87,13 @@ static int bind_registry(struct session *s, struct error *ret_error)
 	struct registry_options *o = &s->options;
 	const struct registry_config *rc = config_registry(s->config, o->host) ?: &none;
 	_cleanup_free_ char *login = s->publishing ? find_docker_login() : NULL;
-	_cleanup_free_ char *engines = NULL;
-	const char *mirror = rc->mirror;
 	int r;
 
 	o->config = rc;
 	engine_file_use_proxies();
-	if (!mirror && streq(o->host, "docker.io"))
-		mirror = engines = engine_file_mirror();
 	r = read_host(s, o, rc->credentials ?: login, ret_error);
 	/* A policy is written to the registry itself, and read from there to be changed. */
-	return r < 0 || !mirror || s->publishing ? r : bind_mirror(s, mirror, ret_error);
+	return r < 0 || s->publishing ? r : bind_mirrors(s, rc->mirror, ret_error);
 }
 
 static int bind_collector(struct session *s, struct error *ret_error)
@@ -133,7 +147,8 @@ static void free_options(struct registry_options *o)
 static void unbind(struct session *s)
 {
 	free_options(&s->options);
-	free_options(&s->mirror);
+	while (s->n_mirrors > 0)
+		free_options(&s->mirrors[--s->n_mirrors].options);
 	s->fault = (struct error){0};
 }
 
@@ -171,19 +186,23 @@ static void check_cache(struct registry_options *o)
 
 int session_open_registry(struct session *s, struct error *ret_error)
 {
-	struct registry *mirror = NULL;
+	struct registry *before, *mirror;
 	int r;
 
 	if (s->registry)
 		return 0;
 	check_cache(&s->options);
 	r = registry_open(&s->options, &s->registry, ret_error);
-	if (r < 0 || !s->mirror.host)
-		return r;
-	check_cache(&s->mirror);
-	r = registry_open(&s->mirror, &mirror, ret_error);
-	if (r == 0)
-		registry_set_mirror(s->registry, mirror);
+	before = s->registry;
+	/* The last one is asked right before the registry. */
+	for (size_t i = s->n_mirrors; r == 0 && i > 0; i--) {
+		check_cache(&s->mirrors[i - 1].options);
+		r = registry_open(&s->mirrors[i - 1].options, &mirror, ret_error);
+		if (r < 0)
+			break;
+		registry_set_mirror(before, mirror);
+		before = mirror;
+	}
 	return r;
 }
 

@@ -6,6 +6,8 @@
 #include "json.h"
 #include "registry.h"
 
+#define MIRRORS_MAX ((size_t)4)
+
 struct session {
 	const char *config_path;
 	const char *cache_path; /* NULL: no cache */
@@ -16,10 +18,12 @@ struct session {
 	struct config *config;
 	/* host NULL: not bound; "" is the collector. The owner sets cancel only. */
 	struct registry_options options;
-	/* host NULL: the registry has no mirror. */
-	struct registry_options mirror;
-	struct registry_config mirror_config; /* its texts are borrowed from config */
-	struct registry *registry;	      /* opened by the first question */
+	struct mirror {
+		struct registry_options options;
+		struct registry_config config; /* its texts are borrowed from session.config */
+	} mirrors[MIRRORS_MAX];		       /* in the order in which they are asked */
+	size_t n_mirrors;
+	struct registry *registry; /* opened by the first question */
 };
 
 /* Binds s to host, or to the collector: "". Binding it again does nothing. Reads the configuration, the credentials and

@@ -628,6 +628,41 @@ def test_the_engines_proxy_is_ours(fetch, docker, monkeypatch):
         assert other.seen
 
 
+def test_the_first_of_the_engines_mirrors_is_dead(fetch, docker):
+    """Lists of public mirrors have many of them; dockerd asks one after the other."""
+    with Registry("127.0.0.2") as old, Registry("127.0.0.3") as mirror, Registry("127.0.0.4") as last:
+        dead = f"http://127.0.0.2:{free_port()}"
+        daemon_json(docker, **{"registry-mirrors": [dead, old.url, mirror.url, last.url]})
+        digest = mirror.put("library/app", "latest", manifest())
+        last.put("library/app", "latest", manifest(b"other"))
+        assert fetch.ask("docker.io/library/app")["digest"] == digest
+        assert old.methods() == mirror.methods() == ["HEAD", "GET"] and last.seen == []
+
+
+def test_no_proxy_as_dockers_manual_writes_it(fetch, docker):
+    with Registry("127.0.0.2") as proxy:
+        daemon_json(docker, proxies={"http-proxy": proxy.url, "no-proxy":
+                                     "*.direct.invalid, port.invalid:5000,[fd00::1]:5000,*.both.invalid:5000"})
+        direct = ("r.direct.invalid", "port.invalid:5000", "r.both.invalid:5000")
+        for host in (*direct, "far.invalid", "import.invalid"):
+            fetch.configure(host, insecure="yes")
+        for host in direct:
+            fetch.fails(f"{host}/app", "EHOSTUNREACH")
+        assert proxy.seen == []
+        for host in ("far.invalid", "import.invalid"):
+            fetch.fails(f"{host}/app", "ENOENT")
+        assert proxy.seen
+
+
+def test_a_daemon_json_with_a_mark_before_it(fetch, docker):
+    """Editors of other systems write one, and dockerd skips it."""
+    with Registry("127.0.0.2") as mirror:
+        text = json.dumps({"registry-mirrors": [mirror.url]})
+        (docker.directory / "daemon.json").write_text(text, encoding="utf-8-sig")
+        digest = mirror.put("library/app", "latest", manifest())
+        assert fetch.ask("docker.io/library/app", known=[digest])["known"]
+
+
 def test_a_mirror_with_an_authority_of_its_own(fetch, registry, docker, authorities):
     with tls(authorities[0], "127.0.0.2") as mirror:
         mirrored(fetch, registry, mirror.url)
