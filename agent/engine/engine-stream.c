@@ -223,7 +223,7 @@ static int on_event_data(void *userdata, const char *data, size_t n)
 }
 
 /* Waits up to timeout_ms, which is no error, for enough events since since_ns that pass the filters, which it takes
- * over; timeout_ms 0: counts only those up to now. 1: they came; 0; or a negative errno. */
+ * over; timeout_ms 0: counts only those up to now. Their number, or a negative errno. */
 static int ask_events(struct engine *e, json_t *filters, int64_t since_ns, unsigned int timeout_ms,
 		      unsigned int enough, struct error *ret_error)
 {
@@ -243,7 +243,7 @@ static int ask_events(struct engine *e, json_t *filters, int64_t since_ns, unsig
 			(struct call){"GET", path, "events", .timeout_ms = timeout_ms,
 				      .on_data = on_event_data, .userdata = &w},
 			NULL, ret_error);
-	return w.n >= enough || r == -ETIMEDOUT ? w.n >= enough : r;
+	return r == 0 || r == -ETIMEDOUT || w.n >= enough ? (int)w.n : r;
 }
 
 int engine_wait_event(struct engine *e, const char *id, int64_t since_ns, unsigned int timeout_ms,
@@ -274,16 +274,26 @@ static enum ending podman_find_ending(struct engine *e, const char *id)
 
 enum ending engine_find_ending(struct engine *e, const char *id, int64_t since_ns)
 {
+	/* docker kill --signal HUP: a message to a program that knows it, and its first process hears of no other. The
+	 * engine's filter of labels is one of all attributes. */
+	static const char messages[][12] = {"signal=1", "signal=10", "signal=12"};
 	json_t *stopped, *died;
 	struct error ignored;
-	int r;
+	int r, n;
 
 	/* Some of podman's event streams do not end. */
 	if (e->version.podman)
 		return podman_find_ending(e, id);
 	/* docker kill makes no "stop"; docker stop of a container between two restarts makes no "kill". */
 	stopped = json_pack("{s:[s], s:[s,s]}", "container", id, "event", "kill", "stop");
-	r = ask_events(e, stopped, since_ns, 0, 1, &ignored);
+	r = ask_events(e, stopped, since_ns, 0, EVENTS_KEPT, &ignored);
+	for (size_t i = 0; r > 0 && i < ARRAY_SIZE(messages); i++) {
+		n = ask_events(e,
+			       json_pack("{s:[s], s:[s], s:[s]}", "container", id, "event", "kill",
+					 "label", messages[i]),
+			       since_ns, 0, EVENTS_KEPT, &ignored);
+		r = n < 0 ? n : r - n;
+	}
 	if (r != 0)
 		return r > 0 ? ENDING_STOPPED : ENDING_UNKNOWN;
 	died = json_pack("{s:[s], s:[s]}", "container", id, "event", "die");
@@ -298,5 +308,5 @@ bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 	if (ending != ENDING_UNKNOWN || e->version.podman)
 		return ending == ENDING_OWN;
 	/* The engine forgets events when it restarts, and after too many others. */
-	return ask_events(e, json_object(), since_ns, 0, EVENTS_KEPT, &ignored) > 0;
+	return ask_events(e, json_object(), since_ns, 0, EVENTS_KEPT, &ignored) >= EVENTS_KEPT;
 }

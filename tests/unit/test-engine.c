@@ -105,19 +105,25 @@ static void test_ended_by_itself(void **state)
 {
 	static const char event[] = "{\"Type\":\"container\",\"Action\":\"die\"}\n";
 	static const struct {
-		struct answer answers[4];
+		struct answer answers[5];
 		bool want;
 	} cases[] = {
 		{{{"stop", 200, ""}, {"die", 200, event}}, true},
-		{{{"stop", 200, event}, {"die", 200, event}}, false},
+		{{{"stop", 200, event}, {"label", 200, ""}, {"die", 200, event}}, false},
+		/* docker kill --signal HUP, and a crash afterwards */
+		{{{"stop", 200, event},
+		  {"signal%3D1%22", 200, event},
+		  {"label", 200, ""},
+		  {"die", 200, event}},
+		 true},
 		{{{"stop", 200, ""}, {"die", 200, ""}, {"events", 200, ""}}, false},
 		/* What is not known is not held against the release. */
 		{{{"stop", 500, "{}"}, {"die", 200, event}}, false},
 		{{{"stop", 200, ""}, {"die", 500, "{}"}, {"events", 500, "{}"}}, false},
 	};
 
-	static const enum ending endings[] = {ENDING_OWN, ENDING_STOPPED, ENDING_UNKNOWN,
-					      ENDING_UNKNOWN, ENDING_UNKNOWN};
+	static const enum ending endings[] = {ENDING_OWN,     ENDING_STOPPED, ENDING_OWN,
+					      ENDING_UNKNOWN, ENDING_UNKNOWN, ENDING_UNKNOWN};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		pid_t pid = serve(cases[i].answers);
@@ -135,7 +141,7 @@ static void test_an_event_of_any_size(void **state)
 {
 	_cleanup_free_ char *labels = xcalloc(300001, 1);
 	_cleanup_free_ char *event = NULL, *after = NULL;
-	struct answer answers[] = {{"/events", 200, NULL}, {0}};
+	struct answer answers[] = {{"label", 200, ""}, {"/events", 200, NULL}, {0}};
 	struct error error = {0};
 
 	memset(labels, 'x', 300000);
@@ -147,7 +153,7 @@ static void test_an_event_of_any_size(void **state)
 		struct engine *e;
 		pid_t pid;
 
-		answers[0].body = i ? after : event;
+		answers[1].body = i ? after : event;
 		pid = serve(answers);
 		e = open_engine();
 		if (engine_wait_event(e, ID, 1, 10000, &error) < 0)
