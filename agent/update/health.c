@@ -30,7 +30,8 @@ static enum verdict judge_ended(const struct container_view *v, char *reason)
 	if (v->error[0])
 		(void)snprintf(reason, RECORD_TEXT_MAX, "it did not start: %.400s", v->error);
 	else
-		(void)snprintf(reason, RECORD_TEXT_MAX, "it exited with status %d", v->exit_code);
+		(void)snprintf(reason, RECORD_TEXT_MAX, "it exited with status %d%s", v->exit_code,
+			       v->oom_killed ? ": the kernel killed it for want of memory" : "");
 	return VERDICT_BAD;
 }
 

@@ -162,8 +162,9 @@ CLAIM(is_never_started, view_exists(&s->w->old) && s->w->old.state == STATE_CREA
 				!(s->r->phase == PHASE_PREPARE && view_exists(&s->w->new)))
 
 /* A container that has failed is to get its fix. */
-CLAIM(old_runs_or_may_be_mended, !is_never_started(s) && (!view_has_failed(&s->w->old) ||
-							  (!runs_already(s) && !find_rejected(s))))
+CLAIM(old_runs_or_may_be_mended,
+      !is_never_started(s) && !s->w->old.cannot_be_removed &&
+	      (!view_has_failed(&s->w->old) || (!runs_already(s) && !find_rejected(s))))
 
 /* Others may have started NAME.next, or brought it back, while an update was given up. */
 CLAIM(nothing_is_left,
@@ -372,6 +373,11 @@ static void explain_failed(const struct situation *s, char *text, size_t size)
 
 	if (is_never_started(s))
 		(void)snprintf(text, size, "it was created and never started; docker start %s",
+			       s->c->name);
+	else if (old->cannot_be_removed)
+		(void)snprintf(text, size,
+			       "its removal failed, and it never starts again; once that is "
+			       "mended: docker rm %s",
 			       s->c->name);
 	else if (old->error[0])
 		(void)snprintf(text, size,

@@ -2,6 +2,7 @@
 #include "world.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "calendar.h"
@@ -35,6 +36,8 @@ static bool must_run(const struct container_view *v)
 
 const char *view_left_alone(const struct container_view *v)
 {
+	if (view_exists(v) && v->state == STATE_REMOVING)
+		return "somebody is removing it";
 	if (!view_exists(v) || v->state == STATE_RUNNING || v->state == STATE_RESTARTING ||
 	    view_has_failed(v))
 		return NULL;
@@ -42,7 +45,7 @@ const char *view_left_alone(const struct container_view *v)
 		return "paused by the operator; unpause it to resume updates";
 	if (v->state == STATE_CREATED)
 		return "the container was never started";
-	if (must_run(v))
+	if (v->stopped || must_run(v))
 		return "stopped by the operator; start it to resume updates";
 	return NULL;
 }
@@ -152,6 +155,7 @@ int world_read_container(const json_t *inspect, struct container_view *ret, stru
 	copy_text(v.image, sizeof(v.image), image);
 	copy_text(v.policy, sizeof(v.policy), policy);
 	v.state = read_state(state);
+	v.cannot_be_removed = streq_null(json_get_string(state, "Status"), "dead");
 	v.health = read_health(inspect);
 	v.check = read_check(inspect);
 	v.exit_code = (int)json_integer_value(json_object_get(state, "ExitCode"));
@@ -263,22 +267,29 @@ int world_look_at_names(const struct context *s, struct container_view ret[SLOT_
 	return r < 0 ? r : distrust_labels(s, &ret[SLOT_MAIN], ret_error);
 }
 
-/* A container that is down, although the engine is to keep it up: an operator stopped it, or it has failed. The engine's
- * events tell as long as it runs; after that only a status that no stop leaves behind: of the kernel, or of a host
- * that went down. */
-static bool has_ended_alone(const struct context *s, const struct container_view *v)
+/* A status that a stop may leave behind, but not one of the kernel, or of a host that went down; on-failure is for every
+ * other one than those of the signals. */
+static bool looks_stopped(const struct container_view *v)
 {
-	if (v->state != STATE_EXITED || !must_run(v) || v->error[0])
+	if (v->exit_code == 255 || (v->exit_code == 137 && v->oom_killed))
 		return false;
-	switch (engine_find_ending(s->engine, v->id, v->started_ns)) {
-	case ENDING_STOPPED:
-		return false;
-	case ENDING_OWN:
-		return true;
-	case ENDING_UNKNOWN:
-		return v->exit_code == 255 || (v->exit_code == 137 && v->oom_killed);
-	}
-	return false;
+	return must_run(v) || v->exit_code == 128 + SIGTERM || v->exit_code == 128 + SIGKILL;
+}
+
+/* A container that is down: an operator stopped it, or it has ended, against its policy or not. The engine's events tell
+ * as long as it runs; after that only the status. */
+static void note_ending(const struct context *s, struct container_view *v)
+{
+	bool kept_up = must_run(v) || (after_prefix(v->policy, "on-failure") && v->exit_code != 0);
+	enum ending ending;
+
+	if (v->state != STATE_EXITED || v->error[0])
+		return;
+	ending = engine_find_ending(s->engine, v->id, v->started_ns);
+	if (ending == ENDING_UNKNOWN && kept_up)
+		ending = looks_stopped(v) ? ENDING_STOPPED : ENDING_OWN;
+	v->stopped = ending == ENDING_STOPPED;
+	v->ended_alone = ending == ENDING_OWN && kept_up;
 }
 
 /* Before the trial the record has no ids yet: old and new are known by their names. */
@@ -292,7 +303,7 @@ static int look_at_pair_by_name(const struct context *s, const char *base, struc
 	if (q < 0)
 		return q;
 	ret->old = slots[SLOT_MAIN];
-	ret->old.ended_alone = has_ended_alone(s, &ret->old);
+	note_ending(s, &ret->old);
 	if (digest_is_set(&slots[SLOT_NEXT].target))
 		ret->new = slots[SLOT_NEXT];
 	else if (!view_exists(blocker))

@@ -51,6 +51,8 @@ struct container_view {
 	int exit_code;
 	bool oom_killed;
 	bool ended_alone;	     /* down against its policy, and no operator stopped it */
+	bool stopped;		     /* an operator stopped it, by the engine's word */
+	bool cannot_be_removed;	     /* a removal failed, and it never starts again */
 	char error[RECORD_TEXT_MAX]; /* why the last start failed, in the engine's words */
 	char image[IMAGE_ID_SIZE];
 	/* Of its image's manifest, with containerd's store from API 1.48 on; empty: the image tells. */

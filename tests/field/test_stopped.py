@@ -5,6 +5,7 @@ as failed."""
 import os
 import signal
 import stat
+import subprocess
 
 import pytest
 
@@ -101,6 +102,68 @@ def test_a_container_that_somebody_stopped_is_left_alone(house, how, restarted):
     house.publish()
     house.once("deferred", reason="stopped by the operator")
     house.untouched(before)
+
+
+@pytest.mark.parametrize("policy", ["no", "on-failure"])
+def test_a_container_without_a_policy_to_run_that_somebody_stopped_is_left_alone(house, policy):
+    """docker run without --restart, or a unit with docker start -a, and docker stop."""
+    house.adopt(house.publish("stubborn"), StopTimeout=1,
+                HostConfig={"NetworkMode": "none", "RestartPolicy": {"Name": policy}})
+    house.configure()
+    house.once("up-to-date")
+    house.engine.call("POST", "/containers/app/stop")
+    before = house.engine.inspect("app")
+    house.publish()
+    house.once("deferred", reason="stopped by the operator")
+    house.untouched(before)
+
+
+def test_a_container_whose_restarts_are_over_is_told_and_gets_its_fix(house):
+    """docker run --restart on-failure:1"""
+    house.adopt(house.publish("exit", 3), HostConfig={
+        "NetworkMode": "none", "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 1}})
+    house.engine.wait("app", lambda now: now["State"]["Status"] == "exited" and now["RestartCount"] == 1)
+    house.configure(health="running")
+    for _ in range(2):
+        house.once("failed", reason="it is down, and no operator stopped it: ")
+    second = house.publish()
+    house.once("updated")
+    house.check(second, policy="on-failure")
+
+
+def test_a_container_that_was_told_to_reload_and_failed_later_gets_its_fix(house):
+    """logrotate says docker kill --signal HUP. Later the container ends by itself, and the engine, which takes the
+    signal for a stop, does not start it again."""
+    house.adopt(house.publish("wait"), **ALWAYS)
+    house.configure()
+    house.once("up-to-date")
+    pid = house.engine.inspect("app")["State"]["Pid"]
+    house.engine.call("POST", "/containers/app/kill?signal=HUP")
+    house.engine.call("POST", "/containers/app/kill?signal=USR1")
+    assert house.engine.inspect("app")["State"]["Pid"] == pid
+    os.kill(pid, signal.SIGKILL)
+    house.engine.wait("app", lambda now: not now["State"]["Running"] and not now["State"]["Restarting"])
+    house.once("failed", reason="no operator stopped it")
+    second = house.publish()
+    house.once("updated")
+    house.check(second, policy="always")
+
+
+def test_a_container_whose_removal_failed(house):
+    """The engine calls it dead: it can neither be started nor updated."""
+    house.adopt(**ALWAYS)
+    house.configure()
+    house.once("up-to-date")
+    keep = house.engine.storage / "data/containers" / house.engine.inspect("app")["Id"] / "keep"
+    keep.touch()
+    subprocess.run(["chattr", "+i", keep], check=True)
+    try:
+        house.engine.request("DELETE", "/containers/app?force=1")
+        assert house.engine.inspect("app")["State"]["Status"] == "dead"
+        house.publish()
+        house.once("failed", reason="its removal failed")
+    finally:
+        subprocess.run(["chattr", "-i", keep], check=True)
 
 
 def test_a_crash_loop_that_somebody_stopped_is_left_alone(house):

@@ -143,6 +143,18 @@ static void test_reasons(void **state)
 	}
 }
 
+static void test_want_of_memory_is_told(void **state)
+{
+	const struct container_view v = {
+		.state = STATE_EXITED, .exit_code = 137, .oom_killed = true};
+	const struct container_config c = {.health_period_ms = PERIOD};
+	char reason[RECORD_TEXT_MAX];
+
+	assert_int_equal(health_judge(&c, &v, "always", PERIOD, reason), VERDICT_BAD);
+	assert_string_equal(reason,
+			    "it exited with status 137: the kernel killed it for want of memory");
+}
+
 #define S    ((uint64_t)1000)
 #define H    (3600 * S)
 #define YEAR (365 * 24 * H)
@@ -277,9 +289,13 @@ static void test_long_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_table),	 cmocka_unit_test(test_reasons),
-		cmocka_unit_test(test_limit),	 cmocka_unit_test(test_limit_reasons),
-		cmocka_unit_test(test_restarts), cmocka_unit_test(test_long_error),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_reasons),
+		cmocka_unit_test(test_want_of_memory_is_told),
+		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_limit_reasons),
+		cmocka_unit_test(test_restarts),
+		cmocka_unit_test(test_long_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

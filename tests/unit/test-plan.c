@@ -489,6 +489,9 @@ ARRANGE(failed_and_rejected, s->w.old.state = STATE_EXITED; s->w.old.ended_alone
 	rejected(s))
 ARRANGE(failed_with_a_fix, s->w.old.state = STATE_EXITED; s->w.old.ended_alone = true;
 	s->m.answer.reply = (struct fetch_reply){.digest = {TARGET}})
+ARRANGE(cannot_be_removed, failed_with_a_fix(s); s->w.old.state = STATE_REMOVING;
+	s->w.old.cannot_be_removed = true)
+ARRANGE(is_being_removed, s->w.old.state = STATE_REMOVING)
 ARRANGE(never_started_with_a_fix, s->w.old.state = STATE_CREATED;
 	SET(s->w.old.error, "no such device"); policy_unknown(s))
 ARRANGE(exit_is_granted, ran_and_fell(s); s->m.member[0].restart_due = true)
@@ -663,6 +666,8 @@ static void test_situations(void **state)
 		{BLOCK_TRIAL, third_start_runs, ACT_PROBE},
 		{BLOCK_TRIAL, ran_and_fell, ACT_PROBE},
 		{BLOCK_TAKE, failed_and_rejected, ACT_FAIL},
+		{BLOCK_TAKE, cannot_be_removed, ACT_FAIL},
+		{BLOCK_TAKE, is_being_removed, ACT_DEFER},
 		{BLOCK_TAKE, failed_with_a_fix, ACT_ASK_DETAILS},
 		{BLOCK_TAKE, never_started_with_a_fix, ACT_ASK_POLICY},
 		{BLOCK_TRIAL, exit_is_granted, ACT_DECIDE_START},

@@ -624,7 +624,18 @@ static void test_why_it_is_down(void **state)
 		 ENDING_OWN, false, true},
 		/* nobody is to restart them */
 		{HAS_EXITED ",'ExitCode':1", "no", ENDING_OWN, false, false},
-		{HAS_EXITED ",'ExitCode':1", "on-failure", ENDING_OWN, false, false},
+		{HAS_EXITED ",'ExitCode':0", "on-failure", ENDING_OWN, false, false},
+		{HAS_EXITED ",'ExitCode':137", "no", ENDING_UNKNOWN, false, false},
+		/* on-failure:3 is over, or the engine gave up */
+		{HAS_EXITED ",'ExitCode':1", "on-failure", ENDING_OWN, true, false},
+		{HAS_EXITED ",'ExitCode':1", "on-failure", ENDING_UNKNOWN, true, false},
+		/* docker stop, whatever the policy */
+		{HAS_EXITED ",'ExitCode':0", "no", ENDING_STOPPED, false, true},
+		{HAS_EXITED ",'ExitCode':143", "on-failure", ENDING_STOPPED, false, true},
+		{HAS_EXITED ",'ExitCode':143", "on-failure", ENDING_UNKNOWN, false, true},
+		/* docker rm */
+		{"'Status':'removing','Running':false", "always", ENDING_OWN, false, true},
+		{"'Status':'dead','Dead':true,'Running':false", "no", ENDING_OWN, false, true},
 		/* it does not matter what was before */
 		{"'Status':'running','Error':''", "always", ENDING_OWN, false, false},
 		{"'Status':'paused','Paused':true", "always", ENDING_OWN, false, true},
