@@ -157,7 +157,7 @@ static const struct json_filter_rules image_name_rules = {
 				      "Variant", "Size", "RootFS", NULL},
 };
 static const struct json_filter_rules object_rules = {
-	.keep = (const char *const[]){"Name", "Driver", "Containers", NULL},
+	.keep = (const char *const[]){"Name", "Driver", "Containers", "Options", NULL},
 };
 static const struct json_filter_rules list_rules = {
 	.keep = (const char *const[]){"*.Id", "*.Names", "*.State", "*.Status", "*.ImageID", NULL},

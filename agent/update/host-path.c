@@ -7,7 +7,9 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #define DIRECTORIES_MAX 8 /* open at once */
 
@@ -73,9 +75,23 @@ static bool is_hidden(const char *path)
 	       strstr(m->root, "/systemd-private-");
 }
 
-static bool is_missing(const char *path, struct stat *ret)
+/* A file system whose server, process or disk is gone answers with these. */
+static bool is_dead(int code)
 {
-	return stat(path, ret) < 0 && errno == ENOENT && !is_hidden(path);
+	return code == ENOTCONN || code == ESTALE || code == EIO || code == EHOSTDOWN ||
+	       code == ENODEV || code == ENXIO;
+}
+
+static int check_path(const char *path, struct stat *ret, struct error *ret_error)
+{
+	if (stat(path, ret) == 0)
+		return 0;
+	if (is_dead(errno))
+		return error_set(ret_error, -ENOENT, "%s cannot be reached: %s", path,
+				 strerror(errno));
+	return errno == ENOENT && !is_hidden(path)
+		       ? error_set(ret_error, -ENOENT, "%s is not there", path)
+		       : 0;
 }
 
 static int is_device(const char *path, const struct stat *s, int kind, struct FTW *where)
@@ -89,9 +105,10 @@ static int is_device(const char *path, const struct stat *s, int kind, struct FT
 int host_path_check_device(const char *path, struct error *ret_error)
 {
 	struct stat s = {0};
+	int r = check_path(path, &s, ret_error);
 
-	if (is_missing(path, &s))
-		return error_set(ret_error, -ENOENT, "%s is not there", path);
+	if (r < 0)
+		return r;
 	/* An engine makes a directory where nothing was. */
 	if (S_ISDIR(s.st_mode) && nftw(path, is_device, DIRECTORIES_MAX, FTW_PHYS) == 0)
 		return error_set(ret_error, -ENOENT, "%s is a directory without a device", path);
@@ -122,17 +139,26 @@ static bool replaces_device(const char *path, const struct stat *s)
 	       !find_mount("/proc/self/mountinfo", path, true, m) && is_empty(path);
 }
 
+/* What the container has mounted at destination, and the mount that path, in *ret_real, lies in now. */
+static bool find_both(const char *path, pid_t pid, const char *destination, char **ret_real,
+		      struct mount *held, struct mount *now)
+{
+	_cleanup_free_ char *mounts = xasprintf("/proc/%d/mountinfo", (int)pid);
+
+	*ret_real = realpath(path, NULL);
+	return pid > 0 && *ret_real && find_mount(mounts, destination, true, held) &&
+	       find_mount("/proc/self/mountinfo", *ret_real, false, now);
+}
+
 /* What the container has at destination was mounted at path, or above it, and is not any more. */
 static bool was_unmounted(const char *path, pid_t pid, const char *destination)
 {
-	_cleanup_free_ char *mounts = xasprintf("/proc/%d/mountinfo", (int)pid);
-	_cleanup_free_ char *real = realpath(path, NULL);
+	_cleanup_free_ char *real = NULL;
 	_cleanup_free_ struct mount *held = xcalloc(1, sizeof(*held)),
 				    *now = xcalloc(1, sizeof(*now));
 	const char *inside;
 
-	if (pid <= 0 || !real || !find_mount(mounts, destination, true, held) ||
-	    !find_mount("/proc/self/mountinfo", real, false, now) ||
+	if (!find_both(path, pid, destination, &real, held, now) ||
 	    streq(held->device, now->device))
 		return false;
 	inside = streq(held->root, "/") ? "" : held->root;
@@ -144,9 +170,10 @@ int host_path_check_source(const char *path, pid_t pid, const char *destination,
 			   struct error *ret_error)
 {
 	struct stat s = {0};
+	int r = check_path(path, &s, ret_error);
 
-	if (is_missing(path, &s))
-		return error_set(ret_error, -ENOENT, "%s is not there", path);
+	if (r < 0)
+		return r;
 	if (replaces_device(path, &s))
 		return error_set(ret_error, -ENOENT, "%s is an empty directory, and no device",
 				 path);
@@ -155,4 +182,39 @@ int host_path_check_source(const char *path, pid_t pid, const char *destination,
 				 "%s is not what the container has mounted from there any more",
 				 path);
 	return 0;
+}
+
+bool host_path_is_replaced(const char *path, pid_t pid, const char *destination)
+{
+	_cleanup_free_ char *real = NULL, *inside = NULL;
+	_cleanup_free_ struct mount *held = xcalloc(1, sizeof(*held)),
+				    *now = xcalloc(1, sizeof(*now));
+
+	if (!find_both(path, pid, destination, &real, held, now) ||
+	    !streq(held->device, now->device))
+		return false;
+	inside = xasprintf("%s%s", streq(now->root, "/") ? "" : now->root,
+			   real + (streq(now->point, "/") ? 0 : strlen(now->point)));
+	return !streq(held->root, inside[0] ? inside : "/");
+}
+
+int host_path_check_socket(const char *path, struct error *ret_error)
+{
+	static const int types[] = {SOCK_DGRAM, SOCK_STREAM};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int code = EPROTOTYPE;
+
+	if (strlen(path) >= sizeof(address.sun_path) || is_hidden(path))
+		return 0;
+	copy_text(address.sun_path, sizeof(address.sun_path), path);
+	for (size_t i = 0; i < ARRAY_SIZE(types) && code == EPROTOTYPE; i++) {
+		_cleanup_close_ int fd =
+			socket(AF_UNIX, types[i] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+		code = connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ? errno
+											   : 0;
+	}
+	return code == ENOENT || code == ECONNREFUSED
+		       ? error_set(ret_error, -ENOENT, "nothing listens at %s", path)
+		       : 0;
 }

@@ -11,7 +11,14 @@
 int host_path_check_device(const char *path, struct error *ret_error) warn_unused;
 
 /* path: the source of a bind mount. pid: a process of the container that has it mounted at destination now; 0: none.
- * -ENOENT: it is not there, an empty directory is there instead of a device, or what the container has is not mounted
+ * -ENOENT: it is not there, its file system is dead, an empty directory is there instead of a device, or what the container has is not mounted
  * there any more. */
 int host_path_check_source(const char *path, pid_t pid, const char *destination,
 			   struct error *ret_error) warn_unused;
+
+/* Whether another file or directory is at path than the one of the same file system that the container has mounted from
+ * there. */
+bool host_path_is_replaced(const char *path, pid_t pid, const char *destination);
+
+/* path: a socket. -ENOENT: nothing listens there. */
+int host_path_check_socket(const char *path, struct error *ret_error) warn_unused;

@@ -35,14 +35,32 @@ static int check_devices(const struct subject *s, struct error *ret_error)
 	return r;
 }
 
+/* The container's first process; 0: it is down, or there is none. */
+static pid_t pid_of(const struct subject *s)
+{
+	return (pid_t)json_integer_value(json_get_path(s->old, "State", "Pid", NULL));
+}
+
 static int check_source(const struct subject *s, const char *source, const char *destination,
 			struct error *ret_error)
 {
-	json_int_t pid = json_integer_value(json_get_path(s->old, "State", "Pid", NULL));
+	const char *id = json_get_string(s->old, "Id");
+	_cleanup_json_ json_t *ignored = NULL;
+	struct error said;
+	int r;
 
-	return source[0] != '/'
-		       ? 0
-		       : host_path_check_source(source, (pid_t)pid, destination, ret_error);
+	if (source[0] != '/')
+		return 0;
+	r = host_path_check_source(source, pid_of(s), destination, ret_error);
+	if (r < 0 || !id || !host_path_is_replaced(source, pid_of(s), destination))
+		return r;
+	/* The engine looks at the place with everything mounted: a directory fits on no file. */
+	r = engine_stat(s->p->context.engine, id, destination, &ignored, &said);
+	return r == -EIO || r == -EINVAL
+		       ? error_set(ret_error, -ENOENT,
+				   "%s was replaced by what cannot be mounted at %s", source,
+				   destination)
+		       : 0;
 }
 
 /* The engine makes a missing source of Binds as an empty directory, which is right for a first container only. */
@@ -118,7 +136,7 @@ static int check_cdi(const struct subject *s, const json_t *info, struct error *
 
 static int check_engine(const struct subject *s, struct error *ret_error)
 {
-	const char *runtime = json_get_string(s->host, "Runtime");
+	const char *runtime = json_get_string(s->host, "Runtime"), *path;
 	_cleanup_json_ json_t *info = NULL;
 	const json_t *known;
 	struct error ignored;
@@ -126,6 +144,9 @@ static int check_engine(const struct subject *s, struct error *ret_error)
 	if (engine_info(s->p->context.engine, &info, &ignored) < 0)
 		return 0;
 	known = json_object_get(info, "Runtimes");
+	path = runtime ? json_get_string(json_object_get(known, runtime), "path") : NULL;
+	if (path && path[0] == '/' && host_path_check_source(path, 0, "", ret_error) < 0)
+		return error_prefix(ret_error, "runtime %s", runtime);
 	/* A path, or a shim of containerd, needs no entry; podman has another word for its own. */
 	if (!engine_version(s->p->context.engine)->podman && runtime && runtime[0] &&
 	    !strpbrk(runtime, "/.") && json_object_size(known) > 0 &&
@@ -233,10 +254,27 @@ static int check_namespaces(const struct subject *s, struct error *ret_error)
 	return 0;
 }
 
+/* The local driver mounts at each start what its options say; "//server/share" is no path. */
+static int check_local(const struct subject *s, const json_t *point, const json_t *volume,
+		       struct error *ret_error)
+{
+	const json_t *options = json_object_get(volume, "Options");
+	const char *device = json_get_string(options, "device"), *o = json_get_string(options, "o");
+	const char *destination = json_get_string(point, "Destination");
+	int r;
+
+	if (!device || device[0] != '/' || device[1] == '/' || !destination)
+		return 0;
+	r = host_path_check_source(device, o && strstr(o, "bind") ? pid_of(s) : 0, destination,
+				   ret_error);
+	return r < 0 ? error_prefix(ret_error, "volume %s", json_get_string(point, "Name")) : 0;
+}
+
 static int check_volumes(const struct subject *s, struct error *ret_error)
 {
 	const json_t *point;
 	size_t i;
+	int r = 0;
 
 	json_array_foreach (json_object_get(s->old, "Mounts"), i, point) {
 		const char *name = json_get_string(point, "Name");
@@ -244,15 +282,56 @@ static int check_volumes(const struct subject *s, struct error *ret_error)
 		_cleanup_json_ json_t *volume = NULL;
 		struct error said;
 
-		if (!name || !name[0] || !driver || !driver[0] || streq(driver, "local"))
+		if (r < 0 || !name || !name[0] || !driver || !driver[0])
 			continue;
-		if (engine_look_up(s->p->context.engine, "volumes", name, &volume, &said) < 0 &&
-		    (said.code == -ENOENT || strstr(said.text, "not found")))
-			return error_set(ret_error, -ENOENT,
-					 "the engine does not find volume %s of driver %s", name,
-					 driver);
+		if (engine_look_up(s->p->context.engine, "volumes", name, &volume, &said) == 0)
+			r = streq(driver, "local") ? check_local(s, point, volume, ret_error) : 0;
+		else if (said.code == -ENOENT || strstr(said.text, "not found"))
+			r = error_set(ret_error, -ENOENT,
+				      "the engine does not find volume %s of driver %s", name,
+				      driver);
 	}
-	return 0;
+	return r;
+}
+
+/* Docker connects to the first of these that there is. */
+static int check_syslog(struct error *ret_error)
+{
+	static const char sockets[][16] = {"/var/run/log", "/var/run/syslog", "/dev/log"};
+	int r = -ENOENT;
+
+	for (size_t i = 0; r < 0 && i < ARRAY_SIZE(sockets); i++)
+		r = host_path_check_socket(sockets[i], ret_error);
+	return r;
+}
+
+/* The engine opens the container's log at each start. */
+static int check_log(const struct subject *s, struct error *ret_error)
+{
+	const json_t *log = json_object_get(s->host, "LogConfig"),
+		     *options = json_object_get(log, "Config");
+	const char *driver = json_get_string(log, "Type") ?: "", *key;
+	json_t *value;
+	int r = 0;
+
+	/* podman's conmon starts without. */
+	if (engine_version(s->p->context.engine)->podman)
+		return 0;
+	if (streq(driver, "journald"))
+		return host_path_check_socket("/run/systemd/journal/socket", ret_error);
+	if (streq(driver, "syslog") && !json_object_get(options, "syslog-address"))
+		return check_syslog(ret_error);
+	if (streq_null(json_get_string(options, "fluentd-async"), "true"))
+		return 0;
+	json_object_foreach ((json_t *)options, key, value) {
+		const char *text = json_string_value(value) ?: "";
+		const char *path =
+			after_prefix(text, "unix://") ?: after_prefix(text, "unixgram://");
+
+		if (r == 0 && path && has_suffix(key, "-address"))
+			r = host_path_check_socket(path, ret_error);
+	}
+	return r;
 }
 
 /* Notes what is missing. */
@@ -260,7 +339,7 @@ static void check(const struct subject *s, struct error *ret_missing)
 {
 	static check_fn *const checks[] = {check_devices, check_binds,	  check_mounts,
 					   check_engine,  check_networks, check_namespaces,
-					   check_volumes};
+					   check_volumes, check_log};
 
 	for (size_t i = 0; ret_missing->code == 0 && i < ARRAY_SIZE(checks); i++)
 		(void)!checks[i](s, ret_missing);

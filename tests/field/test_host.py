@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Nothing is stopped that could not be started again, and what the host refuses blames no image."""
 
+import ctypes
 import os
+import socket
 import stat
 import subprocess
 
@@ -87,6 +89,68 @@ def test_a_disk_that_was_unmounted(house):
         deferred_then_updated(house, before, second, f"{disk}/db is not what the container has mounted", mount)
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_file_that_is_a_directory_now(house):
+    """An engine makes one where nothing was, and editors and playbooks write a new file in the old one's place."""
+    conf = house.lab.path(f"conf-{house.number}")
+    conf.write_text("1")
+    start_of(house, Binds=[f"{conf}:/conf:ro"])
+    conf.unlink()
+    conf.write_text("2")
+    first = house.publish()
+    house.once("updated")
+    before = house.check(first)
+    second = house.publish()
+    conf.unlink()
+    conf.mkdir()
+    deferred_then_updated(house, before, second, f"{conf} was replaced by what cannot be mounted at /conf, {AGAIN}",
+                          lambda: (conf.rmdir(), conf.write_text("3")))
+
+
+def test_a_directory_of_a_volume_that_is_gone(house):
+    """docker volume create --opt type=none --opt o=bind --opt device=DIRECTORY"""
+    disk, name = house.lab.path(f"volume-{house.number}"), f"volume-{house.number}"
+    disk.mkdir()
+    house.engine.call("POST", "/volumes/create", {
+        "Name": name, "DriverOpts": {"type": "none", "o": "bind", "device": str(disk)}})
+    before = start_of(house, Binds=[f"{name}:/data"])
+    second = house.publish()
+    disk.rmdir()
+    deferred_then_updated(house, before, second, f"volume {name}: {disk} is not there, {AGAIN}", disk.mkdir)
+
+
+def test_a_file_system_whose_server_died(house):
+    """sshfs, rclone or mergerfs: transport endpoint is not connected."""
+    remote = house.lab.path(f"remote-{house.number}")
+    remote.mkdir()
+    before = start_of(house, Binds=[f"{remote}:/data"])
+    second = house.publish()
+    libc = ctypes.CDLL(None, use_errno=True)
+    fuse = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0".encode()
+    assert libc.mount(b"none", os.fsencode(remote), b"fuse", 0, options) == 0, ctypes.get_errno()
+    os.close(fuse)
+    deferred_then_updated(house, before, second, f"{remote} cannot be reached: ",
+                          lambda: subprocess.run(["umount", "-l", remote], check=True))
+
+
+def test_a_log_that_nothing_takes(house):
+    """The engine connects to it at each start."""
+    path = house.lab.path(f"log-{house.number}")
+
+    def listen():
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind(str(path))
+        return sock
+
+    sock = listen()
+    before = start_of(house, LogConfig={"Type": "syslog", "Config": {"syslog-address": f"unixgram://{path}"}})
+    second = house.publish()
+    sock.close()
+    mended = []
+    named = f"nothing listens at {path}, {AGAIN}"
+    deferred_then_updated(house, before, second, named, lambda: (path.unlink(), mended.append(listen())))
 
 
 def test_the_device_goes_in_the_middle_and_comes_back(house):  # case 2
