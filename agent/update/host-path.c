@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "host-path.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
@@ -217,4 +218,44 @@ int host_path_check_socket(const char *path, struct error *ret_error)
 	return code == ENOENT || code == ECONNREFUSED
 		       ? error_set(ret_error, -ENOENT, "nothing listens at %s", path)
 		       : 0;
+}
+
+/* A local address is a leaf of the trie of routes, "|-- ADDRESS", with "/32 host LOCAL" in the next line. */
+static bool has_address(FILE *trie, const char *address)
+{
+	_cleanup_free_ char *leaf = xasprintf("|-- %s\n", address), *line = NULL;
+	bool is_leaf = false, found = false;
+	size_t size = 0;
+
+	while (!found && getline(&line, &size, trie) > 0) {
+		found = is_leaf && strstr(line, "/32 host LOCAL");
+		is_leaf = has_suffix(line, leaf);
+	}
+	return found;
+}
+
+bool host_path_lacks_address(const char *address)
+{
+	static const char tries[][24] = {"/proc/self/net/fib_trie", "/proc/1/net/fib_trie"};
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_nonlocal_bind", "re");
+	bool any = f && fgetc(f) == '1';
+	struct in_addr ip;
+
+	if (f)
+		(void)fclose(f);
+	if (any || inet_pton(AF_INET, address, &ip) != 1 || ip.s_addr == 0 ||
+	    after_prefix(address, "127."))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(tries); i++) {
+		bool found;
+
+		f = fopen(tries[i], "re");
+		if (!f)
+			return false;
+		found = has_address(f, address);
+		(void)fclose(f);
+		if (found)
+			return false;
+	}
+	return true;
 }

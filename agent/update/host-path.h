@@ -22,3 +22,7 @@ bool host_path_is_replaced(const char *path, pid_t pid, const char *destination)
 
 /* path: a socket. -ENOENT: nothing listens there. */
 int host_path_check_socket(const char *path, struct error *ret_error) warn_unused;
+
+/* address: in digits. Whether it is an IPv4 address that no interface has, neither here nor where process 1 is: a service
+ * may have a network of its own. False also if that cannot be told, or if one that no interface has can be bound. */
+bool host_path_lacks_address(const char *address);

@@ -35,6 +35,27 @@ static int check_devices(const struct subject *s, struct error *ret_error)
 	return r;
 }
 
+/* Disks whose speed is limited. */
+static int check_disks(const struct subject *s, struct error *ret_error)
+{
+	static const char keys[][24] = {"BlkioWeightDevice", "BlkioDeviceReadBps",
+					"BlkioDeviceWriteBps", "BlkioDeviceReadIOps",
+					"BlkioDeviceWriteIOps"};
+	const json_t *disk;
+	size_t k;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		json_array_foreach (json_object_get(s->host, keys[i]), k, disk) {
+			const char *path = json_get_string(disk, "Path");
+
+			if (r == 0 && path && path[0] == '/')
+				r = host_path_check_device(path, ret_error);
+		}
+	}
+	return r;
+}
+
 /* The container's first process; 0: it is down, or there is none. */
 static pid_t pid_of(const struct subject *s)
 {
@@ -230,6 +251,26 @@ static int check_networks(const struct subject *s, struct error *ret_error)
 	return r;
 }
 
+static int check_ports(const struct subject *s, struct error *ret_error)
+{
+	json_t *bindings;
+	const char *port;
+	const json_t *binding;
+	size_t i;
+
+	json_object_foreach (json_object_get(s->host, "PortBindings"), port, bindings) {
+		json_array_foreach (bindings, i, binding) {
+			const char *address = json_get_string(binding, "HostIp");
+
+			if (address && host_path_lacks_address(address))
+				return error_set(ret_error, -ENOENT,
+						 "port %s: %s is no address of this machine", port,
+						 address);
+		}
+	}
+	return 0;
+}
+
 /* podman starts what is shared. */
 static int check_namespaces(const struct subject *s, struct error *ret_error)
 {
@@ -337,9 +378,9 @@ static int check_log(const struct subject *s, struct error *ret_error)
 /* Notes what is missing. */
 static void check(const struct subject *s, struct error *ret_missing)
 {
-	static check_fn *const checks[] = {check_devices, check_binds,	  check_mounts,
-					   check_engine,  check_networks, check_namespaces,
-					   check_volumes, check_log};
+	static check_fn *const checks[] = {
+		check_devices, check_disks,    check_ports,	 check_binds,	check_mounts,
+		check_engine,  check_networks, check_namespaces, check_volumes, check_log};
 
 	for (size_t i = 0; ret_missing->code == 0 && i < ARRAY_SIZE(checks); i++)
 		(void)!checks[i](s, ret_missing);

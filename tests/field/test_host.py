@@ -53,6 +53,20 @@ def test_an_unplugged_usb_device_leaves_the_container_running(house):  # case 2
     deferred_then_updated(house, before, second, f"{node.path} is not there, {AGAIN}", node.plug)
 
 
+def test_a_disk_whose_speed_is_limited_is_unplugged(house):
+    """docker run --device-read-bps"""
+    disk = house.lab.path(f"disk-{house.number}")
+
+    def plug():
+        os.mknod(disk, stat.S_IFBLK | 0o660, os.makedev(7, 0))
+
+    plug()
+    before = start_of(house, BlkioDeviceReadBps=[{"Path": str(disk), "Rate": 1 << 20}])
+    second = house.publish()
+    disk.unlink()
+    deferred_then_updated(house, before, second, f"{disk} is not there, {AGAIN}", plug)
+
+
 def test_a_device_that_is_an_empty_directory_now(house):
     """The engine makes one where nothing was, if somebody binds it."""
     node = Node(house)

@@ -2,7 +2,9 @@
 """Networks, addresses and ports that a start needs, on an engine with bridges in a network namespace of its own."""
 
 import contextlib
+import shutil
 import socket
+import subprocess
 
 import pytest
 
@@ -16,7 +18,10 @@ ALWAYS = {"RestartPolicy": {"Name": "always"}}
 @pytest.fixture(scope="module")
 def bridged(lab):
     with own_network():
-        engine, registry = BridgedEngine(lab), Registry(lab, "bridged-registry")
+        program = lab.path("runtime")
+        program.symlink_to(shutil.which("runc"))
+        engine = BridgedEngine(lab, arguments=("--add-runtime", f"mine={program}"))
+        registry = Registry(lab, "bridged-registry")
         yield lambda: House(lab, engine, registry)
         engine.stop()
 
@@ -80,6 +85,41 @@ def test_a_first_container_whose_port_is_taken(home):  # operator-report 12
         assert blobs(home) == downloaded
     home.once("updated")
     home.check(first, policy="always")
+
+
+def start_of(home, **host):
+    home.adopt(HostConfig={**ALWAYS, "NetworkMode": "bridge", **host}, ExposedPorts={"80/tcp": {}})
+    home.configure()
+    home.once("up-to-date")
+    return home.engine.inspect("app")
+
+
+def deferred_then_updated(home, before, named, mend):
+    second = home.publish()
+    home.once("deferred", reason=named + ", so the container could not be started again")
+    home.untouched(before)
+    mend()
+    home.once("updated")
+    home.check(second, policy="always")
+
+
+def test_a_port_on_an_address_that_is_gone(home):
+    """DHCP gave the machine another one."""
+    def change(verb):
+        subprocess.run(["ip", "address", verb, "10.79.0.7/32", "dev", "lo"], check=True)
+
+    change("add")
+    before = start_of(home, PortBindings={"80/tcp": [{"HostIp": "10.79.0.7", "HostPort": "8087"}]})
+    change("del")
+    deferred_then_updated(home, before, "port 80/tcp: 10.79.0.7 is no address of this machine", lambda: change("add"))
+
+
+def test_a_runtime_whose_program_is_gone(home):
+    program = home.lab.path("runtime")
+    before = start_of(home, Runtime="mine")
+    program.unlink()
+    deferred_then_updated(home, before, f"runtime mine: {program} is not there",
+                          lambda: program.symlink_to(shutil.which("runc")))
 
 
 def test_a_port_that_another_container_takes_from_one_that_is_down(home):

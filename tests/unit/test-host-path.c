@@ -79,11 +79,21 @@ static void test_sources(void **state)
 	assert_non_null(strstr(e.text, "missing is not there"));
 }
 
+static void test_addresses(void **state)
+{
+	static const char others[][16] = {"", "0.0.0.0", "127.0.0.9", "::", "fd00::9", "x"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		assert_false(host_path_lacks_address(others[i]));
+	assert_true(host_path_lacks_address("203.0.113.77"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_devices),
 		cmocka_unit_test(test_sources),
+		cmocka_unit_test(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
