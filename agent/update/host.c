@@ -409,7 +409,7 @@ static int check_first(struct pass *p, struct error *ret_error)
 	_cleanup_json_ json_t *endpoints = NULL;
 	const json_t *connect;
 	size_t i;
-	int r = successor_plan(p, &p->world, NULL, p->c->image, p->record.target.digest.text, &plan,
+	int r = successor_plan(p, &p->world, NULL, p->c->image, pass_candidate(p)->text, &plan,
 			       ret_error);
 
 	if (r < 0)

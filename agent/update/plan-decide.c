@@ -249,7 +249,9 @@ static void decide_rejected(struct record *r, const struct pass_state *m)
 		return;
 	}
 	copy_text(reason, sizeof(reason), known);
-	record_reject(r, &target, "", reason);
+	/* For no more versions of the engine than before. */
+	record_reject(r, &target, record_rejected(r, &reply->manifest, "") ? "" : m->engine,
+		      reason);
 }
 
 static void decide_seen(struct record *r, const struct pass_state *m, const struct world *w)

@@ -55,9 +55,12 @@ const char *plan_find_closed_window(const struct situation *s);
 
 bool never(const struct situation *s);
 bool way_is_free(const struct situation *s);
+/* The host has what a start needs, as far as can be seen. */
+bool host_has_all(const struct situation *s);
 /* Whether the image that is to be run is in the engine. */
 bool image_is_present(const struct situation *s);
 /* A policy of the registry is wanted for what the registry answered. */
 bool policy_is_wanted(const struct situation *s);
 
+void explain_host(const struct situation *s, char *text, size_t size);
 void explain_blocker(const struct situation *s, char *text, size_t size);

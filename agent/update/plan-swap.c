@@ -60,11 +60,12 @@ CLAIM(new_exists, !new_is_lost(s) || follower_is_lost(s, old_is_gone(s)))
 CLAIM(host_is_known, s->m->host_is_known)
 
 /* Where nothing shows what is wrong, the old one is not stopped again and again. One that is down loses nothing. */
-CLAIM(host_let_it_start, !record_host_is_hopeless(s->r, s->w->boot_id, s->m->engine) ||
+CLAIM(host_let_it_start, s->r->phase != PHASE_PREPARE ||
+				 !record_host_is_hopeless(s->r, s->w->boot_id, s->m->engine) ||
 				 old_is_gone(s) || !view_is_up(s->old))
-CLAIM(host_has_all, s->m->host_lacks.code == 0 && host_let_it_start(s))
+SHARED_CLAIM(host_has_all, s->m->host_lacks.code == 0 && host_let_it_start(s))
 
-static void explain_host(const struct situation *s, char *text, size_t size)
+void explain_host(const struct situation *s, char *text, size_t size)
 {
 	if (s->m->host_lacks.code != 0)
 		(void)snprintf(text, size, "%.500s, so the container could not be started%s",

@@ -132,6 +132,7 @@ CLAIM(current_is_written,
 		       : world_runs_current(s->w, s->r) && !digest_is_set(&s->r->seen) &&
 				 digest_eq(&s->r->current.digest, &s->m->answer.reply.digest))
 CLAIM(update_is_asked_for, s->m->operation != OPERATION_CHECK)
+CLAIM(check_knows_host, update_is_asked_for(s) || s->m->host_is_known)
 CLAIM(old_was_started_again, s->progress->started_old)
 CLAIM(followers_are_known, s->m->followers_known)
 
@@ -399,11 +400,15 @@ static void explain_failed(const struct situation *s, char *text, size_t size)
 static void explain_check(const struct situation *s, char *text, size_t size)
 {
 	const char *window = plan_find_closed_window(s);
+	char host[RECORD_TEXT_MAX] = "";
 
+	if (!host_has_all(s))
+		explain_host(s, host, sizeof(host));
 	(void)snprintf(text, size, "there is an update; %s",
 		       s->r->held   ? RESULT_HELD
 		       : s->c->hold ? RESULT_HELD_CONFIG
 		       : window	    ? window
+		       : host[0]    ? host
 				    : "only a check was asked for");
 }
 
@@ -483,6 +488,7 @@ const struct plan_row plan_rows_before[] = {
 	    explain_withheld),
 	ROW(TAKE, "the disk space is known", CHECK_SPACE, ONE, space_is_known),
 	ROW(TAKE, "there is disk space", DEFER, ONE, there_is_space, explain_space),
+	ROW(TAKE, "a check has looked at the host", CHECK_HOST, ONE, check_knows_host),
 	ROW(TAKE, "more than a check was asked for", DEFER, ONE, update_is_asked_for,
 	    explain_check),
 	ROW(TAKE, "the update is prepared", DECIDE_PREPARE, ONE, update_is_prepared),

@@ -163,6 +163,7 @@ struct pass_state {
 	int64_t up_started_ns; /* in which life of it, */
 	bool up_paused;	       /* and whether it was paused */
 	bool follower_restarted;
+	size_t blamed; /* the member whose end a bad verdict is about */
 	enum verdict verdict;
 	char reason[RECORD_TEXT_MAX]; /* of a bad verdict, or of the last failed start */
 	bool store_said; /* the reason is the engine's word that it cannot read its store */

@@ -39,6 +39,7 @@ static void judge_follower(struct pass *p, size_t i)
 	if (health_is_finished(HEALTH_AUTO, new, f->policy))
 		return;
 	m->verdict = VERDICT_BAD;
+	m->blamed = 1 + i;
 	m->not_at_fault = was_stopped_by_hand(p->context.engine, new);
 	/* Nothing can join a container that has ended: that is no fault of the host. */
 	m->host_said = new->error[0] && view_is_up(&p->world.new) && !store_is_of_image(new->error);
@@ -83,6 +84,7 @@ void verdict_judge(struct pass *p)
 	note_life(m, new);
 	up_ms = m->up_since_ms ? m->now_ms - m->up_since_ms : 0;
 	m->verdict = VERDICT_PENDING;
+	m->blamed = 0;
 	for (size_t i = 0; i < MEMBERS_MAX; i++)
 		m->member[i].restart_due = false;
 	if (p->record.phase != PHASE_TRIAL || !view_exists(new))
@@ -135,7 +137,8 @@ void verdict_explain(struct pass *p)
 	/* The line only helps people: without it the reason is shorter. */
 	if (m->not_at_fault)
 		await_removal(p);
-	r = engine_last_log(p->context.engine, p->world.new.id, line, sizeof(line));
+	r = engine_last_log(p->context.engine, p->world.members[m->blamed].new.id, line,
+			    sizeof(line));
 	m->removed = r == -ENOENT;
 	if (r == 0 && line[0])
 		(void)snprintf(m->reason + n, sizeof(m->reason) - n, "; last log line: %s", line);

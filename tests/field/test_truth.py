@@ -2,6 +2,8 @@
 """What is told is true: what the record and the operations say follows what is so now. operator-report 2, 3, 13, 16, 24;
 field-reports 19."""
 
+import os
+import stat
 import time
 
 import pytest
@@ -86,6 +88,18 @@ def test_the_last_words_of_a_version_that_gave_up(house, script, words):
     assert record["rejected"][-1]["reason"] == record["last_error"]
 
 
+def test_the_last_words_are_those_of_the_one_that_gave_up(house):
+    """A container that depends on the new version, not the new version itself."""
+    house.up()
+    house.publish(
+        "say", "no database", "exit", 3, repository=house.repository + "/side")
+    side = house.image.replace(":stable", "/side:stable")
+    house.engine.pull(side)
+    house.engine.run("side", side, HostConfig={"NetworkMode": "container:app", "RestartPolicy": {"Name": "always"}})
+    house.publish()
+    house.once("rolled-back", reason="container side, which depends on it, did not stay up; last log line: no database")
+
+
 def test_last_words_that_are_cut_within_a_character(house):
     """The record is written all the same, and the old one runs."""
     first, _ = house.up()
@@ -127,6 +141,19 @@ def test_check_while_another_container_has_the_name_of_the_next_one(house):
     assert house.once("failed")["reason"] == entry["reason"]
     house.engine.call("DELETE", "/containers/app.next")
     check(house, "deferred", "there is an update; only a check was asked for")
+
+
+def test_check_of_a_container_whose_device_was_unplugged(house):
+    node = house.lab.path(f"ttyUSB{house.number}")
+    os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    house.adopt(HostConfig={**UP["HostConfig"], "Devices": [
+        {"PathOnHost": str(node), "PathInContainer": "/dev/thing", "CgroupPermissions": "rwm"}]})
+    house.configure()
+    house.once("up-to-date")
+    published(house)
+    node.unlink()
+    entry = check(house, "deferred", f"there is an update; {node} is not there")
+    assert entry["reason"].endswith(house.once("deferred")["reason"])
 
 
 def test_check_outside_a_window_and_of_a_held_container(house):

@@ -242,6 +242,7 @@ c_code { \#include "plan-agree.c" };
 #define no_credentials_go_to_a_foreign_token_server true
 #define the_disk_space_is_known		    space_known
 #define there_is_disk_space		    (!no_space)
+#define a_check_has_looked_at_the_host	    true
 #define the_update_is_prepared		    (phase == PREPARE)
 #define there_is_a_previous_version	    (previous != NONE)
 #define the_previous_version_is_not_rejected (!previous_is_rejected)

@@ -163,6 +163,7 @@ ARRANGE(sequence_unwritten, s->m.policy.reply.found = true; s->m.policy.reply.ro
 ARRANGE(not_admitted, s->m.policy.reply.found = true; s->m.policy.reply.rollout.halt = true;
 	SET(s->r.rollout_state, ROLLOUT_SEEN))
 ARRANGE(only_a_check, s->m.operation = OPERATION_CHECK)
+ARRANGE(check_without_host, only_a_check(s); s->m.host_is_known = false)
 ARRANGE(followers_unknown, s->m.followers_known = false)
 ARRANGE(not_checked, s->m.successor_checked = false)
 ARRANGE(not_verified, SET(s->m.verified.text, OTHER))
@@ -288,6 +289,7 @@ static const struct {
 	{BLOCK_TAKE, withheld, ACT_REFUSE},
 	{BLOCK_TAKE, space_unknown, ACT_CHECK_SPACE},
 	{BLOCK_TAKE, no_space, ACT_DEFER},
+	{BLOCK_TAKE, check_without_host, ACT_CHECK_HOST},
 	{BLOCK_TAKE, only_a_check, ACT_DEFER},
 	{BLOCK_TAKE, nothing_broken, ACT_DECIDE_PREPARE},
 
