@@ -10,10 +10,13 @@
 
 #include "command.h"
 #include "config.h"
+#include "create-body.h"
 #include "fetch.h"
 #include "log.h"
 #include "platform.h"
+#include "record.h"
 #include "ref.h"
+#include "result.h"
 #include "terminal.h"
 #include "trusted-file.h"
 #include "verify.h"
@@ -144,6 +147,8 @@ static void check_file(json_t *faults, const char *key, const char *path, bool i
 		r = json_parse(data, n, path, &body, &e);
 	if (r == 0 && is_body && !json_is_object(body))
 		r = error_set(&e, -EBADMSG, "%s: it is no JSON object", path);
+	if (r == 0 && is_body && create_body_check(body, &e) < 0)
+		r = error_prefix(&e, "%s", path);
 	/* A user who may not read it knows nothing of who may. */
 	if (r == -EACCES && geteuid() != 0)
 		return;
@@ -241,10 +246,35 @@ int command_config_check(const struct command_options *o, const char *const *ope
 	return n ? 2 : 0;
 }
 
-/* Keys belong to containers: each container that follows the image decides. The caller owns the array of
+/* Why this device does not take the image for the container: it was rejected here. Only root may read records, and they
+ * say nothing of another machine. */
+static int check_record(const struct command_options *o, const char *name,
+			const struct fetch_reply *reply, struct error *ret_error)
+{
+	_cleanup_close_ int dir =
+		o->platform ? -1 : open(o->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
+	const char *reason = NULL;
+	struct error ignored;
+
+	record_init(record);
+	if (dir < 0 || record_read(dir, name, record, &ignored) < 0)
+		return 0;
+	/* Some were rejected for one version of the engine, which is not known here. */
+	for (size_t i = 0; i < record->n_rejected && !reason; i++) {
+		const char *engine = record->rejected[i].engine;
+
+		reason = record_rejected(record, &reply->digest, engine);
+		reason = reason ? reason : record_rejected(record, &reply->manifest, engine);
+	}
+	return reason ? error_set(ret_error, -EKEYREJECTED, RESULT_REJECTED, reason) : 0;
+}
+
+/* Keys and records belong to containers: each container that follows the image decides. The caller owns the array of
  * {"container", "allowed", "reason"}. */
-static json_t *judge(const struct config *config, const char *image, const struct digest *d,
-		     const char *foreign, bool *ret_refused)
+static json_t *judge(const struct command_options *o, const struct config *config,
+		     const char *image, const struct fetch_reply *reply, const char *foreign,
+		     bool *ret_refused)
 {
 	json_t *containers = json_need(json_array());
 
@@ -258,7 +288,9 @@ static json_t *judge(const struct config *config, const char *image, const struc
 		if (!ref_is_same_tag(image, c->image))
 			continue;
 		r = foreign[0] ? error_set(&e, -EKEYREJECTED, "%s", foreign)
-			       : verify_image(c, d, &verified, &e);
+			       : verify_image(c, &reply->digest, &verified, &e);
+		if (r == 0)
+			r = check_record(o, c->name, reply, &e);
 		*ret_refused |= r < 0;
 		json_append(containers,
 			    json_pack("{s:s, s:b, s:s?}", "container", c->name, "allowed", r == 0,
@@ -276,14 +308,14 @@ static const struct oci_platform *platform_of(const struct fetch_reply *reply,
 	return own->os[0] && own->architecture[0] ? own : asked;
 }
 
-/* Why a machine of the platform asked for cannot run the image; "": it can. */
-static void explain_platform(const struct fetch_reply *reply, const struct oci_platform *asked,
-			     char *ret, size_t size)
+/* Why a machine of the platform asked for cannot run the image, or gets no login to pull it with; "": it can. */
+static void explain_image(const struct fetch_reply *reply, const struct oci_platform *asked,
+			  char *ret, size_t size)
 {
 	const struct oci_platform *own = platform_of(reply, asked);
 	char a[96], b[96];
 
-	ret[0] = '\0';
+	copy_text(ret, size, reply->withheld);
 	if (own != asked && oci_platform_rank(asked, own) <= 0)
 		(void)snprintf(ret, size, "the image is for %s, and %s was asked for",
 			       oci_platform_text(own, a, sizeof(a)),
@@ -322,7 +354,7 @@ int command_verify(const struct command_options *o, const char *const *operands)
 	const char *image = operands[0], *why;
 	struct fetch_reply reply;
 	struct error e;
-	char text[96], foreign[256];
+	char text[96], foreign[512];
 	bool refused;
 
 	if (ref_parse(image, &ref, &why) < 0) {
@@ -346,8 +378,8 @@ int command_verify(const struct command_options *o, const char *const *operands)
 		log_error("%s: %s", image, e.text);
 		return 1;
 	}
-	explain_platform(&reply, &platform, foreign, sizeof(foreign));
-	containers = judge(config, image, &reply.digest, foreign, &refused);
+	explain_image(&reply, &platform, foreign, sizeof(foreign));
+	containers = judge(o, config, image, &reply, foreign, &refused);
 	(void)oci_platform_text(platform_of(&reply, &platform), text, sizeof(text));
 	if (o->json)
 		command_print_json(

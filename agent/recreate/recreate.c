@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "create-body.h"
 #include "ref.h"
 
 char *recreate_policy_text(const json_t *restart_policy)
@@ -161,56 +162,13 @@ static int plan_successor(const struct recreate_input *in, struct recreate_plan 
 	return r < 0 ? r : recreate_networks(in, plan, ret_error);
 }
 
-/* The engine ignores the case of keys, and which of two spellings wins is undefined. */
-static int check_first(const json_t *body, struct error *ret_error)
-{
-	const json_t *host = json_object_get(body, "HostConfig");
-	const json_t *networking = json_object_get(body, "NetworkingConfig");
-	const struct {
-		const json_t *parent;
-		const char *key;
-		bool is_object;
-	} rows[] = {
-		{body, "Image", false},
-		{body, "MacAddress", false},
-		{body, "Labels", true},
-		{body, "HostConfig", true},
-		{body, "NetworkingConfig", true},
-		{host, "AutoRemove", false},
-		{host, "NetworkMode", false},
-		{host, "RestartPolicy", true},
-		{networking, "EndpointsConfig", true},
-	};
-	const char *key;
-	json_t *value;
-
-	if (!json_is_object(body))
-		return error_set(ret_error, -EKEYREJECTED, "the create body must be an object");
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		json_object_foreach ((json_t *)rows[i].parent, key, value) {
-			if (!json_keys_match(key, rows[i].key))
-				continue;
-			if (!streq(key, rows[i].key))
-				return error_set(ret_error, -EKEYREJECTED,
-						 "key %s must be written %s", key, rows[i].key);
-			if (rows[i].is_object && !json_is_object(value) && !json_is_null(value))
-				return error_set(ret_error, -EKEYREJECTED, "%s must be an object",
-						 key);
-		}
-	}
-	if (json_is_true(json_object_get(host, "AutoRemove")))
-		return error_set(
-			ret_error, -EKEYREJECTED,
-			"AutoRemove: once stopped the container is gone, with no way to roll back");
-	return 0;
-}
-
 int recreate_spec(const struct recreate_input *in, struct recreate_plan *ret,
 		  struct error *ret_error)
 {
 	const json_t *host = json_object_get(in->first ? in->first : in->container, "HostConfig");
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
-	int r = in->first ? check_first(in->first, ret_error) : check_container(in, ret_error);
+	int r = in->first ? create_body_check(in->first, ret_error)
+			  : check_container(in, ret_error);
 
 	if (r < 0)
 		return r;

@@ -19,7 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 AGENT = HERE.parent.parent / "agent"
 # What the real plan_next() is linked with, inside spin's verifier.
 HEAD = [next(AGENT.glob(f"*/{name}.c")) for name in
-        "plan plan-take plan-swap plan-decide world health record platform digest store util json error rollout schedule calendar recreate".split()]
+        "plan plan-take plan-swap plan-decide world health record platform digest store util json error rollout schedule calendar recreate create-body".split()]
 # faults, hands: as many of each at most, in one search
 SEARCHES, ALL_SEARCHES = [(2, 0), (0, 1)], [(3, 0), (1, 1)]
 MUTANT_SEARCHES = [(1, 0), (0, 1), (2, 0)]

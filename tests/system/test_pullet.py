@@ -385,6 +385,12 @@ def test_config_check_tries_the_files_that_it_names(command, pullet, bus):
         body.write_text(text)
         [one] = faults()
         assert one.startswith("create: ") and words in one
+    # What the first creation would refuse.
+    for text, words in {'{"HostConfig": {"AutoRemove": true}}': "AutoRemove",
+                        '{"hostconfig": {}}': "key hostconfig must be written HostConfig"}.items():
+        body.write_text(text)
+        [one] = faults()
+        assert one.startswith("create: ") and words in one
     body.write_text("{}")
     body.chmod(0o666)
     assert "other users may write to it" in faults()[0]
@@ -415,6 +421,22 @@ def test_verify(command, pullet, lab, bus):
     assert "cannot check signatures" in command("verify", image, status=1)[0]
     assert "no container" in command("verify", published.digest and registry.ref(
         f"app@{published.digest}"))[0]
+
+
+def test_verify_of_an_image_that_was_rejected_here(command, pullet, lab, bus):
+    registry = Registry(lab, f"registry-{next(_numbers)}")
+    published = registry.publish("app", "stable", [actor("wait")])
+    image = registry.ref("app:stable")
+    pullet.configure({"app": {"image": image}})
+    for key, engine in (("digest", {}), ("manifest", {"engine": "20.10"})):
+        digest = {"digest": published.digest, "manifest": None}
+        if key == "manifest":
+            digest = {"digest": C, "manifest": next(iter(published.manifests.values()))}
+        written(pullet, rejected=[{**digest, "reason": "it exited with status 3", **engine}])
+        [one] = command.json("verify", image, status=1)["containers"]
+        assert not one["allowed"] and one["reason"] == "this digest was rejected before: it exited with status 3"
+    # That says nothing of another machine.
+    assert command.json("verify", image, "--platform", actor("wait").platform)["containers"][0]["allowed"]
 
 
 # operator-report 3
