@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "device.h"
 #include "trusted-file.h"
 
 #define CONFIG_FILE_MAX ((size_t)256 * 1024)
@@ -156,6 +157,7 @@ static void parse_file(struct parser *p, const char *path)
 		add_fault(p, &e);
 		return;
 	}
+	p->config->fingerprint = p->config->fingerprint * 31 + device_number(text);
 	p->path = path;
 	p->line = 1;
 	p->section = NULL;

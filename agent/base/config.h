@@ -74,6 +74,7 @@ struct config {
 	size_t n_registries;
 	struct container_config *containers;
 	size_t n_containers;
+	uint64_t fingerprint; /* of the text of all files */
 };
 
 /* That of an empty file. config_free(). */

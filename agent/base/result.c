@@ -55,6 +55,14 @@ const char *result_error(enum outcome outcome, const char *reason)
 	return "";
 }
 
+bool result_is_rollback(const struct record *r, const char *error)
+{
+	const struct rejected *last = r->n_rejected ? &r->rejected[r->n_rejected - 1] : NULL;
+
+	/* One that could not even be tried was rejected for a version of the engine. */
+	return last && error[0] && !last->engine[0] && streq(last->reason, error);
+}
+
 void result_save_error(const struct result *r, int state_dir, struct record *record)
 {
 	const char *error = result_error(r->outcome, r->reason);

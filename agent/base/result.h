@@ -61,6 +61,9 @@ void result_set_error(struct result *r, const struct error *e);
  * rejected before" if something is, and NULL if it says nothing. Borrowed. */
 const char *result_error(enum outcome outcome, const char *reason);
 
+/* Whether error, a last_error, is why the digest that was rejected last, which ran here, was rolled back. */
+bool result_is_rollback(const struct record *record, const char *error);
+
 /* Saves result_error() as last_error of the record, if it differs: once and not at every poll. Logs what cannot be
  * saved. */
 void result_save_error(const struct result *r, int state_dir, struct record *record);

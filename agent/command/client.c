@@ -51,9 +51,9 @@ static int read_value(sd_bus_message *m, const char *property, struct status *s)
 			replace_string(text, value);
 		return r;
 	}
-	if (streq(property, "Held") && streq(type, "b")) {
+	if ((streq(property, "Held") || streq(property, "RolledBack")) && streq(type, "b")) {
 		r = sd_bus_message_read(m, "v", "b", &flag);
-		s->held = r >= 0 && flag;
+		*(streq(property, "Held") ? &s->held : &s->rolled_back) = r >= 0 && flag;
 		return r;
 	}
 	if (streq(property, "NextCheck") && streq(type, "t"))

@@ -100,6 +100,7 @@ void status_take_record(struct status *s, const struct container_config *c, cons
 	for (size_t i = 0; i < r->n_rejected; i++)
 		status_reject(s, r->rejected[i].digest.text, r->rejected[i].reason);
 	s->held = c->hold || r->held;
+	s->rolled_back = result_is_rollback(r, r->last_error);
 }
 
 /* RFC 3339 in UTC, which sorts, and which jq's fromdate reads. */
@@ -118,12 +119,12 @@ static bool is_at_work(const struct status *s)
 	return s->operation[0] || (!streq(s->phase, "idle") && !streq(s->phase, "prepare"));
 }
 
-/* The last error is that of the last rejected digest. */
-static bool was_rolled_back(const struct status *s)
+/* The last error is told with the last rejected digest. */
+static bool is_rejection(const struct status *s)
 {
 	const json_t *last = json_array_get(s->rejected, json_array_size(s->rejected) - 1);
 
-	return s->last_error[0] && streq_null(s->last_error, json_get_string(last, "reason"));
+	return streq_null(s->last_error, json_get_string(last, "reason"));
 }
 
 /* NULL when there is none. Caller owns it. */
@@ -137,17 +138,27 @@ static json_t *read_last_result(const struct status *s)
 	return j;
 }
 
+/* The last check ended before anything was known of a candidate. */
+static bool check_waits(const json_t *last)
+{
+	return result_outcome(last) == OUTCOME_DEFERRED && !json_get_string(last, "to");
+}
+
 /* As pullet(1) lists them. Caller frees. */
-static char *state_of(const struct status *s)
+static char *state_of(const struct status *s, const json_t *last)
 {
 	if (is_at_work(s))
 		return xstrdup(streq(s->phase, "idle") ? s->operation : s->phase);
 	if (s->last_error[0])
 		return xasprintf("%s%s", s->held ? "held, " : "",
-				 was_rolled_back(s) ? "rolled back" : "error");
+				 s->rolled_back ? "rolled back" : "error");
 	if (s->held)
 		return xstrdup("held");
-	return xstrdup(s->target[0] ? "update waits" : s->current[0] ? "up to date" : "not seen");
+	if (s->target[0])
+		return xstrdup("update waits");
+	return xstrdup(!s->current[0]	   ? "not seen"
+		       : check_waits(last) ? "check waits"
+					   : "up to date");
 }
 
 /* Why it is in its state: what is wrong, or what it waits for; "": all is well. Borrowed. */
@@ -157,7 +168,7 @@ static const char *reason_of(const struct status *s, const json_t *last)
 
 	if (s->last_error[0])
 		return s->last_error;
-	if (is_at_work(s) || (!s->held && !s->target[0]))
+	if (is_at_work(s) || (!s->held && !s->target[0] && !check_waits(last)))
 		return "";
 	return reason ? reason : s->held ? RESULT_HELD : "";
 }
@@ -166,7 +177,7 @@ static const char *reason_of(const struct status *s, const json_t *last)
 static json_t *status_to_json(const struct status *s)
 {
 	_cleanup_json_ json_t *last = read_last_result(s);
-	_cleanup_free_ char *state = state_of(s);
+	_cleanup_free_ char *state = state_of(s, last);
 	const char *result = json_get_string(last, "result"), *reason = reason_of(s, last);
 
 	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:O, s:o, s:o, s:s, s:b, s:o, s:o, s:o}",
@@ -221,12 +232,13 @@ static char *moment(const struct status *s, uint64_t now_us)
 /* The column STATE. Caller frees. */
 static char *state_cell(const struct status *s, enum tint *ret)
 {
-	char *state = state_of(s);
+	_cleanup_json_ json_t *last = read_last_result(s);
+	char *state = state_of(s, last);
 
-	*ret = is_at_work(s)		 ? TINT_NONE
-	       : s->last_error[0]	 ? TINT_BAD
-	       : s->held || s->target[0] ? TINT_WAIT
-					 : TINT_NONE;
+	*ret = is_at_work(s)				      ? TINT_NONE
+	       : s->last_error[0]			      ? TINT_BAD
+	       : s->held || s->target[0] || check_waits(last) ? TINT_WAIT
+							      : TINT_NONE;
 	if (is_at_work(s) && s->total) {
 		_cleanup_free_ char *word = state;
 
@@ -254,9 +266,9 @@ static void print_notes(FILE *f, const struct terminal *t, const struct status *
 	_cleanup_json_ json_t *last = read_last_result(s);
 	const char *reason = reason_of(s, last);
 
-	if (s->last_error[0] && !was_rolled_back(s) && !streq_null(s->last_error, fault))
+	if (s->last_error[0] && !is_rejection(s) && !streq_null(s->last_error, fault))
 		print_note(f, t, TINT_BAD, s->last_error);
-	if (s->target[0] && !s->last_error[0] && reason[0])
+	if ((s->target[0] || check_waits(last)) && !s->last_error[0] && reason[0])
 		print_note(f, t, TINT_WAIT, reason);
 	for (size_t i = json_array_size(s->rejected); i-- > 0;) {
 		const json_t *one = json_array_get(s->rejected, i);

@@ -17,6 +17,7 @@ struct status {
 	char *last_result, *last_error;
 	json_t *rejected; /* the contract's array, newest last */
 	bool held;
+	bool rolled_back;	/* the last error is why the last rejected digest did not stay */
 	uint64_t next_check_us; /* since 1970; 0: unknown, or a pass is running */
 	uint64_t bytes, total;	/* of the image that is being pulled; 0, 0: none */
 };

@@ -57,11 +57,13 @@ static void take_config(struct agent *a, struct config *fresh)
 	unit_table_load(&a->table, fresh);
 	bus_emit_objects(a->show.bus, true);
 	reporter_reload(a->show.reporter);
+	reporter_flush(a->show.reporter);
+	a->rearm = true;
 	log_info("configuration reloaded: %zu containers", fresh->n_containers);
 }
 
-/* The files may have changed without a reload. A fault holds from now on, and its end makes up for the reload that was
- * refused; other changes wait for a reload. */
+/* The files may have changed without a reload, and pullet-update reads them for each job: what is shown is what it
+ * follows. */
 static void check_config(struct agent *a)
 {
 	_cleanup_config_ struct config *fresh = NULL;
@@ -72,7 +74,7 @@ static void check_config(struct agent *a)
 	if (a->o->once)
 		return;
 	set_fault(a, r < 0 ? e.text : NULL);
-	if (r == 0 && broken)
+	if (r == 0 && (broken || fresh->fingerprint != a->table.config->fingerprint))
 		take_config(a, steal(fresh));
 }
 
@@ -139,6 +141,12 @@ static void end_member(struct agent *a, struct job_member *m, struct unit *u, co
 		bus_changed(a->show.bus, u, "Operation", "Phase");
 }
 
+/* A fault of the configuration is shown as long as there is one, and says nothing of the container. */
+static bool is_fault(const struct agent *a, const char *reason)
+{
+	return a->table.fault && streq_null(reason, a->table.fault);
+}
+
 static void take_result(struct agent *a, struct job_member *m, struct unit *u, json_t *result)
 {
 	const struct job *job = a->queue.first;
@@ -150,7 +158,7 @@ static void take_result(struct agent *a, struct job_member *m, struct unit *u, j
 	show_result(&a->show, result);
 	if (result_is_bad(result) && a->status == 0)
 		a->status = 1;
-	if (!a->o->once && u) {
+	if (!a->o->once && u && !is_fault(a, json_get_string(result, "reason"))) {
 		u->half_way = failed && (u->under_way || u->half_way);
 		a->rearm |= u->half_way;
 		u->registry->failed |= failed && !job->requested;

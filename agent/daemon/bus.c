@@ -5,6 +5,7 @@
 #include <systemd/sd-bus.h>
 
 #include "log.h"
+#include "result.h"
 
 #define ADDRESS_DEFAULT	     "unix:path=/run/dbus/system_bus_socket"
 #define REQUESTS_MAX	     16			       /* that wait for polkit */
@@ -140,6 +141,11 @@ static int get_property(sd_bus *bus, const char *path, const char *interface, co
 	if (streq(property, "Held"))
 		return sd_bus_message_append(reply, "b",
 					     u->config->hold || read_record(b, u)->held);
+	if (streq(property, "RolledBack"))
+		return sd_bus_message_append(
+			reply, "b",
+			result_is_rollback(read_record(b, u),
+					   unit_error(b->table, u, read_record(b, u))));
 	if (streq(property, "NextCheck"))
 		return sd_bus_message_append(reply, "t", next_check_us(b, u));
 	if (streq(property, "Progress"))
@@ -328,6 +334,7 @@ static const sd_bus_vtable container_vtable[] = {
 	PROPERTY("Previous", "s"),
 	PROPERTY("Rejected", "a(ss)"),
 	PROPERTY("Held", "b"),
+	PROPERTY("RolledBack", "b"),
 	PROPERTY("LastResult", "s"),
 	PROPERTY("LastError", "s"),
 	PROPERTY("NextCheck", "t"),
@@ -362,7 +369,7 @@ void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation
 		   const char *result)
 {
 	bus_changed(b, u, "Phase", "Operation", "Current", "Target", "Previous", "Rejected", "Held",
-		    "LastResult", "LastError", "NextCheck", "Progress");
+		    "RolledBack", "LastResult", "LastError", "NextCheck", "Progress");
 	emit_finished(b, u, operation, result);
 }
 
@@ -372,7 +379,7 @@ void bus_fault_changed(struct bus *b)
 		return;
 	(void)sd_bus_emit_properties_changed(b->bus, BUS_PATH, BUS_NAME, "ConfigError", NULL);
 	for (size_t i = 0; i < b->table->n; i++)
-		bus_changed(b, &b->table->units[i], "LastError");
+		bus_changed(b, &b->table->units[i], "LastError", "RolledBack");
 }
 
 void bus_emit_objects(struct bus *b, bool added)

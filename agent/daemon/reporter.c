@@ -29,6 +29,7 @@ struct reporter {
 	struct helper fetch; /* that sends a report */
 	bool answered;
 	char *failure, *file_failure; /* that was logged; NULL: none */
+	char *file;		      /* that was written; NULL: none */
 };
 
 /* Logs a lasting failure once; NULL: there is none. */
@@ -140,7 +141,7 @@ static struct report_container *read_containers(const struct reporter *r)
 			.image = u->config->image,
 			.digest = record->current.digest,
 			.phase = phase_names[record->phase],
-			.n_rejected = record->n_rejected,
+			.n_rejected = record->n_rejected + record->n_rejected_before,
 			.held = u->config->hold || record->held,
 			.tally = &u->tally,
 		};
@@ -173,6 +174,7 @@ static void report_to_file(struct reporter *r, const struct report_device *d,
 	_cleanup_free_ char *text = report_text(d, containers, n), *failure = NULL;
 	int q = write_text(path, text);
 
+	replace_string(&r->file, path);
 	if (q < 0)
 		failure = xasprintf("%s: %s", path, strerror(-q));
 	log_failure(&r->file_failure, failure);
@@ -279,6 +281,11 @@ void reporter_reload(struct reporter *r)
 	if (!r)
 		return;
 	c = &r->table->config->report;
+	/* A scraper would take it for the present for ever. */
+	if (r->file && !streq_null(r->file, c->textfile)) {
+		(void)unlink(r->file);
+		replace_string(&r->file, NULL);
+	}
 	r->heartbeat = sd_event_source_unref(r->heartbeat);
 	if (c->interval_ms == 0 || !is_wanted(r))
 		return;
@@ -313,6 +320,7 @@ void reporter_close(struct reporter *r)
 	(void)sd_event_source_unref(r->heartbeat);
 	drop_events(r, r->n_events);
 	free(r->failure);
+	free(r->file);
 	free(r->file_failure);
 	free(r);
 }

@@ -84,8 +84,11 @@ static void inherit(struct unit *u, struct unit *old)
 	u->half_way = old->half_way;
 	u->current = old->current;
 	u->total = old->total;
-	if (!streq(u->config->image, old->config->image))
+	/* What the record says is about the image before. */
+	if (!streq(u->config->image, old->config->image)) {
+		u->error = xstrdup("");
 		return;
+	}
 	u->last_result = steal(old->last_result);
 	u->error = steal(old->error);
 	u->available = steal(old->available);
@@ -185,7 +188,11 @@ bool unit_take_result(struct unit *u, const json_t *result, enum operation opera
 		     operation == OPERATION_UPDATE;
 	bool changed = !streq_null(text, u->last_result);
 
-	tally_result(&u->tally, result, now_ms, pass_ms);
+	/* Such an order asks no registry, and one that failed changed nothing. */
+	if (!operations[operation].record_only)
+		tally_result(&u->tally, result, now_ms, pass_ms);
+	else if (outcome == OUTCOME_FAILED)
+		return changed;
 	error = result_error(outcome, reason ? reason : "");
 	/* A rollback that is refused answers the operator, and changes nothing. */
 	if (operation == OPERATION_ROLLBACK && outcome == OUTCOME_REFUSED)

@@ -277,6 +277,27 @@ static int fail_all(const struct job *job, const struct error *e)
 	return 2;
 }
 
+/* Those that the configuration has. A section may have been removed since pulletd read it: that fails no other one. */
+static size_t find_containers(const struct arguments *a, const struct config *config,
+			      const struct job *job, const struct container_config **ret)
+{
+	struct error e;
+	size_t n = 0;
+
+	for (size_t i = 0; i < job->n; i++) {
+		ret[n] = config_container(config, job->names[i]);
+		if (ret[n]) {
+			n++;
+			continue;
+		}
+		(void)error_set(&e, -ENOENT, "%s has no [container %s]", a->fetch.config,
+				job->names[i]);
+		log_error("%s", e.text);
+		fail(job->names[i], "", &e);
+	}
+	return n;
+}
+
 static int run(const struct arguments *a, const struct job *job)
 {
 	_cleanup_config_ struct config *config = NULL;
@@ -292,27 +313,23 @@ static int run(const struct arguments *a, const struct job *job)
 		.on_result = print_result,
 	};
 	struct result result;
+	size_t n;
 	int r = 0;
 
 	if (config_load(a->fetch.config, &config, &e) < 0)
 		return fail_all(job, &e);
 	if (a->engine)
 		replace_string(&config->engine, config_engine_path(a->engine));
-	for (size_t i = 0; i < job->n; i++) {
-		containers[i] = config_container(config, job->names[i]);
-		if (!containers[i]) {
-			(void)error_set(&e, -ENOENT, "%s has no [container %s]", a->fetch.config,
-					job->names[i]);
-			return fail_all(job, &e);
-		}
-	}
+	n = find_containers(a, config, job, containers);
+	if (n == 0)
+		return 2;
 	task.config = config;
 	task.state_dir = state_dir = lock_state_dir(a->state_dir, &e);
 	if (state_dir < 0) {
 		r = state_dir;
 	} else if (operations[job->operation].takes_many &&
-		   (job->n > 1 || job->operation == OPERATION_POLL)) {
-		r = bulk_poll_run(&task, containers, job->n, &e);
+		   (n > 1 || job->operation == OPERATION_POLL)) {
+		r = bulk_poll_run(&task, containers, n, &e);
 	} else {
 		pass_run(&task, containers[0], &result);
 		if (result.outcome == OUTCOME_NONE)
@@ -321,9 +338,9 @@ static int run(const struct arguments *a, const struct job *job)
 		else
 			print_result(&result);
 	}
-	for (size_t i = 0; r < 0 && i < job->n; i++)
+	for (size_t i = 0; r < 0 && i < n; i++)
 		fail(containers[i]->name, containers[i]->image, &e);
-	return failed ? 1 : 0;
+	return n < job->n ? 2 : failed ? 1 : 0;
 }
 
 static int take_job(const struct arguments *a, char **names, struct job *ret,

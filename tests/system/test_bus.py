@@ -82,7 +82,7 @@ def test_properties_mirror_the_record(bus, pullet):
         assert properties == {
             "Name": "app", "Image": "127.0.0.1:1/app:stable", "Phase": "idle", "Operation": "",
             "Current": A, "Target": "", "Previous": B, "Rejected": [[C, "it exited with status 3"]],
-            "Held": True, "Progress": [0, 0], "LastResult": ""}  # phase idle: nothing to finish
+            "Held": True, "RolledBack": False, "Progress": [0, 0], "LastResult": ""}  # phase idle: nothing to finish
         assert next_check > 1_600_000_000 * 1_000_000
         assert error == "this digest was rejected before"  # no engine: nothing was learned
         assert bus.objects() == ["9.new-one", "app"]

@@ -9,7 +9,7 @@ import pytest
 from pullet_bus import configure, resident, write_record
 from pullet_sweep import wait_for
 from test_job import Units, result
-from test_pullet import A, B, command, release, written  # noqa: F401
+from test_pullet import A, B, C, command, release, written  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("bus")
 
@@ -114,6 +114,34 @@ def test_a_refused_rollback_is_no_error_of_the_container(command, bus, units):
     assert told(command)["state"] == "up to date"
 
 
+def test_the_clock_is_wrong(command, bus, units):
+    answer(units, bus, "Update", "up-to-date", to=A)
+    answer(units, bus, "Update", "deferred", to=None, reason="the clock is not set: not yet valid")
+    one = told(command)
+    assert (one["state"], one["last_error"], one["reason"]) == (
+        "check waits", None, "the clock is not set: not yet valid")
+    assert "\n  the clock is not set" in command("status")[0]
+    answer(units, bus, "Update", "up-to-date", to=A)
+    assert (told(command)["state"], told(command)["reason"]) == ("up to date", None)
+
+
+def test_a_retry_that_cannot_be_written_mends_nothing(command, bus, units):
+    answer(units, bus, "Update", "refused", to=B, reason="this digest was rejected before: it exited with status 3")
+    answer(units, bus, "Retry", "failed", reason="app.json.new: No space left on device")
+    assert told(command)["last_error"] == "it exited with status 3"
+
+
+def test_only_what_ran_was_rolled_back(command, pullet, bus):
+    one = {"digest": C, "manifest": None, "reason": "the image is for linux/s390x", "engine": "20.10.24"}
+    written(pullet, held=False, last_error=one["reason"], rejected=[one])
+    with resident(pullet, bus):
+        assert told(command)["state"] == "error" and not bus.properties()["RolledBack"]
+        assert command("status")[0].count("the image is for") == 1
+        written(pullet, held=False, last_error=one["reason"], rejected=[{k: v for k, v in one.items() if k != "engine"}])
+        wait_for("the state", lambda: told(command)["state"] == "rolled back")
+    assert json.loads(command("status", "--json")[0])[0]["state"] == "rolled back"
+
+
 def test_what_waited_before_a_restart_waits_still(command, pullet, bus):
     written(pullet, held=False, last_error=None, rejected=[], seen={"digest": B, "at": 1})
     with resident(pullet, bus):
@@ -155,6 +183,66 @@ def test_a_broken_configuration_is_told_and_its_end(command, pullet, bus, how):
             command("check", status=1)
         wait_for("its end", lambda: where not in (told(command)["last_error"] or ""))
         assert where not in command("status")[0]
+
+
+def test_what_a_broken_configuration_answered_is_over_with_it(command, pullet, bus):
+    """An order meets the fault; the reload that mends it leaves nothing of it, and the next check is known."""
+    written(pullet, held=False, last_error=None, rejected=[])
+    with resident(pullet, bus) as process:
+        where = breaks(pullet)
+        assert where in command("update", status=2)[0]
+        (pullet.directory / "conf.d/zz.conf").unlink()
+        process.send_signal(signal.SIGHUP)
+        wait_for("its end", lambda: not bus.properties()["LastError"])
+        assert told(command) == {"state": "up to date", "last_error": None, "target": None, "result": None,
+                                 "reason": None}
+        breaks(pullet)
+        command("update", status=2)
+        (pullet.directory / "conf.d/zz.conf").unlink()
+        command("check", status=1)
+        wait_for("the schedule", lambda: bus.properties()["NextCheck"] > 0)
+
+
+def test_a_section_is_renamed_and_nobody_reloads(command, pullet, bus):
+    """What is shown is what the next job follows; the others are not at fault."""
+    written(pullet, held=False, last_error=None, rejected=[])
+    configure(pullet, "app", "old")
+    with resident(pullet, bus):
+        configure(pullet, "app", "new")
+        command("check", "app", status=1)
+        wait_for("the new one", lambda: bus.objects() == ["app", "new"])
+        assert "cannot connect" in told(command)["last_error"]
+        pullet.config.write_text(pullet.config.read_text().replace("app:stable", "app:edge"))
+        command("check", "app", status=1)
+        wait_for("the image", lambda: bus.properties()["Image"].endswith("app:edge"))
+
+
+def test_metrics_of_a_section_that_was_removed_and_of_a_file_that_is_not_wanted(pullet, bus):
+    file = pullet.directory / "pullet.prom"
+    configure(pullet, "app", "old")
+    plain = pullet.config.read_text()
+    pullet.config.write_text(plain + f"\n[report]\ntextfile = {file}\n")
+    with resident(pullet, bus) as process:
+        wait_for("the metrics", lambda: file.exists() and 'container_name="old"' in file.read_text())
+        configure(pullet, "app")
+        more = pullet.config.read_text()
+        pullet.config.write_text(more + f"\n[report]\ntextfile = {file}\n")
+        process.send_signal(signal.SIGHUP)
+        wait_for("the section's end", lambda: 'container_name="old"' not in file.read_text())
+        pullet.config.write_text(more)
+        process.send_signal(signal.SIGHUP)
+        wait_for("the file's end", lambda: not file.exists())
+
+
+def test_a_mistyped_tag_is_mended(command, pullet, bus):
+    """The record still has what the registry said of the tag before."""
+    written(pullet, held=False, last_error="127.0.0.1:1/app:stabel: the registry does not have it", rejected=[])
+    with resident(pullet, bus) as process:
+        assert told(command)["state"] == "error"
+        pullet.config.write_text(pullet.config.read_text().replace("app:stable", "app:edge"))
+        process.send_signal(signal.SIGHUP)
+        wait_for("the reload", lambda: bus.properties()["Image"].endswith("app:edge"))
+        assert told(command)["last_error"] is None
 
 
 def test_a_broken_configuration_at_boot_waits_for_its_end(command, pullet, bus):

@@ -106,12 +106,21 @@ static void test_states(void **state)
 	replace_string(&s->last_error, "no such manifest");
 	expect_state(&l, "held, error", "\033[31m");
 	status_reject(s, B, "no such manifest");
+	expect_state(&l, "held, error", "\033[31m");
+	s->rolled_back = true;
 	expect_state(&l, "held, rolled back", "\033[31m");
 	s->held = false;
 	expect_state(&l, "rolled back", "\033[31m");
-	status_reject(s, B, "something else");
+	s->rolled_back = false;
 	expect_state(&l, "error", "\033[31m");
 	replace_string(&s->last_error, "");
+	/* Nothing is known of a candidate. */
+	replace_string(&s->target, "");
+	replace_string(&s->last_result,
+		       "{\"result\":\"deferred\",\"to\":null,\"reason\":\"the clock is not set\"}");
+	expect_state(&l, "check waits", "\033[33m");
+	replace_string(&s->last_result, "");
+	replace_string(&s->target, B);
 	/* Until the window opens. */
 	replace_string(&s->phase, "prepare");
 	expect_state(&l, "update waits", "\033[33m");
