@@ -138,7 +138,8 @@ int engine_call(struct engine *e, struct call c, json_t **ret, struct error *ret
 
 /* What inspect and list answers are read for. A port that is published is in HostConfig, too. */
 static const struct json_filter_rules container_rules = {
-	.drop = (const char *const[]){"NetworkSettings.Ports", "GraphDriver", "ExecIDs", NULL},
+	.drop = (const char *const[]){"NetworkSettings.Ports", "GraphDriver", "ExecIDs",
+				      "State.Health.Log.*.Output", NULL},
 	.ports = "Config.ExposedPorts",
 };
 static const struct json_filter_rules neighbour_rules = {

@@ -148,8 +148,9 @@ def test_a_hundred_containers_with_large_labels(crowd):
      "HostConfig": {"NetworkMode": "net-0"}},
     {"HostConfig": {"PortBindings": {f"{port}/udp": [{"HostIp": "", "HostPort": str(port)}]
                                      for port in range(49152, 51152)}}},
+    {"State": {"Health": {"Status": "healthy", "Log": [{"ExitCode": 0, "Output": "x" * 400_000}] * 5}}},
     {"ExecIDs": [f"{i:064}" for i in range(20000)], "NetworkSettings": {"Ports": ports(1, 65535, "tcp")}},
-], ids=["env", "command", "labels", "mounts", "networks", "published", "execs"])
+], ids=["env", "command", "labels", "mounts", "networks", "published", "health", "execs"])
 def test_a_container_with_much_of_everything(crowd, extra):
     crowd.extra = extra
     crowd.publish()
