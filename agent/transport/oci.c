@@ -10,6 +10,7 @@
 #define OCI_INDEX	"application/vnd.oci.image.index.v1+json"
 #define DOCKER_LIST	"application/vnd.docker.distribution.manifest.list.v2+json"
 #define DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
+#define NO_SCHEMA_1	"manifests of Docker's schema 1 are not supported"
 
 const char oci_accept[] =
 	"Accept: " OCI_INDEX ", " OCI_MANIFEST ", " DOCKER_LIST ", " DOCKER_MANIFEST;
@@ -78,8 +79,7 @@ static int find_kind(const json_t *j, const char *content_type, enum kind *ret,
 		return ret_error->code;
 	if (json_integer_value(json_object_get(j, "schemaVersion")) == 1 ||
 	    json_object_get(j, "fsLayers"))
-		return error_set(ret_error, -EKEYREJECTED,
-				 "manifests of Docker's schema 1 are not supported");
+		return error_set(ret_error, -EKEYREJECTED, NO_SCHEMA_1);
 	if (json_integer_value(json_object_get(j, "schemaVersion")) != 2)
 		return error_set(ret_error, -EKEYREJECTED, "\"schemaVersion\" is not 2");
 	if (!type && json_object_get(j, "mediaType"))
@@ -296,6 +296,25 @@ int oci_check_hash(const char *data, size_t n, const struct digest *expected,
 			 expected->text, actual.text);
 }
 
+/* Docker's schema 1 (libtrust): the digest is of the document without its signatures. */
+static bool is_signed(const char *data, size_t n, const struct digest *expected)
+{
+	static const char key[] = "\"signatures\"";
+	const char *head_end = memmem(data, n, key, strlen(key)), *tail = memrchr(data, ']', n);
+	_cleanup_free_ char *payload = NULL;
+	struct digest actual;
+
+	if (!head_end || !tail || tail < head_end)
+		return false;
+	while (head_end > data && head_end[-1] != ',')
+		head_end--;
+	head_end -= head_end > data;
+	payload = xasprintf("%.*s%.*s", (int)(head_end - data), data, (int)(data + n - tail - 1),
+			    tail + 1);
+	actual = hash_bytes(payload, strlen(payload));
+	return digest_eq(&actual, expected);
+}
+
 static int parse_document(const char *data, size_t n, const char *content_type,
 			  struct oci_document *ret, struct error *ret_error)
 {
@@ -326,6 +345,8 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 	_cleanup_free_ char *type = content_type ? bare_type(content_type) : NULL;
 	int r = oci_check_hash(data, n, expected, ret_error);
 
+	if (r < 0 && is_signed(data, n, expected))
+		return error_set(ret_error, -EKEYREJECTED, NO_SCHEMA_1);
 	if (r == 0)
 		r = parse_document(data, n, content_type, ret, ret_error);
 	/* The page of a captive portal or of a proxy says nothing for good about a digest. */

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """A final answer about a digest is remembered and costs nothing again; what is checked is what runs."""
 
+import base64
 import gzip
 import json
 import threading
 
 from conftest import UP
 from pullet_image import MEDIA, actor, digest_of, to_json
+from registryd import Answer, Front
 
 OCI = MEDIA["oci"]
 
@@ -143,6 +145,27 @@ def test_an_index_offers_the_engine_another_list_than_us(house):
     body = published.body[:-1] + b',"Manifests":' + to_json(json.loads(bad.body)["manifests"]) + b"}"
     house.registry.push_manifest(house.repository, "stable", body, OCI["index"])
     house.once("refused", reason="the key \"Manifests\" is misspelled")
+    house.untouched(before)
+
+
+def test_an_old_registry_has_a_signed_manifest_of_schema_1(house):
+    """Its digest is of the document without the signatures."""
+    _, before = house.up()
+    payload = b'{\n   "schemaVersion": 1,\n   "fsLayers": [],\n   "history": []\n}'
+    protected = base64.urlsafe_b64encode(to_json({"formatLength": len(payload) - 2, "formatTail": "Cn0"})).decode()
+    signatures = b',\n   "signatures": [{"signature": "x", "protected": "%s"}]' % protected.encode()
+    old = Answer(200, {"Content-Type": "application/vnd.docker.distribution.manifest.v1+prettyjws",
+                       "Docker-Content-Digest": digest_of(payload)}, payload[:-2] + signatures + payload[-2:])
+    with Front(house.registry) as front:
+        house.registry = front
+        front.hooks.append(lambda seen: old if "/manifests/stable" in seen.path or digest_of(payload) in seen.path
+                           else None)
+        house.lab.announce(front.host)
+        house.configure(create=UP)
+        house.once("refused", reason="Docker's schema 1")
+        mark = len(front.seen)
+        house.once("refused", reason="this digest was rejected before: ")
+        assert [seen.method for seen in front.seen[mark:]] == ["HEAD"]
     house.untouched(before)
 
 
