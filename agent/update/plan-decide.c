@@ -190,6 +190,9 @@ static void decide_fetch(struct record *r, const struct pass_state *m, const str
 {
 	bool clean = m->dropped || r->boot_id[0];
 
+	/* It was here and whole: somebody else removed it. */
+	if (r->synced && !w->image[0] && !m->drop_tried)
+		record_disturbed(r, &r->target.digest, m->engine);
 	r->synced = false;
 	copy_text(r->boot_id, sizeof(r->boot_id), clean ? w->boot_id : "");
 }

@@ -49,10 +49,17 @@ static const char *find_rejected(const struct situation *s)
 CLAIM(refusal_is_written,
       !digest_is_set(&s->m->unusable.digest) || rejection_of(s, &s->m->unusable.digest))
 
-/* One that is under way is counted already. */
-CLAIM(update_is_undisturbed,
-      s->r->phase == PHASE_PREPARE || !is_answered(s) ||
-	      !record_is_disturbed(s->r, &s->m->answer.reply.digest, s->m->engine))
+/* One that is under way is counted already. An image that others remove while it waits for its window (docker image
+ * prune -a) is downloaded when that opens. */
+static bool update_is_undisturbed(const struct situation *s)
+{
+	bool under_way = s->r->phase == PHASE_PREPARE &&
+			 (s->w->image[0] || (s->c->windows.n > 0 && !plan_find_closed_window(s)));
+
+	return under_way || !is_answered(s) ||
+	       !record_is_disturbed(s->r, &s->m->answer.reply.digest, s->m->engine);
+}
+
 CLAIM(store_can_keep_it,
       !is_answered(s) || !record_is_hopeless(s->r, &s->m->answer.reply.digest, s->w->boot_id))
 
@@ -347,10 +354,11 @@ EXPLAIN(explain_repair_check,
 EXPLAIN(explain_repair_blocker, RESULT_STORE_DAMAGED ": container %s: %.250s; %s", s->c->name,
 	s->old->error, find_repair_blocker(s))
 EXPLAIN(explain_rejected, RESULT_REJECTED, find_rejected(s))
-EXPLAIN(explain_disturbed,
-	"something starts, stops or removes this container whenever it is updated (a systemd unit "
-	"with "
-	"docker run?); mend that, then run pullet retry %s",
+EXPLAIN(explain_disturbed, "something %s; mend that, then run pullet retry %s",
+	s->r->phase == PHASE_PREPARE
+		? "removes the image whenever it was downloaded (docker image prune -a?)"
+		: "starts, stops or removes this container whenever it is updated (a systemd unit "
+		  "with docker run?)",
 	s->c->name)
 EXPLAIN(explain_withheld, "%s", s->m->answer.reply.withheld)
 EXPLAIN(explain_space, "%.600s", s->m->no_space.text)

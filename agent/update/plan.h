@@ -162,6 +162,7 @@ struct pass_state {
 	uint64_t up_since_ms;  /* since when the new one is known to be up; 0: not */
 	int64_t up_started_ns; /* in which life of it, */
 	bool up_paused;	       /* and whether it was paused */
+	unsigned int lives;    /* times that the one or the other changed */
 	bool follower_restarted;
 	size_t blamed; /* the member whose end a bad verdict is about */
 	enum verdict verdict;

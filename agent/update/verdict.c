@@ -7,6 +7,7 @@
 #include "clock.h"
 
 #define REMOVAL_MS 300
+#define LIVES_MAX  10 /* more than the starts of ours, and some by hand */
 
 /* Whether an operator stopped or paused the container on trial, or an engine that shut down stopped it. That says
  * nothing about the release. */
@@ -58,6 +59,7 @@ static void note_life(struct pass_state *m, const struct container_view *new)
 	else if (m->up_since_ms == 0 || m->up_started_ns != new->started_ns ||
 		 m->up_paused != paused)
 		m->up_since_ms = m->now_ms;
+	m->lives += m->up_started_ns != new->started_ns || m->up_paused != paused;
 	m->up_started_ns = new->started_ns;
 	m->up_paused = paused;
 }
@@ -93,6 +95,11 @@ void verdict_judge(struct pass *p)
 	if (!m->member[0].restart_due && (view_is_up(new) || m->member[0].started_new ||
 					  health_is_finished(p->c->health, new, p->record.policy)))
 		m->verdict = health_judge(p->c, new, p->record.policy, up_ms, m->reason);
+	/* Others restart or pause it again and again: its time would never be over. */
+	if (m->verdict == VERDICT_PENDING && m->lives > LIVES_MAX) {
+		m->verdict = VERDICT_BAD;
+		m->not_at_fault = true;
+	}
 	/* A follower that was started again gets as long as the container. */
 	if (m->verdict == VERDICT_GOOD && m->follower_restarted && view_is_up(new) &&
 	    up_ms < p->c->health_period_ms)

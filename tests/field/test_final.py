@@ -9,6 +9,7 @@ import threading
 from conftest import UP
 from pullet_image import MEDIA, actor, digest_of, to_json
 from registryd import Answer, Front
+from test_truth import never
 
 OCI = MEDIA["oci"]
 
@@ -169,6 +170,26 @@ def test_an_old_registry_has_a_signed_manifest_of_schema_1(house):
     house.untouched(before)
 
 
+def test_a_prune_removes_what_waits_for_its_window(house):
+    _, before = house.up()
+    meter = Meter(house.registry)
+    second = house.publish(images=fat())
+    house.configure(create=UP, window=never())
+    for _ in range(3):
+        house.once("deferred", reason="outside its window")
+        assert meter.read()[1] > 0
+        house.engine.request("POST", '/images/prune?filters={"dangling":{"false":true}}')
+    house.once("deferred", reason="docker image prune -a?")
+    meter.read()
+    house.once("deferred", reason="docker image prune -a?")
+    assert meter.read()[1] == 0
+    house.untouched(before)
+    # When the window opens, it is used at once.
+    house.configure(create=UP, window="00:00-24:00")
+    house.once("updated")
+    house.check(second)
+
+
 # case 7: what was pulled whole and could not be used
 def test_a_broken_layer_is_downloaded_once(house):
     _, before = house.up()
@@ -278,6 +299,30 @@ def test_a_systemd_unit_with_docker_run_fights_every_update(house):
     house.engine.run("app", house.image, **UP)
     house.pullet.order("retry")
     house.once("updated" if not house.is_image(house.engine.inspect("app"), second) else "up-to-date")
+
+
+# case 9: the time of a trial would never be over
+def test_something_pauses_the_new_version_again_and_again(house):
+    first, _ = house.up()
+    house.publish()
+    house.configure(create=UP, health_period="10min")
+    over = threading.Event()
+
+    def pause():
+        while not over.wait(0.05):
+            if house.engine.inspect("app.prev"):
+                for verb in ("pause", "unpause"):
+                    house.engine.request("POST", f"/containers/app/{verb}")
+
+    thread = threading.Thread(target=pause, daemon=True)
+    thread.start()
+    try:
+        house.once("failed", reason="the new container was stopped externally")
+        assert house.pullet.record("app")["disturbed"]["times"] > 0
+    finally:
+        over.set()
+        thread.join(30)
+    house.check(first)
 
 
 # case 9, after the verdict: compose, run by cron with a tag of its own, takes every update back

@@ -1214,6 +1214,15 @@ static void test_decide_disturbed(void **state)
 				    removed ? "the new container was removed externally"
 					    : "the new container was stopped externally");
 	}
+	/* The image was removed after it was downloaded; what Pullet removed itself does not count. */
+	for (int dropped = 0; dropped < 2; dropped++) {
+		all_done(&s, BLOCK_PREPARE);
+		s.r.synced = true;
+		s.w.image[0] = '\0';
+		s.m.drop_tried = dropped;
+		plan_decide(&s.r, &s.m, ACT_DECIDE_FETCH, &s.w);
+		assert_int_equal(s.r.disturbed.times, !dropped);
+	}
 	/* Replaced after each update by what ran before it. */
 	all_done(&s, BLOCK_TAKE);
 	SET(s.r.current.digest.text, TARGET);
