@@ -29,7 +29,8 @@ def test_the_image_is_written_as_the_operator_wrote_it(house):
     name = house.registry.ref(house.repository)
     house.registry.publish(house.repository, "latest", actor("wait"))
     house.engine.pull(name + ":latest")
-    house.engine.run("app", name, HostConfig={"LogConfig": {"Type": "json-file", "Config": {"tag": "{{.ImageName}}"}}})
+    log = {"Type": "json-file", "Config": {"tag": "{{.ImageName}}"}}
+    house.engine.run("app", name, HostConfig={"LogConfig": log})
     house.configure(image=name + ":latest")
     new = house.registry.publish(house.repository, "latest", actor("say", "new", "wait"))
     house.once("updated")
