@@ -499,10 +499,10 @@ static bool is_of(const struct digest *d, const struct digest *digest,
 	return digest_eq(d, digest) || digest_eq(d, manifest);
 }
 
-/* What one version of the engine could not use another may. */
+/* What one version of the engine could not use another may; NULL: any version. */
 static bool holds_for(const char *of, const char *engine)
 {
-	return !*of || streq(of, engine);
+	return !engine || !*of || streq(of, engine);
 }
 
 const char *record_rejected(const struct record *r, const struct digest *d, const char *engine)

@@ -181,7 +181,8 @@ bool record_forget_policy(struct record *r);
 
 #define RECORD_KNOWN_MAX (2 * (RECORD_REJECTED_MAX + RECORD_BEFORE_MAX))
 
-/* Why d is rejected, by digest or by manifest, for an engine of that version; NULL: it is not. Borrowed. */
+/* Why d is rejected, by digest or by manifest, for an engine of that version (NULL: of any); NULL: it is not.
+ * Borrowed. */
 const char *record_rejected(const struct record *r, const struct digest *d, const char *engine);
 /* All digests and manifests that are. Returns their number. */
 size_t record_list_rejected(const struct record *r, const char *engine,

@@ -254,19 +254,15 @@ static int check_record(const struct command_options *o, const char *name,
 	_cleanup_close_ int dir =
 		o->platform ? -1 : open(o->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
-	const char *reason = NULL;
+	const char *reason;
 	struct error ignored;
 
 	record_init(record);
 	if (dir < 0 || record_read(dir, name, record, &ignored) < 0)
 		return 0;
 	/* Some were rejected for one version of the engine, which is not known here. */
-	for (size_t i = 0; i < record->n_rejected && !reason; i++) {
-		const char *engine = record->rejected[i].engine;
-
-		reason = record_rejected(record, &reply->digest, engine);
-		reason = reason ? reason : record_rejected(record, &reply->manifest, engine);
-	}
+	reason = record_rejected(record, &reply->digest, NULL)
+			 ?: record_rejected(record, &reply->manifest, NULL);
 	return reason ? error_set(ret_error, -EKEYREJECTED, RESULT_REJECTED, reason) : 0;
 }
 
