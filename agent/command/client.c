@@ -40,6 +40,9 @@ static int leave(sd_bus_message *m, int r)
 static int read_value(sd_bus_message *m, const char *property, struct status *s)
 {
 	char **text = status_text(s, property);
+	bool *is = streq(property, "Held")	   ? &s->held
+		   : streq(property, "RolledBack") ? &s->rolled_back
+						   : NULL;
 	const char *type, *value, *reason;
 	int r = sd_bus_message_peek_type(m, NULL, &type), flag;
 
@@ -51,9 +54,9 @@ static int read_value(sd_bus_message *m, const char *property, struct status *s)
 			replace_string(text, value);
 		return r;
 	}
-	if ((streq(property, "Held") || streq(property, "RolledBack")) && streq(type, "b")) {
+	if (is && streq(type, "b")) {
 		r = sd_bus_message_read(m, "v", "b", &flag);
-		*(streq(property, "Held") ? &s->held : &s->rolled_back) = r >= 0 && flag;
+		*is = r >= 0 && flag;
 		return r;
 	}
 	if (streq(property, "NextCheck") && streq(type, "t"))

@@ -55,7 +55,7 @@ static char *translate_no_proxy(const char *list)
 		if (*item == '[') /* IPv6, which has more than one colon */
 			n = strcspn(++item, "]");
 		else if (after_prefix(item, "*."))
-			n = strnlen(++item, n - 1);
+			item++, n--;
 		out = xasprintf("%s%s%.*s", before, *before ? "," : "", (int)n, item);
 	}
 	return out;

@@ -151,13 +151,13 @@ static int look(struct poll *p, const struct container_config *const *containers
 
 /* --- registries --- */
 
+/* What the signal ended, which is no failure. */
+static const struct error stopped = {.code = -ECANCELED, .text = "stopped"};
+
 static void take_failure(const struct poll *p, const struct asked *a, const struct error *e)
 {
 	struct result r = result_of(a->config, &a->current);
-	struct error stopped;
 
-	/* What the signal ended is no failure. */
-	(void)error_set(&stopped, -ECANCELED, "stopped");
 	result_set_error(&r, *p->task->cancel ? &stopped : e);
 	/* A certificate is not valid yet while the clock is behind. */
 	if (e->code == -EPROTO && clock_now() == 0) {
@@ -244,7 +244,6 @@ static void ask_registry(const struct poll *p, struct asked **batch, size_t n)
 static void ask_registries(const struct poll *p)
 {
 	_cleanup_free_ struct asked **batch = xcalloc(p->n, sizeof(*batch));
-	const struct error not_asked = {.code = -ECANCELED};
 
 	for (size_t i = 0; i < p->n; i++) {
 		size_t n = 0;
@@ -256,7 +255,7 @@ static void ask_registries(const struct poll *p)
 				batch[n++] = &p->asked[j];
 		}
 		if (*p->task->cancel)
-			take_failure(p, &p->asked[i], &not_asked);
+			take_failure(p, &p->asked[i], &stopped);
 		else
 			ask_registry(p, batch, n);
 	}
