@@ -26,11 +26,11 @@ void device_id(const char *configured, char ret[DEVICE_ID_SIZE])
 }
 
 /* FNV-1a: good enough, as schedule mixes the number again, and without libcrypto. */
-uint64_t device_number(const char *id)
+uint64_t device_number(const char *text)
 {
 	uint64_t n = 0xcbf29ce484222325;
 
-	for (; *id; id++)
-		n = (n ^ (unsigned char)*id) * 0x100000001b3;
+	for (; *text; text++)
+		n = (n ^ (unsigned char)*text) * 0x100000001b3;
 	return n;
 }

@@ -9,5 +9,5 @@
 /* Writes configured, or if that is NULL the id in /etc/machine-id; empty when there is none. */
 void device_id(const char *configured, char ret[DEVICE_ID_SIZE]);
 
-/* The number for schedule_next_poll(). Pure. */
-uint64_t device_number(const char *id);
+/* A number made of a text: of the id for schedule_next_poll(), of a configuration to tell it from another. Pure. */
+uint64_t device_number(const char *text);

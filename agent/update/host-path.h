@@ -11,8 +11,8 @@
 int host_path_check_device(const char *path, struct error *ret_error) warn_unused;
 
 /* path: the source of a bind mount. pid: a process of the container that has it mounted at destination now; 0: none.
- * -ENOENT: it is not there, its file system is dead, an empty directory is there instead of a device, or what the container has is not mounted
- * there any more. */
+ * -ENOENT: it is not there, its file system is dead, an empty directory is there instead of a device, or what the
+ * container has is not mounted there any more. */
 int host_path_check_source(const char *path, pid_t pid, const char *destination,
 			   struct error *ret_error) warn_unused;
 
@@ -23,6 +23,6 @@ bool host_path_is_replaced(const char *path, pid_t pid, const char *destination)
 /* path: a socket. -ENOENT: nothing listens there. */
 int host_path_check_socket(const char *path, struct error *ret_error) warn_unused;
 
-/* address: in digits. Whether it is an IPv4 address that no interface has, neither here nor where process 1 is: a service
- * may have a network of its own. False also if that cannot be told, or if one that no interface has can be bound. */
+/* address: in digits. Whether it is an IPv4 address that no interface has, neither here nor where process 1 is: a
+ * service may have a network of its own. False also if that cannot be told, or if one that no interface has can be bound. */
 bool host_path_lacks_address(const char *address);

@@ -190,7 +190,7 @@ static void decide_fetch(struct record *r, const struct pass_state *m, const str
 {
 	bool clean = m->dropped || r->boot_id[0];
 
-	/* It was here and whole: somebody else removed it. */
+	/* The whole image was in the engine, and was not removed by this update. */
 	if (r->synced && !w->image[0] && !m->drop_tried)
 		record_disturbed(r, &r->target.digest, m->engine);
 	r->synced = false;

@@ -37,7 +37,7 @@ static bool must_run(const struct container_view *v)
 const char *view_left_alone(const struct container_view *v)
 {
 	if (view_exists(v) && v->state == STATE_REMOVING)
-		return "somebody is removing it";
+		return "it is being removed";
 	if (!view_exists(v) || v->state == STATE_RUNNING || v->state == STATE_RESTARTING ||
 	    view_has_failed(v))
 		return NULL;

@@ -20,7 +20,8 @@ from pullet_image import program
 from pullet_lab import TOP
 
 AGENT = TOP / "agent"
-SOURCES = [*sorted(AGENT.glob("recreate/*.c")), *(AGENT / f"base/{name}.c" for name in ("create-body", "digest", "json", "error", "port-set", "ref", "util")),
+BASE = ("create-body", "digest", "json", "error", "port-set", "ref", "util")
+SOURCES = [*sorted(AGENT.glob("recreate/*.c")), *(AGENT / f"base/{name}.c" for name in BASE),
            AGENT / "engine/podman.c", TOP / "tests/lib/recreate-driver.c"]
 FOLDERS = ("base", "transport", "engine", "recreate")
 TARGET = "sha256:" + "7" * 64
