@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <stdio.h>
 
 #define SPAN_MAX_MS ((uint64_t)10 * 365 * 86400 * 1000)
@@ -91,12 +92,12 @@ int calendar_parse_span(const char *s, uint64_t *ret_ms)
 	return 0;
 }
 
+static const char weekdays[7][4] = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
+
 static int take_weekday(const char **s)
 {
-	static const char names[7][4] = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
-
 	for (int i = 0; i < 7; i++) {
-		if (take_word(s, names[i]))
+		if (take_word(s, weekdays[i]))
 			return i;
 	}
 	return -EINVAL;
@@ -156,6 +157,30 @@ bool calendar_in_window(const struct window *w, const struct tm *local)
 	if ((w->weekdays & (1u << today)) && now >= w->start && now < end)
 		return true;
 	return (w->weekdays & (1u << yesterday)) && now + CALENDAR_MINUTES_PER_DAY < end;
+}
+
+int calendar_next_opening(const struct window_list *l, const struct tm *local,
+			  char ret[CALENDAR_OPENING_MAX])
+{
+	int now = local->tm_hour * 60 + local->tm_min, today = (local->tm_wday + 6) % 7;
+	int next = INT_MAX, day, wait;
+
+	/* A window that opened today already opens in a week again. */
+	for (size_t i = 0; i < l->n; i++) {
+		for (int d = 0; d <= 7; d++) {
+			const struct window *w = &l->items[i];
+			int at = d * CALENDAR_MINUTES_PER_DAY + w->start;
+
+			if ((w->weekdays & (1u << ((today + d) % 7))) && at > now && at < next)
+				next = at;
+		}
+	}
+	wait = next - now;
+	day = next / CALENDAR_MINUTES_PER_DAY;
+	next %= CALENDAR_MINUTES_PER_DAY;
+	(void)snprintf(ret, CALENDAR_OPENING_MAX, "%s %02d:%02d", weekdays[(today + day) % 7],
+		       next / 60, next % 60);
+	return wait;
 }
 
 /* ".123456789", or nothing; digits behind the ninth are cut. */
@@ -228,6 +253,74 @@ int64_t calendar_parse_time(const char *s)
 	if (!s || calendar_parse_rfc3339(s, &t) < 0 || t.tv_sec >= INT64_MAX / 1000000000)
 		return 0;
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* "", "18:00" or "18:00:30" */
+static int take_clock(const char *s, struct tm *tm)
+{
+	int n = 0;
+
+	tm->tm_hour = tm->tm_min = tm->tm_sec = 0;
+	if (fnmatch("[0-9]*:[0-9]*", s, 0) == 0 &&
+	    sscanf(s, "%2d:%2d%n:%2d%n", &tm->tm_hour, &tm->tm_min, &n, &tm->tm_sec, &n) < 2)
+		return -EINVAL;
+	return s[n] || tm->tm_hour > 23 || tm->tm_min > 59 || tm->tm_sec > 59 ? -EINVAL : 0;
+}
+
+/* Local time: a day, a time of the day, or both. */
+static int parse_local(const char *s, int64_t now_s, int64_t *ret)
+{
+	time_t now = (time_t)now_s;
+	struct tm tm, day;
+	int n = 0;
+
+	if (!localtime_r(&now, &tm))
+		return -EINVAL;
+	if (take_word(&s, "tomorrow")) {
+		tm.tm_mday++;
+	} else if (fnmatch("[0-9][0-9][0-9][0-9]-*", s, 0) == 0) {
+		if (sscanf(s, "%4d-%2d-%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &n) != 3)
+			return -EINVAL;
+		tm.tm_year -= 1900;
+		tm.tm_mon--;
+		s += n;
+	} else if (!take_word(&s, "today") && !isdigit((unsigned char)*s)) {
+		return -EINVAL;
+	}
+	if (take_clock(skip_blanks(s), &tm) < 0)
+		return -EINVAL;
+	day = tm;
+	day.tm_isdst = -1;
+	*ret = (int64_t)mktime(&day);
+	/* mktime() makes the 1st of March of the 30th of February. */
+	return n > 0 && (day.tm_mon != tm.tm_mon || day.tm_mday != tm.tm_mday) ? -EINVAL : 0;
+}
+
+int calendar_parse_until(const char *s, int64_t now_s, int64_t *ret)
+{
+	struct timespec t;
+	uint64_t ms;
+
+	if (!s[strspn(s, DIGITS)])
+		return -EINVAL;
+	if (calendar_parse_rfc3339(s, &t) == 0)
+		*ret = (int64_t)t.tv_sec;
+	else if (calendar_parse_span(s + (s[0] == '+'), &ms) == 0)
+		*ret = now_s + (int64_t)(ms / 1000);
+	else if (parse_local(s, now_s, ret) < 0)
+		return -EINVAL;
+	return *ret > now_s ? 0 : -ERANGE;
+}
+
+const char *calendar_local(int64_t s, char buf[CALENDAR_LOCAL_MAX])
+{
+	time_t t = (time_t)s;
+	struct tm local;
+
+	if (!localtime_r(&t, &local) ||
+	    strftime(buf, CALENDAR_LOCAL_MAX, "%Y-%m-%d %H:%M", &local) == 0)
+		buf[0] = '\0';
+	return buf;
 }
 
 const char *calendar_rfc3339(int64_t s, char *buf, size_t n)

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "schedule.h"
 
+#include <stdio.h>
+
 #define BACKOFF_FIRST_MS   5000
 #define BACKOFF_MOST_TIMES 4
+#define WEEK_MINUTES	   (7 * CALENDAR_MINUTES_PER_DAY)
 
 /* splitmix64: spreads neighbouring numbers over the whole range. */
 static uint64_t mix(uint64_t x)
@@ -52,7 +55,7 @@ uint64_t schedule_backoff(unsigned int failures, uint64_t interval_ms, uint64_t 
 	return wait - wait / 2 + mix(device ^ mix(failures)) % (wait + 1);
 }
 
-static bool is_open(const struct window_list *l, const struct tm *local)
+bool schedule_is_open(const struct window_list *l, const struct tm *local)
 {
 	for (size_t i = 0; local && i < l->n; i++) {
 		if (calendar_in_window(&l->items[i], local))
@@ -61,17 +64,43 @@ static bool is_open(const struct window_list *l, const struct tm *local)
 	return l->n == 0;
 }
 
-const char *schedule_gate(const struct container_config *c, const struct tm *local)
+void schedule_explain(const struct window_list *l, const struct tm *local, const char *key,
+		      const char *name, char *buf, size_t size)
 {
-	if (is_open(&c->windows, local))
-		return NULL;
-	return local ? "outside its window" : "the clock is not set, and window depends on it";
+	char opening[CALENDAR_OPENING_MAX];
+
+	if (!local) {
+		(void)snprintf(buf, size, "the clock is not set, and %s depends on it", key);
+		return;
+	}
+	(void)calendar_next_opening(l, local, opening);
+	(void)snprintf(buf, size, "outside its %s: opens %s; pullet update --now %s takes it now",
+		       key, opening, name);
 }
 
-const char *schedule_download(const struct container_config *c, const struct tm *local)
+void schedule_opens(const struct window_list *l, const struct tm *local,
+		    char ret[CALENDAR_OPENING_MAX])
 {
-	if (is_open(&c->download_windows, local))
-		return NULL;
-	return local ? "outside its download-window"
-		     : "the clock is not set, and download-window depends on it";
+	if (calendar_next_opening(l, local, ret) <= CALENDAR_MINUTES_PER_DAY)
+		memmove(ret, ret + strlen("Mon "), strlen("02:00") + 1);
+}
+
+/* Minute for minute, because overlapping and adjoining windows make one. */
+uint64_t schedule_closes_ms(const struct window_list *l, const struct tm *local)
+{
+	struct tm at = local ? *local : (struct tm){0};
+	uint64_t minutes = 0;
+
+	if (l->n == 0)
+		return UINT64_MAX;
+	for (; local && schedule_is_open(l, &at); minutes++) {
+		if (minutes > WEEK_MINUTES)
+			return UINT64_MAX;
+		if (++at.tm_min < 60)
+			continue;
+		at.tm_min = 0;
+		at.tm_hour = (at.tm_hour + 1) % 24;
+		at.tm_wday = (at.tm_wday + (at.tm_hour == 0)) % 7;
+	}
+	return minutes ? minutes * 60000 - (uint64_t)at.tm_sec * 1000 : 0;
 }

@@ -21,7 +21,14 @@ uint64_t schedule_retry_poll(uint64_t now_ms, unsigned int failures, uint64_t in
  * interval; spread by half of that, differently for each device and failure. */
 uint64_t schedule_backoff(unsigned int failures, uint64_t interval_ms, uint64_t device);
 
-/* Why no window for the swap is open, or NULL: one is. local is NULL while the clock is not set. */
-const char *schedule_gate(const struct container_config *c, const struct tm *local);
-/* The same for the start of a download. */
-const char *schedule_download(const struct container_config *c, const struct tm *local);
+/* Whether one of the windows is open, or there is none. local is NULL while the clock is not set. */
+bool schedule_is_open(const struct window_list *l, const struct tm *local);
+/* Says why none is, and when the next one opens. key: "window" or "download-window" of container name. */
+void schedule_explain(const struct window_list *l, const struct tm *local, const char *key,
+		      const char *name, char *buf, size_t size);
+/* When the next window opens, while none is open: "02:00", and "Mon 02:00" if that is more than a day ahead. */
+void schedule_opens(const struct window_list *l, const struct tm *local,
+		    char ret[CALENDAR_OPENING_MAX]);
+/* How long the windows stay open, in ms; 0: none is open; UINT64_MAX: they never close. A change to or from summer time
+ * until then is not counted: ask again from time to time. */
+uint64_t schedule_closes_ms(const struct window_list *l, const struct tm *local);

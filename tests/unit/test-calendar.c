@@ -319,13 +319,66 @@ static void test_parse_time(void **state)
 	}
 }
 
+/* From Wednesday, 2026-11-25 12:00:00 on, in Berlin, where the clock is put forward on 2027-03-28. */
+static void test_until(void **state)
+{
+	static const struct {
+		const char *text;
+		int result;
+		int64_t at_s;
+	} rows[] = {
+		{"3d", 0, 1795604400 + 3 * 86400},
+		{"+90min", 0, 1795604400 + 5400},
+		{"18:00", 0, 1795604400 + 6 * 3600},
+		{"12:00:01", 0, 1795604401},
+		{"today 23:59:59", 0, 1795604400 + 43199},
+		{"tomorrow", 0, 1795604400 + 43200},
+		{"tomorrow 18:00", 0, 1795604400 + 30 * 3600},
+		{"2026-12-24", 0, 1798066800},
+		{"2026-12-24 18:00", 0, 1798131600},
+		{"2027-04-01", 0, 1806530400},
+		{"2026-12-24T18:00:00Z", 0, 1798135200},
+		{"12:00", -ERANGE, 0},
+		{"today", -ERANGE, 0},
+		{"2026-11-25", -ERANGE, 0},
+		{"2020-01-01T00:00:00Z", -ERANGE, 0},
+		{"", -EINVAL, 0},
+		{"3", -EINVAL, 0},
+		{"2026", -EINVAL, 0},
+		{"-3d", -EINVAL, 0},
+		{"24:00", -EINVAL, 0},
+		{"18:60", -EINVAL, 0},
+		{"18", -EINVAL, 0},
+		{"18:00 x", -EINVAL, 0},
+		{"2027-02-30", -EINVAL, 0},
+		{"2026-12-24 25:00", -EINVAL, 0},
+		{"2026-12-24x", -EINVAL, 0},
+		{"tomorrows", -EINVAL, 0},
+		{"monday", -EINVAL, 0},
+	};
+	char text[CALENDAR_LOCAL_MAX];
+	int64_t at_s;
+
+	setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+	tzset();
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int r = calendar_parse_until(rows[i].text, 1795604400, &at_s);
+
+		if (r != rows[i].result || (r == 0 && at_s != rows[i].at_s))
+			fail_msg("%s: %d %lld", rows[i].text, r, (long long)at_s);
+	}
+	assert_string_equal(calendar_local(1798131600, text), "2026-12-24 18:00");
+	unsetenv("TZ");
+	tzset();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_spans),	   cmocka_unit_test(test_windows),
 		cmocka_unit_test(test_no_windows), cmocka_unit_test(test_moments),
 		cmocka_unit_test(test_week),	   cmocka_unit_test(test_rfc3339),
-		cmocka_unit_test(test_parse_time),
+		cmocka_unit_test(test_parse_time), cmocka_unit_test(test_until),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

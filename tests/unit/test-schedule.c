@@ -230,35 +230,126 @@ static void test_gate(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct container_config c = {.windows = {windows, rows[i].windows}};
-		struct container_config d = {.download_windows = {windows, rows[i].windows}};
 		struct tm monday = {.tm_wday = 1, .tm_hour = rows[i].hour};
 
-		assert_true(streq_null(schedule_gate(&c, &monday),
-				       rows[i].open ? NULL : "outside its window"));
-		assert_true(streq_null(schedule_download(&d, &monday),
-				       rows[i].open ? NULL : "outside its download-window"));
-		/* Each window is for its own. */
-		assert_null(schedule_gate(&d, &monday));
-		assert_null(schedule_download(&c, &monday));
+		assert_int_equal(schedule_is_open(&c.windows, &monday), rows[i].open);
 		/* Without a clock only who needs none. */
-		if (rows[i].windows == 0) {
-			assert_null(schedule_gate(&c, NULL));
-			assert_null(schedule_download(&d, NULL));
-		} else {
-			assert_non_null(strstr(schedule_gate(&c, NULL), "the clock is not set"));
-			assert_non_null(
-				strstr(schedule_download(&d, NULL), "the clock is not set"));
-		}
+		assert_int_equal(schedule_is_open(&c.windows, NULL), rows[i].windows == 0);
+	}
+}
+
+/* When the next window opens, on a Monday at that hour. */
+static void test_a_closed_window_says_when_it_opens(void **state)
+{
+	static struct window windows[] = {
+		{0x01, 120, 240}, {0x7f, 300, 360}, {0x40, 1380, 60}, {0x03, 600, 600}};
+	static const struct {
+		size_t first, n;
+		int hour, minute;
+		const char *opens;
+	} rows[] = {
+		{0, 1, 1, 59, "Mon 02:00"}, {0, 1, 4, 0, "Mon 02:00"}, /* in a week */
+		{0, 2, 4, 0, "Mon 05:00"},  {1, 1, 6, 0, "Tue 05:00"}, {2, 1, 12, 0, "Sun 23:00"},
+		{2, 2, 9, 59, "Mon 10:00"}, {0, 4, 6, 0, "Mon 10:00"}, {1, 1, 23, 59, "Tue 05:00"},
+	};
+	char said[200], expected[200];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct window_list l = {windows + rows[i].first, rows[i].n};
+		struct tm monday = {
+			.tm_wday = 1, .tm_hour = rows[i].hour, .tm_min = rows[i].minute};
+
+		assert_false(schedule_is_open(&l, &monday));
+		schedule_explain(&l, &monday, "window", "web", said, sizeof(said));
+		(void)snprintf(expected, sizeof(expected),
+			       "outside its window: opens %s; pullet update --now web takes it now",
+			       rows[i].opens);
+		assert_string_equal(said, expected);
+		schedule_explain(&l, NULL, "download-window", "web", said, sizeof(said));
+		assert_string_equal(said,
+				    "the clock is not set, and download-window depends on it");
+	}
+}
+
+static void test_an_opening_within_a_day_needs_no_weekday(void **state)
+{
+	static struct window windows[] = {{0x01, 120, 240}, {0x7f, 300, 360}};
+	static const struct {
+		size_t first;
+		int hour, minute;
+		const char *opens;
+	} rows[] = {{0, 1, 59, "02:00"},
+		    {0, 4, 0, "Mon 02:00"},
+		    {1, 6, 0, "05:00"},
+		    {1, 4, 59, "05:00"}};
+	char said[CALENDAR_OPENING_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct tm monday = {
+			.tm_wday = 1, .tm_hour = rows[i].hour, .tm_min = rows[i].minute};
+
+		schedule_opens(&(struct window_list){windows + rows[i].first, 1}, &monday, said);
+		assert_string_equal(said, rows[i].opens);
+	}
+}
+
+#define MINUTE ((uint64_t)60 * 1000)
+
+static void test_windows_that_meet_close_together(void **state)
+{
+	static struct window windows[] = {
+		{0x01, 120, 240},  /* Mon 02:00-04:00 */
+		{0x01, 240, 300},  /* Mon 04:00-05:00 */
+		{0x01, 280, 400},  /* Mon 04:40-06:40 */
+		{0x7f, 1320, 360}, /* 22:00-06:00 */
+		{0x7f, 0, 1440},   /* 00:00-24:00 */
+		{0x40, 600, 600},  /* Sun 10:00 for a day */
+	};
+	static const struct {
+		size_t first, n;
+		int wday, hour, minute, second;
+		uint64_t ms;
+	} rows[] = {
+		{0, 0, 1, 3, 0, 0, UINT64_MAX},
+		{0, 1, 1, 2, 0, 0, 120 * MINUTE},
+		{0, 1, 1, 3, 59, 59, 1000},
+		{0, 1, 1, 4, 0, 0, 0},
+		{0, 1, 1, 3, 59, 60, 0}, /* a leap second */
+		{0, 2, 1, 3, 0, 30, 120 * MINUTE - 30000},
+		{0, 3, 1, 2, 0, 0, 280 * MINUTE},
+		{3, 1, 6, 23, 0, 0, 420 * MINUTE}, /* past the end of a week of struct tm */
+		{4, 1, 3, 12, 0, 0, UINT64_MAX},
+		{5, 1, 0, 10, 0, 0, 1440 * MINUTE},
+		{5, 1, 1, 9, 59, 0, MINUTE},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct window_list l = {windows + rows[i].first, rows[i].n};
+		struct tm at = {.tm_wday = rows[i].wday,
+				.tm_hour = rows[i].hour,
+				.tm_min = rows[i].minute,
+				.tm_sec = rows[i].second};
+
+		assert_true(schedule_closes_ms(&l, &at) == rows[i].ms);
+		/* Without a clock no window is open. */
+		assert_true(schedule_closes_ms(&l, NULL) == (rows[i].n ? 0 : UINT64_MAX));
 	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bounds),	     cmocka_unit_test(test_asked_again),
-		cmocka_unit_test(test_jitter_moves), cmocka_unit_test(test_fleet),
-		cmocka_unit_test(test_backoff),	     cmocka_unit_test(test_outage),
-		cmocka_unit_test(test_retry_poll),   cmocka_unit_test(test_gate),
+		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_asked_again),
+		cmocka_unit_test(test_jitter_moves),
+		cmocka_unit_test(test_fleet),
+		cmocka_unit_test(test_backoff),
+		cmocka_unit_test(test_outage),
+		cmocka_unit_test(test_retry_poll),
+		cmocka_unit_test(test_gate),
+		cmocka_unit_test(test_a_closed_window_says_when_it_opens),
+		cmocka_unit_test(test_an_opening_within_a_day_needs_no_weekday),
+		cmocka_unit_test(test_windows_that_meet_close_together),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
