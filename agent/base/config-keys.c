@@ -3,32 +3,51 @@
 #include <ctype.h>
 #include <errno.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "config-internal.h"
 #include "device.h"
 #include "ref.h"
 #include "rollout.h"
+#include "similar.h"
 
 #define INTERVAL_MIN_MS 1000
 /* Three starts of a trial end within the time that pulletd gives a pass. */
 #define HEALTH_PERIOD_MAX_MS ((uint64_t)6 * 3600 * 1000)
 #define STOP_TIMEOUT_MAX_MS  ((uint64_t)3600 * 1000)
+#define HOOK_TIMEOUT_MAX_MS \
+	((uint64_t)3600 * 1000) /* systemd/pullet-unit@.service.in has it, too */
+#define SPEED_LEAST   1000	/* bytes a second: below it servers end the connection */
+#define BUDGET_LEAST  10000	/* bytes: a handshake and the smallest update */
+#define DEFERRALS_MAX 1000	/* as counts of the record */
 
 struct key {
 	char section[12];
-	char name[16];
+	char name[24];
 	/* Writes value to field, which is as the parser's name says, or complains. */
 	int (*parse)(struct parser *p, const char *value, void *field);
-	size_t offset;	   /* of field in the section's structure */
-	uint64_t least;	   /* parse_span: ms */
-	uint64_t most;	   /* 0: any */
-	const char *words; /* parse_word: "WORD, WORD, ..." by the number of each */
+	size_t offset;	/* of field in the section's structure */
+	uint64_t least; /* parse_span: ms */
+	uint64_t most;	/* 0: any */
+	/* The default, NULL if it is the field's own zero; for parse_word all values by the number of each, "WORD, WORD, ...",
+	 * of which the first is the default. */
+	const char *words;
+	bool repeats; /* each line counts, not only the last one */
 };
+
+/* A hint for a value with quotes or a comment in it, as other formats have them; else "". */
+static const char *quotes_hint(const char *value)
+{
+	bool has = strchr("\"'", value[0]) || strstr(value, " #") || strstr(value, " ;") ||
+		   strstr(value, "\t#");
+
+	return has ? "; write it without quotes, and a comment on a line of its own" : "";
+}
 
 /* wrong: what is wrong with value. */
 static int complain(struct parser *p, const char *value, const char *wrong)
 {
-	return config_complain(p, "%s: '%s' %s", p->key->name, value, wrong);
+	return config_complain(p, "%s: '%s' %s%s", p->key->name, value, wrong, quotes_hint(value));
 }
 
 static int parse_string(struct parser *p, const char *value, void *field)
@@ -61,6 +80,74 @@ static int parse_stop_timeout(struct parser *p, const char *value, void *field)
 	return r;
 }
 
+/* "48k", "64kbit", "20M": bytes, with decimal prefixes. -EINVAL, or -ERANGE above UINT64_MAX / 2. */
+static int read_bytes(const char *s, size_t n, uint64_t *ret)
+{
+	static const char prefixes[] = "kMG";
+	char *end;
+	unsigned long long value = strtoull(s, &end, 10);
+	size_t digits = (size_t)(end - s);
+	uint64_t factor = 1;
+	const char *prefix;
+
+	if (!isdigit((unsigned char)*s))
+		return -EINVAL;
+	s = end;
+	n -= digits;
+	prefix = n > 0 ? memchr(prefixes, s[0], strlen(prefixes)) : NULL;
+	for (const char *p = prefixes; prefix && p <= prefix; p++)
+		factor *= 1000;
+	s += prefix ? 1 : 0;
+	n -= prefix ? 1 : 0;
+	if (value > INT64_MAX / factor)
+		return -ERANGE;
+	*ret = value * factor;
+	if (n == strlen("bit") && strncmp(s, "bit", n) == 0)
+		*ret /= 8;
+	else if (n > 0 && (n > 1 || *s != 'B'))
+		return -EINVAL;
+	return 0;
+}
+
+static int parse_speed(struct parser *p, const char *value, void *field)
+{
+	uint64_t speed;
+	int r = read_bytes(value, strlen(value), &speed);
+
+	if (r == -ERANGE)
+		return complain(p, value, "is too large");
+	if (r < 0)
+		return complain(p, value,
+				"is not a number of bytes a second (48k, 1M) or of bits (64kbit)");
+	if (speed < SPEED_LEAST)
+		return complain(p, value, "is too slow: at least 1k, which is 1000 bytes a second");
+	*(uint64_t *)field = speed;
+	return 0;
+}
+
+/* One of each kind: with two, nobody sees which one counts. */
+static int parse_budget(struct parser *p, const char *value, void *field)
+{
+	struct config *c = p->fields;
+	size_t n = strcspn(value, "/");
+	bool day = streq(value + n, "/day");
+	uint64_t *budget = day ? &c->budget_day : &c->budget_month, bytes;
+	int r = day || streq(value + n, "/month") ? read_bytes(value, n, &bytes) : -EINVAL;
+
+	if (r == -ERANGE)
+		return complain(p, value, "is too large");
+	if (r < 0)
+		return complain(p, value, "is not of the form 20M/day or 300M/month");
+	if (bytes < BUDGET_LEAST)
+		return complain(p, value, "is too small: at least 10k, which is 10000 bytes");
+	if (*budget)
+		return complain(p, value,
+				day ? "is a second budget of the day; remove one of the two"
+				    : "is a second budget of the month; remove one of the two");
+	*budget = bytes;
+	return 0;
+}
+
 static int parse_bool(struct parser *p, const char *value, void *field)
 {
 	static const char yes[][8] = {"yes", "true", "on", "1"};
@@ -83,7 +170,9 @@ static int parse_insecure(struct parser *p, const char *value, void *field)
 
 static int parse_word(struct parser *p, const char *value, void *field)
 {
+	struct similar similar = {.given = value};
 	const char *word = p->key->words;
+	_cleanup_free_ char *hint = NULL;
 
 	for (unsigned int i = 0;; i++) {
 		size_t n = strcspn(word, ",");
@@ -92,11 +181,14 @@ static int parse_word(struct parser *p, const char *value, void *field)
 			*(unsigned int *)field = i;
 			return 0;
 		}
+		similar_try(&similar, word, n);
 		if (!word[n])
-			return config_complain(p, "%s: '%s' is not one of %s", p->key->name, value,
-					       p->key->words);
+			break;
 		word += n + strlen(", ");
 	}
+	hint = similar_hint(&similar);
+	return config_complain(p, "%s: '%s' is not one of %s%s%s", p->key->name, value,
+			       p->key->words, hint, quotes_hint(value));
 }
 
 static int parse_percent(struct parser *p, const char *value, void *field)
@@ -113,11 +205,18 @@ static int parse_percent(struct parser *p, const char *value, void *field)
 /* A path in the file is relative to the file. */
 static int parse_path(struct parser *p, const char *value, void *field)
 {
-	const char *slash = value[0] == '/' ? NULL : strrchr(p->path, '/');
-	_cleanup_free_ char *path =
-		xasprintf("%.*s%s", slash ? (int)(slash + 1 - p->path) : 0, p->path, value);
+	_cleanup_free_ char *path = path_beside(p->path, value);
 
+	replace_string(&p->path_value, path);
 	return parse_string(p, path, field);
+}
+
+/* The units set a credential that is not there to "{}", so that systemd does not tell of it at each start. */
+static bool is_loaded(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_size > 2;
 }
 
 /* A bare name is a systemd credential where there is one (systemd.exec(5), LoadCredential=), else a file beside the
@@ -130,12 +229,16 @@ static int parse_credentials(struct parser *p, const char *value, void *field)
 	_cleanup_free_ char *source = xasprintf(CREDENTIAL_STORE "/%s", value);
 	int r;
 
-	if (path && access(path, F_OK) == 0)
+	if (path && is_loaded(path))
 		return parse_string(p, path, field);
 	r = parse_path(p, value, field);
+	/* Nobody means a file without a suffix beside the configuration. */
 	if (r == 0 && !strchr(value, '/') && access(*(char **)field, F_OK) < 0 &&
-	    access(source, F_OK) == 0)
+	    (!strchr(value, '.') || access(source, F_OK) == 0)) {
+		/* The services know the bare name. */
+		free(steal(p->path_value));
 		return parse_string(p, source, field);
+	}
 	return r;
 }
 
@@ -219,25 +322,70 @@ static int parse_image(struct parser *p, const char *value, void *field)
 
 	replace_string(field, value);
 	if (ref_parse(value, &ref, &why) < 0)
-		return config_complain(p, "%s: '%s': %s", p->key->name, value, why);
+		return config_complain(p, "%s: '%s': %s%s", p->key->name, value, why,
+				       quotes_hint(value));
 	return 0;
+}
+
+/* Whether a list of n values takes one more. */
+static int check_length(struct parser *p, size_t n)
+{
+	if (n < CONFIG_LIST_MAX)
+		return 0;
+	return config_complain(p, "%s: more than %d values", p->key->name, CONFIG_LIST_MAX);
+}
+
+/* Appends an entry to a NULL-terminated list, for its parser; NULL after a fault: the list is full. */
+static char **add_entry(struct parser *p, char ***list)
+{
+	size_t n = 0;
+
+	while (*list && (*list)[n])
+		n++;
+	if (check_length(p, n) < 0)
+		return NULL;
+	*list = xrealloc(*list, (n + 2) * sizeof(**list));
+	(*list)[n] = NULL;
+	(*list)[n + 1] = NULL;
+	return &(*list)[n];
 }
 
 /* A bare name lies in keys/ beside the configuration: /etc/pullet/keys/prod.pub. */
 static int parse_public_key(struct parser *p, const char *value, void *field)
 {
 	_cleanup_free_ char *in_keys = strchr(value, '/') ? NULL : xasprintf("keys/%s", value);
-	char ***keys = field;
-	size_t n = 0;
+	char **entry = add_entry(p, field);
 
-	while (*keys && (*keys)[n])
-		n++;
-	if (n >= CONFIG_LIST_MAX)
-		return config_complain(p, "%s: more than %d values", p->key->name, CONFIG_LIST_MAX);
-	*keys = xrealloc(*keys, (n + 2) * sizeof(**keys));
-	(*keys)[n] = NULL;
-	(*keys)[n + 1] = NULL;
-	return parse_path(p, in_keys ? in_keys : value, &(*keys)[n]);
+	return entry ? parse_path(p, in_keys ? in_keys : value, entry) : -EINVAL;
+}
+
+/* Only services end by themselves with a status. A template leaves room for its instance. */
+static int parse_unit(struct parser *p, const char *value, void *field)
+{
+	const char *at = strchr(value, '@');
+	size_t n = strlen(value);
+
+	if (!has_suffix(value, ".service") || n == strlen(".service") || n > 128 || *value == '@' ||
+	    strspn(value, ALPHANUMERIC ":-_.\\@") != n || (at && strchr(at + 1, '@')))
+		return complain(p, value,
+				"is not the name of a service (app-lock.service, dump@.service)");
+	return parse_string(p, value, field);
+}
+
+static int parse_units(struct parser *p, const char *value, void *field)
+{
+	char **entry = add_entry(p, field);
+
+	return entry ? parse_unit(p, value, entry) : -EINVAL;
+}
+
+static int parse_count(struct parser *p, const char *value, void *field)
+{
+	if (strspn(value, DIGITS) != strlen(value) || strlen(value) > 4 ||
+	    strtoul(value, NULL, 10) > DEFERRALS_MAX)
+		return complain(p, value, "is not a number from 0 to 1000");
+	*(unsigned int *)field = (unsigned int)strtoul(value, NULL, 10);
+	return 0;
 }
 
 static int parse_window(struct parser *p, const char *value, void *field)
@@ -247,10 +395,22 @@ static int parse_window(struct parser *p, const char *value, void *field)
 
 	if (calendar_parse_window(value, &w) < 0)
 		return complain(p, value, "is not of the form Mon..Fri 02:00-04:00");
-	if (list->n >= CONFIG_LIST_MAX)
-		return config_complain(p, "%s: more than %d values", p->key->name, CONFIG_LIST_MAX);
+	if (check_length(p, list->n) < 0)
+		return -EINVAL;
 	list->items = xrealloc(list->items, (list->n + 1) * sizeof(w));
 	list->items[list->n++] = w;
+	return 0;
+}
+
+static int parse_after(struct parser *p, const char *value, void *field)
+{
+	struct container_config *k = p->fields;
+
+	if (check_length(p, k->n_after) < 0)
+		return -EINVAL;
+	k->after = xrealloc(k->after, (k->n_after + 1) * sizeof(*k->after));
+	k->after[k->n_after++] = (struct after){.name = xstrdup(value),
+						.origin = xasprintf("%s:%u", p->path, p->line)};
 	return 0;
 }
 
@@ -260,11 +420,18 @@ static int parse_window(struct parser *p, const char *value, void *field)
 
 /* pullet.conf(5) has them in the same order; a test compares the two. */
 static const struct key keys[] = {
-	{SECTION_AGENT, "interval", parse_span, AGENT(interval_ms), .least = INTERVAL_MIN_MS},
-	{SECTION_AGENT, "jitter", parse_percent, AGENT(jitter_percent)},
-	{SECTION_AGENT, "engine", parse_engine, AGENT(engine)},
+	{SECTION_AGENT, "interval", parse_span, AGENT(interval_ms), .least = INTERVAL_MIN_MS,
+	 .words = "15min"},
+	{SECTION_AGENT, "jitter", parse_percent, AGENT(jitter_percent), .words = "10%"},
+	{SECTION_AGENT, "engine", parse_engine, AGENT(engine), .words = "unix:///run/docker.sock"},
 	{SECTION_AGENT, "ring", parse_ring, AGENT(ring)},
 	{SECTION_AGENT, "device-id", parse_device_id, AGENT(device_id)},
+	{SECTION_AGENT, "notify", parse_units, AGENT(notify), .repeats = true},
+	{SECTION_AGENT, "speed", parse_speed, AGENT(speed)},
+	{SECTION_AGENT, "budget", parse_budget, .repeats = true},
+	{SECTION_AGENT, "download", parse_word, AGENT(download),
+	 .words = "spool, engine"}, /* enum download_way */
+	{SECTION_AGENT, "deltas", parse_bool, AGENT(deltas), .words = "yes"},
 
 	{SECTION_REGISTRY, "insecure", parse_insecure, REGISTRY(insecure)},
 	{SECTION_REGISTRY, "ca", parse_path, REGISTRY(ca)},
@@ -276,18 +443,37 @@ static const struct key keys[] = {
 	{SECTION_CONTAINER, "health", parse_word, CONTAINER(health),
 	 .words = "auto, healthcheck, running, exit"}, /* enum health_kind */
 	{SECTION_CONTAINER, "health-period", parse_span, CONTAINER(health_period_ms), .least = 1,
-	 .most = HEALTH_PERIOD_MAX_MS},
+	 .most = HEALTH_PERIOD_MAX_MS, .words = "30s"},
 	{SECTION_CONTAINER, "stop-timeout", parse_stop_timeout, CONTAINER(stop_timeout_s)},
 	{SECTION_CONTAINER, "create", parse_path, CONTAINER(create)},
-	{SECTION_CONTAINER, "key", parse_public_key, CONTAINER(keys)},
-	{SECTION_CONTAINER, "window", parse_window, CONTAINER(windows)},
-	{SECTION_CONTAINER, "download-window", parse_window, CONTAINER(download_windows)},
-	{SECTION_CONTAINER, "min-age", parse_span, CONTAINER(min_age_ms)},
+	{SECTION_CONTAINER, "key", parse_public_key, CONTAINER(keys), .repeats = true},
+	{SECTION_CONTAINER, "window", parse_window, CONTAINER(windows), .repeats = true},
+	{SECTION_CONTAINER, "download-window", parse_window, CONTAINER(download_windows),
+	 .repeats = true},
+	{SECTION_CONTAINER, "min-age", parse_span, CONTAINER(min_age_ms), .words = "0"},
+	{SECTION_CONTAINER, "update", parse_word, CONTAINER(update),
+	 .words = "take, tell"}, /* enum update_rule */
 	{SECTION_CONTAINER, "rollout", parse_word, CONTAINER(rollout),
 	 .words = "auto, required, no"}, /* enum rollout_rule */
 	{SECTION_CONTAINER, "copied", parse_word, CONTAINER(copied),
 	 .words = "refuse, ignore"}, /* enum copied_rule */
-	{SECTION_CONTAINER, "hold", parse_bool, CONTAINER(hold)},
+	{SECTION_CONTAINER, "hold", parse_bool, CONTAINER(hold), .words = "no"},
+	{SECTION_CONTAINER, "after", parse_after, CONTAINER(after), .repeats = true},
+	{SECTION_CONTAINER, "before-unit", parse_unit, CONTAINER(hooks[HOOK_BEFORE].unit)},
+	{SECTION_CONTAINER, "before-unit-timeout", parse_span,
+	 CONTAINER(hooks[HOOK_BEFORE].timeout_ms), .least = 1, .most = HOOK_TIMEOUT_MAX_MS,
+	 .words = "5min"},
+	{SECTION_CONTAINER, "before-unit-deferrals", parse_count, CONTAINER(before_deferrals)},
+	{SECTION_CONTAINER, "before-unit-then", parse_word, CONTAINER(before_then),
+	 .words = "go-on, give-up"}, /* enum hook_then */
+	{SECTION_CONTAINER, "health-unit", parse_unit, CONTAINER(hooks[HOOK_HEALTH].unit)},
+	{SECTION_CONTAINER, "health-unit-timeout", parse_span,
+	 CONTAINER(hooks[HOOK_HEALTH].timeout_ms), .least = 1, .most = HOOK_TIMEOUT_MAX_MS,
+	 .words = "30s"},
+	{SECTION_CONTAINER, "after-unit", parse_unit, CONTAINER(hooks[HOOK_AFTER].unit)},
+	{SECTION_CONTAINER, "after-unit-timeout", parse_span,
+	 CONTAINER(hooks[HOOK_AFTER].timeout_ms), .least = 1, .most = HOOK_TIMEOUT_MAX_MS,
+	 .words = "5min"},
 
 	{SECTION_REPORT, "url", parse_base_url, AGENT(report.url)},
 	{SECTION_REPORT, "ca", parse_path, AGENT(report.ca)},
@@ -297,8 +483,85 @@ static const struct key keys[] = {
 	{SECTION_REPORT, "textfile", parse_textfile, AGENT(report.textfile)},
 };
 
+/* Notes a value in force, behind the others of its section. It takes the place of one before, unless each line counts. */
+static void note_setting(const struct parser *p, const char *section, const char *name,
+			 const char *value, const char *origin)
+{
+	json_t *setting = json_need(json_pack("{s:s, s:o, s:s, s:o, s:o?}", "section", section,
+					      "name", json_string_lossy(name), "key", p->key->name,
+					      "value", json_string_lossy(value), "origin",
+					      origin ? json_string_lossy(origin) : NULL));
+	size_t i, at = json_array_size(p->settings);
+	json_t *other;
+
+	json_array_foreach (p->settings, i, other) {
+		if (!streq(json_get_string(other, "section"), section) ||
+		    !json_equal(json_object_get(other, "name"), json_object_get(setting, "name")))
+			continue;
+		at = i + 1;
+		if (!p->key->repeats && streq(json_get_string(other, "key"), p->key->name)) {
+			(void)json_array_remove(p->settings, i);
+			at = i;
+			break;
+		}
+	}
+	(void)json_array_insert_new(p->settings, at, setting);
+}
+
+void config_set_defaults(struct parser *p, const char *section, const char *name, void *fields)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const char *words = keys[i].words;
+		_cleanup_free_ char *value = words ? xstrndup(words, strcspn(words, ",")) : NULL;
+
+		p->key = &keys[i];
+		if (!value || !streq(p->key->section, section))
+			continue;
+		(void)p->key->parse(p, value, (char *)fields + p->key->offset);
+		if (p->settings)
+			note_setting(p, section, name, value, NULL);
+	}
+}
+
+/* Notes the value of the line that was read. */
+static void note_line(const struct parser *p, const char *value)
+{
+	_cleanup_free_ char *origin = xasprintf("%s:%u", p->path, p->line);
+	/* A registry may be written in two ways. */
+	const char *name = streq(p->section, SECTION_REGISTRY)
+				   ? ((const struct registry_config *)p->fields)->host
+				   : p->argument;
+
+	note_setting(p, p->section, name, p->path_value ? p->path_value : value, origin);
+}
+
+/* Complains about a key that the open section does not have. */
+static int complain_of_key(struct parser *p, const char *name)
+{
+	struct similar similar = {.given = name};
+	_cleanup_free_ char *hint = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		bool other = !streq(keys[i].section, p->section);
+
+		if (!other)
+			similar_try(&similar, keys[i].name, strlen(keys[i].name));
+		else if (!hint && streq(keys[i].name, name))
+			hint = xasprintf("; it is a key of [%s%s]", keys[i].section,
+					 config_operand(keys[i].section));
+	}
+	if (!hint || similar.word_size) {
+		free(hint);
+		hint = similar_hint(&similar);
+	}
+	return config_complain(p, "unknown key '%s' in [%s%s%s]%s", name, p->section,
+			       *p->argument ? " " : "", p->argument, hint);
+}
+
 int config_set_key(struct parser *p, const char *name, const char *value)
 {
+	int r;
+
 	if (!*value)
 		return config_complain(p, "%s: no value", name);
 	if (!p->section)
@@ -307,9 +570,13 @@ int config_set_key(struct parser *p, const char *name, const char *value)
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		p->key = &keys[i];
-		if (streq(p->key->section, p->section) && streq(p->key->name, name))
-			return p->key->parse(p, value, (char *)p->fields + p->key->offset);
+		if (!streq(p->key->section, p->section) || !streq(p->key->name, name))
+			continue;
+		r = p->key->parse(p, value, (char *)p->fields + p->key->offset);
+		if (r == 0 && p->settings)
+			note_line(p, value);
+		free(steal(p->path_value));
+		return r;
 	}
-	return config_complain(p, "unknown key '%s' in [%s%s%s]", name, p->section,
-			       *p->argument ? " " : "", p->argument);
+	return complain_of_key(p, name);
 }

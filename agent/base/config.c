@@ -9,6 +9,8 @@
 #include <stdio.h>
 
 #include "device.h"
+#include "login.h"
+#include "similar.h"
 #include "trusted-file.h"
 
 #define CONFIG_FILE_MAX ((size_t)256 * 1024)
@@ -65,15 +67,22 @@ static int open_registry(struct parser *p, const char *host)
 	return 0;
 }
 
+const char *config_name_fault(const char *name)
+{
+	if (!container_name_is_valid(name))
+		return "not a valid container name";
+	return has_suffix(name, ".next") || has_suffix(name, ".prev")
+		       ? "names that end in .next or .prev are reserved"
+		       : NULL;
+}
+
 static int open_container(struct parser *p, const char *name)
 {
 	struct config *c = p->config;
+	const char *fault = config_name_fault(name);
 
-	if (!container_name_is_valid(name))
-		return config_complain(p, "[container %s]: not a valid container name", name);
-	if (has_suffix(name, ".next") || has_suffix(name, ".prev"))
-		return config_complain(
-			p, "[container %s]: names that end in .next or .prev are reserved", name);
+	if (fault)
+		return config_complain(p, "[container %s]: %s", name, fault);
 	p->fields = (struct container_config *)config_container(c, name);
 	if (p->fields)
 		return 0;
@@ -83,10 +92,10 @@ static int open_container(struct parser *p, const char *name)
 	c->containers[c->n_containers] = (struct container_config){
 		.name = xstrdup(name),
 		.origin = xasprintf("%s:%u", p->path, p->line),
-		.health_period_ms = 30000,
 		.stop_timeout_s = -1,
 	};
 	p->fields = &c->containers[c->n_containers++];
+	config_set_defaults(p, SECTION_CONTAINER, name, p->fields);
 	return 0;
 }
 
@@ -99,6 +108,20 @@ static char *trim(char *s)
 	while (n > 0 && isspace((unsigned char)s[n - 1]))
 		s[--n] = '\0';
 	return s;
+}
+
+static int complain_of_section(struct parser *p)
+{
+	static const char *const sections[] = {SECTION_AGENT, SECTION_REPORT, SECTION_REGISTRY,
+					       SECTION_CONTAINER};
+	struct similar similar = {.given = p->section};
+	_cleanup_free_ char *hint = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
+		similar_try(&similar, sections[i], strlen(sections[i]));
+	hint = similar_hint(&similar);
+	return config_complain(p, "unknown section [%s%s%s]%s", p->section, *p->argument ? " " : "",
+			       p->argument, hint);
 }
 
 static int open_section(struct parser *p, char *line)
@@ -126,7 +149,7 @@ static int open_section(struct parser *p, char *line)
 		p->fields = p->config;
 		return 0;
 	}
-	return config_complain(p, "unknown section [%s%s%s]", name, *argument ? " " : "", argument);
+	return complain_of_section(p);
 }
 
 static int parse_line(struct parser *p, char *line)
@@ -176,9 +199,7 @@ static int is_drop_in(const struct dirent *d)
 
 static void parse_drop_ins(struct parser *p, const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *dir =
-		xasprintf("%.*sconf.d", slash ? (int)(slash + 1 - path) : 0, path);
+	_cleanup_free_ char *dir = path_beside(path, "conf.d");
 	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct dirent **entries = NULL;
 	struct error e;
@@ -207,20 +228,95 @@ struct config *config_new(void)
 {
 	struct config *c = xcalloc(1, sizeof(*c));
 
-	c->interval_ms = (uint64_t)15 * 60 * 1000;
-	c->jitter_percent = 10;
-	c->engine = xstrdup("/run/docker.sock");
+	config_set_defaults(&(struct parser){.config = c}, SECTION_AGENT, "", c);
 	return c;
 }
 
-static struct config *read_all(struct parser *p, const char *path)
+size_t config_dependencies(const struct config *c, struct dependency **ret)
+{
+	size_t n = 0;
+
+	*ret = NULL;
+	for (size_t i = 0; i < c->n_containers; i++) {
+		const struct container_config *k = &c->containers[i];
+
+		for (size_t j = 0; j < k->n_after; j++) {
+			const struct container_config *on = config_container(c, k->after[j].name);
+
+			if (!on)
+				continue;
+			*ret = xrealloc(*ret, (n + 1) * sizeof(**ret));
+			(*ret)[n++] = (struct dependency){.node = i,
+							  .before = (size_t)(on - c->containers)};
+		}
+	}
+	return n;
+}
+
+char *config_circle(const struct config *c, const size_t *circle, size_t n)
+{
+	char *text = xstrdup("a circle: ");
+
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_free_ char *before = text;
+
+		text = xasprintf("%s%s%s", before, i ? ", " : "", c->containers[circle[i]].name);
+	}
+	return text;
+}
+
+static const char *find_origin(const struct container_config *k, const char *name)
+{
+	for (size_t i = 0; i < k->n_after; i++) {
+		if (streq(k->after[i].name, name))
+			return k->after[i].origin;
+	}
+	return k->origin;
+}
+
+/* Whether each after = names a container, and they make no circle. */
+static void check_after(struct parser *p)
+{
+	const struct config *c = p->config;
+	_cleanup_free_ struct dependency *d = NULL;
+	_cleanup_free_ size_t *order = xcalloc(c->n_containers + 1, sizeof(*order));
+	_cleanup_free_ char *circle = NULL;
+	size_t n = config_dependencies(c, &d), n_circle;
+	struct error e;
+
+	for (const struct container_config *k = c->containers; k < c->containers + c->n_containers;
+	     k++) {
+		for (size_t i = 0; i < k->n_after; i++) {
+			if (config_container(c, k->after[i].name))
+				continue;
+			(void)error_set(&e, -EINVAL, "%s: after: there is no [container %s]",
+					k->after[i].origin, k->after[i].name);
+			add_fault(p, &e);
+		}
+	}
+	if (order_sort(c->n_containers, d, n, order, &n_circle) == 0)
+		return;
+	circle = config_circle(c, order, n_circle);
+	(void)error_set(&e, -EINVAL, "%s: after: %.800s",
+			find_origin(&c->containers[order[0]], c->containers[order[1]].name),
+			circle);
+	add_fault(p, &e);
+}
+
+/* drop_in: one more, or NULL. */
+static struct config *read_all(struct parser *p, const char *path, const char *drop_in)
 {
 	struct config *c = config_new();
 	struct error e;
 
+	c->auth_dir = login_directory(path);
 	p->config = c;
+	if (p->settings)
+		config_set_defaults(p, SECTION_AGENT, "", c);
 	parse_file(p, path);
 	parse_drop_ins(p, path);
+	if (drop_in)
+		parse_file(p, drop_in);
 	for (size_t i = 0; i < c->n_containers; i++) {
 		const struct container_config *k = &c->containers[i];
 
@@ -230,13 +326,20 @@ static struct config *read_all(struct parser *p, const char *path)
 				k->name);
 		add_fault(p, &e);
 	}
+	check_after(p);
 	return c;
 }
 
 int config_load(const char *path, struct config **ret, struct error *ret_error)
 {
+	return config_load_with(path, NULL, ret, ret_error);
+}
+
+int config_load_with(const char *path, const char *drop_in, struct config **ret,
+		     struct error *ret_error)
+{
 	struct parser p = {0};
-	struct config *c = read_all(&p, path);
+	struct config *c = read_all(&p, path, drop_in);
 
 	if (p.first.code == 0) {
 		*ret = c;
@@ -250,7 +353,28 @@ int config_load(const char *path, struct config **ret, struct error *ret_error)
 struct config *config_read(const char *path, void (*report)(void *userdata, const char *text),
 			   void *userdata)
 {
-	return read_all(&(struct parser){.report = report, .userdata = userdata}, path);
+	return read_all(&(struct parser){.report = report, .userdata = userdata}, path, NULL);
+}
+
+int config_settings(const char *path, json_t **ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *settings = json_need(json_array());
+	struct parser p = {.settings = settings};
+	_cleanup_config_ struct config *ignored = read_all(&p, path, NULL);
+
+	if (p.first.code < 0) {
+		*ret_error = p.first;
+		return ret_error->code;
+	}
+	*ret = steal(settings);
+	return 0;
+}
+
+static void free_list(char **list)
+{
+	for (char **entry = list; entry && *entry; entry++)
+		free(*entry);
+	free(list);
 }
 
 void config_free(struct config *c)
@@ -267,9 +391,14 @@ void config_free(struct config *c)
 	for (size_t i = 0; i < c->n_containers; i++) {
 		struct container_config *k = &c->containers[i];
 
-		for (char **key = k->keys; key && *key; key++)
-			free(*key);
-		free(k->keys);
+		free_list(k->keys);
+		for (int h = 0; h < HOOK_MAX; h++)
+			free(k->hooks[h].unit);
+		for (size_t j = 0; j < k->n_after; j++) {
+			free(k->after[j].name);
+			free(k->after[j].origin);
+		}
+		free(k->after);
 		free(k->windows.items);
 		free(k->download_windows.items);
 		free(k->name);
@@ -282,10 +411,12 @@ void config_free(struct config *c)
 	free(c->engine);
 	free(c->ring);
 	free(c->device_id);
+	free_list(c->notify);
 	free(c->report.url);
 	free(c->report.ca);
 	free(c->report.credentials);
 	free(c->report.textfile);
+	free(c->auth_dir);
 	free(c);
 }
 

@@ -5,6 +5,8 @@
 
 #include "calendar.h"
 #include "error.h"
+#include "json.h"
+#include "order.h"
 
 #define CONFIG_PATH_DEFAULT	 "/etc/pullet/pullet.conf"
 #define CREDENTIAL_STORE	 "/etc/credstore" /* of systemd's credentials: for root alone */
@@ -23,9 +25,37 @@ enum rollout_rule {
 	ROLLOUT_NO,	  /* policies are ignored */
 };
 
+enum update_rule {
+	UPDATE_TAKE,
+	UPDATE_TELL, /* the schedule only looks; an operator takes it */
+};
+
+enum download_way {
+	DOWNLOAD_SPOOL,	 /* pullet-fetch brings the layers into the spool */
+	DOWNLOAD_ENGINE, /* the engine pulls */
+};
+
 enum copied_rule {
 	COPIED_REFUSE, /* files that look as if compose had put them into the container are refused */
 	COPIED_IGNORE, /* they are the application's own */
+};
+
+/* Units that are started around the swap, and whose exit status counts. */
+enum hook_kind {
+	HOOK_BEFORE, /* not 0: the update is deferred */
+	HOOK_HEALTH, /* not 0: the update is rolled back */
+	HOOK_AFTER,  /* told only */
+	HOOK_MAX,
+};
+
+struct hook {
+	char *unit; /* "NAME.service", or a template "NAME@.service"; NULL: none */
+	uint64_t timeout_ms;
+};
+
+enum hook_then {
+	HOOK_GO_ON,   /* after before-unit-deferrals the update is made all the same */
+	HOOK_GIVE_UP, /* that version is left alone */
 };
 
 struct registry_config {
@@ -36,6 +66,12 @@ struct registry_config {
 	char *credentials;  /* path of a file in the form of docker's config.json, or NULL */
 	char *token_server; /* URL whose origin may see the credentials, or NULL */
 	char *mirror;	    /* URL that is asked first, or NULL */
+};
+
+/* after = NAME */
+struct after {
+	char *name;
+	char *origin; /* "FILE:LINE" */
 };
 
 struct container_config {
@@ -49,9 +85,15 @@ struct container_config {
 	char **keys;	    /* NULL-terminated paths, or NULL */
 	struct window_list windows, download_windows;
 	uint64_t min_age_ms; /* since this device first saw the digest */
+	enum update_rule update;
 	enum rollout_rule rollout;
 	enum copied_rule copied;
 	bool hold;
+	struct hook hooks[HOOK_MAX];
+	unsigned int before_deferrals; /* 0: any number */
+	enum hook_then before_then;
+	struct after *after;
+	size_t n_after;
 };
 
 /* The section [report]. */
@@ -65,15 +107,21 @@ struct report_config {
 
 struct config {
 	uint64_t interval_ms;
-	unsigned int jitter_percent; /* 0 to 100 */
-	char *engine;		     /* path of a unix socket */
-	char *ring;		     /* of rollouts; NULL: none */
-	char *device_id;	     /* NULL: the machine id */
+	unsigned int jitter_percent;	   /* 0 to 100 */
+	char *engine;			   /* path of a unix socket */
+	char *ring;			   /* of rollouts; NULL: none */
+	char *device_id;		   /* NULL: the machine id */
+	uint64_t speed;			   /* of downloads, bytes a second; 0: any */
+	uint64_t budget_day, budget_month; /* bytes both ways; 0: none */
+	enum download_way download;
+	bool deltas;   /* a delta is taken where there is one */
+	char **notify; /* units as in struct hook, NULL-terminated, or NULL */
 	struct report_config report;
 	struct registry_config *registries;
 	size_t n_registries;
 	struct container_config *containers;
 	size_t n_containers;
+	char *auth_dir;	      /* of logins: login.h */
 	uint64_t fingerprint; /* of the text of all files */
 };
 
@@ -82,15 +130,30 @@ struct config *config_new(void);
 
 /* Reads path and its drop-ins; the first error begins with "FILE:LINE: ". The caller owns ret (config_free). */
 int config_load(const char *path, struct config **ret, struct error *ret_error) warn_unused;
+/* The same, with one more drop-in behind them. */
+int config_load_with(const char *path, const char *drop_in, struct config **ret,
+		     struct error *ret_error) warn_unused;
 void config_free(struct config *c);
 
 /* Calls report, which may be NULL, for each error. Never NULL; incomplete after an error. config_free(). */
 struct config *config_read(const char *path, void (*report)(void *userdata, const char *text),
 			   void *userdata);
 
+/* The keys in force as an array of {"section", "name", "key", "value", "origin"}, grouped by section. name is "" for a
+ * section without one. origin is "FILE:LINE", and null for a default; a key that has neither value nor default is left
+ * out. A path is absolute. Errors as config_load(). The caller owns *ret. */
+int config_settings(const char *path, json_t **ret, struct error *ret_error) warn_unused;
+/* What the containers say by after =, as numbers in c->containers. Returns their number; the caller frees *ret. */
+size_t config_dependencies(const struct config *c, struct dependency **ret);
+/* "a circle: web, api, web" of what order_sort() found. Caller frees. */
+char *config_circle(const struct config *c, const size_t *circle, size_t n);
+
 /* By name; NULL when there is none. Borrowed. */
 const struct container_config *config_container(const struct config *c, const char *name);
 const struct registry_config *config_registry(const struct config *c, const char *host);
+
+/* Why no section can have that name; NULL: one can. Static. */
+const char *config_name_fault(const char *name);
 
 /* The path in "unix:///run/docker.sock"; NULL for anything else. Borrowed from url. */
 const char *config_engine_path(const char *url);

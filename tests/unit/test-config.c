@@ -104,6 +104,9 @@ static void test_defaults(void **state)
 	c = load();
 	assert_true(c->interval_ms == 900000 && c->jitter_percent == 10);
 	assert_true(!c->ring && !c->device_id);
+	assert_true(!c->speed && !c->budget_day && !c->budget_month);
+	assert_int_equal(c->download, DOWNLOAD_SPOOL);
+	assert_true(c->deltas);
 	assert_true(!c->report.url && !c->report.ca && !c->report.textfile);
 	assert_int_equal(c->report.interval_ms, 0);
 	assert_string_equal(c->engine, "/run/docker.sock");
@@ -199,7 +202,7 @@ static void test_everything(void **state)
 	v6 = config_registry(c, "[::1]:5000");
 	assert_true(v4 && v4->insecure && v4->insecure_set);
 	expect_path(v4->ca, "sub/ca.pem");
-	expect_path(v4->credentials, "registry-auth");
+	assert_string_equal(v4->credentials, CREDENTIAL_STORE "/registry-auth"); /* not there */
 	assert_string_equal(v4->token_server, "https://gitlab.example");
 	assert_string_equal(v4->mirror, "http://mirror.example:5000");
 	assert_true(v6 && !v6->insecure && v6->insecure_set);
@@ -232,9 +235,38 @@ static void test_everything(void **state)
 	config_free(c);
 }
 
+static void test_link(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t speed;
+	} rows[] = {
+		{"8000", 8000},	     {"48k", 48000},	 {"48kB", 48000},
+		{"64kbit", 8000},    {"8000bit", 1000},	 {"1M", 1000000},
+		{"10Mbit", 1250000}, {"1G", 1000000000}, {"9223372036G", 9223372036000000000},
+	};
+	struct config *c;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *file = xasprintf("[agent]\nspeed = %s\n", rows[i].text);
+
+		put("main.conf", file);
+		c = load();
+		assert_true(c->speed == rows[i].speed);
+		config_free(c);
+	}
+	put("main.conf", "[agent]\nbudget = 20M/day\nbudget = 300MB/month\ndownload = engine\n");
+	c = load();
+	assert_true(c->budget_day == 20000000 && c->budget_month == 300000000);
+	assert_int_equal(c->download, DOWNLOAD_ENGINE);
+	config_free(c);
+}
+
 #define NAME_120                                                       \
 	"a123456789b123456789c123456789d123456789e123456789f123456789" \
 	"a123456789b123456789c123456789d123456789e123456789f123456789"
+
+#define BARE "; write it without quotes, and a comment on a line of its own"
 
 /* Each refusal: the file, and what is said of it. */
 static const struct {
@@ -242,17 +274,19 @@ static const struct {
 } refusals[] = {
 	{"interval = 5min", "1: key 'interval' appears before any [section]"},
 	{"\n\n# x\n[agent]\nfoo = 1", "5: unknown key 'foo' in [agent]"},
-	{"[agent]\nInterval = 1h", "2: unknown key 'Interval' in [agent]"},
-	{"[agent]\nimage = a", "2: unknown key 'image' in [agent]"},
+	{"[agent]\nInterval = 1h",
+	 "2: unknown key 'Interval' in [agent]; did you mean 'interval'?"},
+	{"[agent]\nimage = a",
+	 "2: unknown key 'image' in [agent]; it is a key of [container NAME]"},
 	{"[agent]\n = 1h", "2: unknown key '' in [agent]"},
 	{"[registry a]\nfoo = 1", "2: unknown key 'foo' in [registry a]"},
 	{"[container ab]\nfoo = 1", "2: unknown key 'foo' in [container ab]"},
-	{"[agents]", "1: unknown section [agents]"},
-	{"[Agent]", "1: unknown section [Agent]"},
+	{"[agents]", "1: unknown section [agents]; did you mean 'agent'?"},
+	{"[Agent]", "1: unknown section [Agent]; did you mean 'agent'?"},
 	{"[agent x]", "1: unknown section [agent x]"},
 	{"[]", "1: unknown section []"},
 	{"[ ]", "1: unknown section []"},
-	{"[container:ab]", "1: unknown section [container:ab]"},
+	{"[container:ab]", "1: unknown section [container:ab]; did you mean 'container'?"},
 	{"[agent", "1: '[agent': a section ends with ']'"},
 	{"[", "1: '[': a section ends with ']'"},
 	{"[agent] # comment", "1: '[agent] # comment': a section ends with ']'"},
@@ -263,7 +297,7 @@ static const struct {
 	 "2: interval: 'soon' is not a time span (15min, 1h 30min, 45s)"},
 	{"[agent]\ninterval = 0", "2: interval: '0' is too short"},
 	{"[agent]\ninterval = 15min # daily",
-	 "2: interval: '15min # daily' is not a time span (15min, 1h 30min, 45s)"},
+	 "2: interval: '15min # daily' is not a time span (15min, 1h 30min, 45s)" BARE},
 	{"[agent]\ninterval = 11w 99999d",
 	 "2: interval: '11w 99999d' is not a time span (15min, 1h 30min, 45s)"},
 	{"[agent]\njitter = 101%", "2: jitter: '101%' is not a percentage from 0% to 100%"},
@@ -308,7 +342,8 @@ static const struct {
 	 "2: token-server: 'gitlab.example/jwt' is not of the form https://HOST[:PORT][/PATH]"},
 	{"[registry a]\ninsecure = maybe", "2: insecure: 'maybe' is neither yes nor no"},
 	{"[registry a]\ninsecure = Yes", "2: insecure: 'Yes' is neither yes nor no"},
-	{"[registry a]\ninsecure = yes ; lab", "2: insecure: 'yes ; lab' is neither yes nor no"},
+	{"[registry a]\ninsecure = yes ; lab",
+	 "2: insecure: 'yes ; lab' is neither yes nor no" BARE},
 	{"[container]", "1: [container ]: not a valid container name"},
 	{"[container a]", "1: [container a]: not a valid container name"},
 	{"[container -ab]", "1: [container -ab]: not a valid container name"},
@@ -321,7 +356,54 @@ static const struct {
 	{"[container ab.prev]",
 	 "1: [container ab.prev]: names that end in .next or .prev are reserved"},
 	{"\n[container ab]\nhold = no", "2: [container ab] has no image ="},
+	{"[container ab]\nbefore-unit = lock",
+	 "2: before-unit: 'lock' is not the name of a service (app-lock.service, dump@.service)"},
+	{"[container ab]\nhealth-unit = /bin/true",
+	 "2: health-unit: '/bin/true' is not the name of a service (app-lock.service, "
+	 "dump@.service)"},
+	{"[container ab]\nafter-unit = a.socket", "2: after-unit: 'a.socket' is not the name of a "
+						  "service (app-lock.service, dump@.service)"},
+	{"[container ab]\nbefore-unit = .service", "2: before-unit: '.service' is not the name of "
+						   "a service (app-lock.service, dump@.service)"},
+	{"[container ab]\nbefore-unit = @.service",
+	 "2: before-unit: '@.service' is not the name of a service (app-lock.service, "
+	 "dump@.service)"},
+	{"[container ab]\nbefore-unit = a@b@.service",
+	 "2: before-unit: 'a@b@.service' is not the name of a service (app-lock.service, "
+	 "dump@.service)"},
+	{"[container ab]\nbefore-unit = a b.service",
+	 "2: before-unit: 'a b.service' is not the name of a service (app-lock.service, "
+	 "dump@.service)"},
+	{"[agent]\nnotify = tell",
+	 "2: notify: 'tell' is not the name of a service (app-lock.service, dump@.service)"},
+	{"[container ab]\nbefore-unit-deferrals = 1001",
+	 "2: before-unit-deferrals: '1001' is not a number from 0 to 1000"},
+	{"[container ab]\nbefore-unit-deferrals = -1",
+	 "2: before-unit-deferrals: '-1' is not a number from 0 to 1000"},
+	{"[container ab]\nbefore-unit-deferrals = many",
+	 "2: before-unit-deferrals: 'many' is not a number from 0 to 1000"},
+	{"[container ab]\nbefore-unit-deferrals = 1x",
+	 "2: before-unit-deferrals: '1x' is not a number from 0 to 1000"},
+	{"[container ab]\nbefore-unit-deferrals = 00001",
+	 "2: before-unit-deferrals: '00001' is not a number from 0 to 1000"},
+	{"[container ab]\nbefore-unit-then = stop",
+	 "2: before-unit-then: 'stop' is not one of go-on, give-up"},
+	{"[container ab]\nhealth-unit-timeout = 2h", "2: health-unit-timeout: '2h' is too long"},
 	{"[container ab]\nhold = 2", "2: hold: '2' is neither yes nor no"},
+	{"[container ab]\nhelth = auto",
+	 "2: unknown key 'helth' in [container ab]; did you mean 'health'?"},
+	{"[container ab]\nhealth = runing", "2: health: 'runing' is not one of auto, healthcheck, "
+					    "running, exit; did you mean 'running'?"},
+	{"[container ab]\ninsecure = yes",
+	 "2: unknown key 'insecure' in [container ab]; it is a key of [registry HOST]"},
+	{"[container ab]\nimage = \"a/b:c\"",
+	 "2: image: '\"a/b:c\"': the repository name may hold a-z, 0-9 and "
+	 "single separators . _ __ - only" BARE},
+	{"[container ab]\nimage = a/b:c # x",
+	 "2: image: 'a/b:c # x': the tag may hold letters, "
+	 "digits and _ . - only, and starts with none of . -" BARE},
+	{"[container ab]\nhealth = 'auto'",
+	 "2: health: ''auto'' is not one of auto, healthcheck, running, exit" BARE},
 	{"[container ab]\nhealth = none",
 	 "2: health: 'none' is not one of auto, healthcheck, running, exit"},
 	{"[container ab]\nhealth-period = 0s", "2: health-period: '0s' is too short"},
@@ -338,7 +420,36 @@ static const struct {
 	 "2: download-window: 'night' is not of the form Mon..Fri 02:00-04:00"},
 	{"[container ab]\nmin-age = old",
 	 "2: min-age: 'old' is not a time span (15min, 1h 30min, 45s)"},
+	{"[container ab]\nupdate = no", "2: update: 'no' is not one of take, tell"},
 	{"[container ab]\nrollout = yes", "2: rollout: 'yes' is not one of auto, required, no"},
+	{"[agent]\nspeed = fast",
+	 "2: speed: 'fast' is not a number of bytes a second (48k, 1M) or of bits (64kbit)"},
+	{"[agent]\nspeed = 1.5M",
+	 "2: speed: '1.5M' is not a number of bytes a second (48k, 1M) or of bits (64kbit)"},
+	{"[agent]\nspeed = 48kb",
+	 "2: speed: '48kb' is not a number of bytes a second (48k, 1M) or of bits (64kbit)"},
+	{"[agent]\nspeed = -1k",
+	 "2: speed: '-1k' is not a number of bytes a second (48k, 1M) or of bits (64kbit)"},
+	{"[agent]\nspeed = 48",
+	 "2: speed: '48' is too slow: at least 1k, which is 1000 bytes a second"},
+	{"[agent]\nspeed = 0",
+	 "2: speed: '0' is too slow: at least 1k, which is 1000 bytes a second"},
+	{"[agent]\nspeed = 9223372037G", "2: speed: '9223372037G' is too large"},
+	{"[agent]\nspeed = 99999999999999999999", "2: speed: '99999999999999999999' is too large"},
+	{"[agent]\nbudget = 20M", "2: budget: '20M' is not of the form 20M/day or 300M/month"},
+	{"[agent]\nbudget = 20M/week",
+	 "2: budget: '20M/week' is not of the form 20M/day or 300M/month"},
+	{"[agent]\nbudget = /day", "2: budget: '/day' is not of the form 20M/day or 300M/month"},
+	{"[agent]\nbudget = 20/day",
+	 "2: budget: '20/day' is too small: at least 10k, which is 10000 bytes"},
+	{"[agent]\nbudget = 0M/month",
+	 "2: budget: '0M/month' is too small: at least 10k, which is 10000 bytes"},
+	{"[agent]\nbudget = 9223372036855M/day", "2: budget: '9223372036855M/day' is too large"},
+	{"[agent]\nbudget = 1M/day\nbudget = 1G/month\nbudget = 2M/day",
+	 "4: budget: '2M/day' is a second budget of the day; remove one of the two"},
+	{"[agent]\nbudget = 1G/month\nbudget = 1G/month",
+	 "3: budget: '1G/month' is a second budget of the month; remove one of the two"},
+	{"[agent]\ndownload = pull", "2: download: 'pull' is not one of spool, engine"},
 	{"\357\273\277[agent]\n", "1: '???[agent]': neither [section] nor key = value"},
 };
 
@@ -458,7 +569,9 @@ static void test_files(void **state)
 /* After the main file, by name, each beginning outside of any section; other names are not read. */
 static void test_drop_ins(void **state)
 {
+	_cleanup_free_ char *main_conf = xstrdup(in_dir("main.conf"));
 	const struct container_config *k;
+	struct error e;
 	struct config *c;
 
 	assert_int_equal(mkdir(in_dir("conf.d"), 0755), 0);
@@ -482,6 +595,14 @@ static void test_drop_ins(void **state)
 	assert_int_equal(k->windows.items[1].start, 180);
 	expect_path(config_container(c, "cd")->origin, "conf.d/a.conf:4");
 	config_free(c);
+	/* One that is not in place yet. */
+	put("conf.d/b.txt", "[container ef]\nimage = e\n");
+	assert_int_equal(config_load_with(main_conf, in_dir("conf.d/b.txt"), &c, &e), 0);
+	assert_non_null(config_container(c, "ef"));
+	config_free(c);
+	put("conf.d/b.txt", "[container ef]\nimag = e\n");
+	assert_int_equal(config_load_with(main_conf, in_dir("conf.d/b.txt"), &c, &e), -EINVAL);
+	assert_non_null(strstr(e.text, "conf.d/b.txt:2: unknown key 'imag'"));
 	put("conf.d/z.conf", "\njitter = 3%");
 	expect_refusal(-EINVAL, "conf.d/z.conf:2: key 'jitter' appears before any [section]");
 	put("conf.d/z.conf", "[container ef]");
@@ -496,22 +617,27 @@ static void test_credentials(void **state)
 
 	put("main.conf", "[registry a]\ncredentials = registry-auth\n"
 			 "[registry b]\ncredentials = ./registry-auth\n"
-			 "[registry c]\ncredentials = none\n");
+			 "[registry c]\ncredentials = none\n"
+			 "[registry d]\ncredentials = none.json\n");
 	put("registry-auth", "{}");
 	assert_int_equal(mkdir(in_dir("conf.d"), 0755), 0);
-	put("conf.d/b.txt", "{}");
+	put("conf.d/b.txt", "{ }");
+	put("conf.d/d.conf.bak", "{}"); /* as the units set what is not there */
 	setenv("CREDENTIALS_DIRECTORY", scratch_path, 1);
 	c = load();
 	expect_path(c->registries[0].credentials, "registry-auth");
 	expect_path(c->registries[1].credentials, "./registry-auth");
-	expect_path(c->registries[2].credentials, "none");
+	assert_string_equal(c->registries[2].credentials, CREDENTIAL_STORE "/none");
+	expect_path(c->registries[3].credentials, "none.json");
 	config_free(c);
 	setenv("CREDENTIALS_DIRECTORY", in_dir("conf.d"), 1);
 	put("main.conf", "[registry a]\ncredentials = x\ncredentials = b.txt\n"
-			 "[registry b]\ncredentials = ./b.txt\n");
+			 "[registry b]\ncredentials = ./b.txt\n"
+			 "[registry c]\ncredentials = d.conf.bak\n");
 	c = load();
 	expect_path(c->registries[0].credentials, "conf.d/b.txt");
 	expect_path(c->registries[1].credentials, "./b.txt"); /* a path is no name */
+	expect_path(c->registries[2].credentials, "d.conf.bak");
 	config_free(c);
 }
 
@@ -609,15 +735,58 @@ static void test_engine_path(void **state)
 
 #define in_empty_dir(test) cmocka_unit_test_teardown(test, empty_dir)
 
+static const char shop[] = "[container web]\nimage = r/web\nafter = api\nafter = db\n"
+			   "[container api]\nimage = r/api\n"
+			   "[container db]\nimage = r/db\n";
+
+static void expect_order_fault(const char *more, const char *fault)
+{
+	_cleanup_free_ char *text = xasprintf("%s%s", shop, more);
+	_cleanup_free_ char *expected = xasprintf("%s%s", in_dir("main.conf"), fault);
+	struct config *c;
+	struct error e;
+
+	put("main.conf", text);
+	assert_true(config_load(in_dir("main.conf"), &c, &e) < 0);
+	assert_string_equal(e.text, expected);
+}
+
+static void test_after(void **state)
+{
+	struct dependency *d;
+	struct config *c;
+
+	put("main.conf", shop);
+	c = load();
+	assert_int_equal(config_dependencies(c, &d), 2);
+	assert_true(d[0].node == 0 && d[0].before == 1 && d[1].node == 0 && d[1].before == 2);
+	free(d);
+	config_free(c);
+	expect_order_fault("after = dbs\n", ":9: after: there is no [container dbs]");
+	expect_order_fault("after = db\n", ":9: after: a circle: db, db");
+	/* The line is of the first that is found in it, whichever closed it. */
+	expect_order_fault("after = web\n", ":4: after: a circle: web, db, web");
+	expect_order_fault("after = api\n[container api]\nafter = web\n",
+			   ":3: after: a circle: web, api, web");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		in_empty_dir(test_defaults),	    in_empty_dir(test_everything),
-		in_empty_dir(test_all_faults),	    in_empty_dir(test_refusals),
-		in_empty_dir(test_lengths),	    in_empty_dir(test_files),
-		in_empty_dir(test_drop_ins),	    in_empty_dir(test_credentials),
-		in_empty_dir(test_drop_ins),	    in_empty_dir(test_hub),
-		in_empty_dir(test_lists),	    in_empty_dir(test_words),
+		in_empty_dir(test_defaults),
+		in_empty_dir(test_everything),
+		in_empty_dir(test_link),
+		in_empty_dir(test_all_faults),
+		in_empty_dir(test_refusals),
+		in_empty_dir(test_lengths),
+		in_empty_dir(test_files),
+		in_empty_dir(test_drop_ins),
+		in_empty_dir(test_credentials),
+		in_empty_dir(test_drop_ins),
+		in_empty_dir(test_hub),
+		in_empty_dir(test_lists),
+		in_empty_dir(test_words),
+		in_empty_dir(test_after),
 		cmocka_unit_test(test_engine_path),
 	};
 
