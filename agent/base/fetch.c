@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "fetch.h"
+#include "fetch-internal.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -8,36 +8,14 @@
 #include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "program.h"
 #include "protocol.h"
 
-#define FETCH_FD	 3
-#define SEND_TIMEOUT_S	 10
-#define FETCH_TIMEOUT_MS (5u * 60 * 1000) /* its own limits are shorter */
-#define END_MS		 1000
-
-struct fetch {
-	const struct fetch_options *options;
-	char *host;
-	struct protocol_reader reader; /* fd -1: not connected */
-	pid_t pid;		       /* 0: no child */
-};
-
-static int connect_to(const char *path, int flags, struct error *ret_error)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return error_set(ret_error, -ENAMETOOLONG, "%s: path too long for a socket", path);
-	memcpy(address.sun_path, path, strlen(path));
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return error_set(ret_error, -errno, "cannot connect to %s: %m", path);
-	return steal_fd(&fd);
-}
+#define FETCH_FD       3
+#define SEND_TIMEOUT_S 10
+#define END_MS	       1000
 
 static int start_child(const struct fetch_options *o, const char *host, pid_t *ret_pid,
 		       struct error *ret_error)
@@ -45,8 +23,8 @@ static int start_child(const struct fetch_options *o, const char *host, pid_t *r
 	const char *argv[9] = {"pullet-fetch", "--config", o->config, "--fd", "3"};
 	size_t n = 5;
 
-	if (o->publish)
-		argv[n++] = "--publish";
+	if (o->role)
+		argv[n++] = o->role;
 	if (host) {
 		argv[n++] = "--registry";
 		argv[n++] = host;
@@ -57,7 +35,7 @@ static int start_child(const struct fetch_options *o, const char *host, pid_t *r
 int fetch_connect(const struct fetch_options *o, pid_t *ret_pid, struct error *ret_error)
 {
 	*ret_pid = 0;
-	return o->socket ? connect_to(o->socket, SOCK_NONBLOCK, ret_error)
+	return o->socket ? protocol_connect(o->socket, SOCK_NONBLOCK, ret_error)
 			 : start_child(o, NULL, ret_pid, ret_error);
 }
 
@@ -84,7 +62,7 @@ static void end_child(pid_t pid)
 	(void)waitpid(pid, NULL, WNOHANG);
 }
 
-static void hang_up(struct fetch *f)
+void fetch_hang_up(struct fetch *f)
 {
 	protocol_reader_free(&f->reader);
 	cleanup_close_p(&f->reader.fd);
@@ -98,16 +76,16 @@ void fetch_free(struct fetch *f)
 {
 	if (!f)
 		return;
-	hang_up(f);
+	fetch_hang_up(f);
 	free(f->host);
 	free(f);
 }
 
-static int open_session(struct fetch *f, struct error *ret_error)
+int fetch_open_session(struct fetch *f, struct error *ret_error)
 {
 	const struct timeval limit = {.tv_sec = SEND_TIMEOUT_S};
 
-	f->reader.fd = f->options->socket ? connect_to(f->options->socket, 0, ret_error)
+	f->reader.fd = f->options->socket ? protocol_connect(f->options->socket, 0, ret_error)
 					  : start_child(f->options, f->host, &f->pid, ret_error);
 	if (f->reader.fd < 0)
 		return f->reader.fd;
@@ -115,30 +93,21 @@ static int open_session(struct fetch *f, struct error *ret_error)
 	return 0;
 }
 
-static int send_line(int fd, const json_t *j)
-{
-	_cleanup_free_ char *line = protocol_line(j);
-	size_t len = line ? strlen(line) : 0;
-
-	if (!line)
-		return -EFBIG;
-	for (size_t sent = 0; sent < len;) {
-		ssize_t n = send(fd, line + sent, len - sent, MSG_NOSIGNAL);
-
-		if (n < 0)
-			return errno == EINTR ? -ECANCELED : -errno;
-		sent += (size_t)n;
-	}
-	return 0;
-}
-
-/* Whether more came than the answers to the last batch. */
-static bool has_more(const struct fetch *f)
+bool fetch_has_more(const struct fetch *f)
 {
 	char byte;
 
 	return f->reader.len > 0 ||
 	       recv(f->reader.fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+int fetch_read_reply(struct fetch *f, uint64_t deadline, json_t **ret, struct error *ret_error)
+{
+	int r = protocol_read(&f->reader, deadline, ret, ret_error);
+
+	if (r == 0)
+		message_get_traffic(*ret, &f->traffic);
+	return r;
 }
 
 static int exchange(struct fetch *f, json_t *const *questions, size_t n, json_t **ret_answers,
@@ -148,14 +117,14 @@ static int exchange(struct fetch *f, json_t *const *questions, size_t n, json_t 
 	int r = 0;
 
 	/* It would be taken for the answer to another question. */
-	if (has_more(f))
+	if (fetch_has_more(f))
 		return error_set(ret_error, -EBADMSG, "an answer came that nobody asked for");
 	for (size_t i = 0; r == 0 && i < n; i++)
-		r = send_line(f->reader.fd, questions[i]);
+		r = protocol_send(f->reader.fd, questions[i]);
 	if (r < 0)
 		return error_set(ret_error, r, "%s", strerror(-r));
 	for (size_t i = 0; r == 0 && i < n; i++)
-		r = protocol_read(&f->reader, deadline, &ret_answers[i], ret_error);
+		r = fetch_read_reply(f, deadline, &ret_answers[i], ret_error);
 	return r;
 }
 
@@ -164,14 +133,14 @@ static int ask(struct fetch *f, json_t *const *questions, size_t n, json_t **ret
 	       struct error *ret_error)
 {
 	bool used = f->reader.fd >= 0;
-	int r = used ? 0 : open_session(f, ret_error);
+	int r = used ? 0 : fetch_open_session(f, ret_error);
 
 	if (r < 0)
 		return r;
 	r = exchange(f, questions, n, ret_answers, ret_error);
 	if (r == 0)
 		return 0;
-	hang_up(f);
+	fetch_hang_up(f);
 	for (size_t i = 0; i < n; i++)
 		json_decref(steal(ret_answers[i]));
 	/* The network half closes a connection that was idle: try once more, with a new one. */
@@ -229,6 +198,11 @@ int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch
 	return r < 0 ? r : message_reply_from_json(answer, request, ret, ret_error);
 }
 
+void fetch_traffic(const struct fetch *f, struct traffic *ret)
+{
+	*ret = f->traffic;
+}
+
 int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
 		      struct rollout_reply *ret, struct error *ret_error)
 {
@@ -237,6 +211,16 @@ int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
 	int r = ask(f, &question, 1, &answer, ret_error);
 
 	return r < 0 ? r : message_rollout_reply_from_json(answer, ret, ret_error);
+}
+
+int fetch_ask_delta(struct fetch *f, const char *image, const struct digest *from,
+		    const struct digest *to, struct fetch_delta *ret, struct error *ret_error)
+{
+	_cleanup_json_ json_t *question = message_delta_request_to_json(image, from, to),
+			      *answer = NULL;
+	int r = ask(f, &question, 1, &answer, ret_error);
+
+	return r < 0 ? r : message_delta_from_json(answer, ret, ret_error);
 }
 
 int fetch_ask_publish(struct fetch *f, json_t *question, json_t **ret, struct error *ret_error)

@@ -10,7 +10,8 @@
 struct fetch_options {
 	const char *socket; /* of a socket-activated pullet-fetch; NULL: start a child */
 	const char *config; /* path given to the child */
-	bool publish;	    /* the child may publish policies */
+	const char *
+		role; /* of the child: "--publish", "--operator", "--login"; NULL: as the service */
 };
 
 struct fetch;
@@ -36,9 +37,46 @@ int fetch_resolve(struct fetch *f, const char *const *images, size_t n, struct f
  * ret->retry_after_s. */
 int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch_reply *ret,
 	      struct error *ret_error) warn_unused;
+/* Appends what is missing of a blob to b->fd, and returns when it is whole, when b->ms or b->allowance is used up, or when
+ * the registry gives nothing more. ret->bytes is set by an error too. The code of fetch_ask(); -EBADMSG: the bytes did
+ * not hash, or were too many, and the file is empty; -ENOENT: the registry does not have it (any more);
+ * -EREMOTEIO: also, it cannot resume; -EBUSY with ret->retry_after_s; -ENOSPC and others of the file. */
+int fetch_bring(struct fetch *f, const struct fetch_blob *b, struct fetched *ret,
+		struct error *ret_error) warn_unused;
+/* Of the last reply; id "": none yet. */
+void fetch_traffic(const struct fetch *f, struct traffic *ret);
+/* Turns a layer in zstd into a plain tar: from in, from its beginning, to out, which is emptied before, and on disk after
+ * it. Takes a connection of its own. *ret_size: bytes of out. -EKEYREJECTED: unpacking takes more memory than a helper may
+ * take; -EFBIG: more than max bytes, or 1032 times those of in; -EBADMSG: no valid zstd; -errno of a file. */
+int fetch_unpack(const struct fetch_options *o, const char *host, int in, int out, uint64_t max,
+		 uint64_t *ret_size, struct error *ret_error) warn_unused;
+struct fetch_patch {
+	int old, patch;			    /* files */
+	const struct patch_extent *extents; /* the parts of old that OLD is put together from */
+	size_t n_extents;		    /* OCI_LAYERS_MAX at most */
+	uint64_t max;			    /* bytes of NEW */
+	/* Takes NEW in order, in pieces; a negative errno ends all. */
+	int (*on_data)(void *userdata, const char *data, size_t n);
+	void *userdata;
+};
+
+/* Applies a patch (pullet-delta(5)), in a process that has given up everything but its descriptors. Takes a connection
+ * of its own. What on_data() got before an error is no use. -EBADMSG: the patch is malformed, or not one for OLD; -EFBIG:
+ * NEW has more than p->max bytes; -ETIMEDOUT; -ECANCELED; on_data()'s error; -errno of a file. */
+int fetch_patch(const struct fetch_options *o, const char *host, const struct fetch_patch *p,
+		struct error *ret_error) warn_unused;
+/* Asks for the delta between two ChainIDs beside the image. The caller frees ret with fetch_delta_free(). -ENOENT: there
+ * is none; -EBADMSG: there is one, but it is not valid, as the error says; else the code of fetch_ask(). */
+int fetch_ask_delta(struct fetch *f, const char *image, const struct digest *from,
+		    const struct digest *to, struct fetch_delta *ret,
+		    struct error *ret_error) warn_unused;
 /* *ret is the answer unchanged, unless it is an error. */
 int fetch_ask_publish(struct fetch *f, json_t *question, json_t **ret,
 		      struct error *ret_error) warn_unused;
+/* The same with the file b->fd beside the question, as whose progress b->on_progress is called; of b, size and userdata count,
+ * too. */
+int fetch_ask_push(struct fetch *f, const json_t *question, const struct fetch_blob *b,
+		   json_t **ret, struct error *ret_error) warn_unused;
 /* ring may be NULL. */
 int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
 		      struct rollout_reply *ret, struct error *ret_error) warn_unused;

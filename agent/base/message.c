@@ -3,8 +3,6 @@
 
 #include <errno.h>
 
-#include "protocol.h"
-
 #define DIGESTS_MAX  1024
 #define SEQUENCE_MAX ((json_int_t)1 << 53) /* as in a policy: rollout.c */
 
@@ -63,6 +61,18 @@ int message_resolved_from_json(const json_t *j, struct digest *ret, unsigned int
 	return q < 0 ? q : get_digest(j, "digest", ret, ret_error);
 }
 
+void message_add_document(json_t *documents, const struct digest *d, const char *text, size_t n)
+{
+	bool fits = documents && n < MESSAGE_DOCUMENTS_MAX && strlen(text) == n;
+	json_t *value = fits ? json_string(text) : NULL;
+
+	if (!value)
+		return;
+	json_put(documents, d->text, value);
+	if (json_dumpb(documents, NULL, 0, JSON_COMPACT) > MESSAGE_DOCUMENTS_MAX)
+		(void)json_object_del(documents, d->text);
+}
+
 static void put_platform(json_t *j, const struct oci_platform *p)
 {
 	json_put(j, "os", json_string_lossy(p->os));
@@ -80,6 +90,8 @@ json_t *message_request_to_json(const struct fetch_request *r)
 	put_platform(j, &r->platform);
 	if (r->read_config)
 		json_put(j, "read-config", json_true());
+	if (r->documents)
+		json_put(j, "documents", json_incref(r->documents));
 	return j;
 }
 
@@ -104,10 +116,13 @@ static int get_platform(const json_t *j, struct oci_platform *ret, struct error 
 int message_request_from_json(const json_t *j, struct fetch_request *ret, struct error *ret_error)
 {
 	struct fetch_request r = {.image = json_get_string(j, "image"),
-				  .read_config = json_is_true(json_object_get(j, "read-config"))};
+				  .read_config = json_is_true(json_object_get(j, "read-config")),
+				  .documents = json_object_get(j, "documents")};
 	int q = r.image ? get_platform(j, &r.platform, ret_error)
 			: error_set(ret_error, -EBADMSG, "the request has no \"image\"");
 
+	if (q == 0 && r.documents && !json_is_object(r.documents))
+		q = error_set(ret_error, -EBADMSG, "\"documents\" is not an object");
 	if (q == 0)
 		q = get_digests(j, "known", &r.known, &r.n_known, ret_error);
 	if (q == 0)
@@ -142,6 +157,8 @@ json_t *message_reply_to_json(const struct fetch_reply *r)
 		json_put(j, "chain", json_string(r->chain.text));
 	if (r->zstd)
 		json_put(j, "zstd", json_true());
+	if (r->version[0])
+		json_put(j, "version", json_string(r->version));
 	return j;
 }
 
@@ -198,9 +215,23 @@ static int get_details(const json_t *j, struct fetch_reply *ret, struct error *r
 		return error_set(ret_error, -EBADMSG, "the message has no valid \"layer-bytes\"");
 	ret->layer_bytes = (uint64_t)json_integer_value(bytes);
 	ret->zstd = json_is_true(json_object_get(j, "zstd"));
+	release_set_version(ret->version, json_get_string(j, "version"));
 	if (json_object_get(j, "chain"))
 		q = get_digest(j, "chain", &ret->chain, ret_error);
 	return q < 0 || !json_object_get(j, "os") ? q : get_platform(j, &ret->platform, ret_error);
+}
+
+/* Only the three that the reply is about, however many a compromised network half sends. */
+static void take_documents(const json_t *j, const struct fetch_reply *r, json_t *ret)
+{
+	const struct digest *const about[] = {&r->digest, &r->manifest, &r->config};
+
+	for (size_t i = 0; i < ARRAY_SIZE(about); i++) {
+		const char *text = json_get_string(j, about[i]->text);
+
+		if (text && digest_is_set(about[i]))
+			message_add_document(ret, about[i], text, strlen(text));
+	}
 }
 
 /* The digests that a refusal is final about; none if it is not. */
@@ -240,8 +271,113 @@ int message_reply_from_json(const json_t *j, const struct fetch_request *request
 	if (q < 0)
 		return q;
 	copy_text(r.withheld, sizeof(r.withheld), json_get_string(j, "withheld"));
+	take_documents(json_object_get(j, "documents"), &r, request->documents);
 	*ret = r;
 	return 0;
+}
+
+static bool get_number(const json_t *j, const char *key, uint64_t *ret)
+{
+	const json_t *v = json_object_get(j, key);
+
+	if (!json_is_integer(v) || json_integer_value(v) < 0)
+		return false;
+	*ret = (uint64_t)json_integer_value(v);
+	return true;
+}
+
+static void put_number(json_t *j, const char *key, uint64_t value)
+{
+	json_put(j, key, json_integer(value < INT64_MAX ? (json_int_t)value : INT64_MAX));
+}
+
+json_t *message_blob_to_json(const struct fetch_blob *b)
+{
+	json_t *j = json_need(json_pack("{s:s, s:o, s:b, s:s}", "op", "blob", "image",
+					json_string_lossy(b->image), "manifest", b->manifest,
+					"digest", b->digest.text));
+
+	put_number(j, "size", b->size);
+	put_number(j, "offset", b->offset);
+	put_number(j, "speed", b->speed);
+	put_number(j, "allowance", b->allowance);
+	put_number(j, "ms", b->ms);
+	return j;
+}
+
+int message_blob_from_json(const json_t *j, struct fetch_blob *ret, struct error *ret_error)
+{
+	struct fetch_blob b = {.image = json_get_string(j, "image"),
+			       .manifest = json_is_true(json_object_get(j, "manifest")),
+			       .fd = -1};
+	int q = get_digest(j, "digest", &b.digest, ret_error);
+
+	if (q < 0)
+		return q;
+	if (!b.image || !get_number(j, "size", &b.size) || !get_number(j, "offset", &b.offset) ||
+	    !get_number(j, "speed", &b.speed) || !get_number(j, "allowance", &b.allowance) ||
+	    !get_number(j, "ms", &b.ms) || b.offset > b.size)
+		return error_set(ret_error, -EBADMSG, "the request for a blob is not valid");
+	if (b.allowance == INT64_MAX)
+		b.allowance = UINT64_MAX;
+	*ret = b;
+	return 0;
+}
+
+static const char *const ends[] = {
+	[FETCH_WHOLE] = "whole", [FETCH_TIME] = "time", [FETCH_ALLOWANCE] = "allowance"};
+
+json_t *message_fetched_to_json(const struct fetched *f)
+{
+	json_t *j = json_need(json_pack("{s:s}", "end", ends[f->end]));
+
+	put_number(j, "bytes", f->bytes);
+	return j;
+}
+
+bool message_is_progress(const json_t *j, struct fetched *ret)
+{
+	return get_number(j, "progress", &ret->bytes);
+}
+
+int message_fetched_from_json(const json_t *j, uint64_t size, struct fetched *ret,
+			      struct error *ret_error)
+{
+	const char *end = json_get_string(j, "end");
+	int q = protocol_get_error(j, &ret->retry_after_s, ret_error);
+	bool counted = get_number(j, "bytes", &ret->bytes) && ret->bytes <= size;
+	size_t i = 0;
+
+	if (!counted)
+		ret->bytes = size;
+	if (q < 0)
+		return q;
+	while (i < ARRAY_SIZE(ends) && !streq_null(end, ends[i]))
+		i++;
+	if (!counted || i == ARRAY_SIZE(ends) || (i == FETCH_WHOLE && ret->bytes != size))
+		return error_set(ret_error, -EBADMSG, "the reply about a blob is not valid");
+	ret->end = (enum fetch_end)i;
+	return 0;
+}
+
+json_t *message_traffic_to_json(const struct traffic *t)
+{
+	json_t *j = json_need(json_pack("{s:s}", "id", t->id));
+
+	put_number(j, "bytes", t->bytes);
+	return j;
+}
+
+void message_get_traffic(const json_t *j, struct traffic *ret)
+{
+	const json_t *t = json_object_get(j, "traffic");
+	const char *id = json_get_string(t, "id");
+	struct traffic new = {0};
+
+	if (!id || !*id || strlen(id) >= sizeof(new.id) || !get_number(t, "bytes", &new.bytes))
+		return;
+	copy_text(new.id, sizeof(new.id), id);
+	*ret = new;
 }
 
 json_t *message_rollout_request_to_json(const char *image, const char *ring)

@@ -3,16 +3,92 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 
 #include "result.h"
 
 #define ERRNO_MAX	133
 #define RETRY_AFTER_MAX (24 * 60 * 60)
 
-/* One or more bytes into buf; waits until deadline. */
-static ssize_t read_some(int fd, uint64_t deadline, char *buf, size_t n, struct error *ret_error)
+int protocol_connect(const char *path, int flags, struct error *ret_error)
 {
-	struct pollfd p = {.fd = fd, .events = POLLIN};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return error_set(ret_error, -ENAMETOOLONG, "%s: path too long for a socket", path);
+	memcpy(address.sun_path, path, strlen(path));
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return error_set(ret_error, -errno, "cannot connect to %s: %m", path);
+	return steal_fd(&fd);
+}
+
+/* Room for the descriptors of one message. */
+union control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(PROTOCOL_FDS_MAX * sizeof(int))];
+};
+
+void protocol_close_fds(struct protocol_reader *r)
+{
+	while (r->n_fds > 0)
+		close(r->fds[--r->n_fds]);
+}
+
+/* Keeps the descriptors of m, and closes those that are too many. -EBADMSG. */
+static int keep_fds(struct protocol_reader *r, struct msghdr *m, struct error *ret_error)
+{
+	const struct cmsghdr *c = CMSG_FIRSTHDR(m);
+	size_t n = c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS
+			   ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int)
+			   : 0;
+	bool valid = !(m->msg_flags & MSG_CTRUNC) && r->n_fds + n <= PROTOCOL_FDS_MAX;
+
+	for (size_t i = 0; i < n; i++) {
+		struct stat st;
+		int fd;
+
+		memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+		valid = valid && fstat(fd, &st) == 0 &&
+			(S_ISREG(st.st_mode) ||
+			 (S_ISFIFO(st.st_mode) && r->n_fds == PROTOCOL_FDS_MAX - 1));
+		if (valid)
+			r->fds[r->n_fds++] = fd;
+		else
+			close(fd);
+	}
+	return valid ? 0
+		     : error_set(ret_error, -EBADMSG,
+				 "a message may carry %d descriptors of files, the last of "
+				 "them maybe of a pipe, and no others",
+				 PROTOCOL_FDS_MAX);
+}
+
+/* As read(), with the descriptors that came beside the bytes. */
+static ssize_t receive(struct protocol_reader *r, char *buf, size_t n, struct error *ret_error)
+{
+	struct iovec data = {.iov_base = buf, .iov_len = n};
+	union control control;
+	struct msghdr m = {.msg_iov = &data,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof(control)};
+	ssize_t got = recvmsg(r->fd, &m, MSG_CMSG_CLOEXEC);
+
+	if (got >= 0 && keep_fds(r, &m, ret_error) < 0) {
+		errno = EBADMSG;
+		return -1;
+	}
+	return got;
+}
+
+/* One or more bytes into buf; waits until deadline. */
+static ssize_t read_some(struct protocol_reader *reader, uint64_t deadline, char *buf, size_t n,
+			 struct error *ret_error)
+{
+	struct pollfd p = {.fd = reader->fd, .events = POLLIN};
 	uint64_t now = now_ms();
 	ssize_t got;
 	int r;
@@ -20,7 +96,13 @@ static ssize_t read_some(int fd, uint64_t deadline, char *buf, size_t n, struct 
 	r = poll(&p, 1, now < deadline ? (int)(deadline - now) : 0);
 	if (r == 0)
 		return error_set(ret_error, -ETIMEDOUT, "no message came in time");
-	got = r < 0 ? r : read(fd, buf, n);
+	if (r < 0)
+		got = r;
+	else
+		got = reader->takes_fds ? receive(reader, buf, n, ret_error)
+					: read(reader->fd, buf, n);
+	if (got < 0 && errno == EBADMSG)
+		return -EBADMSG;
 	/* The programs only catch signals that ask them to exit. */
 	if (got < 0 && errno == EINTR)
 		return error_set(ret_error, -ECANCELED, "interrupted");
@@ -45,8 +127,7 @@ static int read_line(struct protocol_reader *r, uint64_t deadline, size_t *ret,
 		if (r->len == PROTOCOL_LINE_MAX)
 			return error_set(ret_error, -EFBIG, "the message is over %zu bytes",
 					 PROTOCOL_LINE_MAX);
-		n = read_some(r->fd, deadline, r->buf + r->len, PROTOCOL_LINE_MAX - r->len,
-			      ret_error);
+		n = read_some(r, deadline, r->buf + r->len, PROTOCOL_LINE_MAX - r->len, ret_error);
 		if (n < 0)
 			return (int)n;
 		newline = memchr(r->buf + r->len, '\n', (size_t)n);
@@ -79,6 +160,7 @@ int protocol_read(struct protocol_reader *r, uint64_t deadline, json_t **ret,
 void protocol_reader_free(struct protocol_reader *r)
 {
 	free(r->buf);
+	protocol_close_fds(r);
 	*r = (struct protocol_reader){.fd = r->fd};
 }
 
@@ -94,6 +176,40 @@ int protocol_write(int fd, const json_t *j)
 	_cleanup_free_ char *line = protocol_line(j);
 
 	return line ? write_all(fd, line, strlen(line)) : -EFBIG;
+}
+
+int protocol_send(int fd, const json_t *j)
+{
+	return protocol_send_fds(fd, j, NULL, 0);
+}
+
+int protocol_send_fds(int fd, const json_t *j, const int *fds, size_t n_fds)
+{
+	_cleanup_free_ char *line = protocol_line(j);
+	size_t len = line ? strlen(line) : 0;
+	union control control = {.align = {.cmsg_level = SOL_SOCKET,
+					   .cmsg_type = SCM_RIGHTS,
+					   .cmsg_len = CMSG_LEN(n_fds * sizeof(*fds))}};
+
+	if (!line || n_fds > PROTOCOL_FDS_MAX)
+		return -EFBIG;
+	if (n_fds > 0)
+		memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(*fds));
+	for (size_t sent = 0; sent < len;) {
+		struct iovec data = {.iov_base = line + sent, .iov_len = len - sent};
+		struct msghdr m = {.msg_iov = &data, .msg_iovlen = 1};
+		ssize_t n;
+
+		if (sent == 0 && n_fds > 0) {
+			m.msg_control = &control;
+			m.msg_controllen = CMSG_SPACE(n_fds * sizeof(*fds));
+		}
+		n = sendmsg(fd, &m, MSG_NOSIGNAL);
+		if (n < 0)
+			return errno == EINTR ? -ECANCELED : -errno;
+		sent += (size_t)n;
+	}
+	return 0;
 }
 
 json_t *protocol_error_to_json(const struct error *e, unsigned int retry_after_s)

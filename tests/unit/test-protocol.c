@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 
 #include "message.h"
@@ -92,6 +95,7 @@ static void assert_reply(const struct fetch_request *request, const struct fetch
 	assert_int_equal(back.zstd, a->zstd);
 	assert_memory_equal(&back.platform, &a->platform, sizeof(back.platform));
 	assert_memory_equal(&back.chain, &a->chain, sizeof(back.chain));
+	assert_string_equal(back.version, a->version);
 }
 
 static void test_replies(void **state)
@@ -105,12 +109,72 @@ static void test_replies(void **state)
 				   .zstd = true,
 				   .platform = {"linux", "arm", "v6"},
 				   .chain = {B},
+				   .version = "1.4.2",
 				   .withheld = "not sent to evil"};
 	const struct digest a = {A}, b = {B};
 
 	assert_reply(&(struct fetch_request){.known = &a, .n_known = 1}, &known);
 	assert_reply(&(struct fetch_request){.known = &b, .n_known = 1}, &manifest);
 	assert_reply(&NOTHING, &full);
+}
+
+static json_t *reply_with(json_t *documents)
+{
+	struct fetch_reply reply = {.digest = {A}, .manifest = {B}, .config = {A}};
+	json_t *j = message_reply_to_json(&reply);
+
+	json_put(j, "documents", documents);
+	return j;
+}
+
+/* A request brings documents, and gets those that its reply is about. */
+static void test_documents(void **state)
+{
+	_cleanup_json_ json_t *documents = json_pack("{s:s}", "x", "\"\\\n"), *j = NULL, *k = NULL;
+	struct fetch_request q = {.image = "r.io/app:1", .documents = documents}, back = {0};
+	struct fetch_reply reply = {0};
+	struct error e = {0};
+
+	j = carry(message_request_to_json(&q));
+	assert_int_equal(message_request_from_json(j, &back, &e), 0);
+	assert_true(json_equal(back.documents, documents));
+	free((void *)back.known);
+	free((void *)back.layers);
+	k = carry(reply_with(
+		json_pack("{s:s, s:s, s:s, s:s}", A, "one", B, "two", "", "three", "y", "four")));
+	assert_int_equal(message_reply_from_json(k, &q, &reply, &e), 0);
+	assert_int_equal(json_object_size(documents), 3);
+	assert_string_equal(json_get_string(documents, A), "one");
+	assert_string_equal(json_get_string(documents, B), "two");
+	assert_int_equal(message_reply_from_json(k, &NOTHING, &reply, &e), 0);
+}
+
+/* What cannot be sent is left out, and what is in the way of no other stays. */
+static void test_documents_that_are_left_out(void **state)
+{
+	_cleanup_free_ char *most = xcalloc(MESSAGE_DOCUMENTS_MAX + 1, 1);
+	_cleanup_json_ json_t *documents = json_object(), *line = NULL;
+	const size_t around = strlen("{\"" A "\":\"\"}");
+	const struct digest a = {A}, b = {B};
+	struct fetch_request q = {.image = "r.io/app:1", .documents = documents};
+
+	message_add_document(NULL, &a, "x", 1);
+	message_add_document(documents, &a, "\xff", 1);
+	message_add_document(documents, &a, "a\0b", 3);
+	memset(most, 'x', MESSAGE_DOCUMENTS_MAX - around + 1);
+	message_add_document(documents, &a, most, strlen(most));
+	assert_int_equal(json_object_size(documents), 0);
+	most[strlen(most) - 1] = '\0';
+	message_add_document(documents, &a, most, strlen(most));
+	message_add_document(documents, &b, "x", 1);
+	assert_int_equal(json_object_size(documents), 1);
+	assert_string_equal(json_get_string(documents, A), most);
+	line = carry(message_request_to_json(&q));
+	/* Quotes take two bytes. */
+	memset(most, '"', strlen(most));
+	json_object_clear(documents);
+	message_add_document(documents, &a, most, strlen(most));
+	assert_int_equal(json_object_size(documents), 0);
 }
 
 /* What can never be used has a name; another refusal has none. */
@@ -553,6 +617,157 @@ static void test_read_interrupted(void **state)
 	assert_int_equal(sigaction(SIGALRM, &old, NULL), 0);
 }
 
+static void test_blob(void **state)
+{
+	struct fetch_blob b = {.image = "r.io/app:1",
+			       .manifest = true,
+			       .digest = {A},
+			       .size = 9,
+			       .offset = 9,
+			       .speed = 7,
+			       .allowance = UINT64_MAX,
+			       .ms = 5},
+			  back = {.fd = 7};
+	_cleanup_json_ json_t *j = carry(message_blob_to_json(&b));
+	static const char *const keys[] = {"image", "digest",	 "size", "offset",
+					   "speed", "allowance", "ms"};
+	struct error e = {0};
+
+	assert_string_equal(json_get_string(j, "op"), "blob");
+	assert_int_equal(message_blob_from_json(j, &back, &e), 0);
+	assert_string_equal(back.image, b.image);
+	assert_string_equal(back.digest.text, A);
+	assert_true(back.manifest && back.size == 9 && back.offset == 9 && back.speed == 7 &&
+		    back.allowance == UINT64_MAX && back.ms == 5 && back.fd == -1);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		_cleanup_json_ json_t *less = json_copy(j);
+
+		assert_int_equal(json_object_del(less, keys[i]), 0);
+		assert_int_equal(message_blob_from_json(less, &back, &e), -EBADMSG);
+		json_put(less, keys[i], json_integer(-1));
+		assert_int_equal(message_blob_from_json(less, &back, &e), -EBADMSG);
+	}
+	json_put(j, "offset", json_integer(10));
+	assert_int_equal(message_blob_from_json(j, &back, &e), -EBADMSG);
+}
+
+static int count_fds(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static int read_reply(json_t **j, struct error *e)
+{
+	json_decref(steal(*j));
+	return protocol_read(&reader, now_ms() + 1000, j, e);
+}
+
+static void test_descriptors(void **state)
+{
+	int fds[4] = {memfd_create("a", MFD_CLOEXEC), memfd_create("b", MFD_CLOEXEC)};
+	_cleanup_json_ json_t *j = NULL, *big = NULL;
+	_cleanup_free_ char *text = xcalloc(100000, 1);
+	struct stat ours, theirs;
+	struct error e = {0};
+	int before;
+
+	assert_int_equal(pipe2(fds + 2, O_CLOEXEC), 0);
+	before = count_fds();
+	memset(text, 'x', 99999);
+	big = json_pack("{s:s}", "a", text);
+	reader.takes_fds = true;
+	for (size_t n = 1; n <= 3; n++) {
+		assert_int_equal(protocol_send_fds(pair[0], big, fds, n), 0);
+		assert_int_equal(protocol_send(pair[0], big), 0);
+		assert_int_equal(read_reply(&j, &e), 0);
+		assert_int_equal(reader.n_fds, n);
+		assert_int_equal(fstat(fds[n - 1], &ours), 0);
+		assert_int_equal(fstat(reader.fds[n - 1], &theirs), 0);
+		assert_true(ours.st_ino == theirs.st_ino);
+		assert_true(fcntl(reader.fds[n - 1], F_GETFD) & FD_CLOEXEC);
+		protocol_close_fds(&reader);
+		assert_int_equal(read_reply(&j, &e), 0);
+		assert_int_equal(reader.n_fds, 0);
+	}
+	assert_int_equal(count_fds(), before);
+	/* Freeing the reader closes what nobody took. */
+	assert_int_equal(protocol_send_fds(pair[0], big, fds, 2), 0);
+	assert_int_equal(read_reply(&j, &e), 0);
+	protocol_reader_free(&reader);
+	/* A reader that takes none gets none. */
+	assert_int_equal(protocol_send_fds(pair[0], big, fds, 2), 0);
+	assert_int_equal(read_reply(&j, &e), 0);
+	assert_int_equal(count_fds(), before);
+	assert_int_equal(protocol_send_fds(pair[0], big, fds, 4), -EFBIG);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+}
+
+static void send_raw(const char *line, const int *fds, size_t n)
+{
+	char control[CMSG_SPACE(8 * sizeof(int))] = {0};
+	struct iovec data = {.iov_base = (void *)line, .iov_len = strlen(line)};
+	struct msghdr m = {.msg_iov = &data,
+			   .msg_iovlen = 1,
+			   .msg_control = control,
+			   .msg_controllen = CMSG_SPACE(n * sizeof(int))};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+	assert_int_equal(sendmsg(pair[0], &m, 0), strlen(line));
+}
+
+/* No descriptor stays open of a message that is refused, nor is one taken that is neither a file nor, as the
+ * last one, a pipe. */
+static void test_bad_descriptors(void **state)
+{
+	int file = memfd_create("a", MFD_CLOEXEC), before;
+	int directory = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int device = open("/dev/null", O_RDWR | O_CLOEXEC), ends[2];
+	struct error e = {0};
+	json_t *j = NULL;
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	before = count_fds();
+	for (size_t i = 0; i < 8; i++) {
+		const int rows[][5] = {{pair[0]},
+				       {directory},
+				       {device},
+				       {ends[1]},
+				       {file, directory},
+				       {file, ends[1]},
+				       {file, file, file, file},
+				       {file, file, file, file, file}};
+		static const size_t n[] = {1, 1, 1, 1, 2, 2, 4, 5};
+
+		reader.takes_fds = true;
+		send_raw("{}\n", rows[i], n[i]);
+		assert_int_equal(read_reply(&j, &e), -EBADMSG);
+		assert_non_null(strstr(e.text, "of files"));
+		protocol_reader_free(&reader);
+		assert_int_equal(count_fds(), before);
+	}
+	/* Two messages, four descriptors. */
+	reader.takes_fds = true;
+	send_raw("{", (const int[]){file, file, file}, 3);
+	send_raw("}\n", &file, 1);
+	assert_int_equal(read_reply(&j, &e), -EBADMSG);
+	protocol_reader_free(&reader);
+	assert_int_equal(count_fds(), before);
+	close(file);
+	close(ends[0]);
+	close(ends[1]);
+	close(directory);
+	close(device);
+}
+
 #define test(f) cmocka_unit_test_setup_teardown(f, open_pair, close_pair)
 
 int main(void)
@@ -560,6 +775,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		test(test_request),
 		test(test_replies),
+		test(test_documents),
+		test(test_documents_that_are_left_out),
 		test(test_refused_for_good),
 		test(test_errors),
 		test(test_errors_of_others),
@@ -581,6 +798,9 @@ int main(void)
 		test(test_read_too_much),
 		test(test_write_too_much),
 		test(test_read_interrupted),
+		test(test_blob),
+		test(test_descriptors),
+		test(test_bad_descriptors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
