@@ -15,6 +15,7 @@
 enum error_origin {
 	ERROR_OTHER, /* a link, a registry, a container, a file, ... */
 	ERROR_STORE, /* the engine, which says that it cannot read its image store */
+	ERROR_STALE, /* the engine, which keeps something of a start that was cut, and never starts this container again */
 	ERROR_IMAGE, /* the engine, about what the image brings: a program, a user, a file */
 };
 

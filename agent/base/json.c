@@ -298,6 +298,22 @@ char *json_without(const char *data, size_t n, const char *key, size_t *ret_n)
 	return text;
 }
 
+json_t *json_find_value(const char *text, size_t n, const char *key, bool string)
+{
+	_cleanup_free_ char *quoted = xasprintf("\"%s\":", key);
+	const char *p = memmem(text, n, quoted, strlen(quoted));
+
+	if (!p)
+		return NULL;
+	p += strlen(quoted);
+	while (string && p < text + n && *p == ' ')
+		p++;
+	if (string && (p == text + n || *p != '"'))
+		return NULL;
+	return json_loadb(p, n - (size_t)(p - text), JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK,
+			  NULL);
+}
+
 json_t *json_get_path(const json_t *object, ...)
 {
 	json_t *j = NULL;

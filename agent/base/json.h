@@ -58,6 +58,10 @@ const char *json_find_misspelled(const json_t *object, const char *const *known)
  * not needed, and its tree would take too much memory. What is left out is not parsed. Caller frees. */
 char *json_without(const char *data, size_t n, const char *key, size_t *ret_n);
 
+/* The value behind the first "KEY": of a text that is not parsed as a whole; NULL: there is none, or it is not valid.
+ * string: nothing else is read, since the tree of an untrusted value could be large. The caller owns it. */
+json_t *json_find_value(const char *text, size_t n, const char *key, bool string);
+
 /* Walks keys from object ("State", "Health", "Status", NULL); NULL where one is missing. Borrowed. */
 json_t *json_get_path(const json_t *object, ...) __attribute__((sentinel));
 

@@ -10,7 +10,7 @@ struct option_row {
 	bool *flag;	    /* is set */
 };
 
-/* Reads argv by the table, to which it adds --help and --version. Returns the index of the first operand, or
+/* Reads argv by the table, to which it adds --help and --version, and -n for an option "lines". Returns the index of the first operand, or
  * -1 - STATUS when the program must exit with STATUS: 0 after help or version, 2 after an error message. */
 int options_parse(int argc, char **argv, const struct option_row *rows,
 		  const char *usage) warn_unused;

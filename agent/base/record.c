@@ -8,8 +8,7 @@
 #include "json.h"
 
 #define RECORD_VERSION	1
-#define RECORD_FILE_MAX ((size_t)64 * 1024)
-#define COUNT_MAX	1000
+#define RECORD_FILE_MAX ((size_t)96 * 1024)
 
 const char phase_names[PHASE_MAX][8] = {
 	[PHASE_IDLE] = "idle",	   [PHASE_PREPARE] = "prepare", [PHASE_TRIAL] = "trial",
@@ -28,7 +27,7 @@ struct field {
 		TEXT,
 		DIGEST,
 		BOOL,
-		COUNT,	/* unsigned int, at most COUNT_MAX */
+		COUNT,	/* unsigned int, at most RECORD_COUNT_MAX */
 		NUMBER, /* int64_t or uint64_t, not negative */
 		SIGNED, /* int64_t */
 		OBJECT, /* empty without the digest that it begins with; a release may have an image only */
@@ -38,6 +37,7 @@ struct field {
 		ALWAYS,
 		OR_NULL = 1,   /* null if it is empty */
 		OR_ABSENT = 2, /* left out if empty (a BOOL never is), and by earlier versions */
+		LENIENT = 4,   /* entries of the LIST that are not valid are left out */
 	} presence;
 	size_t offset, size;
 	const struct field *fields; /* of an OBJECT, or of an entry */
@@ -56,6 +56,7 @@ static const struct field release_fields[] = {
 	{"image", TEXT, OR_NULL, FIELD(struct release, image)},
 	{"brought", BOOL, ALWAYS, FIELD(struct release, brought)},
 	{"pulled", DIGEST, OR_NULL, FIELD(struct release, pulled)},
+	{"version", TEXT, OR_ABSENT, FIELD(struct release, version)},
 	{0}};
 
 static const struct field rejected_fields[] = {
@@ -97,6 +98,18 @@ static const struct field seen_fields[] = {
 	 .offset = offsetof(struct record, seen_s) - offsetof(struct record, seen)},
 	{0}};
 
+static const struct field history_fields[] = {
+	{"time", NUMBER, ALWAYS, FIELD(struct history_entry, at_s)},
+	{"result", TEXT, ALWAYS, FIELD(struct history_entry, result)},
+	{"from", DIGEST, OR_ABSENT, FIELD(struct history_entry, from)},
+	{"to", DIGEST, OR_ABSENT, FIELD(struct history_entry, to)},
+	{"version_from", TEXT, OR_ABSENT, FIELD(struct history_entry, from_version)},
+	{"version_to", TEXT, OR_ABSENT, FIELD(struct history_entry, to_version)},
+	{"duration_ms", SIGNED, ALWAYS, FIELD(struct history_entry, duration_ms)},
+	{"downtime_ms", SIGNED, ALWAYS, FIELD(struct history_entry, downtime_ms)},
+	{"reason", TEXT, OR_ABSENT, FIELD(struct history_entry, reason)},
+	{0}};
+
 static const struct field record_fields[] = {
 	{"current", OBJECT, OR_NULL, FIELD(struct record, current), .fields = release_fields},
 	{"previous", OBJECT, OR_NULL, FIELD(struct record, previous), .fields = release_fields},
@@ -106,7 +119,12 @@ static const struct field record_fields[] = {
 	 .fields = damage_fields},
 	{"disturbed", OBJECT, OR_ABSENT, FIELD(struct record, disturbed),
 	 .fields = disturbed_fields},
+	{"deferred", OBJECT, OR_ABSENT, FIELD(struct record, deferred), .fields = disturbed_fields},
 	{"held", BOOL, OR_ABSENT, FIELD(struct record, held)},
+	{"held_until", NUMBER, OR_ABSENT, FIELD(struct record, hold.until_s)},
+	{"held_by", TEXT, OR_ABSENT, FIELD(struct record, hold.by)},
+	{"held_reason", TEXT, OR_ABSENT, FIELD(struct record, hold.reason)},
+	{"told", DIGEST, OR_ABSENT, FIELD(struct record, told)},
 	{"platform", TEXT, OR_ABSENT, FIELD(struct record, platform)},
 	{"last_error", TEXT, OR_NULL, FIELD(struct record, last_error)},
 	{"downtime_ms", SIGNED, ALWAYS, FIELD(struct record, downtime_ms)},
@@ -114,11 +132,13 @@ static const struct field record_fields[] = {
 	{"rollout_policy", DIGEST, OR_ABSENT, FIELD(struct record, rollout_policy)},
 	{"rollout_state", TEXT, OR_ABSENT, FIELD(struct record, rollout_state)},
 	{"seen", OBJECT, OR_ABSENT, FIELD(struct record, seen), .fields = seen_fields},
+	{"history", LIST, OR_ABSENT | LENIENT, ENTRIES(history, history_fields)},
 	{0}};
 
 /* What the engine cannot tell when the record is lost. */
-static const char kept_keys[][20] = {"rejected",	 "rejected_before", "held",
-				     "rollout_sequence", "rollout_policy",  "rollout_state"};
+static const char kept_keys[][20] = {
+	"rejected",    "rejected_before",  "held",	     "held_until",    "held_by",
+	"held_reason", "rollout_sequence", "rollout_policy", "rollout_state", "history"};
 
 static const struct field host_fields[] = {
 	{"boot_id", TEXT, ALWAYS, FIELD(struct host_refusal, boot_id)},
@@ -130,12 +150,14 @@ static const struct field host_fields[] = {
 static const struct field update_fields[] = {
 	{"target", OBJECT, OR_NULL, FIELD(struct record, target), .fields = release_fields},
 	{"rollback", BOOL, OR_ABSENT, FIELD(struct record, rollback)},
+	{"began_ms", NUMBER, OR_ABSENT, FIELD(struct record, began_ms)},
 	{"synced", BOOL, ALWAYS, FIELD(struct record, synced)},
 	{"boot_id", TEXT, OR_NULL, FIELD(struct record, boot_id)},
 	{"old_id", TEXT, OR_NULL, FIELD(struct record, old_id)},
 	{"new_id", TEXT, OR_NULL, FIELD(struct record, new_id)},
 	{"policy", TEXT, OR_NULL, FIELD(struct record, policy)},
 	{"serving", BOOL, ALWAYS, FIELD(struct record, serving)},
+	{"ordered", BOOL, OR_ABSENT, FIELD(struct record, ordered)},
 	{"followers", LIST, ALWAYS, ENTRIES(followers, follower_fields)},
 	{"starts", COUNT, ALWAYS, FIELD(struct record, starts)},
 	{"blame", BOOL, ALWAYS, FIELD(struct record, reject_target)},
@@ -212,13 +234,33 @@ static json_t *record_to_json(const struct record *r)
 
 static const char *read_fields(const json_t *o, const struct field *f, char *base);
 
+static const char *read_list(const json_t *list, const struct field *f, char *base)
+{
+	size_t *n = (void *)(base + f->n_offset), i;
+	const json_t *one;
+
+	if (!json_is_array(list) || json_array_size(list) > f->n_max)
+		return f->presence & LENIENT ? NULL : f->key;
+	json_array_foreach (list, i, one) {
+		char *entry = base + f->offset + *n * f->size;
+		const char *fault = read_fields(one, f->fields, entry);
+
+		if (!fault)
+			(*n)++;
+		else if (f->presence & LENIENT)
+			memset(entry, 0, f->size);
+		else
+			return fault;
+	}
+	return NULL;
+}
+
 /* Returns the first key that is missing or not valid, or NULL. */
 static const char *read_value(const json_t *v, const struct field *f, char *base)
 {
 	void *p = base + f->offset;
-	const char *text = json_string_value(v), *fault = NULL;
+	const char *text = json_string_value(v);
 	json_int_t n = json_integer_value(v);
-	size_t *entries = (void *)(base + f->n_offset);
 	bool valid = json_is_integer(v);
 
 	switch (f->kind) {
@@ -234,7 +276,7 @@ static const char *read_value(const json_t *v, const struct field *f, char *base
 		*(bool *)p = json_is_true(v);
 		break;
 	case COUNT:
-		valid = valid && n >= 0 && n <= COUNT_MAX;
+		valid = valid && n >= 0 && n <= RECORD_COUNT_MAX;
 		*(unsigned int *)p = (unsigned int)n;
 		break;
 	case NUMBER:
@@ -245,13 +287,9 @@ static const char *read_value(const json_t *v, const struct field *f, char *base
 	case OBJECT:
 		return json_is_object(v) ? read_fields(v, f->fields, p) : f->key;
 	case LIST:
-		valid = json_is_array(v) && json_array_size(v) <= f->n_max;
-		for (; valid && !fault && *entries < json_array_size(v); (*entries)++)
-			fault = read_fields(json_array_get(v, *entries), f->fields,
-					    (char *)p + *entries * f->size);
-		break;
+		return read_list(v, f, base);
 	}
-	return valid ? fault : f->key;
+	return valid ? NULL : f->key;
 }
 
 static const char *read_fields(const json_t *o, const struct field *f, char *base)
@@ -305,35 +343,22 @@ int record_read(int state_dir, const char *name, struct record *ret, struct erro
 {
 	_cleanup_free_ char *file = xasprintf("%s.json", name);
 	_cleanup_free_ char *text = NULL;
-	struct record fresh;
+	_cleanup_free_ struct record *fresh = xmalloc(sizeof(*fresh));
 	size_t len = 0;
 	int r = read_file_at(state_dir, file, RECORD_FILE_MAX, &text, &len);
 
 	/* Other errors pass, such as a lack of memory: the record is not broken. */
 	if (r < 0 && r != -EFBIG && r != -EISDIR && r != -EINVAL)
 		return error_set(ret_error, r, "%s: %s", file, strerror(-r));
-	record_init(&fresh);
+	record_init(fresh);
 	if (r < 0)
 		(void)error_set(ret_error, r, "record: %s", strerror(-r));
 	else
-		r = parse(text, len, &fresh, ret_error);
+		r = parse(text, len, fresh, ret_error);
 	if (r < 0)
 		return ret_error->code = -EBADMSG;
-	*ret = fresh;
+	*ret = *fresh;
 	return 0;
-}
-
-/* The value of key in j, or, without j, behind the first "KEY": of a text that is no JSON as a whole. NULL: none. */
-static json_t *find_value(json_t *j, const char *text, size_t len, const char *key)
-{
-	_cleanup_free_ char *quoted = xasprintf("\"%s\":", key);
-	const char *p = j ? NULL : memmem(text, len, quoted, strlen(quoted));
-
-	if (!p)
-		return json_incref(json_object_get(j, key));
-	p += strlen(quoted);
-	return json_loadb(p, len - (size_t)(p - text), JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK,
-			  NULL);
 }
 
 /* Reads one field into *ret, unless it is not valid. Of a list it takes the entries before the first such. */
@@ -342,7 +367,9 @@ static bool salvage_field(json_t *whole, const char *text, size_t len, const str
 {
 	const struct field alone[] = {*f, {0}};
 	_cleanup_free_ struct record *one = xmalloc(sizeof(*one));
-	_cleanup_json_ json_t *j = json_object(), *value = find_value(whole, text, len, f->key);
+	_cleanup_json_ json_t *j = json_object(),
+			      *value = whole ? json_incref(json_object_get(whole, f->key))
+					     : json_find_value(text, len, f->key, false);
 	size_t *entries = (void *)((char *)one + f->n_offset);
 	bool valid;
 
@@ -351,10 +378,7 @@ static bool salvage_field(json_t *whole, const char *text, size_t len, const str
 	*one = *ret;
 	json_put(j, f->key, json_incref(value));
 	valid = !read_fields(j, alone, (char *)one);
-	if (f->kind == LIST && !valid && *entries > 0) {
-		--*entries;
-		valid = true;
-	}
+	valid |= f->kind == LIST && *entries > 0;
 	if (valid)
 		*ret = *one;
 	return valid;
@@ -411,17 +435,6 @@ int record_save(int state_dir, const char *name, const struct record *r, struct 
 	return q < 0 ? error_set(ret_error, q, "%s: cannot write: %s", file, strerror(-q)) : 0;
 }
 
-struct digest release_label(const struct release *r)
-{
-	struct digest label = r->digest;
-	_cleanup_free_ char *prefixed = xasprintf("sha256:%s", r->image);
-
-	/* podman leaves the prefix out. */
-	if (!digest_is_set(&label) && digest_parse(r->image, &label) < 0)
-		(void)!digest_parse(prefixed, &label);
-	return label;
-}
-
 void record_damage(struct record *r, const char *boot_id)
 {
 	struct damage *d = &r->damage;
@@ -432,18 +445,6 @@ void record_damage(struct record *r, const char *boot_id)
 		*d = (struct damage){.digest = r->target.digest};
 	copy_text(d->boot_id, sizeof(d->boot_id), boot_id);
 	d->tries++;
-}
-
-bool record_is_hopeless(const struct record *r, const struct digest *d, const char *boot_id)
-{
-	return digest_eq(&r->damage.digest, d) && r->damage.tries >= RECORD_DAMAGE_MAX &&
-	       streq(r->damage.boot_id, boot_id);
-}
-
-bool record_has_policy(const struct record *r)
-{
-	return streq(r->rollout_state, ROLLOUT_SEEN) ||
-	       (r->rollout_sequence > 0 && !streq(r->rollout_state, ROLLOUT_CLEARED));
 }
 
 bool record_forget_policy(struct record *r)
@@ -466,7 +467,7 @@ void record_disturbed(struct record *r, const struct digest *d, const char *engi
 		x->times = 0;
 	x->digest = *d;
 	copy_text(x->engine, sizeof(x->engine), engine);
-	x->times += x->times < COUNT_MAX;
+	x->times += x->times < RECORD_COUNT_MAX;
 }
 
 bool record_is_disturbed(const struct record *r, const struct digest *d, const char *engine)
@@ -484,117 +485,11 @@ void record_host_refused(struct record *r, const char *boot_id, const char *engi
 	copy_text(h->boot_id, sizeof(h->boot_id), boot_id);
 	copy_text(h->engine, sizeof(h->engine), engine);
 	h->refused = true;
-	h->times += r->serving && h->times < COUNT_MAX;
+	h->times += r->serving && h->times < RECORD_COUNT_MAX;
 }
 
 bool record_host_is_hopeless(const struct record *r, const char *boot_id, const char *engine)
 {
 	return r->host.times >= RECORD_HOST_MAX && streq(r->host.boot_id, boot_id) &&
 	       streq(r->host.engine, engine);
-}
-
-static bool is_of(const struct digest *d, const struct digest *digest,
-		  const struct digest *manifest)
-{
-	return digest_eq(d, digest) || digest_eq(d, manifest);
-}
-
-/* What one version of the engine could not use another may; NULL: any version. */
-static bool holds_for(const char *of, const char *engine)
-{
-	return !engine || !*of || streq(of, engine);
-}
-
-const char *record_rejected(const struct record *r, const struct digest *d, const char *engine)
-{
-	for (size_t i = 0; i < r->n_rejected; i++) {
-		const struct rejected *x = &r->rejected[i];
-
-		if (is_of(d, &x->digest, &x->manifest) && holds_for(x->engine, engine))
-			return x->reason;
-	}
-	for (size_t i = 0; i < r->n_rejected_before; i++) {
-		const struct rejected_before *x = &r->rejected_before[i];
-
-		if (is_of(d, &x->digest, &x->manifest) && holds_for(x->engine, engine))
-			return "too long ago for its reason to be kept";
-	}
-	return NULL;
-}
-
-static size_t list(const struct digest *digest, const struct digest *manifest, struct digest *ret)
-{
-	ret[0] = *digest;
-	if (!digest_is_set(manifest))
-		return 1;
-	ret[1] = *manifest;
-	return 2;
-}
-
-size_t record_list_rejected(const struct record *r, const char *engine,
-			    struct digest ret[RECORD_KNOWN_MAX])
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < r->n_rejected; i++) {
-		if (holds_for(r->rejected[i].engine, engine))
-			n += list(&r->rejected[i].digest, &r->rejected[i].manifest, ret + n);
-	}
-	for (size_t i = 0; i < r->n_rejected_before; i++) {
-		const struct rejected_before *x = &r->rejected_before[i];
-
-		if (holds_for(x->engine, engine))
-			n += list(&x->digest, &x->manifest, ret + n);
-	}
-	return n;
-}
-
-static void forget_before(struct record *r, size_t i)
-{
-	r->n_rejected_before--;
-	memmove(&r->rejected_before[i], &r->rejected_before[i + 1],
-		(r->n_rejected_before - i) * sizeof(r->rejected_before[0]));
-}
-
-/* A registry can name any number of digests that no engine can use: those must not push out what failed on trial. */
-static void append_before(struct record *r, const struct rejected *x)
-{
-	struct rejected_before *b;
-	size_t i = 0;
-
-	if (r->n_rejected_before == RECORD_BEFORE_MAX) {
-		while (i < RECORD_BEFORE_MAX && !r->rejected_before[i].engine[0])
-			i++;
-		forget_before(r, i % RECORD_BEFORE_MAX);
-	}
-	b = &r->rejected_before[r->n_rejected_before++];
-	*b = (struct rejected_before){.digest = x->digest, .manifest = x->manifest};
-	copy_text(b->engine, sizeof(b->engine), x->engine);
-}
-
-void record_reject(struct record *r, const struct release *target, const char *engine,
-		   const char *reason)
-{
-	struct rejected *x;
-	size_t n = 0;
-
-	if (!digest_is_set(&target->digest))
-		return;
-	for (size_t i = 0; i < r->n_rejected; i++) {
-		if (!digest_eq(&r->rejected[i].digest, &target->digest))
-			r->rejected[n++] = r->rejected[i];
-	}
-	for (size_t i = r->n_rejected_before; i-- > 0;) {
-		if (digest_eq(&r->rejected_before[i].digest, &target->digest))
-			forget_before(r, i);
-	}
-	if (n == RECORD_REJECTED_MAX) {
-		append_before(r, &r->rejected[0]);
-		memmove(r->rejected, r->rejected + 1, --n * sizeof(r->rejected[0]));
-	}
-	x = &r->rejected[n++];
-	r->n_rejected = n;
-	*x = (struct rejected){.digest = target->digest, .manifest = target->manifest};
-	copy_text(x->engine, sizeof(x->engine), engine);
-	copy_text(x->reason, sizeof(x->reason), reason);
 }

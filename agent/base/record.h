@@ -12,11 +12,18 @@
 #define RECORD_ENGINE_MAX    32
 #define RECORD_TEXT_MAX	     512
 #define POLICY_TEXT_MAX	     32
-#define RECORD_DAMAGE_MAX    2 /* times that a damaged image is pulled again */
-#define RECORD_DISTURBED_MAX 3 /* updates to one digest that others undo */
-#define RECORD_HOST_MAX	     3 /* times that old is stopped for a start that the host refuses */
+#define RECORD_DAMAGE_MAX    2	  /* times that a damaged image is pulled again */
+#define RECORD_COUNT_MAX     1000 /* of any count; before-unit-deferrals is at most that */
+#define RECORD_DISTURBED_MAX 3	  /* updates to one digest that others undo */
+#define RECORD_HOST_MAX	     3	  /* times that old is stopped for a start that the host refuses */
 #define FOLLOWERS_MAX	     8
 #define CONTAINER_NAME_MAX   128
+#define VERSION_TEXT_MAX     40
+#define HISTORY_MAX	     20
+#define HISTORY_TEXT_MAX     256
+
+/* The label of an image, or the annotation of its manifest (OCI image-spec, annotations.md). */
+#define VERSION_LABEL "org.opencontainers.image.version"
 
 enum phase {
 	PHASE_IDLE,    /* no update under way */
@@ -31,10 +38,11 @@ enum phase {
 struct release {
 	struct digest
 		digest; /* what the tag resolved to: an index or a manifest; empty when not known */
-	struct digest manifest; /* of this platform; empty when not known */
-	char image[80];		/* the engine's Id of it; empty when not known */
-	bool brought;		/* Pullet pulled it: it was not in the engine before */
-	struct digest pulled;	/* the digest it was pulled by; empty: digest */
+	struct digest manifest;		/* of this platform; empty when not known */
+	char image[80];			/* the engine's Id of it; empty when not known */
+	bool brought;			/* Pullet pulled it: it was not in the engine before */
+	struct digest pulled;		/* the digest it was pulled by; empty: digest */
+	char version[VERSION_TEXT_MAX]; /* as the image says; empty: not known */
 };
 
 /* The digest under which the engine lists it. */
@@ -50,6 +58,9 @@ static inline bool release_is_set(const struct release *r)
 
 /* What names it in the label of its container: the digest, else the engine's Id. */
 struct digest release_label(const struct release *r);
+
+/* Copies what an image says of its version; "" if it is NULL or no word of printable ASCII. */
+void release_set_version(char ret[VERSION_TEXT_MAX], const char *text);
 
 struct rejected {
 	struct digest digest;
@@ -97,6 +108,23 @@ struct host_refusal {
 	unsigned int times; /* that old was stopped for it, in that boot with that engine */
 };
 
+/* A result that changed something, or that was new. */
+struct history_entry {
+	int64_t at_s; /* Unix time of its end; 0: the clock was not set */
+	char result[12];
+	struct digest from, to;
+	char from_version[VERSION_TEXT_MAX], to_version[VERSION_TEXT_MAX];
+	int64_t duration_ms, downtime_ms; /* -1: none, or not known */
+	char reason[HISTORY_TEXT_MAX];
+};
+
+/* An operator's hold. */
+struct hold {
+	int64_t until_s; /* Unix time; 0: until it is released */
+	char by[40];	 /* login name, or "uid 1000"; empty: not known */
+	char reason[160];
+};
+
 struct record {
 	enum phase phase;
 	struct release current;
@@ -114,7 +142,9 @@ struct record {
 	unsigned int starts;	      /* how often target was started */
 	struct follower followers[FOLLOWERS_MAX]; /* in the order in which they start */
 	size_t n_followers;
+	bool ordered;	    /* update = tell: by an operator, so the schedule finishes it */
 	bool rollback;	    /* target is the previous image, as the operator asked */
+	int64_t began_ms;   /* Unix time when it was prepared; 0: not known */
 	bool reject_target; /* on revert: target becomes rejected */
 	struct host_refusal host;
 	char reason[RECORD_TEXT_MAX]; /* of a revert */
@@ -126,8 +156,11 @@ struct record {
 	size_t n_rejected_before;
 	struct damage damage;
 	struct disturbed disturbed;
-	bool held;		      /* by an operator, until released */
-	uint64_t rollout_sequence;    /* highest seen in a policy; 0: none */
+	struct disturbed deferred; /* the same of updates that before-unit deferred; no engine */
+	bool held;		   /* see record_is_held() */
+	struct hold hold;
+	struct digest told;	   /* update = tell: the digest that only waits for an operator */
+	uint64_t rollout_sequence; /* highest seen in a policy; 0: none */
 	struct digest rollout_policy; /* the policy that had it; empty: not known */
 	/* ROLLOUT_SEEN, ROLLOUT_CLEARED or ROLLOUT_LOST; empty: ROLLOUT_SEEN with a sequence, else there was none. */
 	char rollout_state[8];
@@ -137,6 +170,8 @@ struct record {
 	/* Which the operator chose when the container was created ("linux/386"); empty: the machine's own. */
 	char platform[PLATFORM_TEXT_MAX];
 	char last_error[RECORD_TEXT_MAX];
+	struct history_entry history[HISTORY_MAX]; /* newest last */
+	size_t n_history;
 };
 
 /* What is known of the policy beside the image. */
@@ -147,6 +182,12 @@ struct record {
 extern const char phase_names[PHASE_MAX][8];
 
 void record_init(struct record *r);
+
+/* Whether an operator's hold is in force. now_s: Unix time; 0: the clock is not set, and no hold ends. */
+static inline bool record_is_held(const struct record *r, int64_t now_s)
+{
+	return r->held && (r->hold.until_s == 0 || now_s == 0 || now_s < r->hold.until_s);
+}
 
 /* Reads without a change. -ENOENT: there is no record; -EBADMSG: the file is no valid record; any other: it cannot
  * be read now. */
@@ -160,6 +201,9 @@ int record_load(int state_dir, const char *name, struct record *ret,
 int record_save(int state_dir, const char *name, const struct record *r,
 		struct error *ret_error) warn_unused;
 
+/* The version of that digest, as far as the record has it, else "". Borrowed. */
+const char *record_version(const struct record *r, const struct digest *d);
+
 /* Counts one more damaged pull of target in this boot. */
 void record_damage(struct record *r, const char *boot_id);
 /* Counts one more update to d that something else undid. */
@@ -172,10 +216,19 @@ bool record_host_is_hopeless(const struct record *r, const char *boot_id, const 
 bool record_is_disturbed(const struct record *r, const struct digest *d, const char *engine);
 
 /* Whether d was pulled RECORD_DAMAGE_MAX times in this boot and is still damaged. */
-bool record_is_hopeless(const struct record *r, const struct digest *d, const char *boot_id);
+static inline bool record_is_hopeless(const struct record *r, const struct digest *d,
+				      const char *boot_id)
+{
+	return digest_eq(&r->damage.digest, d) && r->damage.tries >= RECORD_DAMAGE_MAX &&
+	       strcmp(r->damage.boot_id, boot_id) == 0;
+}
 
 /* Whether a policy governs the image: if none is found now, it was removed. */
-bool record_has_policy(const struct record *r);
+static inline bool record_has_policy(const struct record *r)
+{
+	return strcmp(r->rollout_state, ROLLOUT_SEEN) == 0 ||
+	       (r->rollout_sequence > 0 && strcmp(r->rollout_state, ROLLOUT_CLEARED) != 0);
+}
 /* Whether the registry's policy was forgotten, which there was. */
 bool record_forget_policy(struct record *r);
 

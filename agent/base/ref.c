@@ -152,6 +152,8 @@ static const char *parse(const char *s, struct ref *ref)
 		return "the image reference is empty";
 	if (strlen(s) > TEXT_MAX_LEN)
 		return "the image reference is too long";
+	if (strstr(s, "://"))
+		return "an image reference has no scheme: remove the part up to ://";
 	ref->text = xstrdup(s);
 	name = xstrdup(s);
 	at = strchr(name, '@');

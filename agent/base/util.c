@@ -69,6 +69,13 @@ char *xasprintf(const char *fmt, ...)
 	return p;
 }
 
+char *path_beside(const char *path, const char *name)
+{
+	const char *slash = name[0] == '/' ? NULL : strrchr(path, '/');
+
+	return xasprintf("%.*s%s", slash ? (int)(slash + 1 - path) : 0, path, name);
+}
+
 void copy_text(char *ret, size_t size, const char *s)
 {
 	size_t n = s ? strlen(s) : 0;
@@ -125,6 +132,21 @@ char *text_printable(char *s)
 		p += n ? n : 1;
 	}
 	return s;
+}
+
+char *text_bytes(uint64_t n)
+{
+	static const char units[][3] = {"kB", "MB", "GB", "TB", "PB"};
+	double v = (double)n / 1000;
+	size_t i = 0;
+
+	if (n < 1000)
+		return xasprintf("%u B", (unsigned int)n);
+	while (v >= 999.95 && i + 1 < ARRAY_SIZE(units)) {
+		v /= 1000;
+		i++;
+	}
+	return xasprintf("%.1f %s", v, units[i]);
 }
 
 void replace_string(char **p, const char *s)

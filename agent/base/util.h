@@ -79,6 +79,9 @@ void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) format_printf(1, 2);
+/* The path of name in the directory of the file path: "/etc/pullet/conf.d" for "/etc/pullet/pullet.conf" and "conf.d". An
+ * absolute name stays. */
+char *path_beside(const char *path, const char *name);
 
 /* Copies s, cut to size - 1 bytes or a few less, between two characters; NULL is "". */
 void copy_text(char *ret, size_t size, const char *s);
@@ -89,6 +92,9 @@ size_t text_cut(const char *s, size_t n);
 /* Makes '?' of every byte of s that is no part of a printable character in UTF-8: it is valid, and cannot control a
  * terminal. No character takes more columns than bytes. Returns s. */
 char *text_printable(char *s);
+
+/* 1234567 to "1.2 MB". Caller frees. */
+char *text_bytes(uint64_t n);
 
 /* Replaces *p by a copy of s (NULL allowed). */
 void replace_string(char **p, const char *s);

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include "json.h"
+#include "history.h"
 #include "record.h"
 #include "test.h"
 
@@ -49,6 +50,21 @@ static char *read_back(const char *name)
 	return text;
 }
 
+static void fill_history(struct record *r, size_t n)
+{
+	for (r->n_history = 0; r->n_history < n; r->n_history++) {
+		struct history_entry *h = &r->history[r->n_history];
+
+		*h = (struct history_entry){.at_s = 1764000000,
+					    .duration_ms = -1,
+					    .downtime_ms = 256,
+					    .to = DIGEST("0005")};
+		copy_text(h->result, sizeof(h->result), "rolled-back");
+		memset(h->from_version, 'v', sizeof(h->from_version) - 1);
+		memset(h->reason, '"', n > 1 ? sizeof(h->reason) - 1 : 3);
+	}
+}
+
 /* Every field in use, at its full length where it has one. Equal records are equal bytes. */
 static void fill(struct record *r, enum phase phase)
 {
@@ -78,9 +94,12 @@ static void fill(struct record *r, enum phase phase)
 			x.manifest = (struct digest){0};
 		record_reject(r, &x, "", i ? "it exited with \"3\"" : "");
 	}
+	copy_text(r->current.version, sizeof(r->current.version), "1.4.2");
+	fill_history(r, 1); /* each byte of the file is tried */
 	r->phase = phase;
 	if (phase == PHASE_IDLE)
 		return;
+	r->began_ms = 1764000000123;
 	r->target.digest = DIGEST("0005");
 	r->target.manifest = DIGEST("0006");
 	r->target.brought = true;
@@ -362,7 +381,7 @@ static void test_rejected_too_many(void **state)
 
 static void test_texts(void **state)
 {
-	static char big[65 * 1024];
+	static char big[97 * 1024];
 	static const char *const texts[] = {
 		"",
 		"\n",
@@ -504,6 +523,80 @@ static void test_a_damaged_record_keeps_what_can_be_read(void **state)
 	/* a text that looks like a key */
 	expect_kept("{\"last_error\": \"\\\"rollout_sequence\\\": 5\"}",
 		    sizeof("{\"last_error\": \"\\\"rollout_sequence\\\": 5\"}") - 1, 0, 0, "");
+}
+
+/* A damaged entry of the history loses nothing else, and a damaged record not its history. */
+static void test_history_is_no_condition(void **state)
+{
+	struct error e;
+	struct record r;
+	json_t *j, *list;
+	_cleanup_free_ char *text = NULL;
+
+	fill(&r, PHASE_TRIAL);
+	fill_history(&r, HISTORY_MAX);
+	expect_round_trip(&r);
+	text = read_back("hello.json");
+	j = json_loads(text, 0, NULL);
+	list = json_object_get(j, "history");
+	assert_int_equal(json_array_size(list), HISTORY_MAX);
+	json_array_set_new(list, 3, json_integer(7));
+	json_object_set_new(json_array_get(list, 5), "time", json_string("yesterday"));
+	expect_whole_json(j);
+	assert_int_equal(record_read(scratch, "hello", &r, &e), 0);
+	assert_int_equal(r.n_history, HISTORY_MAX - 2);
+	assert_string_equal(r.history[HISTORY_MAX - 3].result, "rolled-back");
+	assert_int_equal(r.phase, PHASE_TRIAL);
+	json_object_set_new(j, "history", json_string("none"));
+	expect_whole_json(j);
+	json_decref(j);
+	put("{\"version\":1,\"history\": [{\"time\":5,\"result\":\"updated\",\"duration_ms\":1,"
+	    "\"downtime_ms\":2}], \"held\":",
+	    89);
+	assert_int_equal(record_load(scratch, "hello", &r, &e), -EBADMSG);
+	assert_int_equal(r.n_history, 1);
+	assert_int_equal(r.history[0].downtime_ms, 2);
+}
+
+static void test_history_is_bounded(void **state)
+{
+	struct result x = {.outcome = OUTCOME_UPDATED, .downtime_ms = 1};
+	struct record r;
+
+	record_init(&r);
+	for (int i = 0; i < 2 * HISTORY_MAX; i++) {
+		(void)snprintf(x.reason, sizeof(x.reason), "%d", i);
+		history_add(&r, &x, 0);
+	}
+	assert_int_equal(r.n_history, HISTORY_MAX);
+	assert_string_equal(r.history[0].reason, "20");
+	/* What is refused at each poll pushes nothing out. */
+	x.outcome = OUTCOME_REFUSED;
+	for (int i = 0; i < 2 * HISTORY_MAX; i++)
+		history_add(&r, &x, 0);
+	assert_string_equal(r.history[0].reason, "21");
+	assert_string_equal(r.history[HISTORY_MAX - 1].result, "refused");
+	/* A clock that was set back tells no duration. */
+	x.outcome = OUTCOME_UPDATED;
+	history_add(&r, &x, INT64_MAX);
+	assert_int_equal(r.history[HISTORY_MAX - 1].duration_ms, -1);
+}
+
+static void test_versions(void **state)
+{
+	static const char *const none[] = {"", "1 2", "1\n2", "\033[31m1", "1\xc3\xa4", "1\x7f"};
+	char version[VERSION_TEXT_MAX];
+
+	release_set_version(version, "v1.4.2+build~3");
+	assert_string_equal(version, "v1.4.2+build~3");
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
+		release_set_version(version, none[i]);
+		assert_string_equal(version, "");
+	}
+	release_set_version(version, NULL);
+	assert_string_equal(version, "");
+	release_set_version(version, "1234567890123456789012345678901234567890123456789");
+	assert_string_equal(version, "123456789012345678901234567890123456789");
 }
 
 static void test_policy_is_remembered(void **state)
@@ -658,8 +751,11 @@ static void test_disturbed(void **state)
 		assert_false(record_is_disturbed(&r, &a, "20.10"));
 		record_disturbed(&r, &a, "20.10");
 	}
+	r.deferred = (struct disturbed){b, "", RECORD_COUNT_MAX};
 	assert_int_equal(record_save(scratch, "hello", &r, &e), 0);
 	assert_int_equal(record_read(scratch, "hello", &back, &e), 0);
+	assert_true(digest_eq(&back.deferred.digest, &b));
+	assert_int_equal(back.deferred.times, RECORD_COUNT_MAX);
 	assert_true(record_is_disturbed(&back, &a, "20.10"));
 	assert_false(record_is_disturbed(&back, &a, "23.0"));
 	assert_false(record_is_disturbed(&back, &b, "20.10"));
@@ -732,6 +828,9 @@ int main(void)
 		in_empty_dir(test_rejections_outlast_their_reasons),
 		in_empty_dir(test_disturbed),
 		in_empty_dir(test_a_damaged_record_keeps_what_can_be_read),
+		in_empty_dir(test_history_is_no_condition),
+		cmocka_unit_test(test_history_is_bounded),
+		cmocka_unit_test(test_versions),
 		cmocka_unit_test(test_policy_is_remembered),
 		in_empty_dir(test_host_refusals),
 		cmocka_unit_test(test_damage),

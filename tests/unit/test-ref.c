@@ -108,6 +108,7 @@ static void test_bad(void **state)
 		{"r.io:65536/a", "port"},
 		{"r.io:4294967376/a", "port"}, /* 80 in 32 bits */
 		{"r.io:/a", "port"},
+		{"https://r.io/a:1", "has no scheme"},
 		{"r.io:5x/a", "port"},
 		{"[::1]5000/a:b", "port"},
 		{"[::1]:/a", "port"},
@@ -117,7 +118,7 @@ static void test_bad(void **state)
 		{"r-.io/a", "host name"},
 		{"r..io/a", "host name"},
 		{"us er@r.io/a", "digest"},
-		{"http://r.io/a", "port"},
+		{"http://r.io/a", "has no scheme"},
 		{HEX64, "image Id"},
 	};
 
