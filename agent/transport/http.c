@@ -4,9 +4,14 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/param.h>
+#include <sys/socket.h>
 
+#include "meter.h"
+#include "curl-error.h"
 #include "ref.h"
 #include "tls-session.h"
 #include "trust.h"
@@ -17,6 +22,9 @@
 #define CUTS_MAX	   3	/* cut connections in a row, after which the batch fails */
 #define RETRY_AFTER_MAX_S  (24 * 60 * 60)
 #define BUNDLE_MAX	   ((size_t)4 * 1024 * 1024)
+#define WINDOW_MIN	   4096 /* bytes of a receive buffer */
+#define PIECE_MIN	   1024 /* bytes that libcurl takes at once */
+#define PIECE_MAX	   (16 * 1024)
 
 struct http {
 	struct http_options o;
@@ -24,6 +32,8 @@ struct http {
 	char *bundle; /* the authorities of o.trust and the system's, once a transfer needed them */
 	bool multiplexes; /* the last answer came over HTTP/2 */
 	bool answered;	  /* there was an answer */
+	struct pace pace;
+	bool reconnects; /* the connection is of no use for the next request */
 	/* of http_perform_all() */
 	size_t running;
 	size_t cuts;	       /* since the last answer */
@@ -43,8 +53,10 @@ struct transfer {
 	char *where; /* "HOST" or "HOST:PORT", for messages */
 	struct curl_slist *headers;
 	size_t header_bytes; /* of all answers together, interim ones and trailers too */
+	uint64_t sent;	     /* of a body that is streamed */
 	char *body;
 	size_t body_len;
+	bool begun; /* on_begin was called */
 	char text[CURL_ERROR_SIZE];
 };
 
@@ -65,11 +77,6 @@ static void end(struct transfer *t, int code, const char *why)
 				why);
 }
 
-static bool is_cancelled(const struct http *h)
-{
-	return h->o.cancel && *h->o.cancel;
-}
-
 /* libcurl keeps the headers; this bounds them. */
 static size_t on_header(char *data, size_t size, size_t n, void *userdata)
 {
@@ -82,6 +89,44 @@ static size_t on_header(char *data, size_t size, size_t n, void *userdata)
 	return 0;
 }
 
+static bool is_cancelled(const struct http *h)
+{
+	return h->o.cancel && *h->o.cancel;
+}
+
+static int tick(const struct http *h)
+{
+	const struct http_tick *tick = h->o.tick;
+
+	if (is_cancelled(h))
+		return -ECANCELED;
+	return tick && tick->fn ? tick->fn(tick->userdata) : 0;
+}
+
+/* Waits until what was moved is within the cap. libcurl 7.88 takes a hundred pieces before it looks at its own
+ * (CURLOPT_MAX_RECV_SPEED_LARGE), and counts no headers. 0, or as tick(). */
+static int keep_pace(struct http *h)
+{
+	uint64_t wait_ms = h->o.meter ? pace_wait_ms(&h->pace, meter_read(h->o.meter)) : 0;
+	int r = 0;
+
+	for (; r == 0 && wait_ms > 0; wait_ms = pace_wait_ms(&h->pace, h->pace.moved)) {
+		(void)poll(NULL, 0, (int)MIN(wait_ms, POLL_MS));
+		r = tick(h);
+	}
+	return r;
+}
+
+static int begin(struct transfer *t, long status)
+{
+	const struct http_response response = {.status = status, .handle = t->curl};
+
+	if (!t->req->on_begin || t->begun)
+		return 0;
+	t->begun = true;
+	return t->req->on_begin(t->req->userdata, &response);
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 {
 	struct transfer *t = userdata;
@@ -90,8 +135,12 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 
 	(void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (t->req->on_data && status / 100 == 2) {
-		int r = t->req->on_data(t->req->userdata, data, len);
+		int r = begin(t, status);
 
+		if (r == 0)
+			r = keep_pace(t->http);
+		if (r == 0)
+			r = t->req->on_data(t->req->userdata, data, len);
 		if (r < 0)
 			end(t, r, "aborted by response handler");
 		return r < 0 ? 0 : len;
@@ -108,39 +157,26 @@ static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 	return len;
 }
 
-static int code_of_curl(CURLcode c, long os_error)
+static size_t on_read(char *buffer, size_t size, size_t n, void *userdata)
 {
-	switch ((int)c) {
-	case CURLE_COULDNT_CONNECT:
-		if (os_error == EHOSTUNREACH || os_error == ENETUNREACH || os_error == ENETDOWN)
-			return -EHOSTUNREACH;
-		return os_error == ETIMEDOUT ? -ETIMEDOUT : -ECONNREFUSED;
-	case CURLE_COULDNT_RESOLVE_HOST:
-	case CURLE_COULDNT_RESOLVE_PROXY:
-		return -EHOSTUNREACH;
-	case CURLE_OPERATION_TIMEDOUT:
-		return -ETIMEDOUT;
-	case CURLE_GOT_NOTHING:
-	case CURLE_PARTIAL_FILE:
-	case CURLE_RECV_ERROR:
-	case CURLE_SEND_ERROR:
-	case CURLE_HTTP2_STREAM:
-		return -ECONNRESET;
-	case CURLE_OUT_OF_MEMORY:
-		return -ENOMEM;
-	default:
-		return -EPROTO;
+	struct transfer *t = userdata;
+	ssize_t r = t->req->on_send(t->req->userdata, t->sent, buffer, size * n);
+
+	if (r < 0) {
+		end(t, (int)r, "aborted by request handler");
+		return CURL_READFUNC_ABORT;
 	}
+	t->sent += (uint64_t)r;
+	return (size_t)r;
 }
 
-/* Removes libcurl's " after 12 ms" or " after 12 milliseconds": a failure with the same text is not recorded again. */
-static void drop_time(char *text)
+/* libcurl begins again on a new connection if the server has closed the old one meanwhile. */
+static int on_seek(void *userdata, curl_off_t offset, int origin)
 {
-	char *p = strstr(text, " after ");
-	int n = 0;
+	struct transfer *t = userdata;
 
-	if (p && sscanf(p, " after %*[0-9] m%*[a-z]%n", &n) == 0 && n > 0)
-		memmove(p, p + n, strlen(p + n) + 1);
+	t->sent = (uint64_t)offset;
+	return origin == SEEK_SET ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_CANTSEEK;
 }
 
 static void fail(struct transfer *t, CURLcode c)
@@ -149,11 +185,11 @@ static void fail(struct transfer *t, CURLcode c)
 	long e = 0;
 
 	(void)curl_easy_getinfo(t->curl, CURLINFO_OS_ERRNO, &e);
-	drop_time(t->text);
+	curl_error_drop_time(t->text);
 	if (t->ret->error.code == 0 && socket && c == CURLE_COULDNT_CONNECT)
 		(void)error_set(&t->ret->error, -ECONNREFUSED, "cannot connect to %s: %s", socket,
 				strerror((int)e));
-	end(t, code_of_curl(c, e), t->text[0] ? t->text : curl_easy_strerror(c));
+	end(t, curl_error_code(c, e), t->text[0] ? t->text : curl_easy_strerror(c));
 }
 
 /* The authorities of o.trust, and the system's in the file builtin beside them unless they are to be alone. */
@@ -218,11 +254,49 @@ static CURLcode on_tls(CURL *curl, void *ctx, void *userdata)
 	return CURLE_OK;
 }
 
+/* The peer sends as much at once as the receive buffer takes, whatever libcurl reads. The kernel doubles the size, for
+ * its own bookkeeping. */
+static int on_socket(void *userdata, curl_socket_t fd, curlsocktype purpose)
+{
+	const struct http *h = userdata;
+	int size = (int)MIN(MAX(h->pace.speed, WINDOW_MIN), INT_MAX / 2);
+
+	if (h->pace.speed > 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	if (h->o.meter)
+		meter_open(h->o.meter, fd);
+	return CURL_SOCKOPT_OK;
+}
+
+static int on_close(void *userdata, curl_socket_t fd)
+{
+	const struct http *h = userdata;
+
+	if (h->o.meter)
+		meter_close(h->o.meter, fd);
+	return close(fd);
+}
+
+static void set_link(struct transfer *t)
+{
+	struct http *h = t->http;
+
+	set(t, CURLOPT_SOCKOPTFUNCTION, on_socket);
+	set(t, CURLOPT_SOCKOPTDATA, h);
+	set(t, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+	set(t, CURLOPT_CLOSESOCKETDATA, h);
+	if (h->pace.speed == 0)
+		return;
+	set(t, CURLOPT_BUFFERSIZE, (long)MIN(MAX(h->pace.speed, PIECE_MIN), PIECE_MAX));
+}
+
 static void set_connection(struct transfer *t)
 {
 	const struct http *h = t->http;
 	const char *socket = h->o.unix_socket;
 
+	if (!socket)
+		set_link(t);
 	if (socket)
 		set(t, CURLOPT_UNIX_SOCKET_PATH, socket);
 	else
@@ -269,7 +343,7 @@ static struct curl_slist *make_headers(const struct http_request *req)
 	_cleanup_free_ char *type = xasprintf(
 		"Content-Type: %s", req->content_type ? req->content_type : "application/json");
 	/* A name alone: libcurl leaves its own header out. */
-	struct curl_slist *list = append(NULL, req->body ? type : "Content-Type:");
+	struct curl_slist *list = append(NULL, req->body || req->on_send ? type : "Content-Type:");
 
 	list = append(list, "Accept:");
 	list = append(list, "Expect:");
@@ -286,7 +360,14 @@ static void set_request(struct transfer *t)
 	t->headers = make_headers(req);
 	set(t, CURLOPT_CURLU, t->to->handle);
 	set(t, CURLOPT_HTTPHEADER, t->headers);
-	if (body) {
+	if (req->on_send) {
+		set(t, CURLOPT_POST, 1L);
+		set(t, CURLOPT_READFUNCTION, on_read);
+		set(t, CURLOPT_READDATA, t);
+		set(t, CURLOPT_SEEKFUNCTION, on_seek);
+		set(t, CURLOPT_SEEKDATA, t);
+		set(t, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->send_size);
+	} else if (body) {
 		set(t, CURLOPT_POST, 1L);
 		set(t, CURLOPT_POSTFIELDS, body);
 		set(t, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body));
@@ -350,6 +431,8 @@ static void finish(struct transfer *t, CURLcode c)
 		take_response(t);
 	else
 		fail(t, c);
+	/* The rest of the answer may be on its way, and would still come over HTTP/2. */
+	t->http->reconnects |= t->begun && t->ret->error.code < 0;
 	if (t->ret->error.code < 0 && is_hopeless(t))
 		t->http->hopeless = t->ret->error;
 	curl_easy_cleanup(t->curl);
@@ -379,17 +462,20 @@ static void start(struct transfer *t)
 	finish(t, CURLE_FAILED_INIT);
 }
 
-/* Goes on until a request has ended or none may go on. 0, -ECANCELED or -ENOMEM. */
+/* Goes on until a request has ended or none may go on. 0, -ECANCELED, -ENOMEM or the tick's. */
 static int go_on(struct http *h)
 {
 	size_t before = h->running;
 	struct transfer *t = NULL;
 	CURLMsg *m;
-	int n;
+	int n, r;
 
 	do {
-		if (is_cancelled(h))
-			return -ECANCELED;
+		r = tick(h);
+		if (r == 0)
+			r = keep_pace(h);
+		if (r < 0)
+			return r;
 		if (curl_multi_perform(h->multi, &n) != CURLM_OK)
 			return -ENOMEM;
 		while ((m = curl_multi_info_read(h->multi, &n))) {
@@ -404,6 +490,17 @@ static int go_on(struct http *h)
 	return -ENOMEM;
 }
 
+/* NULL without memory. */
+static CURLM *open_multi(void)
+{
+	CURLM *multi = curl_multi_init();
+
+	if (!multi || curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, 1L) == CURLM_OK)
+		return multi;
+	(void)curl_multi_cleanup(multi);
+	return NULL;
+}
+
 void http_perform_all(struct http *h, const struct http_request *reqs, size_t n,
 		      struct http_result *ret)
 {
@@ -411,6 +508,11 @@ void http_perform_all(struct http *h, const struct http_request *reqs, size_t n,
 	size_t next = 0;
 	int r;
 
+	if (h->reconnects) {
+		(void)curl_multi_cleanup(h->multi);
+		h->multi = open_multi();
+		h->reconnects = false;
+	}
 	h->cuts = 0;
 	h->hopeless.code = 0;
 	while (next < n || h->running > 0) {
@@ -425,8 +527,7 @@ void http_perform_all(struct http *h, const struct http_request *reqs, size_t n,
 		for (size_t i = 0; r < 0 && i < next; i++) {
 			if (!transfers[i].curl)
 				continue;
-			end(&transfers[i], r,
-			    r == -ECANCELED ? "cancelled" : "libcurl cannot go on");
+			end(&transfers[i], r, r == -ENOMEM ? "libcurl cannot go on" : "cancelled");
 			finish(&transfers[i], CURLE_ABORTED_BY_CALLBACK);
 		}
 	}
@@ -451,11 +552,18 @@ int http_new(const struct http_options *options, struct http **ret, struct error
 
 	h->o = *options;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
-		h->multi = curl_multi_init();
-	if (!h->multi || curl_multi_setopt(h->multi, CURLMOPT_MAX_HOST_CONNECTIONS, 1L) != CURLM_OK)
+		h->multi = open_multi();
+	if (!h->multi)
 		return error_set(ret_error, -ENOMEM, "libcurl cannot be set up");
 	*ret = steal(h);
 	return 0;
+}
+
+void http_cap(struct http *h, uint64_t speed)
+{
+	h->reconnects |= speed != h->pace.speed && h->answered;
+	if (h->o.meter)
+		pace_begin(&h->pace, speed, meter_read(h->o.meter));
 }
 
 void http_free(struct http *h)
@@ -473,32 +581,4 @@ void http_response_free(struct http_response *r)
 	curl_easy_cleanup(r->handle);
 	free(r->body);
 	*r = (struct http_response){0};
-}
-
-/* The value of header i of that name, or NULL. */
-static char *get_header(const struct http_response *r, const char *name, size_t i)
-{
-	struct curl_header *header;
-
-	if (curl_easy_header(r->handle, name, i, CURLH_HEADER, -1, &header) != CURLHE_OK)
-		return NULL;
-	/* libcurl 7.88 leaves the CR in an empty value. */
-	return xstrdup(streq(header->value, "\r") ? "" : header->value);
-}
-
-char *http_header(const struct http_response *r, const char *name)
-{
-	return get_header(r, name, 0);
-}
-
-char *http_header_all(const struct http_response *r, const char *name)
-{
-	char *all = get_header(r, name, 0), *next;
-
-	for (size_t i = 1; (next = get_header(r, name, i)); i++) {
-		_cleanup_free_ char *before = all, *value = next;
-
-		all = xasprintf("%s, %s", before, value);
-	}
-	return all;
 }

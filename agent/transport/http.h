@@ -12,18 +12,28 @@
 
 /* A session keeps the one connection to one origin. Never use it for another origin (CVE-2026-6276). */
 struct http;
+struct http_response;
+struct meter;
 struct tls_session;
 struct trust;
 struct url;
 
-/* The texts are the caller's, and stay as long as the session. */
+/* Called each second at least while requests run; its negative errno ends them all, and is returned. */
+struct http_tick {
+	int (*fn)(void *userdata); /* NULL: nothing is called */
+	void *userdata;
+};
+
+/* The texts, the meter and the tick are the caller's, and stay as long as the session. */
 struct http_options {
 	const char *unix_socket;   /* path; NULL: TCP. No proxy is used on a unix socket */
 	const struct trust *trust; /* NULL: the system's authorities */
 	bool allow_plain; /* http:// is allowed, else only https:// (unix socket: always) */
 	/* Set by a signal handler: running requests end with -ECANCELED. May be NULL. */
 	const volatile sig_atomic_t *cancel;
-	struct tls_session *session; /* http_new() takes it over; NULL: none */
+	struct tls_session *session;  /* http_new() takes it over; NULL: none */
+	struct meter *meter;	      /* counts all connections over TCP; NULL: none */
+	const struct http_tick *tick; /* NULL: none */
 };
 
 struct http_request {
@@ -33,10 +43,17 @@ struct http_request {
 	const char *const *headers; /* "Name: value" lines, NULL-terminated; NULL: none */
 	const char *body;	    /* NULL: none */
 	const char *content_type;   /* of body; NULL: application/json */
-	size_t body_max;	    /* most bytes of a collected answer; more is -EFBIG */
-	unsigned int timeout_ms;    /* for the whole request; 0: none */
-	unsigned int stall_s;	    /* ends it after that long below stall_rate; 0: never */
-	unsigned int stall_rate;    /* bytes a second */
+	/* Streams a body of send_size bytes instead: fills buffer with up to n bytes from offset on and returns their
+	 * number, or a negative errno, which ends the request and is returned. NULL: body. */
+	ssize_t (*on_send)(void *userdata, uint64_t offset, char *buffer, size_t n);
+	uint64_t send_size;
+	size_t body_max;	 /* most bytes of a collected answer; more is -EFBIG */
+	unsigned int timeout_ms; /* for the whole request; 0: none */
+	unsigned int stall_s;	 /* ends it after that long below stall_rate; 0: never */
+	unsigned int stall_rate; /* bytes a second */
+	/* Called with the status and the headers of a 2xx before on_data; a negative errno ends the request. NULL: it
+	 * is not. */
+	int (*on_begin)(void *userdata, const struct http_response *response);
 	/* Streams the answer of a 2xx instead of collecting it; a negative errno ends the request
 	 * and is returned. body_max does not apply. */
 	int (*on_data)(void *userdata, const char *data, size_t n);
@@ -61,6 +78,9 @@ struct http_result {
 int http_new(const struct http_options *options, struct http **ret,
 	     struct error *ret_error) warn_unused;
 void http_free(struct http *h);
+/* From now on that many bytes of the meter are moved a second at most; 0: any. Needs a meter. A connection that was made for another speed
+ * is replaced. */
+void http_cap(struct http *h, uint64_t speed);
 
 /* 0 after a complete answer, whatever its status. Failures: -ETIMEDOUT, -EFBIG,
  * -ECONNREFUSED (also a missing socket), -ECONNRESET, -EPROTO (not HTTP, a TLS error or an invalid URL), -EHOSTUNREACH

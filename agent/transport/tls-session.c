@@ -117,19 +117,28 @@ static int on_new_session(SSL *ssl, SSL_SESSION *session)
 	    SSL_get_verify_result(ssl) != X509_V_OK)
 		return 0;
 	SSL_SESSION_free(s->new);
-	s->new = session;
-	return 1; /* keeps the reference */
+	s->new = SSL_SESSION_dup(session);
+	return 0;
 }
 
 static void on_info(const SSL *const_ssl, int where, int value)
 {
 	struct tls_session *s = SSL_CTX_get_app_data(SSL_get_SSL_CTX(const_ssl));
 	SSL *ssl = (SSL *)const_ssl;
+	/* A later connection of this process resumes what an earlier one got. */
+	SSL_SESSION *known = s->new ?: s->old, *copy;
+	int r;
 
 	/* Messages after the handshake raise this event too. */
 	if (where != SSL_CB_HANDSHAKE_START || SSL_get_session(ssl))
 		return;
-	if (!s->old || !is_for_host(s, ssl) || SSL_set_session(ssl, s->old) != 1)
+	if (!known || !is_for_host(s, ssl))
+		return;
+	/* libssl takes a session out of use that has been used, or whose connection was cut. */
+	copy = SSL_SESSION_dup(known);
+	r = copy ? SSL_set_session(ssl, copy) : 0;
+	SSL_SESSION_free(copy);
+	if (r != 1)
 		return;
 	/* The session's own result: a resumed handshake verifies no chain. */
 	if (SSL_get_verify_result(ssl) == X509_V_OK)
