@@ -3,50 +3,17 @@
 
 #include <errno.h>
 
+#include "config.h"
 #include "crypto.h"
 #include "json.h"
+#include "login.h"
 #include "trusted-file.h"
 
-#define FILE_MAX   ((size_t)256 * 1024)
+#define NO_HELPER                                                      \
+	"no \"auth\" (credential helpers are not asked%s%.100s); see " \
+	"refresh-credentials@.service "                                \
+	"in /usr/share/doc/pullet/examples"
 #define SECRET_MAX ((size_t)16 * 1024) /* identity tokens of clouds are a few KiB */
-
-static bool is_hub(const char *host)
-{
-	return streq(host, "docker.io") || streq(host, "index.docker.io") ||
-	       streq(host, "registry-1.docker.io");
-}
-
-static const char *key_of_login(const char *host)
-{
-	return is_hub(host) ? "https://index.docker.io/v1/" : host;
-}
-
-/* "v1" and "v2" are paths of the API, in keys that old clients wrote. */
-static bool is_api(const char *path)
-{
-	return (path[0] == 'v') && (path[1] == '1' || path[1] == '2') && !path[2];
-}
-
-/* The scope of a key of host; NULL: it is another's. "https://index.docker.io/v1/" is all of docker.io, and only a key
- * without a scheme can name a namespace: "registry.example:5000/team". Caller frees. */
-static char *scope_of_key(const char *key, const char *host)
-{
-	const char *rest = after_prefix(key, "https://") ?: after_prefix(key, "http://") ?: key;
-	_cleanup_free_ char *name = xstrndup(rest, strcspn(rest, "/"));
-	const char *path = rest + strlen(name);
-	char *scope;
-	size_t n;
-
-	if (strcasecmp(name, host) != 0 && !(is_hub(name) && is_hub(host)))
-		return NULL;
-	path += strspn(path, "/");
-	scope = xstrdup(rest == key ? path : "");
-	for (n = strlen(scope); n > 0 && scope[n - 1] == '/';)
-		scope[--n] = '\0';
-	if (is_api(scope))
-		*scope = '\0';
-	return scope;
-}
 
 static int split_auth(const char *auth, struct credential *c, struct error *ret_error)
 {
@@ -107,9 +74,8 @@ static int take_entry(const json_t *entry, const char *helper, struct credential
 	if (auth && *auth)
 		return split_auth(auth, c, ret_error);
 	if (!username || !*username || !password)
-		return error_set(ret_error, -EBADMSG,
-				 "no \"auth\" (credential helpers are not asked%s%.100s)",
-				 helper ? ", nor is " : "", helper ? helper : "");
+		return error_set(ret_error, -EBADMSG, NO_HELPER, helper ? ", nor is " : "",
+				 helper ? helper : "");
 	if (strchr(username, ':'))
 		return error_set(ret_error, -EBADMSG, "\"username\" holds a colon");
 	c->username = xstrdup(username);
@@ -146,6 +112,11 @@ static int compare(const void *a, const void *b)
 	return x < y ? 1 : x > y ? -1 : 0;
 }
 
+void credentials_add_hint(struct credentials *s, const char *hint)
+{
+	append(s, "")->hint = xstrdup(hint);
+}
+
 /* A reference to the file being read. */
 struct source {
 	const char *path, *host;
@@ -165,7 +136,7 @@ static bool has_scope(const struct credentials *s, const char *scope)
 static void add_entry(const struct source *f, const char *key, const json_t *entry,
 		      struct credentials *s)
 {
-	_cleanup_free_ char *scope = scope_of_key(key, f->host);
+	_cleanup_free_ char *scope = login_scope(key, f->host);
 	struct credential *c;
 	struct error e;
 
@@ -186,7 +157,7 @@ static const char *find_helper(const json_t *j, const char *host, bool *ret_own)
 
 	*ret_own = false;
 	json_object_foreach (helpers, key, value) {
-		_cleanup_free_ char *scope = scope_of_key(key, host);
+		_cleanup_free_ char *scope = login_scope(key, host);
 
 		if (!scope || !json_is_string(value))
 			continue;
@@ -205,73 +176,80 @@ static void add_reason(const struct source *f, bool own_helper, struct credentia
 		return;
 	c = append(s, "");
 	c->faulty = own_helper || (f->helper && !f->auths);
-	c->hint = f->helper ? xasprintf("credentials %s: %s: no \"auth\" (credential helpers are "
-					"not asked, nor is %.100s)",
-					f->path, f->host, f->helper)
+	c->hint = f->helper ? xasprintf("credentials %s: %s: " NO_HELPER, f->path, f->host,
+					", nor is ", f->helper)
 			    : xasprintf("credentials %s: no login for %s in it", f->path, f->host);
 }
 
-static int take_file(const char *data, size_t n, struct source *f, struct credentials *s,
-		     struct error *ret_error)
+int credentials_add(struct credentials *s, const char *path, const json_t *j, const char *host,
+		    bool alone, struct error *ret_error)
 {
-	const char *first[] = {key_of_login(f->host), f->host};
-	_cleanup_json_ json_t *j = NULL;
+	const char *first[] = {login_key(host), host};
+	struct source f = {.path = path, .host = host, .auths = json_object_get(j, "auths")};
 	json_t *value;
 	const char *key;
 	bool own_helper;
+
+	f.helper = find_helper(j, host, &own_helper);
+	if (!json_is_object(f.auths) && (f.auths || !f.helper))
+		return error_set(ret_error, -EBADMSG, "credentials %s: no \"auths\" in it", path);
+	/* The key that "docker login" writes counts before one that is spelled as the host, and both before others of the
+	 * same meaning. */
+	for (size_t i = 0; i < ARRAY_SIZE(first); i++) {
+		value = json_object_get(f.auths, first[i]);
+		if (value)
+			add_entry(&f, first[i], value, s);
+	}
+	json_object_foreach ((json_t *)f.auths, key, value)
+		add_entry(&f, key, value, s);
+	if (alone)
+		add_reason(&f, own_helper, s);
+	if (s->n > 1)
+		qsort(s->items, s->n, sizeof(*s->items), compare);
+	return 0;
+}
+
+int credentials_parse(struct credentials *s, const char *path, const char *data, size_t n,
+		      const char *host, bool alone, struct error *ret_error)
+{
+	_cleanup_json_ json_t *j = NULL;
 	int r = json_parse(data, n, "credentials", &j, ret_error);
 
 	/* The parser's text could quote a part of a secret. */
 	if (r < 0)
-		return error_set(ret_error, r, "not the JSON of docker's config.json");
-	f->auths = json_object_get(j, "auths");
-	f->helper = find_helper(j, f->host, &own_helper);
-	if (!json_is_object(f->auths) && (f->auths || !f->helper))
-		return error_set(ret_error, -EBADMSG, "no \"auths\" in it");
-	/* The key that "docker login" writes counts before one that is spelled as the host, and both before others of the
-	 * same meaning. */
-	for (size_t i = 0; i < ARRAY_SIZE(first); i++) {
-		value = json_object_get(f->auths, first[i]);
-		if (value)
-			add_entry(f, first[i], value, s);
-	}
-	json_object_foreach ((json_t *)f->auths, key, value)
-		add_entry(f, key, value, s);
-	add_reason(f, own_helper, s);
-	qsort(s->items, s->n, sizeof(*s->items), compare);
-	return 0;
+		return error_set(ret_error, r,
+				 "credentials %s: not the JSON of docker's config.json", path);
+	return credentials_add(s, path, j, host, alone, ret_error);
+}
+
+/* The file from which systemd copied that of a unit, by default. Caller frees. */
+static char *name_for_people(const char *path)
+{
+	const char *dir = getenv("CREDENTIALS_DIRECTORY");
+	const char *name = dir ? after_prefix(path, dir) : NULL;
+
+	return xasprintf("%s%s", name ? CREDENTIAL_STORE : "", name ? name : path);
 }
 
 int credentials_load(const char *path, const char *host, struct credentials *ret,
 		     struct error *ret_error)
 {
-	struct source source = {.path = path, .host = host};
-	struct credentials s = {0};
+	_cleanup_free_ char *label = NULL;
 	char *data = NULL;
 	size_t n = 0;
 	int r;
 
-	*ret = s;
+	*ret = (struct credentials){0};
 	if (!path)
 		return 0;
-	r = read_trusted_file(path, FILE_MAX, &data, &n, ret_error);
-	if (r == -EACCES)
-		return error_set(ret_error, r,
-				 "credentials %s: %s; make it a systemd credential (see "
-				 "pullet-fetch(8))",
-				 path, strerror(EACCES));
-	if (r == -ENOENT)
-		error_append(ret_error,
-			     "a systemd credential of that name belongs in /etc/credstore");
+	label = name_for_people(path);
+	r = read_trusted_file(path, CREDENTIALS_FILE_MAX, &data, &n, ret_error);
 	if (r < 0)
 		return error_prefix(ret_error, "credentials");
-	r = take_file(data, n, &source, &s, ret_error);
+	r = credentials_parse(ret, label, data, n, host, true, ret_error);
 	explicit_bzero(data, n);
 	free(data);
-	if (r < 0)
-		return error_prefix(ret_error, "credentials %s", path);
-	*ret = s;
-	return 0;
+	return r;
 }
 
 void credential_wipe(char **s)
@@ -325,7 +303,7 @@ char *credential_engine_header(const struct credential *c, const char *host)
 	if (credential_is_set(c))
 		j = json_pack("{s:s*, s:s*, s:s*, s:s*, s:s}", "username", c->username, "password",
 			      c->password, "identitytoken", c->identity_token, "registrytoken",
-			      c->registry_token, "serveraddress", key_of_login(host));
+			      c->registry_token, "serveraddress", login_key(host));
 	text = json_text(j, JSON_COMPACT);
 	/* Without credentials, or with some that are not UTF-8 and the engine could not read. */
 	if (!text)

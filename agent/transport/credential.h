@@ -4,7 +4,9 @@
  * may name a namespace or a repository too, as in containers-auth.json(5). */
 #pragma once
 
-#include "error.h"
+#include "json.h"
+
+#define CREDENTIALS_FILE_MAX ((size_t)256 * 1024)
 
 /* All zero: no login. */
 struct credential {
@@ -28,7 +30,25 @@ struct credentials {
  * path. A file that other users may write to, or that is unreadable or invalid, is an error. */
 int credentials_load(const char *path, const char *host, struct credentials *ret,
 		     struct error *ret_error) warn_unused;
+/* Adds the logins of host in j, or in the n bytes of data. path names the document in messages; of two logins with the
+ * same scope the first counts. alone: there is no other document, so a missing login gets a hint. -EBADMSG: it is not of
+ * that form. */
+int credentials_add(struct credentials *s, const char *path, const json_t *j, const char *host,
+		    bool alone, struct error *ret_error) warn_unused;
+int credentials_parse(struct credentials *s, const char *path, const char *data, size_t n,
+		      const char *host, bool alone, struct error *ret_error) warn_unused;
+/* Adds no login for all of the registry, and why. */
+void credentials_add_hint(struct credentials *s, const char *hint);
 void credentials_free(struct credentials *s);
+
+/* credential-store.c: the one rule which login counts for host: that of the file configured, which may be NULL; else those
+ * of auth.d (login.h), as systemd loaded it or as root reads it; else, for a person's command, that of docker login. A file
+ * of auth.d that cannot be used is a hint, not an error, since other registries do not depend on it, unless systemd starts no unit with
+ * it. */
+int credentials_choose(const char *configured, const char *auth_dir, const char *host,
+		       bool docker_login, struct credentials *ret,
+		       struct error *ret_error) warn_unused;
+
 /* The login for a repository ("team/app"), that of the longest scope; empty if there is none. Borrowed. */
 const struct credential *credentials_find(const struct credentials *s, const char *repository);
 /* -EBADMSG if the entry cannot be used. */

@@ -65,7 +65,7 @@ int image_config_parse(const char *data, size_t n, const struct digest *expected
 		       const struct digest *layers, size_t n_layers, struct image_config *ret,
 		       struct error *ret_error)
 {
-	_cleanup_json_ json_t *j = NULL;
+	_cleanup_json_ json_t *j = NULL, *version = NULL;
 	struct image_config c = {0};
 	const json_t *ids;
 	int r = oci_check_hash(data, n, expected, ret_error);
@@ -78,6 +78,9 @@ int image_config_parse(const char *data, size_t n, const struct digest *expected
 		r = oci_read_platform(j, &c.platform, ret_error);
 	if (r < 0)
 		return r;
+	/* The labels are not parsed. Whatever stands there is only shown. */
+	version = json_find_value(data, n, VERSION_LABEL, true);
+	release_set_version(c.version, json_string_value(version));
 	ids = json_get_path(j, "rootfs", "diff_ids", NULL);
 	c.chain = image_config_chain(ids);
 	if (json_array_size(ids) != n_diffs || (n_diffs > 0 && !digest_is_set(&c.chain)))
@@ -88,4 +91,22 @@ int image_config_parse(const char *data, size_t n, const struct digest *expected
 		c.shared++;
 	*ret = c;
 	return 0;
+}
+
+int image_config_diff_ids(const char *data, size_t n, struct digest *ret, size_t n_diffs,
+			  struct error *ret_error)
+{
+	_cleanup_json_ json_t *j = NULL;
+	const json_t *ids;
+	int r = parse_skeleton(data, n, &j, ret_error);
+
+	ids = json_get_path(j, "rootfs", "diff_ids", NULL);
+	for (size_t i = 0; r == 0 && i < n_diffs; i++) {
+		const char *text = json_string_value(json_array_get(ids, i));
+
+		if (!text || digest_parse(text, &ret[i]) < 0)
+			r = error_set(ret_error, -EKEYREJECTED,
+				      "the image's config has no DiffID of layer %zu", i + 1);
+	}
+	return r;
 }

@@ -63,9 +63,9 @@ static char *bare_type(const char *s)
 	return type;
 }
 
-/* The kind by type and by form. The two must agree, or one parser would see an index where another sees a manifest
- * (CVE-2021-41190). */
-static int find_kind(const json_t *j, const char *content_type, enum kind *ret,
+/* Sets is_index and media_type of d, by type and by form. The two must agree, or one parser would see an index where
+ * another sees a manifest (CVE-2021-41190). */
+static int find_kind(const json_t *j, const char *content_type, struct oci_document *d,
 		     struct error *ret_error)
 {
 	_cleanup_free_ char *sent = content_type ? bare_type(content_type) : NULL;
@@ -92,13 +92,14 @@ static int find_kind(const json_t *j, const char *content_type, enum kind *ret,
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the document is both an index and a manifest");
 	code = type || !sent ? -EKEYREJECTED : -EBADMSG;
-	type = type ? type : sent;
-	kind = type ? kind_of_type(type) : index ? KIND_INDEX : KIND_MANIFEST;
+	type = type ? type : sent ? sent : index ? OCI_INDEX : OCI_MANIFEST;
+	kind = kind_of_type(type);
 	if (kind == KIND_OTHER)
 		return error_set(ret_error, code, "%.100s is not the type of an image", type);
 	if (kind == KIND_INDEX ? !index : !manifest)
 		return error_set(ret_error, code, "the document is not what its type says");
-	*ret = kind;
+	d->is_index = index;
+	copy_text(d->media_type, sizeof(d->media_type), type);
 	return 0;
 }
 
@@ -167,7 +168,6 @@ static int parse_index(const json_t *j, struct oci_document *d, struct error *re
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the index is not a list of at most %d manifests",
 				 OCI_INDEX_ENTRIES_MAX);
-	d->is_index = true;
 	d->entries = xcalloc(n, sizeof(*d->entries));
 	for (size_t i = 0; i < n; i++) {
 		const json_t *item = json_array_get(list, i);
@@ -183,6 +183,19 @@ static int parse_index(const json_t *j, struct oci_document *d, struct error *re
 			return r;
 	}
 	return 0;
+}
+
+/* The embedded content, or NULL if it is invalid, over OCI_DATA_MAX, or does not have that digest and size. Caller frees. */
+static char *embedded_data(const json_t *descriptor, const struct digest *d, uint64_t size)
+{
+	const char *text = size <= OCI_DATA_MAX ? json_get_string(descriptor, "data") : NULL;
+	size_t n;
+	_cleanup_free_ char *data = text ? base64_decode(text, &n) : NULL;
+	struct error ignored;
+
+	if (!data || n != size || oci_check_hash(data, n, d, &ignored) < 0)
+		return NULL;
+	return steal(data);
 }
 
 /* Engines take these wrong types for a config, too (moby, distribution/registry.go): early registries sent them. */
@@ -229,38 +242,43 @@ static int parse_config_descriptor(const json_t *j, struct oci_document *d, stru
 				 "the image's config has %ju bytes, more than the %zu that are "
 				 "taken",
 				 (uintmax_t)d->config_size, OCI_CONFIG_MAX);
+	d->config_data = embedded_data(j, &d->config, d->config_size);
 	return 0;
 }
 
-static int check_layer(const json_t *j, bool *zstd, struct error *ret_error)
+static int parse_layer(const json_t *j, struct oci_layer *ret, struct error *ret_error)
 {
-	static const char *const types[] = {
-		"",
-		"application/vnd.oci.image.layer.v1.tar",
-		"application/vnd.oci.image.layer.v1.tar+gzip",
-		"application/vnd.oci.image.layer.v1.tar+zstd",
-		"application/vnd.docker.image.rootfs.diff.tar",
-		"application/vnd.docker.image.rootfs.diff.tar.gzip",
-		"application/vnd.docker.image.rootfs.diff.tar.zstd",
+	static const struct {
+		const char *type;
+		enum oci_compression compression;
+	} types[] = {
+		{"", OCI_GZIP},
+		{"application/vnd.oci.image.layer.v1.tar", OCI_PLAIN},
+		{"application/vnd.oci.image.layer.v1.tar+gzip", OCI_GZIP},
+		{"application/vnd.oci.image.layer.v1.tar+zstd", OCI_ZSTD},
+		{"application/vnd.docker.image.rootfs.diff.tar", OCI_PLAIN},
+		{"application/vnd.docker.image.rootfs.diff.tar.gzip", OCI_GZIP},
+		{"application/vnd.docker.image.rootfs.diff.tar.zstd", OCI_ZSTD},
 	};
 	const char *type = type_of(j);
+	int r = parse_descriptor(j, &ret->digest, &ret->size, ret_error);
 
-	for (size_t i = 0; type && i < ARRAY_SIZE(types); i++) {
-		if (!streq(type, types[i]))
+	for (size_t i = 0; r == 0 && type && i < ARRAY_SIZE(types); i++) {
+		if (!streq(type, types[i].type))
 			continue;
-		*zstd |= has_suffix(type, "zstd");
+		ret->compression = types[i].compression;
+		ret->data = embedded_data(j, &ret->digest, ret->size);
 		return 0;
 	}
-	return error_set(ret_error, -EKEYREJECTED,
-			 "engines cannot unpack a layer of the type %.100s",
-			 type ? type : "that is no text");
+	return r < 0 ? r
+		     : error_set(ret_error, -EKEYREJECTED,
+				 "engines cannot unpack a layer of the type %.100s",
+				 type ? type : "that is no text");
 }
 
 static int parse_manifest(const json_t *j, struct oci_document *d, struct error *ret_error)
 {
 	const json_t *layers = json_object_get(j, "layers"), *layer;
-	struct digest digest;
-	uint64_t size = 0;
 	size_t i;
 	int r;
 
@@ -268,19 +286,21 @@ static int parse_manifest(const json_t *j, struct oci_document *d, struct error 
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the manifest has no list of at most %d layers", OCI_LAYERS_MAX);
 	r = parse_config_descriptor(json_object_get(j, "config"), d, ret_error);
+	release_set_version(d->version,
+			    json_get_string(json_object_get(j, "annotations"), VERSION_LABEL));
 	d->layers = xcalloc(json_array_size(layers), sizeof(*d->layers));
 	json_array_foreach (layers, i, layer) {
+		struct oci_layer *l = &d->layers[d->n_layers];
+
 		if (r == 0)
-			r = parse_descriptor(layer, &digest, &size, ret_error);
-		if (r == 0)
-			r = check_layer(layer, &d->zstd, ret_error);
-		/* The sum is a signed number in the message to the engine half; each size is one in JSON. */
-		if (r == 0 && size > INT64_MAX - d->layer_bytes)
-			r = error_set(ret_error, -EKEYREJECTED, "the layers' sizes overflow");
+			r = parse_layer(layer, l, ret_error);
 		if (r < 0)
 			return r;
-		d->layers[d->n_layers++] = size;
-		d->layer_bytes += size;
+		d->n_layers++;
+		/* The sum is a signed number in the message to the engine half; each size is one in JSON. */
+		if (l->size > INT64_MAX - d->layer_bytes)
+			return error_set(ret_error, -EKEYREJECTED, "the layers' sizes overflow");
+		d->layer_bytes += l->size;
 	}
 	return r;
 }
@@ -320,7 +340,6 @@ static int parse_document(const char *data, size_t n, const char *content_type,
 {
 	struct oci_document d = {.size = n};
 	_cleanup_json_ json_t *j = NULL;
-	enum kind kind = KIND_OTHER;
 	int r = 0;
 
 	if (json_parse(data, n, "manifest", &j, ret_error) < 0)
@@ -328,10 +347,9 @@ static int parse_document(const char *data, size_t n, const char *content_type,
 	if (!json_is_object(j))
 		r = error_set(ret_error, -EKEYREJECTED, "the manifest is not a JSON object");
 	if (r == 0)
-		r = find_kind(j, content_type, &kind, ret_error);
+		r = find_kind(j, content_type, &d, ret_error);
 	if (r == 0)
-		r = kind == KIND_INDEX ? parse_index(j, &d, ret_error)
-				       : parse_manifest(j, &d, ret_error);
+		r = d.is_index ? parse_index(j, &d, ret_error) : parse_manifest(j, &d, ret_error);
 	if (r < 0)
 		oci_document_free(&d);
 	else
@@ -356,36 +374,23 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 	return ret_error->code = -EBADMSG;
 }
 
-/* The embedded content, or NULL if it is invalid or does not have that digest and size. Caller frees. */
-static char *embedded_data(const json_t *descriptor, const struct digest *d, uint64_t size)
-{
-	const char *text = json_get_string(descriptor, "data");
-	size_t n;
-	_cleanup_free_ char *data = text ? base64_decode(text, &n) : NULL;
-	struct error ignored;
-
-	if (!data || n != size || oci_check_hash(data, n, d, &ignored) < 0)
-		return NULL;
-	return steal(data);
-}
-
 int oci_parse_artifact(const char *data, size_t n, const char *content_type, const char *type,
 		       struct oci_artifact *ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
 	const json_t *layer;
 	const char *artifact_type, *layer_type;
-	enum kind kind;
+	struct oci_document d = {0};
 	int r = json_parse(data, n, "manifest", &j, ret_error);
 
 	if (r == 0)
-		r = find_kind(j, content_type, &kind, ret_error);
+		r = find_kind(j, content_type, &d, ret_error);
 	if (r < 0)
 		return r;
 	artifact_type = json_get_string(j, "artifactType");
 	layer = json_array_get(json_object_get(j, "layers"), 0);
 	layer_type = json_get_string(layer, "mediaType");
-	if (kind != KIND_MANIFEST || json_array_size(json_object_get(j, "layers")) != 1)
+	if (d.is_index || json_array_size(json_object_get(j, "layers")) != 1)
 		return error_set(ret_error, -EBADMSG, "not an artifact with one layer");
 	if (json_object_get(j, "artifactType") && !streq_null(artifact_type, type))
 		return error_set(ret_error, -EBADMSG, "an artifact of type %.100s, not %s",
@@ -400,8 +405,11 @@ int oci_parse_artifact(const char *data, size_t n, const char *content_type, con
 
 void oci_document_free(struct oci_document *d)
 {
-	free(d->entries);
+	for (size_t i = 0; i < d->n_layers; i++)
+		free(d->layers[i].data);
 	free(d->layers);
+	free(d->config_data);
+	free(d->entries);
 	*d = (struct oci_document){0};
 }
 

@@ -5,15 +5,21 @@
 
 #include "digest.h"
 #include "error.h"
+#include "extent.h"
 #include "json.h"
 #include "platform.h"
+#include "record.h"
 
 /* Registries accept 4 MiB (distribution-spec); a helper may take 16 MB of memory in all. */
 #define OCI_DOCUMENT_MAX      ((size_t)1024 * 1024)
 #define OCI_INDEX_ENTRIES_MAX 256
-#define OCI_LAYERS_MAX	      512
+/* The most bytes of content that a descriptor embeds ("data", image-spec descriptor.md); more is ignored. */
+#define OCI_DATA_MAX ((size_t)16 * 1024)
 
 #define OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
+/* The config of an artifact (manifest.md, "Guidance for an Empty Descriptor"). */
+#define OCI_EMPTY      "{}"
+#define OCI_EMPTY_TYPE "application/vnd.oci.empty.v1+json"
 
 /* The header with all four media types. */
 extern const char oci_accept[];
@@ -24,19 +30,36 @@ struct oci_entry {
 	struct oci_platform platform; /* empty os: none given */
 };
 
+enum oci_compression {
+	OCI_PLAIN,
+	OCI_GZIP,
+	OCI_ZSTD,
+};
+
+struct oci_layer {
+	struct digest digest; /* of the bytes in the registry */
+	uint64_t size;
+	enum oci_compression
+		compression; /* by its media type; a layer without one counts as gzip */
+	char *data;	     /* its size bytes, embedded in the manifest; or NULL */
+};
+
 struct oci_document {
 	size_t size; /* of the document itself, in bytes */
 	bool is_index;
+	/* Its own, else the one that it was sent with, else OCI's. */
+	char media_type[80];
 	/* index */
 	struct oci_entry *entries;
 	size_t n_entries;
 	/* manifest */
 	struct digest config;
 	uint64_t config_size;
-	uint64_t layer_bytes; /* sum over the layers, checked for overflow */
-	uint64_t *layers;     /* the size of each, lowest first */
+	char *config_data;	  /* its config_size bytes, embedded in the manifest; or NULL */
+	uint64_t layer_bytes;	  /* sum over the layers, checked for overflow */
+	struct oci_layer *layers; /* lowest first */
 	size_t n_layers;
-	bool zstd; /* a layer is compressed by zstd */
+	char version[VERSION_TEXT_MAX]; /* by its annotation; empty: none */
 };
 
 /* The most bytes of an image's config. The engine's answers about its containers and images repeat most of it. */

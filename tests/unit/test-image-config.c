@@ -54,6 +54,31 @@ static void test_shared_layers(void **state)
 	}
 }
 
+/* The labels are not parsed: what is no short text under that key is no version, and nothing else. */
+static void test_version(void **state)
+{
+	static const struct {
+		const char *text, *version;
+	} cases[] = {
+		{CONFIG_WITH("\"config\":{\"Labels\":{\"" VERSION_LABEL "\":\"1.4.2\"}}"), "1.4.2"},
+		{CONFIG_WITH("\"config\":{\"Labels\":{\"" VERSION_LABEL "\":  \"1.4.2\"}}"),
+		 "1.4.2"},
+		{CONFIG_WITH("\"config\":{\"Labels\":{\"" VERSION_LABEL "\":[[[\"1\"]]]}}"), ""},
+		{CONFIG_WITH("\"config\":{\"Labels\":{\"" VERSION_LABEL "\":\"\\u001b[2J\"}}"), ""},
+		{CONFIG_WITH("\"author\":\"\\\"" VERSION_LABEL "\\\":\\\"6\\\"\""), ""},
+		{CONFIG_WITH("\"author\":\"a\""), ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct image_config c = {.version = "?"};
+		struct error e = {0};
+
+		if (parse(cases[i].text, 1, NULL, 0, &c, &e) < 0)
+			fail_msg("case %zu: %s", i, e.text);
+		assert_string_equal(c.version, cases[i].version);
+	}
+}
+
 /* The vectors are of containerd's identity.ChainID. */
 static void test_chain(void **state)
 {
@@ -155,12 +180,27 @@ static void test_size(void **state)
 	assert_non_null(strstr(e.text, "more than the 262144 that are taken"));
 }
 
+static void test_diff_ids(void **state)
+{
+	static const char text[] = CONFIG("\"" B "\",\"" A "\"");
+	struct digest ids[3];
+	struct error e;
+
+	assert_int_equal(image_config_diff_ids(text, strlen(text), ids, 2, &e), 0);
+	assert_string_equal(ids[0].text, B);
+	assert_string_equal(ids[1].text, A);
+	assert_int_equal(image_config_diff_ids(text, strlen(text), ids, 3, &e), -EKEYREJECTED);
+	assert_string_equal(e.text, "the image's config has no DiffID of layer 3");
+	assert_int_equal(image_config_diff_ids("{}", 2, ids, 1, &e), -EKEYREJECTED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shared_layers), cmocka_unit_test(test_chain),
 		cmocka_unit_test(test_platform),      cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_size),
+		cmocka_unit_test(test_size),	      cmocka_unit_test(test_version),
+		cmocka_unit_test(test_diff_ids),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,11 +47,29 @@ static void test_manifest(void **state)
 			assert_string_equal(d.config.text, A);
 			assert_true(d.layer_bytes == 4294967301);
 			assert_int_equal(d.n_layers, 2);
-			assert_true(d.layers[0] == 5 && d.layers[1] == 4294967296);
+			assert_int_equal(d.layers[0].size, 5);
+			assert_true(d.layers[1].size == 4294967296);
+			assert_string_equal(d.layers[1].digest.text, B);
+			assert_int_equal(d.layers[1].compression, OCI_GZIP);
+			assert_null(d.layers[1].data);
+			assert_null(d.config_data);
+			assert_string_equal(d.media_type, types[i]);
 			assert_int_equal(d.size, strlen(text));
 			oci_document_free(&d);
 		}
 	}
+}
+
+static void test_version(void **state)
+{
+	static const char text[] = MANIFEST("\"annotations\":{\"" VERSION_LABEL "\":\"1.4.2\"},",
+					    DESCRIPTOR(A, "7"), DESCRIPTOR(B, "5"));
+	struct oci_document d = {0};
+	struct error e = {0};
+
+	assert_int_equal(parse(text, TYPE_MANIFEST, &d, &e), 0);
+	assert_string_equal(d.version, "1.4.2");
+	oci_document_free(&d);
 }
 
 static void test_index(void **state)
@@ -88,8 +106,10 @@ static void test_untyped(void **state)
 	oci_document_free(&d);
 	assert_int_equal(parse(manifest, NULL, &d, &e), 0);
 	assert_false(d.is_index);
+	assert_string_equal(d.media_type, TYPE_MANIFEST);
 	oci_document_free(&d);
 	assert_int_equal(parse(index, TYPE_LIST, &d, &e), 0);
+	assert_string_equal(d.media_type, TYPE_LIST);
 	oci_document_free(&d);
 	assert_int_equal(parse(index, NULL, &d, &e), 0);
 	assert_true(d.is_index);
@@ -110,18 +130,19 @@ static void test_layer_types(void **state)
 {
 	static const struct {
 		const char *text;
-		bool zstd;
+		const char *compressions; /* a digit for each layer */
 	} cases[] = {
-		{TYPED(LAYER("application/vnd.oci.image.layer.v1.tar", "")), false},
-		{TYPED(LAYER("application/vnd.oci.image.layer.v1.tar+gzip", ",\"urls\":[]")),
-		 false},
+		{TYPED(LAYER("application/vnd.oci.image.layer.v1.tar", "")), "0"},
+		{TYPED(LAYER("application/vnd.oci.image.layer.v1.tar+gzip", ",\"urls\":[]")), "1"},
 		{TYPED(LAYER("application/vnd.docker.image.rootfs.diff.tar.gzip", "") "," LAYER(
 			 "application/vnd.oci.image.layer.v1.tar+zstd", ",\"urls\":null")),
-		 true},
-		{TYPED(LAYER("application/vnd.docker.image.rootfs.diff.tar.zstd", "")), true},
-		{MANIFEST("", CONFIG_OF("application/octet-stream", "1048576"), ""), false},
+		 "12"},
+		{TYPED(LAYER("application/vnd.docker.image.rootfs.diff.tar.zstd",
+			     "") "," LAYER("application/vnd.docker.image.rootfs.diff.tar", "")),
+		 "20"},
+		{MANIFEST("", CONFIG_OF("application/octet-stream", "1048576"), ""), ""},
 		{MANIFEST("", CONFIG_OF("application/vnd.docker.container.image.v1+json", "7"), ""),
-		 false},
+		 ""},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -130,7 +151,68 @@ static void test_layer_types(void **state)
 
 		if (parse(cases[i].text, NULL, &d, &e) < 0)
 			fail_msg("%s: %s", cases[i].text, e.text);
-		assert_int_equal(d.zstd, cases[i].zstd);
+		assert_int_equal(d.n_layers, strlen(cases[i].compressions));
+		for (size_t k = 0; k < d.n_layers; k++)
+			assert_int_equal(d.layers[k].compression, cases[i].compressions[k] - '0');
+		oci_document_free(&d);
+	}
+}
+
+/* A manifest whose config embeds content, and its one layer other content; each has the digest and size of its own text. */
+static char *embedding(const char *config, const char *config_data, const char *layer,
+		       const char *layer_data)
+{
+	struct digest c = hash_bytes(config, strlen(config)), l = hash_bytes(layer, strlen(layer));
+
+	return xasprintf(MANIFEST("", "{\"digest\":\"%s\",\"size\":%zu,\"data\":%s}",
+				  "{\"digest\":\"%s\",\"size\":%zu,\"data\":%s}"),
+			 c.text, strlen(config), config_data, l.text, strlen(layer), layer_data);
+}
+
+static void test_embedded(void **state)
+{
+	static const struct {
+		const char *data; /* of the layer "layer": bGF5ZXI= */
+		bool used;
+	} cases[] = {
+		{"\"bGF5ZXI=\"", true},	  {"\"bGF5ZXI\"", false},
+		{"\"\"", false},	  {"7", false},
+		{"null", false},	  {"\"b25seQ==\"", false},
+		{"\"bGF5 ZXI=\"", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *text = embedding("{}", "\"e30=\"", "layer", cases[i].data);
+		struct oci_document d = {0};
+		struct error e = {0};
+
+		assert_int_equal(parse(text, NULL, &d, &e), 0);
+		assert_string_equal(d.config_data, "{}");
+		assert_int_equal(d.config_size, 2);
+		if (cases[i].used)
+			assert_string_equal(d.layers[0].data, "layer");
+		else
+			assert_null(d.layers[0].data);
+		oci_document_free(&d);
+	}
+}
+
+static void test_embedded_size(void **state)
+{
+	for (size_t n = OCI_DATA_MAX; n <= OCI_DATA_MAX + 1; n++) {
+		_cleanup_free_ char *layer = xcalloc(n + 1, 1), *data = NULL, *quoted = NULL,
+				    *text = NULL;
+		struct oci_document d = {0};
+		struct error e = {0};
+
+		memset(layer, 'x', n);
+		data = base64_encode(layer, n);
+		quoted = xasprintf("\"%s\"", data);
+		text = embedding("{}", "7", layer, quoted);
+		assert_int_equal(parse(text, NULL, &d, &e), 0);
+		assert_null(d.config_data);
+		assert_int_equal(d.layers[0].size, n);
+		assert_int_equal(d.layers[0].data != NULL, n == OCI_DATA_MAX);
 		oci_document_free(&d);
 	}
 }
@@ -430,12 +512,13 @@ static void test_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_manifest),   cmocka_unit_test(test_index),
-		cmocka_unit_test(test_untyped),	   cmocka_unit_test(test_layer_types),
-		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_hash_first),
-		cmocka_unit_test(test_page),	   cmocka_unit_test(test_counts),
-		cmocka_unit_test(test_rank_order), cmocka_unit_test(test_choose),
-		cmocka_unit_test(test_text),
+		cmocka_unit_test(test_version),	      cmocka_unit_test(test_manifest),
+		cmocka_unit_test(test_index),	      cmocka_unit_test(test_untyped),
+		cmocka_unit_test(test_layer_types),   cmocka_unit_test(test_embedded),
+		cmocka_unit_test(test_embedded_size), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_hash_first),    cmocka_unit_test(test_page),
+		cmocka_unit_test(test_counts),	      cmocka_unit_test(test_rank_order),
+		cmocka_unit_test(test_choose),	      cmocka_unit_test(test_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
