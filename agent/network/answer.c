@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "blob.h"
 #include "crypto.h"
 #include "message.h"
 #include "protocol.h"
 #include "repository.h"
+#include "sealed.h"
 #include "session.h"
 
 #define REPORT_TIMEOUT_MS 20000u
@@ -91,14 +93,16 @@ static int ask_registry(struct registry *registry, const struct ref *ref,
 		return r;
 	ret->config = document.config;
 	ret->layer_bytes = document.layer_bytes;
-	ret->zstd = document.zstd;
+	for (size_t i = 0; i < document.n_layers; i++)
+		ret->zstd |= document.layers[i].compression == OCI_ZSTD;
 	if (request->read_config || request->n_layers > 0)
 		r = repository_config(registry, ref, &document, request->layers, request->n_layers,
 				      &config, ret_error);
 	ret->platform = config.platform;
 	ret->chain = config.chain;
+	release_set_version(ret->version, config.version[0] ? config.version : document.version);
 	for (size_t i = 0; i < config.shared && i < document.n_layers; i++)
-		ret->layer_bytes -= document.layers[i];
+		ret->layer_bytes -= document.layers[i].size;
 	return r;
 }
 
@@ -106,6 +110,7 @@ static int ask_registry(struct registry *registry, const struct ref *ref,
 struct item {
 	const json_t *question;
 	const char *op; /* "" for an image */
+	bool alone;	/* the only one of its batch */
 	struct ref ref;
 	json_t *answer;
 };
@@ -115,28 +120,46 @@ static const struct credential *find_credential(const struct session *s, const s
 	return credentials_find(&s->options.credentials, item->ref.path);
 }
 
-/* A mirror answered in place of the registry: where that would send credentials is known from itself only. */
-static void learn_challenge(struct registry *r, const struct ref *ref, const struct digest *d)
+/* A mirror or the question's documents answered in place of the registry: where that would send credentials is known from
+ * itself only. */
+static int learn_challenge(struct registry *r, const struct ref *ref, const struct digest *d,
+			   struct error *ret_error)
 {
 	struct call c = {
 		.repository = ref->path, .method = "HEAD", .kind = "manifests", .name = d->text};
 	struct registry *mirror = steal(r->mirror);
-	struct error ignored;
+	int q = 0;
 
-	if (mirror && !r->answered && !r->tokens.challenge.realm)
-		(void)!registry_request(r, &c, 200, NULL, &ignored);
+	if (!r->answered && !r->tokens.challenge.realm)
+		q = registry_request(r, &c, 200, NULL, ret_error);
 	r->mirror = mirror;
+	return mirror || r->answered ? 0 : q;
+}
+
+/* What was read for the question, less what it brought; NULL if it wants none. */
+static json_t *read_documents(struct registry *r, json_t *brought)
+{
+	json_t *documents = steal(r->documents), *text;
+	const char *digest;
+
+	json_object_foreach (brought, digest, text)
+		(void)json_object_del(documents, digest);
+	return documents;
 }
 
 static int image(struct session *s, struct item *item, struct error *ret_error)
 {
 	_cleanup_free_ char *withheld = NULL;
+	_cleanup_json_ json_t *documents = NULL;
 	struct fetch_request request = {0};
 	struct fetch_reply reply = {0};
 	int r = message_request_from_json(item->question, &request, ret_error);
 
-	if (r == 0)
+	if (r == 0) {
+		s->registry->documents = json_copy(request.documents);
 		r = ask_registry(s->registry, &item->ref, &request, &reply, ret_error);
+		documents = read_documents(s->registry, request.documents);
+	}
 	free((void *)request.known);
 	free((void *)request.layers);
 	/* An answer: what the digest stands for can never be used, which the engine half remembers. */
@@ -144,13 +167,36 @@ static int image(struct session *s, struct item *item, struct error *ret_error)
 		item->answer = message_refused_to_json(&reply, ret_error);
 		return 0;
 	}
+	if (r == 0 && !reply.known && credential_is_set(find_credential(s, item)))
+		r = learn_challenge(s->registry, &item->ref, &reply.digest, ret_error);
 	if (r < 0)
 		return r;
-	if (!reply.known && credential_is_set(find_credential(s, item)))
-		learn_challenge(s->registry, &item->ref, &reply.digest);
 	withheld = registry_withheld(s->registry, find_credential(s, item));
 	copy_text(reply.withheld, sizeof(reply.withheld), withheld);
 	item->answer = message_reply_to_json(&reply);
+	if (documents)
+		json_put(item->answer, "documents", steal(documents));
+	return 0;
+}
+
+/* The descriptor and the progress belong to the batch, so that a blob has one of its own. */
+static int blob(struct session *s, struct item *item, struct error *ret_error)
+{
+	struct fetch_blob b;
+	struct fetched fetched;
+	int r = message_blob_from_json(item->question, &b, ret_error);
+
+	if (r < 0)
+		return r;
+	if (!item->alone || s->caller->n_fds != 1)
+		return error_set(ret_error, -EBADMSG,
+				 "a blob needs a batch of its own with one descriptor");
+	b.fd = s->caller->fds[0];
+	r = blob_bring(s, &item->ref, &b, &fetched, ret_error);
+	item->answer = r < 0 ? protocol_error_to_json(ret_error, fetched.retry_after_s)
+			     : message_fetched_to_json(&fetched);
+	if (r < 0)
+		json_put(item->answer, "bytes", json_integer((json_int_t)fetched.bytes));
 	return 0;
 }
 
@@ -175,6 +221,23 @@ static int rollout(struct session *s, struct item *item, struct error *ret_error
 	if (r < 0 && reply.found)
 		return r;
 	item->answer = message_rollout_reply_to_json(&reply);
+	return 0;
+}
+
+/* A missing delta is an answer, which the engine half remembers. */
+static int delta(struct session *s, struct item *item, struct error *ret_error)
+{
+	struct fetch_delta delta;
+	struct digest from, to;
+	int r = message_delta_request_from_json(item->question, &from, &to, ret_error);
+
+	if (r == 0)
+		r = repository_delta(s->registry, &item->ref, &from, &to, &delta, ret_error);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	item->answer = message_delta_to_json(r == 0 ? &delta : NULL);
+	if (r == 0)
+		fetch_delta_free(&delta);
 	return 0;
 }
 
@@ -215,8 +278,10 @@ static int post(struct http *http, const struct report_config *config, const cha
 static int report(struct session *s, struct item *item, struct error *ret_error)
 {
 	const struct report_config *config = &s->config->report;
-	const struct http_options options = {
-		.trust = &s->options.trust, .allow_plain = true, .cancel = s->options.cancel};
+	const struct http_options options = {.trust = &s->options.trust,
+					     .allow_plain = true,
+					     .cancel = s->options.cancel,
+					     .meter = &s->traffic.meter};
 	const char *authorization = credentials_find(&s->options.credentials, "")->basic;
 	_cleanup_http_ struct http *http = NULL;
 	const char *metrics = json_get_string(item->question, "metrics"),
@@ -236,6 +301,66 @@ static int report(struct session *s, struct item *item, struct error *ret_error)
 	return r;
 }
 
+/* Sends each login of the question to the registry, which may be one for a part of it. */
+static int login(struct session *s, struct item *item, struct error *ret_error)
+{
+	const struct credentials *set = &s->options.credentials;
+	bool any = false;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < set->n; i++) {
+		const struct credential *c = &set->items[i];
+		struct call call = {
+			.repository = c->scope, .method = "GET", .kind = "", .name = ""};
+		_cleanup_free_ char *withheld = NULL;
+
+		if (!credential_is_set(c) && any)
+			continue;
+		if (!credential_is_set(c))
+			return error_set(ret_error, -EBADMSG, "%s", c->hint);
+		any = true;
+		r = registry_request(s->registry, &call, 200, NULL, ret_error);
+		withheld = registry_withheld(s->registry, c);
+		if (r == 0 && withheld)
+			r = error_set(ret_error, -EACCES, "%s", withheld);
+	}
+	if (r == 0)
+		item->answer = json_object();
+	return r;
+}
+
+/* The logins of the question, instead of those of this machine. No token of theirs is kept: each is asked for now. */
+static int take_logins(struct session *s, const json_t *question, struct error *ret_error)
+{
+	s->options.cache_dir = -1;
+	credentials_free(&s->options.credentials);
+	return credentials_add(&s->options.credentials, json_get_string(question, "from") ?: "",
+			       json_object_get(question, "logins"), s->options.host, true,
+			       ret_error);
+}
+
+static bool is_publishing(const char *op)
+{
+	return streq(op, "publish") || streq(op, "push-delta") || streq(op, "find-deltas") ||
+	       streq(op, "read-manifest");
+}
+
+/* Answers a question that a device never asks. */
+static int answer_publisher(struct session *s, struct item *item, struct error *ret_error)
+{
+	const json_t *question = item->question;
+
+	if (streq(item->op, "push-delta"))
+		return publish_delta(s, &item->ref, question, &item->answer, ret_error);
+	if (streq(item->op, "find-deltas"))
+		return publish_find_deltas(s->registry, &item->ref, json_get_string(question, "to"),
+					   &item->answer, ret_error);
+	if (streq(item->op, "read-manifest"))
+		return publish_read_manifest(s->registry, &item->ref, &item->answer, ret_error);
+	return publish(s->registry, &item->ref, json_object_get(question, "policy"), &item->answer,
+		       ret_error);
+}
+
 /* Parses what all questions have in common, and checks that this session may answer. */
 static int prepare(struct session *s, struct item *item, struct error *ret_error)
 {
@@ -246,16 +371,26 @@ static int prepare(struct session *s, struct item *item, struct error *ret_error
 	item->op = op ? op : "";
 	if (streq(item->op, "report"))
 		return session_bind(s, "", ret_error);
+	if (sealed_is_op(item->op))
+		return s->asked || !item->alone
+			       ? error_set(ret_error, -EPERM, "%s takes a connection of its own",
+					   item->op)
+			       : 0;
 	/* Only a child that was started with --publish publishes, never the socket of a device. */
-	if (streq(item->op, "publish") && !s->publishing)
-		return error_set(ret_error, -EPERM,
-				 "this socket accepts no policies: use pullet rollout");
+	if (is_publishing(item->op) && !s->publishing)
+		return error_set(
+			ret_error, -EPERM,
+			"this socket publishes nothing: use pullet rollout or pullet delta");
+	if (streq(item->op, "login") != s->login)
+		return error_set(ret_error, -EPERM, "logins are for pullet login");
 	if (!text)
 		return error_set(ret_error, -EBADMSG, "the request lacks \"image\"");
 	r = ref_parse(text, &item->ref, &why);
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", text, why);
 	r = session_bind(s, item->ref.host, ret_error);
+	if (r == 0 && s->login)
+		r = take_logins(s, item->question, ret_error);
 	if (r == 0)
 		r = session_open_registry(s, ret_error);
 	return r < 0 ? r : credential_check(find_credential(s, item), ret_error);
@@ -293,9 +428,9 @@ static int check(struct session *s, struct item *item, struct error *ret_error)
 	if (path && access(path, R_OK) < 0 && !after_prefix(path, CREDENTIAL_STORE "/"))
 		return error_set(
 			ret_error, -errno,
-			"credentials %s: the user of pullet-fetch cannot read it: %s; make it "
-			"a systemd credential (see pullet-fetch(8))",
-			path, strerror(errno));
+			"credentials %s: the user of pullet-fetch cannot read it: %s; run: pullet "
+			"login %s --from %s, and remove credentials =",
+			path, strerror(errno), s->options.host, path);
 	if (s->options.trust.skipped)
 		return error_set(ret_error, -EACCES, "%s", s->options.trust.skipped);
 	item->answer = json_object();
@@ -306,13 +441,20 @@ static int answer_one(struct session *s, struct item *item, struct error *ret_er
 {
 	if (streq(item->op, "report"))
 		return report(s, item, ret_error);
-	if (streq(item->op, "publish"))
-		return publish(s->registry, &item->ref, json_object_get(item->question, "policy"),
-			       &item->answer, ret_error);
+	if (is_publishing(item->op))
+		return answer_publisher(s, item, ret_error);
 	if (streq(item->op, "rollout"))
 		return rollout(s, item, ret_error);
+	if (streq(item->op, "login"))
+		return login(s, item, ret_error);
 	if (streq(item->op, "check"))
 		return check(s, item, ret_error);
+	if (streq(item->op, "blob"))
+		return blob(s, item, ret_error);
+	if (streq(item->op, "delta"))
+		return delta(s, item, ret_error);
+	if (sealed_is_op(item->op))
+		return sealed_answer(s, item->op, item->question, &item->answer, ret_error);
 	return image(s, item, ret_error);
 }
 
@@ -323,6 +465,7 @@ void answer_batch(struct session *s, json_t *const *questions, size_t n, json_t 
 
 	for (size_t i = 0; i < n; i++) {
 		items[i].question = questions[i];
+		items[i].alone = n == 1;
 		if (prepare(s, &items[i], &e) < 0)
 			items[i].answer = protocol_error_to_json(&e, 0);
 	}
@@ -340,4 +483,6 @@ void answer_batch(struct session *s, json_t *const *questions, size_t n, json_t 
 	}
 	if (s->registry)
 		registry_end(s->registry);
+	for (size_t i = 0; i < n; i++)
+		session_put_traffic(s, ret[i]);
 }

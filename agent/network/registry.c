@@ -13,8 +13,11 @@
 #define REQUEST_TIMEOUT_MS 60000u
 #define STALL_S		   20
 #define STALL_RATE	   100
-#define REDIRECTS_MAX	   3
-#define CERTS_DIR	   "/etc/docker/certs.d"
+#ifndef BLOB_STALL_S
+#define BLOB_STALL_S 60u /* without one byte */
+#endif
+#define REDIRECTS_MAX 3
+#define CERTS_DIR     "/etc/docker/certs.d"
 
 static struct digest hash_credentials(const struct registry *r)
 {
@@ -58,9 +61,14 @@ static int open_http(const struct registry *r, bool tls, const struct trust *tru
 		.allow_plain = !tls,
 		.cancel = r->o->cancel,
 		.session = session,
+		.meter = r->o->meter,
+		.tick = r->o->tick,
 	};
+	int q = http_new(&options, ret, ret_error);
 
-	return http_new(&options, ret, ret_error);
+	if (q == 0)
+		http_cap(*ret, r->speed);
+	return q;
 }
 
 /* Says what an error of TLS means for the operator. */
@@ -112,13 +120,15 @@ static int set_origin(struct registry *r, bool tls, struct error *ret_error)
 static int limit_time(const struct registry *r, struct http_request *request,
 		      struct error *ret_error)
 {
+	bool is_blob = request->on_begin || request->on_send;
 	uint64_t now = now_ms();
 
 	if (now >= r->deadline)
 		return error_set(ret_error, -ETIMEDOUT, "the registry took too long in all");
-	request->timeout_ms = (unsigned int)MIN(r->deadline - now, REQUEST_TIMEOUT_MS);
-	request->stall_s = STALL_S;
-	request->stall_rate = STALL_RATE;
+	request->timeout_ms =
+		is_blob ? 0 : (unsigned int)MIN(r->deadline - now, REQUEST_TIMEOUT_MS);
+	request->stall_s = is_blob ? BLOB_STALL_S : STALL_S;
+	request->stall_rate = is_blob ? 1 : STALL_RATE;
 	return 0;
 }
 
@@ -162,6 +172,21 @@ int registry_perform(const struct registry *r, const struct url *at, struct http
 	return q;
 }
 
+/* authorization: the line of a header, or NULL. A blob has one type and no other encoding, whose bytes would not hash. */
+static void set_headers(struct call *c, const char *authorization)
+{
+	size_t n = 0;
+
+	if (!c->on_data || streq(c->kind, "manifests"))
+		c->headers[n++] = oci_accept;
+	if (c->on_data)
+		c->headers[n++] = "Accept-Encoding: identity";
+	if (c->range)
+		c->headers[n++] = c->range;
+	c->headers[n++] = authorization;
+	c->headers[n] = NULL;
+}
+
 /* The request to c.url; it borrows from c. */
 static struct http_request make_request(const struct registry *r, struct call *c)
 {
@@ -174,15 +199,19 @@ static struct http_request make_request(const struct registry *r, struct call *c
 	c->basic_sent = !c->foreign && !token && basic && !r->tokens.challenge.realm;
 	if (token)
 		c->authorization = xasprintf("Authorization: Bearer %s", token);
-	c->headers[0] = oci_accept;
-	c->headers[1] = c->basic_sent ? basic : c->authorization;
+	set_headers(c, c->basic_sent ? basic : c->authorization);
 	return (struct http_request){
 		.method = c->method,
 		.to = &c->url,
 		.headers = c->headers,
 		.body = c->body,
 		.content_type = c->type,
+		.on_send = c->on_send,
+		.send_size = c->send_size,
 		.body_max = OCI_DOCUMENT_MAX,
+		.on_begin = c->on_begin,
+		.on_data = c->on_data,
+		.userdata = c->userdata,
 	};
 }
 
@@ -246,8 +275,9 @@ static void follow_redirects(struct registry *r, struct call *c)
 static int set_url(const struct registry *r, struct call *c)
 {
 	_cleanup_free_ char *path =
-		c->at ? url_text(c->at)
-		      : xasprintf("/v2/%s/%s/%s", c->repository, c->kind, c->name);
+		c->at	    ? url_text(c->at)
+		: !*c->kind ? xstrdup("/v2/")
+			    : xasprintf("/v2/%s/%s/%s", c->repository, c->kind, c->name);
 
 	url_free(&c->url);
 	if (url_resolve(&r->origin, path, &c->url) < 0)
@@ -431,19 +461,19 @@ static char *name_answerer(const struct registry *r, const struct call *c)
 			  : xstrdup("the registry");
 }
 
-/* What an operator can do about a refusal: nothing with credentials where another host refuses. Caller frees. */
-static char *find_hint(const struct registry *r, const struct call *c)
+char *registry_hint(const struct registry *r, const struct credential *c)
 {
-	const struct credential *credential = registry_credential(r, c);
-	char *withheld = c->foreign ? NULL : registry_withheld(r, credential);
+	char *withheld = registry_withheld(r, c);
 
-	if (c->foreign || withheld)
-		return withheld ? withheld : xstrdup("no credentials are sent there");
-	if (!c->foreign && r->o->trust.skipped)
+	if (withheld)
+		return withheld;
+	if (r->o->trust.skipped)
 		return xstrdup(r->o->trust.skipped);
-	if (credential->hint)
-		return xasprintf("see credentials=: %s", credential->hint);
-	return xstrdup("no credentials= is set for it");
+	return xasprintf("%s%srun: pullet login %s", c->hint ?: "",
+			 !c->hint		? ""
+			 : credential_is_set(c) ? "; if it is outdated, "
+						: "; ",
+			 r->o->host);
 }
 
 static int judge_status(const struct registry *r, const struct call *c, struct error *ret_error)
@@ -455,7 +485,10 @@ static int judge_status(const struct registry *r, const struct call *c, struct e
 
 	said = message ? xasprintf(": %s", message) : xstrdup("");
 	if (status == 401 || status == 403) {
-		_cleanup_free_ char *hint = find_hint(r, c);
+		/* Credentials mend nothing where another host refuses. */
+		_cleanup_free_ char *hint = c->foreign
+						    ? xstrdup("no credentials are sent there")
+						    : registry_hint(r, registry_credential(r, c));
 
 		return error_set(ret_error, -EACCES, "%s refused access (%ld)%s; %s", who, status,
 				 said, hint);
@@ -535,9 +568,22 @@ void registry_close(struct registry *r)
 	free(r);
 }
 
-void registry_begin(struct registry *r)
+void registry_extend(struct registry *r)
 {
 	r->deadline = now_ms() + TOTAL_TIMEOUT_MS;
+}
+
+void registry_cap(struct registry *r, uint64_t speed)
+{
+	r->speed = speed;
+	http_cap(r->session, speed);
+	if (r->mirror)
+		registry_cap(r->mirror, speed);
+}
+
+void registry_begin(struct registry *r)
+{
+	registry_extend(r);
 	r->retry_after_s = 0;
 	replace_string(&r->mirror_fault, NULL);
 	if (r->mirror)

@@ -6,6 +6,7 @@
 #include "config.h"
 #include "credential.h"
 #include "http.h"
+#include "json.h"
 #include "token-cache.h"
 #include "trust.h"
 #include "url.h"
@@ -20,6 +21,8 @@ struct registry_options {
 	struct credentials credentials;
 	int cache_dir; /* for tokens and TLS sessions, private to this user; -1: none */
 	const volatile sig_atomic_t *cancel;
+	struct meter *meter;	      /* counts what is moved; NULL: none */
+	const struct http_tick *tick; /* NULL: none */
 };
 
 struct registry {
@@ -32,12 +35,15 @@ struct registry {
 	struct token_cache tokens;
 	struct token_file file;
 	uint64_t deadline;
+	uint64_t speed;		    /* bytes a second at most; 0: any */
 	unsigned int retry_after_s; /* of the last answer */
 	/* Asked first, for what is only read; NULL: there is none, or it does not answer. */
 	struct registry *mirror;
 	char *mirror_fault; /* why it was not enough, or NULL */
 	/* The last token of a host that the registry redirects to, or NULL. */
 	char *foreign_token, *foreign_origin, *foreign_repository;
+	/* Of the question, {DIGEST: TEXT}: what it brought is not read again, what is read is added. NULL: not wanted. */
+	json_t *documents;
 	/* A document that was fetched for its digest. */
 	struct http_response kept;
 	struct digest kept_digest;
@@ -57,11 +63,17 @@ int registry_read_trust(const struct registry_config *config, const char *host, 
 
 /* Begins a batch: all of its requests together have three minutes. */
 void registry_begin(struct registry *r);
+/* All requests from now on together have three minutes, but a streamed answer or body has no limit. */
+void registry_extend(struct registry *r);
+/* The answers come at that many bytes a second at most; 0: any. */
+void registry_cap(struct registry *r, uint64_t speed);
 /* Ends a batch: writes new tokens to the cache. */
 void registry_end(struct registry *r);
 
 /* Why the credentials c are not sent to the token server, or NULL. Caller frees. */
 char *registry_withheld(const struct registry *r, const struct credential *c);
+/* What an operator can do about a refusal of the registry. Caller frees. */
+char *registry_hint(const struct registry *r, const struct credential *c);
 
 enum call_state {
 	CALL_DONE,
@@ -80,10 +92,19 @@ enum stage {
 struct call {
 	const char *repository; /* "team/app" */
 	const char *method;
-	const char *kind, *name; /* "manifests" and a tag */
+	const char *kind, *name; /* "manifests" and a tag; "": none, just /v2/ */
 	const struct url *at;	 /* instead of the path: an upload URL */
 	const char *body;	 /* NULL: none */
 	const char *type;	 /* of body */
+	/* Streams a body of send_size bytes instead, as in struct http_request, with userdata. NULL: body. */
+	ssize_t (*on_send)(void *userdata, uint64_t offset, char *buffer, size_t n);
+	uint64_t send_size;
+	/* NULL, or what takes the answer instead of memory, as in struct http_request. Only the answer of one registry
+	 * can be streamed: it must have no mirror. */
+	int (*on_begin)(void *userdata, const struct http_response *response);
+	int (*on_data)(void *userdata, const char *data, size_t n);
+	void *userdata;
+	const char *range; /* the line of a header, or NULL: the whole */
 
 	struct http_result result;
 
@@ -96,7 +117,7 @@ struct call {
 	bool foreign_answered; /* its challenge */
 	struct url url;
 	char *authorization;
-	const char *headers[3];
+	const char *headers[5];
 };
 
 /* Performs n requests at the same time, with redirects, and with one token for all if the server grants it. A failure

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "crypto.h"
+#include "patch.h"
 #include "registry.h"
 
 static int get(struct registry *r, const struct ref *ref, const char *kind, const char *name,
@@ -113,13 +114,27 @@ void repository_resolve(struct registry *r, const struct ref *const *refs, size_
 	}
 }
 
+/* The document that the question brought, or NULL. Borrowed. */
+static const char *find_brought(const struct registry *r, const struct digest *d)
+{
+	const char *text = json_get_string(r->documents, d->text);
+	struct error ignored;
+
+	return text && oci_check_hash(text, strlen(text), d, &ignored) == 0 ? text : NULL;
+}
+
 int repository_document(struct registry *r, const struct ref *ref, const struct digest *d,
 			struct oci_document *ret, struct error *ret_error)
 {
 	_cleanup_http_response_ struct http_response response = {0};
 	_cleanup_free_ char *type = NULL;
+	const char *brought = find_brought(r, d);
 	int q = 0;
 
+	if (brought) {
+		q = oci_parse(brought, strlen(brought), NULL, d, ret, ret_error);
+		return q < 0 ? error_prefix(ret_error, "%s", ref->text) : 0;
+	}
 	if (digest_eq(d, &r->kept_digest)) {
 		response = r->kept;
 		r->kept = (struct http_response){0};
@@ -131,6 +146,22 @@ int repository_document(struct registry *r, const struct ref *ref, const struct 
 		type = http_header(&response, "Content-Type");
 		q = oci_parse(response.body, response.body_len, type, d, ret, ret_error);
 	}
+	if (q == 0)
+		message_add_document(r->documents, d, response.body, response.body_len);
+	return q < 0 ? error_prefix(ret_error, "%s", ref->text) : 0;
+}
+
+int repository_text(struct registry *r, const struct ref *ref, struct http_response *ret,
+		    struct digest *ret_digest, struct error *ret_error)
+{
+	bool pinned = digest_is_set(&ref->digest);
+	int q = get_by_tag(r, ref, pinned ? ref->digest.text : ref->tag, ret, ret_digest,
+			   ret_error);
+
+	if (q == 0 && pinned && !digest_eq(ret_digest, &ref->digest)) {
+		http_response_free(ret);
+		q = error_set(ret_error, -EBADMSG, "the registry sent %s", ret_digest->text);
+	}
 	return q < 0 ? error_prefix(ret_error, "%s", ref->text) : 0;
 }
 
@@ -139,11 +170,20 @@ int repository_config(struct registry *r, const struct ref *ref, const struct oc
 		      struct error *ret_error)
 {
 	_cleanup_http_response_ struct http_response response = {0};
-	int q = get(r, ref, "blobs", d->config.text, &response, ret_error);
+	const char *text = d->config_data ?: find_brought(r, &d->config);
+	size_t n = d->config_data ? d->config_size : text ? strlen(text) : 0;
+	int q = 0;
 
+	if (!text) {
+		q = get(r, ref, "blobs", d->config.text, &response, ret_error);
+		text = response.body;
+		n = response.body_len;
+	}
 	if (q == 0)
-		q = image_config_parse(response.body, response.body_len, &d->config, d->n_layers,
-				       layers, n_layers, ret, ret_error);
+		q = image_config_parse(text, n, &d->config, d->n_layers, layers, n_layers, ret,
+				       ret_error);
+	if (q == 0)
+		message_add_document(r->documents, &d->config, text, n);
 	return q < 0 ? error_prefix(ret_error, "%s", ref->text) : 0;
 }
 
@@ -198,4 +238,83 @@ int repository_policy(struct registry *r, const struct ref *ref, const char *tag
 	*ret = policy.data;
 	*ret_n = policy.size;
 	return 0;
+}
+
+#define ANNOTATION "vnd.pullet.delta."
+
+/* Decimal digits up to a comma or the end; sets *s behind them. */
+static bool read_number(const char **s, uint64_t *ret)
+{
+	size_t n = strspn(*s, DIGITS);
+	char *end;
+
+	if (n == 0 || n > strlen("17179869184"))
+		return false;
+	*ret = strtoull(*s, &end, 10);
+	*s = end;
+	return true;
+}
+
+/* What is wrong with the annotations, or NULL. */
+static const char *read_annotations(const json_t *j, const struct digest *from,
+				    const struct digest *to, struct fetch_delta *ret)
+{
+	const char *shared = json_get_string(j, ANNOTATION "shared"),
+		   *sizes = json_get_string(j, ANNOTATION "sizes");
+	uint64_t n;
+
+	if (!streq_null(json_get_string(j, ANNOTATION "from"), from->text) ||
+	    !streq_null(json_get_string(j, ANNOTATION "to"), to->text))
+		return "it is not between these two images: " ANNOTATION "from or to differs";
+	if (!shared || !read_number(&shared, &n) || *shared || n > OCI_LAYERS_MAX)
+		return ANNOTATION "shared is no number of layers";
+	ret->shared = (size_t)n;
+	do {
+		if (!sizes || ret->n_sizes == OCI_LAYERS_MAX ||
+		    !read_number(&sizes, &ret->sizes[ret->n_sizes++]))
+			return ANNOTATION "sizes is no list of sizes";
+	} while (*sizes++ == ',');
+	return sizes[-1] ? ANNOTATION "sizes is no list of sizes" : message_delta_fault(ret);
+}
+
+static int parse_delta(const struct http_response *response, const struct digest *from,
+		       const struct digest *to, struct fetch_delta *ret, struct error *ret_error)
+{
+	_cleanup_free_ char *type = http_header(response, "Content-Type");
+	_cleanup_json_ json_t *j = NULL;
+	struct oci_artifact patch = {0};
+	const char *fault;
+	int q = oci_parse_artifact(response->body, response->body_len, type, PATCH_MEDIA_TYPE,
+				   &patch, ret_error);
+
+	ret->data = patch.data;
+	ret->digest = patch.digest;
+	ret->size = patch.size;
+	if (q == 0)
+		q = json_parse(response->body, response->body_len, "manifest", &j, ret_error);
+	if (q < 0)
+		return ret_error->code = -EBADMSG;
+	fault = read_annotations(json_object_get(j, "annotations"), from, to, ret);
+	return fault ? error_set(ret_error, -EBADMSG, "%s", fault) : 0;
+}
+
+int repository_delta(struct registry *r, const struct ref *ref, const struct digest *from,
+		     const struct digest *to, struct fetch_delta *ret, struct error *ret_error)
+{
+	_cleanup_http_response_ struct http_response response = {0};
+	char tag[FETCH_DELTA_TAG_SIZE];
+	struct digest ignored;
+	int q;
+
+	*ret = (struct fetch_delta){0};
+	message_delta_tag(from, to, tag);
+	q = get_by_tag(r, ref, tag, &response, &ignored, ret_error);
+	if (q == -EFBIG)
+		q = ret_error->code = -EBADMSG;
+	if (q == 0)
+		q = parse_delta(&response, from, to, ret, ret_error);
+	if (q == 0)
+		return 0;
+	fetch_delta_free(ret);
+	return error_prefix(ret_error, "%s/%s:%s", ref->host, ref->path, tag);
 }

@@ -15,12 +15,16 @@
 void repository_resolve(struct registry *r, const struct ref *const *refs, size_t n,
 			struct fetch_resolved *ret);
 
-/* The document of that digest. Its bytes are hashed before they are parsed. */
+/* The document of that digest, from r->documents or the registry. Its bytes are hashed before they are parsed. */
 int repository_document(struct registry *r, const struct ref *ref, const struct digest *d,
 			struct oci_document *ret, struct error *ret_error) warn_unused;
 
-/* The config of the manifest *d (image_config_parse). Its bytes are bounded by its descriptor, and hashed before they are
- * parsed. */
+/* What is at ref, whatever it is, unparsed but hashed: an artifact, too. -ENOENT. The caller frees ret. */
+int repository_text(struct registry *r, const struct ref *ref, struct http_response *ret,
+		    struct digest *ret_digest, struct error *ret_error) warn_unused;
+
+/* The config of the manifest *d (image_config_parse), which may embed it, from r->documents or the registry. Its bytes are
+ * bounded by its descriptor, and hashed before they are parsed. */
 int repository_config(struct registry *r, const struct ref *ref, const struct oci_document *d,
 		      const struct digest *layers, size_t n_layers, struct image_config *ret,
 		      struct error *ret_error) warn_unused;
@@ -29,6 +33,37 @@ int repository_config(struct registry *r, const struct ref *ref, const struct oc
  * there is no such tag. Caller frees. */
 int repository_policy(struct registry *r, const struct ref *ref, const char *tag, char **ret,
 		      size_t *ret_n, struct error *ret_error) warn_unused;
+
+/* The delta between two ChainIDs in ref's repository (pullet-delta(5)), not the patch itself unless its manifest has it.
+ * -ENOENT: there is none; -EBADMSG: it is not valid. The caller frees ret with fetch_delta_free(). */
+int repository_delta(struct registry *r, const struct ref *ref, const struct digest *from,
+		     const struct digest *to, struct fetch_delta *ret,
+		     struct error *ret_error) warn_unused;
+
+/* push.c: a blob goes to the registry, unless it has it. */
+struct push {
+	struct digest digest;
+	uint64_t size;
+	const char *data; /* its bytes, or NULL: those of the file */
+	int fd;
+	/* Called as bytes are sent, and each second; NULL: it is not. */
+	void (*on_progress)(void *userdata, uint64_t bytes);
+	void *userdata;
+};
+int push_blob(struct registry *r, const struct ref *ref, const struct push *p,
+	      struct error *ret_error) warn_unused;
+/* Pushes an artifact's manifest, and the empty config that it refers to, and sets the tag to it. */
+int push_manifest(struct registry *r, const struct ref *ref, const char *tag,
+		  const json_t *manifest, struct digest *ret, struct error *ret_error) warn_unused;
+
+/* publish-delta.c: the operator makes deltas. A device never does. Each is the answer to a request of message.h. */
+struct session;
+int publish_delta(struct session *s, const struct ref *ref, const json_t *question, json_t **ret,
+		  struct error *ret_error) warn_unused;
+int publish_find_deltas(struct registry *r, const struct ref *ref, const char *to, json_t **ret,
+			struct error *ret_error) warn_unused;
+int publish_read_manifest(struct registry *r, const struct ref *ref, json_t **ret,
+			  struct error *ret_error) warn_unused;
 
 /* publish.c: the operator reads and writes the rollout policy beside a tag. A device never does. */
 

@@ -9,25 +9,15 @@
 #include "engine-file.h"
 #include "ref.h"
 
-/* The file that "docker login" writes, or NULL. Caller frees. */
-static char *find_docker_login(void)
-{
-	const char *dir = getenv("DOCKER_CONFIG"), *home = getenv("HOME");
-	char *path = dir && *dir ? xasprintf("%s/config.json", dir)
-				 : xasprintf("%s/.docker/config.json", home ? home : "");
-
-	if (access(path, F_OK) == 0)
-		return path;
-	free(path);
-	return NULL;
-}
+#define TELL_MS	 250
+#define ALIVE_MS 20000 /* the caller gives up after five minutes without a line */
 
 /* An operator's machine need not have a configuration. */
 static int load_config(struct session *s, struct error *ret_error)
 {
 	int r = s->config ? 0 : config_load(s->config_path, &s->config, ret_error);
 
-	if (r != -ENOENT || !s->publishing || !streq(s->config_path, CONFIG_PATH_DEFAULT))
+	if (r != -ENOENT || !s->operator|| !streq(s->config_path, CONFIG_PATH_DEFAULT))
 		return r;
 	s->config = config_read(s->config_path, NULL, NULL);
 	return 0;
@@ -40,8 +30,13 @@ static int read_host(struct session *s, struct registry_options *o, const char *
 	int r = registry_read_trust(o->config, o->host, &o->trust, ret_error);
 
 	o->others = s->config;
-	o->cache_dir = s->cache_path ? open(s->cache_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	return r < 0 ? r : credentials_load(credentials, o->host, &o->credentials, ret_error);
+	o->meter = &s->traffic.meter;
+	o->tick = &s->tick;
+	o->cache_dir = s->traffic.dir;
+	/* A login that is tried replaces the present one, which may be damaged. */
+	return r < 0 || s->login ? r
+				 : credentials_choose(credentials, s->config->auth_dir, o->host,
+						      s->operator, & o->credentials, ret_error);
 }
 
 /* A mirror has certificates and credentials of its own: those of the registry are not for it. */
@@ -86,14 +81,13 @@ static int bind_registry(struct session *s, struct error *ret_error)
 	static const struct registry_config none = {0};
 	struct registry_options *o = &s->options;
 	const struct registry_config *rc = config_registry(s->config, o->host) ?: &none;
-	_cleanup_free_ char *login = s->publishing ? find_docker_login() : NULL;
 	int r;
 
 	o->config = rc;
 	engine_file_use_proxies();
-	r = read_host(s, o, rc->credentials ?: login, ret_error);
+	r = read_host(s, o, rc->credentials, ret_error);
 	/* A policy is written to the registry itself, and read from there to be changed. */
-	return r < 0 || s->publishing ? r : bind_mirrors(s, rc->mirror, ret_error);
+	return r < 0 || s->publishing || s->login ? r : bind_mirrors(s, rc->mirror, ret_error);
 }
 
 static int bind_collector(struct session *s, struct error *ret_error)
@@ -132,6 +126,8 @@ static int read_files(struct session *s, struct error *ret_error)
 {
 	int r = load_config(s, ret_error);
 
+	s->traffic.dir =
+		s->cache_path ? open(s->cache_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (r < 0)
 		return r;
 	return *s->options.host ? bind_registry(s, ret_error) : bind_collector(s, ret_error);
@@ -175,13 +171,45 @@ int session_bind(struct session *s, const char *host, struct error *ret_error)
 }
 
 /* The process has changed its user by now: only its own directory is private. */
-static void check_cache(struct registry_options *o)
+bool session_cache_is_private(int dir)
 {
 	struct stat st;
 
-	if (fstat(o->cache_dir, &st) < 0 || st.st_uid != geteuid() ||
-	    (st.st_mode & (S_IRWXG | S_IRWXO)))
+	return fstat(dir, &st) == 0 && st.st_uid == geteuid() &&
+	       !(st.st_mode & (S_IRWXG | S_IRWXO));
+}
+
+static void check_cache(struct registry_options *o)
+{
+	if (!session_cache_is_private(o->cache_dir))
 		o->cache_dir = -1;
+}
+
+void session_put_traffic(struct session *s, json_t *reply)
+{
+	struct traffic now;
+
+	if (s->sealed || !traffic_file_add(&s->traffic, &now))
+		return;
+	json_put(reply, "traffic", message_traffic_to_json(&now));
+}
+
+void session_tell_progress(struct session *s, uint64_t bytes)
+{
+	_cleanup_json_ json_t *j = json_need(json_pack("{s:I}", "progress", (json_int_t)bytes));
+
+	session_put_traffic(s, j);
+	(void)!protocol_write(s->caller->fd, j);
+}
+
+void session_tell_at_times(struct session *s, struct told *told, uint64_t bytes)
+{
+	uint64_t now = now_ms();
+
+	if (now - told->at_ms < (bytes > told->bytes ? TELL_MS : ALIVE_MS))
+		return;
+	*told = (struct told){bytes, now};
+	session_tell_progress(s, bytes);
 }
 
 int session_open_registry(struct session *s, struct error *ret_error)
@@ -208,7 +236,10 @@ int session_open_registry(struct session *s, struct error *ret_error)
 
 void session_close(struct session *s)
 {
-	registry_close(s->registry);
-	config_free(s->config);
+	struct traffic ignored;
+
+	registry_close(steal(s->registry));
+	(void)traffic_file_add(&s->traffic, &ignored);
+	config_free(steal(s->config));
 	unbind(s);
 }

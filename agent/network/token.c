@@ -234,7 +234,8 @@ static int get_token(struct registry *r, const struct scopes *s, long *ret_statu
 		     struct error *ret_error)
 {
 	_cleanup_http_response_ struct http_response answer = {0};
-	_cleanup_free_ char *withheld = registry_withheld(r, s->credential);
+	_cleanup_free_ char *withheld = registry_withheld(r, s->credential),
+			    *hint = registry_hint(r, s->credential);
 	uint64_t expires_ms;
 	char *token;
 	int q = request_token(r, &r->tokens.challenge, r->origin.tls, s, &answer, &token,
@@ -244,8 +245,9 @@ static int get_token(struct registry *r, const struct scopes *s, long *ret_statu
 	r->retry_after_s = answer.retry_after_s;
 	if (q == 0)
 		token_cache_add(&r->tokens, token, xstrdup(s->repositories), s->push, expires_ms);
-	else if (answer.status > 0 && answer.status != 200 && withheld)
-		error_append(ret_error, "%s", withheld);
+	else if (answer.status == 401 || answer.status == 403 ||
+		 (answer.status > 0 && answer.status != 200 && withheld))
+		error_append(ret_error, "%s", hint);
 	return q;
 }
 
@@ -357,17 +359,17 @@ void registry_get_tokens(struct registry *r, struct call *calls, size_t n)
 static void try_basic(const struct registry *r, struct call *c)
 {
 	const struct credential *credential = registry_credential(r, c);
+	_cleanup_free_ char *hint = registry_hint(r, credential);
 	bool basic = r->tokens.challenge.basic;
 
 	c->stage = STAGE_SINGLE;
 	if (basic && credential->basic)
 		c->state = CALL_PENDING;
 	else
-		(void)error_set(&c->result.error, -EACCES, "the registry requires %s%s%s",
-				basic ? "a user name and a password (see credentials=)"
+		(void)error_set(&c->result.error, -EACCES, "the registry requires %s%s",
+				basic ? "a user name and a password; "
 				      : "an authentication method other than Basic and Bearer",
-				basic && credential->hint ? "; " : "",
-				basic && credential->hint ? credential->hint : "");
+				basic ? hint : "");
 }
 
 static bool is_refused(struct registry *r, struct call *c)
