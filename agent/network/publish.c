@@ -6,9 +6,7 @@
 #include "crypto.h"
 #include "registry.h"
 
-#define TAG_MAX	   128 /* distribution-spec */
-#define EMPTY	   "{}"
-#define EMPTY_TYPE "application/vnd.oci.empty.v1+json"
+#define TAG_MAX 128 /* distribution-spec */
 
 char *publish_tag(const struct ref *ref)
 {
@@ -46,38 +44,6 @@ static int read_policy(struct registry *r, const struct ref *ref, const char *ta
 	return 0;
 }
 
-/* distribution-spec, "Pushing a blob monolithically": POST, then PUT to its Location. */
-static int push_blob(struct registry *r, const struct ref *ref, const char *data,
-		     struct error *ret_error)
-{
-	_cleanup_http_response_ struct http_response response = {0};
-	_cleanup_free_ char *location = NULL, *text = NULL, *full = NULL;
-	_cleanup_(url_free) struct url upload = {0}, to = {0};
-	struct digest d = hash_bytes(data, strlen(data));
-	struct call post = {
-		.repository = ref->path, .method = "POST", .kind = "blobs", .name = "uploads/"};
-	struct call put = {.repository = ref->path,
-			   .method = "PUT",
-			   .at = &to,
-			   .body = data,
-			   .type = "application/octet-stream"};
-	int q = registry_request(r, &post, 202, &response, ret_error);
-
-	if (q < 0)
-		return q;
-	location = http_header(&response, "Location");
-	if (location && url_resolve(&r->origin, location, &upload) == 0) {
-		text = url_text(&upload);
-		full = xasprintf("%s%cdigest=%s", text, strchr(text, '?') ? '&' : '?', d.text);
-	}
-	if (!full || url_parse(full, &to) < 0)
-		return error_set(ret_error, -EPROTO, "the registry sends no valid upload URL");
-	if (r->origin.tls && !to.tls)
-		return error_set(ret_error, -EPROTO,
-				 "the registry sends an upload from https to http: refused");
-	return registry_request(r, &put, 201, NULL, ret_error);
-}
-
 /* With its content embedded: a reader of the manifest need not fetch the blob. */
 static json_t *descriptor(const char *type, const char *data)
 {
@@ -93,22 +59,16 @@ static int push_policy(struct registry *r, const struct ref *ref, const char *ta
 {
 	_cleanup_json_ json_t *manifest = json_pack(
 		"{s:i, s:s, s:s, s:o, s:[o]}", "schemaVersion", 2, "mediaType", OCI_MANIFEST,
-		"artifactType", ROLLOUT_MEDIA_TYPE, "config", descriptor(EMPTY_TYPE, EMPTY),
+		"artifactType", ROLLOUT_MEDIA_TYPE, "config", descriptor(OCI_EMPTY_TYPE, OCI_EMPTY),
 		"layers", descriptor(ROLLOUT_MEDIA_TYPE, policy));
-	_cleanup_free_ char *text = json_text(manifest, JSON_COMPACT);
-	struct call put = {.repository = ref->path,
-			   .method = "PUT",
-			   .kind = "manifests",
-			   .name = tag,
-			   .body = text,
-			   .type = OCI_MANIFEST};
-	struct digest digest = hash_bytes(text, strlen(text));
-	int q = push_blob(r, ref, EMPTY, ret_error);
+	struct push push = {.digest = hash_bytes(policy, strlen(policy)),
+			    .size = strlen(policy),
+			    .data = policy};
+	struct digest digest;
+	int q = push_blob(r, ref, &push, ret_error);
 
 	if (q == 0)
-		q = push_blob(r, ref, policy, ret_error);
-	if (q == 0)
-		q = registry_request(r, &put, 201, NULL, ret_error);
+		q = push_manifest(r, ref, tag, manifest, &digest, ret_error);
 	if (q == 0)
 		*ret = json_pack("{s:s}", "digest", digest.text);
 	return q;

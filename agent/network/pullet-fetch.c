@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -30,17 +31,22 @@ static volatile sig_atomic_t cancel;
 
 static const char usage[] =
 	"Usage: pullet-fetch [--config FILE] [--cache-dir DIR] [--fd N [--registry HOST] "
-	"[--publish]]\n"
+	"[--publish | --login | --operator]]\n"
 	"Reads requests to one registry from a socket and writes a reply to each, until the\n"
 	"other side closes it. systemd or another program of Pullet starts it.\n"
 	"  --config FILE    default " CONFIG_PATH_DEFAULT "\n"
-	"  --cache-dir DIR  a private directory in memory for tokens and TLS sessions; default\n"
-	"                   $RUNTIME_DIRECTORY, for a child of root " CACHE_DIR "\n"
+	"  --cache-dir DIR  a private directory in memory for tokens, TLS sessions and the "
+	"traffic\n"
+	"                   counter; default $RUNTIME_DIRECTORY, for a child of root\n"
+	"                   " CACHE_DIR "\n"
 	"  --fd N           use descriptor N, inherited from a parent, instead of 0; exit when\n"
 	"                   the parent does; root becomes the user pullet-fetch, or nobody\n"
 	"  --registry HOST  with --fd: the only registry; without it, that of the first\n"
 	"                   request, or the collector of reports\n"
-	"  --publish        may also write rollout policies; for pullet rollout\n"
+	"  --operator       may use the credentials of docker login; for pullet verify\n"
+	"  --publish        the same, and may write rollout policies and deltas; for pullet\n"
+	"                   rollout and pullet delta\n"
+	"  --login          reads no credentials, and tries some; for pullet login\n"
 	"  --help, --version\n";
 
 static bool is_hung_up(void)
@@ -55,8 +61,11 @@ static void on_signal(int signal)
 {
 	int e = errno;
 
-	if (signal != SIGIO || is_hung_up())
+	if (signal != SIGIO || is_hung_up()) {
 		cancel = 1;
+		/* A read that is about to begin would not see that. */
+		(void)shutdown(CALLER, SHUT_RD);
+	}
 	errno = e;
 }
 
@@ -121,13 +130,17 @@ static int answer_all(struct session *s, struct protocol_reader *reader)
 			return n < 0 ? refuse(&error) : 0;
 		cancel_on_hangup(true);
 		answer_batch(s, questions, (size_t)n, answers);
-		cancel_on_hangup(false);
+		if (!s->sealed)
+			cancel_on_hangup(false);
+		protocol_close_fds(reader);
 		for (int i = 0; i < n; i++) {
 			if (r == 0)
 				r = protocol_write(CALLER, answers[i]);
 			json_decref(questions[i]);
 			json_decref(answers[i]);
 		}
+		if (s->sealed)
+			_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 		if (r < 0 || cancel)
 			return r;
 	}
@@ -205,11 +218,12 @@ int main(int argc, char **argv)
 	const char *fd_text = NULL, *registry = NULL;
 	const struct option_row rows[] = {{"config", &session.config_path, NULL},
 					  {"cache-dir", &session.cache_path, NULL},
-					  {"fd", &fd_text, NULL},
-					  {"registry", &registry, NULL},
-					  {"publish", NULL, &session.publishing},
-					  {0}};
-	struct protocol_reader reader = {.fd = CALLER};
+					  {"fd", &fd_text, NULL}, {"registry", &registry, NULL},
+					  {"operator", NULL, &session.operator},
+					   {"publish", NULL, &session.publishing},
+					   {"login", NULL, &session.login},
+					   {0}};
+	struct protocol_reader reader = {.fd = CALLER, .takes_fds = true};
 	pid_t parent = getppid();
 	int first = options_parse(argc, argv, rows, usage), r = 0;
 
@@ -224,6 +238,8 @@ int main(int argc, char **argv)
 	(void)close_range(3, ~0U, 0);
 	catch_signals();
 	json_budget(JSON_BUDGET);
+	session.caller = &reader;
+	session.operator|= session.publishing || session.login;
 	if (fd_text)
 		r = become_child(&session, registry, parent);
 	else if (!session.cache_path)
