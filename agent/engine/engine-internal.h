@@ -39,8 +39,26 @@ struct call {
 	struct json_filter_rules rules;	  /* what is needed of an answer in JSON */
 	/* As in http.h. With it the call goes over the second connection. */
 	int (*on_data)(void *userdata, const char *data, size_t n);
+	/* As in http.h: a tar. */
+	ssize_t (*on_send)(void *userdata, uint64_t offset, char *buffer, size_t n);
+	uint64_t send_size;
 	void *userdata;
 };
 
 /* One call with an answer in JSON, or with none that matters: ret may be NULL. */
 int engine_call(struct engine *e, struct call c, json_t **ret, struct error *ret_error);
+/* One call over that connection with a bounded answer, unless on_data takes it; 304 (nothing to do) is success too. The
+ * caller frees *ret, which is empty at first. */
+int engine_perform(struct engine *e, struct http *connection, struct call c,
+		   struct http_response *ret, struct error *ret_error);
+
+/* GET /KINDs/NAME/json. own: by podman's own API. query: "" or "?...". */
+int engine_inspect(struct engine *e, const char *kind, const char *name, const char *query,
+		   bool own, const struct json_filter_rules *rules, json_t **ret,
+		   struct error *ret_error);
+/* Creates a container of the image and removes it again, never started: the engine then has all layers of the image.
+ * platform as in engine_create(). command: NULL: the image's own. ret may be NULL: its Config. */
+int engine_try_image(struct engine *e, const char *name, const char *image, const char *platform,
+		     const char *command, json_t **ret, struct error *ret_error);
+/* The annotation of a local manifest's entry: the Id of the image whose content it has. */
+#define IMAGE_ANNOTATION "vnd.pullet.image"

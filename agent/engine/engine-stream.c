@@ -156,6 +156,12 @@ static int on_pull_object(void *userdata, json_t *object)
 		if (p->found < OCI_LAYERS_MAX)
 			copy_text(p->found_ids[p->found], sizeof(p->found_ids[0]), id);
 		p->found++;
+	} else if (id && p->options->nothing_to_come &&
+		   (streq(status, "Pulling fs layer") || streq(status, "Downloading"))) {
+		return error_set(p->error, -ENODATA,
+				 "the engine lacks the layer %.15s, which it was to have: the load "
+				 "is not complete",
+				 id);
 	} else if (id && streq(status, "Downloading")) {
 		return note_progress(p, id, json_object_get(object, "progressDetail"));
 	}

@@ -14,7 +14,6 @@
 #define REMOVE_CALL_MS	(180u * 1000)
 #define STOP_GRACE_MS	(60u * 1000)
 #define STOP_UNKNOWN_MS (3600u * 1000)
-#define API_PLATFORM	49 /* Docker 28.1: inspect of one platform's image */
 
 /* Sets the error of an answer that is a refusal, with the engine's message. own: it is the engine's own word. */
 static int refusal(const struct http_response *r, const char *what, bool own,
@@ -40,13 +39,13 @@ static int refusal(const struct http_response *r, const char *what, bool own,
 	/* A pull is refused in the registry's words. 400: what was asked is wrong, and the store is not. */
 	if (own)
 		ret_error->origin = r->status != 400 && store_is_damaged(message) ? ERROR_STORE
+				    : store_is_stale(message)			  ? ERROR_STALE
 				    : store_is_of_image(message)		  ? ERROR_IMAGE
 										  : ERROR_OTHER;
 	return code;
 }
 
-/* One call over that connection with a bounded answer, unless on_data takes it; 304 (nothing to do) is success too. */
-static int perform(struct engine *e, struct http *connection, struct call c,
+int engine_perform(struct engine *e, struct http *connection, struct call c,
 		   struct http_response *ret, struct error *ret_error)
 {
 	_cleanup_free_ char *url =
@@ -59,6 +58,9 @@ static int perform(struct engine *e, struct http *connection, struct call c,
 		.url = url,
 		.headers = headers,
 		.body = body,
+		.content_type = c.on_send ? "application/x-tar" : NULL,
+		.on_send = c.on_send,
+		.send_size = c.send_size,
 		.body_max = ANSWER_MAX,
 		.timeout_ms = c.timeout_ms || c.stall_s ? c.timeout_ms : SHORT_CALL_MS,
 		.stall_s = c.stall_s,
@@ -127,7 +129,7 @@ int engine_call(struct engine *e, struct call c, json_t **ret, struct error *ret
 		c.on_data = on_answer;
 		c.userdata = &reading;
 	}
-	r = perform(e, connection, c, &answer, ret_error);
+	r = engine_perform(e, connection, c, &answer, ret_error);
 	if (r < 0 && reading.error.code < 0)
 		*ret_error = reading.error;
 	else if (r == 0 && ret)
@@ -147,30 +149,12 @@ static const struct json_filter_rules neighbour_rules = {
 				      "HostConfig.IpcMode", "HostConfig.UTSMode",
 				      "HostConfig.Links", "HostConfig.VolumesFrom", NULL},
 };
-static const struct json_filter_rules image_rules = {
-	.drop = (const char *const[]){"ContainerConfig", "GraphDriver", "History", NULL},
-	/* What an image brings is in the answer for its container, too, and the next image beside both. */
-	.memory_max = IMAGE_MEMORY_MAX,
-	.ports = "Config.ExposedPorts",
-};
-static const struct json_filter_rules image_name_rules = {
-	.keep = (const char *const[]){"Id", "RepoDigests", "RepoTags", "Os", "Architecture",
-				      "Variant", "Size", "RootFS", NULL},
-};
 static const struct json_filter_rules object_rules = {
 	.keep = (const char *const[]){"Name", "Driver", "Containers", "Options", NULL},
 };
-static const struct json_filter_rules list_rules = {
-	.keep = (const char *const[]){"*.Id", "*.Names", "*.State", "*.Status", "*.ImageID", NULL},
-};
-static const struct json_filter_rules image_list_rules = {
-	.keep = (const char *const[]){"*.Id", NULL},
-};
-
-/* own: by podman's own API. query: "" or "?...". */
-static int inspect_with(struct engine *e, const char *kind, const char *name, const char *query,
-			bool own, const struct json_filter_rules *rules, json_t **ret,
-			struct error *ret_error)
+int engine_inspect(struct engine *e, const char *kind, const char *name, const char *query,
+		   bool own, const struct json_filter_rules *rules, json_t **ret,
+		   struct error *ret_error)
 {
 	_cleanup_free_ char *escaped = engine_escape(name);
 	_cleanup_free_ char *path = xasprintf("/%ss/%s/json%s", kind, escaped, query);
@@ -185,7 +169,7 @@ static int inspect_with(struct engine *e, const char *kind, const char *name, co
 static int inspect(struct engine *e, const char *kind, const char *name, bool own,
 		   const struct json_filter_rules *rules, json_t **ret, struct error *ret_error)
 {
-	return inspect_with(e, kind, name, "", own, rules, ret, ret_error);
+	return engine_inspect(e, kind, name, "", own, rules, ret, ret_error);
 }
 
 /* GET /version is the one call without a version. */
@@ -289,60 +273,6 @@ int engine_inspect_neighbour(struct engine *e, const char *id, json_t **ret,
 	return inspect_container(e, id, &neighbour_rules, ret, ret_error);
 }
 
-int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
-{
-	return engine_call(e,
-			   (struct call){"GET", "/containers/json?all=1", .what = "list containers",
-					 .rules = list_rules},
-			   ret, ret_error);
-}
-
-/* "?platform={..}", which older engines do not know; else "". Caller frees. */
-static char *platform_query(const struct engine *e, const struct oci_platform *p)
-{
-	_cleanup_json_ json_t *j = NULL;
-	_cleanup_free_ char *text = NULL, *escaped = NULL;
-
-	if (!p || !p->os[0] || e->version.api_minor < API_PLATFORM || e->version.podman)
-		return xstrdup("");
-	j = json_need(json_pack("{s:s, s:s}", "os", p->os, "architecture", p->architecture));
-	if (p->variant[0])
-		json_put(j, "variant", json_string(p->variant));
-	text = json_text(j, JSON_COMPACT);
-	escaped = engine_escape(text);
-	return xasprintf("?platform=%s", escaped);
-}
-
-int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
-			 struct error *ret_error)
-{
-	return engine_inspect_platform(e, reference, NULL, ret, ret_error);
-}
-
-int engine_inspect_platform(struct engine *e, const char *reference,
-			    const struct oci_platform *platform, json_t **ret,
-			    struct error *ret_error)
-{
-	_cleanup_free_ char *query = platform_query(e, platform);
-	_cleanup_json_ json_t *j = NULL, *own = NULL;
-	int r = inspect_with(e, "image", reference, query, false, &image_rules, &j, ret_error);
-
-	if (r == 0 && e->version.podman)
-		r = inspect(e, "image", reference, true, &image_rules, &own, ret_error);
-	if (r < 0)
-		return r;
-	if (own)
-		podman_mend_image(j, own);
-	*ret = steal(j);
-	return 0;
-}
-
-int engine_identify_image(struct engine *e, const char *reference, json_t **ret,
-			  struct error *ret_error)
-{
-	return inspect(e, "image", reference, false, &image_name_rules, ret, ret_error);
-}
-
 int engine_look_up(struct engine *e, const char *kind, const char *name, json_t **ret,
 		   struct error *ret_error)
 {
@@ -352,14 +282,6 @@ int engine_look_up(struct engine *e, const char *kind, const char *name, json_t 
 
 	return engine_call(e, (struct call){"GET", path, .what = what, .rules = object_rules}, ret,
 			   ret_error);
-}
-
-int engine_list_images(struct engine *e, json_t **ret, struct error *ret_error)
-{
-	return engine_call(e,
-			   (struct call){"GET", "/images/json", .what = "list images",
-					 .rules = image_list_rules},
-			   ret, ret_error);
 }
 
 int engine_changes(struct engine *e, const char *id, json_t **ret, struct error *ret_error)
@@ -379,8 +301,8 @@ int engine_stat(struct engine *e, const char *id, const char *path, json_t **ret
 	_cleanup_free_ char *header = NULL, *text = NULL;
 	_cleanup_http_response_ struct http_response answer = {0};
 	size_t n;
-	int r = perform(e, e->http, (struct call){"HEAD", archive, .what = what}, &answer,
-			ret_error);
+	int r = engine_perform(e, e->http, (struct call){"HEAD", archive, .what = what}, &answer,
+			       ret_error);
 
 	if (r < 0)
 		return r;
@@ -500,96 +422,4 @@ int engine_remove(struct engine *e, const char *id, struct error *ret_error)
 
 	return engine_call(e, (struct call){"DELETE", path, what, .timeout_ms = REMOVE_CALL_MS},
 			   NULL, ret_error);
-}
-
-#define LOG_TAIL       "20"
-#define NEARLY_SAME_NS ((int64_t)250 * 1000 * 1000)
-
-struct log_line {
-	int64_t ns; /* when it was written; 0: unknown, or there is no line */
-	bool is_stderr;
-	const char *text;
-	size_t n;
-};
-
-/* Whether a says more about the end than b. */
-static bool is_later(const struct log_line *a, const struct log_line *b)
-{
-	int64_t lead = b->is_stderr == a->is_stderr ? 0
-		       : a->is_stderr		    ? NEARLY_SAME_NS
-						    : -NEARLY_SAME_NS;
-
-	return !b->text || a->ns + lead >= b->ns;
-}
-
-/* Takes each line of text, "TIME LINE", that is not blank. */
-static void take_lines(const char *text, size_t size, bool is_stderr, struct log_line *last)
-{
-	for (const char *end = text + size, *next; text < end; text = next) {
-		const char *line_end = memchr(text, '\n', (size_t)(end - text)), *space;
-		struct log_line line = {.is_stderr = is_stderr};
-		char time[40];
-
-		line_end = line_end ? line_end : end;
-		next = line_end + (line_end < end);
-		space = memchr(text, ' ', (size_t)(line_end - text));
-		if (!space)
-			continue;
-		(void)snprintf(time, sizeof(time), "%.*s", (int)(space - text), text);
-		line.ns = calendar_parse_time(time);
-		line.text = line.ns ? space + 1 : text;
-		line.text += strspn(line.text, " \t\r");
-		while (line_end > line.text && strchr(" \t\r", line_end[-1]))
-			line_end--;
-		line.n = line_end > line.text ? (size_t)(line_end - line.text) : 0;
-		if (line.n > 0 && is_later(&line, last))
-			*last = line;
-	}
-}
-
-/* Engine API, "attach": without a TTY each chunk has a header of 8 bytes, {stream, 0, 0, 0, size}. */
-static size_t chunk_size(const char *p, size_t n)
-{
-	const unsigned char *h = (const unsigned char *)p;
-
-	if (n <= 8 || (h[0] != 1 && h[0] != 2) || h[1] || h[2] || h[3])
-		return 0;
-	return (size_t)h[4] << 24 | (size_t)h[5] << 16 | (size_t)h[6] << 8 | h[7];
-}
-
-static struct log_line find_last_line(const char *body, size_t size)
-{
-	struct log_line last = {0};
-
-	for (size_t at = 0, n; at < size; at += 8 + n) {
-		const char *chunk = body + at;
-		size_t left = size - at;
-
-		n = chunk_size(chunk, left);
-		if (n == 0) {
-			take_lines(chunk, left, false, &last);
-			break;
-		}
-		n = n < left - 8 ? n : left - 8;
-		take_lines(chunk + 8, n, chunk[0] == 2, &last);
-	}
-	return last;
-}
-
-int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
-{
-	_cleanup_free_ char *path =
-		xasprintf("/containers/%s/logs?stdout=1&stderr=1&timestamps=1&tail=" LOG_TAIL, id);
-	_cleanup_http_response_ struct http_response answer = {0};
-	struct log_line last;
-	struct error text;
-	int r = perform(e, e->http, (struct call){"GET", path, .what = "log"}, &answer, &text);
-
-	if (r < 0)
-		return r;
-	last = find_last_line(answer.body, answer.body_len);
-	/* error_set() makes it printable. */
-	(void)error_set(&text, 0, "%.*s", (int)last.n, last.text ? last.text : "");
-	copy_text(ret, size, text.text);
-	return 0;
 }

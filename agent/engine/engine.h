@@ -50,8 +50,10 @@ int engine_inspect_neighbour(struct engine *e, const char *id, json_t **ret,
 /* podman's own answer for a container. */
 int engine_inspect_podman(struct engine *e, const char *id, json_t **ret,
 			  struct error *ret_error) warn_unused;
-/* All containers, stopped ones too: an array of Id, Names, State, Status, ImageID. */
-int engine_list(struct engine *e, json_t **ret, struct error *ret_error) warn_unused;
+/* All containers, stopped ones too, or those of a compose service, whose name has only letters, digits and _.-: an array
+ * of Id, Names, State, Status, ImageID. */
+int engine_list(struct engine *e, const char *service, json_t **ret,
+		struct error *ret_error) warn_unused;
 int engine_inspect_image(struct engine *e, const char *reference, json_t **ret,
 			 struct error *ret_error) warn_unused;
 /* The same, of one platform's image where the engine has several under that name (containerd's store, API 1.49); NULL:
@@ -77,6 +79,7 @@ struct pull_options {
 	const char *auth;		  /* value of X-Registry-Auth, or NULL */
 	char platform[PLATFORM_TEXT_MAX]; /* "linux/386"; empty: the engine's own */
 	uint64_t bytes_max;		  /* of all layers, as their manifest says */
+	bool nothing_to_come; /* engine_load() brought the layers: the first download ends the pull */
 	/* Bytes of all layers so far, and of all that are known; both may grow. */
 	void (*progress)(void *userdata, uint64_t current, uint64_t total);
 	void *userdata;
@@ -88,9 +91,77 @@ void engine_sync(struct engine *e);
 
 /* Pulls by digest, and syncs after each layer and at the end: otherwise a power cut after a successful pull leaves
  * an image that neither starts nor heals by pulling again. ret_found: number of layers that the engine says it had.
- * Errors inside the 200 stream are errors here; -EKEYREJECTED: what was downloaded cannot be unpacked; -EFBIG: the registry sent more than bytes_max. */
+ * Errors inside the 200 stream are errors here; -EKEYREJECTED: what was downloaded cannot be unpacked; -EFBIG: the registry sent more than bytes_max;
+ * -ENODATA: nothing_to_come, and the engine lacks a layer. */
 int engine_pull(struct engine *e, const struct ref *ref, const struct verified *v,
 		const struct pull_options *o, size_t *ret_found,
+		struct error *ret_error) warn_unused;
+
+/* A layer of an image that the engine has. */
+struct save_layer {
+	struct digest diff_id;
+	uint64_t offset, size; /* bytes of the file, uncompressed; set if found */
+	bool found;
+};
+
+/* GET /images/X/get, of which only wanted layers are kept: each file of that tar which is, without its gzip or zstd, one of
+ * layers[] is appended to the file fd. The same layer twice lies there once. max: bytes that the file may have in all; it has
+ * more for no moment. *ret_manifest: the image's manifest as the engine has it, of which layers[] are the last n; NULL: it has
+ * none, as most graph drivers. The caller owns it. n may be 0, with fd -1, for the manifest alone. -ENODATA: not all were found, or a layer needs a zstd window over 4 MiB;
+ * -ENOENT: there is no such image. */
+int engine_save(struct engine *e, const char *image, int fd, struct save_layer *layers, size_t n,
+		uint64_t max, json_t **ret_manifest, struct error *ret_error) warn_unused;
+
+/* A document of an image, as the registry has it. The text is borrowed. */
+struct load_document {
+	struct digest digest;
+	const char *text;
+	size_t n;
+};
+
+struct load_layer {
+	struct digest digest; /* of the file's bytes */
+	uint64_t size;
+	int fd; /* borrowed; -1: the engine has the layer, which is left out */
+	/* The file was made here, by a delta: it has the layer's DiffID, and not the digest that the registry's manifest
+	 * names. */
+	bool rebuilt;
+	enum oci_compression compression; /* of the file, if it is rebuilt */
+};
+
+/* The repository that holds an image from its load until its container does. It is not the image's own: with the last
+ * tag of a repository engines remove its digests, too. */
+#define LOAD_KEEP_REPOSITORY "localhost/pullet/next"
+
+struct load {
+	const struct verified *verified; /* of top */
+	const struct ref *ref;
+	const char *keep; /* its tag in LOAD_KEEP_REPOSITORY */
+	struct load_document top, manifest,
+		config;			 /* top equals manifest where there is no index */
+	char top_type[80];		 /* media type of top */
+	const struct load_layer *layers; /* lowest first, all of them */
+	size_t n_layers;
+	/* Descriptors of all layers of an image with the same lowest layers, from the manifest of engine_save(): those that are
+	 * left out are known to the engine by these. NULL: by those of the registry's manifest. After a delta containerd's
+	 * store needs it for an image without rebuilt layers, too, which then gets a local manifest as well. Borrowed. */
+	const json_t *shared;
+	const char *platform; /* as in struct pull_options; NULL: the engine's own */
+	void (*progress)(void *userdata, uint64_t current, uint64_t total); /* bytes of the tar */
+	void *userdata;
+};
+
+/* Loads an image from files, proves that it is complete, and syncs. Without a graph driver (containerd's store, podman)
+ * it is then as after a pull by digest. With one it is known by its tag and Id, and engine_pull() with nothing_to_come
+ * adds the digest. *ret_found: number of layers in the tar that the engine says it had.
+ * The tag is the caller's to remove, once a container has the image. With a rebuilt layer the image has no content in
+ * containerd's store but what the tag names, a manifest of our own: Docker 28.5 then lists it with no layers.
+ * After an error nothing of the load has a name:
+ *   -EKEYREJECTED  the documents do not fit together, or no engine can unpack the layers, of which none was left out
+ *   -EBADMSG       a document or a file does not hash to its digest
+ *   -ENODATA       the engine lacks a layer that was left out
+ *   -EOPNOTSUPP    podman takes no rebuilt layer, and an old engine none in zstd */
+int engine_load(struct engine *e, const struct load *l, size_t *ret_found,
 		struct error *ret_error) warn_unused;
 
 /* Whether the layers that a pull found in the engine belong to another image, too. false as well when the engine does
@@ -140,9 +211,10 @@ enum ending engine_find_ending(struct engine *e, const char *id, int64_t since_n
  * by an engine that shut down. false when the engine does not answer, so that no image is rejected for it. */
 bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns);
 
-/* The last line of the container that is not blank, printable, cut to size; empty when there is none. Of lines at
- * nearly the same time that of stderr is the last: programs write the rest of stdout when they exit. */
-int engine_last_log(struct engine *e, const char *id, char *ret, size_t size) warn_unused;
+/* The last lines of the container that are not blank, of both streams by time, printable and bounded, as strings; the
+ * caller owns *ret. last: the one that says most about its end, cut to size; empty when there is none. Of lines at nearly
+ * the same time that of stderr is the last: programs write the rest of stdout when they exit. */
+int engine_log(struct engine *e, const char *id, json_t **ret, char *last, size_t size) warn_unused;
 
 static inline void cleanup_engine_p(struct engine **e)
 {
@@ -155,6 +227,17 @@ static inline void cleanup_engine_p(struct engine **e)
 bool store_is_damaged(const char *said);
 /* The same of an error in the stream of a pull, which carries the words of the registry and of the link, too. */
 bool store_is_damaged_in_pull(const char *said);
+/* The same of an error in the stream of a load, which may name files of the tar. */
+bool store_is_damaged_in_load(const char *said);
+/* Whether the message of a load is about a layer that is neither in the tar nor in the engine; about layers that
+ * cannot be unpacked, whatever the engine. */
+bool store_lacks_layer(const char *said);
+bool store_refuses_load(const char *said);
+/* Whether the engine keeps images in containerd's store, by its answer to GET /info. */
+bool store_is_containerd(const json_t *info);
+/* Whether the engine was killed in the middle of a start and keeps something of that: it never starts this container
+ * again, until its directory in /run is emptied. A new container can be started. */
+bool store_is_stale(const char *said);
 /* Whether the message is about what the image brings: its program, user, working directory, or a file of the
  * container's own file system, as with a VOLUME over a plain file. All else that an engine says of a start is about the
  * host: devices, mounts, ports, networks, drivers, the runtime. */

@@ -40,6 +40,20 @@ static const char store_paths[][16] = {"/overlay2/", "/overlay2:", "/snapshots/"
 /* Below these directories of the store lies a container's file system, and so what its image brings. */
 static const char container_paths[][16] = {"/merged/", "/rootfs/", "/tmpmounts/"};
 
+/* What containerd and the runtime put in front of the words below; tests/field/test_stale.py provokes both. */
+static const char starts[][40] = {
+	"failed to create task for container: ",
+	"failed to create shim task: ",
+	"failed to create shim: ",
+	"failed to start shim: ",
+	"OCI runtime create failed: ",
+	"runc create failed: ",
+};
+
+/* A runtime's words for a container of which it has a directory already: runc before and since 1.1, crun. */
+static const char stale[][40] = {"container with id exists: ", "id already in use",
+				 "container with given ID already exists"};
+
 /* These do not come from damage, and pass: a file is in use, a kernel module is not loaded, the machine is out of
  * something. */
 static const char passing[][40] = {
@@ -76,6 +90,25 @@ static const char unusable[][40] = {
 /* podman 5 wraps the same in words about its copy. */
 static const char unusable_in_copy[][40] = {"does not match config's DiffID",
 					    "processing tar file"};
+
+/* Words about a layer that was loaded and cannot be unpacked, wherever they stand: a load carries no others' words than
+ * names of files in the layer. */
+static const char unusable_in_load[][40] = {
+	"Error processing tar file(",	   /* graph driver */
+	"ApplyLayer exit status ",	   /* the same */
+	"invalid diffID for layer ",	   /* the same */
+	"invalid manifest, layers length", /* the same */
+	"failed to extract layer ",	   /* containerd */
+	"wrong diff id calculated ",	   /* the same */
+	"does not match config's DiffID",  /* podman */
+	"processing tar file",		   /* the same */
+	"unpacking failed (",		   /* the same */
+	"Digest did not match, ",	   /* the same */
+	"archive/tar: ",		   /* Go's library, in each */
+	"unexpected EOF",		   /* the same */
+	"corrupt input before offset",	   /* the same */
+	"gzip: ",			   /* the same, and unpigz */
+};
 
 /* What ends an unpacking and is no fault of the image. */
 static const char no_fault[][40] = {
@@ -152,6 +185,20 @@ bool store_is_damaged(const char *said)
 	return HAS_ANY(path, store_paths) && !HAS_ANY(path, container_paths);
 }
 
+bool store_is_stale(const char *said)
+{
+	const char *words = own_words(said), *rest, *path;
+
+	while ((rest = BEHIND_ANY(words, starts)))
+		words = rest;
+	path = after_prefix(words, "mkdir /");
+	if (path)
+		return strstr(path, "/io.containerd.runtime.v") && strstr(path, ": file exists") &&
+		       !HAS_ANY(path, container_paths);
+	return BEHIND_ANY(words, stale) ||
+	       (after_prefix(words, "container `") && strstr(words, "` already exists"));
+}
+
 bool store_is_damaged_in_pull(const char *said)
 {
 	/* Only these begin with words of the engine's own store; the others are the registry's or the link's, which
@@ -165,6 +212,31 @@ bool store_is_damaged_in_pull(const char *said)
 	}
 	return rest && (strchr(rest, '/') || after_prefix(rest, "layer does not exist")) &&
 	       store_is_damaged(rest);
+}
+
+bool store_is_damaged_in_load(const char *said)
+{
+	const char *rest = after_prefix(said, "failed to unpack loaded image: ");
+
+	/* The directory that the tar is unpacked to is the engine's, and a tar may end early as well as a blob. */
+	said = rest ? rest : said;
+	return store_is_damaged_in_pull(said) ||
+	       (!strstr(said, "/docker-import-") && !after_prefix(said, "unexpected EOF") &&
+		store_is_damaged(said));
+}
+
+bool store_lacks_layer(const char *said)
+{
+	if (strstr(said, "content digest sha256:"))
+		return strstr(said, ": not found");
+	return strstr(said, "no such file or directory") &&
+	       (strstr(said, "/docker-import-") || strstr(said, "/blobs/sha256/"));
+}
+
+bool store_refuses_load(const char *said)
+{
+	return HAS_ANY(said, unusable_in_load) && !HAS_ANY(said, no_fault) &&
+	       !store_lacks_layer(said);
 }
 
 /* Behind the words of a runtime that had come as far as the container's own process; before them stand only the
@@ -251,7 +323,7 @@ bool store_refuses_image(const char *said)
 	       !HAS_ANY(said, no_fault);
 }
 
-static bool is_containerd_store(const json_t *info)
+bool store_is_containerd(const json_t *info)
 {
 	const json_t *pair;
 	size_t i;
@@ -268,7 +340,7 @@ const char *store_directory(const json_t *info)
 	const char *root = json_get_string(info, "DockerRootDir");
 	const char *address = json_get_string(json_object_get(info, "Containerd"), "Address");
 
-	if (!is_containerd_store(info))
+	if (!store_is_containerd(info))
 		return root;
 	/* A package's containerd, or one that dockerd started beside its own data. */
 	if (streq_null(address, CONTAINERD_SOCKET))

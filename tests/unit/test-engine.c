@@ -218,11 +218,49 @@ static void test_sync_waits_for_the_engines_disk_alone(void **state)
 	assert_int_equal(rmdir(root), 0);
 }
 
+static void assert_log(const struct answer *answers, int expected, const char *lines,
+		       const char *last)
+{
+	pid_t pid = serve(answers);
+	_cleanup_engine_ struct engine *e = open_engine();
+	_cleanup_json_ json_t *found = NULL;
+	_cleanup_free_ char *text = NULL;
+	char line[16] = "";
+
+	assert_int_equal(engine_log(e, ID, &found, line, sizeof(line)), expected);
+	text = json_text(found, JSON_COMPACT);
+	assert_true(streq_null(text, lines));
+	assert_string_equal(line, last);
+	end(pid);
+}
+
+/* Lines of one stream may come behind later ones of the other; a tab is a space, other control characters are shown. */
+static void test_the_last_lines_by_time(void **state)
+{
+	static const char mixed[] =
+		"2026-01-01T00:00:02Z \ttwo \x1b[2J \xe2\x82\r\n2026-01-01T00:00:01Z one\n"
+		"2026-01-01T00:00:04.5Z  \n\n2026-01-01T00:00:03Z three \"3\"";
+	_cleanup_free_ char *large = xcalloc(1200001, 1);
+	struct answer answers[] = {{"tail=50", 200, mixed}, {"tail=5 ", 200, "x y"}, {0}};
+
+	assert_log(answers, 0, "[\"one\",\" two ?[2J ??\",\"three \\\"3\\\"\"]", "three \"3\"");
+	/* Too large: fewer lines. */
+	memset(large, 'x', 1200000);
+	answers[0].body = large;
+	assert_log(answers, 0, "[\"x y\"]", "x y");
+	answers[0].body = "";
+	assert_log(answers, 0, "[]", "");
+	/* The driver cannot be read. */
+	answers[0] = (struct answer){"tail=50", 501, "{\"message\":\"not supported\"}"};
+	assert_log(answers, -EIO, NULL, "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ended_by_itself),
 		cmocka_unit_test(test_an_event_of_any_size),
+		cmocka_unit_test(test_the_last_lines_by_time),
 		cmocka_unit_test(test_sync_waits_for_the_engines_disk_alone),
 		cmocka_unit_test(test_events_say_what_is_wrong),
 	};
