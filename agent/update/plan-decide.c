@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "engine.h"
+#include "hold.h"
 #include "plan.h"
 
 static int64_t downtime_ms(int64_t down_ns, int64_t up_ns)
@@ -34,6 +35,8 @@ static void decide_commit(struct record *r, const struct world *w)
 {
 	r->phase = PHASE_COMMIT;
 	copy_text(r->target.image, sizeof(r->target.image), w->new.image);
+	if (w->new.version[0])
+		memcpy(r->target.version, w->new.version, sizeof(w->new.version));
 	/* One that was removed meanwhile tells nothing. */
 	if (r->serving && view_exists(&w->old))
 		r->downtime_ms = downtime_ms(w->old.finished_ns, w->new.started_ns);
@@ -94,7 +97,8 @@ static void decide_revert(struct record *r, const struct pass_state *m, const st
 	}
 	if (host) {
 		record_host_refused(r, w->boot_id, m->engine);
-		(void)snprintf(r->reason, sizeof(r->reason), "the host could not start it: %.400s",
+		(void)snprintf(r->reason, sizeof(r->reason), "%s%.450s",
+			       m->health.host ? "" : "the host could not start it: ",
 			       m->reason[0] ? m->reason : w->new.error);
 		return;
 	}
@@ -171,6 +175,7 @@ static void decide_idle(struct record *r, const struct world *w)
 		r->current = r->target;
 		r->host = (struct host_refusal){0};
 		r->damage = (struct damage){0};
+		r->deferred = (struct disturbed){0};
 		r->last_error[0] = '\0';
 		if (r->rollback)
 			record_reject(r, &r->previous, "", PLAN_ROLLED_BACK);
@@ -204,6 +209,22 @@ static void decide_synced(struct record *r, const struct pass_state *m, const st
 		copy_text(r->boot_id, sizeof(r->boot_id), m->untrusted ? "" : w->boot_id);
 }
 
+static void decide_deferral(struct record *r, struct pass_state *m)
+{
+	struct disturbed *x = &r->deferred;
+	char reason[RECORD_TEXT_MAX];
+
+	if (!digest_eq(&x->digest, &r->target.digest))
+		*x = (struct disturbed){.digest = r->target.digest};
+	x->times += x->times < RECORD_COUNT_MAX;
+	m->before.written = true;
+	if (!m->before.final)
+		return;
+	(void)snprintf(reason, sizeof(reason), RESULT_GAVE_UP "%.450s", m->before.refusal);
+	record_reject(r, &r->target, "", reason);
+	copy_text(r->last_error, sizeof(r->last_error), reason);
+}
+
 /* What an operator put in place, by what the engine says of its image. */
 static struct release find_running(const struct record *r, const struct pass_state *m,
 				   const struct world *w)
@@ -213,6 +234,7 @@ static struct release find_running(const struct record *r, const struct pass_sta
 	if (streq(w->old.image, r->previous.image))
 		return r->previous;
 	copy_text(now.image, sizeof(now.image), w->old.image);
+	memcpy(now.version, w->old.version, sizeof(now.version));
 	return now;
 }
 
@@ -232,6 +254,7 @@ static void decide_current(struct record *r, const struct pass_state *m, const s
 	if (world_runs_current(w, r) && digest_eq(&r->current.digest, &reply->digest))
 		return;
 	copy_text(now.image, sizeof(now.image), w->old.image);
+	memcpy(now.version, w->old.version, sizeof(now.version));
 	now.brought = world_runs_current(w, r) && r->current.brought;
 	if (now.brought)
 		now.pulled = *release_pulled(&r->current);
@@ -303,6 +326,8 @@ static void decide_prepare(struct record *r, const struct pass_state *m, const s
 			.manifest = reply->manifest,
 			.brought = !present || (digest_eq(&reply->digest, &r->previous.digest) &&
 						r->previous.brought)};
+	if (!rollback)
+		memcpy(r->target.version, reply->version, sizeof(reply->version));
 	r->platform[0] = '\0';
 	if (m->platform.os[0])
 		(void)oci_platform_text(&m->platform, r->platform, sizeof(r->platform));
@@ -334,6 +359,8 @@ void plan_decide(struct record *r, struct pass_state *m, enum action decision,
 		decide_fetch(r, m, w);
 	} else if (decision == ACT_DECIDE_SYNCED) {
 		decide_synced(r, m, w);
+	} else if (decision == ACT_DECIDE_DEFERRAL) {
+		decide_deferral(r, m);
 	} else if (decision == ACT_DECIDE_TRIAL) {
 		decide_trial(r, w);
 	} else if (decision == ACT_DECIDE_START) {
@@ -427,7 +454,7 @@ static bool apply_retry(struct record *r, char *reason, size_t size)
 	bool disturbed = digest_is_set(&r->disturbed.digest), changed;
 	bool damaged = digest_is_set(&r->damage.digest);
 
-	disturbed |= r->host.times > 0;
+	disturbed |= r->host.times > 0 || r->deferred.times > 0;
 	r->host.times = 0;
 	if (n > 0)
 		(void)snprintf(reason, size, "%zu rejected digest%s forgotten", n,
@@ -446,25 +473,29 @@ static bool apply_retry(struct record *r, char *reason, size_t size)
 	}
 	r->n_rejected = r->n_rejected_before = 0;
 	r->disturbed = (struct disturbed){0};
+	r->deferred = (struct disturbed){0};
 	r->damage = (struct damage){0};
 	r->last_error[0] = '\0';
 	return changed;
 }
 
-bool plan_note(enum operation operation, const struct container_config *c, struct record *r,
-	       struct result *ret)
+bool plan_note(enum operation operation, const struct container_config *c, const struct hold *hold,
+	       struct record *r, struct result *ret)
 {
-	bool hold = operation == OPERATION_HOLD, changed = r->held != hold;
+	bool held = operation == OPERATION_HOLD, was_held = r->held;
+	bool changed = r->held != held || !hold_is_same(&r->hold, hold);
 
 	ret->outcome = OUTCOME_DEFERRED;
 	ret->from = ret->to = r->current.digest;
 	if (operation == OPERATION_RETRY)
 		return apply_retry(r, ret->reason, sizeof(ret->reason));
-	r->held = hold;
-	(void)snprintf(ret->reason, sizeof(ret->reason), "%s%s",
-		       hold	 ? RESULT_HELD
-		       : changed ? "released"
-				 : "it was not held by the operator",
-		       !hold && c->hold ? "; hold = yes in the configuration stays" : "");
+	r->held = held;
+	r->hold = *hold;
+	if (held)
+		hold_explain(hold, ret->reason, sizeof(ret->reason));
+	else
+		(void)snprintf(ret->reason, sizeof(ret->reason), "%s%s",
+			       was_held ? "released" : "it was not held by the operator",
+			       c->hold ? "; hold = yes in the configuration stays" : "");
 	return changed;
 }

@@ -50,10 +50,13 @@ extern const size_t plan_rows_before_n, plan_rows_swap_n;
 
 bool plan_is_rollback(const struct situation *s);
 bool plan_needs_repair(const struct situation *s);
-/* NULL: none. A container that is down waits for no window, nor does a rollback, which an operator requested. */
-const char *plan_find_closed_window(const struct situation *s);
+/* The operator ordered the update past window, download-window and min-age. */
+bool plan_is_urgent(const struct situation *s);
+/* NULL: it is not set. */
+const struct tm *plan_clock(const struct situation *s);
 
 bool never(const struct situation *s);
+bool window_is_open(const struct situation *s);
 bool way_is_free(const struct situation *s);
 /* The host has what a start needs, as far as can be seen. */
 bool host_has_all(const struct situation *s);
@@ -62,5 +65,6 @@ bool image_is_present(const struct situation *s);
 /* A policy of the registry is wanted for what the registry answered. */
 bool policy_is_wanted(const struct situation *s);
 
+void explain_window(const struct situation *s, char *text, size_t size);
 void explain_host(const struct situation *s, char *text, size_t size);
 void explain_blocker(const struct situation *s, char *text, size_t size);

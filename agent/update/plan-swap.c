@@ -30,16 +30,25 @@ static bool image_is_complete(const struct situation *s)
 CLAIM(fetch_is_written, s->w->image[0] || (!s->r->synced && (same_boot(s) || !s->m->dropped)))
 CLAIM(image_is_ready, s->w->image[0] && (s->r->synced || s->m->fetched))
 CLAIM(sync_is_written, s->r->synced)
+CLAIM(download_goes_on, !s->m->pause[0])
+EXPLAIN(explain_pause, "%s", s->m->pause)
 
-const char *plan_find_closed_window(const struct situation *s)
+/* A container that is down waits for no window, nor does a rollback, which an operator requested. */
+SHARED_CLAIM(plan_is_urgent, s->m->operation == OPERATION_UPDATE_NOW)
+SHARED_CLAIM(window_is_open, s->r->rollback || digest_is_set(&s->m->saved_spec) ||
+				     plan_is_urgent(s) ||
+				     schedule_is_open(&s->c->windows, plan_clock(s)))
+
+const struct tm *plan_clock(const struct situation *s)
 {
-	return s->r->rollback || digest_is_set(&s->m->saved_spec)
-		       ? NULL
-		       : schedule_gate(s->c, s->m->now_s ? &s->m->local : NULL);
+	return s->m->now_s ? &s->m->local : NULL;
 }
 
-CLAIM(window_is_open, !plan_find_closed_window(s))
-EXPLAIN(explain_window, "%s", plan_find_closed_window(s))
+void explain_window(const struct situation *s, char *text, size_t size)
+{
+	schedule_explain(&s->c->windows, plan_clock(s), "window", s->c->name, text, size);
+}
+
 CLAIM(policy_is_fresh,
       !policy_is_wanted(s) || s->m->now_ms - s->m->policy.asked_ms <= PLAN_POLICY_FRESH_MS)
 CLAIM(new_is_gone, !view_exists(s->new))
@@ -75,6 +84,21 @@ void explain_host(const struct situation *s, char *text, size_t size)
 			       "%.400s; that was tried %u times: mend it, then run pullet retry %s",
 			       s->r->reason, s->r->host.times, s->c->name);
 }
+
+/* It has deferred target as often as it may, and the update goes on without it. */
+CLAIM(before_is_exhausted, s->c->before_deferrals > 0 && s->c->before_then == HOOK_GO_ON &&
+				   digest_eq(&s->r->deferred.digest, &s->r->target.digest) &&
+				   s->r->deferred.times >= s->c->before_deferrals)
+
+/* A container that is down, or that an operator rolls back, waits for nobody. */
+CLAIM(before_is_asked, !s->c->hooks[HOOK_BEFORE].unit || s->m->before.asked || s->r->rollback ||
+			       old_is_gone(s) || !view_is_up(s->old) || before_is_exhausted(s))
+CLAIM(before_lets_it_go_on, !s->m->before.refusal[0])
+CLAIM(deferral_is_written, before_lets_it_go_on(s) || s->m->before.written)
+EXPLAIN(explain_before, "%s", s->m->before.refusal)
+CLAIM(health_unit_is_asked,
+      !s->c->hooks[HOOK_HEALTH].unit || s->m->health.asked || s->m->verdict != VERDICT_GOOD)
+CLAIM(after_is_asked, !s->c->hooks[HOOK_AFTER].unit || s->m->after_asked)
 
 /* Creating NAME.next moves the local tag for a moment, and a crash may leave it there. The tag of a first
  * container has no place to go back to: it stays, and goes with the container if that fails, unless the image stays. */
@@ -152,6 +176,7 @@ CLAIM(target_image_is_gone, !s->r->target.brought || !s->w->image[0] || s->m->dr
 const struct plan_row plan_rows_swap[] = {
 	ROW(PREPARE, "the image is complete", DROP_TARGET, ONE, image_is_complete),
 	ROW(PREPARE, "a fetch is written down", DECIDE_FETCH, ONE, fetch_is_written),
+	ROW(PREPARE, "the download goes on", DEFER, ONE, download_goes_on, explain_pause),
 	ROW(PREPARE, "the image is here and synced", FETCH, ONE, image_is_ready),
 	ROW(PREPARE, "that is written down", DECIDE_SYNCED, ONE, sync_is_written),
 	ROW(PREPARE, "the policy was asked within a minute", ASK_POLICY, ONE, policy_is_fresh),
@@ -160,6 +185,9 @@ const struct plan_row plan_rows_swap[] = {
 	ROW(PREPARE, "the window is open", DEFER, ONE, window_is_open, explain_window),
 	ROW(PREPARE, "the host was looked at", CHECK_HOST, ONE, host_is_known),
 	ROW(PREPARE, "the host has what a start needs", DEFER, ONE, host_has_all, explain_host),
+	ROW(PREPARE, "before-unit was asked, or need not be", ASK_BEFORE, ONE, before_is_asked),
+	ROW(PREPARE, "its deferral is written down", DECIDE_DEFERRAL, ONE, deferral_is_written),
+	ROW(PREPARE, "before-unit lets it go on", DEFER, ONE, before_lets_it_go_on, explain_before),
 	ROW(PREPARE, "NAME.next exists", CREATE, EACH, new_exists),
 	ROW(PREPARE, "the local tag is where it was", RESTORE_TAG, ONE, tag_is_restored),
 	ROW(PREPARE, "-", DECIDE_TRIAL, ONE, never),
@@ -175,6 +203,7 @@ const struct plan_row plan_rows_swap[] = {
 	ROW(TRIAL, "old is stopped", STOP_OLD, EACH_BACK, old_is_stopped),
 	ROW(TRIAL, "new ran", START_NEW, EACH, new_has_run),
 	ROW(TRIAL, "the verdict is known", PROBE, ONE, verdict_is_known),
+	ROW(TRIAL, "health-unit was asked, if it is good", ASK_HEALTH, ONE, health_unit_is_asked),
 	ROW(TRIAL, "the verdict is good", DECIDE_REVERT, ONE, verdict_is_good),
 	ROW(TRIAL, "-", DECIDE_COMMIT, ONE, never),
 
@@ -187,6 +216,7 @@ const struct plan_row plan_rows_swap[] = {
 	ROW(COMMIT, "the local tag is on the new image", MOVE_TAG, ONE, tag_is_moved),
 	ROW(COMMIT, "old is gone", REMOVE_OLD, EACH_BACK, old_is_gone),
 	ROW(COMMIT, "the image before that is gone", DROP_OLDER, ONE, older_is_gone),
+	ROW(COMMIT, "after-unit was asked", ASK_AFTER, ONE, after_is_asked),
 	ROW(COMMIT, "-", DECIDE_IDLE, ONE, never),
 
 	ROW(REVERT, "there is a way back", DECIDE_COMMIT, ONE, there_is_a_way_back),
@@ -204,6 +234,7 @@ const struct plan_row plan_rows_swap[] = {
 	ROW(REVERT, "no other container is in the way", REFUSE, ONE, name_is_free, explain_blocker),
 	ROW(REVERT, "old is named NAME", RENAME_OLD, EACH_BACK, old_has_name),
 	ROW(REVERT, "the local tag is where it was", RESTORE_TAG, ONE, tag_is_restored),
+	ROW(REVERT, "after-unit was asked", ASK_AFTER, ONE, after_is_asked),
 	ROW(REVERT, "the host was not to blame", DECIDE_AGAIN, ONE, host_is_not_to_blame),
 	ROW(REVERT, "target's image is gone", DROP_TARGET, ONE, target_image_is_gone),
 	ROW(REVERT, "-", DECIDE_IDLE, ONE, never),

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "plan-internal.h"
+#include "hold.h"
 #include "schedule.h"
 
 CLAIM(is_answered, s->m->answer.known && s->m->answer.error.code == 0)
@@ -54,7 +55,7 @@ CLAIM(refusal_is_written,
 static bool update_is_undisturbed(const struct situation *s)
 {
 	bool under_way = s->r->phase == PHASE_PREPARE &&
-			 (s->w->image[0] || (s->c->windows.n > 0 && !plan_find_closed_window(s)));
+			 (s->w->image[0] || (s->c->windows.n > 0 && window_is_open(s)));
 
 	return under_way || !is_answered(s) ||
 	       !record_is_disturbed(s->r, &s->m->answer.reply.digest, s->m->engine);
@@ -115,7 +116,8 @@ static bool prepared_is_wanted(const struct situation *s)
 
 CLAIM(nothing_was_refused, s->m->refusal.code == 0)
 CLAIM(saved_spec_is_known, s->m->spec_known)
-CLAIM(container_is_not_held, s->m->operation == OPERATION_CHECK || (!s->c->hold && !s->r->held))
+CLAIM(container_is_not_held,
+      s->m->operation == OPERATION_CHECK || (!s->c->hold && !record_is_held(s->r, s->m->now_s)))
 CLAIM(registry_was_asked, s->m->answer.known)
 
 /* An image that is already in the engine needs no registry, unless its rollout may have been halted since. */
@@ -138,7 +140,9 @@ CLAIM(current_is_written,
       !runs_already(s) ? adopted_is_written(s)
 		       : world_runs_current(s->w, s->r) && !digest_is_set(&s->r->seen) &&
 				 digest_eq(&s->r->current.digest, &s->m->answer.reply.digest))
-CLAIM(update_is_asked_for, s->m->operation != OPERATION_CHECK)
+CLAIM(repair_is_asked_for, s->m->operation != OPERATION_CHECK)
+CLAIM(update_is_asked_for,
+      repair_is_asked_for(s) && (s->m->operation != OPERATION_LOOK || is_remade(s)))
 CLAIM(check_knows_host, update_is_asked_for(s) || s->m->host_is_known)
 CLAIM(old_was_started_again, s->progress->started_old)
 CLAIM(followers_are_known, s->m->followers_known)
@@ -185,7 +189,7 @@ CLAIM(candidate_is_not_rejected, !find_rejected(s))
 /* NAME.next of a container that an operator stopped is removed before the pass ends. */
 CLAIM(no_operator_stopped_old,
       !view_left_alone(&s->w->old) || (s->r->phase == PHASE_PREPARE && view_exists(&s->w->new)))
-CLAIM(age_counts, s->c->min_age_ms > 0 && is_answered(s) && !is_remade(s))
+CLAIM(age_counts, s->c->min_age_ms > 0 && is_answered(s) && !is_remade(s) && !plan_is_urgent(s))
 
 static int64_t old_enough_s(const struct situation *s)
 {
@@ -321,14 +325,8 @@ static void explain_policy(const struct situation *s, char *text, size_t size)
 
 CLAIM(successor_is_possible, s->m->successor_checked)
 
-static const char *find_closed_download(const struct situation *s)
-{
-	return image_is_present(s) || is_remade(s)
-		       ? NULL
-		       : schedule_download(s->c, s->m->now_s ? &s->m->local : NULL);
-}
-
-CLAIM(may_download, !find_closed_download(s))
+CLAIM(may_download, image_is_present(s) || is_remade(s) || plan_is_urgent(s) ||
+			    schedule_is_open(&s->c->download_windows, plan_clock(s)))
 CLAIM(details_are_known,
       digest_is_set(&s->m->answer.reply.manifest) || !is_answered(s) ||
 	      (s->r->phase == PHASE_PREPARE && s->r->synced && image_is_present(s)))
@@ -343,9 +341,31 @@ CLAIM(update_is_prepared, s->r->phase == PHASE_PREPARE)
 /* The reasons of passes that end. */
 
 EXPLAIN(explain_refusal, "%s", s->m->refusal.text)
-EXPLAIN(explain_missing, "there is no container '%s' in the engine, and no create = to make one",
-	s->c->name)
-EXPLAIN(explain_hold, "%s", s->r->held ? RESULT_HELD : RESULT_HELD_CONFIG)
+
+static void explain_missing(const struct situation *s, char *text, size_t size)
+{
+	const char *name = s->c->name;
+
+	if (s->m->service_of[0])
+		(void)snprintf(text, size,
+			       "there is no container '%s' in the engine; there is %s, whose "
+			       "compose service is %s: name that in the configuration",
+			       name, s->m->service_of, name);
+	else
+		(void)snprintf(text, size,
+			       "there is no container '%s' in the engine, and no create = to make "
+			       "one",
+			       name);
+}
+
+static void explain_hold(const struct situation *s, char *text, size_t size)
+{
+	if (s->c->hold)
+		copy_text(text, size, RESULT_HELD_CONFIG);
+	else
+		hold_explain(&s->r->hold, text, size);
+}
+
 EXPLAIN(explain_clock, RESULT_CLOCK_NOT_SET ": %.500s", s->m->answer.error.text)
 EXPLAIN(explain_no_answer, "%s", s->m->answer.error.text)
 EXPLAIN(explain_repair_check,
@@ -374,7 +394,12 @@ EXPLAIN(explain_no_image,
 SHARED_EXPLAIN(explain_blocker, "a container named %s is in the way: rename or remove it",
 	       s->w->blocker_name)
 EXPLAIN(explain_stopped, "%s", view_left_alone(&s->w->old))
-EXPLAIN(explain_download, "%s", find_closed_download(s))
+
+static void explain_download(const struct situation *s, char *text, size_t size)
+{
+	schedule_explain(&s->c->download_windows, plan_clock(s), "download-window", s->c->name,
+			 text, size);
+}
 
 static void explain_failed(const struct situation *s, char *text, size_t size)
 {
@@ -407,17 +432,18 @@ static void explain_failed(const struct situation *s, char *text, size_t size)
 /* All that an update asks was asked; what remains are the operator's own words about when. */
 static void explain_check(const struct situation *s, char *text, size_t size)
 {
-	const char *window = plan_find_closed_window(s);
-	char host[RECORD_TEXT_MAX] = "";
+	char why[RECORD_TEXT_MAX] = "only a check was asked for";
 
-	if (!host_has_all(s))
-		explain_host(s, host, sizeof(host));
-	(void)snprintf(text, size, "there is an update; %s",
-		       s->r->held   ? RESULT_HELD
-		       : s->c->hold ? RESULT_HELD_CONFIG
-		       : window	    ? window
-		       : host[0]    ? host
-				    : "only a check was asked for");
+	if (s->c->hold || record_is_held(s->r, s->m->now_s))
+		explain_hold(s, why, sizeof(why));
+	else if (s->c->update == UPDATE_TELL && host_has_all(s)) {
+		(void)snprintf(text, size, RESULT_TELL "pullet update %s takes it", s->c->name);
+		return;
+	} else if (!window_is_open(s))
+		explain_window(s, why, sizeof(why));
+	else if (!host_has_all(s))
+		explain_host(s, why, sizeof(why));
+	(void)snprintf(text, size, "there is an update; %s", why);
 }
 
 static void explain_hopeless(const struct situation *s, char *text, size_t size)
@@ -432,13 +458,15 @@ static void explain_hopeless(const struct situation *s, char *text, size_t size)
 
 static void explain_age(const struct situation *s, char *text, size_t size)
 {
-	char date[32];
+	char date[CALENDAR_LOCAL_MAX];
 
 	if (s->m->now_s == 0)
 		(void)snprintf(text, size, "the clock is not set, and min-age needs it");
 	else
-		(void)snprintf(text, size, "min-age: it is taken from %s on",
-			       calendar_rfc3339(old_enough_s(s), date, sizeof(date)));
+		(void)snprintf(
+			text, size,
+			"min-age: it is taken from %s on; pullet update --now %s takes it now",
+			calendar_local(old_enough_s(s), date), s->c->name);
 }
 
 const struct plan_row plan_rows_before[] = {
@@ -457,7 +485,7 @@ const struct plan_row plan_rows_before[] = {
 	    explain_no_answer),
 	ROW(ASK, "the version that runs is written down", DECIDE_CURRENT, ONE, current_is_written),
 
-	ROW(REPAIR, "more than a check was asked for", DEFER, ONE, update_is_asked_for,
+	ROW(REPAIR, "more than a check was asked for", DEFER, ONE, repair_is_asked_for,
 	    explain_repair_check),
 	ROW(REPAIR, "old was started once more", START_OLD, ONE, old_was_started_again),
 	ROW(REPAIR, "the followers are known", FIND_FOLLOWERS, ONE, followers_are_known),

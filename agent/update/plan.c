@@ -105,6 +105,9 @@ static const char names[][32] = {
 	[ACT_VERIFY] = "verify",
 	[ACT_CHECK_SPACE] = "check disk space",
 	[ACT_CHECK_HOST] = "check host",
+	[ACT_ASK_BEFORE] = "ask before-unit",
+	[ACT_ASK_HEALTH] = "ask health-unit",
+	[ACT_ASK_AFTER] = "ask after-unit",
 	[ACT_SAVE_SPEC] = "save spec",
 	[ACT_FETCH] = "fetch",
 	[ACT_DROP_TARGET] = "drop target's image",
@@ -136,6 +139,7 @@ static const char names[][32] = {
 	[ACT_DECIDE_PREPARE] = "write prepare",
 	[ACT_DECIDE_FETCH] = "write fetch",
 	[ACT_DECIDE_SYNCED] = "write synced",
+	[ACT_DECIDE_DEFERRAL] = "write deferral",
 	[ACT_DECIDE_TRIAL] = "write trial",
 	[ACT_DECIDE_START] = "write start",
 	[ACT_DECIDE_COMMIT] = "write commit",
@@ -162,7 +166,8 @@ bool action_is_decision(enum action a)
 
 unsigned int action_touches(enum action a)
 {
-	if (a == ACT_CREATE || a == ACT_DECIDE_FORGET)
+	if (a == ACT_CREATE || a == ACT_DECIDE_FORGET ||
+	    (a >= ACT_ASK_BEFORE && a <= ACT_ASK_AFTER))
 		return WORLD_WHOLE;
 	if (a == ACT_FIND_FOLLOWERS || (a >= ACT_PARK_OLD && a <= ACT_REMOVE_NEW))
 		return WORLD_CONTAINERS;

@@ -35,9 +35,14 @@ enum action {
 	ACT_CHECK_SPACE,
 	ACT_CHECK_HOST, /* whether the host has what a start needs */
 
+	/* a unit of the operator is asked, which may take an hour */
+	ACT_ASK_BEFORE, /* whether old may be stopped now */
+	ACT_ASK_HEALTH, /* whether the new version works */
+	ACT_ASK_AFTER,	/* nothing: it is told */
+
 	/* on the engine; action_touches() goes by the order */
-	ACT_SAVE_SPEC,	 /* write the container's create body to disk before it is removed */
-	ACT_FETCH,	 /* bring target's image in, whole and synced */
+	ACT_SAVE_SPEC, /* write the container's create body to disk before it is removed */
+	ACT_FETCH, /* bring target's image in, whole and synced, or a part of it into the spool */
 	ACT_DROP_TARGET, /* remove target's image; only one that we brought */
 	ACT_RESTORE_TAG, /* point the local tag back at the old container's image */
 	ACT_KEEP_OLD,	 /* tag the old image as the one to go back to */
@@ -68,8 +73,9 @@ enum action {
 	ACT_DECIDE_SEQUENCE, /* an older policy is a replay from now on */
 	ACT_DECIDE_FORGET,   /* the update that is prepared; NAME.next and its image go before */
 	ACT_DECIDE_PREPARE,
-	ACT_DECIDE_FETCH,  /* the image may be incomplete from now on */
-	ACT_DECIDE_SYNCED, /* target's image is in the engine and on the disk */
+	ACT_DECIDE_FETCH,    /* the image may be incomplete from now on */
+	ACT_DECIDE_SYNCED,   /* target's image is in the engine and on the disk */
+	ACT_DECIDE_DEFERRAL, /* count a deferral by before-unit; the last one may reject target */
 	ACT_DECIDE_TRIAL,
 	ACT_DECIDE_START, /* count a start that is about to be made */
 	ACT_DECIDE_COMMIT,
@@ -109,6 +115,15 @@ struct policy_answer {
 	uint32_t position;
 };
 
+/* What the unit of a hook answered. */
+struct hook_answer {
+	bool asked;
+	bool host;    /* the unit did not run: that says nothing about the release */
+	bool final;   /* with this deferral before-unit gives the release up */
+	bool written; /* the deferral is in the record */
+	char refusal[RECORD_TEXT_MAX]; /* empty: it said yes */
+};
+
 /* What this pass has learnt and done beside the record. All unknown and false when it begins, and after a
  * crash; that is always safe. */
 struct pass_state {
@@ -128,6 +143,7 @@ struct pass_state {
 	struct release unusable; /* the refusal is final about it; empty: it is not */
 	bool spec_known;
 	struct digest saved_spec; /* the version of a missing container, whose spec is saved */
+	char service_of[CONTAINER_NAME_MAX]; /* the container whose compose service has its name */
 	struct answer answer;
 	struct oci_platform platform; /* which the operator chose; empty: the machine's own */
 	struct policy_answer policy;
@@ -140,7 +156,13 @@ struct pass_state {
 	struct error no_space; /* code 0: there is disk space */
 	bool host_is_known;
 	struct error host_lacks; /* code 0: nothing that can be seen */
+	struct hook_answer before;
+	struct hook_answer health; /* of this life of the new one */
+	bool after_asked;
 	bool spec_saved;
+	bool by_engine; /* it pulls the image, since its documents are too large to be handed over */
+	char pause
+		[RECORD_TEXT_MAX]; /* why the download is not whole in this pass; empty: it is, or goes on */
 	bool pull_was_cut; /* a power cut ended the pull of the update that was forgotten */
 
 	/* progress */
@@ -216,9 +238,9 @@ const struct digest *plan_candidate(const struct record *r, const struct world *
 bool plan_runs_already(const struct record *r, const struct world *w, const struct pass_state *m);
 
 /* Carries out an operation that only writes the record (hold, release, retry) and sets the result; true when r
- * changed and is to be saved. */
-bool plan_note(enum operation operation, const struct container_config *c, struct record *r,
-	       struct result *ret);
+ * changed and is to be saved. hold: of OPERATION_HOLD; else empty. */
+bool plan_note(enum operation operation, const struct container_config *c, const struct hold *hold,
+	       struct record *r, struct result *ret);
 
 /* The record is lost: names and labels tell what was under way. Sets phase and what it needs. */
 void plan_recover(struct record *r, const struct container_view slots[SLOT_MAX]);

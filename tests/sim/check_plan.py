@@ -19,7 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 AGENT = HERE.parent.parent / "agent"
 # What the real plan_next() is linked with, inside spin's verifier.
 HEAD = [next(AGENT.glob(f"*/{name}.c")) for name in
-        "plan plan-take plan-swap plan-decide world health record platform digest store util json error rollout schedule calendar recreate create-body".split()]
+        "plan plan-take plan-swap plan-decide world health record record-rejected release platform digest store util json error rollout schedule calendar recreate create-body hold".split()]
 # faults, hands: as many of each at most, in one search
 SEARCHES, ALL_SEARCHES = [(2, 0), (0, 1)], [(3, 0), (1, 1)]
 MUTANT_SEARCHES = [(1, 0), (0, 1), (2, 0)]
@@ -134,7 +134,7 @@ def number_mistakes(rows, model):
         if spell(row.unless) in left_out or row.phase == "repair":
             continue
         mistakes[i] = (f"without: {row.text}", row, "without", None)
-    for i, (name, key, kind, what) in enumerate(MISTAKES, 101):
+    for i, (name, key, kind, what) in enumerate(MISTAKES, 201):
         for named in (key, what if kind in ("before", "unless") else None):
             if named and named not in by_key:
                 sys.exit(f"check_plan.py: mistake '{name}' is about the row '{named}', "
@@ -151,9 +151,12 @@ def generate(rows, mistakes):
     actions = {row.action: row.number for row in rows}
     out = [f"#define ACT_{spell(action)} {number}" for action, number in actions.items()]
     out += [f"#define {what} {i}" for i, (_, _, kind, what) in mistakes.items() if kind == "beside"]
-    out += ["inline plan_next()", "{"]
+    out += ["inline plan_next_before()", "{"]
     block = None
     for row in rows:
+        if row.phase == "prepare" and row.phase != block:
+            out += ["\t:: else", "\tfi", "}", "inline plan_next_swap()", "{"]
+            block = None
         if row.phase != block:
             out += [*(["\t:: else", "\tfi;"] if block else []), "\tif", f"\t:: step == NO_STEP && in_{row.phase} ->"]
             block = row.phase

@@ -93,6 +93,8 @@ static void fill_record(struct record *r)
 	r->followers[0].serving = now.serving[1];
 	r->n_rejected = r->n_rejected_before = 0;
 	r->disturbed = (struct disturbed){0}; /* times are not in the model */
+	r->deferred.times = now.put_off;
+	strcpy(r->deferred.digest.text, now.put_off ? digests[1] : "");
 	for (int i = 0; i < 2; i++) {
 		if (now.rejected[i])
 			strcpy(r->rejected[r->n_rejected++].digest.text, digests[i]);
@@ -142,6 +144,16 @@ static void fill_facts(struct container_config *c, struct pass_state *m)
 	c->min_age_ms = now.obstacle == 3; /* while the clock is not set */
 	c->download_windows = (struct window_list){&never_open, now.obstacle == 4};
 	c->windows = (struct window_list){&never_open, now.obstacle == 5};
+	c->hooks[HOOK_BEFORE].unit = c->hooks[HOOK_HEALTH].unit = c->hooks[HOOK_AFTER].unit =
+		now.own_policy == 1 ? (char *)"hook.service" : NULL;
+	c->before_deferrals = now.obstacle > 6;
+	c->before_then = now.obstacle == 8 ? HOOK_GIVE_UP : HOOK_GO_ON;
+	m->before = (struct hook_answer){.asked = now.before_asked,
+					 .final = now.obstacle == 8,
+					 .written = now.put_off_written};
+	strcpy(m->before.refusal, now.before_asked && now.obstacle >= 6 ? "no" : "");
+	m->health.asked = now.health_asked;
+	m->after_asked = now.after_asked;
 	m->operation = now.op_back	   ? OPERATION_ROLLBACK
 		       : now.obstacle == 2 ? OPERATION_CHECK
 					   : OPERATION_UPDATE;
@@ -201,6 +213,7 @@ static bool same_record(const struct record *a, const struct record *b)
 		       streq(a->followers[0].new_id, b->followers[0].new_id) &&
 		       streq(a->followers[0].policy, b->followers[0].policy) &&
 		       a->followers[0].serving == b->followers[0].serving;
+	same = same && !a->deferred.times == !b->deferred.times;
 	same = same && streq(a->current.digest.text, b->current.digest.text) &&
 	       streq(a->previous.digest.text, b->previous.digest.text) &&
 	       a->n_rejected == b->n_rejected;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* plan.pml: the table of agent/update/plan-*.c as a model for spin, which tries every order of events.
  *
- * The table itself is not here: check_plan.py asks the code for it (plan-rows) and makes plan_next() and
+ * The table itself is not here: check_plan.py asks the code for it (plan-rows) and makes plan_next_...() and
  * take_step() of it, each condition and each action called as the table calls it, with _ for every character
  * that is no letter. This file says what those names mean, what a pass does around the table (pass.c), what
  * dockerd does, and what must never happen. A row whose names are not defined here is an error; so is a name
@@ -58,6 +58,7 @@
 #define KILLS_HOST 5 /* takes the machine down whenever it starts */
 #define LOOPS	   6 /* comes up and falls down */
 #define FLAKY	   7 /* now this, now that */
+#define UNFIT	   8 /* health-unit says no */
 
 /* one of the configuration, or of the command, in the way of an update */
 #define HELD	 1
@@ -65,6 +66,12 @@
 #define YOUNG	 3
 #define DOWNLOAD_SHUT 4
 #define WINDOW_SHUT 5
+#define BUSY	     6 /* before-unit says no, */
+#define BUSY_GO_ON   7 /* which counts once, */
+#define BUSY_GIVE_UP 8 /* or once and for all */
+#define is_busy	     (obstacle >= BUSY)
+/* The operator's units, for a part of the setups: each question costs states. */
+#define has_units    (own_policy == ALWAYS)
 
 #define PENDING 0
 #define GOOD	1
@@ -116,6 +123,7 @@ bit synced, same_boot, rollback, reject_target;
 bit doubted; /* its boot id is empty: something of another boot may lie about */
 unsigned starts : 2;
 bit followed; /* has a follower */
+bit put_off; /* by before-unit */
 byte old_id[2], new_id[2];
 byte policy_of[2];
 bit serving[2];
@@ -128,9 +136,11 @@ bit restart_due; /* its new one exited, and its final policy starts it again */
 bit fetched, untrusted, dropped, counted, drop_tried, older_tried;
 /* what it has learnt about the candidate */
 bit op_back; /* it is for a rollback */
-unsigned obstacle : 3;
+unsigned obstacle : 4;
 bit spec_known, asked, no_answer, policy_known, halted, stale, followers_known, checked, verified, image_known,
 	image_present, details, space_known, no_space, refusal;
+/* and of the operator's units */
+bit before_asked, put_off_written, health_asked, after_asked;
 unsigned seen : 2; /* of the one on trial, by waiting */
 unsigned verdict : 2;
 
@@ -147,7 +157,7 @@ bit ordered, moved, ended; /* the rollback was; the world was; the pass has */
 byte blow;	  /* what ended a pass */
 bit deferred, refused, changed, failed;
 /* What was, for the promises. */
-bit won, lost_ever, cut_ever, touched, excused, down;
+bit given_up, won, lost_ever, cut_ever, touched, excused, down;
 unsigned sentence : 2; /* the verdict that is written: GOOD, BAD */
 unsigned tries : 2, real_starts : 3;
 
@@ -155,7 +165,7 @@ unsigned tries : 2, real_starts : 3;
 bit two_run, nothing_startable, nothing_serves, started_uncounted, too_many_starts, verdict_changed,
 	rejected_tried_again, torn_on_trial, work_while_down, cut_off, left_over, wrong_policy, wrong_release,
 	wrong_tag, not_kept, engine_refused, not_finished, image_left, window_missed,
-	stale_on_trial, obstructed, begun_blindly, begun_in_spite, not_admitted, half_made, current_unknown, worked_on,
+	stale_on_trial, obstructed, not_let, not_counted, not_told, begun_blindly, begun_in_spite, not_admitted, half_made, current_unknown, worked_on,
 	head_differs, record_differs;
 
 hidden byte mutant; /* which mistake is in the table; 0: none */
@@ -254,6 +264,7 @@ c_code { \#include "plan-agree.c" };
 	(!target_is_here || synced || !target_brought || drop_tried || (fetched -> !untrusted : same_boot))
 #define a_fetch_is_written_down                                                                               \
 	(target_is_here || (!synced && (same_boot || !dropped)))
+#define the_download_goes_on true
 #define the_image_is_here_and_synced (target_is_here && (synced || fetched))
 #define that_is_written_down	     (synced)
 #define NAME_next_is_of_this_pass_and_this_old                                                                \
@@ -262,6 +273,12 @@ c_code { \#include "plan-agree.c" };
 #define the_window_is_open (rollback || obstacle != WINDOW_SHUT)
 #define the_host_was_looked_at true
 #define the_host_has_what_a_start_needs true
+#define before_unit_was_asked__or_need_not_be                                                                 \
+	(!has_units || before_asked || rollback || !is_up(old_one[0]) || (obstacle == BUSY_GO_ON && put_off))
+#define its_deferral_is_written_down (!before_asked || !is_busy || put_off_written)
+#define before_unit_lets_it_go_on    (!before_asked || !is_busy)
+#define health_unit_was_asked__if_it_is_good (!has_units || verdict != GOOD || health_asked)
+#define after_unit_was_asked	     (!has_units || after_asked)
 #define NAME_next_exists	     new_exists
 #define the_local_tag_is_where_it_was                                                                         \
 	(!target_brought || !target_is_here || tag != NEW || old_is_target || (!exists(O) && exists(N)) ||     \
@@ -542,7 +559,7 @@ inline who()
 /* The actions on the engine, each as the table calls it. */
 
 inline up_to_date() { current_unknown = (current != answer) }
-inline defer() { deferred = 1 }
+inline defer() { d_step { deferred = 1; not_counted = before_asked && is_busy && !put_off && is_up(old_one[0]) && !halted } }
 /* What a pass finds on its way may be otherwise in the next one. */
 inline refuse()
 {
@@ -568,6 +585,9 @@ inline find_saved_spec()
 	:: obstacle = YOUNG
 	:: !new_here -> obstacle = DOWNLOAD_SHUT
 	:: obstacle = WINDOW_SHUT
+	:: has_units && !back && nature_of[NEW] == SERVES -> obstacle = BUSY
+	:: has_units && !back && nature_of[NEW] == SERVES -> obstacle = BUSY_GO_ON
+	:: has_units && !back && nature_of[NEW] == SERVES -> obstacle = BUSY_GIVE_UP
 	fi
 }
 inline ask_registry()
@@ -640,6 +660,9 @@ inline check_disk_space()
 #define is_learning (step >= ACT_find_saved_spec && step <= ACT_check_disk_space)
 
 inline check_host() { skip }
+inline ask_before_unit() { before_asked = 1 }
+inline ask_health_unit() { d_step { health_asked = 1; seen = (nature_of[box[N].image] == UNFIT -> BAD : seen) } }
+inline ask_after_unit() { after_asked = 1 }
 inline save_spec() { skip }
 
 inline fetch()
@@ -736,6 +759,7 @@ inline start_new()
 	d_step {
 		down = 0;
 		started_new[p] = (p == 1 || can_run(N));
+		health_asked = (p == 1 && health_asked);
 		start(N);
 		if
 		:: p == 0 ->
@@ -770,6 +794,17 @@ inline probe()
 
 /* The decisions: plan_decide(), and the record is written. */
 
+inline write_deferral()
+{
+	hazard();
+	d_step {
+		put_off = 1;
+		put_off_written = 1;
+		rejected[target] = rejected[target] || obstacle == BUSY_GIVE_UP;
+		given_up = given_up || obstacle == BUSY_GIVE_UP;
+		lost = 0
+	}
+}
 inline write_current()
 {
 	hazard();
@@ -800,7 +835,7 @@ inline write_prepare()
 		rollback = op_back;
 		ordered = ordered || op_back;
 		image_known = 0; image_present = 0; details = 0;
-		obstacle = (obstacle == WINDOW_SHUT -> obstacle : 0);
+		obstacle = (obstacle >= WINDOW_SHUT -> obstacle : 0);
 		lost = 0
 	}
 }
@@ -852,6 +887,8 @@ inline write_trial()
 		tries = 1;
 		window_missed = (obstacle == WINDOW_SHUT && !rollback);
 		not_admitted = (halted || stale);
+		not_let = has_units && !rollback && is_up(old_one[0]) && obstacle != BUSY_GO_ON && (!before_asked || is_busy);
+		not_let = not_let || (obstacle == BUSY_GO_ON && !put_off && !rollback && is_up(old_one[0]));
 		learn_nothing();
 		stale_on_trial = !created[0] || created_from[0] != old_one[0] || (followed && !created[1]);
 		obstructed = exists(another);
@@ -911,6 +948,8 @@ inline write_idle()
 			fi
 		:: else
 		fi;
+		not_told = has_units && !after_asked;
+		put_off = put_off && phase != COMMIT;
 		lost = 0;
 		phase = IDLE
 	}
@@ -986,14 +1025,14 @@ inline learn_nothing()
 {
 	obstacle = 0; spec_known = 0; asked = 0; no_answer = 0; policy_known = 0; halted = 0; stale = 0;
 	followers_known = 0; checked = 0; verified = 0; image_known = 0; image_present = 0; details = 0;
-	space_known = 0; no_space = 0; refusal = 0
+	space_known = 0; no_space = 0; refusal = 0; before_asked = 0; put_off_written = 0
 }
 
 inline forget()
 {
 	created[0] = 0; created[1] = 0; started_new[0] = 0; started_new[1] = 0;
 	started_old[0] = 0; started_old[1] = 0; created_from[0] = NOBODY; created_from[1] = NOBODY;
-	restart_due = 0;
+	restart_due = 0; health_asked = 0; after_asked = 0;
 	fetched = 0; untrusted = 0; dropped = 0; counted = 0; drop_tried = 0; older_tried = 0; seen = 0; verdict = PENDING;
 	op_back = (back && !ordered);
 	learn_nothing()
@@ -1020,6 +1059,7 @@ inline recover()
 {
 	phase = IDLE; target = NONE; current = NONE; previous = NONE;
 	target_brought = 0; current_brought = 0; previous_brought = 0;
+	put_off = 0;
 	synced = 0; same_boot = 0; doubted = 0; rollback = 0; reject_target = 0; starts = 0; followed = 0;
 	old_id[0] = NOBODY; new_id[0] = NOBODY; old_id[1] = NOBODY; new_id[1] = NOBODY;
 	policy_of[0] = 0; policy_of[1] = 0; serving[0] = 0; serving[1] = 0; rejected[0] = 0; rejected[1] = 0;
@@ -1087,7 +1127,9 @@ inline abandon()
 		hazard();
 		d_step {
 			if
-			:: target_brought && target != previous -> drop_new_image()
+			:: target_brought && target != previous ->
+				tag = (tag == NEW && exists(old_one[0]) -> box[old_one[0]].image : tag);
+				drop_new_image()
 			:: else
 			fi
 		};
@@ -1143,7 +1185,7 @@ inline verify_end()
 		excused = excused || (lost_ever && (first || (cut_ever && own_policy == NO)));
 		nothing_serves = !serves(p) && !excused;
 		wrong_policy = box[p].policy != own_policy;
-		wrong_release = !lost_ever && ((is_good && box[p].image == OLD) || (is_bad && box[p].image == NEW));
+		wrong_release = !lost_ever && ((is_good && !given_up && box[p].image == OLD) || (is_bad && box[p].image == NEW));
 		wrong_tag = !lost_ever && tag != box[p].image;
 		not_kept = !lost_ever && !first && (box[p].image == NEW || back) && kept == box[p].image;
 		not_kept = not_kept || (!lost_ever && !first && box[p].image == NEW && kept != OLD);
@@ -1174,6 +1216,7 @@ inline check()
 	assert(!wrong_policy); assert(!wrong_release); assert(!wrong_tag); assert(!not_kept);
 	assert(!engine_refused); assert(!not_finished); assert(!image_left); assert(!record_differs);
 	assert(!window_missed); assert(!begun_blindly); assert(!begun_in_spite); assert(!not_admitted);
+	assert(!not_let); assert(!not_counted); assert(!not_told);
 	assert(!half_made); assert(!current_unknown); assert(!stale_on_trial); assert(!obstructed)
 }
 
@@ -1193,6 +1236,7 @@ inline setup()
 	:: nature_of[NEW] = FAILS
 	:: nature_of[NEW] = WONT_START
 	:: nature_of[NEW] = SICK
+	:: has_units -> nature_of[NEW] = UNFIT
 	:: nature_of[NEW] = KILLS_HOST
 	:: nature_of[NEW] = FLAKY
 	fi;
@@ -1251,8 +1295,6 @@ inline recover_record()
 
 inline choose()
 {
-	step = NO_STEP;
-	plan_next();
 	step = (step == NO_STEP -> 0 : step);
 	c_code { agree_on_step(); };
 	assert(!head_differs);
@@ -1306,8 +1348,10 @@ work:
 		:: true
 		fi;
 turn:		skip;
-		/* Two, for spin takes a d_step of so many statements only. */
-		d_step { look(); judge() };
+		/* Several, for spin takes a d_step of so many statements only. */
+		d_step { look(); judge(); step = NO_STEP };
+		d_step { plan_next_before() };
+		d_step { plan_next_swap() };
 		d_step { choose() };
 		if
 		:: step == 0 -> d_step { forget() }; goto over
@@ -1317,7 +1361,8 @@ turn:		skip;
 		d_step {
 			ended = (step <= ACT_fail || step == ACT_write_idle);
 			c_code { agree_on_decision(); };
-			moved = (step != ACT_probe && step > ACT_fail && !failed);
+			moved = (step != ACT_probe && step != ACT_ask_before_unit && step != ACT_ask_health_unit &&
+				 step != ACT_ask_after_unit && step != ACT_write_deferral && step > ACT_fail && !failed);
 			changed = changed || moved;
 			promises();
 			check();

@@ -12,6 +12,7 @@
 #include "recreate.h"
 #include "record.h"
 #include "ref.h"
+#include "unit-start.h"
 
 #define IMAGE_OLD "sha256:0000000000000000000000000000000000000000000000000000000000000001"
 #define IMAGE_NEW "sha256:0000000000000000000000000000000000000000000000000000000000000002"
@@ -38,7 +39,7 @@ static struct {
 	int tag, kept; /* image or -1 */
 	uint64_t clock_ms;
 	unsigned int boot, changes, calls, at, saves, host_kills;
-	bool after, struck, idle, excused, ordered;
+	bool after, struck, idle, excused, ordered, asked[HOOK_MAX];
 	enum sim_fault fault;
 	char broken[160], dir[64];
 	int dirfd;
@@ -601,13 +602,13 @@ int engine_info(struct engine *e, json_t **ret, struct error *ret_error)
 	return answer(ret_error);
 }
 
-int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
+int engine_list(struct engine *e, const char *service, json_t **ret, struct error *ret_error)
 {
 	if (call_fails(ret_error))
 		return ret_error->code;
 	*ret = json_array();
 	for (unsigned int i = 0; i < sim.n_boxes; i++) {
-		if (sim.boxes[i].exists)
+		if (sim.boxes[i].exists && !service)
 			json_array_append_new(*ret, json_pack("{s:s}", "Id", sim.boxes[i].id));
 	}
 	return answer(ret_error);
@@ -640,9 +641,9 @@ bool engine_ended_by_itself(struct engine *e, const char *id, int64_t since_ns)
 	return true;
 }
 
-int engine_last_log(struct engine *e, const char *id, char *ret, size_t size)
+int engine_log(struct engine *e, const char *id, json_t **ret, char *last, size_t size)
 {
-	ret[0] = '\0';
+	last[0] = '\0';
 	return 0;
 }
 
@@ -678,12 +679,28 @@ int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
 	return 0;
 }
 
+/* Here the engine pulls (lib/no-download.c). */
+
+int engine_save(struct engine *e, const char *image, int fd, struct save_layer *layers, size_t n,
+		uint64_t max, json_t **ret_manifest, struct error *ret_error)
+{
+	abort();
+}
+
+int engine_load(struct engine *e, const struct load *l, size_t *ret_found, struct error *ret_error)
+{
+	abort();
+}
+
 /* Wrapped by the linker: the durable write, the clock, the boot. */
 
 int __real_record_save(int dir, const char *name, const struct record *r, struct error *ret_error);
 int __wrap_record_save(int dir, const char *name, const struct record *r, struct error *ret_error);
 uint64_t __wrap_now_ms(void);
 void __wrap_boot_id(char ret[BOOT_ID_SIZE]);
+int __wrap_unit_run(const char *socket, const struct container_config *c, enum hook_kind kind,
+		    const volatile sig_atomic_t *cancel, struct unit_end *ret,
+		    struct error *ret_error);
 
 int __wrap_record_save(int dir, const char *name, const struct record *r, struct error *ret_error)
 {
@@ -706,6 +723,28 @@ uint64_t __wrap_now_ms(void)
 void __wrap_boot_id(char ret[BOOT_ID_SIZE])
 {
 	(void)snprintf(ret, BOOT_ID_SIZE, "boot-%u", sim.boot);
+}
+
+/* The units of the operator. Each runs at a time when it finds what it is for; health-unit judges. */
+int __wrap_unit_run(const char *socket, const struct container_config *c, enum hook_kind kind,
+		    const volatile sig_atomic_t *cancel, struct unit_end *ret,
+		    struct error *ret_error)
+{
+	const struct box *app = find("app");
+	bool unfit;
+
+	before_change();
+	unfit = app && kind == HOOK_HEALTH && *nature(app->image) == SIM_UNFIT;
+	if (!sim.broken[0] && (!app || !app->running || (kind == HOOK_BEFORE && app->image != 0) ||
+			       (kind == HOOK_HEALTH && app->image != 1)))
+		(void)snprintf(sim.broken, sizeof(sim.broken), "%s at the wrong time",
+			       unit_keys[kind]);
+	sim.asked[kind] = true;
+	*ret = (struct unit_end){.result = "success"};
+	if (unfit)
+		*ret = (struct unit_end){"exit-code", 7};
+	after_change();
+	return 0;
 }
 
 /* The scenario. */
@@ -752,6 +791,7 @@ void sim_reset(const struct sim_setup *setup)
 	sim.boot = 1;
 	sim.changes = sim.calls = sim.at = sim.saves = sim.host_kills = 0;
 	sim.struck = sim.excused = sim.ordered = false;
+	memset(sim.asked, false, sizeof(sim.asked));
 	sim.idle = true;
 	sim.broken[0] = '\0';
 	sim.present[0] = sim.synced[0] = !setup->first;
@@ -815,7 +855,7 @@ static void ignore_event(json_t *event)
 bool sim_pass(struct result *ret)
 {
 	static const volatile sig_atomic_t never;
-	static struct config config = {.engine = (char *)"sim"};
+	static struct config config = {.engine = (char *)"sim", .download = DOWNLOAD_ENGINE};
 	static struct container_config container = {
 		.name = (char *)"app",
 		.image = (char *)TAG,
@@ -832,6 +872,8 @@ bool sim_pass(struct result *ret)
 	/* Once it is written down, it is carried out whatever a pass is made for. */
 	if (sim.setup.rollback && !sim.ordered)
 		task.operation = OPERATION_ROLLBACK;
+	for (int i = 0; i < HOOK_MAX; i++)
+		container.hooks[i].unit = sim.setup.hooks ? (char *)"hook.service" : NULL;
 	container.create = sim.setup.first ? (char *)SIM_CREATE_FILE : NULL;
 	if (setjmp(sim.out) != 0)
 		return false;
@@ -884,6 +926,10 @@ const char *sim_verify_end(bool expect_new)
 		return "no container has the name";
 	if (find("app.next") || find("app.prev"))
 		return "NAME.next or NAME.prev is left over";
+	for (int i = 0; sim.setup.hooks && i < HOOK_MAX; i++) {
+		if (!sim.asked[i])
+			return unit_keys[i];
+	}
 	if (b->image != (expect_new ? 1 : 0))
 		return expect_new ? "the old image runs" : "the new image runs";
 	if (!streq(b->policy, policy))

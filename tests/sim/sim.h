@@ -15,6 +15,7 @@ enum sim_nature {		  /* of an image */
 		  SIM_WONT_START, /* the engine cannot start it */
 		  SIM_SICK,	  /* HEALTHCHECK turns unhealthy */
 		  SIM_HEALTHY,	  /* HEALTHCHECK turns healthy */
+		  SIM_UNFIT,	  /* stays up, and health-unit says no */
 		  SIM_KILLS_HOST, /* takes the machine down whenever it starts */
 };
 
@@ -31,6 +32,7 @@ struct sim_setup {
 	bool first;    /* no old container: created from a file */
 	bool follower; /* a second container shares its network */
 	bool allergic; /* which does not start beside the new image */
+	bool hooks;    /* with all three, which before-unit never defers */
 	bool rollback; /* the new image is the version before, and an operator orders it back */
 };
 

@@ -40,6 +40,16 @@ static const struct sim_setup setups[] = {
 	 .new_nature = SIM_SERVES,
 	 .follower = true,
 	 .allergic = true},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES, .hooks = true},
+	{.policy = "unless-stopped",
+	 .old_nature = SIM_SERVES,
+	 .new_nature = SIM_UNFIT,
+	 .hooks = true},
+	{.policy = "always",
+	 .old_nature = SIM_SERVES,
+	 .new_nature = SIM_UNFIT,
+	 .follower = true,
+	 .hooks = true},
 	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES, .rollback = true},
 	{.policy = "no", .old_nature = SIM_FINISHES, .new_nature = SIM_FINISHES, .rollback = true},
 	{.policy = "unless-stopped",
@@ -77,6 +87,7 @@ static bool is_good(const struct sim_setup *s)
 	case SIM_FAILS:
 	case SIM_WONT_START:
 	case SIM_SICK:
+	case SIM_UNFIT:
 	case SIM_KILLS_HOST:
 		return false;
 	}

@@ -190,6 +190,7 @@ ARRANGE(incomplete, s->r.synced = s->m.fetched = s->m.drop_tried = false;
 ARRANGE(fetch_not_written, s->w.image[0] = '\0'; s->r.synced = true)
 ARRANGE(not_fetched, s->w.image[0] = '\0'; s->r.synced = s->m.fetched = false;
 	SET(s->r.boot_id, "boot"))
+ARRANGE(download_paused, not_fetched(s); SET(s->m.pause, "downloading 41 %"))
 ARRANGE(sync_not_written, s->r.synced = false; s->m.fetched = true)
 ARRANGE(next_is_stale, s->w.new = new_one(SLOT_NEXT, STATE_CREATED, "no");
 	s->m.member[0].created = false)
@@ -237,6 +238,14 @@ ARRANGE(old_beside_another, another(s); s->w.old.slot = SLOT_PREV; s->w.old.stat
 ARRANGE(old_without_place, s->w.old.slot = SLOT_PREV; blocker(s))
 ARRANGE(host_unknown, s->m.host_is_known = false)
 ARRANGE(device_gone, s->m.host_lacks.code = -ENOENT)
+ARRANGE(before_not_asked, s->m.before.asked = false;
+	s->c.hooks[HOOK_BEFORE].unit = (char *)"lock.service")
+ARRANGE(before_says_no, before_not_asked(s); s->m.before.asked = s->m.before.written = true;
+	SET(s->m.before.refusal, "no"))
+ARRANGE(deferral_not_written, before_says_no(s); s->m.before.written = false)
+ARRANGE(health_not_asked, s->m.verdict = VERDICT_GOOD;
+	s->c.hooks[HOOK_HEALTH].unit = (char *)"probe.service")
+ARRANGE(after_not_asked, s->c.hooks[HOOK_AFTER].unit = (char *)"tell.service")
 ARRANGE(host_to_blame, s->r.host.refused = true)
 ARRANGE(target_image_here, SET(s->w.image, "image-new"))
 
@@ -309,6 +318,7 @@ static const struct {
 
 	{BLOCK_PREPARE, incomplete, ACT_DROP_TARGET},
 	{BLOCK_PREPARE, fetch_not_written, ACT_DECIDE_FETCH},
+	{BLOCK_PREPARE, download_paused, ACT_DEFER},
 	{BLOCK_PREPARE, not_fetched, ACT_FETCH},
 	{BLOCK_PREPARE, sync_not_written, ACT_DECIDE_SYNCED},
 	{BLOCK_PREPARE, policy_stale, ACT_ASK_POLICY},
@@ -316,6 +326,9 @@ static const struct {
 	{BLOCK_PREPARE, window_shut, ACT_DEFER},
 	{BLOCK_PREPARE, host_unknown, ACT_CHECK_HOST},
 	{BLOCK_PREPARE, device_gone, ACT_DEFER},
+	{BLOCK_PREPARE, before_not_asked, ACT_ASK_BEFORE},
+	{BLOCK_PREPARE, deferral_not_written, ACT_DECIDE_DEFERRAL},
+	{BLOCK_PREPARE, before_says_no, ACT_DEFER},
 	{BLOCK_PREPARE, no_new, ACT_CREATE},
 	{BLOCK_PREPARE, tag_ahead, ACT_RESTORE_TAG},
 	{BLOCK_PREPARE, nothing_broken, ACT_DECIDE_TRIAL},
@@ -331,6 +344,7 @@ static const struct {
 	{BLOCK_TRIAL, old_up, ACT_STOP_OLD},
 	{BLOCK_TRIAL, new_down, ACT_START_NEW},
 	{BLOCK_TRIAL, verdict_pending, ACT_PROBE},
+	{BLOCK_TRIAL, health_not_asked, ACT_ASK_HEALTH},
 	{BLOCK_TRIAL, verdict_bad, ACT_DECIDE_REVERT},
 	{BLOCK_TRIAL, nothing_broken, ACT_DECIDE_COMMIT},
 
@@ -343,6 +357,7 @@ static const struct {
 	{BLOCK_COMMIT, tag_behind, ACT_MOVE_TAG},
 	{BLOCK_COMMIT, old_still_here, ACT_REMOVE_OLD},
 	{BLOCK_COMMIT, older_here, ACT_DROP_OLDER},
+	{BLOCK_COMMIT, after_not_asked, ACT_ASK_AFTER},
 	{BLOCK_COMMIT, nothing_broken, ACT_DECIDE_IDLE},
 
 	{BLOCK_REVERT, no_way_back, ACT_DECIDE_COMMIT},
@@ -358,6 +373,7 @@ static const struct {
 	{BLOCK_REVERT, old_without_place, ACT_REFUSE},
 	{BLOCK_REVERT, old_without_name, ACT_RENAME_OLD},
 	{BLOCK_REVERT, tag_ahead, ACT_RESTORE_TAG},
+	{BLOCK_REVERT, after_not_asked, ACT_ASK_AFTER},
 	{BLOCK_REVERT, host_to_blame, ACT_DECIDE_AGAIN},
 	{BLOCK_REVERT, target_image_here, ACT_DROP_TARGET},
 	{BLOCK_REVERT, nothing_broken, ACT_DECIDE_IDLE},
@@ -542,6 +558,18 @@ ARRANGE(going_back_in_vain, going_back(s); s->w.image[0] = '\0')
 ARRANGE(only_finish, s->m.operation = OPERATION_FINISH)
 ARRANGE(first_ever_created, no_container(s); s->c.create = (char *)"create.json")
 ARRANGE(held_check, held(s); only_a_check(s))
+ARRANGE(hold_is_over, held(s); s->r.hold.until_s = s->m.now_s)
+ARRANGE(hold_goes_on, held(s); s->r.hold.until_s = s->m.now_s + 1)
+ARRANGE(hold_without_clock, hold_is_over(s); s->m.now_s = 0)
+ARRANGE(only_a_look, s->m.operation = OPERATION_LOOK; s->c.update = UPDATE_TELL)
+ARRANGE(look_without_host, only_a_look(s); s->m.host_is_known = false)
+ARRANGE(held_look, held(s); only_a_look(s))
+ARRANGE(urgent, s->m.operation = OPERATION_UPDATE_NOW)
+ARRANGE(urgent_too_young, too_young(s); urgent(s))
+ARRANGE(urgent_download, download_shut(s); urgent(s))
+ARRANGE(urgent_window, window_shut(s); urgent(s))
+ARRANGE(urgent_held, held(s); urgent(s))
+ARRANGE(urgent_rejected, rejected(s); urgent(s))
 ARRANGE(listed, s->m.answer.listed = true)
 ARRANGE(back_at_current, runs(s); SET(s->r.seen.text, OTHER); s->r.seen_s = 1)
 ARRANGE(no_clock_for_age, too_young(s); s->m.now_s = 0)
@@ -585,6 +613,21 @@ ARRANGE(broken_and_current, all_done(s, BLOCK_REPAIR))
 ARRANGE(broken_and_rejected, all_done(s, BLOCK_REPAIR); registry_lost_it(s))
 ARRANGE(remade_at_once, no_container(s); SET(s->m.saved_spec.text, TARGET); not_admitted(s);
 	download_shut(s); too_young(s); no_container(s))
+ARRANGE(remade_by_a_look, remade_at_once(s); only_a_look(s))
+
+ARRANGE(before_exhausted, before_not_asked(s); s->c.before_deferrals = 2;
+	s->r.deferred = (struct disturbed){{TARGET}, "", 2})
+ARRANGE(before_almost_exhausted, before_exhausted(s); s->r.deferred.times = 1)
+ARRANGE(before_exhausted_by_another, before_exhausted(s); SET(s->r.deferred.digest.text, OTHER))
+ARRANGE(before_would_give_up, before_exhausted(s); s->c.before_then = HOOK_GIVE_UP)
+ARRANGE(before_said_yes, before_not_asked(s); s->m.before.asked = true)
+ARRANGE(before_a_rollback, before_not_asked(s); s->r.rollback = true; s->r.previous = s->r.target;
+	SET(s->r.previous.image, "image-new"); SET(s->r.current.image, "image-old");
+	SET(s->w.image, "image-new"); s->r.current.digest.text[0] = '\0')
+ARRANGE(before_a_fix, before_not_asked(s); s->w.old.state = STATE_EXITED)
+ARRANGE(health_of_a_bad_one, health_not_asked(s); verdict_bad(s))
+ARRANGE(health_of_a_pending_one, health_not_asked(s); verdict_pending(s))
+ARRANGE(health_said_yes, health_not_asked(s); s->m.health.asked = true)
 
 static void test_situations(void **state)
 {
@@ -627,6 +670,18 @@ static void test_situations(void **state)
 		{BLOCK_ASK, only_finish, ACT_NOTHING},
 		{BLOCK_ASK, first_ever_created, ACT_DECIDE_PREPARE},
 		{BLOCK_ASK, held_check, ACT_DEFER},
+		{BLOCK_ASK, hold_is_over, ACT_DECIDE_PREPARE},
+		{BLOCK_ASK, hold_goes_on, ACT_DEFER},
+		{BLOCK_ASK, hold_without_clock, ACT_DEFER},
+		{BLOCK_ASK, urgent_held, ACT_DEFER},
+		{BLOCK_ASK, held_look, ACT_DEFER},
+		{BLOCK_TAKE, only_a_look, ACT_DEFER},
+		{BLOCK_TAKE, look_without_host, ACT_CHECK_HOST},
+		{BLOCK_REPAIR, only_a_look, ACT_REMOVE_OLD}, /* it is no update */
+		{BLOCK_TAKE, urgent_too_young, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, urgent_download, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, urgent_rejected, ACT_REFUSE},
+		{BLOCK_PREPARE, urgent_window, ACT_DECIDE_TRIAL},
 		{BLOCK_TAKE, listed, ACT_DECIDE_CURRENT},
 		{BLOCK_TAKE, adopted, ACT_DECIDE_CURRENT},
 		{BLOCK_TAKE, back_at_current, ACT_DECIDE_CURRENT},
@@ -658,6 +713,7 @@ static void test_situations(void **state)
 		{BLOCK_TAKE, broken_and_current, ACT_REMOVE_OLD},
 		{BLOCK_TAKE, broken_and_rejected, ACT_ASK_DETAILS},
 		{BLOCK_TAKE, remade_at_once, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, remade_by_a_look, ACT_DECIDE_PREPARE},
 		{BLOCK_PREPARE, old_was_removed, ACT_DECIDE_FORGET},
 		{BLOCK_PREPARE, tag_moved_on, ACT_DECIDE_FORGET},
 		{BLOCK_PREPARE, old_was_removed_but_can_be_made, ACT_REMOVE_NEW},
@@ -675,6 +731,16 @@ static void test_situations(void **state)
 		{BLOCK_TRIAL, exit_is_granted, ACT_DECIDE_START},
 		{BLOCK_TRIAL, granted_start_counted, ACT_START_NEW},
 		{BLOCK_TRIAL, new_paused, ACT_PROBE},
+		{BLOCK_PREPARE, before_exhausted, ACT_DECIDE_TRIAL},
+		{BLOCK_PREPARE, before_almost_exhausted, ACT_ASK_BEFORE},
+		{BLOCK_PREPARE, before_exhausted_by_another, ACT_ASK_BEFORE},
+		{BLOCK_PREPARE, before_would_give_up, ACT_ASK_BEFORE},
+		{BLOCK_PREPARE, before_said_yes, ACT_DECIDE_TRIAL},
+		{BLOCK_PREPARE, before_a_rollback, ACT_DECIDE_TRIAL},
+		{BLOCK_PREPARE, before_a_fix, ACT_REMOVE_NEW},
+		{BLOCK_TRIAL, health_of_a_bad_one, ACT_DECIDE_REVERT},
+		{BLOCK_TRIAL, health_of_a_pending_one, ACT_PROBE},
+		{BLOCK_TRIAL, health_said_yes, ACT_DECIDE_COMMIT},
 		{BLOCK_TRIAL, new_being_removed, ACT_DECIDE_REVERT},
 		{BLOCK_TRIAL, old_being_removed, ACT_DECIDE_COMMIT},
 		{BLOCK_TRIAL, one_shot, ACT_DECIDE_COMMIT},
@@ -1233,8 +1299,58 @@ static void test_decide_disturbed(void **state)
 	}
 	assert_int_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_DEFER);
 	c = s.c;
-	assert_true(plan_note(OPERATION_RETRY, &c, &s.r, &result));
+	assert_true(plan_note(OPERATION_RETRY, &c, &(struct hold){0}, &s.r, &result));
 	assert_int_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_DECIDE_PREPARE);
+}
+
+/* Each deferral is counted, of one digest only; the last one may give it up, until a retry. */
+static void test_decide_deferral(void **state)
+{
+	struct container_config c;
+	struct result result;
+	struct scene s;
+
+	all_done(&s, BLOCK_PREPARE);
+	s.r.deferred = (struct disturbed){{OTHER}, "", 7};
+	before_says_no(&s);
+	for (unsigned int i = 1; i <= 2; i++) {
+		s.m.before.written = false;
+		s.m.before.final = i == 2;
+		assert_int_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_DECIDE_DEFERRAL);
+		plan_decide(&s.r, &s.m, ACT_DECIDE_DEFERRAL, &s.w);
+		assert_string_equal(s.r.deferred.digest.text, TARGET);
+		assert_int_equal(s.r.deferred.times, i);
+		assert_int_equal(s.r.n_rejected, i == 2);
+		assert_int_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action,
+				 i == 2 ? ACT_DECIDE_FORGET : ACT_DEFER);
+	}
+	plan_decide(&s.r, &s.m, ACT_DECIDE_FORGET, &s.w);
+	assert_int_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_REMOVE_NEW);
+	s.w.new.id[0] = '\0';
+	assert_int_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_REFUSE);
+	assert_string_equal(s.r.last_error, "given up: no");
+	assert_false(result_is_rollback(&s.r, s.r.last_error));
+	c = s.c;
+	assert_true(plan_note(OPERATION_RETRY, &c, &(struct hold){0}, &s.r, &result));
+	assert_int_equal(s.r.n_rejected + s.r.deferred.times, 0);
+}
+
+/* A health-unit that could not run is no fault of the release, and it is not said that it did not start. */
+static void test_decide_revert_for_the_health_unit(void **state)
+{
+	struct scene s;
+
+	for (int host = 0; host < 2; host++) {
+		all_done(&s, BLOCK_TRIAL);
+		verdict_bad(&s);
+		s.m.health = (struct hook_answer){.asked = true, .host = host};
+		s.m.host_said = host;
+		SET(s.m.reason, "why");
+		plan_decide(&s.r, &s.m, ACT_DECIDE_REVERT, &s.w);
+		assert_int_equal(s.r.reject_target, !host);
+		assert_int_equal(s.r.host.refused, host);
+		assert_string_equal(s.r.reason, "why");
+	}
 }
 
 /* Clocks jump; and what never ran was never down. */
@@ -1368,8 +1484,8 @@ static void test_names(void **state)
 		assert_true(!writes || a == ACT_DECIDE_FORGET || action_touches(a) == 0);
 		assert_int_equal((action_touches(a) & WORLD_IMAGES) != 0,
 				 strstr(action_name(a), "image") || strstr(action_name(a), "tag") ||
-					 a == ACT_FETCH || a == ACT_CREATE ||
-					 a == ACT_DECIDE_FORGET);
+					 strstr(action_name(a), "-unit") || a == ACT_FETCH ||
+					 a == ACT_CREATE || a == ACT_DECIDE_FORGET);
 		for (enum action b = ACT_NOTHING; b < a; b++)
 			assert_string_not_equal(action_name(a), action_name(b));
 	}
@@ -1398,6 +1514,8 @@ int main(void)
 		cmocka_unit_test(test_made_anew_it_stays),
 		cmocka_unit_test(test_decide_refused_for_good),
 		cmocka_unit_test(test_decide_disturbed),
+		cmocka_unit_test(test_decide_deferral),
+		cmocka_unit_test(test_decide_revert_for_the_health_unit),
 		cmocka_unit_test(test_downtime),
 		cmocka_unit_test(test_begin),
 		cmocka_unit_test(test_recover),
