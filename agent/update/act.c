@@ -5,8 +5,11 @@
 #include <stdio.h>
 
 #include "candidate.h"
+#include "basis.h"
+#include "download.h"
 #include "disk-space.h"
 #include "followers.h"
+#include "hook.h"
 #include "host.h"
 #include "image.h"
 #include "log.h"
@@ -129,6 +132,9 @@ static int act_create(struct pass *p, struct error *ret_error)
 	}
 	if (q == 0)
 		note_created(&p->state.member[0], &p->world.old);
+	/* The container keeps its image from now on. */
+	if (q == 0)
+		basis_note_created(p);
 	return q;
 }
 
@@ -201,8 +207,9 @@ static int act_start_new(struct pass *p, struct error *ret_error)
 	p->state.store_said = r < 0 && ret_error->origin == ERROR_STORE;
 	p->state.not_at_fault = r < 0 && is_disk_full(ret_error);
 	/* HTTP 409 is about the moment, never about the image: it is being removed, or was paused; or another container, whose
-	 * namespace it shares, is down. */
-	p->state.in_conflict = r == -EEXIST && !strstr(ret_error->text, "cannot join ");
+	 * namespace it shares, is down. What is left of a start that was cut is about this container: the next one starts. */
+	p->state.in_conflict = (r == -EEXIST && !strstr(ret_error->text, "cannot join ")) ||
+			       (r < 0 && ret_error->origin == ERROR_STALE);
 	p->state.host_said = is_refused(r) && ret_error->origin == ERROR_OTHER &&
 			     !is_disk_full(ret_error) && !p->state.in_conflict;
 	return counted && is_refused(r) ? 0 : r;
@@ -259,7 +266,8 @@ static int act_drop_older(struct pass *p, struct error *ret_error)
 static int act_start_old(struct pass *p, struct error *ret_error)
 {
 	int r = engine_start(p->context.engine, p->world.old.id, ret_error);
-	bool damaged = r < 0 && ret_error->origin == ERROR_STORE;
+	bool damaged =
+		r < 0 && (ret_error->origin == ERROR_STORE || ret_error->origin == ERROR_STALE);
 	struct member_progress *progress = &p->state.member[0];
 
 	/* The revert goes on to its end; the next pass repairs the container. */
@@ -287,6 +295,10 @@ static int drop_target(struct pass *p, struct error *ret_error)
 	    !streq(p->world.old.image, p->world.image))
 		(void)!put_tag(p, p->world.old.image, &ignored);
 	q = drop_image(p, &p->record.target, ret_error);
+	download_drop_name(p);
+	/* The container that is remade of its saved spec ran the same image: its layers are to come again. */
+	if (digest_is_set(&p->state.saved_spec))
+		basis_drop(p->context.engine, p->context.name);
 	p->state.damaged = false;
 	p->state.drop_tried = call_is_over(q, &p->state.drop_failures);
 	p->state.dropped = q == 0;
@@ -409,6 +421,9 @@ static act_fn *const functions[] = {
 	[ACT_FIND_FOLLOWERS] = find_followers,
 	[ACT_CHECK_SUCCESSOR] = successor_check,
 	[ACT_CHECK_HOST] = host_check,
+	[ACT_ASK_BEFORE] = hook_ask_before,
+	[ACT_ASK_HEALTH] = hook_ask_health,
+	[ACT_ASK_AFTER] = hook_ask_after,
 	[ACT_VERIFY] = verify,
 	[ACT_CHECK_SPACE] = check_space,
 	[ACT_SAVE_SPEC] = repair_save_spec,

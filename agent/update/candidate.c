@@ -5,6 +5,7 @@
 
 #include "cohort.h"
 #include "device.h"
+#include "download.h"
 #include "image-config.h"
 #include "schedule.h"
 
@@ -111,6 +112,24 @@ static const struct oci_platform *host_of(const struct pass *p)
 const struct oci_platform *candidate_platform(const struct pass *p)
 {
 	return p->state.platform.os[0] ? &p->state.platform : host_of(p);
+}
+
+size_t candidate_running_layers(const struct pass *p, struct digest ret[OCI_LAYERS_MAX])
+{
+	const char *image = p->world.old.image;
+	_cleanup_json_ json_t *j = NULL;
+	struct error ignored;
+	const json_t *v;
+	size_t i, n = 0;
+
+	if (!image[0] || engine_identify_image(p->context.engine, image, &j, &ignored) < 0)
+		return 0;
+	json_array_foreach (json_get_path(j, "RootFS", "Layers", NULL), i, v) {
+		if (n == OCI_LAYERS_MAX || digest_parse(json_string_value(v), &ret[n]) < 0)
+			break;
+		n++;
+	}
+	return n;
 }
 
 static bool is_same_choice(const struct oci_platform *host, const struct oci_platform *a,
@@ -243,11 +262,12 @@ static int check(struct pass *p, const struct fetch_reply *reply, struct error *
 	const struct version *engine = engine_version(p->context.engine);
 	int q = candidate_check_platform(p, &reply->platform, ret_error);
 
-	if (q == 0 && reply->zstd && !engine->zstd)
-		q = error_set(ret_error, -EKEYREJECTED,
-			      "a layer is compressed by zstd: Docker %s cannot unpack it, 23.0 and "
-			      "newer can",
-			      engine->release);
+	if (q == 0 && reply->zstd && !engine->zstd && !download_is_spooled(p))
+		q = error_set(
+			ret_error, -EKEYREJECTED,
+			"a layer is compressed by zstd: Docker %s cannot unpack it; use 23.0 or "
+			"newer, or set download = spool",
+			engine->release);
 	return q;
 }
 
@@ -266,7 +286,21 @@ static int ask_for_platform(struct pass *p, const char *image, const struct dige
 	if (seen && digest_is_set(seen))
 		known[request.n_known++] = *seen;
 	p->state.answer.reply = (struct fetch_reply){0};
+	request.documents = p->documents;
 	return fetch_ask(p->fetch, &request, &p->state.answer.reply, ret_error);
+}
+
+/* The engine lists no digest of a registry for an image that was built here. */
+static void tell_if_local(const struct pass *p, struct error *e)
+{
+	_cleanup_json_ json_t *image = NULL;
+	struct error ignored;
+
+	if (view_exists(&p->world.old) &&
+	    engine_identify_image(p->context.engine, p->world.old.image, &image, &ignored) == 0 &&
+	    json_array_size(json_object_get(image, "RepoDigests")) == 0)
+		error_append(e, "the image that runs came from no registry: it was built or loaded "
+				"here");
 }
 
 /* A registry that does not answer is a fact for the plan; an answer that policy refuses is an error. */
@@ -304,8 +338,10 @@ static int ask(struct pass *p, const char *image, const struct digest *seen,
 		return q;
 	answer->known = true;
 	answer->error = q < 0 && !final ? *ret_error : (struct error){0};
-	if (answer->error.code < 0)
+	if (answer->error.code < 0) {
+		tell_if_local(p, &answer->error);
 		return 0;
+	}
 	said = *ret_error;
 	r = find_listed(p, ret_error);
 	/* What the container runs already is as good as it was. */
@@ -357,8 +393,9 @@ int candidate_ask_policy(struct pass *p, struct error *ret_error)
 int candidate_pull_again(const struct pass *p, const struct release *release,
 			 struct error *ret_error)
 {
-	const char *closed = schedule_download(p->c, p->state.now_s ? &p->state.local : NULL);
+	const struct tm *clock = p->state.now_s ? &p->state.local : NULL;
 	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, release_pulled(release));
+	char closed[RECORD_TEXT_MAX];
 	const struct fetch_request request = {.image = pinned, .platform = *candidate_platform(p)};
 	_cleanup_free_ struct verified *verified = NULL;
 	struct pull_options pull = p->pull;
@@ -366,8 +403,12 @@ int candidate_pull_again(const struct pass *p, const struct release *release,
 	size_t found;
 	int q;
 
-	if (closed)
+	if (p->task->operation != OPERATION_UPDATE_NOW &&
+	    !schedule_is_open(&p->c->download_windows, clock)) {
+		schedule_explain(&p->c->download_windows, clock, "download-window", p->c->name,
+				 closed, sizeof(closed));
 		return error_set(ret_error, -EAGAIN, "%s", closed);
+	}
 	q = verify_image(p->c, release_pulled(release), &verified, ret_error);
 	if (q == 0)
 		q = fetch_ask(p->fetch, &request, &reply, ret_error);

@@ -21,6 +21,8 @@ int candidate_pull_again(const struct pass *p, const struct release *release,
 
 /* Which is asked for: the one that the operator chose, else the machine's own. Borrowed. */
 const struct oci_platform *candidate_platform(const struct pass *p);
+/* The DiffIDs of the running image's layers, lowest first, as far as the engine tells; their number. */
+size_t candidate_running_layers(const struct pass *p, struct digest ret[OCI_LAYERS_MAX]);
 /* Whether the engine runs images of that platform, or emulates them for the container as it is. -EKEYREJECTED. */
 int candidate_check_platform(const struct pass *p, const struct oci_platform *platform,
 			     struct error *ret_error) warn_unused;

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "candidate.h"
+#include "download.h"
 #include "log.h"
 
 /* For the engine's metadata, the new container's own layer, and the record. */
@@ -32,28 +34,8 @@ static uint64_t free_bytes_of(const char *directory)
 	return (uint64_t)s.f_bavail * s.f_frsize;
 }
 
-/* The DiffIDs of an image's layers, lowest first. */
-static size_t list_layers(struct engine *e, const char *image, struct digest layers[OCI_LAYERS_MAX])
-{
-	_cleanup_json_ json_t *j = NULL;
-	struct error ignored;
-	const json_t *v;
-	size_t i, n = 0;
-
-	/* Unknown layers only make the estimate larger. */
-	if (!image[0] || engine_identify_image(e, image, &j, &ignored) < 0)
-		return 0;
-	json_array_foreach (json_get_path(j, "RootFS", "Layers", NULL), i, v) {
-		if (n == OCI_LAYERS_MAX || !json_is_string(v) ||
-		    digest_parse(json_string_value(v), &layers[n]) < 0)
-			break;
-		n++;
-	}
-	return n;
-}
-
 /* Compressed bytes of the candidate's layers, without those that it shares with the running image. Takes two or
- * three requests, the image's config among them. */
+ * three requests, the image's config among them, unless its documents are at hand. */
 static int ask_bytes_to_come(const struct pass *p, uint64_t *ret, struct error *ret_error)
 {
 	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, pass_candidate(p));
@@ -62,7 +44,8 @@ static int ask_bytes_to_come(const struct pass *p, uint64_t *ret, struct error *
 		.image = pinned,
 		.platform = *candidate_platform(p),
 		.layers = layers,
-		.n_layers = list_layers(p->context.engine, p->world.old.image, layers),
+		.n_layers = candidate_running_layers(p, layers),
+		.documents = p->documents,
 	};
 	struct fetch_reply reply;
 	int r = fetch_ask(p->fetch, &request, &reply, ret_error);
@@ -108,12 +91,71 @@ static const char *size_text(uint64_t bytes, char *buf, size_t n)
 	return buf;
 }
 
+/* The room for the download beside the engine's: on its file system, or on one of its own. */
+struct room {
+	uint64_t spool; /* bytes to come */
+	bool apart;	/* another file system */
+	uint64_t available;
+};
+
+static struct room find_room(const struct pass *p, const char *directory, uint64_t layer_bytes)
+{
+	uint64_t here = download_here(p);
+	struct room r = {.apart = true, .available = UINT64_MAX};
+	struct stat spool, store;
+	struct statvfs s;
+
+	if (!download_is_spooled(p) || layer_bytes == 0)
+		return r;
+	r.spool = layer_bytes > here ? layer_bytes - here : 0;
+	if (fstat(p->task->state_dir, &spool) == 0 && directory && stat(directory, &store) == 0)
+		r.apart = spool.st_dev != store.st_dev;
+	if (fstatvfs(p->task->state_dir, &s) == 0)
+		r.available = (uint64_t)s.f_bavail * s.f_frsize;
+	return r;
+}
+
+static bool room_suffices(const struct room *r, uint64_t need, uint64_t available)
+{
+	if (!r->apart && __builtin_add_overflow(need, r->spool, &need))
+		return false;
+	return available >= need && (!r->apart || r->available >= r->spool);
+}
+
+/* Where there is too little, and whether it would do without the room for the download. */
+static int lacks_room(const struct pass *p, const struct room *r, const char *directory,
+		      uint64_t need, uint64_t available, struct error *ret_error)
+{
+	bool enough = available >= need, records = r->apart && enough;
+	_cleanup_free_ char *link = xasprintf("/proc/self/fd/%d", p->task->state_dir);
+	char path[200] = "", a[32], b[32];
+
+	if (records && readlink(link, path, sizeof(path) - 1) < 0)
+		path[0] = '\0';
+	if (records)
+		(void)error_set(ret_error, -ENOSPC,
+				"the download needs about %s, and %s has %s free",
+				size_text(r->spool, a, sizeof(a)), path,
+				size_text(r->available, b, sizeof(b)));
+	else
+		(void)error_set(ret_error, -ENOSPC,
+				"the new image needs about %s, and %.200s has %s free",
+				size_text(need + (r->apart ? 0 : r->spool), a, sizeof(a)),
+				directory ? directory : "the engine's disk",
+				size_text(available, b, sizeof(b)));
+	error_append(ret_error, "free disk space there, and the next poll continues");
+	if (r->spool > 0)
+		error_append(ret_error, "download = engine %s",
+			     enough ? "would fit, without a spool" : "would not fit either");
+	return ret_error->code;
+}
+
 int disk_space_check(struct pass *p, uint64_t layer_bytes, struct error *ret_error)
 {
-	uint64_t need = disk_space_need(layer_bytes), available;
+	uint64_t need = disk_space_need(layer_bytes), available, wanted;
+	struct room room;
 	_cleanup_json_ json_t *info = NULL;
 	const char *directory;
-	char a[32], b[32];
 	int q = 0;
 
 	/* The check only avoids a download that is bound to fail: without facts it passes. */
@@ -121,7 +163,8 @@ int disk_space_check(struct pass *p, uint64_t layer_bytes, struct error *ret_err
 		return 0;
 	directory = store_directory(info);
 	available = free_bytes_of(directory);
-	if (available >= need)
+	room = find_room(p, directory, layer_bytes);
+	if (room_suffices(&room, need, available))
 		return 0;
 	/* Which layers are here costs requests, so it is asked only now. */
 	if (layer_bytes > 0)
@@ -129,13 +172,14 @@ int disk_space_check(struct pass *p, uint64_t layer_bytes, struct error *ret_err
 	if (q < 0)
 		return q;
 	need = disk_space_need(layer_bytes);
-	if (available < need && give_up_previous(p, need - available))
-		available = p->task->operation == OPERATION_CHECK ? need : free_bytes_of(directory);
-	if (available >= need)
+	room = find_room(p, directory, layer_bytes);
+	wanted = need + (room.apart ? 0 : room.spool);
+	if (available < wanted && give_up_previous(p, wanted - available)) {
+		available =
+			p->task->operation == OPERATION_CHECK ? wanted : free_bytes_of(directory);
+		room = find_room(p, directory, layer_bytes);
+	}
+	if (room_suffices(&room, need, available))
 		return 0;
-	return error_set(ret_error, -ENOSPC,
-			 "the new image needs about %s, and %.200s has %s free: free disk space "
-			 "there, and the next poll continues",
-			 size_text(need, a, sizeof(a)), directory,
-			 size_text(available, b, sizeof(b)));
+	return lacks_room(p, &room, directory, need, available, ret_error);
 }

@@ -29,7 +29,7 @@ static int read_neighbours(const struct context *s, struct neighbour **ret, size
 	_cleanup_json_ json_t *list = NULL;
 	const json_t *v;
 	size_t i;
-	int r = engine_list(s->engine, &list, ret_error);
+	int r = engine_list(s->engine, NULL, &list, ret_error);
 
 	if (r < 0)
 		return r;

@@ -35,7 +35,7 @@ static enum verdict judge_ended(const struct container_view *v, char *reason)
 	return VERDICT_BAD;
 }
 
-static bool is_checked(const struct container_config *c, const struct container_view *v)
+bool health_is_checked(const struct container_config *c, const struct container_view *v)
 {
 	return c->health == HEALTH_HEALTHCHECK ||
 	       (c->health == HEALTH_AUTO && v->health != CONTAINER_HEALTH_NONE);
@@ -58,7 +58,7 @@ static uint64_t check_ms(const struct health_check *k)
 
 uint64_t health_limit_ms(const struct container_config *c, const struct container_view *v)
 {
-	uint64_t limit = is_checked(c, v) ? check_ms(&v->check) : 0;
+	uint64_t limit = health_is_checked(c, v) ? check_ms(&v->check) : 0;
 
 	/* An engine that is slow to begin with its checks. */
 	if (!v->check.has_ended && limit < LIMIT_MAX_MS)
@@ -115,7 +115,7 @@ enum verdict health_judge(const struct container_config *c, const struct contain
 		return judge_ended(v, reason);
 	if (v->state == STATE_PAUSED)
 		return over ? bad(reason, "it was paused") : VERDICT_PENDING;
-	if (is_checked(c, v))
+	if (health_is_checked(c, v))
 		return judge_healthcheck(c, v, over, reason);
 	if (!over)
 		return VERDICT_PENDING;

@@ -14,6 +14,9 @@ enum verdict {
 /* Starts of a new container on trial, the first one included. */
 #define HEALTH_STARTS_MAX 3
 
+/* Whether its HEALTHCHECK decides. */
+bool health_is_checked(const struct container_config *c, const struct container_view *v);
+
 /* How long v may take, from each start, until a verdict: health_period_ms; with a HEALTHCHECK at least until that can
  * have said healthy or unhealthy by its own times, but not more than two hours. */
 uint64_t health_limit_ms(const struct container_config *c, const struct container_view *v);

@@ -4,6 +4,8 @@
 #include <errno.h>
 
 #include "candidate.h"
+#include "download.h"
+#include "spool.h"
 
 /* The image must be the target, and this machine must be able to run it. */
 static int check_image(const struct pass *p, const json_t *image, struct error *ret_error)
@@ -49,15 +51,40 @@ const struct oci_platform *image_choice(const struct pass *p, struct oci_platfor
 	return platform_parse(p->record.platform, ret) == 0 ? ret : NULL;
 }
 
-static int pull(struct pass *p, const char *pinned, size_t *ret_found, struct error *ret_error)
+static int pull(struct pass *p, size_t *ret_found, struct error *ret_error)
 {
-	if (!p->verified)
-		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
-				 pinned);
 	p->pull.bytes_max = p->state.answer.reply.layer_bytes;
 	copy_text(p->pull.platform, sizeof(p->pull.platform), p->record.platform);
 	return engine_pull(p->context.engine, p->context.ref, p->verified, &p->pull, ret_found,
 			   ret_error);
+}
+
+/* Brings the image in by the spool, or lets the engine pull it. */
+static int bring(struct pass *p, const char *pinned, size_t *ret_found, struct error *ret_error)
+{
+	int q;
+
+	if (!p->verified)
+		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
+				 pinned);
+	q = download_is_spooled(p) ? download_image(p, ret_found, ret_error) : -ENODATA;
+	if (q != -ENODATA)
+		return q;
+	p->state.by_engine = true;
+	return pull(p, ret_found, ret_error);
+}
+
+/* After a power cut: whether the engine was given the image before it, and may keep what was not synced. */
+static bool may_have_parts(const struct pass *p)
+{
+	_cleanup_close_ int spool = -1;
+	struct error ignored;
+	size_t found;
+
+	if (!download_is_spooled(p))
+		return true;
+	spool = spool_open(p->task->state_dir, &ignored);
+	return spool < 0 || spool_get_load(spool, p->c->name, &found) != -ENOENT;
 }
 
 /* -EKEYREJECTED also if it is larger than may be read. */
@@ -88,7 +115,7 @@ int image_fetch(struct pass *p, struct error *ret_error)
 	/* After a lost record or a failure of the store, an image that is here may be incomplete. */
 	bool doubted = m->recovered || digest_is_set(&m->saved_spec) ||
 		       digest_eq(&r->target.digest, &r->damage.digest);
-	bool cut = !streq(r->boot_id, p->world.boot_id);
+	bool cut = !streq(r->boot_id, p->world.boot_id) && may_have_parts(p);
 	size_t found = 0;
 	int q = -EKEYREJECTED;
 
@@ -101,7 +128,9 @@ int image_fetch(struct pass *p, struct error *ret_error)
 		       !streq(p->world.image, r->target.digest.text) || !p->verified;
 	}
 	if (!here) {
-		q = pull(p, pinned, &found, ret_error);
+		q = bring(p, pinned, &found, ret_error);
+		if (q == 0 && m->pause[0])
+			return 0;
 		if (q == 0)
 			q = inspect_and_check(p, pinned, &image, ret_error);
 	}

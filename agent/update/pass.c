@@ -7,9 +7,14 @@
 #include "act.h"
 #include "candidate.h"
 #include "clock.h"
+#include "basis.h"
+#include "download.h"
 #include "followers.h"
+#include "history.h"
 #include "log.h"
 #include "repair.h"
+#include "spool.h"
+#include "traffic.h"
 #include "verdict.h"
 
 #define PASS_ACTIONS_MAX 300 /* far more than any way through the table needs */
@@ -21,17 +26,19 @@
 #define SHORT_WAIT_MS	 100
 #define PASS_REMADE	 "recreated, since the engine's store was damaged"
 
-static void finish(struct pass *p, enum outcome outcome, const char *reason)
+static void finish(struct result *result, enum outcome outcome, const char *reason)
 {
-	p->result->outcome = outcome;
-	copy_text(p->result->reason, sizeof(p->result->reason), reason);
+	result->outcome = outcome;
+	copy_text(result->reason, sizeof(result->reason), reason);
 }
 
 static void announce_phase(struct pass *p)
 {
-	p->task->on_event(json_pack("{s:s, s:s, s:s, s:s}", "event", "phase", "container",
+	const struct release *target = &p->record.target;
+
+	p->task->on_event(json_pack("{s:s, s:s, s:s, s:s, s:s}", "event", "phase", "container",
 				    p->c->name, "phase", phase_names[p->record.phase], "digest",
-				    p->record.target.digest.text));
+				    target->digest.text, "version", target->version));
 }
 
 /* The registry sent Retry-After; pulletd sends it no request until then. */
@@ -55,9 +62,36 @@ static void on_progress(void *userdata, uint64_t current, uint64_t total)
 	if (now_ms() - p->progress_ms < 250 && current < total)
 		return;
 	p->progress_ms = now_ms();
-	p->task->on_event(json_pack("{s:s, s:s, s:I, s:I}", "event", "progress", "container",
-				    p->c->name, "current", (json_int_t)current, "total",
-				    (json_int_t)total));
+	p->task->on_event(json_pack(
+		"{s:s, s:s, s:I, s:I, s:o*}", "event", "progress", "container", p->c->name,
+		"current", (json_int_t)current, "total", (json_int_t)total, "plain",
+		p->download.plain ? json_integer((json_int_t)p->download.plain) : NULL));
+}
+
+void pass_announce_step(struct pass *p, const char *text, uint64_t began_ms, uint64_t ms)
+{
+	if (p->step == text && p->step_began_ms == began_ms && p->step_ms == ms)
+		return;
+	p->step = text;
+	p->step_began_ms = began_ms;
+	p->step_ms = ms;
+	p->task->on_event(json_pack("{s:s, s:s, s:s, s:I, s:I}", "event", "step", "container",
+				    p->c->name, "step", text, "began_ms", (json_int_t)began_ms,
+				    "ms", (json_int_t)ms));
+}
+
+static void announce_action(struct pass *p, enum action action)
+{
+	if (action == ACT_ASK || action == ACT_ASK_POLICY)
+		pass_announce_step(p, STEP_ASK, 0, 0);
+	else if (action == ACT_ASK_DETAILS)
+		pass_announce_step(p, STEP_DETAILS, 0, 0);
+	else if (action == ACT_FETCH)
+		pass_announce_step(p,
+				   p->world.image[0]	    ? STEP_IMAGE
+				   : download_is_spooled(p) ? STEP_DOWNLOAD
+							    : STEP_PULL,
+				   0, 0);
 }
 
 static int save(struct pass *p, struct error *ret_error)
@@ -101,6 +135,11 @@ static int probe(struct pass *p, struct error *ret_error)
 	int r;
 
 	wait_ms = health_limit_ms(p->c, &p->world.new);
+	pass_announce_step(p,
+			   health_is_checked(p->c, &p->world.new) ? STEP_HEALTHY
+			   : p->c->health == HEALTH_EXIT	  ? STEP_EXIT
+								  : STEP_TRIAL,
+			   p->state.up_since_ms, wait_ms);
 	wait_ms = up_ms < wait_ms ? wait_ms - up_ms : 1;
 	if (wait_ms > PROBE_MAX_MS)
 		wait_ms = PROBE_MAX_MS;
@@ -111,29 +150,37 @@ static int probe(struct pass *p, struct error *ret_error)
 }
 
 /* Sets the result of an update that is over. One that was reverted without a rejection gets none yet. */
-static void finish_update(struct pass *p, enum phase from, bool host)
+static void finish_update(const struct pass *p, enum phase from, bool host, struct result *ret)
 {
-	p->result->downtime_ms = p->record.downtime_ms;
-	p->result->to = p->record.target.digest;
-	if (from == PHASE_COMMIT)
-		saved_spec_forget(p->task->state_dir, p->c->name);
+	ret->downtime_ms = p->record.downtime_ms;
+	ret->to = p->record.target.digest;
 	if (p->state.recovered && p->updates == 0)
 		return;
 	if (from == PHASE_COMMIT)
-		finish(p, OUTCOME_UPDATED,
+		finish(ret, OUTCOME_UPDATED,
 		       p->record.rollback		     ? PLAN_ROLLED_BACK
 		       : digest_is_set(&p->state.saved_spec) ? PASS_REMADE
 							     : "");
 	else if (p->record.reject_target)
-		finish(p, OUTCOME_ROLLED_BACK, p->record.reason);
+		finish(ret, OUTCOME_ROLLED_BACK, p->record.reason);
 	else if (p->updates >= PASS_UPDATES_MAX || (host && p->reverted))
-		finish(p, OUTCOME_FAILED, p->record.reason);
+		finish(ret, OUTCOME_FAILED, p->record.reason);
+}
+
+/* The history is written with the decision. */
+static void note_in_history(struct pass *p, struct result *r)
+{
+	result_set_versions(r, &p->record);
+	if (r->outcome != OUTCOME_NONE)
+		history_add(&p->record, r, p->record.began_ms);
 }
 
 static int decide(struct pass *p, enum action decision, struct error *ret_error)
 {
 	enum phase before = p->record.phase;
 	bool host = p->record.host.refused;
+	bool over = decision == ACT_DECIDE_IDLE || decision == ACT_DECIDE_AGAIN;
+	struct result result = *p->result;
 	int r;
 
 	if (decision == ACT_DECIDE_REVERT && p->state.verdict == VERDICT_BAD)
@@ -142,20 +189,35 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 		p->state.in_conflict |= verdict_is_of_others(p);
 	if (decision == ACT_DECIDE_FORGET)
 		act_forget(p);
+	if (decision == ACT_DECIDE_IDLE && before == PHASE_COMMIT)
+		basis_note_committed(p);
 	plan_decide(&p->record, &p->state, decision, &p->world);
+	if (decision == ACT_DECIDE_PREPARE) {
+		p->record.began_ms = p->state.now_s ? clock_wall_ns() / 1000000 : 0;
+		p->record.ordered = p->c->update == UPDATE_TELL;
+	}
+	if (over) {
+		finish_update(p, before, host, &result);
+		note_in_history(p, &result);
+	}
 	r = save(p, ret_error);
 	if (r < 0)
 		return r;
+	/* A target that is forgotten for a newer one may share layers with it. */
+	if (decision != ACT_DECIDE_FORGET && (p->record.phase != PHASE_PREPARE || p->record.synced))
+		spool_drop(p->task->state_dir, p->c->name);
 	if (p->record.phase != before && decision != ACT_DECIDE_FORGET)
 		announce_phase(p);
 	p->updates += decision == ACT_DECIDE_PREPARE;
 	p->reverted |= decision == ACT_DECIDE_REVERT;
 	if (decision == ACT_DECIDE_CURRENT)
 		p->result->from = p->record.current.digest;
-	if (decision == ACT_DECIDE_IDLE || decision == ACT_DECIDE_AGAIN) {
-		finish_update(p, before, host);
-		reset_state(p);
-	}
+	if (!over)
+		return 0;
+	*p->result = result;
+	if (before == PHASE_COMMIT)
+		saved_spec_forget(p->task->state_dir, p->c->name);
+	reset_state(p);
 	return 0;
 }
 
@@ -168,17 +230,25 @@ static int end(struct pass *p, const struct step *step, struct error *ret_error)
 		[ACT_REFUSE] = OUTCOME_REFUSED,
 		[ACT_FAIL] = OUTCOME_FAILED,
 	};
+	bool told;
 
 	p->already_reported = step->already_reported;
 	if (step->action == ACT_NOTHING)
 		return 0;
-	finish(p, outcomes[step->action], step->reason);
-	/* From the next poll on, a digest that is written as seen costs one request less. */
-	if (step->action == ACT_DEFER && p->task->operation == OPERATION_UPDATE &&
-	    !p->record.rollback && digest_is_set(candidate) &&
-	    !digest_eq(candidate, &p->record.seen))
+	finish(p->result, outcomes[step->action], step->reason);
+	if (step->action != ACT_DEFER || p->record.rollback || !digest_is_set(candidate))
+		return 0;
+	/* From the next poll on, it costs one request: bulk-poll.c. */
+	told = after_prefix(step->reason, RESULT_TELL);
+	if (told && digest_eq(candidate, &p->record.told) && digest_eq(candidate, &p->record.seen))
+		return 0;
+	if (told)
+		p->record.told = *candidate;
+	/* A digest that is written as seen costs one request less. */
+	if (!digest_eq(candidate, &p->record.seen) &&
+	    (told || p->task->operation == OPERATION_UPDATE))
 		return decide(p, ACT_DECIDE_SEEN, ret_error);
-	return 0;
+	return told ? save(p, ret_error) : 0;
 }
 
 /* SIGTERM ends a pass where a container runs: before the swap, or when the new one is up. */
@@ -199,6 +269,7 @@ static int take_step(struct pass *p, const struct step *step, struct error *ret_
 		return error_set(ret_error, -ECANCELED, "stopped");
 	if (action_is_decision(step->action))
 		return decide(p, step->action, ret_error);
+	announce_action(p, step->action);
 	if (step->action == ACT_PROBE)
 		return probe(p, ret_error);
 	r = act_do(p, *step, ret_error);
@@ -280,12 +351,14 @@ static int handle_look_error(struct pass *p, int code, struct error *ret_error)
 
 static int look(struct pass *p, unsigned int parts, struct error *ret_error)
 {
-	const struct record *r = &p->record;
+	struct record *r = &p->record;
 	int q;
 
 	p->looked_ns = clock_wall_ns();
 	q = world_look(&p->context, r, parts, &p->world, ret_error);
-
+	/* Written down with the next decision: for the version alone the card is not written. */
+	if (q == 0 && !r->current.version[0] && world_runs_current(&p->world, r))
+		copy_text(r->current.version, sizeof(r->current.version), p->world.old.version);
 	if (q == 0 && p->updates == 0 && !p->state.answer.known)
 		p->result->from = !is_before_trial(p) || p->task->operation == OPERATION_ROLLBACK ||
 						  world_runs_current(&p->world, r)
@@ -402,10 +475,12 @@ static int run(struct pass *p, struct error *ret_error)
 	if (r < 0)
 		return r;
 	p->record_is_known = true;
-	if (record_only)
-		return plan_note(p->task->operation, p->c, &p->record, p->result)
-			       ? save(p, ret_error)
-			       : 0;
+	if (record_only) {
+		if (!plan_note(p->task->operation, p->c, &p->task->hold, &p->record, p->result))
+			return 0;
+		history_add(&p->record, p->result, 0);
+		return save(p, ret_error);
+	}
 	/* A trial ends without a registry. */
 	if (p->login_fault.code < 0 && is_before_trial(p)) {
 		*ret_error = p->login_fault;
@@ -414,6 +489,7 @@ static int run(struct pass *p, struct error *ret_error)
 	if (!is_before_trial(p))
 		announce_phase(p);
 	p->state.recovered = lost;
+	download_recall(p);
 	reset_state(p);
 	return work(p, ret_error);
 }
@@ -428,14 +504,16 @@ static int set_up(struct pass *p, struct error *ret_error)
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", p->c->image, why);
 	registry = config_registry(p->task->config, p->ref.host);
-	r = credentials_load(registry ? registry->credentials : NULL, p->ref.host, &p->credentials,
-			     &p->login_fault);
+	r = credentials_choose(registry ? registry->credentials : NULL, p->task->config->auth_dir,
+			       p->ref.host, false, &p->credentials, &p->login_fault);
 	credential = credentials_find(&p->credentials, p->ref.path);
 	if (r == 0 && credential_check(credential, &p->login_fault) == 0)
 		p->auth = credential_engine_header(credential, p->ref.host);
 	p->context = (struct context){.name = p->c->name, .ref = &p->ref};
 	p->fetch = fetch_new(&p->task->fetch, p->ref.host);
 	p->pull = (struct pull_options){.auth = p->auth, .progress = on_progress, .userdata = p};
+	if (p->task->config->download == DOWNLOAD_SPOOL)
+		p->documents = json_need(json_object());
 	return 0;
 }
 
@@ -454,9 +532,16 @@ void pass_run(const struct task *task, const struct container_config *c, struct 
 		r = error_prefix(&e, RESULT_STORE_DAMAGED);
 	if (r < 0)
 		result_set_error(ret, &e);
+	if (digest_eq(&ret->to, &p.state.answer.reply.digest))
+		copy_text(ret->to_version, sizeof(ret->to_version), p.state.answer.reply.version);
+	result_set_versions(ret, &p.record);
 	/* What the record says of a damaged store is more than the pass that meets it again. */
 	p.already_reported &= p.task->operation == OPERATION_ROLLBACK ||
 			      after_prefix(p.record.last_error, RESULT_STORE_DAMAGED);
+	if (p.record_is_known && p.record.phase == PHASE_IDLE && ret->outcome != OUTCOME_DEFERRED)
+		spool_drop(task->state_dir, c->name);
+	download_note(&p, ret);
+	traffic_tell(task, p.fetch);
 	if (p.record_is_known && p.context.engine && !p.already_reported)
 		result_save_error(ret, task->state_dir, &p.record);
 	engine_close(p.context.engine);
@@ -465,5 +550,6 @@ void pass_run(const struct task *task, const struct container_config *c, struct 
 	fetch_free(p.fetch);
 	ref_free(&p.ref);
 	credentials_free(&p.credentials);
+	json_decref(p.documents);
 	free(p.auth);
 }

@@ -2,17 +2,27 @@
 /* pullet-update: the engine half. Does one job, for one container or a poll for many; reaches Docker, never the
  * network. The job is on the command line, or one line on standard input:
  *   {"operation":"update","containers":["NAME",...]}
+ * and for a hold "hold":{"until":UNIX TIME,"reason":TEXT,"by":TEXT,"uid":NUMBER}, the sender, if "by" does not name it.
  * Events go to standard output, or back over standard input where that is a socket, one JSON object a line:
- *   {"event":"phase","container":NAME,"phase":PHASE,"digest":DIGEST}
+ *   {"event":"phase","container":NAME,"phase":PHASE,"digest":DIGEST,"version":TEXT}
+ *   {"event":"step","container":NAME,"step":TEXT,"began_ms":TIME,"ms":N}   operation.h; of now_ms(), or 0
  *   {"event":"progress","container":NAME,"current":BYTES,"total":BYTES}
+ *   {"event":"log","container":NAME,"digest":DIGEST,"lines":[LINE,...]}   the last ones of a version that failed
  *   {"event":"retry-after","registry":HOST,"seconds":N}    or "container":NAME, of that registry
+ *   {"event":"unfollowed",...}                             of a poll: survey.h, as the events of a survey
  * and for each container of the job one of
  *   {"event":"result",...}                                 result.h
- *   {"event":"candidate","container":NAME}                 of a poll or check: needs a pass of its own
- *   {"event":"nothing","container":NAME}                   there was nothing to finish */
+ *   {"event":"candidate","container":NAME}                 of several: needs a pass of its own, by
+ *                                                          "operation":"update", or "look" or "check";
+ *                                                          "to":DIGEST, as far as it is known; "after":[NAME,...],
+ *                                                          the candidates whose updates come before
+ *   {"event":"order","fault":TEXT}                         labels are ignored, since they make a circle
+ *   {"event":"nothing","container":NAME}                   there was nothing to finish
+ * The job doctor is of no container; doctor.h has its events. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/socket.h>
@@ -21,9 +31,13 @@
 #include <sys/time.h>
 
 #include "bulk-poll.h"
+#include "doctor.h"
+#include "forget.h"
 #include "log.h"
 #include "options.h"
 #include "pass.h"
+#include "survey.h"
+#include "unit-start.h"
 
 /* Create bodies are copies beside it; the program itself takes 11 MB. */
 #define JSON_BUDGET	((size_t)3 * 1024 * 1024)
@@ -104,19 +118,24 @@ static const char usage[] =
 	"  --state-dir DIR      records (" CONFIG_STATE_DIR_DEFAULT ")\n"
 	"  --engine URL         Docker socket, unix:///PATH\n"
 	"  --fetch-socket PATH  connect to pullet-fetch there, do not start it\n"
+	"  --unit-socket PATH   ask for units of hooks there (" UNIT_SOCKET_DEFAULT ")\n"
 	"An update that is under way is finished first. Instead of an update:\n"
 	"  --finish             nothing more\n"
+	"  --now                the same past window, download-window and min-age\n"
 	"  --check              look for a new image and take nothing\n"
 	"  --poll               find the containers whose image may be new\n"
+	"  --survey             find the containers that are not followed\n"
 	"  --rollback           back to the previous image\n"
 	"  --hold, --release    take no updates until released\n"
-	"  --retry              forget the rejected digests\n\n"
+	"  --retry              forget the rejected digests\n"
+	"  --doctor             ask all that an update needs, of no NAME\n"
+	"  --forget             forget containers that are not configured\n\n"
 	"  --debug              log each action\n"
 	"  --help, --version\n";
 
 struct arguments {
 	struct fetch_options fetch; /* its config is ours, too */
-	const char *state_dir, *engine;
+	const char *state_dir, *engine, *unit_socket;
 	bool wanted[OPERATION_MAX], debug;
 };
 
@@ -124,6 +143,7 @@ struct job {
 	enum operation operation;
 	const char *names[JOB_NAMES_MAX];
 	size_t n;
+	struct hold hold;
 	json_t *line; /* has the names, or NULL */
 };
 
@@ -237,6 +257,24 @@ static int choose_operation(const bool wanted[OPERATION_MAX], enum operation *re
 	return chosen;
 }
 
+static void read_hold(const json_t *j, struct hold *ret)
+{
+	json_t *uid = json_object_get(j, "uid");
+	json_int_t until = json_integer_value(json_object_get(j, "until"));
+	const struct passwd *user =
+		json_is_integer(uid) ? getpwuid((uid_t)json_integer_value(uid)) : NULL;
+
+	ret->until_s = until > 0 ? until : 0;
+	copy_text(ret->reason, sizeof(ret->reason), json_get_string(j, "reason"));
+	copy_text(ret->by, sizeof(ret->by),
+		  json_get_string(j, "by") ?: (user ? user->pw_name : NULL));
+	if (json_is_integer(uid) && !ret->by[0])
+		(void)snprintf(ret->by, sizeof(ret->by), "uid %lld",
+			       (long long)json_integer_value(uid));
+	(void)text_printable(ret->reason);
+	(void)text_printable(ret->by);
+}
+
 static int read_job(struct job *ret, struct error *ret_error)
 {
 	const json_t *names, *name;
@@ -252,6 +290,7 @@ static int read_job(struct job *ret, struct error *ret_error)
 	    json_array_size(names) > JOB_NAMES_MAX)
 		return error_set(ret_error, -EBADMSG,
 				 "job: missing or invalid operation or containers");
+	read_hold(json_object_get(ret->line, "hold"), &ret->hold);
 	json_array_foreach (names, i, name) {
 		if (!json_is_string(name))
 			return error_set(ret_error, -EBADMSG, "job: a container is not a string");
@@ -272,6 +311,8 @@ static void fail(const char *name, const char *image, const struct error *e)
 static int fail_all(const struct job *job, const struct error *e)
 {
 	log_error("%s", e->text);
+	if (job->operation == OPERATION_SURVEY)
+		print_event(json_pack("{s:s, s:s}", "event", "surveyed", "error", e->text));
 	for (size_t i = 0; i < job->n; i++)
 		fail(job->names[i], "", e);
 	return 2;
@@ -298,6 +339,25 @@ static size_t find_containers(const struct arguments *a, const struct config *co
 	return n;
 }
 
+/* Exit status. */
+static int forget_all(struct task *task, const char *path, const struct job *job)
+{
+	_cleanup_close_ int state_dir = -1;
+	struct result result;
+	struct error e;
+
+	task->state_dir = state_dir = lock_state_dir(path, &e);
+	for (size_t i = 0; i < job->n; i++) {
+		if (state_dir < 0) {
+			fail(job->names[i], "", &e);
+			continue;
+		}
+		forget_run(task, job->names[i], &result);
+		print_result(&result);
+	}
+	return failed;
+}
+
 static int run(const struct arguments *a, const struct job *job)
 {
 	_cleanup_config_ struct config *config = NULL;
@@ -307,7 +367,9 @@ static int run(const struct arguments *a, const struct job *job)
 	_cleanup_close_ int state_dir = -1;
 	struct task task = {
 		.fetch = a->fetch,
+		.unit_socket = a->unit_socket,
 		.operation = job->operation,
+		.hold = job->hold,
 		.cancel = &cancelled,
 		.on_event = print_event,
 		.on_result = print_result,
@@ -320,10 +382,21 @@ static int run(const struct arguments *a, const struct job *job)
 		return fail_all(job, &e);
 	if (a->engine)
 		replace_string(&config->engine, config_engine_path(a->engine));
+	task.config = config;
+	if (job->operation == OPERATION_DOCTOR) {
+		task.state_dir = state_dir = open(a->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		doctor_run(&task);
+		return 0;
+	}
+	if (job->operation == OPERATION_FORGET)
+		return forget_all(&task, a->state_dir, job);
+	if (job->operation == OPERATION_SURVEY) {
+		survey_run(&task);
+		return 0;
+	}
 	n = find_containers(a, config, job, containers);
 	if (n == 0)
 		return 2;
-	task.config = config;
 	task.state_dir = state_dir = lock_state_dir(a->state_dir, &e);
 	if (state_dir < 0) {
 		r = state_dir;
@@ -358,7 +431,7 @@ static int take_job(const struct arguments *a, char **names, struct job *ret,
 	}
 	if (r < 0)
 		return r;
-	if (ret->n == 0)
+	if (ret->n == 0 && ret->operation != OPERATION_DOCTOR && ret->operation != OPERATION_SURVEY)
 		return error_set(ret_error, -EINVAL, "missing operand NAME");
 	if (ret->n > 1 && !operations[ret->operation].takes_many)
 		return error_set(ret_error, -EINVAL, "extra operand '%s'", ret->names[1]);
@@ -368,18 +441,20 @@ static int take_job(const struct arguments *a, char **names, struct job *ret,
 int main(int argc, char **argv)
 {
 	struct arguments a = {.fetch.config = CONFIG_PATH_DEFAULT,
-			      .state_dir = CONFIG_STATE_DIR_DEFAULT};
+			      .state_dir = CONFIG_STATE_DIR_DEFAULT,
+			      .unit_socket = UNIT_SOCKET_DEFAULT};
 	static struct job job;
 	struct error e;
-	struct option_row rows[6 + OPERATION_MAX] = {
+	struct option_row rows[7 + OPERATION_MAX] = {
 		{"config", &a.fetch.config, NULL}, {"state-dir", &a.state_dir, NULL},
 		{"engine", &a.engine, NULL},	   {"fetch-socket", &a.fetch.socket, NULL},
-		{"debug", NULL, &a.debug},
+		{"debug", NULL, &a.debug},	   {"unit-socket", &a.unit_socket, NULL},
 	};
 	int first, status = 2;
 
 	for (int i = 0; i < OPERATION_MAX; i++)
-		rows[5 + i] = (struct option_row){operations[i].name, NULL, &a.wanted[i]};
+		rows[6 + i] = (struct option_row){
+			i == OPERATION_UPDATE_NOW ? "now" : operations[i].name, NULL, &a.wanted[i]};
 	first = options_parse(argc, argv, rows, usage);
 	if (first < 0)
 		return -1 - first;

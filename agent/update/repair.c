@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "successor.h"
+#include "survey.h"
 
 int repair_find_spec(struct pass *p, struct error *ret_error)
 {
@@ -14,6 +15,9 @@ int repair_find_spec(struct pass *p, struct error *ret_error)
 		q = saved_spec_load(p->task->state_dir, p->context.name, &p->saved, ret_error);
 	else if (!view_is_broken(&p->world.old))
 		saved_spec_forget(p->task->state_dir, p->context.name);
+	if (q == -ENOENT && !p->c->create && !view_exists(&p->world.old))
+		survey_find_service(p->context.engine, p->c->name, p->state.service_of,
+				    sizeof(p->state.service_of));
 	p->state.saved_spec = p->saved.digest;
 	p->state.spec_known = q == 0 || q == -ENOENT;
 	return p->state.spec_known ? 0 : q;

@@ -59,7 +59,10 @@ static void note_life(struct pass_state *m, const struct container_view *new)
 	else if (m->up_since_ms == 0 || m->up_started_ns != new->started_ns ||
 		 m->up_paused != paused)
 		m->up_since_ms = m->now_ms;
-	m->lives += m->up_started_ns != new->started_ns || m->up_paused != paused;
+	if (m->up_started_ns != new->started_ns || m->up_paused != paused) {
+		m->lives++;
+		m->health = (struct hook_answer){0};
+	}
 	m->up_started_ns = new->started_ns;
 	m->up_paused = paused;
 }
@@ -106,6 +109,11 @@ void verdict_judge(struct pass *p)
 		m->verdict = VERDICT_PENDING;
 	for (size_t i = 0; m->verdict == VERDICT_GOOD && i < p->record.n_followers; i++)
 		judge_follower(p, i);
+	if (m->verdict == VERDICT_GOOD && m->health.refusal[0]) {
+		m->verdict = VERDICT_BAD;
+		m->host_said = m->health.host;
+		copy_text(m->reason, sizeof(m->reason), m->health.refusal);
+	}
 	if (m->verdict == VERDICT_BAD)
 		m->store_said = false;
 }
@@ -131,6 +139,7 @@ void verdict_explain(struct pass *p)
 {
 	struct pass_state *m = &p->state;
 	size_t n = strlen(m->reason);
+	_cleanup_json_ json_t *lines = NULL;
 	char line[120];
 	int r;
 
@@ -144,9 +153,12 @@ void verdict_explain(struct pass *p)
 	/* The line only helps people: without it the reason is shorter. */
 	if (m->not_at_fault)
 		await_removal(p);
-	r = engine_last_log(p->context.engine, p->world.members[m->blamed].new.id, line,
-			    sizeof(line));
+	r = engine_log(p->context.engine, p->world.members[m->blamed].new.id, &lines, line,
+		       sizeof(line));
 	m->removed = r == -ENOENT;
-	if (r == 0 && line[0])
-		(void)snprintf(m->reason + n, sizeof(m->reason) - n, "; last log line: %s", line);
+	if (r < 0 || !line[0])
+		return;
+	(void)snprintf(m->reason + n, sizeof(m->reason) - n, "; last log line: %s", line);
+	p->task->on_event(json_pack("{s:s, s:s, s:s, s:O}", "event", "log", "container", p->c->name,
+				    "digest", p->record.target.digest.text, "lines", lines));
 }

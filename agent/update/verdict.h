@@ -7,7 +7,7 @@
 /* Sets the verdict and its reason by what is seen at now_ms. */
 void verdict_judge(struct pass *p);
 
-/* Learns more about a bad verdict: whether an operator stopped the container, and its last log line. */
+/* Learns more about a bad verdict: whether an operator stopped the container, and its log, which is an event. */
 void verdict_explain(struct pass *p);
 
 /* Whether it is known that others ended the last of the starts that are used up, maybe while no pass ran. A host that

@@ -21,7 +21,8 @@ char *world_slot_name(const char *name, enum slot slot)
 
 bool view_is_broken(const struct container_view *v)
 {
-	return view_exists(v) && !view_is_up(v) && v->error[0] && store_is_damaged(v->error);
+	return view_exists(v) && !view_is_up(v) && v->error[0] &&
+	       (store_is_damaged(v->error) || store_is_stale(v->error));
 }
 
 bool view_has_failed(const struct container_view *v)
@@ -168,6 +169,7 @@ int world_read_container(const json_t *inspect, struct container_view *ret, stru
 	if (v.state == STATE_EXITED && v.started_ns == 0)
 		v.state = STATE_CREATED;
 	read_our_labels(labels, &v);
+	release_set_version(v.version, json_get_string(labels, VERSION_LABEL));
 	read_manifest(inspect, &v);
 	*ret = v;
 	return 0;

@@ -55,6 +55,7 @@ struct container_view {
 	bool cannot_be_removed;	     /* a removal failed, and it never starts again */
 	char error[RECORD_TEXT_MAX]; /* why the last start failed, in the engine's words */
 	char image[IMAGE_ID_SIZE];
+	char version[VERSION_TEXT_MAX]; /* label of its image; empty: none */
 	/* Of its image's manifest, with containerd's store from API 1.48 on; empty: the image tells. */
 	struct digest manifest;
 	struct oci_platform platform;
@@ -121,7 +122,8 @@ static inline bool view_was_started(const struct container_view *v)
 	return view_exists(v) && (v->state != STATE_CREATED || v->error[0]);
 }
 
-/* The container is down, and the engine says that it could not start it because of its image store. */
+/* The container is down, and the engine says that it could not start it because of its image store, or of
+ * what is left of an earlier start. */
 bool view_is_broken(const struct container_view *v);
 
 /* The container is down, and not because an operator stopped it: the engine could not start it, or gave up. */
