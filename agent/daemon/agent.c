@@ -3,29 +3,31 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <link.h>
-#include <malloc.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <systemd/sd-daemon.h>
 
 #include "log.h"
+#include "memory.h"
+#include "notifier.h"
 #include "schedule.h"
 #include "show.h"
+#include "survey.h"
 #include "unit.h"
 
-/* Requests within this time (pullet check of many containers) make one job. */
+/* Requests of which each comes within this time after the one before (pullet check of many containers) make one job, in
+ * which the order of its members counts. On a busy machine they come slowly; no flood of them delays it for longer. */
 #define REQUEST_DELAY_US ((uint64_t)30 * 1000)
-/* The shortest time between checks of one container by a client that is not root. */
-#define CHECK_EACH_MS 30000
+#define REQUESTS_MAX_MS	 1000
 
 struct agent {
 	const struct agent_options *o;
 	struct unit_table table;
 	struct show show;
+	struct notifier *notifier; /* NULL: none */
 	sd_event *event;
 	sd_event_source *timer;	  /* the next round */
 	sd_event_source *request; /* starts the requests of REQUEST_DELAY_US */
+	uint64_t requested_ms;	  /* the first of them */
 	uint64_t due_ms;	  /* of the timer; 0: a round is under way */
 	bool rearm;		  /* an update failed half way: the timer is set again */
 	bool early;		  /* the timer is for those updates, not a round */
@@ -34,7 +36,9 @@ struct agent {
 	bool stopping;
 	struct job_queue queue;
 	struct helper helper;
+	struct survey survey;
 	uint64_t started_ms; /* of the job that runs */
+	char *order_fault;   /* of labels, as it was logged last; NULL: none was */
 };
 
 static void start_next(struct agent *a);
@@ -63,8 +67,8 @@ static void take_config(struct agent *a, struct config *fresh)
 }
 
 /* The files may have changed without a reload, and pullet-update reads them for each job: what is shown is what it
- * follows. */
-static void check_config(struct agent *a)
+ * follows. True: it was read anew. */
+static bool check_config(struct agent *a)
 {
 	_cleanup_config_ struct config *fresh = NULL;
 	bool broken = a->table.fault;
@@ -72,10 +76,19 @@ static void check_config(struct agent *a)
 	int r = config_load(a->o->helper.config_path, &fresh, &e);
 
 	if (a->o->once)
-		return;
+		return false;
 	set_fault(a, r < 0 ? e.text : NULL);
-	if (r == 0 && (broken || fresh->fingerprint != a->table.config->fingerprint))
-		take_config(a, steal(fresh));
+	if (r < 0 || (!broken && fresh->fingerprint == a->table.config->fingerprint))
+		return false;
+	take_config(a, steal(fresh));
+	return true;
+}
+
+/* Before the jobs that clients requested: an edit may have come since the last one began. */
+static void check_config_and_queue(struct agent *a)
+{
+	if (check_config(a))
+		round_queue_new(&a->table, &a->queue);
 }
 
 /* --- the timer --- */
@@ -85,7 +98,7 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *userdata)
 	struct agent *a = userdata;
 
 	a->due_ms = 0;
-	check_config(a);
+	(void)check_config(a);
 	if (a->table.fault)
 		log_debug("no round: %s", a->table.fault);
 	else if (a->early)
@@ -135,16 +148,42 @@ static void end_member(struct agent *a, struct job_member *m, struct unit *u, co
 		return;
 	u->operation = "";
 	u->current = u->total = 0;
+	unit_set_step(u, NULL, 0, 0);
 	if (result)
 		bus_job_ended(a->show.bus, u, a->queue.first->operation, result);
 	else
-		bus_changed(a->show.bus, u, "Operation", "Phase");
+		bus_changed(a->show.bus, u, "Operation", "Phase", "Step");
 }
 
 /* A fault of the configuration is shown as long as there is one, and says nothing of the container. */
 static bool is_fault(const struct agent *a, const char *reason)
 {
 	return a->table.fault && streq_null(reason, a->table.fault);
+}
+
+/* The pass stopped a download so that the other containers have their turn: it goes on behind them. That is no news,
+ * and a client that waits for the update waits on. False: it does not go on here. */
+static bool continue_download(struct agent *a, struct job_member *m, struct unit *u, json_t *result)
+{
+	enum operation operation = a->queue.first->operation;
+
+	if (!u || !unit_goes_on(u, result, now_ms() - a->started_ms))
+		return false;
+	/* The next pulletd goes on, and the client waits for that one. */
+	if (a->stopping) {
+		json_put(result, "reason", json_string(RESULT_STOPPED));
+		(void)json_object_del(result, "download");
+		return false;
+	}
+	if (unit_take_slice(u, result, now_ms()) && !a->o->once)
+		show_new_result(&a->show, operation, result);
+	notifier_result(a->notifier, m->name, operation, false, result);
+	job_continue(&a->queue, m->name);
+	job_block_continued(&a->queue);
+	end_member(a, m, u, NULL);
+	bus_changed(a->show.bus, u, "Download", "DownloadPlain", "Progress", "Target",
+		    "TargetVersion", "LastError");
+	return true;
 }
 
 static void take_result(struct agent *a, struct job_member *m, struct unit *u, json_t *result)
@@ -154,22 +193,34 @@ static void take_result(struct agent *a, struct job_member *m, struct unit *u, j
 	_cleanup_free_ char *text = NULL;
 
 	(void)json_object_del(result, "event");
+	if (continue_download(a, m, u, result))
+		return;
 	text = json_text(result, JSON_COMPACT);
 	show_result(&a->show, result);
 	if (result_is_bad(result) && a->status == 0)
 		a->status = 1;
+	if (result_is_bad(result) && job->candidate)
+		job_block_after(&a->queue, m->name,
+				failed					    ? "failed"
+				: result_outcome(result) == OUTCOME_REFUSED ? "was refused"
+									    : "was rolled back");
 	if (!a->o->once && u && !is_fault(a, json_get_string(result, "reason"))) {
-		u->half_way = failed && (u->under_way || u->half_way);
+		bool again = u->tally.last == OUTCOME_FAILED;
+
+		unit_note_half_way(u, result);
+		u->urgent = u->half_way && (u->urgent || job->operation == OPERATION_UPDATE_NOW);
 		a->rearm |= u->half_way;
 		u->registry->failed |= failed && !job->requested;
 		if (unit_take_result(u, result, job->operation, now_ms(), now_ms() - a->started_ms))
-			show_new_result(&a->show, result);
+			show_new_result(&a->show, job->operation, result);
+		notifier_result(a->notifier, m->name, job->operation, again, result);
 	}
 	end_member(a, m, u, text);
 }
 
-/* Ends the first job. The contract promises a result for each container, even when pullet-update died. */
-static void fail_rest(struct agent *a, const char *reason)
+/* Ends the first job. The contract promises a result for each container, even when pullet-update died. to: NULL if it is
+ * not known. */
+static void end_rest(struct agent *a, enum outcome outcome, const char *to, const char *reason)
 {
 	struct job *job = a->queue.first;
 
@@ -179,31 +230,55 @@ static void fail_rest(struct agent *a, const char *reason)
 
 		if (m->done)
 			continue;
-		result = result_make(m->name, u ? u->config->image : "", OUTCOME_FAILED, NULL,
-				     reason);
+		result = result_make(m->name, u ? u->config->image : "", outcome, to, reason);
 		take_result(a, m, u, result);
 	}
 	job_drop_first(&a->queue);
 }
 
 /* A candidate gets a pass of its own. */
-static void queue_candidate(struct agent *a, const char *name)
+static void queue_candidate(struct agent *a, const char *name, json_t *event)
 {
 	const struct job *job = a->queue.first;
-	enum operation operation =
-		job->operation == OPERATION_CHECK ? OPERATION_CHECK : OPERATION_UPDATE;
+	enum operation operation = job->operation;
 
-	job_append(&a->queue, operation, job->requested, name)->alone = true;
+	if (operation == OPERATION_POLL &&
+	    operation_from_name(json_get_string(event, "operation"), &operation) < 0)
+		operation = OPERATION_UPDATE;
+	/* The pass that goes on with its download asks the registry, too. */
+	if (job_is_continued(&a->queue, name))
+		return;
+	job_append_candidate(&a->queue, operation, job->requested, name, event);
+	job_block_continued(&a->queue);
 }
 
-static void hold_registry(struct agent *a, const struct unit *u, const json_t *event)
+/* The same labels are told once. */
+static void note_order_fault(struct agent *a, const char *fault)
 {
-	struct registry_state *r =
-		u ? u->registry : unit_find_registry(&a->table, json_get_string(event, "registry"));
-	json_int_t seconds = json_integer_value(json_object_get(event, "seconds"));
+	if (!fault || streq_null(fault, a->order_fault))
+		return;
+	log_warning("compose's depends_on is ignored for the order of updates: %s", fault);
+	replace_string(&a->order_fault, fault);
+}
 
-	if (r && seconds > 0)
-		r->retry_after_ms = now_ms() + (uint64_t)seconds * 1000;
+static void take_traffic(struct agent *a, const json_t *event)
+{
+	a->table.traffic_known = true;
+	a->table.traffic_day = (uint64_t)json_integer_value(json_object_get(event, "day"));
+	a->table.traffic_month = (uint64_t)json_integer_value(json_object_get(event, "month"));
+	bus_traffic_changed(a->show.bus);
+}
+
+/* A line of pullet-update is bounded, and so are the names. */
+static void take_unfollowed(void *userdata, json_t *names)
+{
+	struct agent *a = userdata;
+
+	if (a->o->once || !json_is_array(names) || json_equal(names, a->table.unfollowed))
+		return;
+	json_decref(a->table.unfollowed);
+	a->table.unfollowed = json_incref(names);
+	bus_unfollowed_changed(a->show.bus);
 }
 
 static int on_object(void *userdata, json_t *object)
@@ -217,14 +292,20 @@ static int on_object(void *userdata, json_t *object)
 
 	if (!event)
 		return 0;
-	if (streq(event, "retry-after")) {
-		hold_registry(a, u, object);
+	if (streq(event, "order")) {
+		note_order_fault(a, json_get_string(object, "fault"));
+	} else if (streq(event, "retry-after")) {
+		registry_hold(&a->table, u, object, now_ms());
+	} else if (streq(event, "unfollowed")) {
+		take_unfollowed(a, json_object_get(object, "names"));
+	} else if (streq(event, "traffic")) {
+		take_traffic(a, object);
 	} else if (!m || m->done) {
 		log_debug("pullet-update: event %s of no container of the job", event);
 	} else if (streq(event, "result")) {
 		take_result(a, m, u, object);
 	} else if (streq(event, "candidate")) {
-		queue_candidate(a, name);
+		queue_candidate(a, name, object);
 		end_member(a, m, u, NULL);
 	} else if (streq(event, "nothing")) {
 		end_member(a, m, u, NULL);
@@ -232,6 +313,11 @@ static int on_object(void *userdata, json_t *object)
 		show_phase(&a->show, u, object);
 	} else if (u && streq(event, "progress")) {
 		show_progress(&a->show, u, object);
+	} else if (u && streq(event, "step")) {
+		show_step(&a->show, u, object);
+	} else if (u && streq(event, "log")) {
+		show_log(&a->show, u, object);
+		notifier_log(a->notifier, name, json_object_get(object, "lines"));
 	}
 	return 0;
 }
@@ -239,13 +325,30 @@ static int on_object(void *userdata, json_t *object)
 static void on_helper_end(void *userdata, int exit_status, const char *how)
 {
 	struct agent *a = userdata;
-	_cleanup_free_ char *reason = xasprintf("pullet-update ended without a result%s%s%s",
-						how[0] ? " (" : "", how, how[0] ? ")" : "");
+	/* A unit may not have started for a credential that systemd cannot load. */
+	_cleanup_free_ char *reason = xasprintf(
+		"pullet-update ended without a result%s%s%s", how[0] ? " (" : "", how,
+		how[0] ? ")" : "; see: pullet config check, and journalctl -u 'pullet-update@*'");
 
 	if (exit_status == 2)
 		a->status = 2;
-	fail_rest(a, reason);
+	end_rest(a, OUTCOME_FAILED, NULL, reason);
+	if (a->queue.first)
+		check_config_and_queue(a);
 	start_next(a);
+}
+
+/* Ends the first job if it is a download for which no client waits, of a container that is held or gone. */
+static bool end_download(struct agent *a)
+{
+	const struct job *job = a->queue.first;
+	const struct unit *u = unit_find(&a->table, job->members[0].name);
+	_cleanup_free_ char *held = u ? unit_held(u, a->o->helper.state_dir) : NULL;
+
+	if (!job->continued || job->requested || (u && !held))
+		return false;
+	end_rest(a, OUTCOME_DEFERRED, NULL, held);
+	return true;
 }
 
 static bool start_job(struct agent *a)
@@ -254,11 +357,20 @@ static bool start_job(struct agent *a)
 	const char *word = operations[job->operation].name;
 	struct error e;
 
+	if (end_download(a))
+		return false;
 	a->started_ms = now_ms();
 	job_start(&a->queue);
+	if (job->blocked) {
+		_cleanup_json_ json_t *candidate = json_incref(job->candidate);
+		_cleanup_free_ char *reason = xstrdup(job->blocked);
+
+		end_rest(a, OUTCOME_DEFERRED, json_get_string(candidate, "to"), reason);
+		return false;
+	}
 	if (helper_start(&a->helper, a->event, &a->o->helper, job, &e) < 0) {
 		log_error("%s: %s", word, e.text);
-		fail_rest(a, e.text);
+		end_rest(a, OUTCOME_FAILED, NULL, e.text);
 		return false;
 	}
 	show_job(job);
@@ -311,37 +423,27 @@ static int on_request_time(sd_event_source *s, uint64_t usec, void *userdata)
 	struct agent *a = userdata;
 
 	a->request = sd_event_source_unref(a->request);
-	check_config(a);
+	check_config_and_queue(a);
 	start_next(a);
 	return 0;
 }
 
-/* The result of a check or update that needs no registry: the registry sent Retry-After, or it was checked just now and
- * the client is not root. Only an update by root asks nevertheless. NULL: the registry must be asked. Caller frees. */
-static char *answer_at_once(const struct unit *u, enum operation operation, bool privileged)
+/* Whoever changed the configuration looks next at what is followed now. */
+static int on_survey(void *userdata, sd_bus_message *call, sd_bus_error *error)
 {
-	uint64_t now = now_ms(), until = u->registry->retry_after_ms;
-	bool check = operation == OPERATION_CHECK;
+	struct agent *a = userdata;
 
-	if (!check && (operation != OPERATION_UPDATE || privileged))
-		return NULL;
-	if (now < until) {
-		_cleanup_free_ char *reason = xasprintf(RESULT_RETRY_AFTER, u->registry->host,
-							(until - now + 999) / 1000);
-		_cleanup_json_ json_t *j = result_make(u->config->name, u->config->image,
-						       OUTCOME_DEFERRED, NULL, reason);
-
-		return json_text(j, JSON_COMPACT);
+	if (check_config(a)) {
+		round_queue_new(&a->table, &a->queue);
+		start_next(a);
 	}
-	if (check && !privileged && u->last_result && u->checked_ms &&
-	    now < u->checked_ms + CHECK_EACH_MS)
-		return xstrdup(u->last_result);
-	return NULL;
+	return survey_ask(&a->survey, a->event, &a->o->helper, call, error);
 }
 
 static int on_request(void *userdata, const struct unit *u, enum operation operation,
-		      bool privileged, char **ret_answer, struct error *ret_error)
+		      bool privileged, json_t *hold, char **ret_answer, struct error *ret_error)
 {
+	_cleanup_json_ json_t *given = hold;
 	struct agent *a = userdata;
 
 	if (a->stopping)
@@ -352,13 +454,17 @@ static int on_request(void *userdata, const struct unit *u, enum operation opera
 		return error_set(ret_error, -EBUSY,
 				 "another operation (%s) is under way; wait for its end",
 				 u->operation);
-	*ret_answer = answer_at_once(u, operation, privileged);
+	*ret_answer = unit_answer(u, operation, privileged, now_ms());
 	if (*ret_answer)
 		return 0;
-	job_request(&a->queue, operation, u->config->name);
-	if (!a->request)
+	job_request(&a->queue, operation, u->config->name, steal(given));
+	if (!a->request) {
+		a->requested_ms = now_ms();
 		(void)sd_event_add_time_relative(a->event, &a->request, CLOCK_MONOTONIC,
 						 REQUEST_DELAY_US, 0, on_request_time, a);
+	} else if (now_ms() - a->requested_ms < REQUESTS_MAX_MS) {
+		(void)sd_event_source_set_time_relative(a->request, REQUEST_DELAY_US);
+	}
 	return 0;
 }
 
@@ -402,10 +508,10 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 		/* What a power cut left half done had to wait for it. */
 		if (broken)
 			round_queue_unfinished(&a->table, a->o->helper.state_dir, &a->queue);
+		round_queue_new(&a->table, &a->queue);
 		if (!a->helper.running)
 			arm_timer(a);
-		if (broken)
-			start_next(a);
+		start_next(a);
 	}
 	if (!a->queue.first)
 		show_idle(&a->table, a->due_ms);
@@ -413,34 +519,14 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	return 0;
 }
 
-/* Only read-only segments: the others hold relocations, which the file lacks. */
-static int drop_text(struct dl_phdr_info *info, size_t size, void *userdata)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-		size_t start = (info->dlpi_addr + p->p_vaddr) & ~(page - 1);
-		size_t end = (info->dlpi_addr + p->p_vaddr + p->p_memsz + page - 1) & ~(page - 1);
-
-		if (p->p_type == PT_LOAD && !(p->p_flags & PF_W))
-			(void)madvise((void *)start, end - start, MADV_DONTNEED);
-	}
-	return 0;
-}
-
-/* Before the process sleeps with an empty queue, it gives the free heap and the pages of program text and constants
- * back to the kernel, which reads them from the file again: a few page faults a poll for more than half of the
- * memory. */
+/* Before the process sleeps with an empty queue. */
 static int on_idle(sd_event_source *s, void *userdata)
 {
 	struct agent *a = userdata;
 
 	bus_drop_cache(a->show.bus);
-	if (!a->queue.first) {
-		(void)malloc_trim(0);
-		(void)dl_iterate_phdr(drop_text, NULL);
-	}
+	if (!a->queue.first)
+		memory_give_back();
 	return 0;
 }
 
@@ -472,17 +558,14 @@ static int set_up(struct agent *a)
 
 static void begin(struct agent *a)
 {
-	if (a->o->names[0]) {
-		struct job *job = job_append(&a->queue, OPERATION_POLL, false, a->o->names[0]);
-
-		for (const char *const *name = a->o->names + 1; *name; name++)
-			job_add(job, *name);
-	} else if (a->o->once) {
-		round_queue_poll(&a->table, now_ms(), &a->queue);
+	if (a->o->once) {
+		round_queue_once(&a->table, a->o->names, a->o->now, &a->queue);
 	} else {
 		round_queue_unfinished(&a->table, a->o->helper.state_dir, &a->queue);
-		a->show.bus = bus_open(a->event, &a->table, a->o->helper.state_dir, on_request, a);
+		a->show.bus = bus_open(a->event, &a->table, a->o->helper.state_dir, on_request,
+				       on_survey, a);
 		a->show.reporter = reporter_open(a->event, &a->table, &a->o->helper);
+		a->notifier = notifier_open(a->event, &a->table, &a->o->helper);
 	}
 	(void)sd_notify(0, "READY=1");
 	start_next(a);
@@ -498,6 +581,8 @@ int agent_run(const struct agent_options *o, struct config *config, const char *
 				   .on_end = on_helper_end,
 				   .userdata = &a,
 				   .fd = -1};
+	a.survey = (struct survey){.on_unfollowed = take_unfollowed, .userdata = &a};
+	survey_init(&a.survey);
 	unit_table_load(&a.table, config);
 	set_fault(&a, fault);
 	if (r >= 0) {
@@ -508,13 +593,16 @@ int agent_run(const struct agent_options *o, struct config *config, const char *
 	}
 	if (r < 0)
 		log_error("the event loop failed: %s", strerror(-r));
+	survey_close(&a.survey);
 	bus_close(a.show.bus);
 	reporter_close(a.show.reporter);
+	notifier_close(a.notifier);
 	while (a.queue.first)
 		job_drop_first(&a.queue);
 	(void)sd_event_source_unref(a.timer);
 	(void)sd_event_source_unref(a.request);
 	(void)sd_event_unref(a.event);
 	unit_table_clear(&a.table);
+	free(a.order_fault);
 	return r < 0 ? 1 : r;
 }

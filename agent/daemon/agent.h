@@ -9,6 +9,7 @@
 struct agent_options {
 	struct helper_options helper;
 	bool once;		  /* one round for names, then end; no D-Bus */
+	bool now;		  /* with once: updates past windows, min-age, speed and budget */
 	bool json;		  /* results as JSON lines on standard output, else text */
 	const char *const *names; /* NULL-terminated; empty: all */
 };

@@ -4,14 +4,13 @@
 #include <errno.h>
 #include <systemd/sd-bus.h>
 
+#include "clock.h"
+#include "history.h"
 #include "log.h"
-#include "result.h"
+#include "polkit.h"
 
 #define ADDRESS_DEFAULT	     "unix:path=/run/dbus/system_bus_socket"
-#define REQUESTS_MAX	     16			       /* that wait for polkit */
-#define REQUEST_TIME_US	     ((uint64_t)120 * 1000000) /* time to type a password */
-#define FLAG_INTERACTIVE     1u			       /* of polkit */
-#define QUEUE_MAX	     200		       /* messages that a stuck bus has not taken */
+#define QUEUE_MAX	     200 /* messages that a stuck bus has not taken */
 #define RECONNECT_FIRST_US   ((uint64_t)1000000)
 #define RECONNECT_LONGEST_US ((uint64_t)64 * 1000000)
 
@@ -20,6 +19,7 @@ struct bus {
 	const struct unit_table *table;
 	const char *state_dir;
 	bus_request_fn *request;
+	bus_survey_fn *survey;
 	void *userdata;
 	sd_event *event;
 	sd_event_source *reconnect;
@@ -88,6 +88,7 @@ static const char *text_of(struct bus *b, const char *property)
 {
 	const struct unit *u = b->unit;
 	const struct record *r = read_record(b, u);
+	bool held = record_is_held(r, clock_now());
 	const struct {
 		const char *property, *text;
 	} texts[] = {
@@ -99,7 +100,11 @@ static const char *text_of(struct bus *b, const char *property)
 		{"Current", r->current.digest.text},
 		{"Target", unit_target(u, r)},
 		{"Previous", r->previous.digest.text},
+		{"Version", r->current.version},
+		{"TargetVersion", unit_target_version(u, r)},
 		{"LastError", unit_error(b->table, u, r)},
+		{"HeldBy", held ? r->hold.by : ""},
+		{"HeldReason", held ? r->hold.reason : ""},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -107,6 +112,14 @@ static const char *text_of(struct bus *b, const char *property)
 			return texts[i].text;
 	}
 	return "";
+}
+
+static int append_history(sd_bus_message *reply, const struct unit *u, const struct record *r)
+{
+	_cleanup_json_ json_t *list = history_to_json(r, u->config->name, u->config->image);
+	_cleanup_free_ char *text = json_text(list, JSON_COMPACT);
+
+	return sd_bus_message_append(reply, "s", text);
 }
 
 static int append_rejected(sd_bus_message *reply, const struct record *record)
@@ -130,6 +143,19 @@ static uint64_t next_check_us(const struct bus *b, const struct unit *u)
 	return wall_us + wait_ms * 1000;
 }
 
+static uint64_t held_until_us(const struct record *r)
+{
+	return record_is_held(r, clock_now()) ? (uint64_t)r->hold.until_s * 1000000 : 0;
+}
+
+static int append_download(sd_bus_message *reply, const struct unit *u)
+{
+	struct download_state d = unit_download(u, now_ms());
+
+	return sd_bus_message_append(reply, "(ttts)", d.bytes, d.of, d.bytes_s,
+				     d.waits ? d.waits : "");
+}
+
 static int get_property(sd_bus *bus, const char *path, const char *interface, const char *property,
 			sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
@@ -138,9 +164,14 @@ static int get_property(sd_bus *bus, const char *path, const char *interface, co
 
 	if (streq(property, "Rejected"))
 		return append_rejected(reply, read_record(b, u));
+	if (streq(property, "History"))
+		return append_history(reply, u, read_record(b, u));
 	if (streq(property, "Held"))
-		return sd_bus_message_append(reply, "b",
-					     u->config->hold || read_record(b, u)->held);
+		return sd_bus_message_append(
+			reply, "b",
+			u->config->hold || record_is_held(read_record(b, u), clock_now()));
+	if (streq(property, "HeldUntil"))
+		return sd_bus_message_append(reply, "t", held_until_us(read_record(b, u)));
 	if (streq(property, "RolledBack"))
 		return sd_bus_message_append(
 			reply, "b",
@@ -150,6 +181,13 @@ static int get_property(sd_bus *bus, const char *path, const char *interface, co
 		return sd_bus_message_append(reply, "t", next_check_us(b, u));
 	if (streq(property, "Progress"))
 		return sd_bus_message_append(reply, "(tt)", u->current, u->total);
+	if (streq(property, "Download"))
+		return append_download(reply, u);
+	if (streq(property, "DownloadPlain"))
+		return sd_bus_message_append(reply, "t", unit_download(u, now_ms()).plain);
+	if (streq(property, "Step"))
+		return sd_bus_message_append(reply, "(stt)", u->step ? u->step : "",
+					     u->step_began_ms, u->step_ms);
 	return sd_bus_message_append(reply, "s", text_of(b, property));
 }
 
@@ -189,19 +227,47 @@ static void emit_finished(struct bus *b, const struct unit *u, enum operation op
 					 operations[operation].name, result);
 }
 
-static int carry_out(struct bus *b, sd_bus_message *call, enum operation operation)
+/* On whose behalf root asks (sudo) is believed of root alone. */
+static int read_hold(sd_bus_message *call, json_t **ret)
 {
+	_cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+	const char *reason = "", *by = "";
+	uint64_t until_us = 0;
+	uid_t uid = 0;
+	bool known = sd_bus_query_sender_creds(call, SD_BUS_CREDS_EUID, &creds) >= 0 &&
+		     sd_bus_creds_get_euid(creds, &uid) >= 0;
+	int r = sd_bus_message_has_signature(call, "")
+			? 0
+			: sd_bus_message_read(call, "tss", &until_us, &reason, &by);
+
+	if (r < 0)
+		return r;
+	*ret = json_need(json_pack("{s:I, s:s, s:s*, s:o*}", "until",
+				   (json_int_t)(until_us / 1000000), "reason", reason, "by",
+				   known && uid == 0 && by[0] ? by : NULL, "uid",
+				   known ? json_integer((json_int_t)uid) : NULL));
+	return 0;
+}
+
+static int carry_out(void *userdata, sd_bus_message *call, enum operation operation)
+{
+	struct bus *b = userdata;
 	_cleanup_free_ char *answer = NULL;
+	json_t *hold = NULL;
 	struct error e;
 	void *found;
-	int r;
+	int r = operation == OPERATION_HOLD ? read_hold(call, &hold) : 0;
 
+	if (r < 0)
+		return r;
 	/* The configuration may have changed while polkit asked for a password. */
-	if (find_unit(b->bus, sd_bus_message_get_path(call), NULL, b, &found, NULL) == 0)
+	if (find_unit(b->bus, sd_bus_message_get_path(call), NULL, b, &found, NULL) == 0) {
+		json_decref(hold);
 		return sd_bus_reply_method_errorf(call, SD_BUS_ERROR_UNKNOWN_OBJECT,
 						  "the container is no longer configured");
+	}
 	r = b->request(b->userdata, b->unit, operation, sd_bus_query_sender_privilege(call, -1) > 0,
-		       &answer, &e);
+		       hold, &answer, &e);
 	if (r < 0)
 		return sd_bus_reply_method_errorf(
 			call, r == -EBUSY ? BUS_NAME ".Error.Busy" : SD_BUS_ERROR_FAILED, "%s",
@@ -212,95 +278,6 @@ static int carry_out(struct bus *b, sd_bus_message *call, enum operation operati
 	return r;
 }
 
-/* --- polkit: root and our own user are authorized; others if polkit says so, and without a polkit they are not --- */
-
-struct request {
-	struct bus *bus;
-	sd_bus_message *call;
-	enum operation operation;
-};
-
-static void request_free(void *userdata)
-{
-	struct request *q = userdata;
-
-	sd_bus_message_unref(q->call);
-	q->bus->pending--;
-	free(q);
-}
-
-static int deny(sd_bus_error *error)
-{
-	return sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED,
-				"permission denied: not authorized by polkit");
-}
-
-/* 1: allowed. */
-static int read_answer(sd_bus_message *reply, sd_bus_error *error)
-{
-	int allowed, challenge, r;
-
-	/* polkit does not work: only root and our own user are authorized. */
-	if (sd_bus_message_is_method_error(reply, NULL))
-		return deny(error);
-	r = sd_bus_message_enter_container(reply, 'r', "bba{ss}");
-	if (r >= 0)
-		r = sd_bus_message_read(reply, "bb", &allowed, &challenge);
-	if (r < 0)
-		return r;
-	if (!allowed && challenge)
-		return sd_bus_error_set(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED,
-					"interactive authentication required; try as root");
-	return allowed ? 1 : deny(error);
-}
-
-static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *ignored)
-{
-	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-	struct request *q = userdata;
-	int r = read_answer(reply, &error);
-
-	if (r > 0)
-		r = carry_out(q->bus, q->call, q->operation);
-	if (r < 0)
-		r = sd_bus_reply_method_errno(q->call, r, &error);
-	return r;
-}
-
-/* The name of the container is for the dialog. */
-static int ask_polkit(struct bus *b, sd_bus_message *call, enum operation operation,
-		      sd_bus_error *error)
-{
-	bool interactive = sd_bus_message_get_allow_interactive_authorization(call) > 0;
-	struct request *q;
-	sd_bus_slot *slot;
-	int r;
-
-	if (b->pending >= REQUESTS_MAX)
-		return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
-					"too many pending authorization requests");
-	q = xmalloc(sizeof(*q));
-	*q = (struct request){.bus = b, .call = sd_bus_message_ref(call), .operation = operation};
-	b->pending++;
-	/* A call takes the timeout that is set when it is sent. Others, which block, keep libsystemd's 25 s. */
-	(void)sd_bus_set_method_call_timeout(b->bus, REQUEST_TIME_US);
-	r = sd_bus_call_method_async(
-		b->bus, &slot, "org.freedesktop.PolicyKit1",
-		"/org/freedesktop/PolicyKit1/Authority", "org.freedesktop.PolicyKit1.Authority",
-		"CheckAuthorization", on_answer, q, "(sa{sv})sa{ss}us", "system-bus-name", 1,
-		"name", "s", sd_bus_message_get_sender(call), operations[operation].action, 1,
-		"container", b->unit->config->name, interactive ? FLAG_INTERACTIVE : 0, "");
-	(void)sd_bus_set_method_call_timeout(b->bus, 0);
-	if (r < 0) {
-		request_free(q);
-		return r;
-	}
-	(void)sd_bus_slot_set_destroy_callback(slot, request_free);
-	(void)sd_bus_slot_set_floating(slot, 1);
-	sd_bus_slot_unref(slot);
-	return 1;
-}
-
 static int on_request(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
 	const char *method = sd_bus_message_get_member(call);
@@ -308,12 +285,15 @@ static int on_request(sd_bus_message *call, void *userdata, sd_bus_error *error)
 	int r = sd_bus_query_sender_privilege(call, -1);
 	enum operation operation = OPERATION_UPDATE;
 
+	if (streq(method, "HoldUntil"))
+		method = operations[OPERATION_HOLD].method;
 	while (operation < OPERATION_MAX && !streq(operations[operation].method, method))
 		operation++;
 	if (operation == OPERATION_MAX)
 		return -ENOENT;
 	if (r == 0)
-		return ask_polkit(b, call, operation, error);
+		return polkit_ask(&b->pending, call, operation, b->unit->config->name, carry_out, b,
+				  error);
 	return r < 0 ? r : carry_out(b, call, operation);
 }
 
@@ -334,15 +314,28 @@ static const sd_bus_vtable container_vtable[] = {
 	PROPERTY("Previous", "s"),
 	PROPERTY("Rejected", "a(ss)"),
 	PROPERTY("Held", "b"),
+	PROPERTY("HeldUntil", "t"),
+	PROPERTY("HeldBy", "s"),
+	PROPERTY("HeldReason", "s"),
 	PROPERTY("RolledBack", "b"),
 	PROPERTY("LastResult", "s"),
 	PROPERTY("LastError", "s"),
 	PROPERTY("NextCheck", "t"),
 	PROPERTY("Progress", "(tt)"),
+	PROPERTY("Download", "(ttts)"),
+	PROPERTY("DownloadPlain", "t"),
+	PROPERTY("Version", "s"),
+	PROPERTY("TargetVersion", "s"),
+	PROPERTY("Step", "(stt)"),
+	SD_BUS_PROPERTY("History", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EXPLICIT),
 	REQUEST("Check"),
 	REQUEST("Update"),
+	REQUEST("UpdateNow"),
 	REQUEST("Rollback"),
 	REQUEST("Hold"),
+	SD_BUS_METHOD_WITH_NAMES("HoldUntil", "tss",
+				 SD_BUS_PARAM(until) SD_BUS_PARAM(reason) SD_BUS_PARAM(by), "", ,
+				 on_request, SD_BUS_VTABLE_UNPRIVILEGED),
 	REQUEST("Release"),
 	REQUEST("Retry"),
 	SD_BUS_SIGNAL_WITH_NAMES("Finished", "ss", SD_BUS_PARAM(operation) SD_BUS_PARAM(result), 0),
@@ -357,11 +350,71 @@ static int get_fault(sd_bus *bus, const char *path, const char *interface, const
 	return sd_bus_message_append(reply, "s", b->table->fault ? b->table->fault : "");
 }
 
+static int get_traffic(sd_bus *bus, const char *path, const char *interface, const char *property,
+		       sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct unit_table *t = ((const struct bus *)userdata)->table;
+
+	return sd_bus_message_append(reply, "(tttt)", t->traffic_day, t->config->budget_day,
+				     t->traffic_month, t->config->budget_month);
+}
+
+static int append_names(sd_bus_message *reply, const json_t *names)
+{
+	int r = sd_bus_message_open_container(reply, 'a', "s");
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach (names, i, name) {
+		if (r >= 0)
+			r = sd_bus_message_append(reply, "s", json_string_value(name));
+	}
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int get_gone(sd_bus *bus, const char *path, const char *interface, const char *property,
+		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+	const struct bus *b = userdata;
+	_cleanup_json_ json_t *gone = record_list_gone(b->state_dir, b->table->config);
+
+	return append_names(reply, gone);
+}
+
+/* A reload may have changed which are followed. */
+static int get_unfollowed(sd_bus *bus, const char *path, const char *interface,
+			  const char *property, sd_bus_message *reply, void *userdata,
+			  sd_bus_error *error)
+{
+	const struct bus *b = userdata;
+	_cleanup_json_ json_t *left = json_need(json_array());
+	json_t *v;
+	size_t i;
+
+	json_array_foreach (b->table->unfollowed, i, v) {
+		if (json_is_string(v) && !unit_find(b->table, json_string_value(v)))
+			json_append(left, json_incref(v));
+	}
+	return append_names(reply, left);
+}
+
+static int on_survey(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+	struct bus *b = userdata;
+
+	return b->survey(b->userdata, call, error);
+}
+
 static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_PROPERTY("Version", "s", NULL, offsetof(struct bus, version),
 			SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_PROPERTY("ConfigError", "s", get_fault, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("Traffic", "(tttt)", get_traffic, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("Gone", "as", get_gone, 0, SD_BUS_VTABLE_PROPERTY_EXPLICIT),
+	SD_BUS_PROPERTY("Unfollowed", "as", get_unfollowed, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_METHOD_WITH_NAMES("Survey", "", , "as", SD_BUS_PARAM(containers), on_survey,
+				 SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_VTABLE_END,
 };
 
@@ -369,7 +422,9 @@ void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation
 		   const char *result)
 {
 	bus_changed(b, u, "Phase", "Operation", "Current", "Target", "Previous", "Rejected", "Held",
-		    "RolledBack", "LastResult", "LastError", "NextCheck", "Progress");
+		    "HeldUntil", "HeldBy", "HeldReason", "RolledBack", "LastResult", "LastError",
+		    "NextCheck", "Progress", "Download", "DownloadPlain", "Version",
+		    "TargetVersion", "Step");
 	emit_finished(b, u, operation, result);
 }
 
@@ -380,6 +435,22 @@ void bus_fault_changed(struct bus *b)
 	(void)sd_bus_emit_properties_changed(b->bus, BUS_PATH, BUS_NAME, "ConfigError", NULL);
 	for (size_t i = 0; i < b->table->n; i++)
 		bus_changed(b, &b->table->units[i], "LastError", "RolledBack");
+}
+
+static void emit_manager_changed(struct bus *b, const char *property)
+{
+	if (b && b->ready)
+		(void)sd_bus_emit_properties_changed(b->bus, BUS_PATH, BUS_NAME, property, NULL);
+}
+
+void bus_unfollowed_changed(struct bus *b)
+{
+	emit_manager_changed(b, "Unfollowed");
+}
+
+void bus_traffic_changed(struct bus *b)
+{
+	emit_manager_changed(b, "Traffic");
 }
 
 void bus_emit_objects(struct bus *b, bool added)
@@ -493,7 +564,7 @@ static int on_connect_time(sd_event_source *s, uint64_t usec, void *userdata)
 }
 
 struct bus *bus_open(sd_event *event, const struct unit_table *table, const char *state_dir,
-		     bus_request_fn *request, void *userdata)
+		     bus_request_fn *request, bus_survey_fn *survey, void *userdata)
 {
 	struct bus *b = xmalloc(sizeof(*b));
 
@@ -502,6 +573,7 @@ struct bus *bus_open(sd_event *event, const struct unit_table *table, const char
 			  .table = table,
 			  .state_dir = state_dir,
 			  .request = request,
+			  .survey = survey,
 			  .userdata = userdata,
 			  .reconnect_us = RECONNECT_FIRST_US};
 	(void)on_connect_time(NULL, 0, b);

@@ -10,8 +10,9 @@
 #include "program.h"
 #include "protocol.h"
 
-#define JOB_LIMIT_US ((uint64_t)24 * 3600 * 1000000) /* a slow link may take hours */
-#define LATE_TEXT    "it did not end within its time limit"
+#define JOB_LIMIT_US	((uint64_t)24 * 3600 * 1000000) /* a slow link may take hours */
+#define SURVEY_LIMIT_US ((uint64_t)120 * 1000000)	/* a client waits for it */
+#define LATE_TEXT	"it did not end within its time limit"
 
 /* 1: there may be more; -EAGAIN: none at the moment; -EPIPE: the end. The callback may change errno, so only the
  * return value counts. */
@@ -108,7 +109,7 @@ static int send_line(const struct helper *h, const char *line, struct error *ret
 
 static int start_child(struct helper *h, const struct helper_options *o, struct error *ret_error)
 {
-	const char *argv[16] = {"pullet-update", "--config", o->config_path, "--state-dir",
+	const char *argv[20] = {"pullet-update", "--config", o->config_path, "--state-dir",
 				o->state_dir};
 	size_t n = 5;
 
@@ -119,6 +120,10 @@ static int start_child(struct helper *h, const struct helper_options *o, struct 
 	if (o->fetch_socket) {
 		argv[n++] = "--fetch-socket";
 		argv[n++] = o->fetch_socket;
+	}
+	if (o->unit_socket) {
+		argv[n++] = "--unit-socket";
+		argv[n++] = o->unit_socket;
 	}
 	if (o->debug)
 		argv[n++] = "--debug";
@@ -162,8 +167,9 @@ int helper_start(struct helper *h, sd_event *event, const struct helper_options 
 {
 	const struct fetch_options unit = {.socket = o->update_socket};
 	json_t *names = json_need(json_array());
-	_cleanup_json_ json_t *j = json_need(json_pack(
-		"{s:s, s:o}", "operation", operations[job->operation].name, "containers", names));
+	_cleanup_json_ json_t *j = json_need(json_pack("{s:s, s:o, s:O*}", "operation",
+						       operations[job->operation].name,
+						       "containers", names, "hold", job->hold));
 	_cleanup_free_ char *line = NULL;
 
 	for (size_t i = 0; i < job->n; i++)
@@ -174,7 +180,11 @@ int helper_start(struct helper *h, sd_event *event, const struct helper_options 
 				 job->n);
 	h->fd = o->update_socket ? fetch_connect(&unit, &h->pid, ret_error)
 				 : start_child(h, o, ret_error);
-	return h->fd < 0 ? h->fd : helper_follow(h, event, line, JOB_LIMIT_US, ret_error);
+	return h->fd < 0 ? h->fd
+			 : helper_follow(h, event, line,
+					 job->operation == OPERATION_SURVEY ? SURVEY_LIMIT_US
+									    : JOB_LIMIT_US,
+					 ret_error);
 }
 
 void helper_stop(const struct helper *h)

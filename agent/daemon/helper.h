@@ -15,6 +15,8 @@ struct helper_options {
 	const char *engine;	   /* or NULL */
 	const char *fetch_socket;  /* or NULL */
 	const char *update_socket; /* of a pullet-update unit; NULL: start a child */
+	/* Of the starter of units; NULL: the usual one for hooks, and nobody is notified. */
+	const char *unit_socket;
 	bool debug;
 };
 

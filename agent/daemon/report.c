@@ -44,6 +44,9 @@ enum metric_id {
 	UPDATE_TIME,
 	DOWNTIME,
 	PULLED,
+	DOWNLOAD,
+	DOWNLOAD_TOTAL,
+	TRAFFIC,
 	REJECTED,
 	HELD,
 	METRIC_MAX,
@@ -65,6 +68,9 @@ static const struct metric {
 	[DOWNTIME] = {"pullet.update.downtime", "s",
 		      "How long the last one kept the container down."},
 	[PULLED] = {"pullet.image.pulled", "By", "Bytes of images downloaded.", true},
+	[DOWNLOAD] = {"pullet.download", "By", "Bytes of the download under way that have come."},
+	[DOWNLOAD_TOTAL] = {"pullet.download.total", "By", "Bytes of the download under way."},
+	[TRAFFIC] = {"pullet.traffic", "By", "Bytes that Pullet moved in this day and month."},
 	[REJECTED] = {"pullet.rejected", "", "How many digests are rejected."},
 	[HELD] = {"pullet.held", "", "Whether the operator holds updates back."},
 };
@@ -87,6 +93,8 @@ static int64_t get_value(enum metric_id id, const struct report_device *d,
 		[UPDATE_TIME] = t->update_ms,
 		[DOWNTIME] = t->downtime_ms,
 		[PULLED] = (int64_t)t->pulled,
+		[DOWNLOAD] = c->download.of ? (int64_t)c->download.bytes : -1,
+		[DOWNLOAD_TOTAL] = c->download.of ? (int64_t)c->download.of : -1,
 		[REJECTED] = (int64_t)c->n_rejected,
 		[HELD] = c->held,
 	};
@@ -152,6 +160,7 @@ static void add_point(json_t *points, enum metric_id id, const struct report_dev
 		add_attribute(attributes, "container.image.name", c->image);
 		add_attribute(attributes, "oci.manifest.digest", c->digest.text);
 		add_attribute(attributes, "pullet.phase", c->phase);
+		add_attribute(attributes, "pullet.image.version", c->version);
 	}
 	if (outcome != OUTCOME_NONE)
 		add_attribute(attributes, "pullet.result", outcome_names[outcome]);
@@ -163,11 +172,30 @@ static void add_point(json_t *points, enum metric_id id, const struct report_dev
 			  is_time ? json_real((double)value / 1000) : make_number(value)));
 }
 
+/* Those of the device. */
+static void add_traffic(json_t *points, const struct report_device *d)
+{
+	static const char periods[][6] = {"day", "month"};
+
+	for (size_t i = 0; d->traffic_known && i < ARRAY_SIZE(periods); i++) {
+		json_t *attributes = json_need(json_array());
+
+		add_attribute(attributes, "period", periods[i]);
+		json_append(points, json_pack("{s:o, s:o, s:o}", "attributes", attributes,
+					      "timeUnixNano", make_time(d, d->now_ms), "asInt",
+					      make_number((int64_t)d->traffic[i])));
+	}
+}
+
 static json_t *make_points(enum metric_id id, const struct report_device *d,
 			   const struct report_container *containers, size_t n)
 {
 	json_t *points = json_need(json_array());
 
+	if (id == TRAFFIC) {
+		add_traffic(points, d);
+		return points;
+	}
 	for (const struct report_container *c = containers; c < containers + n; c++) {
 		for (unsigned int i = OUTCOME_UP_TO_DATE; id == PASSES && i < OUTCOME_MAX; i++)
 			add_point(points, id, d, c, (enum outcome)i);

@@ -22,16 +22,20 @@ struct tally {
 struct report_container {
 	const char *name, *image, *phase;
 	struct digest digest;
+	char version[VERSION_TEXT_MAX]; /* as the image says */
 	size_t n_rejected;
 	bool held;
 	const struct tally *tally;
+	struct download_state download;
 };
 
 struct report_device {
 	char id[DEVICE_ID_SIZE];
 	const char *ring;
-	uint64_t now_ms;  /* of now_ms() */
-	uint64_t wall_ms; /* the same moment since 1970; 0: the clock is not set */
+	uint64_t now_ms; /* of now_ms() */
+	bool traffic_known;
+	uint64_t traffic[2]; /* bytes of the day and of the month */
+	uint64_t wall_ms;    /* the same moment since 1970; 0: the clock is not set */
 };
 
 /* An event that waits to be sent. at_ms is of now_ms(), because the wall clock may not be set yet. */

@@ -115,9 +115,13 @@ static void send_report(struct reporter *r, const char *line)
 
 /* --- the content of a report --- */
 
-static struct report_device make_device(const struct config *c)
+static struct report_device make_device(const struct unit_table *t)
 {
-	struct report_device d = {.ring = c->ring, .now_ms = now_ms()};
+	const struct config *c = t->config;
+	struct report_device d = {.ring = c->ring,
+				  .now_ms = now_ms(),
+				  .traffic_known = t->traffic_known,
+				  .traffic = {t->traffic_day, t->traffic_month}};
 	struct timespec wall;
 
 	device_id(c->device_id, d.id);
@@ -142,9 +146,12 @@ static struct report_container *read_containers(const struct reporter *r)
 			.digest = record->current.digest,
 			.phase = phase_names[record->phase],
 			.n_rejected = record->n_rejected + record->n_rejected_before,
-			.held = u->config->hold || record->held,
+			.held = u->config->hold || record_is_held(record, clock_now()),
 			.tally = &u->tally,
+			.download = unit_download(u, now_ms()),
 		};
+		copy_text(containers[i].version, sizeof(containers[i].version),
+			  record->current.version);
 	}
 	return containers;
 }
@@ -238,7 +245,7 @@ static void report_to_collector(struct reporter *r, const struct report_device *
 static void report(struct reporter *r)
 {
 	const struct config *c = r->table->config;
-	struct report_device device = make_device(c);
+	struct report_device device = make_device(r->table);
 	_cleanup_free_ struct report_container *containers = read_containers(r);
 
 	if (c->report.textfile)

@@ -18,10 +18,13 @@ struct show {
 /* Events of pullet-update. */
 void show_phase(struct show *s, struct unit *u, const json_t *event);
 void show_progress(struct show *s, struct unit *u, const json_t *event);
+void show_step(struct show *s, struct unit *u, const json_t *event);
+/* The last log lines of a version that failed, for the journal. */
+void show_log(struct show *s, struct unit *u, const json_t *event);
 /* Prints a result, with --once. */
 void show_result(struct show *s, const json_t *result);
 /* Logs and reports a result that differs from the unit's last one: a lasting failure is logged once. */
-void show_new_result(struct show *s, const json_t *result);
+void show_new_result(struct show *s, enum operation operation, const json_t *result);
 
 /* For systemctl status: a job that starts; no job, and the next round at due_ms of now_ms(). */
 void show_job(const struct job *job);

@@ -85,7 +85,7 @@ def test_a_configuration_that_is_broken_fails_each_container(pullet, operation):
 @pytest.mark.parametrize("line, said", [
     (b"nonsense\n", "job"), (b'{"operation":"poll"}\n', "missing operand"), (b'{"operation":"frob","containers":["app"]}\n', "job"),
     (b'{"operation":"poll","containers":[1]}\n', "job"), (b'{"operation":"poll","containers":[]}\n', "missing operand"),
-    (b'{"operation":"update","containers":["app","db"]}\n', "extra operand 'db'"),
+    (b'{"operation":"rollback","containers":["app","db"]}\n', "extra operand 'db'"),
     (json.dumps(job("poll", *map(str, range(1025)))).encode() + b"\n", "job"), (b"x" * 300_000, "bytes")])
 def test_an_invalid_job_is_refused(pullet, line, said):
     configure(pullet, "app", "db")
@@ -225,10 +225,11 @@ def test_a_unit_that_dies_fails_one_job(bus, pullet):
                     bus.order("Hold")
                     connection, _ = listener.accept()
                     with connection:
-                        assert json.loads(connection.makefile().readline()) == job("hold", "app")
+                        assert json.loads(connection.makefile().readline()) == {
+                            **job("hold", "app"), "hold": {"until": 0, "reason": "", "uid": os.getuid()}}
                     result = signals.wait_finished("hold", number=number)
                     assert result["result"] == "failed"
-                    assert result["reason"] == "pullet-update ended without a result"
+                    assert result["reason"].startswith("pullet-update ended without a result; see: pullet config check")
             assert process.poll() is None
         finally:
             pullet.kill9(process)
@@ -325,7 +326,7 @@ def test_checks_requested_together_are_one_job(bus, pullet, units):
     """pullet check asks for each container; the registry is asked for all of them at once."""
     bus.order("Hold", "app")
     with units.next() as (first, say):
-        assert first == job("hold", "app")
+        assert {**first, "hold": None} == {**job("hold", "app"), "hold": None}
         with bus.listener() as listener:
             check = subprocess.Popen(
                 [pullet.build / "pullet", "check", "--config", pullet.config], stdout=subprocess.PIPE,

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from pullet_bus import configure, resident, write_record
+from pullet_bus import NAME, PATH, configure, resident, write_record
 from pullet_sweep import wait_for
 from test_job import Units, result
 from test_pullet import A, B, C, command, release, written  # noqa: F401
@@ -159,6 +159,10 @@ def breaks(pullet):
     return f"{more}/zz.conf:3: "
 
 
+def config_error(bus):
+    return bus.busctl("get-property", NAME, PATH, NAME, "ConfigError")
+
+
 @pytest.mark.parametrize("how", ["reload", "check"])
 def test_a_broken_configuration_is_told_and_its_end(command, pullet, bus, how):
     """With or without a reload after the edit."""
@@ -201,6 +205,20 @@ def test_what_a_broken_configuration_answered_is_over_with_it(command, pullet, b
         (pullet.directory / "conf.d/zz.conf").unlink()
         command("check", status=1)
         wait_for("the schedule", lambda: bus.properties()["NextCheck"] > 0)
+
+
+def test_an_edit_while_a_job_runs_is_known_to_the_next(pullet, bus, units):
+    """Its own request came before the edit."""
+    bus.order("Update")
+    with units.next() as (_, say):
+        breaks(pullet)
+        bus.order("Check")
+        wait_for("the fault", lambda: config_error(bus))
+        (pullet.directory / "conf.d/zz.conf").unlink()
+        say({**result("app", "up-to-date"), "from": A})
+    with units.next() as (_, say):
+        assert config_error(bus) == ""
+        say({**result("app", "up-to-date"), "from": A})
 
 
 def test_a_section_is_renamed_and_nobody_reloads(command, pullet, bus):

@@ -153,6 +153,110 @@ static void test_only_records_that_are_not_at_rest_are_finished(void **state)
 	unit_table_clear(&t);
 }
 
+#define TO "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+static json_t *deferred(uint64_t bytes, const char *waits, const char *reason)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:{s:I, s:i, s:i, s:s?, s:b}}", "container",
+			 "app", "image", "one.example/app", "result", "deferred", "to", TO,
+			 "reason", reason, "download", "bytes", (json_int_t)bytes, "of", 1000,
+			 "bytes_s", 7, "waits", waits, "again", !waits);
+}
+
+static bool take(struct unit *u, json_t *result, uint64_t now_ms)
+{
+	_cleanup_json_ json_t *mine = result;
+
+	return unit_take_result(u, mine, OPERATION_UPDATE, now_ms, 1);
+}
+
+static void test_a_download_is_told_from_its_begin_to_its_end(void **state)
+{
+	_cleanup_json_ json_t *slice = deferred(400, NULL, "downloading 40 %"), *check = NULL;
+	struct unit_table t;
+	struct unit *u;
+
+	load(&t);
+	u = &t.units[0];
+	u->operation = "update";
+	u->under_way = true;
+	unit_set_step(u, STEP_DOWNLOAD, 0, 0);
+	unit_set_progress(u, 100, 1000, 5000); /* of a pass before */
+	unit_set_progress(u, 300, 1000, 7000);
+	assert_true(unit_download(u, 7000).bytes == 300 && unit_download(u, 7000).of == 1000);
+	assert_int_equal(unit_download(u, 7000).bytes_s, 100);
+	assert_int_equal(u->tally.pulled, 200);
+	/* The first slice alone is news. */
+	assert_true(unit_goes_on(u, slice, 0));
+	assert_true(unit_take_slice(u, slice, 8000));
+	u->operation = "";
+	unit_set_step(u, NULL, 0, 0);
+	assert_true(unit_download(u, 8000).bytes == 400 && unit_download(u, 8000).bytes_s == 7);
+	assert_string_equal(u->available, TO);
+	assert_false(unit_goes_on(u, slice, 9999)); /* nothing came */
+	assert_true(unit_goes_on(u, slice, 10000));
+	assert_false(unit_take_slice(u, slice, 9000));
+	assert_int_equal(u->tally.passes[OUTCOME_DEFERRED], 0);
+	assert_int_equal(u->tally.contact_ms, 9000);
+	/* While the next one asks the registry, it stands. */
+	u->operation = "update";
+	unit_set_step(u, STEP_ASK, 0, 0);
+	assert_int_equal(unit_download(u, 9000).bytes, 400);
+	/* What the engine is given does not come over the link. */
+	unit_set_step(u, STEP_DOWNLOAD, 0, 0);
+	unit_set_progress(u, 400, 1000, 10000);
+	unit_set_progress(u, 1000, 1000, 10100);
+	assert_int_equal(unit_download(u, 10100).bytes_s, 7);
+	unit_set_step(u, STEP_LOAD, 0, 0);
+	assert_true(u->total == 0 && unit_download(u, 10100).of == 0);
+	unit_set_progress(u, 5000, 9000, 11000);
+	assert_int_equal(unit_download(u, 11000).of, 0);
+	assert_int_equal(u->tally.pulled, 800);
+	/* Nor do layers that are made of a delta, whose own bytes do. */
+	unit_set_step(u, STEP_DOWNLOAD, 0, 0);
+	u->plain = 70000;
+	unit_set_progress(u, 0, 100, 11100);
+	unit_set_progress(u, 100, 100, 11200);
+	assert_true(unit_download(u, 11200).of == 100 && unit_download(u, 11200).plain == 70000);
+	unit_set_step(u, STEP_REBUILD, 0, 0);
+	assert_true(u->total == 0 && u->plain == 0 && unit_download(u, 11200).of == 0);
+	unit_set_progress(u, 90000, 90000, 11300);
+	assert_int_equal(u->tally.pulled, 900);
+	/* It waits for one thing, and that is told once. */
+	assert_true(take(u, deferred(500, WAITS_WINDOW, "at 02:00"), 12000));
+	assert_false(take(u, deferred(510, WAITS_WINDOW, "at 02:00, or so"), 13000));
+	assert_true(take(u, deferred(510, WAITS_BUDGET, "20 MB"), 14000));
+	/* A check meanwhile ends it not. */
+	check = result_make("app", "one.example/app", OUTCOME_DEFERRED, TO, "only a check");
+	(void)unit_take_result(u, check, OPERATION_CHECK, 14500, 1);
+	assert_int_equal(u->download.bytes, 510);
+	assert_true(unit_take_slice(u, slice, 15000));
+	assert_true(take(u, result_make("app", "one.example/app", OUTCOME_UPDATED, TO, ""), 16000));
+	u->operation = "";
+	assert_int_equal(unit_download(u, 16000).of, 0);
+	unit_table_clear(&t);
+}
+
+/* A link that is lost is tried again before the next round; a window and a budget are waited for. */
+static void test_a_lost_link_is_tried_again(void **state)
+{
+	static const struct {
+		const char *waits;
+		bool half_way;
+	} rows[] = {{WAITS_LINK, true}, {WAITS_WINDOW, false}, {WAITS_BUDGET, false}};
+	struct unit_table t;
+
+	load(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_json_ json_t *j = deferred(1, rows[i].waits, "x");
+
+		t.units[i].under_way = true;
+		unit_note_half_way(&t.units[i], j);
+		assert_int_equal(t.units[i].half_way, rows[i].half_way);
+	}
+	unit_table_clear(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -161,6 +265,8 @@ int main(void)
 		cmocka_unit_test(test_back_off_leaves_out_the_registry_that_fails),
 		cmocka_unit_test(test_with_all_registries_held_nothing_wakes_before),
 		cmocka_unit_test(test_only_records_that_are_not_at_rest_are_finished),
+		cmocka_unit_test(test_a_download_is_told_from_its_begin_to_its_end),
+		cmocka_unit_test(test_a_lost_link_is_tried_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
