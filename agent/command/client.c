@@ -59,10 +59,27 @@ static int read_value(sd_bus_message *m, const char *property, struct status *s)
 		*is = r >= 0 && flag;
 		return r;
 	}
+	if (streq(property, "HeldUntil") && streq(type, "t"))
+		return sd_bus_message_read(m, "v", "t", &s->held_until_us);
 	if (streq(property, "NextCheck") && streq(type, "t"))
 		return sd_bus_message_read(m, "v", "t", &s->next_check_us);
 	if (streq(property, "Progress") && streq(type, "(tt)"))
 		return sd_bus_message_read(m, "v", "(tt)", &s->bytes, &s->total);
+	if (streq(property, "DownloadPlain") && streq(type, "t"))
+		return sd_bus_message_read(m, "v", "t", &s->download.plain);
+	if (streq(property, "Download") && streq(type, "(ttts)")) {
+		r = sd_bus_message_read(m, "v", "(ttts)", &s->download.bytes, &s->download.of,
+					&s->download.bytes_s, &value);
+		if (r >= 0)
+			s->download.waits = download_waits(value);
+		return r;
+	}
+	if (streq(property, "Step") && streq(type, "(stt)")) {
+		r = sd_bus_message_read(m, "v", "(stt)", &value, &s->step_began_ms, &s->step_ms);
+		if (r >= 0)
+			replace_string(&s->step, value);
+		return r;
+	}
 	if (!streq(property, "Rejected") || !streq(type, "a(ss)"))
 		return sd_bus_message_skip(m, "v");
 	(void)json_array_clear(s->rejected);
@@ -118,11 +135,36 @@ static int read_objects(sd_bus_message *m, struct status_list *l)
 	return leave(m, r);
 }
 
-/* One property of the manager; an older pulletd lacks it. */
-static void read_config_error(struct client *c)
+/* A property of the manager that is a list of names; NULL: an older pulletd lacks it. */
+static json_t *read_names(struct client *c, const char *property)
+{
+	char **names = NULL;
+	json_t *list;
+
+	if (sd_bus_get_property_strv(c->bus, BUS_NAME, BUS_PATH, BUS_NAME, property, NULL, &names) <
+	    0)
+		return NULL;
+	list = json_need(json_array());
+	for (char **name = names; name && *name; name++) {
+		json_append(list, json_string_lossy(*name));
+		free(*name);
+	}
+	free(names);
+	return list;
+}
+
+/* The properties of the manager; an older pulletd lacks them. */
+static void read_manager(struct client *c)
 {
 	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *traffic = NULL;
+	uint64_t *t = c->traffic;
 	char *text = NULL;
+
+	memset(t, 0, sizeof(c->traffic));
+	if (sd_bus_get_property(c->bus, BUS_NAME, BUS_PATH, BUS_NAME, "Traffic", NULL, &traffic,
+				"(tttt)") >= 0)
+		(void)sd_bus_message_read(traffic, "(tttt)", &t[0], &t[1], &t[2], &t[3]);
 
 	if (sd_bus_get_property_string(c->bus, BUS_NAME, BUS_PATH, BUS_NAME, "ConfigError", &error,
 				       &text) < 0)
@@ -130,10 +172,11 @@ static void read_config_error(struct client *c)
 	free(c->config_error);
 	c->config_error = text && text[0] ? steal(text) : NULL;
 	free(text);
+	json_decref(c->unfollowed);
+	c->unfollowed = read_names(c, "Unfollowed");
 }
 
-/* Reads all containers. 0 also when pulletd does not run. */
-static int list_objects(struct client *c, struct error *ret_error)
+int client_list(struct client *c, struct error *ret_error)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -148,7 +191,7 @@ static int list_objects(struct client *c, struct error *ret_error)
 	if (r >= 0)
 		r = read_objects(reply, &c->list);
 	if (r >= 0)
-		read_config_error(c);
+		read_manager(c);
 	return r < 0 ? error_set(ret_error, r, "pulletd does not answer on D-Bus: %s",
 				 error.message ? error.message : strerror(-r))
 		     : 0;
@@ -162,7 +205,7 @@ static int on_owner(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 	if (sd_bus_message_read(m, "sss", &name, &before, &now) < 0)
 		return 0;
-	if (now[0] && list_objects(c, &ignored) == 0 && c->up) {
+	if (now[0] && client_list(c, &ignored) == 0 && c->up) {
 		set_event(c, CLIENT_BACK, NULL);
 	} else if (!now[0]) {
 		c->up = false;
@@ -181,7 +224,7 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 	if (sd_bus_message_is_signal(m, "org.freedesktop.DBus.ObjectManager", NULL) ||
 	    streq_null(sd_bus_message_get_path(m), BUS_PATH)) {
-		if (list_objects(c, &ignored) == 0)
+		if (client_list(c, &ignored) == 0)
 			set_event(c, CLIENT_LISTED, NULL);
 	} else if (!name) {
 		return 0;
@@ -222,7 +265,7 @@ int client_open(struct client *c, struct error *ret_error)
 	if (r < 0)
 		r = error_set(ret_error, r, "cannot connect to the system bus: %s", strerror(-r));
 	else
-		r = list_objects(c, ret_error);
+		r = client_list(c, ret_error);
 	if (r < 0)
 		client_close(c);
 	return r;
@@ -234,6 +277,7 @@ void client_close(struct client *c)
 	clear_event(c);
 	status_list_clear(&c->list);
 	free(c->config_error);
+	json_decref(c->unfollowed);
 	sd_event_unref(c->loop);
 }
 
@@ -264,7 +308,7 @@ static int on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 }
 
 int client_request(struct client *c, const char *name, enum operation operation,
-		   struct error *ret_error)
+		   const struct hold *hold, struct error *ret_error)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 	_cleanup_(sd_bus_slot_unrefp) sd_bus_slot *slot = NULL;
@@ -272,8 +316,12 @@ int client_request(struct client *c, const char *name, enum operation operation,
 	int r = sd_bus_path_encode(BUS_CONTAINERS, name, &path);
 
 	if (r >= 0)
-		r = sd_bus_message_new_method_call(c->bus, &m, BUS_NAME, path, BUS_CONTAINER,
-						   operations[operation].method);
+		r = sd_bus_message_new_method_call(
+			c->bus, &m, BUS_NAME, path, BUS_CONTAINER,
+			operation == OPERATION_HOLD ? "HoldUntil" : operations[operation].method);
+	if (r >= 0 && operation == OPERATION_HOLD)
+		r = sd_bus_message_append(m, "tss", (uint64_t)hold->until_s * 1000000, hold->reason,
+					  hold->by);
 	if (r >= 0)
 		r = sd_bus_message_set_allow_interactive_authorization(m, 1);
 	if (r >= 0)
@@ -283,9 +331,85 @@ int client_request(struct client *c, const char *name, enum operation operation,
 		r = sd_bus_slot_set_description(slot, name);
 	if (r >= 0)
 		r = sd_bus_slot_set_floating(slot, 1);
-	return r < 0 ? error_set(ret_error, r, "%s: cannot send the request: %s", name,
-				 strerror(-r))
-		     : 0;
+	return r < 0 ? error_set(ret_error, r, "cannot send the request: %s", strerror(-r)) : 0;
+}
+
+#define SYSTEMD_NAME "org.freedesktop.systemd1"
+
+int client_unit_state(struct client *c, const char *unit, char **ret_load, char **ret_active)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	const char *path;
+	int r = sd_bus_call_method(c->bus, SYSTEMD_NAME, "/org/freedesktop/systemd1",
+				   SYSTEMD_NAME ".Manager", "LoadUnit", NULL, &reply, "s", unit);
+
+	if (r >= 0)
+		r = sd_bus_message_read(reply, "o", &path);
+	if (r >= 0)
+		r = sd_bus_get_property_string(c->bus, SYSTEMD_NAME, path, SYSTEMD_NAME ".Unit",
+					       "LoadState", NULL, ret_load);
+	if (r >= 0)
+		r = sd_bus_get_property_string(c->bus, SYSTEMD_NAME, path, SYSTEMD_NAME ".Unit",
+					       "ActiveState", NULL, ret_active);
+	return r;
+}
+
+json_t *client_history(struct client *c, const char *name)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+	_cleanup_free_ char *path = NULL, *text = NULL;
+	json_t *j = NULL;
+	struct error ignored;
+
+	/* An older pulletd lacks it. */
+	if (sd_bus_path_encode(BUS_CONTAINERS, name, &path) >= 0 &&
+	    sd_bus_get_property_string(c->bus, BUS_NAME, path, BUS_CONTAINER, "History", &error,
+				       &text) >= 0)
+		(void)!json_parse(text, strlen(text), "history", &j, &ignored);
+	return json_is_array(j) ? j : json_need(json_array());
+}
+
+json_t *client_gone(struct client *c)
+{
+	return read_names(c, "Gone") ?: json_need(json_array());
+}
+
+/* Inserts the object by its name. */
+static void insert_found(json_t *found, const char *text)
+{
+	_cleanup_json_ json_t *object = NULL;
+	struct error ignored;
+	const char *name;
+	size_t i = 0;
+
+	if (json_parse(text, strlen(text), "answer", &object, &ignored) < 0)
+		return;
+	name = json_get_string(object, "container");
+	while (name && i < json_array_size(found) &&
+	       strcmp(json_get_string(json_array_get(found, i), "container"), name) < 0)
+		i++;
+	if (name)
+		(void)json_array_insert(found, i, object);
+}
+
+int client_survey(struct client *c, json_t **ret, struct error *ret_error)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+	_cleanup_json_ json_t *found = json_need(json_array());
+	const char *text;
+	int r = sd_bus_message_new_method_call(c->bus, &m, BUS_NAME, BUS_PATH, BUS_NAME, "Survey");
+
+	if (r >= 0)
+		r = sd_bus_call(c->bus, m, REQUEST_TIME_US, &error, &reply);
+	if (r >= 0)
+		r = sd_bus_message_enter_container(reply, 'a', "s");
+	while (r >= 0 && (r = sd_bus_message_read(reply, "s", &text)) > 0)
+		insert_found(found, text);
+	if (r < 0)
+		return error_set(ret_error, r, "%s", error.message ?: strerror(-r));
+	*ret = steal(found);
+	return 0;
 }
 
 static int on_interrupt(sd_event_source *source, const struct signalfd_siginfo *info,

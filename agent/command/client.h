@@ -37,6 +37,9 @@ struct client {
 	/* Empty while pulletd is down. Valid until the next client_next(). */
 	struct status_list list;
 	char *config_error; /* why updates are suspended; NULL: they are not */
+	json_t *unfollowed; /* names of containers that are up; NULL: not known */
+	/* Bytes of the day, its budget, bytes of the month, its budget; a budget of 0 is none. */
+	uint64_t traffic[4];
 	struct client_event event;
 };
 
@@ -44,9 +47,24 @@ struct client {
 int client_open(struct client *c, struct error *ret_error) warn_unused;
 void client_close(struct client *c);
 
-/* Sends the request; the answer is an event. operation: one that has a method. */
+/* Reads all containers again. 0 also when pulletd does not run. */
+int client_list(struct client *c, struct error *ret_error) warn_unused;
+
+/* Sends the request; the answer is an event. operation: one that has a method. hold: of OPERATION_HOLD. */
 int client_request(struct client *c, const char *name, enum operation operation,
-		   struct error *ret_error) warn_unused;
+		   const struct hold *hold, struct error *ret_error) warn_unused;
+
+/* LoadState and ActiveState of a unit of systemd, which the caller frees. */
+int client_unit_state(struct client *c, const char *unit, char **ret_load,
+		      char **ret_active) warn_unused;
+/* What pulletd has of the container's history (history.h), and the names of records without a section; an empty list if it
+ * says nothing. The caller owns them. */
+json_t *client_history(struct client *c, const char *name);
+json_t *client_gone(struct client *c);
+
+/* Has the configuration read again if it changed, and asks the engine for the containers that are not followed: an array
+ * of objects as of survey.h, in the order of their names. The caller owns it. */
+int client_survey(struct client *c, json_t **ret, struct error *ret_error) warn_unused;
 
 /* Waits until an event, or until_ms of now_ms(). Valid until the next call. From the first call on SIGINT
  * and SIGTERM are events, too. */

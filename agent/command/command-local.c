@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "command.h"
@@ -100,33 +101,46 @@ static int try_as(const char *user, const char *path)
 	return WEXITSTATUS(status);
 }
 
-/* One fault a file: whoever cannot read it first. */
-static void check_readers(json_t *faults, const char *path, const char *const *users)
+/* What lets the services read a file: a secret of a registry goes to systemd; else its mode, or that of a directory above
+ * it, forbids it. Caller frees. */
+static char *fix_of_reader(const char *path, const char *host)
+{
+	struct stat st;
+
+	if (host)
+		return xasprintf("pullet login %s", host);
+	if (stat(path, &st) == 0 && (st.st_mode & S_IROTH))
+		return xasprintf("mv %s /etc/pullet/", path);
+	return xasprintf("chmod a+r %s", path);
+}
+
+/* One fault a file: whoever cannot read it first. host: whose secret it is, or NULL. */
+static void check_readers(json_t *faults, const char *path, const char *host,
+			  const char *const *users)
 {
 	for (; *users; users++) {
 		int code = try_as(*users, path);
-		_cleanup_free_ char *text = code ? xasprintf("%s: the user %s cannot read it: %s",
-							     path, *users, strerror(code))
-						 : NULL;
+		_cleanup_free_ char *text = NULL, *fix = NULL;
 
-		if (text) {
-			add_fault(faults, text);
-			return;
-		}
+		if (!code)
+			continue;
+		fix = fix_of_reader(path, host);
+		text = xasprintf("%s: the user %s cannot read it: %s: run %s", path, *users,
+				 strerror(code), fix);
+		add_fault(faults, text);
+		return;
 	}
 }
 
 static void check_drop_ins(json_t *faults, const char *config, const char *const *users)
 {
-	const char *slash = strrchr(config, '/');
-	_cleanup_free_ char *pattern =
-		xasprintf("%.*sconf.d/*.conf", slash ? (int)(slash - config) + 1 : 0, config);
+	_cleanup_free_ char *pattern = path_beside(config, "conf.d/*.conf");
 	glob_t found;
 
 	if (glob(pattern, 0, NULL, &found) != 0)
 		return;
 	for (size_t i = 0; i < found.gl_pathc; i++)
-		check_readers(faults, found.gl_pathv[i], users);
+		check_readers(faults, found.gl_pathv[i], NULL, users);
 	globfree(&found);
 }
 
@@ -157,7 +171,7 @@ static void check_file(json_t *faults, const char *key, const char *path, bool i
 		add_fault(faults, text);
 		return;
 	}
-	check_readers(faults, path, readers);
+	check_readers(faults, path, NULL, readers);
 }
 
 static bool is_told(const json_t *faults, const char *path)
@@ -174,7 +188,7 @@ static bool is_told(const json_t *faults, const char *path)
 
 /* pullet-fetch reads the files of a registry and tells the first that is at fault. This tells the others, and those of
  * a registry that no container uses. */
-static void check_registry_file(json_t *faults, const char *key, const char *path,
+static void check_registry_file(json_t *faults, const char *key, const char *path, const char *host,
 				const char *const *users)
 {
 	_cleanup_free_ char *text = NULL;
@@ -182,7 +196,7 @@ static void check_registry_file(json_t *faults, const char *key, const char *pat
 	if (!path || is_told(faults, path))
 		return;
 	if (access(path, F_OK) == 0) {
-		check_readers(faults, path, users);
+		check_readers(faults, path, host, users);
 		return;
 	}
 	/* Only root sees what is a credential of systemd. */
@@ -206,29 +220,67 @@ static void check_files(const struct config *c, json_t *faults)
 			check_file(faults, "key", *key, false);
 	}
 	for (size_t i = 0; i < c->n_registries; i++) {
-		check_registry_file(faults, "credentials", c->registries[i].credentials, both);
-		check_registry_file(faults, "ca", c->registries[i].ca, network);
+		check_registry_file(faults, "credentials", c->registries[i].credentials,
+				    c->registries[i].host, both);
+		check_registry_file(faults, "ca", c->registries[i].ca, NULL, network);
 	}
-	check_registry_file(faults, "credentials", c->report.credentials, network);
-	check_registry_file(faults, "ca", c->report.ca, network);
+	check_registry_file(faults, "credentials", c->report.credentials, NULL, network);
+	check_registry_file(faults, "ca", c->report.ca, NULL, network);
+}
+
+/* Root and the users of the services may read a file that the sandbox of the units hides. */
+static void check_sandbox(const struct command_options *o, json_t *faults)
+{
+	static const char hidden[][12] = {"/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/"};
+	_cleanup_json_ json_t *settings = NULL;
+	const json_t *setting;
+	struct error ignored;
+	size_t i;
+
+	if (!streq(o->config, CONFIG_PATH_DEFAULT) ||
+	    config_settings(o->config, &settings, &ignored) < 0)
+		return;
+	json_array_foreach (settings, i, setting) {
+		const char *key = json_get_string(setting, "key");
+		const char *value = json_get_string(setting, "value");
+		_cleanup_free_ char *text = xasprintf(
+			"%s: %s: the services see no files of users and no temporary ones: run mv "
+			"%s /etc/pullet/",
+			key, value, value);
+
+		for (size_t k = 0; k < ARRAY_SIZE(hidden); k++) {
+			if (after_prefix(value, hidden[k]))
+				add_fault(faults, text);
+		}
+	}
+}
+
+struct config *command_find_faults(const struct command_options *o, bool asks, json_t *faults,
+				   bool *ret_usable)
+{
+	static const char *const readers[] = {"pullet", "pullet-update", "pullet-fetch", NULL};
+	struct config *c = config_read(o->config, add_fault, faults);
+	bool valid = json_array_size(faults) == 0;
+
+	check_readers(faults, o->config, NULL, readers);
+	check_drop_ins(faults, o->config, readers);
+	*ret_usable = json_array_size(faults) == 0;
+	/* Only root may read what the service may, and pullet-fetch reads the configuration, too. */
+	if (asks && valid && geteuid() == 0)
+		check_registries(o, c, faults);
+	check_files(c, faults);
+	check_sandbox(o, faults);
+	return c;
 }
 
 int command_config_check(const struct command_options *o, const char *const *operands)
 {
 	_cleanup_json_ json_t *faults = json_need(json_array()), *names = json_need(json_array());
-	_cleanup_config_ struct config *c = config_read(o->config, add_fault, faults);
-	static const char *const readers[] = {"pullet", "pullet-update", "pullet-fetch", NULL};
-	bool valid = json_array_size(faults) == 0;
+	bool ignored;
+	_cleanup_config_ struct config *c = command_find_faults(o, true, faults, &ignored);
+	size_t n = json_array_size(faults), i;
 	const json_t *fault;
-	size_t n, i;
 
-	check_readers(faults, o->config, readers);
-	check_drop_ins(faults, o->config, readers);
-	/* Only root may read what the service may, and pullet-fetch reads the configuration, too. */
-	if (valid && geteuid() == 0)
-		check_registries(o, c, faults);
-	check_files(c, faults);
-	n = json_array_size(faults);
 	for (i = 0; i < c->n_containers; i++)
 		json_append(names, json_string(c->containers[i].name));
 	if (o->json) {
@@ -244,6 +296,57 @@ int command_config_check(const struct command_options *o, const char *const *ope
 		       c->n_registries == 1 ? "y" : "ies");
 	}
 	return n ? 2 : 0;
+}
+
+/* A setting in the form of the configuration, with its origin as a comment before it. */
+static void print_setting(const json_t *setting, bool opens_section, bool is_first)
+{
+	const char *origin = json_get_string(setting, "origin");
+	const char *name = json_get_string(setting, "name");
+
+	if (opens_section)
+		printf("%s[%s%s%s]\n", is_first ? "" : "\n", json_get_string(setting, "section"),
+		       *name ? " " : "", name);
+	printf("# %s\n%s = %s\n", origin ? origin : "default", json_get_string(setting, "key"),
+	       json_get_string(setting, "value"));
+}
+
+int command_config_show(const struct command_options *o, const char *const *operands)
+{
+	_cleanup_json_ json_t *settings = NULL, *shown = json_need(json_array());
+	const json_t *before = NULL;
+	json_t *setting;
+	struct error e;
+	size_t i;
+
+	if (config_settings(o->config, &settings, &e) < 0) {
+		log_error("%s; for all errors: pullet config check", e.text);
+		return 2;
+	}
+	json_array_foreach (settings, i, setting) {
+		if (!operands[0] || (streq(json_get_string(setting, "section"), "container") &&
+				     streq(json_get_string(setting, "name"), operands[0])))
+			json_append(shown, json_incref(setting));
+	}
+	if (operands[0] && json_array_size(shown) == 0) {
+		log_error("the configuration has no [container %s]", operands[0]);
+		return 2;
+	}
+	if (o->json) {
+		command_print_json(steal(shown));
+		return 0;
+	}
+	json_array_foreach (shown, i, setting) {
+		bool same = before &&
+			    json_equal(json_object_get(before, "section"),
+				       json_object_get(setting, "section")) &&
+			    json_equal(json_object_get(before, "name"),
+				       json_object_get(setting, "name"));
+
+		print_setting(setting, !same, !before);
+		before = setting;
+	}
+	return 0;
 }
 
 /* Why this device does not take the image for the container: it was rejected here. Only root may read records, and they
@@ -341,7 +444,7 @@ static void print_image(const char *image, const char *platform, const struct fe
 
 int command_verify(const struct command_options *o, const char *const *operands)
 {
-	const struct fetch_options options = {.config = o->config};
+	const struct fetch_options options = {.config = o->config, .role = "--operator"};
 	_cleanup_config_ struct config *config = NULL;
 	_cleanup_fetch_ struct fetch *fetch = NULL;
 	_cleanup_json_ json_t *containers = NULL;
@@ -371,7 +474,9 @@ int command_verify(const struct command_options *o, const char *const *operands)
 		      &(struct fetch_request){
 			      .image = image, .platform = platform, .read_config = true},
 		      &reply, &e) < 0) {
-		log_error("%s: %s", image, e.text);
+		/* What is about the registry's answer names the image itself. */
+		log_error("%s%s%s", strstr(e.text, image) ? "" : image,
+			  strstr(e.text, image) ? "" : ": ", e.text);
 		return 1;
 	}
 	explain_image(&reply, &platform, foreign, sizeof(foreign));

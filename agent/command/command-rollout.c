@@ -22,7 +22,7 @@ struct present {
 /* Reads the policy, or writes the given one. Exit status. The caller owns *ret. */
 static int request(const struct command_options *o, const char *image, json_t *policy, json_t **ret)
 {
-	const struct fetch_options options = {.config = o->config, .publish = true};
+	const struct fetch_options options = {.config = o->config, .role = "--publish"};
 	_cleanup_fetch_ struct fetch *fetch = NULL;
 	_cleanup_(ref_free) struct ref ref = {0};
 	const char *why;
@@ -130,17 +130,19 @@ static void print_present(const struct command_options *o, const char *image,
 		     "except those that have seen one");
 }
 
-/* Puts the number of a text like "12.5" under the key percent of object. Exit status. */
+/* Puts the number of a text like "12.5" or "12.5%" under the key percent of object. Exit status. */
 static int put_percent(const char *option, const char *text, json_t *object)
 {
-	json_t *j = json_loads(text, JSON_DECODE_ANY, NULL);
+	_cleanup_free_ char *number = xstrndup(text, strlen(text) - has_suffix(text, "%"));
+	json_t *j = json_loads(number, JSON_DECODE_ANY, NULL);
+	double percent = json_is_number(j) ? json_number_value(j) : -1;
 
-	if (json_is_number(j)) {
+	if (percent >= 0 && percent <= 100) {
 		json_put(object, "percent", j);
 		return 0;
 	}
 	json_decref(j);
-	log_error("--%s: '%s' is not a number", option, text);
+	log_error("--%s: '%s' is not a percentage from 0 to 100", option, text);
 	return 2;
 }
 
@@ -154,6 +156,7 @@ static int parse_list(const char *option, const char *text, json_t *policy, cons
 	json_put(policy, key, list);
 	for (char *next = copy, *item; (item = strsep(&next, ","));) {
 		char *equals = strrchr(item, '=');
+		struct timespec ignored;
 		json_t *member;
 		int r;
 
@@ -171,6 +174,11 @@ static int parse_list(const char *option, const char *text, json_t *policy, cons
 		}
 		if (r < 0) {
 			log_error("--%s: not UTF-8", option);
+			return 2;
+		}
+		if (json_is_array(list) && calendar_parse_rfc3339(item, &ignored) < 0) {
+			log_error("--%s: '%s' is not a time like 2026-12-01T08:00:00Z", option,
+				  item);
 			return 2;
 		}
 		if (put_percent(option, equals + 1, member) != 0)
@@ -231,8 +239,9 @@ static int make_policy(const struct command_options *o, const struct present *p,
 		log_error("the options are not UTF-8");
 		return 2;
 	}
-	status = o->percent ? put_percent("percent", o->percent, *ret)
-			    : parse_list("ramp", o->ramp, *ret, "ramp", json_array());
+	/* With rings alone the other devices have none. */
+	status = o->ramp ? parse_list("ramp", o->ramp, *ret, "ramp", json_array())
+			 : put_percent("percent", o->percent ? o->percent : "0", *ret);
 	if (status == 0 && o->ring)
 		status = parse_list("ring", o->ring, *ret, "rings", json_object());
 	return status;
@@ -287,10 +296,11 @@ int command_rollout(const struct command_options *o, const char *const *operands
 	struct present p = {0};
 	int status;
 
-	if (streq(o->command, "rollout set") && !o->percent == !o->ramp) {
+	if (streq(o->command, "rollout set") &&
+	    (o->percent ? o->ramp != NULL : !o->ramp && !o->ring)) {
 		log_error("%s; see: pullet rollout set --help",
 			  o->percent ? "options --percent and --ramp are mutually exclusive"
-				     : "missing option --percent or --ramp");
+				     : "missing option --percent, --ramp or --ring");
 		return 2;
 	}
 	status = read_present(o, image, &p);

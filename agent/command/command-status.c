@@ -6,6 +6,7 @@
 
 #include "client.h"
 #include "command.h"
+#include "history.h"
 #include "log.h"
 #include "terminal.h"
 
@@ -14,7 +15,7 @@
 
 /* Exit status: 2 when there is no such container. */
 static int show(const struct command_options *o, const struct status_list *l, const char *only,
-		const char *fault)
+		const char *fault, const json_t *gone, const char *hint)
 {
 	const struct status *one = only ? status_list_find(l, only) : NULL;
 	struct terminal t = terminal_of(STDOUT_FILENO);
@@ -33,7 +34,9 @@ static int show(const struct command_options *o, const struct status_list *l, co
 	else if (one)
 		status_print_details(stdout, one, &t);
 	else
-		status_print_table(stdout, l, fault, &t, (uint64_t)time(NULL) * 1000000);
+		status_print_table(stdout, l, fault, gone, &t, (uint64_t)time(NULL) * 1000000);
+	if (hint && !o->json && !one)
+		puts(hint);
 	return fflush(stdout) == 0 ? 0 : 1;
 }
 
@@ -68,6 +71,7 @@ static int read_records(const struct command_options *o, const struct config *co
 static int show_records(const struct command_options *o, const char *only, const char *why)
 {
 	_cleanup_config_ struct config *config = NULL;
+	_cleanup_json_ json_t *gone = NULL;
 	struct status_list list = {0};
 	struct error e;
 	int status, r;
@@ -78,15 +82,24 @@ static int show_records(const struct command_options *o, const char *only, const
 	}
 	log_warning("%s; showing the records in %s", why, o->state_dir);
 	status = read_records(o, config, &list);
-	r = show(o, &list, only, NULL);
+	gone = record_list_gone(o->state_dir, config);
+	r = show(o, &list, only, NULL, gone, list.n == 0 ? ADOPT_EMPTY : NULL);
 	status_list_clear(&list);
 	return r ? r : status;
 }
 
-/* Waits for a change, and takes all that are pending as one. Returns the event that ends the watch, or NULL. */
-static const struct client_event *next_change(struct client *c)
+/* Waits for a change, or on a terminal for the next second of a trial, and takes all that are pending as one. Returns
+ * the event that ends the watch, or NULL. */
+static const struct client_event *next_change(struct client *c, bool live)
 {
-	const struct client_event *event = client_next(c, CLIENT_FOREVER);
+	uint64_t until_ms = CLIENT_FOREVER;
+	const struct client_event *event;
+
+	for (size_t i = 0; live && i < c->list.n; i++) {
+		if (c->list.items[i].step_ms)
+			until_ms = now_ms() + 1000;
+	}
+	event = client_next(c, until_ms);
 
 	while (event->kind != CLIENT_NOTHING) {
 		if (event->kind == CLIENT_INTERRUPTED || event->kind == CLIENT_LOST)
@@ -94,6 +107,18 @@ static const struct client_event *next_change(struct client *c)
 		event = client_next(c, 0);
 	}
 	return NULL;
+}
+
+static int show_client(const struct command_options *o, struct client *c, const char *only)
+{
+	_cleanup_json_ json_t *gone = client_gone(c);
+	_cleanup_free_ char *hint = o->json || only || c->config_error ? NULL : adopt_hint(c);
+
+	int r = show(o, &c->list, only, c->config_error, gone, hint);
+
+	if (r == 0 && !o->json && !only)
+		status_print_budget(stdout, c->traffic);
+	return fflush(stdout) == 0 ? r : 1;
 }
 
 static int watch(const struct command_options *o, struct client *c, const char *only)
@@ -108,7 +133,7 @@ static int watch(const struct command_options *o, struct client *c, const char *
 		if (live)
 			fputs(CLEAR_SCREEN, stdout);
 		if (c->up) {
-			int r = show(o, &c->list, only, c->config_error);
+			int r = show_client(o, c, only);
 
 			if (r)
 				return r;
@@ -116,7 +141,7 @@ static int watch(const struct command_options *o, struct client *c, const char *
 			show_records(o, only, "pulletd is not running");
 		}
 		up = c->up;
-		end = next_change(c);
+		end = next_change(c, live);
 	}
 	if (end->kind == CLIENT_LOST)
 		log_error("%s", end->error.text);
@@ -138,7 +163,7 @@ int command_status(const struct command_options *o, const char *const *operands)
 	if (o->watch)
 		status = watch(o, &c, operands[0]);
 	else if (c.up)
-		status = show(o, &c.list, operands[0], c.config_error);
+		status = show_client(o, &c, operands[0]);
 	else
 		status = show_records(o, operands[0], "pulletd is not running");
 	client_close(&c);

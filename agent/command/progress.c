@@ -61,27 +61,33 @@ static char *figures(const struct progress *p, bool bar)
 	return xasprintf("%s of %s (%u%%), %s/s, %s to go", bytes, total, percent, rate, left);
 }
 
-char *progress_bar(const struct progress *p, const char *name, size_t width)
+char *progress_draw(const char *name, const char *text, uint64_t part, uint64_t whole, size_t width)
 {
-	_cleanup_free_ char *numbers = figures(p, true);
 	size_t room, name_width, bar, full;
 	char line[BAR_MAX + 1];
 
 	/* The figures have priority, then the name, then the bar. */
-	if (width < strlen(numbers) + 4)
-		return xasprintf("%.*s", (int)width, numbers);
-	room = width - strlen(numbers) - 2;
+	if (width < strlen(text) + 4)
+		return xasprintf("%.*s", (int)width, text);
+	room = width - strlen(text) - 2;
 	name_width = strnlen(name, room);
 	if (room < name_width + 4 + BAR_MIN)
-		return xasprintf("%.*s  %s", (int)name_width, name, numbers);
+		return xasprintf("%.*s  %s", (int)name_width, name, text);
 	bar = room - name_width - 4;
 	if (bar > BAR_MAX)
 		bar = BAR_MAX;
-	full = p->total ? (size_t)((double)p->bytes * (double)bar / (double)p->total) : 0;
+	full = whole ? (size_t)((double)part * (double)bar / (double)whole) : 0;
 	memset(line, '#', full);
 	memset(line + full, '.', bar - full);
 	line[bar] = '\0';
-	return xasprintf("%s  [%s]  %s", name, line, numbers);
+	return xasprintf("%s  [%s]  %s", name, line, text);
+}
+
+char *progress_bar(const struct progress *p, const char *name, size_t width)
+{
+	_cleanup_free_ char *numbers = figures(p, true);
+
+	return progress_draw(name, numbers, p->bytes, p->total, width);
 }
 
 char *progress_line(struct progress *p, const char *name, uint64_t now_ms)

@@ -4,12 +4,15 @@
 #include <libsmartcols.h>
 #include <time.h>
 
-#include "result.h"
+#include "clock.h"
+#include "hold.h"
+#include "operation.h"
 
 #define DIGEST_SHOWN  12 /* hex digits, as docker shows them */
 #define LABEL_COLUMNS 9	 /* "Current: ": a whole digest ends at column 80 */
 #define NOTE_INDENT   2
 #define ELLIPSIS      "\xe2\x80\xa6"
+#define WIDE	      100 /* columns, from which on versions and digests have room for more */
 #define US_PER_S      ((uint64_t)1000000)
 
 /* All texts but the name. */
@@ -25,6 +28,11 @@ static const struct {
 	{"Previous", offsetof(struct status, previous)},
 	{"LastResult", offsetof(struct status, last_result)},
 	{"LastError", offsetof(struct status, last_error)},
+	{"Version", offsetof(struct status, version)},
+	{"TargetVersion", offsetof(struct status, target_version)},
+	{"", offsetof(struct status, step)}, /* a part of Step */
+	{"HeldBy", offsetof(struct status, held_by)},
+	{"HeldReason", offsetof(struct status, held_reason)},
 };
 
 static char **text_at(struct status *s, size_t i)
@@ -95,11 +103,19 @@ void status_take_record(struct status *s, const struct container_config *c, cons
 	replace_string(&s->current, r->current.digest.text);
 	replace_string(&s->target, r->phase == PHASE_IDLE ? r->seen.text : r->target.digest.text);
 	replace_string(&s->previous, r->previous.digest.text);
+	replace_string(&s->version, r->current.version);
+	replace_string(&s->target_version, r->phase == PHASE_IDLE ? "" : r->target.version);
 	replace_string(&s->last_error, r->last_error);
 	(void)json_array_clear(s->rejected);
 	for (size_t i = 0; i < r->n_rejected; i++)
 		status_reject(s, r->rejected[i].digest.text, r->rejected[i].reason);
-	s->held = c->hold || r->held;
+	s->held = c->hold;
+	if (record_is_held(r, clock_now())) {
+		s->held = true;
+		s->held_until_us = (uint64_t)r->hold.until_s * US_PER_S;
+		replace_string(&s->held_by, r->hold.by);
+		replace_string(&s->held_reason, r->hold.reason);
+	}
 	s->rolled_back = result_is_rollback(r, r->last_error);
 }
 
@@ -144,9 +160,17 @@ static bool check_waits(const json_t *last)
 	return result_outcome(last) == OUTCOME_DEFERRED && !json_get_string(last, "to");
 }
 
+/* Its download goes on, or waits: nothing is wrong, and nothing else keeps it. */
+static bool is_downloading(const struct status *s)
+{
+	return s->download.of && !s->last_error[0] && !s->held;
+}
+
 /* As pullet(1) lists them. Caller frees. */
 static char *state_of(const struct status *s, const json_t *last)
 {
+	if (is_downloading(s))
+		return xstrdup("downloading");
 	if (is_at_work(s))
 		return xstrdup(streq(s->phase, "idle") ? s->operation : s->phase);
 	if (s->last_error[0])
@@ -170,24 +194,42 @@ static const char *reason_of(const struct status *s, const json_t *last)
 		return s->last_error;
 	if (is_at_work(s) || (!s->held && !s->target[0] && !check_waits(last)))
 		return "";
-	return reason ? reason : s->held ? RESULT_HELD : "";
+	return reason ? reason : "";
 }
 
 /* The contract's object. Takes nothing over. */
+/* By whom, until when and why. Caller frees. */
+static char *explain_hold(const struct status *s)
+{
+	struct hold hold = {.until_s = (int64_t)(s->held_until_us / US_PER_S)};
+	char text[RECORD_TEXT_MAX];
+
+	copy_text(hold.by, sizeof(hold.by), s->held_by);
+	copy_text(hold.reason, sizeof(hold.reason), s->held_reason);
+	hold_explain(&hold, text, sizeof(text));
+	return xstrdup(text);
+}
+
 static json_t *status_to_json(const struct status *s)
 {
 	_cleanup_json_ json_t *last = read_last_result(s);
 	_cleanup_free_ char *state = state_of(s, last);
 	const char *result = json_get_string(last, "result"), *reason = reason_of(s, last);
+	json_t *download = download_to_json(&s->download);
 
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:O, s:o, s:o, s:s, s:b, s:o, s:o, s:o}",
-			 "container", s->name, "image", s->image, "phase", s->phase, "current",
-			 json_string_or_null(s->current), "target", json_string_or_null(s->target),
-			 "rejected", s->rejected, "last_error", json_string_or_null(s->last_error),
-			 "next_check", moment_or_null(s->next_check_us), "state", state, "held",
-			 s->held, "previous", json_string_or_null(s->previous), "result",
-			 json_string_or_null(result ? result : ""), "reason",
-			 json_string_or_null(reason));
+	return json_pack(
+		"{s:s, s:s, s:s, s:o, s:o, s:O, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, "
+		"s:o, s:o, s:o, s:o, s:o?}",
+		"container", s->name, "image", s->image, "phase", s->phase, "current",
+		json_string_or_null(s->current), "target", json_string_or_null(s->target),
+		"rejected", s->rejected, "last_error", json_string_or_null(s->last_error),
+		"next_check", moment_or_null(s->next_check_us), "state", state, "held", s->held,
+		"held_until", moment_or_null(s->held_until_us), "held_by",
+		json_string_or_null(s->held_by), "held_reason", json_string_or_null(s->held_reason),
+		"previous", json_string_or_null(s->previous), "result",
+		json_string_or_null(result ? result : ""), "reason", json_string_or_null(reason),
+		"version", json_string_or_null(s->version), "target_version",
+		json_string_or_null(s->target_version), "download", download);
 }
 
 json_t *status_list_to_json(const struct status_list *l, const char *only)
@@ -210,6 +252,18 @@ static char *short_digest(const char *digest)
 	return hex ? xstrndup(hex, DIGEST_SHOWN) : xstrdup("-");
 }
 
+/* "1.4.2 b7c6202ba6ee"; both shorter on a narrow terminal. Caller frees. */
+static char *release_cell(const char *version, const char *digest, const struct terminal *t)
+{
+	_cleanup_free_ char *hex = short_digest(digest);
+	bool narrow = t->width < WIDE;
+
+	if (!version[0] || !digest[0])
+		return steal(hex);
+	return xasprintf("%.*s %.*s", narrow ? 12 : VERSION_TEXT_MAX, version, narrow ? 7 : 12,
+			 hex);
+}
+
 static bool local_time(uint64_t us, struct tm *ret)
 {
 	time_t t = (time_t)(us / US_PER_S);
@@ -229,21 +283,42 @@ static char *moment(const struct status *s, uint64_t now_us)
 	return xstrdup(text);
 }
 
+char *status_step(const struct status *s, uint64_t *ret_elapsed_ms)
+{
+	uint64_t now = now_ms(), elapsed = now > s->step_began_ms ? now - s->step_began_ms : 0;
+
+	*ret_elapsed_ms = elapsed < s->step_ms ? elapsed : s->step_ms;
+	if (!s->step_ms)
+		return xstrdup(s->step);
+	return xasprintf("%s, %u of %s%u s", s->step, (unsigned int)(*ret_elapsed_ms / 1000),
+			 streq(s->step, STEP_TRIAL) ? "" : "at most ",
+			 (unsigned int)((s->step_ms + 999) / 1000));
+}
+
 /* The column STATE. Caller frees. */
 static char *state_cell(const struct status *s, enum tint *ret)
 {
 	_cleanup_json_ json_t *last = read_last_result(s);
 	char *state = state_of(s, last);
+	uint64_t elapsed;
 
 	*ret = is_at_work(s)				      ? TINT_NONE
 	       : s->last_error[0]			      ? TINT_BAD
 	       : s->held || s->target[0] || check_waits(last) ? TINT_WAIT
 							      : TINT_NONE;
-	if (is_at_work(s) && s->total) {
-		_cleanup_free_ char *word = state;
+	if (is_downloading(s)) {
+		free(state);
+		return xasprintf("downloading %u %%", (unsigned int)((double)s->download.bytes *
+								     100 / (double)s->download.of));
+	}
+	if (is_at_work(s) && (s->step_ms || s->total)) {
+		_cleanup_free_ char *word = state, *step = status_step(s, &elapsed);
+		const char *times = strrchr(step, ',');
 
-		state = xasprintf("%s %u%%", word,
-				  (unsigned int)((double)s->bytes * 100 / (double)s->total));
+		state = s->step_ms ? xasprintf("%s%s", word, times + 1)
+				   : xasprintf("%s %u%%", word,
+					       (unsigned int)((double)s->bytes * 100 /
+							      (double)s->total));
 	}
 	return state;
 }
@@ -264,11 +339,16 @@ static void print_notes(FILE *f, const struct terminal *t, const struct status *
 			const char *fault)
 {
 	_cleanup_json_ json_t *last = read_last_result(s);
+	_cleanup_free_ char *held = explain_hold(s), *figures = download_text(&s->download, NULL);
 	const char *reason = reason_of(s, last);
 
 	if (s->last_error[0] && !is_rejection(s) && !streq_null(s->last_error, fault))
 		print_note(f, t, TINT_BAD, s->last_error);
-	if ((s->target[0] || check_waits(last)) && !s->last_error[0] && reason[0])
+	if (s->held && (s->held_until_us || s->held_reason[0]))
+		print_note(f, t, TINT_WAIT, held);
+	else if (is_downloading(s) && is_at_work(s))
+		print_note(f, t, TINT_NONE, figures);
+	else if ((s->target[0] || check_waits(last)) && !s->last_error[0] && reason[0])
 		print_note(f, t, TINT_WAIT, reason);
 	for (size_t i = json_array_size(s->rejected); i-- > 0;) {
 		const json_t *one = json_array_get(s->rejected, i);
@@ -280,12 +360,14 @@ static void print_notes(FILE *f, const struct terminal *t, const struct status *
 	}
 }
 
-static void add_row(struct libscols_table *table, const struct status *s, uint64_t now_us)
+static void add_row(struct libscols_table *table, const struct status *s, const struct terminal *t,
+		    uint64_t now_us)
 {
 	enum tint tint;
 	/* By column; the table takes them over. */
-	char *cells[] = {xstrdup(s->name), state_cell(s, &tint), short_digest(s->current),
-			 short_digest(s->target), moment(s, now_us)};
+	char *cells[] = {xstrdup(s->name), state_cell(s, &tint),
+			 release_cell(s->version, s->current, t),
+			 release_cell(s->target_version, s->target, t), moment(s, now_us)};
 	struct libscols_line *line = scols_table_new_line(table, NULL);
 
 	for (size_t i = 0; i < ARRAY_SIZE(cells); i++) {
@@ -313,7 +395,7 @@ static struct libscols_table *make_table(const struct status_list *l, const stru
 			abort();
 	}
 	for (size_t i = 0; i < l->n; i++)
-		add_row(table, &l->items[i], now_us);
+		add_row(table, &l->items[i], t, now_us);
 	return table;
 }
 
@@ -328,7 +410,39 @@ static void print_row(FILE *f, struct libscols_table *table, size_t i)
 	fprintf(f, "%s%s", text, has_suffix(text, "\n") ? "" : "\n");
 }
 
-void status_print_table(FILE *f, const struct status_list *l, const char *fault,
+static void print_gone(FILE *f, const struct terminal *t, const json_t *gone)
+{
+	_cleanup_free_ char *names = xstrdup("");
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach (gone, i, name) {
+		char *more = xasprintf("%s%s%s", names, i ? ", " : "", json_string_value(name));
+
+		free(names);
+		names = text_printable(more);
+	}
+	if (i > 0)
+		fprintf(f,
+			"%srecords without a section: %s; to remove them: pullet forget --gone%s\n",
+			terminal_tint(t->colours, TINT_WAIT), names,
+			terminal_plain(t->colours, TINT_WAIT));
+}
+
+void status_print_budget(FILE *f, const uint64_t traffic[4])
+{
+	static const char *const names[] = {"budget of the day", "budget of the month"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_free_ char *used = text_bytes(traffic[2 * i]);
+		_cleanup_free_ char *budget = text_bytes(traffic[2 * i + 1]);
+
+		if (traffic[2 * i + 1])
+			fprintf(f, "%s: %s of %s used\n", names[i], used, budget);
+	}
+}
+
+void status_print_table(FILE *f, const struct status_list *l, const char *fault, const json_t *gone,
 			const struct terminal *t, uint64_t now_us)
 {
 	struct libscols_table *table = make_table(l, t, now_us);
@@ -341,8 +455,8 @@ void status_print_table(FILE *f, const struct status_list *l, const char *fault,
 		print_row(f, table, i);
 		print_notes(f, t, &l->items[i], fault);
 	}
-	if (l->n == 0 && !fault)
-		fputs("no containers are configured\n", f);
+	if (!fault)
+		print_gone(f, t, gone);
 	scols_unref_table(table);
 }
 
@@ -374,9 +488,13 @@ static void print_phase(FILE *f, const struct status *s, const struct terminal *
 	_cleanup_free_ char *bytes = text_bytes(s->bytes), *total = text_bytes(s->total);
 	_cleanup_free_ char *operation =
 		s->operation[0] ? xasprintf(" (%s)", s->operation) : xstrdup("");
+	uint64_t elapsed;
+	_cleanup_free_ char *step = status_step(s, &elapsed);
+	_cleanup_free_ char *figures = download_text(&s->download, NULL);
 	_cleanup_free_ char *text =
-		s->total ? xasprintf("%s%s, %s of %s", s->phase, operation, bytes, total)
-			 : xasprintf("%s%s", s->phase, operation);
+		is_downloading(s) ? xasprintf("%s%s, %s", s->phase, operation, figures)
+		: s->total	  ? xasprintf("%s%s, %s of %s", s->phase, operation, bytes, total)
+			   : xasprintf("%s%s%s%s", s->phase, operation, step[0] ? ", " : "", step);
 
 	print_detail(f, t, "Phase", TINT_NONE, text);
 }
@@ -385,6 +503,10 @@ void status_print_details(FILE *f, const struct status *s, const struct terminal
 {
 	_cleanup_json_ json_t *last = read_last_result(s);
 	_cleanup_free_ char *sentence = last ? result_text(last) : xstrdup("");
+	_cleanup_free_ char *hold = explain_hold(s);
+	_cleanup_free_ char *held =
+		xasprintf("%s; to release it: pullet release %s", hold + strlen("held "), s->name);
+	_cleanup_free_ char *log = xasprintf("journalctl PULLET_CONTAINER=%s", s->name);
 	char next[64] = "";
 	struct tm local;
 
@@ -394,9 +516,11 @@ void status_print_details(FILE *f, const struct status *s, const struct terminal
 	print_detail(f, t, "Image", TINT_NONE, s->image);
 	print_phase(f, s, t);
 	if (s->held)
-		print_detail(f, t, "Held", TINT_WAIT, "yes; to release it: pullet release");
+		print_detail(f, t, "Held", TINT_WAIT, held);
+	print_detail(f, t, "Version", TINT_NONE, s->version);
 	print_detail(f, t, "Current", TINT_NONE, s->current);
 	print_detail(f, t, "Target", TINT_NONE, s->target);
+	print_detail(f, t, "", TINT_NONE, s->target_version);
 	print_detail(f, t, "Before", TINT_NONE, s->previous);
 	print_detail(f, t, "Next", TINT_NONE, next);
 	/* Without the container's name, which is above. */
@@ -409,4 +533,7 @@ void status_print_details(FILE *f, const struct status *s, const struct terminal
 		print_detail(f, t, "Reject", TINT_BAD, json_get_string(one, "digest"));
 		print_detail(f, t, "", TINT_NONE, json_get_string(one, "reason"));
 	}
+	/* It has the last lines of a version that failed. */
+	if (s->last_error[0] || json_array_size(s->rejected) > 0)
+		print_detail(f, t, "Log", TINT_NONE, log);
 }

@@ -36,18 +36,3 @@ const char *terminal_plain(bool colours, enum tint tint)
 {
 	return colours && tint != TINT_NONE ? "\033[0m" : "";
 }
-
-char *text_bytes(uint64_t n)
-{
-	static const char units[][3] = {"kB", "MB", "GB", "TB", "PB"};
-	double v = (double)n / 1000;
-	size_t i = 0;
-
-	if (n < 1000)
-		return xasprintf("%u B", (unsigned int)n);
-	while (v >= 999.95 && i + 1 < ARRAY_SIZE(units)) {
-		v /= 1000;
-		i++;
-	}
-	return xasprintf("%.1f %s", v, units[i]);
-}

@@ -21,6 +21,3 @@ struct terminal terminal_of(int fd);
 /* The sequence that switches a tint on, and the one that switches it off; "" without colours. */
 const char *terminal_tint(bool colours, enum tint tint);
 const char *terminal_plain(bool colours, enum tint tint);
-
-/* 1234567 to "1.2 MB". Caller frees. */
-char *text_bytes(uint64_t n);
