@@ -3,6 +3,7 @@
 by the agent or read back from the engine, the registry and the kernel."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -108,6 +109,7 @@ class Demo:
         self.containers = {}
         self.rows = []
         self.peaks = {}
+        self.site = None  # the last version of it that was published
 
     # -- what is published
 
@@ -148,6 +150,9 @@ class Demo:
                                                 "RestartPolicy": {"Name": "always"}}},
                       "health-period": "2s"},
         }
+        if self.site:
+            keys["site"] = {"image": f"{self.relay.address}/site:stable", "health-period": "1s",
+                            "create": {"HostConfig": {"NetworkMode": "none"}}}
         if "hello-arm" in self.containers:
             keys["hello-arm"] = {"image": f"{self.relay.address}/hello:stable-arm",
                                  "health-period": "10s"}
@@ -171,14 +176,14 @@ class Demo:
             line = re.sub(rf"(?<=: ){word}\b", paint(code, word), line, count=1)
         print("  " + line, flush=True)
 
-    def update(self, what):
-        """One pass, with the agent's own words on the screen and its costs in the table."""
+    def update(self, what, *names):
+        """One pass, with the agent's own words on the screen and its costs in the table. -> bytes that were received"""
         self.relay.settle()
         self.relay.reset()
         mark = self.registry.mark()
-        self.prompt("--once")
+        self.prompt("--once", *names)
         start = time.monotonic()
-        process = self.pullet.spawn("--once", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        process = self.pullet.spawn("--once", *names, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                     text=True)
         downtimes = []
         with Watcher(process.pid) as watcher:
@@ -192,7 +197,7 @@ class Demo:
         self.relay.settle()
         self.rows.append((what, status, seconds, ", ".join(f"{d} ms" for d in downtimes) or "-",
                           len(self.registry.requests(mark)), self.relay.up, self.relay.down))
-        return status
+        return self.relay.down
 
     def show(self):
         """What the engine says, independent of the agent."""
@@ -263,7 +268,56 @@ class Demo:
         self.show()
         self.expect("clock v4", "clock")
         self.expect("Hello Docker World!", "hello")
+
+        title("A larger image, and what a delta saves")
+        self.deltas()
         self.summary()
+
+    def publish_site(self, version):
+        """This machine's Python modules, of which each version changes every tenth, and 4 kB that are in no other version."""
+        modules = sorted(pathlib.Path(os.__file__).parent.glob("*.py"))
+        files = {f"modules/{path.name}": (path.read_bytes(), 0o644) for path in modules}
+        for path in modules[int(version[1:])::10]:
+            lines = path.read_bytes().splitlines(keepends=True)
+            lines.insert(len(lines) // 2, f"# changed in {version}\n".encode())
+            files[f"modules/{path.name}"] = (b"".join(lines), 0o644)
+        files["new"] = (os.urandom(4000), 0o644)
+        image = actor("say", f"site {version}", "wait", files=files, Labels={"version": version})
+        before, self.site = self.site, self.registry.publish("site", version, image)
+        layers = json.loads(self.site.bodies[self.platform][0])["layers"]
+        note(f"published site:{version}, {kilo(sum(layer['size'] for layer in layers))} of layers")
+        return before
+
+    def make_delta(self, old, new):
+        """As a CI does it: after the image, and before its tag moves."""
+        words = ["delta", "make", *(f"{self.registry.ref('site')}:{one.tag}" for one in (old, new))]
+        print("  " + paint("1", "$ pullet " + " ".join(words)), flush=True)
+        done = subprocess.run([self.pullet.build / "pullet", "--config", self.pullet.config, *words], text=True, check=False,
+                              env={**self.lab.environment, "HOME": str(self.lab.directory)}, capture_output=True)
+        for line in done.stdout.splitlines():
+            note(line)
+        if done.returncode:
+            raise LabError(f"pullet delta make: {done.stderr}")
+
+    def deltas(self):
+        if not (self.pullet.build / "pullet-delta").exists():
+            note("pullet-delta is not built here: libdivsufsort-dev was not there")
+            return
+        self.publish_site("v1")
+        self.registry.point(self.site, "stable")
+        self.configure()
+        self.update("site: v1", "site")
+        self.make_delta(self.publish_site("v2"), self.site)
+        self.registry.point(self.site, "stable")
+        by_delta = self.update("site: v2, by delta", "site")
+        self.expect("site v2", "site")
+        note("the next version with as many changes, and deltas = no:")
+        self.publish_site("v3")
+        self.registry.point(self.site, "stable")
+        self.configure(deltas="no")
+        plain = self.update("site: v3, plainly", "site")
+        self.expect("site v3", "site")
+        note(paint("1", f"received: {kilo(by_delta)} by delta, {kilo(plain)} plainly (1/{plain // by_delta})"))
 
     def serve(self):
         self.prompt("&", comment="     # interval = 1s")

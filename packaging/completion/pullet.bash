@@ -14,7 +14,7 @@ _pullet_containers() {
 
 _pullet() {
 	local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-	local commands="status check update rollback hold release retry config verify rollout"
+	local commands="status log check update rollback hold release retry adopt forget doctor config verify login logout rollout delta"
 	local options="--json --config --state-dir --engine --help --version"
 	local rollout="--percent --ramp --ring --not-before --minimum-version --target --sequence"
 	local command= what= word i n=0
@@ -25,13 +25,16 @@ _pullet() {
 	--state-dir) compopt -o filenames; COMPREPLY=($(compgen -d -- "$cur")); return ;;
 	--engine) COMPREPLY=($(compgen -W "unix:///run/docker.sock" -- "$cur")); return ;;
 	--platform) COMPREPLY=($(compgen -W "linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6" -- "$cur")); return ;;
-	--percent | --ramp | --ring | --not-before | --minimum-version | --target | --sequence) return ;;
+	--from) [[ " ${COMP_WORDS[*]} " != *" delta "* ]] || return
+		compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); return ;;
+	--until) COMPREPLY=($(compgen -W "tomorrow 1d 1w" -- "$cur")); return ;;
+	--lines | -n | --user | --percent | --ramp | --ring | --not-before | --minimum-version | --target | --sequence | --reason) return ;;
 	esac
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		--config | --state-dir | --engine | --platform | --percent | --ramp | --ring | --not-before | \
-			--minimum-version | --target | --sequence) ((i++)) ;;
+		--config | --state-dir | --engine | --lines | -n | --platform | --user | --from | --percent | --ramp | --ring | --not-before | \
+			--minimum-version | --target | --sequence | --until | --reason) ((i++)) ;;
 		-*) ;;
 		*)
 			[ -n "$command" ] && ((n++))
@@ -42,7 +45,15 @@ _pullet() {
 	done
 	case $command/$what in
 	status/*) options="$options --watch" ;;
+	log/*) options="$options --lines" ;;
+	forget/*) options="$options --gone" ;;
+	update/*) options="$options --now" ;;
+	hold/*) options="$options --until --reason" ;;
+	adopt/*) options="$options --all --write" ;;
 	verify/*) options="$options --platform" ;;
+	login/*) options="$options --user --from --password-stdin" ;;
+	delta/make) options="$options --platform --from --dry-run" ;;
+	delta/show) options="$options --platform" ;;
 	rollout/set) options="$options $rollout" ;;
 	esac
 	if [[ $cur == -* ]]; then
@@ -51,12 +62,13 @@ _pullet() {
 	fi
 	case $command in
 	"") COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
-	check | update) COMPREPLY=($(compgen -W "$(_pullet_containers)" -- "$cur")) ;;
-	status | rollback | hold | release | retry)
+	log | check | update | hold | release) COMPREPLY=($(compgen -W "$(_pullet_containers)" -- "$cur")) ;;
+	status | rollback | retry)
 		[ $n -gt 0 ] || COMPREPLY=($(compgen -W "$(_pullet_containers)" -- "$cur"))
 		;;
 	rollout) [ $n -gt 0 ] || COMPREPLY=($(compgen -W "show set halt resume clear" -- "$cur")) ;;
-	config) [ $n -gt 0 ] || COMPREPLY=($(compgen -W "check" -- "$cur")) ;;
+	delta) [ $n -gt 0 ] || COMPREPLY=($(compgen -W "make show" -- "$cur")) ;;
+	config) [ $n -gt 0 ] || COMPREPLY=($(compgen -W "check show" -- "$cur")) ;;
 	esac
 }
 

@@ -20,8 +20,8 @@ function __pullet_words
 			continue
 		end
 		switch $word
-			case --config --state-dir --engine --platform --percent --ramp --ring --not-before \
-					--minimum-version --target --sequence
+			case --config --state-dir --engine --lines -n --platform --user --from --percent --ramp --ring --not-before \
+					--minimum-version --target --sequence --until --reason
 				set value yes
 			case '-*'
 			case '*'
@@ -44,24 +44,45 @@ end
 
 complete -c pullet -f
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a status -d 'show state, waiting updates and rejected digests'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a log -d 'show the history of updates'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a check -d 'look for a new image without taking it'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a update -d 'look for a new image and take it'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a rollback -d 'go back to the previous image'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a hold -d 'take no updates until released'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a release -d 'let a held container be updated again'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a retry -d 'forget the rejected digests'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a doctor -d 'show what is wrong here, and the command that mends it'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a forget -d 'remove what is kept of a section that is gone'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a adopt -d 'print sections for containers that are not followed'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a config -d 'read the configuration and report all errors'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a verify -d 'show where a reference points and if it may run here'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a login -d 'keep user name and password of a registry'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a logout -d 'remove what login wrote'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a rollout -d 'show or change the rollout policy of an image'
+complete -c pullet -n 'test -z "$(__pullet_words)"' -a delta -d 'make or show small downloads from one image to the next'
 
-complete -c pullet -n '__pullet_at 0 config' -a check
+complete -c pullet -n '__pullet_at 0 config' -a 'check show'
+complete -c pullet -n '__pullet_at 0 delta' -a 'make show'
 complete -c pullet -n '__pullet_at 0 rollout' -a 'show set halt resume clear'
-complete -c pullet -n '__pullet_at -1 check update' -a '(__pullet_containers)'
-complete -c pullet -n '__pullet_at 0 status rollback hold release retry' -a '(__pullet_containers)'
+complete -c pullet -n '__pullet_at -1 log check update hold release' -a '(__pullet_containers)'
+complete -c pullet -n '__pullet_at 0 status rollback retry' -a '(__pullet_containers)'
 
 complete -c pullet -n '__pullet_at -1 status' -l watch -d 'show each change'
+complete -c pullet -n '__pullet_at -1 update' -l now -d 'past windows, min-age, speed and budget'
+complete -c pullet -n '__pullet_at -1 hold' -x -l until -d 'release by itself' -a 'tomorrow 1d 1w'
+complete -c pullet -n '__pullet_at -1 hold' -x -l reason -d 'why'
+complete -c pullet -n '__pullet_at -1 log' -x -s n -l lines -d 'the newest ones only'
+complete -c pullet -n '__pullet_at -1 forget' -l gone -d 'all records without a section'
+complete -c pullet -n '__pullet_at -1 adopt' -l all -d 'also what is left out on a doubt'
+complete -c pullet -n '__pullet_at -1 adopt' -l write -d 'add them to the configuration'
 complete -c pullet -n '__pullet_at -1 verify' -x -l platform -d 'for another machine' \
 	-a 'linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6'
+complete -c pullet -n '__pullet_at -1 login' -x -l user -d 'user name'
+complete -c pullet -n '__pullet_at -1 login' -r -F -l from -d "docker's config.json"
+complete -c pullet -n '__pullet_at -1 login' -l password-stdin -d 'read the password from a pipe'
+complete -c pullet -n '__pullet_at -1 delta' -x -l platform -d 'of this platform only' -a 'amd64 arm64 arm/v7 arm/v6'
+complete -c pullet -n '__pullet_at -1 delta' -x -l from -d 'from the last N images of a file'
+complete -c pullet -n '__pullet_at -1 delta' -l dry-run -d 'make and test them, push nothing'
 complete -c pullet -n '__pullet_sets_rollout' -x -l percent -d 'percentage of the devices'
 complete -c pullet -n '__pullet_sets_rollout' -x -l ramp -d 'percentages at times: TIME=NUMBER,...'
 complete -c pullet -n '__pullet_sets_rollout' -x -l ring -d 'other percentages for rings: NAME=NUMBER,...'

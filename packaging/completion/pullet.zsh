@@ -17,15 +17,22 @@ _pullet() {
 	local -a commands options
 	commands=(
 		'status:show state, waiting updates and rejected digests'
+		'log:show the history of updates'
 		'check:look for a new image without taking it'
 		'update:look for a new image and take it'
 		'rollback:go back to the previous image'
 		'hold:take no updates until released'
 		'release:let a held container be updated again'
 		'retry:forget the rejected digests'
+		'doctor:show what is wrong here, and the command that mends it'
+		'forget:remove what is kept of a section that is gone'
+		'adopt:print sections for containers that are not followed'
 		'config:read the configuration and report all errors'
 		'verify:show where a reference points and if it may run here'
+		'login:keep user name and password of a registry'
+		'logout:remove what login wrote'
 		'rollout:show or change the rollout policy of an image'
+		'delta:make or show small downloads from one image to the next'
 	)
 	options=(
 		'--json[print JSON]'
@@ -41,9 +48,20 @@ _pullet() {
 	operand)
 		case $words[1] in
 		status) _arguments $options '--watch[show each change]' '1: :_pullet_containers' ;;
-		check | update) _arguments $options '*: :_pullet_containers' ;;
-		rollback | hold | release | retry) _arguments $options '1: :_pullet_containers' ;;
-		config) _arguments $options '1: :(check)' ;;
+		log) _arguments $options '(-n --lines)'{-n,--lines}'[the newest ones only]:number: ' '*: :_pullet_containers' ;;
+		forget) _arguments $options '--gone[all records without a section]' ;;
+		check | release) _arguments $options '*: :_pullet_containers' ;;
+		update) _arguments $options '--now[past windows, min-age, speed and budget]' '*: :_pullet_containers' ;;
+		hold)
+			_arguments $options '--until[release by itself]:time:(tomorrow 1d 1w)' '--reason[why]:text: ' \
+				'*: :_pullet_containers'
+			;;
+		rollback | retry) _arguments $options '1: :_pullet_containers' ;;
+		config) _arguments $options '1: :(check show)' ;;
+		adopt)
+			_arguments $options '--all[also what is left out on a doubt]' \
+				'--write[add them to the configuration]' '*:container: '
+			;;
 		rollout)
 			[[ ${words[(r)set]} == set ]] && options+=(
 				'--percent[percentage of the devices]:number: '
@@ -56,6 +74,19 @@ _pullet() {
 			)
 			_arguments $options '1: :(show set halt resume clear)' '2:image: '
 			;;
+		delta)
+			options+=('--platform[of this platform only]:platform:(amd64 arm64 arm/v7 arm/v6)')
+			[[ ${words[(r)make]} == make ]] && options+=(
+				'--from[from the last N images of a file]:number: '
+				'--dry-run[make and test them, push nothing]'
+			)
+			_arguments $options '1: :(make show)' '*:image:_files'
+			;;
+		login)
+			_arguments $options '1:host: ' '--user[user name]:name: ' '--password-stdin[read the password from a pipe]' \
+				"--from[docker's config.json]:file:_files"
+			;;
+		logout) _arguments $options '1:host: ' ;;
 		verify)
 			_arguments $options '1:image: ' \
 				'--platform[for another machine]:platform:(linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6)'
