@@ -90,11 +90,11 @@ class Pullet:
         return Result(process.returncode, out.decode(errors="replace"),
                       err.decode(errors="replace"), time.monotonic() - start)
 
-    def order(self, what, name="app", timeout=120, **options):
+    def order(self, what, name="app", timeout=120, arguments=(), **options):
         """Runs one operation with pullet-update itself -> its events; the result is the last one."""
         done = subprocess.run(
             [self.build / "pullet-update", "--config", self.config, "--state-dir", self.state,
-             "--" + what, name], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+             *arguments, "--" + what, name], stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=timeout, check=False, env={**self.lab.environment, MARK: self.mark}, **options)
         events = [json.loads(line) for line in done.stdout.splitlines()]
         if not events or "result" not in events[-1]:

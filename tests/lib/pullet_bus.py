@@ -256,15 +256,15 @@ def configure(pullet, *names, **agent):
 
 
 @contextlib.contextmanager
-def resident(pullet, bus):
-    """pulletd on this bus, after the first jobs have ended."""
+def resident(pullet, bus, rest=True):
+    """pulletd on this bus, after the first jobs have ended, or without rest at once."""
     with open(pullet.directory / "pulletd.log", "ab") as out:
         process = pullet.spawn(stdout=out, stderr=out, env=bus.environment)
     process.log = pullet.directory / "pulletd.log"
     try:
         if bus.process and bus.process.poll() is None:
             bus.wait_for_pulletd()
-            wait_for("rest", lambda: bus.properties()["NextCheck"] > 0)
+            wait_for("rest", lambda: not rest or bus.properties()["NextCheck"] > 0)
         yield process
         assert process.poll() is None, tail(process.log)
         stop_process(process, 15)

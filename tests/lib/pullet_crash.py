@@ -18,10 +18,12 @@ from dataclasses import dataclass
 
 import pullet_trace
 from pullet_agent import Pullet
+from pullet_delta import publish_delta
 from pullet_image import actor
 from pullet_sweep import LabError
 
 KEPT = "localhost/pullet/previous"
+BASIS = "localhost/pullet/basis"  # content that a delta made, in containerd's store
 VICTIMS = ("process", "group")
 SIDES = ("before", "after")
 GOES_ON = re.compile(r"(POST|PUT|DELETE|connect|clone|v?fork|exec|kill|\w+ (pipe|socket))")
@@ -37,12 +39,14 @@ class Story:
     policy: str = "always"
     managed: bool = False  # the old one is the result of an update, and there is a previous image
     followed: bool = False  # another container shares its network
+    delta: bool = False  # the new one comes by a delta from the old one
     results: tuple = ("updated", "up-to-date")  # results that the pass after the kill may have
     ends: str = "running"
 
 
 STORIES = (
     Story("update", "a container that Pullet updated, with a previous image", managed=True),
+    Story("delta", "the new one comes by delta", managed=True, delta=True),
     Story("adopt", "a container that an operator made by hand", policy="unless-stopped"),
     Story("rollback", "the new one exits 1", new=("exit", 1), results=("rolled-back", "refused")),
     Story("unstartable", "the new one cannot be started", new=None,
@@ -157,7 +161,10 @@ class Scene:
 
     def _publish(self, version, script):
         script = ("say", version, *script) if script else ()
-        image = actor(*script, files={"version": version.encode()}, Labels={"version": version})
+        files = {"version": version.encode()}
+        if self.story.delta:  # more than what is not worth a question
+            files["data"] = random.Random(13).randbytes(100_000) + version.encode() * 8
+        image = actor(*script, files=files, Labels={"version": version})
         if not script:
             image.config["Cmd"] = ["/no-such-program"]
         return self.registry.publish(self.repository, "stable", image)
@@ -186,6 +193,8 @@ class Scene:
             self.engine.pull(self.side_image)
         self.references = self._references()
         self.new = self._publish("v2", story.new)
+        if story.delta:
+            publish_delta(self.registry, self.repository, self.old, self.new)
 
     def _pass(self, want):
         result = self.pullet.once()
@@ -195,10 +204,14 @@ class Scene:
     def _references(self):
         """tag or digest -> id of its image, for all images of Pullet."""
         ours = (self.registry.ref(self.repository) + ":", self.registry.ref(self.repository) + "@",
-                f"{KEPT}:{self.name}")
-        return {reference: image["Id"] for image in self.engine.call("GET", "/images/json")
-                for reference in (image["RepoTags"] or []) + (image["RepoDigests"] or [])
-                if reference.startswith(ours)}
+                f"{KEPT}:{self.name}", f"{BASIS}:{self.name}")
+        out = {reference: image["Id"] for image in self.engine.call("GET", "/images/json")
+               for reference in (image["RepoTags"] or []) + (image["RepoDigests"] or [])
+               if reference.startswith(ours)}
+        if self.story.delta:  # Docker 26's containerd store lists no image whose blobs it lacks, but inspects it
+            known = [self.image, *(ours[1] + version.digest for version in (self.old, self.new) if version)]
+            out |= {name: image["Id"] for name in known if (image := self.engine.inspect_image(name))}
+        return out
 
     def _images(self):
         """The references, without the digest of an image that was pulled by a tag and has lost it: a graph driver
@@ -278,8 +291,12 @@ class Scene:
             record.pop(key, None)
         for rejected in record.get("rejected", ()):
             del rejected["reason"]
+        # What happened is the same, and once; how long it took is not.
+        if "history" in record:
+            record["history"] = [{key: entry.get(key) for key in ("result", "from", "to")}
+                                 for entry in record["history"]]
         files = sorted(str(path.relative_to(self.pullet.state))
-                       for path in self.pullet.state.rglob("*"))
+                       for path in self.pullet.state.rglob("*") if path.name != "budget.json")
         return {"containers": json.loads(text), "images": self._images(), "record": record,
                 "files": files}
 
@@ -303,6 +320,8 @@ class Scene:
         if self.last_word(trace) != self.story.results[0]:
             raise LabError(f"{self.name}, undisturbed: {trace}")
         self.calls, self.good = trace.calls, self.picture()
+        if self.story.delta and not any(call.text.endswith("/get") for call in trace.calls):
+            raise LabError(f"{self.name}, undisturbed: it came without the delta: {trace}")
         faults = self.broken_promises(self.good) + self._faults_of_the_end()
         if faults:
             raise LabError(f"{self.name}, undisturbed: {faults} {self.good}")
@@ -313,6 +332,8 @@ class Scene:
         there, images = self.good["containers"].get(self.name, {}), self.good["images"]
         repository = self.registry.ref(self.repository)
         kept = {f"{KEPT}:{self.name}"} if won and self.old else set()
+        if self.story.delta and self.engine.kind.containerd_store:
+            kept.add(f"{BASIS}:{self.name}")
         if kept and self.engine.kind.keeps_digests:
             kept.add(f"{repository}@{self.old.digest}")
         record = self.good["record"]

@@ -61,6 +61,12 @@ def registry(lab):
 _numbers = itertools.count(1)
 
 
+def layers_read(house, published):
+    """How often a blob was read that is no config of it."""
+    return sum("/blobs/" in request.path and not request.path.endswith(tuple(published.configs.values()))
+               for request in house.registry.requests())
+
+
 class House:
     """The fixture of one test: a repository and a configuration of its own, the container "app"."""
 

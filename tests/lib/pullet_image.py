@@ -34,6 +34,8 @@ MEDIA = {
         "layer": "application/vnd.docker.image.rootfs.diff.tar.gzip",
     },
 }
+PACK = {"gzip": lambda raw: gzip.compress(raw, 6, mtime=0), "plain": lambda raw: raw,
+        "zstd": lambda raw: subprocess.run(["zstd", "-q", "-c"], input=raw, capture_output=True, check=True).stdout}
 ROLLOUT = "application/vnd.pullet.rollout.v1+json"
 MACHINES = {"x86_64": "linux/amd64", "aarch64": "linux/arm64", "armv7l": "linux/arm/v7",
             "armv6l": "linux/arm/v6"}
@@ -53,6 +55,12 @@ def cohort(device, digest):
     """The position of a device in percent: the formula of pullet-rollout(5)."""
     first = hashlib.sha256(f"{device} {digest}".encode()).digest()[:4]
     return (int.from_bytes(first, "big") * 1000000 >> 32) / 10000
+
+
+def layer_type(media, packed):
+    """The media type of a layer that is packed like this."""
+    base, mark, _ = media["layer"].rpartition("+" if "+" in media["layer"] else ".")
+    return base if packed == "plain" else base + mark + packed
 
 
 def to_json(value):
@@ -89,9 +97,14 @@ class Image:
     config: dict = field(default_factory=dict)
     platform: str = field(default_factory=host_platform)
     base: "Image" = None  # its layers are below
+    packed: str = "gzip"  # how its layer is pushed: "gzip", "zstd" (OCI only) or "plain"
+
+    def stack(self):
+        """The images of its layers, lowest first."""
+        return [*(self.base.stack() if self.base else ()), self]
 
     def layers(self):
-        return [*(self.base.layers() if self.base else ()), self.layer()]
+        return [image.layer() for image in self.stack()]
 
     def layer(self):
         raw = io.BytesIO()
@@ -187,7 +200,8 @@ class RegistryClient:
 
     def _push_image(self, repository, image, media):
         layers = image.layers()
-        packed = [gzip.compress(layer, 6, mtime=0) for layer in layers]
+        kinds = [one.packed for one in image.stack()]
+        packed = [PACK[kind](layer) for kind, layer in zip(kinds, layers)]
         settings = {"created": "2020-01-01T00:00:00Z", **image.platform_object(),
                     "config": image.config,
                     "rootfs": {"type": "layers", "diff_ids": list(map(digest_of, layers))},
@@ -198,8 +212,8 @@ class RegistryClient:
             "schemaVersion": 2, "mediaType": media["manifest"],
             "config": {"mediaType": media["config"], "size": len(config),
                        "digest": self.push_blob(repository, config)},
-            "layers": [{"mediaType": media["layer"], "size": len(one),
-                        "digest": self.push_blob(repository, one)} for one in packed]})
+            "layers": [{"mediaType": layer_type(media, kind), "size": len(one),
+                        "digest": self.push_blob(repository, one)} for kind, one in zip(kinds, packed)]})
         return body, digest_of(config)
 
     def publish(self, repository, tag, images, media="oci", index=None):

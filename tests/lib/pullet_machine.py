@@ -20,7 +20,7 @@ from pullet_sweep import remove, tail, wait_for
 
 # With the dependencies of pullet, so that its installation needs no mirror.
 PACKAGES = ["systemd", "systemd-sysv", "dbus", "docker.io", "polkitd", "ca-certificates", "procps",
-            "libjansson4"]
+            "libjansson4", "libzstd1"]
 OF_SUITE = {"bookworm": ["libcurl4"], "trixie": ["libcurl4t64", "docker-cli"]}
 
 

@@ -25,7 +25,7 @@ class Call:
         return f"{self.method} {re.sub('[0-9a-f]{64}', 'ID', self.path)}"
 
 
-CHANGES = (  # of an update that succeeds
+CHANGES = (  # of an update that succeeds, with download = engine
     "POST /images/create", "POST /images/sha256:ID/tag", "POST /containers/create",
     "POST /images/sha256:ID/tag", "POST /containers/ID/update", "POST /containers/ID/rename",
     "POST /containers/ID/rename", "POST /containers/ID/stop", "POST /containers/ID/start",
@@ -68,6 +68,8 @@ class Meddler(VersionProxy):
 
     def __init__(self, path, engine, strike=lambda call: None, **versions):
         self.url = f"unix://{path}"
+        # Moments are counted in an update that the engine downloads.
+        self.agent = {"engine": self.url, "download": "engine"}
         self.strike, self.calls, self.faults = strike, [], []
         self._lock = threading.Lock()
         self._stopped = threading.Event()

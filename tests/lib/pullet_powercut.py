@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import struct
@@ -25,10 +26,13 @@ import uuid
 from dataclasses import dataclass, field
 
 import pullet_trace
-from pullet_crash import KEPT, difference, spread
+from pullet_crash import BASIS, KEPT, difference, spread
 from pullet_agent import Pullet
+from pullet_delta import publish_delta
 from pullet_engine import Engine
 from pullet_image import Image, actor
+from pullet_relay import Relay
+from pullet_spool import HEADERS, LOST, MB, Linked, down, layers, left, ours
 from pullet_sweep import MARK, LabError, remove_cgroups, sweep, wait_for
 
 # linux, fs/ext4/ext4.h: EXT4_IOC_SHUTDOWN is _IOR('X', 125, __u32)
@@ -36,6 +40,8 @@ EXT4_IOC_SHUTDOWN = 0x8004587D
 JOURNALS = {"journal lost": 2, "journal written": 1}  # EXT4_GOING_FLAGS_NOLOGFLUSH, _LOGFLUSH
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 NAME = "app"
+RATE = 6 * MB  # of a link, in a campaign with deltas
+FRESH = 700_000  # bytes of each version that are in no other: more than a cut may cost
 # Cuts within microseconds after a directory has got so many new entries.
 CUTTER = """
     #include <fcntl.h>
@@ -197,10 +203,11 @@ class Machine:
 
 @dataclass(frozen=True)
 class Instant:
-    """delay seconds after the nth call of the agent that changes any state, while the agent goes on. Whether the
-    journal is flushed. layer: not before the engine has registered so many new layers, when most of their files are
+    """delay seconds after the nth call of the agent that changes any state, or after its first call with this text (how
+    many calls there are depends on how the bytes arrive), while the agent goes on. Whether the journal is flushed.
+    layer: not before the engine has registered so many new layers, when most of their files are
     not on the disk and their source is not registered yet."""
-    call: int
+    call: int | str
     delay: float
     journal: str
     layer: int = 0
@@ -216,9 +223,10 @@ class Cut:
 
     def __init__(self, machine, instant):
         self.machine, self.instant, self.calls = machine, instant, 0
-        self.at, self.timer = None, None
+        self.at, self.timer, self.struck = None, None, False
 
     def _now(self):
+        self.struck = True
         self.machine.disk.cut(JOURNALS[self.instant.journal])
         for pid in _agents(self.machine.pullet):
             with contextlib.suppress(ProcessLookupError):
@@ -240,7 +248,7 @@ class Cut:
             return None
         self.calls += 1
         self.at = str(call)
-        if self.calls < self.instant.call:
+        if self.instant.call not in (call.text, self.calls):
             return None
         if self.instant.layer:
             return self._start_cutter
@@ -253,7 +261,7 @@ class Cut:
         """Cuts now if the pass ended before the instant."""
         if self.timer:
             self.timer.join()
-        elif self.calls < self.instant.call:
+        elif not self.struck:
             self.at = "the end"
             self._now()
         self.machine.power_off()
@@ -277,6 +285,7 @@ class Version:
     number: int
     published: object
     files: dict
+    delta: object = None  # from the version before
 
 
 @dataclass
@@ -291,11 +300,17 @@ class Trial:
 
 
 class Life:
-    """One device over many updates."""
+    """One device over many updates. deltas: beside each version is the delta from the one that runs, which is fetched
+    through a relay."""
 
-    def __init__(self, lab, registry, dice, sync=True):
+    def __init__(self, lab, registry, dice, sync=True, deltas=False, tell=print):
         name = "m" + uuid.uuid4().hex[:6]
-        self.registry, self.dice, self.repository = registry, dice, "power/" + name
+        self.deltas = deltas
+        if deltas:
+            self.relay = Relay(lab, registry.address, rate=RATE, http=True)
+            registry = Linked(registry, self.relay)
+        self.registry = registry
+        self.dice, self.repository, self.plain, self.tell = dice, "power/" + name, 0, tell
         self.image = registry.ref(self.repository + ":stable")
         self.machine = Machine(lab, name, sync)
         self.engine, self.pullet = self.machine.engine, self.machine.pullet
@@ -314,18 +329,38 @@ class Life:
         if faults:
             raise LabError(f"undisturbed: {faults}")
         self.calls = [call for call in trace.calls if call.program.startswith("pullet")]
-        self.pull = self.call_after("POST /images/create") - 1
+        self.pull = self.call_after("POST /images/load") - 1
+        if deltas:
+            self.save = self.call_after(r"GET /images/.*/get$") - 1
+            if self.layers_asked(self.current):
+                raise LabError(f"undisturbed: it came without the delta: {self.relay.requests}")
 
     def call_after(self, text, since=0):
-        """The number of the call after the next one that begins with this text."""
+        """The number of the call after the next one that begins with this pattern."""
         return next(i + 1 for i, call in enumerate(self.calls, 1)
-                    if i > since and call.text.startswith(text))
+                    if i > since and re.match(text, call.text))
+
+    def contents(self):
+        """-> files of two layers. With deltas, those of the version that runs, with some new bytes in each file."""
+        if not self.deltas or not self.current:
+            return [{f"{where}/{i}": self.dice.randbytes(self.dice.randint(1, 30000))
+                     for i in range(30)} for where in ("below", "above")]
+
+        def edited(data):
+            at = self.dice.randrange(len(data))
+            return data[:at] + self.dice.randbytes(min(16, len(data) - at)) + data[at + 16:]
+
+        below, above = ({path: edited(data) for path, data in self.current.files.items() if path.startswith(where)}
+                        for where in ("below", "above"))
+        return below, {**above, "above/fresh": self.dice.randbytes(FRESH)}
+
+    def layers_asked(self, version):
+        return [r for r in ours(self.relay) if r.path.rpartition("/")[2] in layers(version.published)]
 
     def publish(self, good=True):
         """Publishes a version in which every layer is new. A bad version has no program."""
         self.number += 1
-        below, above = ({f"{where}/{i}": self.dice.randbytes(self.dice.randint(1, 30000))
-                         for i in range(30)} for where in ("below", "above"))
+        below, above = self.contents()
         image = actor("say", self.number, "wait", files=above,
                       Labels={"version": str(self.number)})
         if not good:
@@ -334,6 +369,9 @@ class Life:
         version = Version(self.number, self.registry.publish(self.repository, "stable", image),
                           {**below, **image.files})
         self.versions[str(self.number)] = version
+        if self.deltas and self.current:
+            version.delta = publish_delta(self.registry, self.repository, self.current.published, version.published)
+            self.relay.reset()
         return version
 
     @staticmethod
@@ -370,10 +408,14 @@ class Life:
             subprocess.run(["sync", "-f", str(self.machine.disk.path)], check=True)
 
     def listed(self):
-        """The names of all images. containerd's store gives each tag a digest beside it."""
-        return sorted({reference for image in self.engine.call("GET", "/images/json")
-                       for reference in (image["RepoTags"] or []) + (image["RepoDigests"] or [])
-                       if not reference.startswith(("<none>", KEPT + "@"))})
+        """The names of all images. containerd's store gives each tag a digest beside it, and Docker 26 lists there no image
+        whose blobs it lacks, but inspects it."""
+        names = {reference for image in self.engine.call("GET", "/images/json")
+                 for reference in (image["RepoTags"] or []) + (image["RepoDigests"] or [])
+                 if not reference.startswith(("<none>", KEPT + "@", BASIS + "@"))}
+        pinned = [f"{self.registry.ref(self.repository)}@{version.published.digest}" for version in self.versions.values()]
+        return sorted(names | {name for name in (self.image, f"{KEPT}:{NAME}", *pinned[-30:]) if self.basis()
+                               and self.engine.inspect_image(name)})
 
     def faults_of_the_world(self):
         """All defects of the state while no update is under way."""
@@ -385,16 +427,32 @@ class Life:
         pinned = self.registry.ref(self.repository) + "@"
         want = {"containers": {NAME: "running"}, "version": str(self.current.number),
                 "policy": "always", "phase": "idle", "current": now, "previous": before,
-                "rejected": self.rejected[-16:], "state": [NAME + ".json"],
-                "images": sorted([self.image, pinned + now, pinned + before, f"{KEPT}:{NAME}"])}
+                "rejected": self.rejected[-16:], "state": [NAME + ".json"], "spool": [],
+                "images": sorted([self.image, pinned + now, pinned + before, f"{KEPT}:{NAME}", *self.basis()])}
         have = {"containers": self.engine.containers(),
                 "version": inspect["Config"]["Labels"].get("version"),
                 "policy": inspect["HostConfig"]["RestartPolicy"]["Name"], "phase": record["phase"],
                 "current": record["current"]["digest"], "previous": record["previous"]["digest"],
                 "rejected": [entry["digest"] for entry in record["rejected"]],
-                "state": sorted(os.listdir(self.pullet.state)), "images": self.listed()}
+                "state": sorted(set(os.listdir(self.pullet.state)) - {"spool"}), "spool": left(self),
+                "images": self.listed()}
         return (difference(want, have) + self.torn("the container", NAME)
                 or self.torn_image("the kept image", f"{KEPT}:{NAME}"))
+
+    def basis(self):
+        """The name of what a delta has made, in containerd's store."""
+        return [f"{BASIS}:{NAME}"] if self.deltas and self.engine.kind.containerd_store else []
+
+    def faults_of_the_link(self, version, trial, good):
+        """The patch came once, but for what a cut may cost. A bad version that cannot be started after a cut may be a damaged
+        one: it is brought once more."""
+        patch = version.delta.patch
+        mine = ours(self.relay, version.delta.digest)
+        if self.layers_asked(version):
+            self.plain += 1
+            self.tell(f"by layers after all: {trial}")
+        most = len(patch) * (1 if good else 2) + len(trial.instants) * LOST + HEADERS * len(mine)
+        return [f"{down(mine)} bytes of a patch of {len(patch)}, {most} at most"] if down(mine) > most else []
 
     def faults_of_a_boot(self):
         """All defects after a boot, before the next pass."""
@@ -438,6 +496,10 @@ class Life:
             if word not in (("updated", "up-to-date") if good else ("rolled-back", "refused")):
                 trial.faults.append(f"the pass after it said {word}")
             trial.faults += self.faults_of_the_world()
+            if self.deltas:
+                self.relay.settle()
+                trial.story += map(str, self.relay.requests)
+                trial.faults += self.faults_of_the_link(new, trial, good)
         except (LabError, TimeoutError) as error:
             trial.faults.append(str(error))
         return trial
@@ -447,11 +509,12 @@ class Life:
         return Instant(self.pull, 0, "journal written", n)
 
     def instants(self, count):
-        """Half of them are spread over all calls, half over the time of the pull and afterwards; some are at the
-        registration of a layer (containerd's is a database)."""
+        """Half of them are spread over all calls, half over the time of the pull (with deltas, of the save, the apply and
+        the load) and afterwards; some are at the registration of a layer (containerd's is a database)."""
         layers = 0 if self.engine.kind.containerd_store else count // 5
         calls = [(call, 0) for call in range(1, len(self.calls) + 1)]
-        times = [(self.pull, ms / 1000) for ms in range(1, 600)]
+        since = self.save if self.deltas else self.pull
+        times = [(since, ms / 1000) for ms in range(1, 900 if self.deltas else 600)]
         rest = count - layers
         chosen = spread(calls, rest - rest // 2, self.dice) + spread(times, rest // 2, self.dice)
         instants = [Instant(*where, self.dice.choice(list(JOURNALS))) for where in chosen]
@@ -461,19 +524,21 @@ class Life:
 
     def end(self):
         self.machine.close()
+        if self.deltas:
+            self.relay.stop()
 
 
 class Campaign:
     """Power cuts, counted and reported. A device with a loss is replaced by a new one."""
 
-    def __init__(self, lab, registry, seed, sync=True, tell=print):
-        self.lab, self.registry, self.sync, self.tell = lab, registry, sync, tell
+    def __init__(self, lab, registry, seed, sync=True, tell=print, deltas=False):
+        self.lab, self.registry, self.sync, self.tell, self.deltas = lab, registry, sync, tell, deltas
         self.dice = random.Random(seed)
-        self.trials = self.cuts = self.lost = 0
+        self.trials = self.cuts = self.lost = self.plain = 0
         self.life = None
 
     def begin(self):
-        self.life = self.life or Life(self.lab, self.registry, self.dice, self.sync)
+        self.life = self.life or Life(self.lab, self.registry, self.dice, self.sync, self.deltas, self.tell)
 
     def run(self, cuts, stop=False):
         """Makes that many cuts; every fourth version is bad, every fifth update is cut twice."""
@@ -499,9 +564,12 @@ class Campaign:
 
     def end(self):
         if self.life:
+            self.plain += self.life.plain
             self.life.end()
         self.life = None
 
     def summary(self):
+        plain = self.plain + (self.life.plain if self.life else 0)
         return (f"{self.cuts} power cuts {'with' if self.sync else 'without'} sync, in "
-                f"{self.trials} updates: {self.lost} lost")
+                f"{self.trials} updates" + (f" by delta, {plain} of them plainly" if self.deltas else "")
+                + f": {self.lost} lost")

@@ -4,9 +4,13 @@ device. Images are really pulled from the registry, each layer once; containers 
 soon as they are started."""
 
 import asyncio
+import gzip
 import hashlib
+import io
 import json
 import re
+import subprocess
+import tarfile
 import threading
 import time
 import urllib.parse
@@ -27,18 +31,47 @@ def get(url, accept="*/*"):
         return answer.read()
 
 
+_unpacked = {}  # digest of a blob -> DiffID: of all engines, since most have the same layers
+_layers = {}  # DiffID -> a blob of it
+
+
+def diff_id(blob):
+    """Remembers the blob as a layer. -> its DiffID"""
+    digest = "sha256:" + hashlib.sha256(blob).hexdigest()
+    if digest not in _unpacked:
+        raw = gzip.decompress(blob) if blob[:2] == b"\x1f\x8b" else blob
+        if blob[:4] == b"\x28\xb5\x2f\xfd":
+            raw = subprocess.run(["zstd", "-qdc"], input=blob, capture_output=True, check=True).stdout
+        _unpacked[digest] = "sha256:" + hashlib.sha256(raw).hexdigest()
+    _layers.setdefault(_unpacked[digest], blob)
+    return _unpacked[digest]
+
+
+def tar_of(files):
+    """name -> bytes"""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
+
+
 class Refusal(Exception):
     """An error response of the engine: status, message."""
 
 
 class Device:
-    """One engine: its images, tags and containers."""
+    """One engine: its images, tags and containers. Images in `broken` are for another platform."""
 
     def __init__(self, name):
         self.name, self.count = name, 0
+        self.broken = set()
+        self.cut = None  # bytes of a tar after which its connection ends
         self.images = {}  # id -> {"digests", "config"}
         self.tags = {}  # repository:tag -> id
-        self.layers = set()
+        self.layers = set()  # by DiffID
         self.containers = {}  # id -> its inspect answer
         self.starts = []  # (when, image id)
 
@@ -63,17 +96,50 @@ class Device:
         host, _, path = repository.partition("/")
         base = f"http://{host}/v2/{path}"
         manifest = json.loads(await asyncio.to_thread(get, f"{base}/manifests/{digest}", MANIFEST))
-        config = await asyncio.to_thread(get, f"{base}/blobs/{manifest['config']['digest']}")
-        for layer in manifest["layers"]:
-            if layer["digest"] not in self.layers:
+        known = self.images.get(manifest["config"]["digest"])
+        config = known["config"] if known else json.loads(await asyncio.to_thread(
+            get, f"{base}/blobs/{manifest['config']['digest']}"))
+        for layer, of in zip(manifest["layers"], config["rootfs"]["diff_ids"]):
+            if of not in self.layers:
                 data = await asyncio.to_thread(get, f"{base}/blobs/{layer['digest']}")
                 if "sha256:" + hashlib.sha256(data).hexdigest() != layer["digest"]:
                     raise Refusal(500, "layer verification failed")
-                self.layers.add(layer["digest"])
+                if diff_id(data) != of:
+                    raise Refusal(500, "invalid diffID")
+                self.layers.add(of)
         image = self.images.setdefault(manifest["config"]["digest"], {"digests": set()})
         image["digests"].add(f"{repository}@{digest}")
-        image["config"] = json.loads(config)
+        image["config"] = config
         return {"status": "Status: Downloaded newer image"}
+
+    def load(self, body):
+        """As an engine with a graph driver: known by its config and its tags until a pull by digest."""
+        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+            blobs = {"sha256:" + entry.name[-64:]: tar.extractfile(entry).read()
+                     for entry in tar if entry.name.startswith("blobs/")}
+            image, = json.load(tar.extractfile("manifest.json"))
+        config = "sha256:" + image["Config"][-64:]
+        for name, of in zip(image["Layers"], json.loads(blobs[config])["rootfs"]["diff_ids"]):
+            blob = blobs.get("sha256:" + name[-64:])
+            if of in self.layers:
+                continue
+            if blob is None:
+                return {"errorDetail": {"message": f"open /{name}: no such file or directory"}}
+            if diff_id(blob) != of:
+                return {"errorDetail": {"message": "invalid diffID for layer 1"}}
+            self.layers.add(of)
+        self.images.setdefault(config, {"digests": set()})["config"] = json.loads(blobs[config])
+        self.tags.update({tag: config for tag in image["RepoTags"]})
+        return {"stream": f"Loaded image: {image['RepoTags'][0]}\n"}
+
+    def save(self, reference):
+        """As Docker 25 and newer with a graph driver, but for what is compressed."""
+        config = self.images[self.image_id(reference)]["config"]
+        layers = {"blobs/sha256/" + of[7:]: _layers[of] for of in config["rootfs"]["diff_ids"]}
+        text = json.dumps(config).encode()
+        name = "blobs/sha256/" + hashlib.sha256(text).hexdigest()
+        return tar_of({name: text, **layers, "manifest.json": json.dumps(
+            [{"Config": name, "RepoTags": [], "Layers": list(layers)}]).encode()})
 
     def create(self, name, body):
         if any(c["Name"] == "/" + name for c in self.containers.values()):
@@ -93,6 +159,8 @@ class Device:
     def start(self, container):
         self.starts.append((time.time(), container["Image"]))
         container["State"].update(Status="running", Running=True, StartedAt=now())
+        if container["Image"] in self.broken:
+            container["State"].update(Status="exited", Running=False, ExitCode=126, Error="exec format error", FinishedAt=now())
 
     @staticmethod
     def stop(container):
@@ -109,12 +177,14 @@ class Device:
         return [{"Untagged": reference}]
 
     async def answer(self, method, path, query, body):
-        """-> an object, or None for an empty answer."""
+        """-> an object, bytes of a tar, or None for an empty answer."""
         path = re.sub(r"^/v1\.\d+", "", path)
         if path == "/version":
             return {"ApiVersion": "1.43", "MinAPIVersion": "1.24", "Os": "linux", "Arch": "amd64"}
         if path == "/info":
             return {}
+        if path == "/images/load":
+            return self.load(body)
         if path == "/images/create":
             return await self.pull(query["fromImage"], query["tag"])
         if path == "/containers/create":
@@ -130,6 +200,8 @@ class Device:
     def on_image(self, method, name, verb, rest, query, _body):
         if method == "DELETE":
             return self.remove_image(rest)
+        if verb == "get":
+            return self.save(name)
         identity = self.image_id(name)
         if verb == "tag":
             self.tags[f"{query['repo']}:{query['tag']}"] = identity
@@ -204,9 +276,10 @@ class Engines:
         while (header := (await reader.readline()).strip().lower()):
             if header.startswith(b"content-length:"):
                 length = int(header.split(b":")[1])
-        body = json.loads(await reader.readexactly(length) if length else b"{}")
+        body = await reader.readexactly(length) if length else b"{}"
         url = urllib.parse.urlsplit(target)
         path = urllib.parse.unquote(url.path)
+        body = body if path.endswith("/images/load") else json.loads(body)
         query = dict(urllib.parse.parse_qsl(url.query))
         if path.endswith("/events"):  # no event ever happens here: it ends when the client has waited
             await self.silence(query, reader, writer)
@@ -220,10 +293,14 @@ class Engines:
         except (OSError, KeyError, ValueError) as error:
             status, answer = 500, {"message": f"{type(error).__name__}: {error}"}
             self.trouble.append(f"{device.name}: {method} {target}: {answer['message']}")
-        data = b"" if answer is None else json.dumps(answer).encode()
-        writer.write(f"HTTP/1.1 {status} x\r\nContent-Type: application/json\r\n"
-                     f"Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        kind = "x-tar" if isinstance(answer, bytes) else "json"
+        data = answer if kind == "x-tar" else b"" if answer is None else json.dumps(answer).encode()
+        cut = device.cut if kind == "x-tar" else None
+        writer.write(f"HTTP/1.1 {status} x\r\nContent-Type: application/{kind}\r\n"
+                     f"Content-Length: {len(data)}\r\n\r\n".encode() + data[:cut])
         await writer.drain()
+        if cut is not None:
+            raise ConnectionResetError
 
     @staticmethod
     async def silence(query, reader, writer):
