@@ -176,10 +176,15 @@ void http_free(struct http *h)
 	free(h);
 }
 
+void http_cap(struct http *h, uint64_t speed)
+{
+}
+
 static int stream(const struct http_request *req, const struct answer *a)
 {
+	const struct http_response head = {.status = a->status, .handle = a->headers};
 	size_t piece = a->piece ? a->piece : a->body_len;
-	int r = 0;
+	int r = req->on_begin && a->body_len > 0 ? req->on_begin(req->userdata, &head) : 0;
 
 	for (size_t i = 0; r >= 0 && i < a->body_len; i += piece) {
 		size_t n = MIN(piece, a->body_len - i);
@@ -190,6 +195,22 @@ static int stream(const struct http_request *req, const struct answer *a)
 		r = req->on_data(req->userdata, exact, n);
 	}
 	return r < 0 ? r : 0;
+}
+
+/* As libcurl reads a body that is streamed. */
+static int take_body(const struct http_request *req)
+{
+	char piece[700];
+	uint64_t at = 0;
+	ssize_t n = 1;
+
+	while (n > 0 && at <= req->send_size) {
+		n = req->on_send(req->userdata, at, piece, sizeof(piece));
+		at += n > 0 ? (uint64_t)n : 0;
+	}
+	if (n == 0 && at != req->send_size)
+		abort();
+	return n < 0 ? (int)n : 0;
 }
 
 /* What no request may have, whatever the caller was told before. */
@@ -222,7 +243,9 @@ int http_perform(struct http *h, const struct http_request *req, struct http_res
 	text = a.text;
 	if (a.status < 200 || a.status > 599)
 		return error_set(ret_error, -ECONNREFUSED, "no server");
-	if (req->on_data && a.status < 300)
+	if (req->on_send)
+		code = take_body(req);
+	if (code == 0 && req->on_data && a.status < 300)
 		code = stream(req, &a);
 	else if (!streq(req->method, "HEAD"))
 		r.body_len = a.body_len;

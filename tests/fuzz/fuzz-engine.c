@@ -3,8 +3,10 @@
  * the engine (answers_open_engine), each of the others is a call. */
 #include <errno.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 #include "answers.h"
+#include "crypto.h"
 #include "engine.h"
 #include "ref.h"
 
@@ -12,6 +14,7 @@
 #define BYTES_MAX ((uint64_t)1000000)
 #define SINCE_NS  ((int64_t)1796126400000000000)
 #define ID	  "aaaaaaaaaaaaaaaa"
+#define DIFF_ID	  "sha256:7777777777777777777777777777777777777777777777777777777777777777"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -23,6 +26,12 @@ void sync(void)
 int syncfs(int fd)
 {
 	return fd < 0 ? -1 : 0;
+}
+
+static void on_load_progress(void *userdata, uint64_t current, uint64_t total)
+{
+	if (current == 0 || current > total)
+		abort();
 }
 
 static void on_progress(void *userdata, uint64_t current, uint64_t total)
@@ -43,10 +52,7 @@ static int pull(struct engine *e, struct error *ret_error)
 	size_t found;
 	int r;
 
-	if (digest_parse("sha256:"
-			 "7777777777777777777777777777777777777777777777777777777777777777",
-			 &d) < 0 ||
-	    ref_parse("r.io/team/app:v1", &ref, &why) < 0 ||
+	if (digest_parse(DIFF_ID, &d) < 0 || ref_parse("r.io/team/app:v1", &ref, &why) < 0 ||
 	    verify_image(&config, &d, &v, ret_error) < 0)
 		abort();
 	r = engine_pull(e, &ref, v, &options, &found, ret_error);
@@ -54,14 +60,67 @@ static int pull(struct engine *e, struct error *ret_error)
 	return r;
 }
 
+static struct load_document document(const char *text)
+{
+	return (struct load_document){hash_bytes(text, strlen(text)), text, strlen(text)};
+}
+
+/* An image of one layer, in a file, or left out. */
+static int load(struct engine *e, bool whole, struct error *ret_error)
+{
+	static const struct container_config config = {.name = (char *)"app"};
+	static const char config_text[] =
+		"{\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" DIFF_ID "\"]}}";
+	struct load_layer layer = {.digest = hash_bytes("layer", 5),
+				   .size = 5,
+				   .fd = whole ? memfd_create("layer", 0) : -1};
+	struct load_document c = document(config_text);
+	_cleanup_free_ char *manifest =
+		xasprintf("{\"schemaVersion\":2,\"config\":{\"digest\":\"%s\",\"size\":%zu},"
+			  "\"layers\":[{\"digest\":\"%s\",\"size\":5}]}",
+			  c.digest.text, c.n, layer.digest.text);
+	_cleanup_free_ struct verified *v = NULL;
+	struct load l = {.keep = "app",
+			 .top_type = OCI_MANIFEST,
+			 .top = document(manifest),
+			 .manifest = document(manifest),
+			 .config = c,
+			 .layers = &layer,
+			 .n_layers = 1,
+			 .progress = on_load_progress};
+	const char *why;
+	struct ref ref;
+	size_t found;
+	int r;
+
+	if ((whole && pwrite(layer.fd, "layer", 5, 0) != 5) ||
+	    ref_parse("r.io/team/app:v1", &ref, &why) < 0 ||
+	    verify_image(&config, &l.top.digest, &v, ret_error) < 0)
+		abort();
+	l.ref = &ref;
+	l.verified = v;
+	r = engine_load(e, &l, &found, ret_error);
+	/* The documents are good; with a layer left out nothing is said about the image. */
+	if ((r == -EKEYREJECTED && !whole) || r == -ENOENT || r == -EBADMSG)
+		abort();
+	ref_free(&ref);
+	if (whole)
+		(void)close(layer.fd);
+	return r;
+}
+
 /* No error tells why they fail. */
 static int ask(struct engine *e, char letter, struct error *ret_error)
 {
-	_cleanup_json_ json_t *image = NULL;
+	_cleanup_json_ json_t *image = NULL, *lines = NULL;
+	const json_t *one;
 	char line[64];
+	size_t i;
 
-	if (letter == 'L' && engine_last_log(e, ID, line, sizeof(line)) == 0)
+	if (letter == 'L' && engine_log(e, ID, &lines, line, sizeof(line)) == 0)
 		answers_check_text(line);
+	json_array_foreach (lines, i, one)
+		answers_check_text(json_string_value(one));
 	if (letter == 'e')
 		(void)engine_ended_by_itself(e, ID, SINCE_NS);
 	if (letter == 't' && engine_inspect_image(e, "r.io/team/app:v1", &image, ret_error) == 0)
@@ -107,6 +166,10 @@ static int order(struct engine *e, char letter, struct error *ret_error)
 		return engine_remove(e, ID, ret_error);
 	case 'p':
 		return pull(e, ret_error);
+	case 'F':
+		return load(e, true, ret_error);
+	case 'E':
+		return load(e, false, ret_error);
 	case 'w':
 		return engine_wait_event(e, ID, SINCE_NS, 1000, ret_error);
 	default:
@@ -127,7 +190,7 @@ static int call(struct engine *e, char letter, json_t **ret, struct error *ret_e
 	case 'J':
 		return engine_identify_image(e, "r.io/team/app:v1", ret, ret_error);
 	case 'l':
-		return engine_list(e, ret, ret_error);
+		return engine_list(e, NULL, ret, ret_error);
 	case 'i':
 		return engine_list_images(e, ret, ret_error);
 	case 'C':

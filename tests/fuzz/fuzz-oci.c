@@ -4,6 +4,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
+/* Embedded content is what its descriptor says. */
+static void check_data(const char *data, uint64_t size, const struct digest *digest)
+{
+	struct digest got;
+
+	if (!data)
+		return;
+	got = hash_bytes(data, size);
+	if (size > OCI_DATA_MAX || !digest_eq(&got, digest))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	static const struct oci_platform host = {"linux", "arm64", "v8"};
@@ -14,12 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct error e;
 
 	if (oci_parse_artifact((const char *)data, n, NULL, "application/x", &artifact, &e) == 0) {
-		struct digest got = {0};
-
-		if (artifact.data)
-			got = hash_bytes(artifact.data, artifact.size);
-		if (artifact.data && !digest_eq(&got, &artifact.digest))
-			abort();
+		check_data(artifact.data, artifact.size, &artifact.digest);
 		free(artifact.data);
 	}
 	if (oci_parse((const char *)data, n, NULL, &d, &document, &e) < 0)
@@ -28,6 +35,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	    document.layer_bytes > INT64_MAX ||
 	    document.is_index == digest_is_set(&document.config))
 		abort();
+	check_data(document.config_data, document.config_size, &document.config);
+	for (size_t i = 0; i < document.n_layers; i++)
+		check_data(document.layers[i].data, document.layers[i].size,
+			   &document.layers[i].digest);
 	(void)oci_choose(&document, &host);
 	for (size_t i = 0; i < document.n_entries; i++) {
 		(void)oci_platform_rank(&document.entries[i].platform, &host);

@@ -180,8 +180,10 @@ static void run(const char *letters, bool is_idle)
 		.create = strchr(letters, 'c') ? file : NULL,
 		.rollout = strchr(letters, 'n') ? ROLLOUT_NO : ROLLOUT_AUTO,
 	};
-	struct config config = {
-		.engine = (char *)"/run/docker.sock", .containers = &c, .n_containers = 1};
+	struct config config = {.engine = (char *)"/run/docker.sock",
+				.containers = &c,
+				.n_containers = 1,
+				.download = DOWNLOAD_ENGINE};
 	struct task task = {.config = &config,
 			    .state_dir = dir,
 			    .operation = strchr(letters, 'k')	? OPERATION_CHECK

@@ -74,6 +74,51 @@ static void check_rollout(const json_t *j)
 	json_decref(message_rollout_reply_to_json(&reply));
 }
 
+static void check_blob(const json_t *j)
+{
+	struct fetched f = {0};
+	struct traffic t = {0};
+	struct fetch_blob b;
+	struct error e;
+
+	if (message_blob_from_json(j, &b, &e) == 0) {
+		if (b.offset > b.size)
+			abort();
+		json_decref(message_blob_to_json(&b));
+	}
+	(void)message_is_progress(j, &f);
+	if (message_fetched_from_json(j, 1000, &f, &e) == 0 && f.end == FETCH_WHOLE &&
+	    f.bytes != 1000)
+		abort();
+	if (f.bytes > 1000)
+		abort();
+	message_get_traffic(j, &t);
+	if (t.id[sizeof(t.id) - 1] || (t.bytes > 0 && !t.id[0]))
+		abort();
+}
+
+static void check_delta(const json_t *j)
+{
+	struct patch_extent *extents = NULL;
+	struct fetch_delta d;
+	struct digest from, to;
+	struct error e;
+	uint64_t max;
+	size_t n;
+
+	if (message_delta_from_json(j, &d, &e) == 0) {
+		if (message_delta_fault(&d) || (d.data && d.size > FETCH_DELTA_DATA_MAX))
+			abort();
+		json_decref(message_delta_to_json(&d));
+		fetch_delta_free(&d);
+	}
+	(void)!message_delta_request_from_json(j, &from, &to, &e);
+	if (message_patch_from_json(j, &extents, &n, &max, &e) < 0)
+		return;
+	json_decref(message_patch_to_json(extents, n, max));
+	free(extents);
+}
+
 static void check_line(const json_t *j)
 {
 	struct fetch_request request = {0};
@@ -83,11 +128,20 @@ static void check_line(const json_t *j)
 
 	(void)!message_resolved_from_json(j, &d, &wait, &e);
 	check_rollout(j);
+	check_delta(j);
+	request.documents = json_object();
+	check_blob(j);
 	check_reply(j, &request);
+	if (json_object_size(request.documents) > 3)
+		abort();
+	json_decref(request.documents);
 	if (message_request_from_json(j, &request, &e) < 0)
 		return;
+	if (request.documents)
+		request.documents = json_copy(request.documents);
 	check_reply(j, &request);
 	json_decref(message_request_to_json(&request));
+	json_decref(request.documents);
 	free((void *)request.known);
 	free((void *)request.layers);
 }

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Answers of an untrusted registry to the questions of repository.h and publish.c. An input is a line of letters, each a
  * question, and the answers. A digest that is asked for is the next answer's, so that its document is parsed, unless 'x'
- * is in the line. */
+ * is in the line. With 'b' in it, what was read is not read again. */
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "answers.h"
+#include "blob.h"
+#include "crypto.h"
 #include "repository.h"
 
 #define QUESTIONS_MAX 8
@@ -12,6 +17,22 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static bool is_honest;
+
+/* What the questions of an input have read; those that follow find it there. */
+static void check_documents(const json_t *documents)
+{
+	const char *key;
+	json_t *text;
+
+	json_object_foreach ((json_t *)documents, key, text) {
+		struct digest d = hash_bytes(json_string_value(text), json_string_length(text));
+
+		if (!streq(key, d.text))
+			abort();
+	}
+	if (documents && json_dumpb(documents, NULL, 0, JSON_COMPACT) > MESSAGE_DOCUMENTS_MAX)
+		abort();
+}
 
 static struct digest asked_digest(void)
 {
@@ -78,6 +99,21 @@ static int policy(struct registry *r, const struct ref *ref, struct error *ret_e
 	return q;
 }
 
+static int delta(struct registry *r, const struct ref *ref, struct error *ret_error)
+{
+	const struct digest from = hash_bytes("from", 4), to = hash_bytes("to", 2);
+	struct fetch_delta d;
+	int q = repository_delta(r, ref, &from, &to, &d, ret_error);
+
+	if (q < 0)
+		return q;
+	if (message_delta_fault(&d) || d.n_sizes > OCI_LAYERS_MAX || !digest_is_set(&d.digest))
+		abort();
+	json_decref(message_delta_to_json(&d));
+	fetch_delta_free(&d);
+	return q;
+}
+
 static int publish_policy(struct registry *r, const struct ref *ref, bool reads,
 			  struct error *ret_error)
 {
@@ -92,6 +128,34 @@ static int publish_policy(struct registry *r, const struct ref *ref, bool reads,
 	q = publish(r, ref, body, &answer, ret_error);
 	if (q == 0 && !answer)
 		abort();
+	return q;
+}
+
+/* 10 bytes, whose first three are there. */
+static int bring(struct registry *r, const struct ref *ref, struct error *ret_error)
+{
+	static const char text[] = "0123456789";
+	struct fetch_blob b = {.digest = hash_bytes(text, 10),
+			       .size = 10,
+			       .offset = 3,
+			       .fd = memfd_create("blob", MFD_CLOEXEC),
+			       .allowance = UINT64_MAX,
+			       .ms = 60000};
+	struct protocol_reader nobody = {.fd = open("/dev/null", O_WRONLY | O_CLOEXEC)};
+	struct session s = {.registry = r, .caller = &nobody, .traffic.dir = -1};
+	char got[11] = "";
+	struct fetched f;
+	struct stat st;
+	int q;
+
+	if (write_all(b.fd, text, 3) < 0)
+		abort();
+	q = blob_bring(&s, ref, &b, &f, ret_error);
+	if (fstat(b.fd, &st) < 0 || (uint64_t)st.st_size != f.bytes || f.bytes > b.size ||
+	    pread(b.fd, got, sizeof(got), 0) < 0 || (q == 0 && !streq(got, text)))
+		abort();
+	close(nobody.fd);
+	close(b.fd);
 	return q;
 }
 
@@ -113,6 +177,12 @@ static void ask(struct registry *r, const struct ref *ref, char letter)
 		break;
 	case 'p':
 		q = policy(r, ref, &e);
+		break;
+	case 'D':
+		q = delta(r, ref, &e);
+		break;
+	case 'b':
+		q = bring(r, ref, &e);
 		break;
 	case 'R':
 	case 'W':
@@ -139,9 +209,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (ref_parse("r.io/team/app:v1", &ref, &why) < 0 || registry_open(&o, &r, &e) < 0)
 		abort();
 	is_honest = !strchr(line, 'x');
+	r->documents = strchr(line, 'b') ? json_object() : NULL;
 	answers_begin(data, n, strchr(line, 'a'), NULL);
 	for (size_t i = 0; line[i] && i < QUESTIONS_MAX; i++)
 		ask(r, &ref, line[i]);
+	check_documents(r->documents);
+	json_decref(r->documents);
 	registry_close(r);
 	ref_free(&ref);
 	return 0;
