@@ -19,7 +19,7 @@ static const struct entry *house;
 static size_t n_house;
 static int list_error;
 
-int engine_list(struct engine *e, json_t **ret, struct error *ret_error)
+int engine_list(struct engine *e, const char *service, json_t **ret, struct error *ret_error)
 {
 	if (list_error)
 		return error_set(ret_error, list_error, "list containers");

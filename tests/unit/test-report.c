@@ -143,15 +143,37 @@ static void test_sums(void **state)
 		assert_string_equal(json_get_string(json_array_get(points, i), "asInt"), counts[i]);
 }
 
+static void test_downloads(void **state)
+{
+	struct report_container c = app;
+	struct report_device d = device;
+	_cleanup_free_ char *text = NULL;
+	static const char *const lines[] = {
+		"\npullet_download_bytes{container_name=\"app\"} 41\n",
+		"\npullet_download_total_bytes{container_name=\"app\"} 100\n",
+		"\npullet_traffic_bytes{period=\"day\"} 7\npullet_traffic_bytes{period=\"month\"} "
+		"9\n",
+		"# TYPE pullet_traffic_bytes gauge\n",
+	};
+
+	c.download = (struct download_state){.bytes = 41, .of = 100};
+	d.traffic_known = true;
+	d.traffic[0] = 7;
+	d.traffic[1] = 9;
+	text = report_text(&d, &c, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		assert_non_null(strstr(text, lines[i]));
+}
+
 /* What never was is not told. */
 static void test_a_device_without_history(void **state)
 {
 	struct tally fresh;
 	const struct report_container c = {.name = "app", .image = "a", .tally = &fresh};
 	const struct report_device d = {.id = "", .now_ms = 10000, .wall_ms = 1800000000000};
-	static const char *const absent[] = {"pullet.last_contact.timestamp",
-					     "pullet.pass.duration", "pullet.update.duration",
-					     "pullet.update.downtime"};
+	static const char *const absent[] = {
+		"pullet.last_contact.timestamp", "pullet.pass.duration", "pullet.update.duration",
+		"pullet.update.downtime",	 "pullet.download",	 "pullet.traffic"};
 	_cleanup_json_ json_t *body = NULL, *empty = NULL;
 	_cleanup_free_ char *text = NULL;
 
@@ -337,6 +359,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_gauges),
 		cmocka_unit_test(test_sums),
+		cmocka_unit_test(test_downloads),
 		cmocka_unit_test(test_a_device_without_history),
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_text),

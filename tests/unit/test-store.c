@@ -87,6 +87,41 @@ static void test_sentences(void **state)
 	}
 }
 
+static void test_left_of_a_start(void **state)
+{
+	static const char *const stale[] = {
+		"failed to start shim: mkdir "
+		"/run/containerd/io.containerd.runtime.v2.task/moby/7f: file exists: unknown",
+		"failed to create task for container: failed to start shim: mkdir "
+		"/s/io.containerd.runtime.v2.task/moby/7f: "
+		"file exists: unknown",
+		"failed to create task for container: mkdir "
+		"/s/io.containerd.runtime.v2.task/moby/7f: file exists: unknown",
+		"id already in use",
+		"OCI runtime create failed: container with id exists: 7f: unknown",
+		"failed to create shim task: OCI runtime create failed: runc create failed: "
+		"container with given ID already "
+		"exists: unknown",
+		"OCI runtime create failed: container `7f` already exists: unknown",
+	};
+	static const char *const others[] = {
+		"mkdir /d/overlay2/5/merged/io.containerd.runtime.v2/x: file exists",
+		OCI "exec: \"id already in use\": executable file not found in $PATH",
+		"driver failed programming external connectivity: Bind for 0.0.0.0:80 failed: port "
+		"is already allocated",
+		"unable to find user id already in use: no matching entries in passwd file",
+		"mkdir /run/containerd/io.containerd.runtime.v2.task/moby/7f: no space left on "
+		"device",
+		"endpoint with name app already exists in network x",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(stale); i++)
+		assert_true(store_is_stale(stale[i]) && !store_is_damaged(stale[i]) &&
+			    !store_is_of_image(stale[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		assert_false(store_is_stale(others[i]));
+}
+
 /* What an engine quotes of an image, where and as it does, says nothing of its store. */
 static void test_quoted_values(void **state)
 {
@@ -321,15 +356,82 @@ static void test_unusable_images(void **state)
 	}
 }
 
+/* Of 20.10, 26.1, 28.5 with both stores, and podman 5; tests/engine/test_load.py provokes most of them. */
+static void test_loads(void **state)
+{
+	static const struct {
+		const char *said;
+		bool damaged, lacks, refuses;
+	} rows[] = {
+		{"open /d/tmp/docker-import-117/blobs/sha256/0d: no such file or directory", false,
+		 true, false},
+		{"failed to unpack loaded image: failed to extract layer sha256:3a: failed to get "
+		 "reader from content store: content digest sha256:cc: not found",
+		 false, true, false},
+		{"apply layer error for \"r.io/app@sha256:97\": failed to extract layer sha256:79: "
+		 "NotFound: failed to get reader from content store: content digest sha256:73: "
+		 "not found",
+		 false, true, false},
+		{"oci-archive: reading blob sha256:7c: open /var/tmp/oci1/blobs/sha256/7c: no such "
+		 "file or directory",
+		 false, true, false},
+		{"invalid diffID for layer 0: expected \"sha256:78\", got \"sha256:23\"", false,
+		 false, true},
+		{"Error processing tar file(exit status 1): archive/tar: invalid tar header", false,
+		 false, true},
+		{"Error processing tar file(exit status 1): write /big: no space left on device",
+		 false, false, false},
+		{"archive/tar: invalid tar header", false, false, true},
+		{"unexpected EOF", false, false, true},
+		{"flate: corrupt input before offset 213200", false, false, true},
+		{"apply layer error for \"r.io/app@sha256:2e\": wrong diff id calculated on "
+		 "extraction \"sha256:43\"",
+		 false, false, true},
+		{"failed to unpack loaded image: failed to extract layer sha256:76: mount callback "
+		 "failed on /d/tmpmounts/m1: archive/tar: invalid tar header: unknown",
+		 false, false, true},
+		{"failed to unpack loaded image: failed to extract layer sha256:76: mount callback "
+		 "failed on /d/tmpmounts/m1: failed to write /big: no space left on device",
+		 false, false, false},
+		{"oci-archive: writing blob: layer 0 (blob \"sha256:a6\"/\"\"/\"sha256:5d\") does "
+		 "not match config's DiffID \"sha256:42\"",
+		 false, false, true},
+		{"oci-archive: writing blob: storing blob to file \"/var/tmp/1\": happened during "
+		 "read: Digest did not match, expected sha256:e2, got sha256:a2",
+		 false, false, true},
+		{"write /d/tmp/docker-import-9/blobs/sha256/ab: no space left on device", false,
+		 false, false},
+		{"mkdir /d/overlay2/3f: read-only file system", false, false, false},
+		{"open /d/overlay2/94/link: no such file or directory", true, false, false},
+		{"stat /d/docker/overlay2/3f/diff: no such file or directory", true, false, false},
+		{"failed to prepare extraction snapshot \"extract-1 sha256:2d\": failed to stat "
+		 "parent: stat /d/snapshots/22/fs: no such file or directory",
+		 true, false, false},
+		{"failed to unpack loaded image: failed to prepare extraction snapshot \"extract-1 "
+		 "sha256:2d\": failed to stat parent: stat /d/snapshots/22/fs: no such file or "
+		 "directory",
+		 true, false, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (store_is_damaged_in_load(rows[i].said) != rows[i].damaged ||
+		    store_lacks_layer(rows[i].said) != rows[i].lacks ||
+		    store_refuses_load(rows[i].said) != rows[i].refuses)
+			fail_msg("%s", rows[i].said);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sentences),
+		cmocka_unit_test(test_left_of_a_start),
 		cmocka_unit_test(test_quoted_values),
 		cmocka_unit_test(test_the_image_does_not_fit_together),
 		cmocka_unit_test(test_the_host_or_the_image),
 		cmocka_unit_test(test_pulls),
 		cmocka_unit_test(test_unusable_images),
+		cmocka_unit_test(test_loads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
