@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree
 
 import pytest
@@ -24,7 +25,7 @@ from pullet_sweep import stop_process, wait_for  # noqa: E402
 
 _numbers = itertools.count(1)
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
-ORDERS = {"Check": "check", "Update": "update", "Rollback": "rollback", "Hold": "hold",
+ORDERS = {"Check": "check", "Update": "update", "UpdateNow": "update", "Rollback": "rollback", "Hold": "hold",
           "Release": "hold", "Retry": "retry"}
 
 
@@ -40,11 +41,12 @@ def test_introspection_equals_the_xml(bus, daemon):
     assert ours == interfaces(page) and len(ours) == 2
 
 
-def test_no_method_takes_an_argument():
+def test_only_a_hold_takes_arguments():
+    """No image, key or path."""
     page = (TOP / "systemd/org.pullet.Agent1.xml").read_text()
-    methods = [member for member in interfaces(page)[CONTAINER] if member[0] == "method"]
-    assert len(methods) == len(ORDERS)
-    assert all(arguments == () for _, _, arguments in methods)
+    methods = {dict(head)["name"]: [dict(one)["name"] for one in arguments]
+               for kind, head, arguments in interfaces(page)[CONTAINER] if kind == "method"}
+    assert methods == {**dict.fromkeys(ORDERS, []), "HoldUntil": ["until", "reason", "by"]}
 
 
 def test_policy_names_every_action_and_its_owner():
@@ -82,7 +84,8 @@ def test_properties_mirror_the_record(bus, pullet):
         assert properties == {
             "Name": "app", "Image": "127.0.0.1:1/app:stable", "Phase": "idle", "Operation": "",
             "Current": A, "Target": "", "Previous": B, "Rejected": [[C, "it exited with status 3"]],
-            "Held": True, "RolledBack": False, "Progress": [0, 0], "LastResult": ""}  # phase idle: nothing to finish
+            "Held": True, "HeldUntil": 0, "HeldBy": "", "HeldReason": "", "RolledBack": False, "Progress": [0, 0], "Download": [0, 0, 0, ""], "DownloadPlain": 0, "LastResult": "",
+            "Version": "", "TargetVersion": "", "Step": ["", 0, 0]}  # phase idle: nothing to finish
         assert next_check > 1_600_000_000 * 1_000_000
         assert error == "this digest was rejected before"  # no engine: nothing was learned
         assert bus.objects() == ["9.new-one", "app"]
@@ -115,13 +118,36 @@ def test_hold_and_release_with_signals(bus, pullet, daemon):
     with bus.listener() as listener:
         bus.order("Hold")
         result = listener.wait_finished("hold")
-        assert (result["result"], result["reason"]) == ("deferred", "held by the operator")
+        assert (result["result"], result["reason"]) == ("deferred", "held by root")
         assert pullet.record("app")["held"] is True and bus.properties()["Held"] is True
         bus.order("Release")
         assert listener.wait_finished("release")["reason"] == "released"
         assert pullet.record("app")["held"] is False
         assert listener.changes("Held") == [True, False]
         assert [value for value in listener.changes("Operation")] == ["hold", "", "release", ""]
+
+
+def test_a_hold_says_by_whom_until_when_and_why(bus, pullet, daemon):
+    """On whose behalf root holds is believed of root; another caller holds by his own name."""
+    def hold(*arguments, **options):
+        return bus.busctl("call", NAME, path_of("app"), CONTAINER, "HoldUntil", "tss", *arguments, **options)
+
+    def held():
+        return [bus.properties()[name] for name in ("Held", "HeldUntil", "HeldBy", "HeldReason")]
+
+    until = (int(time.time()) + 3600) * 1_000_000
+    with bus.listener() as listener, Polkit(bus, "yes"):
+        hold(str(until), "stock-taking\n\x1b[31m", "alice")
+        assert re.fullmatch(r"held by alice until \d{4}-\d\d-\d\d \d\d:\d\d: stock-taking\?\?\[31m",
+                            listener.wait_finished("hold")["reason"])
+        assert held() == [True, until, "alice", "stock-taking??[31m"]
+        # It is the same hold, and another: the second replaces the first. And an end that has passed.
+        hold("0", "x" * 500, "root", user="nobody")
+        assert listener.wait_finished("hold", number=2)["reason"].startswith("held by nobody: xxx")
+        assert held() == [True, 0, "nobody", "x" * 159]
+        hold("1000000", "", "")
+        listener.wait_finished("hold", number=3)
+        assert held() == [False, 0, "", ""]
 
 
 def test_retry_empties_rejected(bus, pullet, daemon):
@@ -147,7 +173,7 @@ def test_polkit_authorizes_other_users(bus, pullet, daemon, method, answer):
     with Polkit(bus, answer) as polkit, bus.listener() as listener:
         if answer == "yes":
             bus.order(method, user="nobody")
-            listener.wait_finished(method.lower())
+            listener.wait_finished({"UpdateNow": "update-now"}.get(method, method.lower()))
         else:
             with pytest.raises(CallError, match="[Aa]ccess denied"):
                 bus.order(method, user="nobody")

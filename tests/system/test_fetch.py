@@ -64,7 +64,9 @@ class Child:
                 break
             self.data += more
         line, _, self.data = self.data.partition(b"\n")
-        return json.loads(line) if line else None
+        reply = json.loads(line) if line else None
+        self.traffic = reply.pop("traffic", None) if reply else None  # in each reply, if anything was moved
+        return reply
 
     def end(self):
         self.ours.close()
@@ -314,6 +316,76 @@ def test_config_is_read_if_it_is_asked_for(fetch, registry):
     assert registry.methods() == ["HEAD", "GET", "GET", "GET"]
 
 
+# Documents
+
+def embedded(data, kind):
+    return {"mediaType": "application/vnd.oci.image." + kind, "digest": sha256(data), "size": len(data),
+            "data": base64.b64encode(data).decode()}
+
+
+def image_of(registry, config=image_config(*IDS[:1]), embeds=False):
+    """Puts an index, a manifest and a config of one layer; their texts by digest."""
+    member = json.loads(manifest(config, (1,)))
+    if embeds:
+        member["config"] = embedded(config, "config.v1+json")
+    member = json.dumps(member).encode()
+    top = index([("linux/arm/v7", member)])
+    registry.put("app", None, member)
+    registry.put("app", "latest", top)
+    registry.hooks.append(on("GET", f"/v2/app/blobs/{sha256(config)}", Answer(200, body=config)))
+    return {sha256(data): data.decode("utf-8", "replace") for data in (top, member, config)}
+
+
+@pytest.mark.parametrize("embeds", [False, True])
+def test_documents_of_the_first_answer_are_not_asked_for_again(fetch, registry, embeds):
+    documents = image_of(registry, embeds=embeds)
+    first = fetch.ask(f"{registry.host}/app", documents={}, **{"read-config": True})
+    assert registry.methods() == ["HEAD", "GET", "GET"] + ["GET"] * (not embeds)
+    assert first.pop("documents") == documents
+    registry.seen.clear()
+    again = fetch.ask(f"{registry.host}/app@{first['digest']}", documents=documents, **{"read-config": True})
+    assert again.pop("documents") == {}
+    assert again == first
+    assert registry.seen == []
+
+
+def test_document_that_was_brought_and_is_another(fetch, registry):
+    documents = image_of(registry)
+    brought = {digest: "{}" for digest in documents}
+    reply = fetch.ask(f"{registry.host}/app", documents=brought, **{"read-config": True})
+    assert registry.methods() == ["HEAD", "GET", "GET", "GET"]
+    assert reply["config"] in documents
+
+
+@pytest.mark.parametrize("odd", [b'"\xff"', b'"\\u0000"', b'"' + b"x" * 131000 + b'"'], ids=["bytes", "nul", "large"])
+def test_document_that_cannot_be_sent_along(fetch, registry, odd):
+    """Not UTF-8, with a NUL in it as text (which is sent), or too large for a line."""
+    config = image_config(*IDS[:1])[:-1] + b', "config": {"Cmd": ' + odd + b"}}"
+    documents = image_of(registry, config)
+    reply = fetch.ask(f"{registry.host}/app", documents={}, measured=True, **{"read-config": True})
+    assert "error" not in reply, reply
+    if odd != b'"\\u0000"':
+        del documents[sha256(config)]
+    assert reply["documents"] == documents
+    check_memory(fetch)
+
+
+def test_credentials_and_no_request_but_the_one_that_tells_where_they_go(fetch, registry):
+    """The engine gets them only if the token server may: nothing but the registry's challenge says where it is."""
+    documents = image_of(registry)
+    top = next(iter(documents))
+    with Registry("127.0.0.2") as evil:
+        evil.hooks.append(on(path="/token", answer=Answer(200, body={"token": "tok"})))
+        bearer(registry, evil.url + "/token")
+        fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
+        reply = fetch.ask(f"{registry.host}/app@{top}", documents=documents, **{"read-config": True})
+        assert "credentials were not sent to 127.0.0.2" in reply["withheld"]
+        assert registry.methods() == ["HEAD", "HEAD"]  # without the token, and with it
+        # The engine must not get them if nobody can tell.
+        registry.hooks.insert(0, on("HEAD", answer=raw(b"")))
+        fetch.fails(f"{registry.host}/app@{top}", "ECONNRESET", documents=documents)
+
+
 # What is said of a digest for good: by its own bytes, whatever the registry says it is.
 @pytest.mark.parametrize("spoil, final", [
     (lambda m: m.update(Layers=[]), True),
@@ -521,7 +593,7 @@ def test_second_401(fetch, registry):
     registry.hooks.append(on(path="/token", answer=Answer(200, body={"token": "tok"})))
     registry.hooks.append(on("HEAD", answer=Answer(405)))
     bearer(registry, registry.url + "/token", token="another")
-    fetch.fails(f"{registry.host}/app", "EACCES", "authentication required", "no credentials=")
+    fetch.fails(f"{registry.host}/app", "EACCES", "authentication required", f"run: pullet login {registry.host}")
     assert len([s for s in registry.seen if s.path.startswith("/token")]) == 1
 
 
@@ -529,7 +601,7 @@ def test_basic(fetch, registry):
     digest = registry.put("app", "latest", manifest())
     registry.hooks.append(lambda seen: None if seen.authorization == basic() else
                           Answer(401, {"WWW-Authenticate": 'Basic realm="registry"'}))
-    fetch.fails(f"{registry.host}/app", "EACCES", "credentials=")
+    fetch.fails(f"{registry.host}/app", "EACCES", f"run: pullet login {registry.host}")
     fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
     registry.seen.clear()
     assert fetch.ask(f"{registry.host}/app")["digest"] == digest
@@ -539,7 +611,7 @@ def test_basic(fetch, registry):
 def test_basic_with_wrong_password(fetch, registry):
     registry.hooks.append(on(answer=Answer(401, {"WWW-Authenticate": 'Basic realm="registry"'})))
     fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
-    fetch.fails(f"{registry.host}/app", "EACCES", "(401)", "see credentials=")
+    fetch.fails(f"{registry.host}/app", "EACCES", "(401)", "if it is outdated, run: pullet login")
     assert [s.authorization for s in registry.seen] == [basic()]  # no second attempt, because accounts get locked
 
 
@@ -876,6 +948,13 @@ def test_largest_honest_documents_fit(fetch, registry):
     registry.put("app", "latest", index(many))
     assert fetch.ask(f"{registry.host}/app", measured=True)["layer-bytes"] == sum(range(512))
     check_memory(fetch)
+    # Both documents are more than a line may carry.
+    first = fetch.ask(f"{registry.host}/app", measured=True, documents={})
+    assert list(first["documents"]) == [first["digest"]]
+    check_memory(fetch)
+    again = fetch.ask(f"{registry.host}/app", measured=True, documents=first["documents"])
+    assert again == {**first, "documents": {}}
+    check_memory(fetch)
 
 
 def test_document_is_bounded(fetch, registry):
@@ -1025,7 +1104,8 @@ def test_docker_certs_d(fetch, certificate):
                                    certificate[0], str(PROGRAM), str(fetch.config)],
                                   stdin=theirs, capture_output=True, timeout=100)
             assert proc.returncode == 0, proc.stderr
-            assert json.loads(ours.recv(65536)) == {"digest": digest, "known": True}
+            reply = json.loads(ours.recv(65536))
+            assert reply.pop("traffic") and reply == {"digest": digest, "known": True}
 
 
 def test_docker_hub_is_asked_at_its_registry(fetch):
@@ -1196,7 +1276,8 @@ def test_standard_input_is_the_socket(fetch, registry):
         proc = subprocess.run([PROGRAM, "--config", fetch.config], stdin=theirs,
                               capture_output=True, timeout=100)
         assert proc.returncode == 0 and proc.stdout == b""
-        assert json.loads(ours.recv(65536)) == {"digest": digest, "known": True}
+        reply = json.loads(ours.recv(65536))
+        assert reply.pop("traffic") and reply == {"digest": digest, "known": True}
 
 
 def test_broken_configuration(fetch):

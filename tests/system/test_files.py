@@ -322,7 +322,7 @@ def test_two_namespaces_have_two_logins(fetch, registry):
         known(fetch, registry, repository)
     registry.hooks.clear()
     demand(registry, {"team/other": "someone"})
-    error = fetch.fails(f"{registry.host}/team/other", "EACCES", "(403)", "not yours", "see credentials=")
+    error = fetch.fails(f"{registry.host}/team/other", "EACCES", "(403)", "not yours", "if it is outdated, run: pullet login")
     assert f'"{registry.host}/team" in {path}' in error["text"]
 
 
@@ -351,7 +351,7 @@ def test_a_registry_token_is_sent_as_it_is(fetch, registry):
     assert {s.authorization for s in registry.seen} == {"Bearer tok"}
     registry.hooks.clear()
     bearer(registry, registry.url + "/token", token="another")
-    fetch.fails(f"{registry.host}/app", "EACCES", "(401)", "see credentials=")
+    fetch.fails(f"{registry.host}/app", "EACCES", "(401)", "if it is outdated, run: pullet login")
     assert not [s for s in registry.seen if s.path.startswith("/token")]
 
 
@@ -398,7 +398,7 @@ def test_config_check_opens_the_file(fetch, docker):
     # The service is not root.
     path.chmod(0o600)
     status, lines = config_check(docker, ("b.example", path))
-    assert status == 2 and "make it a systemd credential" in lines[0], lines
+    assert status == 2 and f"run: pullet login b.example --from {path}, and remove credentials =" in lines[0], lines
     path.unlink()
     assert "No such file" in config_check(docker, ("b.example", path))[1][0]
 
@@ -488,7 +488,7 @@ def test_the_registry_behind_a_front_refuses(fetch, registry):
         bearer(behind, behind.url + "/token")
         error = fetch.fails(f"{registry.host}/app", "EACCES",
                             f"{registry.host} redirects to 127.0.0.2, which refused access (401)")
-        assert "credentials=" not in error["text"]
+        assert "pullet login" not in error["text"]
 
 
 def test_a_front_never_answers_a_token_that_it_gave(fetch, registry):

@@ -11,11 +11,12 @@ import pytest
 
 BUILD = pathlib.Path(os.environ["PULLET_BUILD"])
 COMMANDS = {c["file"]: shlex.split(c["command"]) for c in json.loads((BUILD / "compile_commands.json").read_text())}
-FOLDERS = ("base", "transport", "network", "engine", "recreate", "update", "daemon", "command")
+FOLDERS = ("base", "transport", "network", "engine", "recreate", "update", "daemon", "command", "publish")
 # A folder sees its own headers and those of the folders below it.
 SEES = {"base": "", "transport": "base", "network": "base transport", "engine": "base transport", "recreate": "base",
-        "update": "base transport engine recreate", "daemon": "base", "command": "base"}
-PROGRAMS = {"pullet-fetch": "network", "pullet-update": "update", "pulletd": "daemon", "pullet": "command"}
+        "update": "base transport engine recreate", "daemon": "base", "command": "base", "publish": "base transport command"}
+PROGRAMS = {"pullet-fetch": "network", "pullet-update": "update", "pulletd": "daemon", "pullet": "command",
+            "pullet-delta": "publish"}
 
 
 def compile_probe(tmp_path, folder, text):
@@ -45,7 +46,8 @@ def test_a_folder_includes_what_stands_below_it_and_nothing_else(tmp_path, folde
 @pytest.mark.parametrize("program, call", [("pullet-fetch", "engine_close"), ("pullet-fetch", "pass_run"),
                                            ("pullet-update", "registry_close"), ("pullet-update", "challenge_free"),
                                            ("pulletd", "http_free"), ("pulletd", "engine_close"),
-                                           ("pullet", "registry_close"), ("pullet", "engine_close")])
+                                           ("pullet", "registry_close"), ("pullet", "engine_close"), ("pullet", "patch_make"),
+                                           ("pullet-delta", "registry_close"), ("pullet-delta", "engine_close")])
 def test_a_program_links_nothing_of_what_it_must_not_reach(tmp_path, program, call):
     folder = PROGRAMS[program]
     assert not compile_probe(tmp_path, folder, f"void {call}(void *);\nint main(void)\n{{\n\t{call}(0);\n\treturn 0;\n}}\n")
@@ -60,9 +62,9 @@ def test_a_program_links_nothing_of_what_it_must_not_reach(tmp_path, program, ca
     assert f"undefined reference to `{call}'" in r.stderr
 
 
-@pytest.mark.parametrize("program, libraries", [("pullet-fetch", "curl ssl crypto jansson"), ("pullet-update", "curl ssl crypto jansson"),
+@pytest.mark.parametrize("program, libraries", [("pullet-fetch", "curl ssl crypto jansson zstd"), ("pullet-update", "curl ssl crypto jansson z zstd"),
                                                 ("pulletd", "systemd jansson"), ("pullet", "systemd jansson")])
 def test_a_program_loads_no_library_that_it_does_not_need(program, libraries):
     needed = subprocess.run(["readelf", "-d", BUILD / program], capture_output=True, text=True, check=True).stdout
-    loaded = {name for name in ("curl", "crypto", "jansson", "systemd", "ssl") if f"[lib{name}.so" in needed}
+    loaded = {name for name in ("curl", "crypto", "jansson", "systemd", "ssl", "z", "zstd") if f"[lib{name}.so" in needed}
     assert loaded == set(libraries.split())

@@ -60,7 +60,7 @@ def test_every_key_is_in_the_manual():
     assert page == table
 
 
-PROGRAMS = {"pulletd": "pulletd.8", "pullet-update": "pullet-update.8", "pullet-fetch": "pullet-fetch.8"}
+PROGRAMS = {"pulletd": "pulletd.8", "pullet-update": "pullet-update.8", "pullet-fetch": "pullet-fetch.8", "pullet-delta": "pullet-delta.1"}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -97,7 +97,8 @@ def test_every_command_is_in_the_manual():
     options = set(re.findall(r"^(--[a-z-]+)", plain(page["OPTIONS"]), re.M))
     assert options == set().union(*told.values())
     keys = {"container", "image", "phase", "current", "target", "rejected", "last_error", "next_check",
-            "state", "held", "previous", "result", "reason"}
+            "state", "held", "held_until", "held_by", "held_reason", "previous", "result", "reason", "version", "target_version", "download",
+            "time", "duration_ms", "version_from", "version_to"}
     assert keys <= set(re.findall(r"\w+", plain(page["JSON OUTPUT"])))
 
 
@@ -110,7 +111,7 @@ def test_every_member_on_the_bus_is_in_the_manual():
     for name, kind in names.items():
         assert re.search(rf"^(?:\w+ *\(\), +)*{name} *\({re.escape(kind or '')}", page, re.M), name
     used = set(re.findall(r"SD_BUS_ERROR_([A-Z_]+)", "".join(
-        (TOP / f"agent/daemon/{f}.c").read_text() for f in ("bus",)))) - {"NULL"}
+        (TOP / f"agent/daemon/{f}.c").read_text() for f in ("bus", "polkit")))) - {"NULL"}
     told = {"".join(word) for word in re.findall(r"^org\.freedesktop\.DBus\.Error\.(\w+)$", page, re.M)}
     assert {re.sub(r"(?<!^)(?=[A-Z])", "_", name).upper() for name in told} == used
 
@@ -171,11 +172,15 @@ CASES = {
     "pullet status ": {"hello", "web.1"},
     "pullet status h": {"hello"},
     "pullet update hello ": {"hello", "web.1"},
-    "pullet hold hello ": set(),
+    "pullet hold hello ": {"hello", "web.1"},
+    "pullet retry hello ": set(),
+    "pullet hold --reason x --u": {"--until"},
+    "pullet update --n": {"--now"},
     "pullet --json hold w": {"web.1"},
-    "pullet config ": {"check"},
+    "pullet config ": {"check", "show"},
     "pullet status --w": {"--watch"},
     "pullet hold --w": set(),
+    "pullet adopt --w": {"--write"},
     "pullet verify --pl": {"--platform"},
     "pullet rollout s": {"show", "set"},
     "pullet rollout show x --pe": set(),

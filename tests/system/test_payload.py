@@ -1,5 +1,6 @@
 """The hello image: the output of payload/build, byte by byte, and that it runs."""
 
+import base64
 import gzip
 import hashlib
 import io
@@ -161,6 +162,8 @@ def images(out):
         (layer,) = manifest["layers"]
         assert manifest["config"]["mediaType"] == OCI + "config.v1+json"
         assert layer["mediaType"] == OCI + "layer.v1.tar+gzip"
+        for descriptor in (manifest["config"], layer):
+            assert base64.b64decode(descriptor["data"], validate=True) == blob(out, descriptor)
         config = json.loads(blob(out, manifest["config"]))
         yield entry, manifest, config, blob(out, layer)
 

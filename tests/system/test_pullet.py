@@ -26,7 +26,7 @@ from pullet_sweep import wait_for  # noqa: E402
 _numbers = itertools.count(1)
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 KEYS = ["container", "image", "phase", "current", "target", "rejected", "last_error", "next_check",
-        "state", "held", "previous", "result", "reason"]
+        "state", "held", "held_until", "held_by", "held_reason", "previous", "result", "reason", "version", "target_version", "download"]
 
 
 class Command:
@@ -94,7 +94,8 @@ def test_status_is_the_same_with_and_without_the_daemon(command, pullet, bus):
         "container": "app", "image": "127.0.0.1:1/app:stable", "phase": "idle", "current": A,
         "target": None, "rejected": [{"digest": C, "reason": "it exited with status 3"}],
         "last_error": resting[0]["last_error"], "next_check": None, "state": "held, error", "held": True,
-        "previous": B, "result": None, "reason": resting[0]["last_error"]}
+        "held_until": None, "held_by": None, "held_reason": None, "previous": B, "result": None,
+        "reason": resting[0]["last_error"], "version": None, "target_version": None, "download": None}
     # The record has the failure of the first poll.
     for one in running + resting:
         one["next_check"] = None
@@ -199,7 +200,7 @@ def read_until(master, what):
 
 
 def test_notes(command, pullet, bus, daemon):
-    assert command("hold", "app")[0] == "app: held by the operator\n"
+    assert command("hold", "app")[0] == "app: held by root\n"
     assert pullet.record("app")["held"] is True
     assert "held" in command("status")[0]
     assert command("release", "app")[0] == "app: released\n"
@@ -231,8 +232,13 @@ def test_all_and_some(command, pullet, bus, daemon):
 
 def test_usage(command, pullet, bus, daemon):
     for arguments, said in {
-            ("hold",): "missing operand NAME;", ("hold", "app", "db"): "extra operand 'db';",
-            ("frobnicate",): "unknown command 'frobnicate'", ("config",): "unknown command 'config'",
+            ("hold",): "missing operand NAME;", ("retry", "app", "db"): "extra operand 'db';",
+            ("frobnicate",): "unknown command 'frobnicate'", ("config",): "Usage: pullet [OPTION]... config COMMAND",
+            ("stauts",): "unknown command 'stauts'; did you mean 'status'?; see: pullet --help",
+            ("confg",): "unknown command 'confg'; did you mean 'config'?; see: pullet --help",
+            ("rolout", "set"): "unknown command 'rolout'; did you mean 'rollout'?; see: pullet --help",
+            ("config", "chekc"): "unknown command 'config chekc'; did you mean 'config check'?; see: pullet config --help",
+            ("rollout", "nothing"): "unknown command 'rollout nothing'; see: pullet rollout --help",
             (): "Usage:", ("update", "--watch"): "'--watch' is not valid for pullet update", ("verify",): "missing operand IMAGE;",
             ("hold", "app", "--platform", "linux/arm"): "'--platform' is not valid",
             ("update", "nobodys"): "no [container nobodys]", ("status", "nobodys"): "no [container nobodys]",
@@ -257,7 +263,7 @@ def test_errors_name_the_next_step(command, pullet, bus):
                 [(_, _, _, flags)] = polkit.questions
                 assert flags == "1"  # a client that can authenticate may
         with Polkit(bus, "yes"):
-            assert command("hold", "app", user="nobody")[0] == "app: held by the operator\n"
+            assert command("hold", "app", user="nobody")[0] == "app: held by nobody\n"
         assert command.json("release", "app", status=1, user="nobody")["result"] == "failed"
 
 
@@ -326,11 +332,85 @@ def test_requests_while_a_job_is_running(hanging):
     assert "app: waiting for the end of update of app" in hold.stderr.readline()
     hanging.listener.close()
     hanging.path.unlink()
-    assert hold.communicate(timeout=60)[0] == "app: held by the operator\n"
+    assert hold.communicate(timeout=60)[0] == "app: held by root\n"
     assert hanging.order.wait(60) == 1
 
 
 # --- without the daemon -------------------------------------------------------------------------
+
+
+def test_config_show_is_a_configuration(command, pullet, bus):
+    """Each setting has its origin, and the output read again gives the same settings."""
+    secret = pullet.directory / "auth.json"
+    secret.write_text('{"auths": {"reg.example": {"auth": "c2VjcmV0OnNlY3JldA=="}}}')
+    pullet.config.write_text("[agent]\njitter = 5%\n[registry index.docker.io]\ncredentials = auth.json\n"
+                             "[container web]\nimage = reg.example/web:1\ncreate = web.json\nhold = yes\n"
+                             "window = 01:00-02:00\nwindow = 03:00-04:00\n[container web]\nhold = no\n")
+    drop_in = pullet.directory / "conf.d/50-fleet.conf"
+    drop_in.parent.mkdir(exist_ok=True)
+    drop_in.write_text("[container web]\nimage = reg.example/web:2\n")
+    out, _ = command("config", "show")
+    for line in (f"# {pullet.config}:2\njitter = 5%\n", "# default\ninterval = 15min\n",
+                 f"\n[registry docker.io]\n# {pullet.config}:4\ncredentials = {secret}\n",
+                 f"# {drop_in}:2\nimage = reg.example/web:2\n", f"create = {pullet.directory}/web.json\n",
+                 "window = 01:00-02:00\n", "window = 03:00-04:00\n", f"# {pullet.config}:12\nhold = no\n"):
+        assert line in out, (line, out)
+    assert "web:1" not in out and "hold = yes" not in out and "c2VjcmV0" not in out
+    settings = command.json("config", "show")
+    assert {(s["key"], s["origin"]) for s in command.json("config", "show", "web")} >= {
+        ("health", None), ("image", f"{drop_in}:2")}
+    assert "no [container db]" in command("config", "show", "db", status=2)[1]
+    drop_in.unlink()
+    pullet.config.write_text(out)
+    again = command.json("config", "show")
+    assert [{**s, "origin": None} for s in settings] == [{**s, "origin": None} for s in again]
+    pullet.config.write_text(out + "nonsense = 1\n")
+    assert "unknown key 'nonsense'" in command("config", "show", status=2)[1]
+
+
+def test_doctor_without_services(command, pullet, bus):
+    """It does what it can: the faults of the files have their line or command, and what pullet-update sees is asked of a
+    child. tests/fleet/test_machine.py has the services."""
+    def faults():
+        return {(one["subject"], one["text"], one["command"])
+                for one in command.json("doctor", status=1) if not one["ok"]}
+
+    good = pullet.config.read_text()
+    stopped = ("pulletd", "is not running", "systemctl start pulletd")
+    engine = [one for one in faults() - {stopped} if one[0] == "engine"]
+    assert [one[2] for one in engine] == ["systemctl start docker"] and stopped in faults(), engine
+    with resident(pullet, bus):
+        assert stopped not in faults()
+    line = len(good.splitlines()) + 1
+    pullet.config.write_text(good + "helth = auto\n")
+    section = re.findall(r"^\[.*\]$", good, re.M)[-1]
+    told, _ = command("doctor", status=1)
+    assert (f"fault  configuration             {pullet.config}:{line}: unknown key 'helth' in {section}; did you mean "
+            f"'health'?\n       run: editor +{line} {pullet.config}\n") in told
+    assert "engine" not in told  # nothing works before that is mended
+    pullet.config.write_text(good + "create = none.json\n")
+    assert ("configuration", f"create: {pullet.directory}/none.json: No such file or directory",
+            f"editor +{line} {pullet.config}") in faults()
+    (pullet.directory / "none.json").write_text("{")
+    assert f"editor {pullet.directory}/none.json" in {fix for _, _, fix in faults()}
+    pullet.config.write_text("")
+    assert ("configuration", f"{pullet.config}: 0 containers", "pullet adopt --write") in faults()
+
+
+def test_doctor_tells_what_is_used_of_the_budgets(command, pullet, bus):
+    spool = pullet.state / "spool"
+    spool.mkdir(parents=True)
+    pullet.config.write_text(pullet.config.read_text().replace("[agent]", "[agent]\nbudget = 20M/day\nbudget = 300M/month"))
+    assert [(s["value"]) for s in command.json("config", "show") if s["key"] == "budget"] == ["20M/day", "300M/month"]
+
+    def told():
+        return [one["text"] for one in command.json("doctor", status=1) if one["subject"] == "budget" and one["ok"]]
+
+    assert told() == ["0 B of 20.0 MB are used in this day", "0 B of 300.0 MB are used in this month"]
+    now = time.strftime("%Y-%m-%d")
+    (spool / "budget.json").write_text(json.dumps({
+        "id": "x", "counter": 1, "day": now, "month": now[:7], "day_bytes": 12_400_000, "month_bytes": 103_000_000}))
+    assert told() == ["12.4 MB of 20.0 MB are used in this day", "103.0 MB of 300.0 MB are used in this month"]
 
 
 def test_config_check_reports_all_errors(command, pullet, bus):

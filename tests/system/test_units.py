@@ -15,7 +15,8 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ["PULLET_BUILD"])
 
 # Exposure by `systemd-analyze security`, times ten.
-MOST = {"pulletd.service": 2, "pullet-update@.service": 5, "pullet-fetch@.service": 10}
+MOST = {"pulletd.service": 2, "pullet-update@.service": 5, "pullet-fetch@.service": 10, "pullet-unit@.service": 15,
+        "pullet-notify@.service": 20}
 
 
 def run(*command, **options):
@@ -65,7 +66,8 @@ def test_units_verify(root):
                                    + outline.get(name.rpartition(".")[2], ""))
     (root / "bin").mkdir()
     shutil.copy("/bin/sh", root / "bin/sh")
-    done = run("systemd-analyze", "verify", f"--root={root}", "--man=no", *MOST, "pullet-update.socket", "pullet-fetch.socket")
+    done = run("systemd-analyze", "verify", f"--root={root}", "--man=no", *MOST, "pullet-update.socket", "pullet-fetch.socket",
+               "pullet-unit.socket")
     complaints = [line for line in done.stderr.splitlines() if "pullet" in line]
     assert not complaints and done.returncode == 0, done.stderr
 
@@ -118,7 +120,8 @@ def test_privileges_follow_the_processes():
     daemon, update = settings("pulletd.service.in"), settings("pullet-update@.service.in")
     fetch = settings("pullet-fetch@.service.in")
     assert [unit["User"] for unit in (daemon, update, fetch)] == ["pullet", "pullet-update", "pullet-fetch"]
-    assert "StateDirectory" not in daemon and "LoadCredential" not in daemon
+    # A directory of its own, and not that of the records.
+    assert daemon["StateDirectory"] == "pulletd" != update["StateDirectory"] and "LoadCredential" not in daemon
     assert update["StateDirectory"] == "pullet" and update["Group"] == daemon["Group"]
     for unit in (daemon, update, fetch):
         assert "docker" not in unit.get("SupplementaryGroups", "")  # the unit would fail without that group
