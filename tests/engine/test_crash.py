@@ -5,6 +5,7 @@ instants. tests/engine/crash --all runs every one. PULLET_SEED makes a run repea
 import contextlib
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 import pullet_trace
 from pullet_crash import STORIES, Campaign, Scene, spread
 
-SAMPLE = {"update": 4, "rollback": 3}  # of the others 1, and a pair of each
+SAMPLE = {"update": 4, "delta": 4, "rollback": 3}  # of the others 1, and a pair of each
 KILLS = int(os.environ.get("PULLET_KILLS", 5))  # at random times
 SEED = int(os.environ.get("PULLET_SEED", time.time_ns() % 10**9))
 
@@ -40,7 +41,7 @@ def campaign(lab, engine, registry):
 
 def test_broken_promises_are_seen(lab, engine, registry):
     """Two containers at once, and remains of an update."""
-    scene = Scene(lab, engine, registry, STORIES[1], "seen")
+    scene = Scene(lab, engine, registry, next(story for story in STORIES if story.name == "adopt"), "seen")
     scene.learn()
     scene.set_up()
     scene.play()
@@ -63,6 +64,16 @@ def test_killed_at_any_instant(campaign, story):
     trial = campaign.pair(scene, instants)
     assert not trial.faults, trial
     print(f"{story.name}: {len(scene.calls)} points; so far {campaign.summary()}")
+
+
+def test_killed_while_the_spool_is_emptied(campaign):
+    """A blob whose list is gone already would stay for ever."""
+    scene = campaign.scene(STORIES[1])
+    emptying = [instant for instant in scene.instants() if re.fullmatch("unlinkat [0-9a-f]{64}", instant.call.text)]
+    for instant in spread(emptying, 2, campaign.dice):
+        trial = campaign.trial(scene, instant)
+        assert not trial.faults, trial
+    assert emptying
 
 
 def test_engine_killed_at_any_instant(campaign):

@@ -31,6 +31,19 @@ def test_images_pull_run_and_stop(engine, registry):
     assert engine.containers() == {} and engine.call("GET", "/images/json?all=1") == []
 
 
+def test_hello_image_runs(lab, engine, registry):
+    """Its manifest embeds what it refers to."""
+    out = lab.path("payload")
+    subprocess.run([TOP / "payload/build", "--out", out], check=True, stdout=subprocess.DEVNULL)
+    published = registry.publish_layout("hello", "1", out / "image")
+    engine.pull(registry.ref("hello@" + published.digest))
+    engine.run("hello", registry.ref("hello@" + published.digest), HostConfig={"NetworkMode": "none"})
+    wait_for("it to end", lambda: engine.inspect("hello")["State"]["Status"] == "exited")
+    assert engine.inspect("hello")["State"]["ExitCode"] == 0
+    assert engine.logs("hello") == "Hello Docker World!\n"
+    engine.clear()
+
+
 def test_relay_counts(lab, engine, registry):
     relay = Relay(lab, registry.address)
     registry.publish("relayed", "one", actor("exit", 0))

@@ -65,7 +65,7 @@ def operator(registry, tmp_path):
 def test_set_show_halt_resume(operator):
     first = operator.publish(1)
     assert "Policy: none; devices update at once" in operator.run("show")
-    told = operator.run("set", "--percent", "12.5", "--ring", "canary=100,lab=0.5",
+    told = operator.run("set", "--percent", "12.5%", "--ring", "canary=100%,lab=0.5",
                         "--minimum-version", "0.1.0")
     assert told == operator.run("show")
     assert f"Digest: {first.digest}\n" in told and "Policy: sequence 1, for this image\n" in told
@@ -85,6 +85,13 @@ def test_set_show_halt_resume(operator):
     assert operator.policy() == {**policy, "sequence": 3, "halt": True}
     assert "Halted" not in operator.run("resume")
     assert operator.policy() == {**policy, "sequence": 4, "halt": False}
+
+
+def test_a_ring_alone(operator):
+    """The other devices have no share then."""
+    operator.publish(1)
+    assert " Share: 0 % of the devices now\n" in operator.run("set", "--ring", "canary=100")
+    assert operator.policy()["percent"] == 0 and operator.policy()["rings"] == {"canary": {"percent": 100}}
 
 
 def test_json_for_scripts(operator):
@@ -127,10 +134,14 @@ def test_what_is_not_valid_is_shown_and_replaced_on_demand(operator):
 
 
 @pytest.mark.parametrize("words,why", [
-    ([], "missing option --percent or --ramp"),
+    ([], "missing option --percent, --ramp or --ring"),
     (["--percent", "1", "--ramp", f"{HOUR[0]}=1"], "options --percent and --ramp are mutually exclusive"),
-    (["--percent", "101"], '"percent" is not a number from 0 to 100'),
-    (["--percent", "ten"], "'ten' is not a number"),
+    (["--percent", "101"], "--percent: '101' is not a percentage from 0 to 100"),
+    (["--percent", "ten"], "--percent: 'ten' is not a percentage"),
+    (["--percent", "10%%"], "--percent: '10%%' is not a percentage"),
+    (["--ramp", "tomorrow=5"], "--ramp: 'tomorrow' is not a time like 2026-12-01T08:00:00Z"),
+    (["--ramp", f"{HOUR[0]}=-1"], "--ramp: '-1' is not a percentage"),
+    (["--ring", "canary=x"], "--ring: 'x' is not a percentage"),
     (["--percent", "1", "--ring", "canary"], "'canary' has no =NUMBER"),
     (["--percent", "1", "--ring", "a b=1"], "not a valid ring name"),
     (["--percent", "1", "--not-before", "tomorrow"], "not a time of RFC 3339"),
@@ -187,7 +198,7 @@ def test_a_devices_socket_publishes_nothing(operator):
         error = json.loads(answer.readline())["error"]
     ours.close()
     assert process.wait(60) == 0
-    assert error == {"code": "EPERM", "text": "this socket accepts no policies: use pullet rollout"}
+    assert error == {"code": "EPERM", "text": "this socket publishes nothing: use pullet rollout or pullet delta"}
     assert operator.json("show")["policy"] is None
 
 

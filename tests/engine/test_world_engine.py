@@ -43,7 +43,7 @@ def between(house):
     def put(kind=Meddler):
         house.up()
         meddlers.append(kind(house.pullet.directory / "docker.sock", house.engine))
-        house.configure(create=UP, agent={"engine": meddlers[0].url}, health_period="700ms")
+        house.configure(create=UP, agent=meddlers[0].agent, health_period="700ms")
         return meddlers[0], house.publish()
 
     yield put

@@ -81,7 +81,7 @@ def meddler(house):
 def test_changes_are_those(house, meddler):
     """The changes that the moments refer to."""
     house.up()
-    house.configure(agent={"engine": meddler.url})
+    house.configure(agent=meddler.agent)
     house.publish()
     house.once("updated")
     assert tuple(meddler.changes()) == CHANGES
@@ -92,7 +92,7 @@ def test_operator(house, meddler, deed, moment):
     engine = house.engine
     first, _ = house.up()
     second = house.publish()
-    house.configure(create=UP, agent={"engine": meddler.url}, health_period="300ms")
+    house.configure(create=UP, agent=meddler.agent, health_period="300ms")
     struck = meddler.strike_at(moment, getattr(Operator(engine, house.image), deed))
     told = [house.pullet.once().results["app"] for _ in range(2)]
     assert struck and not meddler.faults, meddler.faults
@@ -134,7 +134,7 @@ def test_stopped_on_trial_and_again(house, meddler):
     """An operator stops each new container: the old one runs, and a later pass tries again."""
     first, _ = house.up()
     second = house.publish()
-    house.configure(create=UP, agent={"engine": meddler.url}, health_period="10s")
+    house.configure(create=UP, agent=meddler.agent, health_period="10s")
     trials = itertools.count(1)
 
     def strike(call):
@@ -154,7 +154,7 @@ def test_stopped_while_no_pass_ran(house, meddler):
     """Each start is counted, its answer is lost, and an operator stops the container before the next pass."""
     first, _ = house.up()
     house.publish()
-    house.configure(create=UP, agent={"engine": meddler.url}, health_period="10s")
+    house.configure(create=UP, agent=meddler.agent, health_period="10s")
 
     def strike(call):
         if call.done and str(call) == "POST /containers/ID/start" and house.engine.inspect("app.prev"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The registry misbehaves towards Pullet and the engine's own pull: the reason is reported, the container keeps
+"""The registry misbehaves towards Pullet and the engine's own pull (download = engine): the reason is reported, the container keeps
 running, the digest is not rejected, and the update is made when the registry works again."""
 
 import contextlib
@@ -16,6 +16,7 @@ from registryd import Answer, Front, is_engine, on
 
 OFTEN = {"interval": "1s", "jitter": "0%"}
 MB = 1000 * 1000
+BY_ENGINE = {"download": "engine"}
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def behave(house, front, second):
 
 def refuse_then_update(house, front, hook, *reasons):
     """A pass with the hook fails for one of the reasons and touches nothing; one without it updates."""
-    _, before = house.up()
+    _, before = house.up(agent=BY_ENGINE)
     second = house.publish()
     front.hooks.append(hook)
     entry = house.once("failed")
@@ -176,7 +177,7 @@ def test_registry_flaps(house, front):
 def test_layer_without_end(house, front, length):
     """The engine accepts everything until the disk is full; Pullet knows the expected size."""
     endless = Endless(length)
-    _, before = house.up()
+    _, before = house.up(agent=BY_ENGINE)
     second = house.publish(images=actor("wait", files={"ballast": os.urandom(300_000)}))
     config, = second.configs.values()
     front.hooks.append(to_engine("/blobs/", lambda seen: (
@@ -198,7 +199,7 @@ def test_layer_without_end(house, front, length):
 def test_one_byte_a_second(house, front):
     """The pull stalls, and the container runs; a request to stop is not delayed."""
     dribble = Dribble(front)
-    _, before = house.up()
+    _, before = house.up(agent=BY_ENGINE)
     second = house.publish()
     front.hooks.append(to_engine("/blobs/", dribble))
     process = house.pullet.spawn("--once", "--json")
@@ -217,7 +218,7 @@ def test_one_byte_a_second(house, front):
 @pytest.mark.skipif(os.environ.get("PULLET_EVERY_MOMENT") != "1", reason="takes a quarter of an hour")
 def test_one_byte_a_second_is_given_up(house, front):
     dribble = Dribble(front)
-    _, before = house.up()
+    _, before = house.up(agent=BY_ENGINE)
     house.publish()
     front.hooks.append(to_engine("/blobs/", dribble))
     try:
