@@ -109,6 +109,7 @@ def test_a_build_with_zstd_layers_on_an_old_engine(house):
     layer = fat().layer()
     packed = zstd(layer)
     push(house.registry, house.repository, [layer], [packed], OCI["layer"].replace("gzip", "zstd"))
+    house.pullet.config.write_text(house.pullet.config.read_text().replace("[agent]\n", "[agent]\ndownload = engine\n"))
     if house.engine.kind.program == "podman" or int(house.engine.release.split(".")[0]) >= 23:
         house.once("updated")
         return

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 
+from pullet_house import layers_read
 from pullet_image import Image, program
 
 ALWAYS = {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}
@@ -222,15 +223,15 @@ def test_a_start_that_the_host_refuses_each_time_stops_the_container_three_times
     conf = house.lab.path(f"conf-{house.number}")
     conf.write_text("")
     start_of(house, Binds=[f"{conf}:/conf"])
-    house.publish(images=Image({"actor": program("actor"), "conf/x": b""}, {"Cmd": ["/actor", "wait"]}))
+    bad = house.publish(images=Image({"actor": program("actor"), "conf/x": b""}, {"Cmd": ["/actor", "wait"]}))
     for _ in range(3):
         house.once("failed", reason="the host could not start it: ")
     before = house.engine.inspect("app")
-    downloaded = sum(request.by_engine for request in house.registry.requests())
+    downloaded = layers_read(house, bad)
     for _ in range(2):
         house.once("deferred", reason="that was tried 3 times")
         house.untouched(before)
-    assert sum(request.by_engine for request in house.registry.requests()) == downloaded
+    assert layers_read(house, bad) == downloaded
     house.pullet.order("retry")
     house.once("failed", reason="the host could not start it: ")
     second = house.publish()

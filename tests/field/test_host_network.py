@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from pullet_bridge import BridgedEngine, own_network
-from pullet_house import House
+from pullet_house import House, layers_read
 from pullet_registry import Registry
 
 ALWAYS = {"RestartPolicy": {"Name": "always"}}
@@ -52,8 +52,6 @@ def no_blame(home):
     assert not home.pullet.record("app")["rejected"]
 
 
-def blobs(home):
-    return sum("/blobs/" in request.path and request.by_engine for request in home.registry.requests())
 
 
 def test_a_network_under_its_id_and_its_name(home):  # case 23
@@ -79,10 +77,10 @@ def test_a_first_container_whose_port_is_taken(home):  # operator-report 12
         home.once("failed", reason="the host could not start it: ")
         no_blame(home)
         assert home.engine.containers() == {}
-        downloaded = blobs(home)
+        downloaded = layers_read(home, first)
         for _ in range(3):
             home.once("failed", reason="8085")
-        assert blobs(home) == downloaded
+        assert layers_read(home, first) == downloaded
     home.once("updated")
     home.check(first, policy="always")
 

@@ -135,7 +135,7 @@ def prune(house, containers=False):
 def meddle(house, meddler, moment, deed, **settings):
     """A second version is published, and one pass made in which the deed is done. -> (second, result)"""
     second = house.publish(*settings.pop("script", ()))
-    house.configure(create=UP, agent={"engine": meddler.url}, health_period="300ms", **settings)
+    house.configure(create=UP, agent=meddler.agent, health_period="300ms", **settings)
     struck = meddler.strike_at(moment, deed)
     told = house.pullet.once().results["app"]
     assert struck and not meddler.faults, (told, meddler.faults)

@@ -168,3 +168,15 @@ def test_check_outside_a_window_and_of_a_held_container(house):
     house.configure(create=UP)
     check(house, "deferred", "only a check was asked for")
     house.once("updated")
+
+
+# operator-report 3.4
+def test_an_image_that_was_built_here(house):
+    """No registry can ever have it, whatever that registry says."""
+    house.adopt()
+    local = house.registry.ref(f"{house.repository}-local:latest")
+    house.engine.docker("commit", "app", local)
+    house.engine.remove_container("app")
+    house.engine.run("app", local)
+    house.configure(image=local)
+    house.once("failed", "the image that runs came from no registry: it was built or loaded here")
