@@ -76,7 +76,7 @@ def test_from_12_to_13_amid_an_update(device, tmp_path):
     changed = device.sh("dpkg --audit; dpkg --verify pullet | grep -v /usr/share/ || true")
     assert changed.split() == ["??5??????", "c", "/etc/pullet/pullet.conf"], changed
     device.sh("grep -q '# mine' /etc/pullet/pullet.conf")
-    for unit in ("pulletd.service", "pullet-update.socket", "pullet-fetch.socket"):
+    for unit in ("pulletd.service", "pullet-update.socket", "pullet-fetch.socket", "pullet-unit.socket"):
         assert device.sh(f"systemctl is-enabled {unit}; systemctl is-active {unit}") == "enabled\nactive\n"
     device.settle(second)
 

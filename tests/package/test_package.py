@@ -3,23 +3,20 @@
 forgets in a clean tree, with and without Docker, and comes from a signed repository. For this machine's
 suite, or for that of PULLET_SUITE by the tools of that suite (tests/package/all)."""
 
-import contextlib
-import functools
-import http.server
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
-import threading
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
-from pullet_deb import HERE, SUITE, build, newer  # noqa: E402
+from pullet_deb import ARCH, HERE, SUITE, build, newer, signer  # noqa: E402
 from pullet_engines import cache, debian  # noqa: E402
+from pullet_web import web  # noqa: E402
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 APT_REPO = TOP / "packaging/apt-repo"
@@ -58,8 +55,10 @@ def test_built_twice_the_same(built, tmp_path):
             shutil.copy(TOP / name, copy / name)
     shutil.rmtree(copy / ".git")
     out = tmp_path / "out"
-    again = build(out, "--source", copy, umask=0o027, env={
+    where = ["--here"] if SUITE == HERE else [SUITE, ARCH]
+    run(TOP / "packaging/build-deb", *where, "--out", out, "--source", copy, umask=0o027, env={
         **os.environ, "TZ": "Pacific/Chatham", "LC_ALL": "C", "HOME": "/", "TMPDIR": str(tmp_path)})
+    (again,) = out.glob("pullet_*.deb")
     deb, _ = built
     assert again.name == deb.name and again.read_bytes() == deb.read_bytes()
     symbols = next(out.glob("pullet-dbgsym_*.deb"))
@@ -87,12 +86,28 @@ def test_binaries_are_hardened(built, tmp_path):
 
 def test_small_and_modest(built):
     deb, _ = built
-    assert int(field(deb, "Installed-Size")) <= 640
+    assert int(field(deb, "Installed-Size")) <= 820
     depends = {re.match(r"[\w.+-]+", word.strip())[0] for word in field(deb, "Depends").split(",")}
     assert depends - {"passwd", "systemd"} <= {"libc6", "libcurl4", "libcurl4t64", "libjansson4", "libsmartcols1", "libssl3", "libssl3t64",
-                                     "libsystemd0"}, depends
+                                     "libsystemd0", "libzstd1", "zlib1g"}, depends
     assert "docker" not in field(deb, "Depends")
     assert not field(deb, "Conflicts")
+
+
+def test_the_publishers_package(built, tmp_path):
+    """The tools of a publisher are in a package of their own, and make the devices' package no larger."""
+    (deb,) = built[1].glob("pullet-publish_*.deb")
+    depends = {re.match(r"[\w.+-]+", word.strip())[0] for word in field(deb, "Depends").split(",")}
+    assert depends - {"pullet"} <= {"libc6", "libdivsufsort3", "libjansson4", "libssl3", "libssl3t64", "libzstd1", "zlib1g"}, depends
+    assert f"pullet (= {field(built[0], 'Version')})" in field(deb, "Depends")
+    assert int(field(deb, "Installed-Size")) <= 120
+    run("dpkg-deb", "-x", deb, tmp_path)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"usr/libexec/pullet/pullet-delta", "usr/share/man/man1/pullet-delta.1.gz", "usr/share/man/man5/pullet-delta.5.gz",
+            "usr/share/doc/pullet-publish/examples/delta-github.yml", "usr/share/doc/pullet-publish/examples/delta-gitlab.yml"} <= files
+    run("hardening-check", "--nocfprotection", tmp_path / "usr/libexec/pullet/pullet-delta")
+    listed = run("dpkg-deb", "-c", built[0]).stdout
+    assert "pullet-delta" not in listed and "divsufsort" not in field(built[0], "Depends")
 
 
 # --- in a clean tree ----------------------------------------------------------------------------
@@ -179,7 +194,7 @@ def test_install_upgrade_remove_purge(tree, built, upgrade, tmp_path):
     for unit, most in {"pulletd.service": 2, "pullet-update@.service": 5, "pullet-fetch@.service": 10}.items():
         tree.sh(f"systemd-analyze security --offline=true --threshold={most} --no-pager {unit}")
     tree.sh("systemd-analyze verify --man=no pulletd.service pullet-update.socket pullet-update@.service "
-            "pullet-fetch.socket pullet-fetch@.service 2>&1 | grep pullet && exit 1 || true")
+            "pullet-fetch.socket pullet-fetch@.service pullet-unit.socket pullet-unit@.service 2>&1 | grep pullet && exit 1 || true")
 
     # What the operator wrote and what the agent remembers outlive an upgrade and a removal.
     tree.sh("echo '# mine' >>/etc/pullet/pullet.conf; echo '{}' >/var/lib/pullet/hello.json")
@@ -236,29 +251,12 @@ dpkg -i /lab/two.deb""")
     assert "docker" in tree.sh("id -nG pullet-update").stdout
 
 
-@contextlib.contextmanager
-def web(directory):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(directory)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def test_signed_repository(tree, built, upgrade, tmp_path):
-    """An apt client installs from it, upgrades from it, and refuses it when a byte was changed."""
-    home, repo = tmp_path / "gnupg", tmp_path / "repo"
-    home.mkdir(mode=0o700)
-    env = {**os.environ, "GNUPGHOME": str(home)}
-    run("gpg", "--batch", "--passphrase", "", "--quick-generate-key", "pullet@test.example", "ed25519", env=env)
-    run(APT_REPO, "--key", "pullet@test.example", repo, built[0], env=env)
-    with web(repo) as url:
+    """An apt client installs from that of a release, upgrades when it is signed again, and refuses it when a byte was
+    changed."""
+    repo = tmp_path / "repo"
+    shutil.copytree(built[1] / "apt", repo)
+    with web(repo) as (url, _):
         tree.sh(f"""cp /lab/repo/pullet.gpg /usr/share/keyrings/
 rm -f /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/apt/apt.conf.d/*roxy*
 echo 'deb [signed-by=/usr/share/keyrings/pullet.gpg] {url} {SUITE} main' >/etc/apt/sources.list
@@ -266,13 +264,27 @@ apt-get -o Acquire::http::Proxy=DIRECT update 2>&1
 apt-get -y -o Acquire::http::Proxy=DIRECT install --no-install-recommends pullet""")
         inrelease = repo / f"dists/{SUITE}/InRelease"
         later = inrelease.stat().st_mtime + 2
-        run(APT_REPO, "--key", "pullet@test.example", repo, upgrade, env=env)
+        with signer() as (key, env):
+            run(APT_REPO, "--key", key, repo, upgrade, env=env)
         for path in (repo / "dists").rglob("*"):
             os.utime(path, (later, later))  # HTTP counts in seconds, and an installation may take less
-        tree.sh("apt-get -o Acquire::http::Proxy=DIRECT update; "
+        tree.sh("cp /lab/repo/pullet.gpg /usr/share/keyrings/; apt-get -o Acquire::http::Proxy=DIRECT update; "
                 "apt-get -y -o Acquire::http::Proxy=DIRECT upgrade; dpkg-query -W -f '${Version}' pullet | grep -F +1")
 
         inrelease.write_text(inrelease.read_text().replace("Origin: Pullet", "Origin: Nobody"))
         done = tree.sh("rm -rf /var/lib/apt/lists/*; apt-get -o Acquire::http::Proxy=DIRECT update 2>&1", check=False)
         assert "BADSIG" in done.stdout + done.stderr or "not signed" in done.stdout + done.stderr, done.stdout
-    run("gpgconf", "--kill", "all", env=env)
+
+
+def test_release_says_what_it_holds(built, tmp_path):
+    """Checksums of every package and of the changes, with a signature by the key that devices have."""
+    out = built[1]
+    named = {line.split()[1] for line in (out / "SHA256SUMS").read_text().splitlines()}
+    assert named == {path.name for path in out.glob("*.deb")} | {"CHANGELOG"}
+    run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=out)
+    run("gpgv", "--keyring", out / "apt/pullet.gpg", out / "SHA256SUMS.asc", out / "SHA256SUMS")
+    assert (out / "changelog").read_text() == (TOP / "packaging/debian/changelog").read_text()
+    # What unattended-upgrades is told to trust in packaging/fleet.md.
+    assert "Origin: Pullet\n" in (out / f"apt/dists/{SUITE}/Release").read_text()
+    (out / "SHA256SUMS").write_text((out / "SHA256SUMS").read_text() + "\n")
+    assert run("gpgv", "--keyring", out / "apt/pullet.gpg", out / "SHA256SUMS.asc", out / "SHA256SUMS", check=False).returncode
