@@ -6,7 +6,6 @@ It is not queried during the run."""
 
 import json
 import re
-import threading
 import time
 
 from pullet_relay import Relay
@@ -31,42 +30,30 @@ WantedBy=multi-user.target
 CREATE = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}, "Binds": [TRACES + ":/data"]}}
 
 
-def configuration(image, interval):
+def configuration(image, interval, budget=None):
     host = image.partition("/")[0]
-    return (f"[agent]\ninterval = {interval}\n\n[registry {host}]\ninsecure = yes\n\n"
+    agent = f"[agent]\ninterval = {interval}\n" + (f"budget = {budget}/day\n" if budget else "")
+    return (f"{agent}\n[registry {host}]\ninsecure = yes\n\n"
             f"[container app]\nimage = {image}\nhealth = running\nhealth-period = 3s\nstop-timeout = 2s\ncreate = app.json\n")
 
 
 class Link(Relay):
     """The link of one device to the registry: its bytes are counted, it can be slow, and it can be cut; then nothing
-    passes and nothing is refused, as with an unplugged cable. bits: per second, shared by all connections; delay:
-    round trip."""
+    passes and nothing is refused, as with an unplugged cable. bits: per second and way, shared by all connections;
+    delay: round trip."""
 
     chunk = 1400
 
-    def __init__(self, lab, target, bits=None, delay=0.0):
-        self._bits, self._delay = bits, delay
-        self._plugged, self._line = threading.Event(), threading.Lock()
-        self._plugged.set()
-        super().__init__(lab, target)
+    def __init__(self, lab, target, bits=None, delay=0.0, **more):
+        self._delay = delay
+        super().__init__(lab, target, line=bits and bits // 8, **more)
 
-    def cut(self):
-        self._plugged.clear()
-
-    def mend(self):
-        self._plugged.set()
-
-    def stop(self):
-        self.mend()
-        super().stop()
+    cut = Relay.stall
 
     def carry(self, size, way):
         if way == "up":
             time.sleep(self._delay)
-        if self._bits:
-            with self._line:
-                time.sleep(size * 8 / self._bits)
-        self._plugged.wait()
+        super().carry(size, way)
 
 
 class Device:
@@ -75,7 +62,7 @@ class Device:
 
     def __init__(self, name, machine_id, link, words):
         self.name, self.machine_id, self.link, self.words = name, machine_id, link, words
-        self.cohorts, self.traffic = {}, []
+        self.cohorts, self.traffic, self.budget = {}, [], None  # budget: bytes a day
         self.events = []  # in order of arrival; Fleet.run_json() sorts them
         self.skew = [0.0]  # the host's clock less the device's, by boot
         self._seen, self._position, self._rest = set(), 0, ""

@@ -53,7 +53,7 @@ class EmulatedDevice(Device):
         self.skew[-1] = self._measure_skew()
         image = f"{qemu.HOST}:{self.link.address.rpartition(':')[2]}/app:stable"
         self.machine.write("/etc/pullet/conf.d/app.json", json.dumps(CREATE))
-        self.machine.write("/etc/pullet/conf.d/app.conf", configuration(image, interval))
+        self.machine.write("/etc/pullet/conf.d/app.conf", configuration(image, interval, self.budget))
         self.sh("systemctl start pulletd; sync")
 
     def sh(self, script, timeout=600):

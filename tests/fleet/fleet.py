@@ -12,11 +12,14 @@ import threading
 import time
 import uuid
 
-from pullet_image import actor
+from pullet_delta import edited, plain_size, publish_delta
+from pullet_image import Image, actor
+from pullet_spool import layers
 from verdict import END, reached_at
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PAD = 60_000  # incompressible bytes in each image, as a load for a slow link
+DATA = 150_000  # likewise, of a run with deltas: in each version some of them are others
 
 
 class StoryError(Exception):
@@ -60,17 +63,28 @@ def _search(dice, digests, slot):
 
 class Version:
     """One version of the app: an image whose container writes its name to the volume, and then keeps running or
-    exits."""
+    exits. base: layers below its own. after: the version that devices come from, to which there is a delta."""
 
-    def __init__(self, name, platform=None, broken=False):
-        self.name, self.published_at = name, None
+    def __init__(self, name, platform=None, broken=False, base=None, after=None, data=None):
+        self.name, self.published_at, self.after, self.delta = name, None, after, None
+        self.data = edited(after.data, random.Random(name), 200, 2000) if after else data or random.Random(name).randbytes(PAD)
         script = ("sleep", 1500, "say", "giving up", "exit", 3) if broken else ("wait",)
         self.image = actor("touch", f"/data/{name}", "say", f"version {name}", *script, Labels={"version": name}, platform=platform,
-                           files={"pad": (random.Random(name).randbytes(PAD), 0o644)})
+                           files={"pad": (self.data, 0o644)})
+        self.image.base = base
 
     def publish(self, registry, tag):
         self.published = registry.publish("app", tag, self.image)
-        self.digest = self.published.digest
+        self.digest, self.layers = self.published.digest, layers(self.published)
+        if self.after:
+            made = publish_delta(registry, "app", self.after.published, self.published, self.image.platform)
+            self.delta = {"from": self.after.name, "size": len(made.patch),
+                          "plain": plain_size(self.published, made.shared, self.image.platform)}
+
+
+def large_base(size):
+    """A layer of that many incompressible bytes."""
+    return Image({"large": (random.Random(size).randbytes(size), 0o644)}) if size else None
 
 
 class Operator:
@@ -176,6 +190,12 @@ class Fleet:
         self.tell(device, {"kind": "link-up"})
         device.link_up()
 
+    def pass_the_budget(self, device):
+        """An operator on the device tells it to update now."""
+        self.sample()
+        device.sh("systemd-run --quiet --collect pullet update --now app")
+        self.tell(device, {"kind": "order"})
+
     def wait(self, what, condition, seconds):
         """Waits until condition() holds, which is checked at each event."""
         end = time.monotonic() + seconds
@@ -267,8 +287,11 @@ class Fleet:
         with self._side_by_side() as pool:
             ends = list(pool.map(lambda device: device.end(self.digests), self.devices))
         return {**words, "ended": ended, "policies": self.policies,
-                "versions": [{"name": version.name, "digest": version.digest, "t": version.published_at} for version in self.versions],
+                "versions": [{"name": version.name, "digest": version.digest, "t": version.published_at, "layers": version.layers,
+                              "delta": version.delta}
+                             for version in self.versions],
                 "devices": [{"name": device.name, "machine_id": device.machine_id, "link": device.words, "cohorts": device.cohorts,
+                             "budget": device.budget, "drops": device.link.cuts,
                              "events": self._ordered(device), "traffic": device.traffic, "end": end}
                             for device, end in zip(self.devices, ends)]}
 

@@ -39,7 +39,7 @@ class NamespaceDevice(Device):
         etc = self.machine.disk / "upper/etc"
         (etc / "pullet/conf.d").mkdir(parents=True, exist_ok=True)
         (etc / "pullet/conf.d/app.json").write_text(json.dumps(CREATE))
-        (etc / "pullet/conf.d/app.conf").write_text(configuration(self.link.address + "/app:stable", interval))
+        (etc / "pullet/conf.d/app.conf").write_text(configuration(self.link.address + "/app:stable", interval, self.budget))
         for unit, text in (("fleet-engine.service", ENGINE_WITNESS), ("fleet-journal.service", JOURNAL_WITNESS)):
             (etc / "systemd/system" / unit).write_text(text)
             wanted = etc / "systemd/system/multi-user.target.wants" / unit

@@ -24,7 +24,7 @@ PALE = {"#56b4e9", "#cc79a7", "#e69f00", "#f0e442"}  # dark letters on these
 STYLE = """
 .page{fill:#ffffff} .panel{fill:#f5f6f8} .text{fill:#1b1f24} .dim{fill:#5c6670} .grid{stroke:#dfe3e8}
 .axis{stroke:#9aa4ae} .ink{stroke:#1b1f24} .policy{stroke:#1b1f24;fill:none} .flag{fill:#1b1f24} .flagtext{fill:#ffffff}
-.off{fill:#30363d} .gap{fill:#1b1f24} .cable{fill:#8b949e;fill-opacity:.30} .cableink{stroke:#6e7781}
+.spared{stroke:#5c6670;stroke-dasharray:3 2} .off{fill:#30363d} .gap{fill:#1b1f24} .cable{fill:#8b949e;fill-opacity:.30} .cableink{stroke:#6e7781}
 .on{fill:#ffffff} .onlight{fill:#1b1f24} .halo{stroke:#ffffff;stroke-width:3px;paint-order:stroke;stroke-linejoin:round} text{font-family:"DejaVu Sans",system-ui,sans-serif;font-size:12px}
 .small{font-size:11px} .tiny{font-size:10px} .title{font-size:22px;font-weight:bold} .head{font-size:14px;font-weight:bold}
 .bold{font-weight:bold} .end{text-anchor:end} .middle{text-anchor:middle}
@@ -231,7 +231,8 @@ def draw_curve(canvas, run, at, top, height, hue):
 
 
 def bars(canvas, x, y, width, title, unit, rows, most):
-    """Horizontal bars, a row a device: rows = [(name, [(value, colour, hatch, tip)], label)]."""
+    """Horizontal bars, a row a device: rows = [(name, [(value, colour, hatch, tip)], label)]. Without a colour only its
+    edge is drawn."""
     canvas.text(x, y, title, "text head")
     left, right, top = x + 58, x + width - 62, y + 14
     scale = (right - left) / (most or 1)
@@ -244,7 +245,7 @@ def bars(canvas, x, y, width, title, unit, rows, most):
         at, line = left, top + i * 22 + 4
         canvas.text(left - 8, line + 11, name, "text small end")
         for value, colour, hatch, tip in parts:
-            canvas.box(at, line, value * scale, 14, fill=colour, tip=tip)
+            canvas.box(at, line, value * scale, 14, None if colour else "spared", fill=colour or "none", tip=tip)
             if hatch:
                 canvas.box(at, line, value * scale, 14, fill="url(#trial)")
             at += value * scale
@@ -254,11 +255,13 @@ def bars(canvas, x, y, width, title, unit, rows, most):
 def draw_bytes(canvas, run, x, y, width, hue, figures):
     rows = []
     for device in run["devices"]:
-        spent = figures["devices"][device["name"]]["bytes_by_version"]
-        rows.append((device["name"], [(count / 1000, hue[name], False, f"{device['name']}, {name}: {count} bytes")
-                                      for name, count in spent.items()], bytes_text(sum(spent.values()))))
+        spent, spared = (figures["devices"][device["name"]][key] for key in ("bytes_by_version", "bytes_saved"))
+        parts = [(count / 1000, hue[name], False, f"{device['name']}, {name}: {count} bytes") for name, count in spent.items()]
+        parts += [(spared / 1000, None, False, f"{device['name']}: {spared} bytes of layers saved by deltas")] if spared else []
+        rows.append((device["name"], parts, bytes_text(sum(spent.values())) + (f", saved {bytes_text(spared)}" if spared else "")))
     most = max(sum(part[0] for part in row[1]) for row in rows)
-    bars(canvas, x, y, width, "Bytes over the link", "kB", rows, most)
+    saving = any(figures["devices"][device["name"]]["bytes_saved"] for device in run["devices"])
+    bars(canvas, x, y, width, "Bytes over the link" + ("; dashed: saved by deltas" if saving else ""), "kB", rows, most * (1.4 if saving else 1))
 
 
 def draw_downtime(canvas, run, x, y, width, figures):
@@ -403,7 +406,7 @@ def table(head, rows):
 def event_text(event):
     words = {"start": "{version} started", "die": "{version} ended", "phase": "Pullet: {phase} {version}",
              "result": "Pullet: {text}", "power-cut": "power cut", "power-on": "power on",
-             "link-down": "link down", "link-up": "link up"}
+             "link-down": "link down", "link-up": "link up", "order": "told to update now"}
     return words[event["kind"]].format(**{"version": "", **event})
 
 

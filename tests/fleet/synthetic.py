@@ -96,3 +96,31 @@ def synthetic():
     return {"title": "A made-up fleet", "subtitle": "6 devices that never were", "note": "Nothing here happened.", "ended": 640, "trouble": None,
             "broken": "v3", "policies": policies, "devices": devices,
             "versions": [{"name": name, "digest": "sha256:" + name[1] * 64, "t": t} for name, t in PUBLISHED.items()]}
+
+
+def synthetic_deltas():
+    """The same with deltas beside v2, v3 and v4."""
+    run = synthetic()
+    for version in run["versions"]:
+        first = version["name"] == "v1"
+        version.update(layers={version["name"]: 150_000}, delta=None if first else {"from": "v1", "size": 3_000, "plain": 150_000})
+    for device in run["devices"]:
+        device["traffic"] = [{"t": 0, "down": 0, "up": 0}, {"t": 640, "down": 260_000, "up": 90_000}]
+    return run
+
+
+def synthetic_large():
+    """The same with a layer of 5 MB in v2 and later: pi1's link drops, pi2 has a budget."""
+    run = synthetic()
+    for version in run["versions"]:
+        version["layers"] = {version["name"]: 60_000, **({"large": 5_000_000} if version["name"] != "v1" else {})}
+    for device in run["devices"]:
+        device.update(drops=0, budget=None, traffic=[{"t": 0, "down": 0, "up": 0}, {"t": 340, "down": 2_930_000, "up": 20_000},
+                                                     {"t": 640, "down": 5_300_000, "up": 40_000}])
+    run["devices"][0]["drops"], thrifty = 10, run["devices"][1]
+    thrifty["budget"] = 3_000_000
+    thrifty["events"] += [
+        {"t": 330, "kind": "result", "result": "deferred", "version": "v2", "text": "app: deferred: the budget of the day is used up"},
+        {"t": 340, "kind": "order"}]
+    thrifty["events"].sort(key=lambda event: event["t"])
+    return run

@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import report  # noqa: E402
 import verdict as v  # noqa: E402
-from synthetic import synthetic  # noqa: E402
+from synthetic import synthetic, synthetic_deltas, synthetic_large  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -171,6 +171,63 @@ def test_each_check_can_fail(fault):
 
 def test_every_check_is_made_to_fail():
     assert set().union(*FAULTS.values()) == {row["name"] for row in v.checks(synthetic())}
+
+
+def a_layer_came_twice(run):
+    device(run, "pi4")["traffic"][-1]["down"] += 300_000
+
+
+def no_link_dropped(run):
+    device(run, "pi1")["drops"] = 0
+
+
+def over_its_budget(run):
+    device(run, "pi2")["traffic"][1]["down"] += 60_000
+
+
+def told_before_it_waited(run):
+    drop(device(run, "pi2"), kind="result", result="deferred")
+
+
+LARGE_FAULTS = {
+    a_layer_came_twice: "no byte of a layer came twice",
+    no_link_dropped: "a link dropped again and again",
+    over_its_budget: "a budget was kept until an operator passed it",
+    told_before_it_waited: "a budget was kept until an operator passed it",
+}
+
+
+@pytest.mark.parametrize("fault", LARGE_FAULTS, ids=lambda fault: fault.__name__)
+def test_each_check_of_a_large_download_can_fail(fault):
+    run = synthetic_large()
+    assert v.verdict(run)["passed"], failed(run)
+    fault(run)
+    assert failed(run) == [LARGE_FAULTS[fault]]
+
+
+def a_layer_came_beside_the_delta(run):
+    device(run, "pi3")["traffic"][-1]["down"] += 150_000
+
+
+def nobody_took_one(run):
+    for one in run["devices"]:
+        one["traffic"][-1]["down"] = 600_000
+
+
+@pytest.mark.parametrize("fault", [a_layer_came_beside_the_delta, nobody_took_one], ids=lambda fault: fault.__name__)
+def test_the_check_of_deltas_can_fail(fault):
+    run = synthetic_deltas()
+    assert v.verdict(run)["passed"], failed(run)
+    fault(run)
+    assert failed(run) == ["deltas came instead of layers"]
+
+
+def test_what_deltas_saved_is_drawn():
+    run = synthetic_deltas()
+    assert v.figures(run)["devices"]["pi1"]["bytes_saved"] == 2 * 147_000  # it never ran v3
+    tips = [title.text for title in parse(report.svg(run)).iter(SVG + "title")]
+    assert "pi1: 294000 bytes of layers saved by deltas" in tips
+    assert not any("saved" in title.text for title in parse(report.svg(synthetic())).iter(SVG + "title"))
 
 
 def test_an_empty_fleet_does_not_pass():

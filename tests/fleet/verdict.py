@@ -145,6 +145,65 @@ def _missed_news(run):
                 yield device
 
 
+def large(run):
+    """Whether a layer is large enough for the bytes of a download to count beside all others."""
+    return any(size >= 1_000_000 for version in run["versions"] for size in version.get("layers", {}).values())
+
+
+def excess(run, device):
+    """Bytes down over those of the layers that it had to fetch, as a ratio; 4 kB a minute are left to polls."""
+    wanted = {}
+    for version in run["versions"]:
+        if took(device, version["name"]):
+            wanted.update(version["layers"])
+    return (device["traffic"][-1]["down"] - run["ended"] / 60 * 4000) / sum(wanted.values())
+
+
+def kept_its_budget(device):
+    """Until somebody told it to go on, and said what it waited for before that. The headers of packets are in its budget, and
+    not in what the link counts."""
+    order = next((event["t"] for event in device["events"] if event["kind"] == "order"), END)
+    spent = max((sample["down"] + sample["up"] for sample in device["traffic"] if sample["t"] <= order), default=0)
+    said = any(event["kind"] == "result" and "budget" in event["text"] and event["t"] < order for event in device["events"])
+    return said and 0.75 * device["budget"] < spent <= device["budget"]
+
+
+def download_checks(run):
+    devices = run["devices"]
+    ratios = {d["name"]: excess(run, d) for d in devices}
+    worst = max(ratios, key=ratios.get)
+    dropping, thrifty = [d for d in devices if d["drops"]], [d for d in devices if d["budget"]]
+    return [
+        ("no byte of a layer came twice", ratios[worst] <= 1.05, f"{worst}: {ratios[worst]:.3f} of the layers' bytes, the most"),
+        ("a link dropped again and again", dropping, ", ".join(f"{d['name']}: {d['drops']} times" for d in dropping) or "none"),
+        ("a budget was kept until an operator passed it", thrifty and all(map(kept_its_budget, thrifty)), f"with a budget: {names(thrifty)}"),
+    ]
+
+
+def saved(run, device):
+    """Bytes of layers that deltas spared it: {version: bytes}."""
+    return {version["name"]: version["delta"]["plain"] - version["delta"]["size"] for version in run["versions"]
+            if version.get("delta") and took(device, version["name"])}
+
+
+def needed(run, device):
+    """Bytes of deltas, and of the layers of versions without one, that it had to fetch."""
+    return sum(version["delta"]["size"] if version.get("delta") else sum(version["layers"].values())
+               for version in run["versions"] if took(device, version["name"]))
+
+
+def delta_check(run):
+    """A layer that came although there was a delta is more than what is left to polls and documents: 3 kB for 2 s, 8 kB a version."""
+    most = {d["name"]: needed(run, d) + run["ended"] / 2 * 3000 + 8000 * len(run["versions"]) for d in run["devices"]}
+    plain = {d["name"]: needed(run, d) + sum(saved(run, d).values()) for d in run["devices"]}
+    down = {d["name"]: d["traffic"][-1]["down"] if d["traffic"] else 0 for d in run["devices"]}
+    worst = max(down, key=lambda name: down[name] / (plain[name] or 1), default=None)
+    spared = worst and all(sum(saved(run, d).values()) and down[d["name"]] < min(most[d["name"]], plain[d["name"]] * 0.8)
+                           for d in run["devices"])
+    return ("deltas came instead of layers", spared,
+            worst and f"{worst}: {down[worst]} bytes down, all else included, where the layers alone are {plain[worst]}; the most")
+
+
 def checks(run):
     """-> [{"name", "passed", "text"}]"""
     devices, last, broken = run["devices"], run["versions"][-1]["name"], run["broken"]
@@ -180,6 +239,8 @@ def checks(run):
         ("the power was cut in the middle of an update", cut, f"cut: {names(cut)}"),
         ("a device was cut off from news and caught up", cut_off, f"cut off: {names(cut_off)}"),
     ]
+    rows += download_checks(run) if large(run) else []
+    rows += [delta_check(run)] if any(version.get("delta") for version in run["versions"]) else []
     return [{"name": name, "passed": bool(passed), "text": text} for name, passed, text in rows]
 
 
@@ -192,6 +253,7 @@ def figures(run):
             "down_bytes": device["traffic"][-1]["down"] if device["traffic"] else 0,
             "up_bytes": device["traffic"][-1]["up"] if device["traffic"] else 0,
             "bytes_by_version": bytes_by_version(run, device),
+            "bytes_saved": sum(saved(run, device).values()),
             "swap_downtime": round(sum(b - a for a, b, why in holes if why != "power"), 3),
             "power_downtime": round(sum(b - a for a, b, why in holes if why == "power"), 3),
             "longest_swap": round(max((b - a for a, b, why in holes if why != "power"), default=0), 3),
