@@ -66,8 +66,7 @@ static void take_config(struct agent *a, struct config *fresh)
 	log_info("configuration reloaded: %zu containers", fresh->n_containers);
 }
 
-/* The files may have changed without a reload, and pullet-update reads them for each job: what is shown is what it
- * follows. True: it was read anew. */
+/* pullet-update reads the files for each job: what is shown is what it follows. True: they have changed. */
 static bool check_config(struct agent *a)
 {
 	_cleanup_config_ struct config *fresh = NULL;
@@ -82,13 +81,6 @@ static bool check_config(struct agent *a)
 		return false;
 	take_config(a, steal(fresh));
 	return true;
-}
-
-/* Before the jobs that clients requested: an edit may have come since the last one began. */
-static void check_config_and_queue(struct agent *a)
-{
-	if (check_config(a))
-		round_queue_new(&a->table, &a->queue);
 }
 
 /* --- the timer --- */
@@ -161,8 +153,7 @@ static bool is_fault(const struct agent *a, const char *reason)
 	return a->table.fault && streq_null(reason, a->table.fault);
 }
 
-/* The pass stopped a download so that the other containers have their turn: it goes on behind them. That is no news,
- * and a client that waits for the update waits on. False: it does not go on here. */
+/* A download that was stopped goes on behind the others, and a client waits on. False: it does not go on here. */
 static bool continue_download(struct agent *a, struct job_member *m, struct unit *u, json_t *result)
 {
 	enum operation operation = a->queue.first->operation;
@@ -333,8 +324,8 @@ static void on_helper_end(void *userdata, int exit_status, const char *how)
 	if (exit_status == 2)
 		a->status = 2;
 	end_rest(a, OUTCOME_FAILED, NULL, reason);
-	if (a->queue.first)
-		check_config_and_queue(a);
+	if (a->queue.first && check_config(a))
+		round_queue_new(&a->table, &a->queue);
 	start_next(a);
 }
 
@@ -423,7 +414,8 @@ static int on_request_time(sd_event_source *s, uint64_t usec, void *userdata)
 	struct agent *a = userdata;
 
 	a->request = sd_event_source_unref(a->request);
-	check_config_and_queue(a);
+	if (check_config(a))
+		round_queue_new(&a->table, &a->queue);
 	start_next(a);
 	return 0;
 }

@@ -142,7 +142,8 @@ static void test_what_nobody_needs_goes(void **state)
 	write_part(spool, "one", 5); /* as if a kill had come before it was removed */
 	need(spool, "app", second, 2);
 	assert_false(is_here(spool, "one"));
-	assert_int_equal(symlinkat("x", spool, ".left.new"), 0); /* and one in write_file_atomic_at() */
+	/* And a kill in write_file_atomic_at(). */
+	assert_int_equal(symlinkat("x", spool, ".left.new"), 0);
 	need(spool, "app", second, 2);
 	assert_int_equal(faccessat(spool, ".left.new", F_OK, AT_SYMLINK_NOFOLLOW), -1);
 
