@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "crypto.h"
+#include "base64.h"
 #include "engine-internal.h"
 #include "podman.h"
 #include "ref.h"

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base64.h"
 #include "crypto.h"
 #include "registry.h"
 
@@ -31,7 +32,7 @@ static int read_policy(struct registry *r, const struct ref *ref, const char *ta
 	*ret_error = resolved.error;
 	if (ret_error->code < 0)
 		return ret_error->code;
-	q = repository_policy(r, ref, tag, &text, &n, &fault);
+	q = repository_policy(r, ref, tag, &text, &n, NULL, &fault);
 	/* An invalid policy may be replaced, one that could not be fetched must not. */
 	if (q < 0 && q != -ENOENT && q != -EBADMSG)
 		return error_set(ret_error, q, "%s", fault.text);

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base64.h"
 #include "crypto.h"
 #include "oci.h"
 #include "patch.h"

@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "config.h"
-#include "crypto.h"
+#include "base64.h"
 #include "json.h"
 #include "login.h"
 #include "trusted-file.h"

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base64.h"
 #include "crypto.h"
 
 #define OCI_INDEX	"application/vnd.oci.image.index.v1+json"
@@ -374,6 +375,14 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 	return ret_error->code = -EBADMSG;
 }
 
+int oci_read_descriptor(const json_t *j, struct oci_artifact *ret, struct error *ret_error)
+{
+	int r = parse_descriptor(j, &ret->digest, &ret->size, ret_error);
+
+	ret->data = r == 0 ? embedded_data(j, &ret->digest, ret->size) : NULL;
+	return r;
+}
+
 int oci_parse_artifact(const char *data, size_t n, const char *content_type, const char *type,
 		       struct oci_artifact *ret, struct error *ret_error)
 {
@@ -398,9 +407,7 @@ int oci_parse_artifact(const char *data, size_t n, const char *content_type, con
 	if (!streq_null(layer_type, type))
 		return error_set(ret_error, -EBADMSG, "its layer is of type %.100s, not %s",
 				 layer_type ? layer_type : "?", type);
-	r = parse_descriptor(layer, &ret->digest, &ret->size, ret_error);
-	ret->data = r == 0 ? embedded_data(layer, &ret->digest, ret->size) : NULL;
-	return r;
+	return oci_read_descriptor(layer, ret, ret_error);
 }
 
 void oci_document_free(struct oci_document *d)

@@ -74,7 +74,7 @@ int oci_parse(const char *data, size_t n, const char *content_type, const struct
 	      struct oci_document *ret, struct error *ret_error) warn_unused;
 void oci_document_free(struct oci_document *d);
 
-/* The one layer of an artifact: its descriptor. */
+/* A descriptor, as of the one layer of an artifact. */
 struct oci_artifact {
 	struct digest digest;
 	uint64_t size; /* bytes */
@@ -84,6 +84,10 @@ struct oci_artifact {
 /* Parses the manifest of an artifact of that type. -EBADMSG for anything else. The caller frees ret->data. */
 int oci_parse_artifact(const char *data, size_t n, const char *content_type, const char *type,
 		       struct oci_artifact *ret, struct error *ret_error) warn_unused;
+
+/* Reads a descriptor. -EKEYREJECTED: not valid. The caller frees ret->data. */
+int oci_read_descriptor(const json_t *j, struct oci_artifact *ret,
+			struct error *ret_error) warn_unused;
 
 /* Precedes all parsing: -EBADMSG unless data hashes to expected. */
 int oci_check_hash(const char *data, size_t n, const struct digest *expected,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 
+#include "base64.h"
 #include "crypto.h"
 #include "oci.h"
 #include "test.h"

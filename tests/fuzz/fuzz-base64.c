@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Base64 of credentials, of artifacts and of an engine's headers. */
-#include "crypto.h"
+#include "base64.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -18,7 +18,7 @@ static void check_bytes(const char *data, size_t n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-	_cleanup_free_ char *text = xstrndup((const char *)data, n), *bytes = NULL;
+	_cleanup_free_ char *text = xstrndup((const char *)data, n), *bytes = NULL, *back = NULL;
 	size_t len = 0;
 
 	if (n > 0 && n <= 3 * BASE64_MAX / 4)
@@ -28,6 +28,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		return 0;
 	if (strlen(text) % 4 != 0 || text[strspn(text, ALPHANUMERIC "+/=")] ||
 	    len > strlen(text) / 4 * 3 || bytes[len] != '\0')
+		abort();
+	back = base64_encode(bytes, len);
+	if (!streq(back, text))
 		abort();
 	return 0;
 }
