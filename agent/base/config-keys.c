@@ -7,6 +7,7 @@
 
 #include "config-internal.h"
 #include "device.h"
+#include "record.h"
 #include "ref.h"
 #include "rollout.h"
 #include "similar.h"
@@ -20,20 +21,6 @@
 #define SPEED_LEAST   1000	/* bytes a second: below it servers end the connection */
 #define BUDGET_LEAST  10000	/* bytes: a handshake and the smallest update */
 #define DEFERRALS_MAX 1000	/* as counts of the record */
-
-struct key {
-	char section[12];
-	char name[24];
-	/* Writes value to field, which is as the parser's name says, or complains. */
-	int (*parse)(struct parser *p, const char *value, void *field);
-	size_t offset;	/* of field in the section's structure */
-	uint64_t least; /* parse_span: ms */
-	uint64_t most;	/* 0: any */
-	/* The default, NULL if it is the field's own zero; for parse_word all values by the number of each, "WORD, WORD, ...",
-	 * of which the first is the default. */
-	const char *words;
-	bool repeats; /* each line counts, not only the last one */
-};
 
 /* A hint for a value with quotes or a comment in it, as other formats have them; else "". */
 static const char *quotes_hint(const char *value)
@@ -350,13 +337,33 @@ static char **add_entry(struct parser *p, char ***list)
 	return &(*list)[n];
 }
 
-/* A bare name lies in keys/ beside the configuration: /etc/pullet/keys/prod.pub. */
-static int parse_public_key(struct parser *p, const char *value, void *field)
+/* A bare name is in keys/ beside the main configuration, also in a drop-in: /etc/pullet/keys/prod.pub. */
+static int parse_key_path(struct parser *p, const char *value, void *field)
 {
-	_cleanup_free_ char *in_keys = strchr(value, '/') ? NULL : xasprintf("keys/%s", value);
+	_cleanup_free_ char *keys = path_beside(p->main_path, "keys");
+	_cleanup_free_ char *in_keys = strchr(value, '/') ? NULL : xasprintf("%s/%s", keys, value);
 	char **entry = add_entry(p, field);
 
 	return entry ? parse_path(p, in_keys ? in_keys : value, entry) : -EINVAL;
+}
+
+static int parse_public_key(struct parser *p, const char *value, void *field)
+{
+	struct container_config *k = p->fields;
+	size_t n = 0;
+
+	while (k->keys && k->keys[n])
+		n++;
+	if (n >= SIGNATURE_KEYS_MAX)
+		return config_complain(p, "%s: more than %d keys; retire one", p->key->name,
+				       SIGNATURE_KEYS_MAX);
+	return parse_key_path(p, value, field) < 0 ? -EINVAL : config_check_key(p, p->path_value);
+}
+
+static int parse_revoked(struct parser *p, const char *value, void *field)
+{
+	return parse_key_path(p, value, field) < 0 ? -EINVAL
+						   : config_check_revoked(p, p->path_value);
 }
 
 /* Only services end by themselves with a status. A template leaves room for its instance. */
@@ -447,6 +454,9 @@ static const struct key keys[] = {
 	{SECTION_CONTAINER, "stop-timeout", parse_stop_timeout, CONTAINER(stop_timeout_s)},
 	{SECTION_CONTAINER, "create", parse_path, CONTAINER(create)},
 	{SECTION_CONTAINER, "key", parse_public_key, CONTAINER(keys), .repeats = true},
+	{SECTION_CONTAINER, "key-threshold", config_parse_threshold, CONTAINER(key_threshold),
+	 .words = "1"},
+	{SECTION_CONTAINER, "revoked", parse_revoked, CONTAINER(revoked), .repeats = true},
 	{SECTION_CONTAINER, "window", parse_window, CONTAINER(windows), .repeats = true},
 	{SECTION_CONTAINER, "download-window", parse_window, CONTAINER(download_windows),
 	 .repeats = true},

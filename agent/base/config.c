@@ -16,7 +16,7 @@
 #define CONFIG_FILE_MAX ((size_t)256 * 1024)
 #define CONFIG_LINE_MAX 4096
 
-static void add_fault(struct parser *p, const struct error *e)
+void config_add_fault(struct parser *p, const struct error *e)
 {
 	if (p->first.code == 0)
 		p->first = *e;
@@ -34,7 +34,7 @@ int config_complain(struct parser *p, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	(void)error_set(&e, -EINVAL, "%s:%u: %s", p->path, p->line, text);
-	add_fault(p, &e);
+	config_add_fault(p, &e);
 	return e.code;
 }
 
@@ -177,7 +177,7 @@ static void parse_file(struct parser *p, const char *path)
 	size_t len;
 
 	if (read_trusted_file(path, CONFIG_FILE_MAX, &text, &len, &e) < 0) {
-		add_fault(p, &e);
+		config_add_fault(p, &e);
 		return;
 	}
 	p->config->fingerprint = p->config->fingerprint * 31 + device_number(text);
@@ -214,7 +214,7 @@ static void parse_drop_ins(struct parser *p, const char *path)
 	if (n < 0)
 		r = error_set(&e, -errno, "%s: %s", dir, strerror(errno));
 	if (r < 0)
-		add_fault(p, &e);
+		config_add_fault(p, &e);
 	for (int i = 0; i < n; i++) {
 		_cleanup_free_ char *file = xasprintf("%s/%s", dir, entries[i]->d_name);
 
@@ -291,7 +291,7 @@ static void check_after(struct parser *p)
 				continue;
 			(void)error_set(&e, -EINVAL, "%s: after: there is no [container %s]",
 					k->after[i].origin, k->after[i].name);
-			add_fault(p, &e);
+			config_add_fault(p, &e);
 		}
 	}
 	if (order_sort(c->n_containers, d, n, order, &n_circle) == 0)
@@ -300,7 +300,7 @@ static void check_after(struct parser *p)
 	(void)error_set(&e, -EINVAL, "%s: after: %.800s",
 			find_origin(&c->containers[order[0]], c->containers[order[1]].name),
 			circle);
-	add_fault(p, &e);
+	config_add_fault(p, &e);
 }
 
 /* drop_in: one more, or NULL. */
@@ -311,6 +311,7 @@ static struct config *read_all(struct parser *p, const char *path, const char *d
 
 	c->auth_dir = login_directory(path);
 	p->config = c;
+	p->main_path = path;
 	if (p->settings)
 		config_set_defaults(p, SECTION_AGENT, "", c);
 	parse_file(p, path);
@@ -324,8 +325,9 @@ static struct config *read_all(struct parser *p, const char *path, const char *d
 			continue;
 		(void)error_set(&e, -EINVAL, "%s: [container %s] has no image =", k->origin,
 				k->name);
-		add_fault(p, &e);
+		config_add_fault(p, &e);
 	}
+	config_check_thresholds(p);
 	check_after(p);
 	return c;
 }
@@ -392,6 +394,7 @@ void config_free(struct config *c)
 		struct container_config *k = &c->containers[i];
 
 		free_list(k->keys);
+		free_list(k->revoked);
 		for (int h = 0; h < HOOK_MAX; h++)
 			free(k->hooks[h].unit);
 		for (size_t j = 0; j < k->n_after; j++) {

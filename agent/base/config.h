@@ -80,9 +80,11 @@ struct container_config {
 	char *image;
 	enum health_kind health;
 	uint64_t health_period_ms;
-	int stop_timeout_s; /* -1: the container's own */
-	char *create;	    /* path of a create body, or NULL */
-	char **keys;	    /* NULL-terminated paths, or NULL */
+	int stop_timeout_s;	    /* -1: the container's own */
+	char *create;		    /* path of a create body, or NULL */
+	char **keys;		    /* NULL-terminated paths of valid public keys, or NULL */
+	unsigned int key_threshold; /* different keys that must have signed */
+	char **revoked;		    /* NULL-terminated paths of valid lists, or NULL */
 	struct window_list windows, download_windows;
 	uint64_t min_age_ms; /* since this device first saw the digest */
 	enum update_rule update;

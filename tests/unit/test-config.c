@@ -33,6 +33,11 @@ static int empty_dir(void **state)
 					    "conf.d/d.conf.bak",
 					    "conf.d/z.conf",
 					    "conf.d/dir.conf",
+					    "keys/prod.pub",
+					    "keys/gone.txt",
+					    "keys/copy.pub",
+					    "keys",
+					    "own.pub",
 					    "registry-auth",
 					    "conf.d"};
 
@@ -161,7 +166,9 @@ static const char everything[] = "# comment\n"
 				 "create = he=llo.json\n"
 				 "key = prod.pub\n"
 				 "key = ./own.pub\n"
-				 "key = /abs.pub\n"
+				 "key = " TEST_DATA "/cosign/keys/rsa.pub\n"
+				 "key-threshold = 3\n"
+				 "revoked = gone.txt\n"
 				 "window = Mon..Fri 02:00-04:00\n"
 				 "window = Sun 22:00-06:00\n"
 				 "download-window = 00:00-05:00\n"
@@ -182,6 +189,25 @@ static const char everything[] = "# comment\n"
 				 "interval = 1min\n"
 				 "textfile = /run/pullet/metrics/pullet.prom";
 
+#define KEY(body)                      \
+	"-----BEGIN PUBLIC KEY-----\n" \
+	"MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE" body "-----END PUBLIC KEY-----\n"
+#define PROD                                 \
+	KEY("07ZvbJdZE1RfVg59U3AEKcTwt2PB\n" \
+	    "M4J4HKWXkF/UqUZfpqvlRBmop7SWwWdNFWgjAJ7thHXmqMzFYSG2L33DHA==\n")
+#define OWN                                  \
+	KEY("oco3VqOrlg5oE9zfyX+s54QmTYVA\n" \
+	    "L+Yzjn9oruW5Y/LijpBONh6DQ6gY/b181cltAeZs1OrFy1FNSlZPv1tikw==\n")
+
+static void put_keys(void)
+{
+	assert_int_equal(mkdir(in_dir("keys"), 0700), 0);
+	put("keys/prod.pub", PROD);
+	put("keys/copy.pub", PROD);
+	put("keys/gone.txt", "# none yet\n");
+	put("own.pub", OWN);
+}
+
 static void expect_path(const char *path, const char *expected)
 {
 	assert_string_equal(path, in_dir(expected));
@@ -194,6 +220,7 @@ static void test_everything(void **state)
 	struct config *c;
 
 	put("main.conf", everything);
+	put_keys();
 	c = load();
 	assert_true(c->interval_ms == 5400000 && c->jitter_percent == 100);
 	assert_string_equal(c->engine, "/run/podman/podman.sock");
@@ -223,8 +250,11 @@ static void test_everything(void **state)
 	expect_path(hello->create, "he=llo.json");
 	expect_path(hello->keys[0], "keys/prod.pub");
 	expect_path(hello->keys[1], "./own.pub");
-	assert_string_equal(hello->keys[2], "/abs.pub");
+	assert_string_equal(hello->keys[2], TEST_DATA "/cosign/keys/rsa.pub");
 	assert_null(hello->keys[3]);
+	assert_true(hello->key_threshold == 3 && world->key_threshold == 1 && !world->keys);
+	expect_path(hello->revoked[0], "keys/gone.txt");
+	assert_null(hello->revoked[1]);
 	assert_int_equal(hello->windows.n, 2);
 	assert_true(hello->windows.items[0].weekdays == 0x1f &&
 		    hello->windows.items[1].weekdays == 0x40);
@@ -641,6 +671,95 @@ static void test_credentials(void **state)
 	config_free(c);
 }
 
+/* A key that cannot be used is found when the configuration is read. */
+static void test_keys(void **state)
+{
+	static const struct {
+		const char *lines, *fault;
+	} rows[] = {
+		{"key = no.pub", "main.conf:3: key: %s/keys/no.pub: No such file or directory"},
+		{"key = ./main.conf",
+		 "main.conf:3: key: %s/./main.conf: it is no PEM file of a public key"},
+		{"key = " TEST_DATA "/cosign/keys/ed.pub", "/ed.pub: Ed25519 is not supported"},
+		{"key = " TEST_DATA "/cosign/keys/p384.pub", "/p384.pub: P-384 is not supported"},
+		{"key = " TEST_DATA "/cosign/keys/sigstore.private",
+		 "private: it is cosign's private key"},
+		{"revoked = no.txt",
+		 "main.conf:3: revoked: %s/keys/no.txt: No such file or directory"},
+		{"revoked = ./main.conf",
+		 "main.conf:3: revoked: %s/./main.conf: '[container ab]' is neither"},
+		{"key-threshold = 0",
+		 "main.conf:3: key-threshold: '0' is not a number of keys from 1 to 8"},
+		{"key-threshold = 9",
+		 "main.conf:3: key-threshold: '9' is not a number of keys from 1 to 8"},
+		{"key-threshold = 2x", "main.conf:3: key-threshold: '2x' is not"},
+		{"key-threshold = 2", "main.conf:1: [container ab] has key-threshold = 2 and 0 "
+				      "different keys: add a line key = for each"},
+		{"key = prod.pub\nkey-threshold = 2",
+		 "has key-threshold = 2 and 1 different key: add"},
+		{"key = prod.pub\nkey = copy.pub\nkey = prod.pub\nkey-threshold = 2",
+		 "has key-threshold = 2 and 1 different key: add"},
+		{"key = prod.pub\nkey = prod.pub\nkey = prod.pub\nkey = prod.pub\nkey = "
+		 "prod.pub\nkey = prod.pub\n"
+		 "key = prod.pub\nkey = prod.pub\nkey = prod.pub",
+		 "main.conf:11: key: more than 8 keys; retire one"},
+	};
+
+	put_keys();
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *text =
+			xasprintf("[container ab]\nimage = a\n%s\n", rows[i].lines);
+		const char *path = strstr(rows[i].fault, "%s");
+		_cleanup_free_ char *fault =
+			path ? xasprintf("%.*s%s%s", (int)(path - rows[i].fault), rows[i].fault,
+					 scratch_path, path + 2)
+			     : xstrdup(rows[i].fault);
+
+		struct config *c = NULL;
+		struct error e = {0};
+
+		put("main.conf", text);
+		if (config_load(in_dir("main.conf"), &c, &e) != -EINVAL || !strstr(e.text, fault))
+			fail_msg("'%s' instead of '%s'", e.text, fault);
+	}
+}
+
+/* A package brings a drop-in and a key: the key is where those of the main file are. */
+static void test_key_of_a_drop_in(void **state)
+{
+	struct config *c;
+
+	put_keys();
+	put("main.conf", "[container ab]\nimage = a\n");
+	assert_int_equal(mkdir(in_dir("conf.d"), 0700), 0);
+	put("conf.d/a.conf", "[container ab]\nkey = prod.pub\nrevoked = gone.txt\n");
+	c = load();
+	expect_path(c->containers[0].keys[0], "keys/prod.pub");
+	expect_path(c->containers[0].revoked[0], "keys/gone.txt");
+	config_free(c);
+}
+
+/* A key that is replaced in its file makes another configuration: what it refused is asked again. */
+static void test_keys_and_fingerprint(void **state)
+{
+	uint64_t prints[4];
+
+	put_keys();
+	put("main.conf", "[container ab]\nimage = a\nkey = prod.pub\nkey = copy.pub\n"
+			 "key = ./own.pub\nkey-threshold = 2\nrevoked = gone.txt\n");
+	for (size_t i = 0; i < ARRAY_SIZE(prints); i++) {
+		struct config *c = load();
+
+		prints[i] = c->fingerprint;
+		config_free(c);
+		if (i == 1)
+			put("keys/copy.pub", OWN);
+		else if (i == 2)
+			put("keys/gone.txt", PROD);
+	}
+	assert_true(prints[0] == prints[1] && prints[1] != prints[2] && prints[2] != prints[3]);
+}
+
 /* Docker Hub has two names in image references. */
 static void test_hub(void **state)
 {
@@ -662,7 +781,7 @@ static void test_lists(void **state)
 	} lists[] = {
 		{"", "[registry r%d]\n", "main.conf:1025: more than 1024 registries"},
 		{"", "[container c%d]\n", "main.conf:1025: more than 1024 containers"},
-		{"[container ab]\n", "key=k%d\n", "main.conf:1026: key: more than 1024 values"},
+		{"[container ab]\n", "after=k%d\n", "main.conf:1026: after: more than 1024 values"},
 		{"[container ab]\n", "window=1:0-%d:0\n",
 		 "main.conf:1026: window: more than 1024 values"},
 	};
@@ -783,6 +902,9 @@ int main(void)
 		in_empty_dir(test_drop_ins),
 		in_empty_dir(test_credentials),
 		in_empty_dir(test_drop_ins),
+		in_empty_dir(test_keys),
+		in_empty_dir(test_key_of_a_drop_in),
+		in_empty_dir(test_keys_and_fingerprint),
 		in_empty_dir(test_hub),
 		in_empty_dir(test_lists),
 		in_empty_dir(test_words),
