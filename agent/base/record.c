@@ -10,6 +10,12 @@
 #define RECORD_VERSION	1
 #define RECORD_FILE_MAX ((size_t)96 * 1024)
 
+const char *const signature_place_names[SIGNATURE_PLACES] = {
+	[SIGNATURES_TAG] = "tag",
+	[SIGNATURES_REFERRERS] = "referrers",
+	[SIGNATURES_FALLBACK] = "fallback",
+};
+
 const char phase_names[PHASE_MAX][8] = {
 	[PHASE_IDLE] = "idle",	   [PHASE_PREPARE] = "prepare", [PHASE_TRIAL] = "trial",
 	[PHASE_COMMIT] = "commit", [PHASE_REVERT] = "revert",
@@ -31,7 +37,8 @@ struct field {
 		NUMBER, /* int64_t or uint64_t, not negative */
 		SIGNED, /* int64_t */
 		OBJECT, /* empty without the digest that it begins with; a release may have an image only */
-		LIST, /* an array and the number of its entries */
+		LIST,  /* an array and the number of its entries */
+		PLACE, /* enum signature_place, by its name; the first one is empty */
 	} kind;
 	enum {
 		ALWAYS,
@@ -45,10 +52,21 @@ struct field {
 };
 
 #define FIELD(type, name) .offset = offsetof(type, name), .size = sizeof(((type *)0)->name)
-#define ENTRIES(list, entry_fields)                                                   \
-	FIELD(struct record, list[0]), .fields = entry_fields,                        \
-				       .n_offset = offsetof(struct record, n_##list), \
-				       .n_max = ARRAY_SIZE(((struct record *)0)->list)
+#define ENTRIES_OF(type, list, entry_fields)                                                \
+	FIELD(type, list[0]), .fields = entry_fields, .n_offset = offsetof(type, n_##list), \
+			      .n_max = ARRAY_SIZE(((type *)0)->list)
+#define ENTRIES(list, entry_fields) ENTRIES_OF(struct record, list, entry_fields)
+
+static const struct field signed_key_fields[] = {
+	{"name", TEXT, ALWAYS, FIELD(struct signed_key, name)},
+	{"id", DIGEST, ALWAYS, FIELD(struct signed_key, id)},
+	{"seq", NUMBER, ALWAYS, FIELD(struct signed_key, seq)},
+	{0}};
+
+static const struct field signature_fields[] = {
+	{"keys", LIST, ALWAYS, ENTRIES_OF(struct signature, keys, signed_key_fields)},
+	{"expires", NUMBER, ALWAYS, FIELD(struct signature, expires_s)},
+	{0}};
 
 static const struct field release_fields[] = {
 	{"digest", DIGEST, OR_NULL, FIELD(struct release, digest)},
@@ -57,6 +75,21 @@ static const struct field release_fields[] = {
 	{"brought", BOOL, ALWAYS, FIELD(struct release, brought)},
 	{"pulled", DIGEST, OR_NULL, FIELD(struct release, pulled)},
 	{"version", TEXT, OR_ABSENT, FIELD(struct release, version)},
+	{"signature", OBJECT, OR_ABSENT, FIELD(struct release, signature),
+	 .fields = signature_fields},
+	{0}};
+
+static const struct field key_sequence_fields[] = {
+	{"key", DIGEST, ALWAYS, FIELD(struct key_sequence, key)},
+	{"seq", NUMBER, ALWAYS, FIELD(struct key_sequence, seq)},
+	{"digest", DIGEST, ALWAYS, FIELD(struct key_sequence, digest)},
+	{0}};
+
+static const struct field signed_fields[] = {
+	{"digest", DIGEST, ALWAYS, FIELD(struct signed_candidate, digest)},
+	{"pulled", DIGEST, ALWAYS, FIELD(struct signed_candidate, pulled)},
+	{"signature", OBJECT, ALWAYS, FIELD(struct signed_candidate, signature),
+	 .fields = signature_fields},
 	{0}};
 
 static const struct field rejected_fields[] = {
@@ -133,12 +166,23 @@ static const struct field record_fields[] = {
 	{"rollout_state", TEXT, OR_ABSENT, FIELD(struct record, rollout_state)},
 	{"seen", OBJECT, OR_ABSENT, FIELD(struct record, seen), .fields = seen_fields},
 	{"history", LIST, OR_ABSENT | LENIENT, ENTRIES(history, history_fields)},
+	{"sequences", LIST, OR_ABSENT, ENTRIES(sequences, key_sequence_fields)},
+	{"statement", NUMBER, OR_ABSENT, FIELD(struct record, statement_s)},
+	{"signature-place", PLACE, OR_ABSENT, FIELD(struct record, place)},
+	{"signed", OBJECT, OR_ABSENT, FIELD(struct record, signed_candidate),
+	 .fields = signed_fields},
+	{"floor", DIGEST, OR_ABSENT, FIELD(struct record, floor)},
+	{"rollout-manifest", DIGEST, OR_ABSENT, FIELD(struct record, rollout_manifest)},
+	{"rollout-signature", OBJECT, OR_ABSENT, FIELD(struct record, rollout_signature),
+	 .fields = signature_fields},
+	{"rollout-refused", DIGEST, OR_ABSENT, FIELD(struct record, rollout_refused)},
 	{0}};
 
 /* What the engine cannot tell when the record is lost. */
-static const char kept_keys[][20] = {
-	"rejected",    "rejected_before",  "held",	     "held_until",    "held_by",
-	"held_reason", "rollout_sequence", "rollout_policy", "rollout_state", "history"};
+static const char kept_keys[][20] = {"rejected",	 "rejected_before", "held",
+				     "held_until",	 "held_by",	    "held_reason",
+				     "rollout_sequence", "rollout_policy",  "rollout_state",
+				     "history",		 "sequences",	    "statement"};
 
 static const struct field host_fields[] = {
 	{"boot_id", TEXT, ALWAYS, FIELD(struct host_refusal, boot_id)},
@@ -191,6 +235,8 @@ static json_t *value_to_json(const struct field *f, const char *base)
 			json_append(list, fields_to_json(json_object(), f->fields,
 							 (const char *)p + i * f->size));
 		return list;
+	case PLACE:
+		return json_string(signature_place_names[*(const enum signature_place *)p]);
 	}
 	return NULL;
 }
@@ -203,8 +249,12 @@ static bool is_empty(const struct field *f, const char *base)
 		return *(const int64_t *)p == 0;
 	if (f->kind == LIST)
 		return *(const size_t *)(base + f->n_offset) == 0;
+	if (f->kind == PLACE)
+		return *(const enum signature_place *)p == 0;
 	if (f->fields == release_fields)
 		return !release_is_set((const void *)p);
+	if (f->fields == signature_fields)
+		return ((const struct signature *)p)->n_keys == 0;
 	return f->kind != BOOL && !*p;
 }
 
@@ -255,6 +305,17 @@ static const char *read_list(const json_t *list, const struct field *f, char *ba
 	return NULL;
 }
 
+static bool read_place(const char *text, enum signature_place *ret)
+{
+	for (size_t i = 0; text && i < SIGNATURE_PLACES; i++) {
+		*ret = (enum signature_place)i;
+		if (streq(text, signature_place_names[i]))
+			return true;
+	}
+	*ret = SIGNATURES_TAG;
+	return false;
+}
+
 /* Returns the first key that is missing or not valid, or NULL. */
 static const char *read_value(const json_t *v, const struct field *f, char *base)
 {
@@ -288,6 +349,9 @@ static const char *read_value(const json_t *v, const struct field *f, char *base
 		return json_is_object(v) ? read_fields(v, f->fields, p) : f->key;
 	case LIST:
 		return read_list(v, f, base);
+	case PLACE:
+		valid = read_place(text, p);
+		break;
 	}
 	return valid ? NULL : f->key;
 }
@@ -361,7 +425,8 @@ int record_read(int state_dir, const char *name, struct record *ret, struct erro
 	return 0;
 }
 
-/* Reads one field into *ret, unless it is not valid. Of a list it takes the entries before the first such. */
+/* Reads one field into *ret, unless it is not valid. Of a list it takes the entries before the first such, unless that is
+ * of sequences: without the whole list they are taken from what runs. */
 static bool salvage_field(json_t *whole, const char *text, size_t len, const struct field *f,
 			  struct record *ret)
 {
@@ -378,7 +443,7 @@ static bool salvage_field(json_t *whole, const char *text, size_t len, const str
 	*one = *ret;
 	json_put(j, f->key, json_incref(value));
 	valid = !read_fields(j, alone, (char *)one);
-	valid |= f->kind == LIST && *entries > 0;
+	valid |= f->kind == LIST && f->fields != key_sequence_fields && *entries > 0;
 	if (valid)
 		*ret = *one;
 	return valid;

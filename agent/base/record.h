@@ -21,6 +21,8 @@
 #define VERSION_TEXT_MAX     40
 #define HISTORY_MAX	     20
 #define HISTORY_TEXT_MAX     256
+#define SIGNATURE_KEYS_MAX   8
+#define RECORD_SEQUENCES_MAX 16
 
 /* The label of an image, or the annotation of its manifest (OCI image-spec, annotations.md). */
 #define VERSION_LABEL "org.opencontainers.image.version"
@@ -34,6 +36,43 @@ enum phase {
 };
 #define PHASE_MAX (PHASE_REVERT + 1)
 
+/* A key that signed a digest. */
+struct signed_key {
+	char name[64];	  /* of the key's file, without its directory */
+	struct digest id; /* SHA-256 of the key's DER */
+	uint64_t seq;	  /* that it signed; 0: none */
+};
+
+/* The statements by which a digest was verified, a key at most once. */
+struct signature {
+	struct signed_key keys[SIGNATURE_KEYS_MAX]; /* the keys that count */
+	size_t n_keys;				    /* 0: unsigned */
+	int64_t expires_s;			    /* Unix time; 0: no end */
+};
+
+/* Where signatures are in a repository. */
+enum signature_place {
+	SIGNATURES_TAG,	      /* the tag sha256-HEX.sig */
+	SIGNATURES_REFERRERS, /* the referrers API */
+	SIGNATURES_FALLBACK,  /* the tag sha256-HEX, for a registry without that API */
+};
+#define SIGNATURE_PLACES (SIGNATURES_FALLBACK + 1)
+extern const char *const signature_place_names[SIGNATURE_PLACES];
+
+/* The highest seq of a key. */
+struct key_sequence {
+	struct digest key;
+	uint64_t seq;
+	struct digest digest; /* that it signed with it */
+};
+
+/* A candidate whose signature was verified once. */
+struct signed_candidate {
+	struct digest digest; /* empty: none */
+	struct digest pulled; /* that is signed: digest, or this platform's manifest */
+	struct signature signature;
+};
+
 /* One version of the image. Empty: neither digest nor image is set. */
 struct release {
 	struct digest
@@ -43,6 +82,7 @@ struct release {
 	bool brought;			/* Pullet pulled it: it was not in the engine before */
 	struct digest pulled;		/* the digest it was pulled by; empty: digest */
 	char version[VERSION_TEXT_MAX]; /* as the image says; empty: not known */
+	struct signature signature;	/* of pulled */
 };
 
 /* The digest under which the engine lists it. */
@@ -56,7 +96,7 @@ static inline bool release_is_set(const struct release *r)
 	return digest_is_set(&r->digest) || r->image[0];
 }
 
-/* What names it in the label of its container: the digest, else the engine's Id. */
+/* What names it in the label of its container: the digest under which the engine lists it, else the engine's Id. */
 struct digest release_label(const struct release *r);
 
 /* Copies what an image says of its version; "" if it is NULL or no word of printable ASCII. */
@@ -172,6 +212,18 @@ struct record {
 	char last_error[RECORD_TEXT_MAX];
 	struct history_entry history[HISTORY_MAX]; /* newest last */
 	size_t n_history;
+	/* The key that signed last is last. */
+	struct key_sequence sequences[RECORD_SEQUENCES_MAX];
+	size_t n_sequences;
+	int64_t statement_s; /* Unix time when the newest statement (a seq above all before) was first seen; 0: not known */
+	enum signature_place place; /* where the last signature was found; asked first */
+	struct signed_candidate signed_candidate;
+	struct digest
+		floor; /* what ran when sequences were taken from its own signatures; empty: they never were */
+	struct digest
+		rollout_manifest; /* the artifact of the policy whose signature was verified; empty: none */
+	struct signature rollout_signature; /* by which it was */
+	struct digest rollout_refused;	    /* the last one whose signature was not; empty: none */
 };
 
 /* What is known of the policy beside the image. */
@@ -231,6 +283,16 @@ static inline bool record_has_policy(const struct record *r)
 }
 /* Whether the registry's policy was forgotten, which there was. */
 bool record_forget_policy(struct record *r);
+
+/* Whether both are of the same keys with the same seq and end. */
+bool signature_eq(const struct signature *a, const struct signature *b);
+/* The highest seq of that key; 0: none is known. */
+uint64_t record_sequence(const struct record *r, const struct digest *key);
+/* Notes what a key signed, if its seq is above the one that is known. Of RECORD_SEQUENCES_MAX + 1 keys the one that signed
+ * longest ago is forgotten. */
+void record_raise_sequence(struct record *r, const struct key_sequence *s);
+/* The same for all keys of target, which has come to stay. now_s: Unix time; 0: the clock is not set. */
+void record_raise_sequences(struct record *r, int64_t now_s);
 
 #define RECORD_KNOWN_MAX (2 * (RECORD_REJECTED_MAX + RECORD_BEFORE_MAX))
 

@@ -3,7 +3,7 @@
 
 struct digest release_label(const struct release *r)
 {
-	struct digest label = r->digest;
+	struct digest label = *release_pulled(r);
 	_cleanup_free_ char *prefixed = xasprintf("sha256:%s", r->image);
 
 	/* podman leaves the prefix out. */

@@ -11,6 +11,8 @@
 #define RESULT_HELD_CONFIG     "hold = yes"
 #define RESULT_TELL	       "update = tell: "
 #define RESULT_REJECTED_PREFIX "this digest was rejected before: "
+/* The prefix of a refusal for want of a signature that counts: it is asked for again, and the digest is not rejected. */
+#define RESULT_SIGNATURE "signature"
 /* before-unit deferred it for the last time; nothing was rolled back. */
 #define RESULT_GAVE_UP	     "given up: "
 #define RESULT_REJECTED	     RESULT_REJECTED_PREFIX "%s"

@@ -65,6 +65,19 @@ static void fill_history(struct record *r, size_t n)
 	}
 }
 
+static void sign(struct signature *s, size_t n)
+{
+	for (s->n_keys = 0; s->n_keys < n; s->n_keys++) {
+		struct signed_key *key = &s->keys[s->n_keys];
+
+		memset(key->name, 'k', n > 1 ? sizeof(key->name) - 1 : 3);
+		key->id = DIGEST("ab00");
+		key->id.text[70] = "0123456789abcdef"[s->n_keys];
+		key->seq = 999999999999999999 - s->n_keys;
+	}
+	s->expires_s = 1796126400;
+}
+
 /* Every field in use, at its full length where it has one. Equal records are equal bytes. */
 static void fill(struct record *r, enum phase phase)
 {
@@ -96,6 +109,19 @@ static void fill(struct record *r, enum phase phase)
 	}
 	copy_text(r->current.version, sizeof(r->current.version), "1.4.2");
 	fill_history(r, 1); /* each byte of the file is tried */
+	sign(&r->current.signature, 2);
+	r->signed_candidate =
+		(struct signed_candidate){.digest = DIGEST("0005"), .pulled = DIGEST("0006")};
+	sign(&r->signed_candidate.signature, 1);
+	r->sequences[0] = (struct key_sequence){DIGEST("ab00"), 42, DIGEST("0001")};
+	r->sequences[1] = (struct key_sequence){DIGEST("ab01"), 999999999999999999, DIGEST("0002")};
+	r->n_sequences = 2;
+	r->statement_s = 1764000000;
+	r->place = SIGNATURES_FALLBACK;
+	r->floor = DIGEST("0001");
+	r->rollout_manifest = DIGEST("000a");
+	r->rollout_refused = DIGEST("000b");
+	sign(&r->rollout_signature, 1);
 	r->phase = phase;
 	if (phase == PHASE_IDLE)
 		return;
@@ -251,7 +277,7 @@ static json_t *find(json_t *j, const char *const path[], const char **ret_key)
  * [f]loat, [b]oolean, [o]bject, [a]rray, [n]ull. What earlier versions did not write may be
  * missing [-]. */
 static const struct {
-	const char *path[4];
+	const char *path[5];
 	const char *fits;
 } keys[] = {
 	{{"version"}, ""},
@@ -261,6 +287,26 @@ static const struct {
 	{{"current", "manifest"}, "n"},
 	{{"current", "image"}, "sn"},
 	{{"current", "brought"}, "b"},
+	{{"current", "signature"}, "-"},
+	{{"current", "signature", "keys"}, "a"},
+	{{"current", "signature", "keys", "name"}, "s"},
+	{{"current", "signature", "keys", "id"}, ""},
+	{{"current", "signature", "keys", "seq"}, ""},
+	{{"current", "signature", "expires"}, ""},
+	{{"sequences"}, "a-"},
+	{{"sequences", "key"}, ""},
+	{{"sequences", "seq"}, ""},
+	{{"sequences", "digest"}, ""},
+	{{"statement"}, "-"},
+	{{"signature-place"}, "-"},
+	{{"signed"}, "-"},
+	{{"signed", "digest"}, ""},
+	{{"signed", "pulled"}, ""},
+	{{"signed", "signature"}, ""},
+	{{"floor"}, "-"},
+	{{"rollout-manifest"}, "-"},
+	{{"rollout-signature"}, "-"},
+	{{"rollout-refused"}, "-"},
 	{{"previous"}, "n"},
 	{{"previous", "digest"}, "n"},
 	{{"rejected"}, "a"},
@@ -428,6 +474,8 @@ static void test_mutations(void **state)
 	r.n_rejected = 1;
 	memset(r.reason + 10, 0, sizeof(r.reason) - 10);
 	memset(r.last_error + 10, 0, sizeof(r.last_error) - 10);
+	/* One of each kind is enough. */
+	r.n_followers = r.n_sequences = r.current.signature.n_keys = 1;
 	save(&r);
 	text = read_back("hello.json");
 	len = strlen(text);
@@ -523,6 +571,151 @@ static void test_a_damaged_record_keeps_what_can_be_read(void **state)
 	/* a text that looks like a key */
 	expect_kept("{\"last_error\": \"\\\"rollout_sequence\\\": 5\"}",
 		    sizeof("{\"last_error\": \"\\\"rollout_sequence\\\": 5\"}") - 1, 0, 0, "");
+}
+
+/* A seq that is lost would let an old version back: all of them are kept, or taken from what runs. */
+static void test_a_damaged_record_keeps_sequences(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	struct error e = {0};
+	struct record r;
+
+	fill(&r, PHASE_TRIAL);
+	save(&r);
+	text = read_back("hello.json");
+	*strstr(text, "{") = '[';
+	put(text, strlen(text));
+	assert_int_equal(record_load(scratch, "hello", &r, &e), -EBADMSG);
+	assert_int_equal(r.n_sequences, 2);
+	assert_int_equal(record_sequence(&r, &DIGEST("ab00")), 42);
+	assert_int_equal(record_sequence(&r, &DIGEST("ab01")), 999999999999999999);
+	assert_string_equal(r.sequences[0].digest.text, DIGEST("0001").text);
+	assert_int_equal(r.statement_s, 1764000000);
+	/* What was verified is verified again. */
+	assert_int_equal(r.current.signature.n_keys, 0);
+	assert_string_equal(r.signed_candidate.digest.text, "");
+	assert_string_equal(r.rollout_manifest.text, "");
+	*strstr(strstr(text, "\"sequences\""), "ab01") = 'x';
+	put(text, strlen(text));
+	assert_int_equal(record_load(scratch, "hello", &r, &e), -EBADMSG);
+	assert_int_equal(r.n_sequences, 0);
+}
+
+static void raise_to(struct record *r, const char *key, uint64_t seq)
+{
+	struct key_sequence s = {DIGEST("ab00"), seq, DIGEST("0001")};
+
+	memcpy(s.key.text + 67, key, 4);
+	record_raise_sequence(r, &s);
+}
+
+static void test_sequences_only_rise(void **state)
+{
+	struct record r;
+
+	record_init(&r);
+	raise_to(&r, "ab00", 0);
+	assert_int_equal(r.n_sequences, 0);
+	raise_to(&r, "ab00", 5);
+	raise_to(&r, "ab01", 7);
+	raise_to(&r, "ab00", 4);
+	raise_to(&r, "ab00", 5);
+	assert_int_equal(r.n_sequences, 2);
+	assert_int_equal(record_sequence(&r, &DIGEST("ab00")), 5);
+	raise_to(&r, "ab00", 6);
+	assert_int_equal(r.n_sequences, 2);
+	assert_int_equal(record_sequence(&r, &DIGEST("ab00")), 6);
+	assert_int_equal(record_sequence(&r, &DIGEST("ab01")), 7);
+	assert_int_equal(record_sequence(&r, &DIGEST("ab02")), 0);
+	/* There is room for some; the one that signed longest ago goes first. */
+	for (int i = 0; i < RECORD_SEQUENCES_MAX - 1; i++) {
+		_cleanup_free_ char *key = xasprintf("cd%02d", i);
+
+		raise_to(&r, key, 1);
+	}
+	assert_int_equal(r.n_sequences, RECORD_SEQUENCES_MAX);
+	assert_int_equal(record_sequence(&r, &DIGEST("ab01")), 0);
+	assert_int_equal(record_sequence(&r, &DIGEST("ab00")), 6);
+}
+
+/* What came to stay is written with the digest that is signed. */
+static void test_sequences_of_a_release(void **state)
+{
+	struct record r;
+
+	record_init(&r);
+	r.target.digest = DIGEST("0005");
+	sign(&r.target.signature, 2);
+	r.target.signature.keys[0].seq = 10;
+	r.target.signature.keys[1].seq = 0;
+	record_raise_sequences(&r, 0);
+	assert_int_equal(r.n_sequences, 1);
+	assert_int_equal(r.statement_s, 0); /* the clock was not set */
+	assert_string_equal(r.sequences[0].digest.text, DIGEST("0005").text);
+	r.target.pulled = DIGEST("0006");
+	r.target.signature.keys[1].seq = 9;
+	record_raise_sequences(&r, 1764000000);
+	assert_int_equal(r.n_sequences, 2);
+	assert_int_equal(r.statement_s, 0); /* no statement is newer than the other key's */
+	assert_string_equal(r.sequences[1].digest.text, DIGEST("0006").text);
+	r.target.signature.keys[1].seq = 11;
+	record_raise_sequences(&r, 1764000000);
+	assert_int_equal(r.statement_s, 1764000000);
+	record_raise_sequences(&r, 1764000001); /* the same again */
+	assert_int_equal(r.statement_s, 1764000000);
+	assert_int_equal(record_sequence(&r, &DIGEST("ab01")), 11);
+	assert_int_equal(record_sequence(&r, &DIGEST("ab00")), 10);
+}
+
+static void test_signatures_are_compared(void **state)
+{
+	struct signature a = {0}, b = {0};
+
+	sign(&a, 2);
+	sign(&b, 2);
+	assert_true(signature_eq(&a, &b));
+	memset(&b.keys[2], 'x', sizeof(b.keys[2]));
+	assert_true(signature_eq(&a, &b));
+	b.keys[1].seq++;
+	assert_false(signature_eq(&a, &b));
+	b = a;
+	b.expires_s++;
+	assert_false(signature_eq(&a, &b));
+	b = a;
+	b.keys[0].name[0] = 'x';
+	assert_false(signature_eq(&a, &b));
+	b = a;
+	b.n_keys = 1;
+	assert_false(signature_eq(&a, &b));
+}
+
+/* The largest record can be read again. */
+static void test_the_largest_signatures(void **state)
+{
+	struct release *releases[3];
+	struct record r;
+
+	fill(&r, PHASE_REVERT);
+	fill_history(&r, HISTORY_MAX);
+	releases[0] = &r.current;
+	releases[1] = &r.previous;
+	releases[2] = &r.target;
+	for (size_t i = 0; i < 3; i++)
+		sign(&releases[i]->signature, SIGNATURE_KEYS_MAX);
+	sign(&r.signed_candidate.signature, SIGNATURE_KEYS_MAX);
+	sign(&r.rollout_signature, SIGNATURE_KEYS_MAX);
+	for (r.n_sequences = 0; r.n_sequences < RECORD_SEQUENCES_MAX; r.n_sequences++)
+		r.sequences[r.n_sequences] = r.sequences[1];
+	for (size_t i = 0; i < r.n_rejected; i++)
+		memset(r.rejected[i].reason, '"', sizeof(r.rejected[i].reason) - 1);
+	for (r.n_rejected_before = 0; r.n_rejected_before < RECORD_BEFORE_MAX;
+	     r.n_rejected_before++) {
+		struct rejected_before *x = &r.rejected_before[r.n_rejected_before];
+
+		x->digest = x->manifest = DIGEST("0005");
+		memset(x->engine, 'e', sizeof(x->engine) - 1);
+	}
+	expect_round_trip(&r);
 }
 
 /* A damaged entry of the history loses nothing else, and a damaged record not its history. */
@@ -828,6 +1021,11 @@ int main(void)
 		in_empty_dir(test_rejections_outlast_their_reasons),
 		in_empty_dir(test_disturbed),
 		in_empty_dir(test_a_damaged_record_keeps_what_can_be_read),
+		in_empty_dir(test_a_damaged_record_keeps_sequences),
+		cmocka_unit_test(test_sequences_only_rise),
+		cmocka_unit_test(test_sequences_of_a_release),
+		cmocka_unit_test(test_signatures_are_compared),
+		in_empty_dir(test_the_largest_signatures),
 		in_empty_dir(test_history_is_no_condition),
 		cmocka_unit_test(test_history_is_bounded),
 		cmocka_unit_test(test_versions),
