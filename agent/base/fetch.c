@@ -203,14 +203,33 @@ void fetch_traffic(const struct fetch *f, struct traffic *ret)
 	*ret = f->traffic;
 }
 
-int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
+int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring, bool with_text,
 		      struct rollout_reply *ret, struct error *ret_error)
 {
-	_cleanup_json_ json_t *question = message_rollout_request_to_json(image, ring),
+	_cleanup_json_ json_t *question = message_rollout_request_to_json(image, ring, with_text),
 			      *answer = NULL;
 	int r = ask(f, &question, 1, &answer, ret_error);
 
-	return r < 0 ? r : message_rollout_reply_from_json(answer, ret, ret_error);
+	*ret = (struct rollout_reply){0};
+	if (r == 0)
+		r = message_rollout_reply_from_json(answer, ret, ret_error);
+	if (!with_text) {
+		replace_string(&ret->manifest, NULL);
+		replace_string(&ret->policy, NULL);
+	}
+	return r;
+}
+
+int fetch_ask_signatures(struct fetch *f, const char *image, const struct digest *d,
+			 enum signature_place place, struct signatures *ret,
+			 struct error *ret_error)
+{
+	_cleanup_json_ json_t *question = message_signatures_request_to_json(image, d, place),
+			      *answer = NULL;
+	int r = ask(f, &question, 1, &answer, ret_error);
+
+	*ret = (struct signatures){0};
+	return r < 0 ? r : message_signatures_from_json(answer, ret, ret_error);
 }
 
 int fetch_ask_delta(struct fetch *f, const char *image, const struct digest *from,

@@ -77,9 +77,15 @@ int fetch_ask_publish(struct fetch *f, json_t *question, json_t **ret,
  * too. */
 int fetch_ask_push(struct fetch *f, const json_t *question, const struct fetch_blob *b,
 		   json_t **ret, struct error *ret_error) warn_unused;
-/* ring may be NULL. */
-int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
+/* ring may be NULL. with_text: the policy and the artifact's manifest come along, beside -EBADMSG of an invalid policy too. The
+ * caller frees ret with rollout_reply_free(), after an error too. */
+int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring, bool with_text,
 		      struct rollout_reply *ret, struct error *ret_error) warn_unused;
+/* Asks one place for the signatures of d, an index or a manifest in the repository of image; none there is no error. The
+ * caller frees ret with signatures_free(). The code of fetch_ask(). */
+int fetch_ask_signatures(struct fetch *f, const char *image, const struct digest *d,
+			 enum signature_place place, struct signatures *ret,
+			 struct error *ret_error) warn_unused;
 
 static inline void cleanup_fetch_p(struct fetch **f)
 {

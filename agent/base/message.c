@@ -380,34 +380,60 @@ void message_get_traffic(const json_t *j, struct traffic *ret)
 	*ret = new;
 }
 
-json_t *message_rollout_request_to_json(const char *image, const char *ring)
+json_t *message_rollout_request_to_json(const char *image, const char *ring, bool with_text)
 {
-	return json_need(json_pack("{s:s, s:o, s:o*}", "op", "rollout", "image",
+	return json_need(json_pack("{s:s, s:o, s:o*, s:o*}", "op", "rollout", "image",
 				   json_string_lossy(image), "ring",
-				   ring ? json_string_lossy(ring) : NULL));
+				   ring ? json_string_lossy(ring) : NULL, "with-text",
+				   with_text ? json_true() : NULL));
 }
 
-json_t *message_rollout_reply_to_json(const struct rollout_reply *reply)
+void rollout_reply_free(struct rollout_reply *r)
 {
-	const struct rollout *r = &reply->rollout;
+	free(r->manifest);
+	free(r->policy);
+	*r = (struct rollout_reply){0};
+}
+
+static void add_text(json_t *j, const char *key, const char *text)
+{
+	json_t *value = text ? json_string(text) : NULL;
+
+	if (value)
+		json_put(j, key, value);
+}
+
+void message_add_rollout_text(json_t *reply, const struct rollout_reply *r)
+{
+	add_text(reply, "manifest", r->manifest);
+	add_text(reply, "policy", r->policy);
+}
+
+static json_t *rollout_to_json(const struct rollout *r)
+{
 	json_t *points;
 
-	if (!reply->found)
-		return json_need(json_pack("{s:n}", "rollout"));
 	if (r->clear)
-		return json_need(json_pack("{s:{s:I, s:b, s:s}}", "rollout", "sequence",
-					   (json_int_t)r->sequence, "clear", true, "document",
-					   r->document.text));
+		return json_pack("{s:I, s:b, s:s}", "sequence", (json_int_t)r->sequence, "clear",
+				 true, "document", r->document.text);
 	points = json_need(json_array());
 	for (size_t i = 0; i < r->n_points; i++) {
 		json_append(points, json_integer(r->points[i].at_s));
 		json_append(points, json_integer(r->points[i].share));
 	}
-	return json_need(json_pack("{s:{s:I, s:s, s:s, s:b, s:s, s:I, s:o}}", "rollout", "sequence",
-				   (json_int_t)r->sequence, "document", r->document.text, "target",
-				   r->target.text, "halt", r->halt, "minimum-version",
-				   r->minimum_version, "not-before", (json_int_t)r->not_before_s,
-				   "points", points));
+	return json_pack("{s:I, s:s, s:s, s:b, s:s, s:I, s:o}", "sequence", (json_int_t)r->sequence,
+			 "document", r->document.text, "target", r->target.text, "halt", r->halt,
+			 "minimum-version", r->minimum_version, "not-before",
+			 (json_int_t)r->not_before_s, "points", points);
+}
+
+json_t *message_rollout_reply_to_json(const struct rollout_reply *r)
+{
+	json_t *j = json_need(json_object());
+
+	json_put(j, "rollout", r->found ? rollout_to_json(&r->rollout) : json_null());
+	message_add_rollout_text(j, r);
+	return j;
 }
 
 static bool read_number(const json_t *list, size_t i, json_int_t most, json_int_t *ret)
@@ -469,6 +495,14 @@ static bool read_rollout(json_t *j, struct rollout *ret)
 	return read_points(points, ret);
 }
 
+/* A copy of the text under key, of max bytes at most; NULL: there is none. Caller frees. */
+static char *take_text(const json_t *j, const char *key, size_t max)
+{
+	const char *text = json_get_string(j, key);
+
+	return text && strlen(text) <= max ? xstrdup(text) : NULL;
+}
+
 int message_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
 				    struct error *ret_error)
 {
@@ -478,10 +512,11 @@ int message_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
 
 	*ret = (struct rollout_reply){0};
 	q = protocol_get_error(j, &ret->retry_after_s, ret_error);
-	if (q < 0)
-		return q;
-	if (!policy || (r.found && !read_rollout(policy, &r.rollout)))
+	if (q == 0 && (!policy || (r.found && !read_rollout(policy, &r.rollout))))
 		return error_set(ret_error, -EBADMSG, "the message has no valid \"rollout\"");
-	*ret = r;
-	return 0;
+	if (q == 0)
+		*ret = r;
+	ret->manifest = take_text(j, "manifest", ROLLOUT_MANIFEST_MAX);
+	ret->policy = take_text(j, "policy", ROLLOUT_BYTES_MAX);
+	return q;
 }

@@ -19,6 +19,12 @@
  *            {"rollout": {"sequence": NUMBER, "document": DIGEST of the policy's text, "clear": true}}
  *            {"rollout": {"sequence": NUMBER, "document": DIGEST, "target": DIGEST, "halt": BOOLEAN,
  *                         "minimum-version": TEXT, "not-before": UNIX TIME, "points": [UNIX TIME, SHARE, ...]}}
+ *            and with "with-text": true in the request "manifest": TEXT of the artifact and "policy": TEXT as well, beside
+ *            an error too, as far as they were read
+ *   request  {"op": "signatures", "image": TEXT, "digest": DIGEST, "place": "tag", "referrers" or "fallback"}
+ *                                                             the signatures of an index or a manifest, unverified
+ *   reply    {"signatures": [{"format": "simple" or "bundle", "payload": BASE64, "signature": BASE64}, ...],
+ *             "left": NUMBER of those that are not in the reply}    newest first; none there: an empty list
  *   request  {"op": "blob", "image": TEXT, "manifest": BOOLEAN, "digest": DIGEST, "size": BYTES, "offset": BYTES,
  *             "speed": BYTES a second, "allowance": BYTES, "ms": NUMBER}
  *                                                             with the descriptor of the file that takes it; alone in
@@ -70,6 +76,24 @@
 #include "record.h"
 #include "rollout.h"
 
+#define SIGNATURE_PAIRS_MAX   16 /* of one place */
+#define SIGNATURE_PAYLOAD_MAX ((size_t)16 * 1024)
+#define SIGNATURE_BYTES_MAX   ((size_t)1536) /* decoded; base64 of it is 2 KiB */
+
+enum signature_format {
+	SIGNATURE_SIMPLE, /* the payload is what is signed: "simple signing" of containers/image and cosign */
+	SIGNATURE_BUNDLE, /* its PAE is: DSSE, with the payload type application/vnd.in-toto+json */
+};
+
+/* Signed bytes and a signature, both unchecked. */
+struct signature_pair {
+	enum signature_format format;
+	char *payload;
+	size_t n_payload;
+	char *bytes;
+	size_t n_bytes;
+};
+
 /* The digest of a tag, or the error. */
 struct fetch_resolved {
 	struct digest digest;
@@ -113,10 +137,25 @@ struct fetch_reply {
 	unsigned int retry_after_s; /* with an error: of a 429 or 503; 0: none */
 };
 
+#define ROLLOUT_MANIFEST_MAX ((size_t)64 * 1024) /* bytes of the artifact's manifest */
+
 struct rollout_reply {
 	bool found;
 	struct rollout rollout;
 	unsigned int retry_after_s; /* with an error */
+	/* If they were wanted, beside an error too: the artifact's manifest and the policy, as the registry has them; NULL: not
+	 * read. Nobody has hashed them here. rollout_reply_free() */
+	char *manifest, *policy;
+};
+
+#define SIGNATURE_PAYLOADS_MAX \
+	((size_t)128 * 1024) /* bytes of all of a reply, so that it fits into a line */
+
+/* What a registry has at one place. Nobody has verified it. */
+struct signatures {
+	struct signature_pair pairs[SIGNATURE_PAIRS_MAX]; /* newest first */
+	size_t n;
+	size_t left; /* more were there than were carried */
 };
 
 /* The network half syncs the file of a blob at each multiple of that many bytes before it writes on; the engine half cuts it
@@ -204,10 +243,28 @@ json_t *message_traffic_to_json(const struct traffic *t);
 /* Leaves ret as it is if the reply j has no traffic, or if it is not valid. */
 void message_get_traffic(const json_t *j, struct traffic *ret);
 
-json_t *message_rollout_request_to_json(const char *image, const char *ring /* or NULL */);
+json_t *message_rollout_request_to_json(const char *image, const char *ring /* or NULL */,
+					bool with_text);
 json_t *message_rollout_reply_to_json(const struct rollout_reply *r);
+/* Adds the texts of r to its reply, or to an error. One that is no text in UTF-8, which JSON cannot carry, is left out. */
+void message_add_rollout_text(json_t *reply, const struct rollout_reply *r);
+/* The caller frees ret with rollout_reply_free(), after an error too: it has the texts, if they are in the reply. */
 int message_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
 				    struct error *ret_error) warn_unused;
+void rollout_reply_free(struct rollout_reply *r);
+
+json_t *message_signatures_request_to_json(const char *image, const struct digest *d,
+					   enum signature_place place);
+int message_signatures_request_from_json(const json_t *j, struct digest *ret_digest,
+					 enum signature_place *ret_place,
+					 struct error *ret_error) warn_unused;
+json_t *message_signatures_to_json(const struct signatures *s);
+/* The caller frees ret with signatures_free(). */
+int message_signatures_from_json(const json_t *j, struct signatures *ret,
+				 struct error *ret_error) warn_unused;
+/* Adds a copy behind the others. A repeated pair is not added again, and one that exceeds a bound is left. */
+void signatures_add(struct signatures *s, const struct signature_pair *pair);
+void signatures_free(struct signatures *s);
 
 json_t *message_delta_request_to_json(const char *image, const struct digest *from,
 				      const struct digest *to);

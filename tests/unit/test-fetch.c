@@ -129,6 +129,46 @@ static int answer_patch(struct protocol_reader *reader)
 	return 0;
 }
 
+/* Answers a request for signatures with one of what was asked, "DIGEST PLACE", or of an image "r.io/none" with an error. */
+static int answer_signatures(struct protocol_reader *reader)
+{
+	_cleanup_json_ json_t *question = NULL, *answer = NULL;
+	_cleanup_(signatures_free) struct signatures s = {0};
+	_cleanup_free_ char *asked = NULL;
+	struct signature_pair pair = {.bytes = (char *)"sig", .n_bytes = 3};
+	enum signature_place place;
+	struct digest d;
+	struct error e;
+
+	if (protocol_read(reader, now_ms() + 20000, &question, &e) < 0 ||
+	    !streq_null(json_get_string(question, "op"), "signatures") ||
+	    message_signatures_request_from_json(question, &d, &place, &e) < 0)
+		return -1;
+	asked = xasprintf("%s %s", d.text, signature_place_names[place]);
+	pair.payload = asked;
+	pair.n_payload = strlen(asked);
+	signatures_add(&s, &pair);
+	s.left = 2;
+	(void)error_set(&e, -EACCES, "no");
+	answer = streq_null(json_get_string(question, "image"), "r.io/none")
+			 ? protocol_error_to_json(&e, 0)
+			 : message_signatures_to_json(&s);
+	return protocol_write(reader->fd, answer);
+}
+
+static const char *rollout_texts = "{\"rollout\":null,\"manifest\":\"m\",\"policy\":\"p\"}\n";
+
+static int answer_rollout(struct protocol_reader *reader)
+{
+	json_t *question = NULL;
+	struct error e;
+
+	if (protocol_read(reader, now_ms() + 20000, &question, &e) < 0)
+		return -1;
+	json_decref(question);
+	return write_all(reader->fd, rollout_texts, strlen(rollout_texts));
+}
+
 static const char *blob_script; /* the lines that answer a request for a blob, or NULL */
 
 /* Writes "12345" into the descriptor that came, and answers by the script. */
@@ -277,6 +317,56 @@ static void test_pinned(void **state)
 	assert_int_equal(fetch_resolve(f, images, 2, ret, &e), 0);
 	assert_int_equal(ret[0].error.code, -EBADMSG); /* the server says 0 */
 	assert_number(&ret[1], 7);
+	fetch_free(f);
+	assert_served();
+}
+
+static void test_signatures(void **state)
+{
+	const struct digest d = {
+		"sha256:0000000000000000000000000000000000000000000000000000000000000001"};
+	struct fetch_options o = {.socket = path};
+	struct fetch *f = fetch_new(&o, "r.io");
+	struct error e = {0};
+	struct signatures s;
+
+	serve_by(answer_signatures, SIGNATURE_PLACES + 1, 1);
+	for (size_t i = 0; i < SIGNATURE_PLACES; i++) {
+		_cleanup_free_ char *text = xasprintf("%s %s", d.text, signature_place_names[i]);
+
+		assert_int_equal(
+			fetch_ask_signatures(f, "r.io/1", &d, (enum signature_place)i, &s, &e), 0);
+		assert_int_equal(s.n, 1);
+		assert_int_equal(s.left, 2);
+		assert_string_equal(s.pairs[0].payload, text);
+		signatures_free(&s);
+	}
+	assert_int_equal(fetch_ask_signatures(f, "r.io/none", &d, SIGNATURES_TAG, &s, &e), -EACCES);
+	assert_int_equal(s.n, 0);
+	fetch_free(f);
+	assert_served();
+	f = fetch_new(&o, "r.io");
+	assert_true(fetch_ask_signatures(f, "r.io/1", &d, SIGNATURES_TAG, &s, &e) < 0);
+	assert_int_equal(s.n, 0);
+	fetch_free(f);
+}
+
+/* Texts that were not asked for are nobody's to free. */
+static void test_rollout_texts(void **state)
+{
+	struct fetch_options o = {.socket = path};
+	struct fetch *f = fetch_new(&o, "r.io");
+	struct rollout_reply reply;
+	struct error e = {0};
+
+	serve_by(answer_rollout, 2, 1);
+	assert_int_equal(fetch_ask_rollout(f, "r.io/1", NULL, true, &reply, &e), 0);
+	assert_string_equal(reply.manifest, "m");
+	assert_string_equal(reply.policy, "p");
+	rollout_reply_free(&reply);
+	assert_int_equal(fetch_ask_rollout(f, "r.io/1", NULL, false, &reply, &e), 0);
+	assert_null(reply.manifest);
+	assert_null(reply.policy);
 	fetch_free(f);
 	assert_served();
 }
@@ -522,6 +612,8 @@ int main(void)
 		cmocka_unit_test(test_connection_opened_again),
 		cmocka_unit_test(test_an_answer_that_nobody_asked_for),
 		cmocka_unit_test(test_pinned),
+		cmocka_unit_test(test_signatures),
+		cmocka_unit_test(test_rollout_texts),
 		cmocka_unit_test(test_no_answer),
 		cmocka_unit_test(test_unpack),
 		cmocka_unit_test(test_patch),

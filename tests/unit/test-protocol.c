@@ -418,11 +418,12 @@ static void test_rollout_request(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(rings); i++) {
 		_cleanup_json_ json_t *j =
-			carry(message_rollout_request_to_json("r.io/app:1", rings[i]));
+			carry(message_rollout_request_to_json("r.io/app:1", rings[i], i == 0));
 
 		assert_string_equal(json_get_string(j, "op"), "rollout");
 		assert_string_equal(json_get_string(j, "image"), "r.io/app:1");
 		assert_true(streq_null(json_get_string(j, "ring"), rings[i]));
+		assert_int_equal(json_is_true(json_object_get(j, "with-text")), i == 0);
 	}
 }
 
@@ -450,6 +451,51 @@ static void test_rollout_replies(void **state)
 		memset(&back, 0x55, sizeof(back));
 		assert_int_equal(message_rollout_reply_from_json(j, &back, &e), 0);
 		assert_memory_equal(&back, replies[i], sizeof(back));
+	}
+}
+
+static void check_rollout_texts(json_t *j, int code, const char *manifest, const char *policy)
+{
+	struct rollout_reply back;
+	struct error e;
+
+	assert_int_equal(message_rollout_reply_from_json(j, &back, &e), code);
+	assert_true(streq_null(back.manifest, manifest));
+	assert_true(streq_null(back.policy, policy));
+	rollout_reply_free(&back);
+	assert_null(back.manifest);
+}
+
+/* The largest texts fit into a line, and stand beside an error, too. */
+static void test_rollout_texts(void **state)
+{
+	_cleanup_free_ char *manifest = xcalloc(1, ROLLOUT_MANIFEST_MAX + 2),
+			    *policy = xcalloc(1, ROLLOUT_BYTES_MAX + 2);
+	struct rollout_reply r = {.found = true,
+				  .rollout = {.sequence = 8, .document = {A}, .clear = true}};
+	const struct error invalid = {.code = -EBADMSG, .text = "no"};
+
+	memset(manifest, '"', ROLLOUT_MANIFEST_MAX);
+	memset(policy, '\n', ROLLOUT_BYTES_MAX);
+	r.manifest = manifest;
+	r.policy = policy;
+	for (size_t i = 0; i < 2; i++) {
+		_cleanup_json_ json_t *j = carry(message_rollout_reply_to_json(&r)), *error = NULL;
+
+		check_rollout_texts(j, 0, i == 0 ? manifest : NULL, i == 0 ? policy : NULL);
+		error = protocol_error_to_json(&invalid, 0);
+		message_add_rollout_text(error, &r);
+		error = carry(error);
+		check_rollout_texts(error, -EBADMSG, i == 0 ? manifest : NULL,
+				    i == 0 ? policy : NULL);
+		manifest[ROLLOUT_MANIFEST_MAX] = policy[ROLLOUT_BYTES_MAX] = 'x'; /* too long */
+	}
+	r.manifest = (char *)"\xff"; /* no text */
+	r.policy = NULL;
+	{
+		_cleanup_json_ json_t *j = carry(message_rollout_reply_to_json(&r));
+
+		check_rollout_texts(j, 0, NULL, NULL);
 	}
 }
 
@@ -789,6 +835,7 @@ int main(void)
 		test(test_pinned),
 		test(test_rollout_request),
 		test(test_rollout_replies),
+		test(test_rollout_texts),
 		test(test_bad_rollout_replies),
 		test(test_read_timeout),
 		test(test_read_cut),
