@@ -200,28 +200,58 @@ static int blob(struct session *s, struct item *item, struct error *ret_error)
 	return 0;
 }
 
-/* Reads the policy beside the image. The engine half gets its numbers for one ring, not its text. */
-static int rollout(struct session *s, struct item *item, struct error *ret_error)
+/* Reads the policy beside the image: its numbers for one ring, and its text for an engine half that verifies it. An invalid one
+ * may be unsigned, too, so that its text stands beside the error. */
+static int read_rollout(struct session *s, const struct item *item, struct rollout_reply *ret,
+			struct error *ret_error)
 {
 	const struct ref *ref = &item->ref;
-	_cleanup_free_ char *tag = publish_tag(ref), *text = NULL;
-	struct rollout_reply reply = {0};
+	_cleanup_free_ char *tag = publish_tag(ref);
 	size_t n = 0;
-	int r = tag ? repository_policy(s->registry, ref, tag, &text, &n, ret_error) : -ENOENT;
+	int r = tag ? repository_policy(s->registry, ref, tag, &ret->policy, &n, &ret->manifest,
+					ret_error)
+		    : -ENOENT;
 
-	reply.found = r != -ENOENT;
-	if (r == 0) {
-		r = rollout_parse(text, n, json_get_string(item->question, "ring"), &reply.rollout,
-				  ret_error);
-		reply.rollout.document = hash_bytes(text, n);
-		if (r < 0)
-			(void)error_prefix(ret_error, "%s/%s:%s is no valid policy", ref->host,
-					   ref->path, tag);
+	ret->found = r != -ENOENT;
+	if (r < 0)
+		return ret->found ? r : 0;
+	r = rollout_parse(ret->policy, n, json_get_string(item->question, "ring"), &ret->rollout,
+			  ret_error);
+	ret->rollout.document = hash_bytes(ret->policy, n);
+	return r < 0 ? error_prefix(ret_error, "%s/%s:%s is no valid policy", ref->host, ref->path,
+				    tag)
+		     : 0;
+}
+
+static int rollout(struct session *s, struct item *item, struct error *ret_error)
+{
+	_cleanup_(rollout_reply_free) struct rollout_reply reply = {0};
+	int r = read_rollout(s, item, &reply, ret_error);
+
+	if (!json_is_true(json_object_get(item->question, "with-text"))) {
+		replace_string(&reply.manifest, NULL);
+		replace_string(&reply.policy, NULL);
 	}
-	if (r < 0 && reply.found)
-		return r;
-	item->answer = message_rollout_reply_to_json(&reply);
+	item->answer = r < 0 ? protocol_error_to_json(ret_error, s->registry->retry_after_s)
+			     : message_rollout_reply_to_json(&reply);
+	if (r < 0)
+		message_add_rollout_text(item->answer, &reply);
 	return 0;
+}
+
+/* The engine half judges them. */
+static int signatures(struct session *s, struct item *item, struct error *ret_error)
+{
+	_cleanup_(signatures_free) struct signatures found = {0};
+	enum signature_place place;
+	struct digest d;
+	int r = message_signatures_request_from_json(item->question, &d, &place, ret_error);
+
+	if (r == 0)
+		r = repository_signatures(s->registry, &item->ref, &d, place, &found, ret_error);
+	if (r == 0)
+		item->answer = message_signatures_to_json(&found);
+	return r;
 }
 
 /* A missing delta is an answer, which the engine half remembers. */
@@ -445,6 +475,8 @@ static int answer_one(struct session *s, struct item *item, struct error *ret_er
 		return answer_publisher(s, item, ret_error);
 	if (streq(item->op, "rollout"))
 		return rollout(s, item, ret_error);
+	if (streq(item->op, "signatures"))
+		return signatures(s, item, ret_error);
 	if (streq(item->op, "login"))
 		return login(s, item, ret_error);
 	if (streq(item->op, "check"))

@@ -208,7 +208,7 @@ static struct http_request make_request(const struct registry *r, struct call *c
 		.content_type = c->type,
 		.on_send = c->on_send,
 		.send_size = c->send_size,
-		.body_max = OCI_DOCUMENT_MAX,
+		.body_max = c->max ?: OCI_DOCUMENT_MAX,
 		.on_begin = c->on_begin,
 		.on_data = c->on_data,
 		.userdata = c->userdata,
@@ -395,7 +395,8 @@ static void ask_mirror(struct registry *r, struct call *calls, size_t n)
 		*c = (struct call){.repository = c->repository,
 				   .method = c->method,
 				   .kind = c->kind,
-				   .name = c->name};
+				   .name = c->name,
+				   .max = c->max};
 	}
 	/* A mirror that cannot be reached would cost a wait each time; one that is asked before it may answer. */
 	if (down)

@@ -105,6 +105,7 @@ struct call {
 	int (*on_data)(void *userdata, const char *data, size_t n);
 	void *userdata;
 	const char *range; /* the line of a header, or NULL: the whole */
+	size_t max;	   /* bytes of an answer in memory; 0: OCI_DOCUMENT_MAX */
 
 	struct http_result result;
 

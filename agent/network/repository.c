@@ -212,7 +212,7 @@ static int fetch_blob(struct registry *r, const struct ref *ref, struct oci_arti
 }
 
 int repository_policy(struct registry *r, const struct ref *ref, const char *tag, char **ret,
-		      size_t *ret_n, struct error *ret_error)
+		      size_t *ret_n, char **ret_manifest, struct error *ret_error)
 {
 	_cleanup_http_response_ struct http_response response = {0};
 	_cleanup_free_ char *content_type = NULL;
@@ -220,6 +220,12 @@ int repository_policy(struct registry *r, const struct ref *ref, const char *tag
 	struct digest ignored;
 	int q = get_by_tag(r, ref, tag, &response, &ignored, ret_error);
 
+	if (q == 0 && ret_manifest && response.body_len > ROLLOUT_MANIFEST_MAX)
+		q = error_set(ret_error, -EBADMSG,
+			      "the policy's manifest has %zu bytes, %zu at most are allowed",
+			      response.body_len, ROLLOUT_MANIFEST_MAX);
+	else if (q == 0 && ret_manifest && strlen(response.body) == response.body_len)
+		*ret_manifest = xstrdup(response.body);
 	if (q == 0) {
 		content_type = http_header(&response, "Content-Type");
 		q = oci_parse_artifact(response.body, response.body_len, content_type,

@@ -30,15 +30,22 @@ int repository_config(struct registry *r, const struct ref *ref, const struct oc
 		      struct error *ret_error) warn_unused;
 
 /* The rollout policy at a tag in ref's repository, of ROLLOUT_BYTES_MAX at most, with its hash checked. -ENOENT:
- * there is no such tag. Caller frees. */
+ * there is no such tag. *ret_manifest (which may be NULL): the artifact's manifest, with a NUL behind it, after an error too if it
+ * was read; of ROLLOUT_MANIFEST_MAX at most. The caller frees both. */
 int repository_policy(struct registry *r, const struct ref *ref, const char *tag, char **ret,
-		      size_t *ret_n, struct error *ret_error) warn_unused;
+		      size_t *ret_n, char **ret_manifest, struct error *ret_error) warn_unused;
 
 /* The delta between two ChainIDs in ref's repository (pullet-delta(5)), not the patch itself unless its manifest has it.
  * -ENOENT: there is none; -EBADMSG: it is not valid. The caller frees ret with fetch_delta_free(). */
 int repository_delta(struct registry *r, const struct ref *ref, const struct digest *from,
 		     const struct digest *to, struct fetch_delta *ret,
 		     struct error *ret_error) warn_unused;
+
+/* signatures.c: the signatures of d, an index or a manifest in ref's repository, that are at one place; none there is no
+ * error. What is not valid, too large or gone is left out. The caller frees ret with signatures_free(). */
+int repository_signatures(struct registry *r, const struct ref *ref, const struct digest *d,
+			  enum signature_place place, struct signatures *ret,
+			  struct error *ret_error) warn_unused;
 
 /* push.c: a blob goes to the registry, unless it has it. */
 struct push {

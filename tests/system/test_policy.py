@@ -36,9 +36,9 @@ def put(registry, policy=POLICY, blob=None, document=None, **changes):
     return path
 
 
-def ask(fetch, registry, ring=None, image="app:stable", measured=False):
+def ask(fetch, registry, ring=None, image="app:stable", measured=False, **more):
     child = Child(fetch.config, measured, host=registry.host)
-    question = {"op": "rollout", "image": f"{registry.host}/{image}"}
+    question = {"op": "rollout", "image": f"{registry.host}/{image}", **more}
     try:
         child.send({**question, "ring": ring} if ring else question)
         reply = child.receive()
@@ -76,6 +76,70 @@ def test_reply_has_only_the_rules_of_the_ring(fetch, registry):
 def test_no_policy(fetch, registry):
     assert ask(fetch, registry) == {"rollout": None}
     assert registry.methods() == ["GET"]
+
+
+def put_with_text(registry, policy, **changes):
+    """-> what an engine half that verifies the policy is told of it"""
+    put(registry, policy, **changes)
+    manifest = artifact(policy, **changes)
+    assert registry.documents["app", "stable.rollout"][0] == manifest
+    return {"manifest": manifest.decode(), "policy": policy.decode()}
+
+
+def test_policy_with_its_text(fetch, registry):
+    """As the registry has it, byte by byte, in the same two requests."""
+    policy = json.dumps({**POLICY, "x-why": "\u00e4\u20ac \U0001f600"}, ensure_ascii=False, indent="\t").encode()
+    texts = put_with_text(registry, policy, annotations={"x": '\\"\n'})
+    assert ask(fetch, registry, **{"with-text": True}) == {"rollout": {**GENERAL, "document": sha256(policy)}, **texts}
+    assert len(registry.seen) == 2
+    assert ask(fetch, registry) == {"rollout": {**GENERAL, "document": sha256(policy)}}
+    registry.documents.clear()
+    assert ask(fetch, registry, **{"with-text": True}) == {"rollout": None}
+
+
+def test_the_longest_texts(fetch, registry):
+    """They fit into a line, however much of them is escaped."""
+    policy = json.dumps(POLICY).encode()
+    policy += b"\n" * (16384 - len(policy))
+    size = len(artifact(policy, annotations={"x": ""}))
+    texts = put_with_text(registry, policy, annotations={"x": '"' * ((65536 - size) // 2)})
+    assert len(texts["manifest"]) in (65535, 65536)
+    assert ask(fetch, registry, measured=True, **{"with-text": True}) == {
+        "rollout": {**GENERAL, "document": sha256(policy)}, **texts}
+    check_memory(fetch)
+    put(registry, policy, annotations={"x": " " * (65537 - size)})
+    reply = ask(fetch, registry, **{"with-text": True})
+    assert reply["error"]["code"] == "EBADMSG" and "65537 bytes, 65536 at most" in reply["error"]["text"]
+    assert set(reply) == {"error"}
+
+
+@pytest.mark.parametrize("policy", [b"{}", b'{"version": 1, "sequence": 0}', b"no JSON"], ids=range(3))
+def test_the_text_of_an_invalid_policy(fetch, registry, policy):
+    """Whoever wrote it may not have signed it: then it counts as none."""
+    texts = put_with_text(registry, policy)
+    reply = ask(fetch, registry, **{"with-text": True})
+    assert "is no valid policy" in reply.pop("error")["text"] and reply == texts
+    assert set(ask(fetch, registry)) == {"error"}
+
+
+@pytest.mark.parametrize("document", [b"{}", b"no JSON", manifest()], ids=range(3))
+def test_the_text_of_what_is_no_artifact(fetch, registry, document):
+    put(registry, document=document)
+    reply = ask(fetch, registry, **{"with-text": True})
+    assert reply["error"]["code"] in ("EBADMSG", "EKEYREJECTED") and reply["manifest"] == document.decode()
+    assert set(reply) == {"error", "manifest"}
+
+
+@pytest.mark.parametrize("document", [b"\xff\xfe", b"{}\0{}", b"\0"], ids=range(3))
+def test_what_is_no_text_is_not_carried(fetch, registry, document):
+    put(registry, document=document)
+    assert set(ask(fetch, registry, **{"with-text": True})) == {"error"}
+
+
+def test_the_text_beside_a_failure(fetch, registry):
+    put(registry, blob=Answer(429, {"Retry-After": "77"}))
+    reply = ask(fetch, registry, **{"with-text": True})
+    assert reply["error"]["retry-after"] == 77 and set(reply) == {"error", "manifest"}
 
 
 def errors(code):
@@ -149,8 +213,9 @@ def test_credentials_are_sent(fetch, registry):
     (artifact(b"", layers=lambda layer: [{**layer, "size": -1}]), "size"),
     (artifact(b"", layers=lambda layer: [{**layer, "size": 20000}]), "20000 bytes, 16384 at most"),
     (b'{"schemaVersion": 2, "layers": ' + b"[" * 3000 + b"]" * 3000 + b"}", "deep"),
-    (b'{"schemaVersion": 2, "layers": [' + b"{}," * 200000 + b"{}]}", "memory"),
-], ids=range(15))
+    (b'{"schemaVersion": 2, "layers": [' + b"{}," * 200000 + b"{}]}", "600036 bytes, 65536 at most"),
+    (b'{"schemaVersion": 2, "layers": [' + b"{}," * 20000 + b"{}]}", "memory"),
+], ids=range(16))
 def test_not_an_artifact(fetch, registry, document, why):
     put(registry, document=document)
     error = fails(fetch, registry, None, "app:stable.rollout: ", why)
