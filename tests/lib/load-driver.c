@@ -246,7 +246,7 @@ int main(void)
 	}
 	digest = digest_of(json_object_get(in, "top"));
 	if (ref_parse(json_get_string(in, "image"), &ref, &why) < 0 ||
-	    verify_image(&config, &digest, &v, &e) < 0)
+	    verify_unsigned(&config, &digest, &v, &e) < 0)
 		return 2;
 
 	l = (struct load){.verified = v,
