@@ -99,7 +99,7 @@ static void note_created(struct member_progress *progress, const struct containe
 static int act_create(struct pass *p, struct error *ret_error)
 {
 	_cleanup_free_ char *tagged = ref_tagged(p->context.ref);
-	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, &p->record.target.digest);
+	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, release_pulled(&p->record.target));
 	_cleanup_(recreate_plan_free) struct recreate_plan plan = {0};
 	_cleanup_json_ json_t *image = NULL;
 	const struct digest label = release_label(&p->record.target);
@@ -356,26 +356,6 @@ static int find_followers(struct pass *p, struct error *ret_error)
 	return q;
 }
 
-static int verify(struct pass *p, struct error *ret_error)
-{
-	const struct digest *d = pass_candidate(p);
-	int q;
-
-	free(steal(p->verified));
-	if (!digest_is_set(d)) {
-		p->state.no_key_demands = !p->c->keys;
-		return p->c->keys
-			       ? error_set(ret_error, -EKEYREJECTED,
-					   "key= is set, and of the previous version no digest is "
-					   "known that could be signed")
-			       : 0;
-	}
-	q = verify_image(p->c, d, &p->verified, ret_error);
-	if (q == 0)
-		p->state.verified = *d;
-	return q;
-}
-
 static int check_space(struct pass *p, struct error *ret_error)
 {
 	bool present =
@@ -419,12 +399,13 @@ static act_fn *const functions[] = {
 	[ACT_ASK_POLICY] = candidate_ask_policy,
 	[ACT_FIND_IMAGE] = candidate_find_image,
 	[ACT_FIND_FOLLOWERS] = find_followers,
+	[ACT_ASK_FLOOR] = candidate_ask_floor,
 	[ACT_CHECK_SUCCESSOR] = successor_check,
 	[ACT_CHECK_HOST] = host_check,
 	[ACT_ASK_BEFORE] = hook_ask_before,
 	[ACT_ASK_HEALTH] = hook_ask_health,
 	[ACT_ASK_AFTER] = hook_ask_after,
-	[ACT_VERIFY] = verify,
+	[ACT_VERIFY] = candidate_verify,
 	[ACT_CHECK_SPACE] = check_space,
 	[ACT_SAVE_SPEC] = repair_save_spec,
 	[ACT_FETCH] = image_fetch,

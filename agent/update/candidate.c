@@ -3,8 +3,6 @@
 
 #include <errno.h>
 
-#include "cohort.h"
-#include "device.h"
 #include "download.h"
 #include "image-config.h"
 #include "schedule.h"
@@ -368,28 +366,6 @@ int candidate_ask_details(struct pass *p, struct error *ret_error)
 	return ask(p, pinned, NULL, ret_error);
 }
 
-int candidate_ask_policy(struct pass *p, struct error *ret_error)
-{
-	struct policy_answer *answer = &p->state.policy;
-	char id[DEVICE_ID_SIZE];
-	int q;
-
-	/* A device without an id has the last position. */
-	*answer = (struct policy_answer){.position = COHORT_ALL - 1};
-	q = fetch_ask_rollout(p->fetch, p->c->image, p->task->config->ring, &answer->reply,
-			      ret_error);
-	if (q == -ECANCELED)
-		return q;
-	if (q < 0)
-		answer->error = *ret_error;
-	device_id(p->task->config->device_id, id);
-	if (id[0])
-		answer->position = cohort_position(id, pass_candidate(p));
-	answer->known = true;
-	answer->asked_ms = now_ms();
-	return 0;
-}
-
 int candidate_pull_again(const struct pass *p, const struct release *release,
 			 struct error *ret_error)
 {
@@ -409,7 +385,7 @@ int candidate_pull_again(const struct pass *p, const struct release *release,
 				 closed, sizeof(closed));
 		return error_set(ret_error, -EAGAIN, "%s", closed);
 	}
-	q = verify_image(p->c, release_pulled(release), &verified, ret_error);
+	q = candidate_verify_again(p, release, &verified, ret_error);
 	if (q == 0)
 		q = fetch_ask(p->fetch, &request, &reply, ret_error);
 	if (q == 0 && p->auth && reply.withheld[0])
@@ -443,7 +419,7 @@ bool candidate_is_chosen(const struct fetch_reply *reply, const json_t *image)
 static int check_present(struct pass *p, const json_t *image, struct error *ret_error)
 {
 	const struct fetch_reply *reply = &p->state.answer.reply;
-	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, pass_candidate(p));
+	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, candidate_pulled(p));
 	const char *id = json_get_string(image, "Id");
 	struct oci_platform got;
 	char text[PLATFORM_TEXT_MAX];
@@ -451,7 +427,7 @@ static int check_present(struct pass *p, const json_t *image, struct error *ret_
 	if (candidate_is_chosen(reply, image))
 		return 0;
 	p->state.image_present = false;
-	if (streq_null(id, reply->digest.text) || !world_has_digest(image, &reply->digest))
+	if (streq_null(id, reply->digest.text) || !world_has_digest(image, candidate_pulled(p)))
 		return 0;
 	read_platform(image, &got);
 	return error_set(ret_error, -EKEYREJECTED,
@@ -463,7 +439,7 @@ static int check_present(struct pass *p, const json_t *image, struct error *ret_
 int candidate_find_image(struct pass *p, struct error *ret_error)
 {
 	bool rollback = p->state.operation == OPERATION_ROLLBACK;
-	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, pass_candidate(p));
+	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, candidate_pulled(p));
 	_cleanup_json_ json_t *j = NULL;
 	int q = engine_identify_image(p->context.engine,
 				      rollback ? p->record.previous.image : pinned, &j, ret_error);

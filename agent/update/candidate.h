@@ -9,10 +9,24 @@
 act_fn candidate_ask;
 /* Asks for the details of plan_candidate(). */
 act_fn candidate_ask_details;
-/* Asks what the rollout policy says to this device. A policy that cannot be read is a fact, not an error. */
+/* Asks what the rollout policy says to this device. A policy that cannot be read is a fact, not an error. With a key, one
+ * that is not signed is none. */
 act_fn candidate_ask_policy;
 /* Whether the engine has the image of plan_candidate(). */
 act_fn candidate_find_image;
+
+/* Verifies plan_candidate(): by the record, if it was verified before, else by its signatures in the registry, which may sign it or
+ * this platform's manifest. -EKEYREJECTED, and RESULT_SIGNATURE in front: it is not signed as the configuration requires. */
+act_fn candidate_verify;
+/* Asks the registry for the sequence with which the version that runs is signed. */
+act_fn candidate_ask_floor;
+/* The digest under which the engine gets and lists plan_candidate(): the one that is signed, once it is verified. */
+const struct digest *candidate_pulled(const struct pass *p);
+/* Verifies a version that runs, or is on trial: by the record alone, whatever was revoked or has expired since. */
+int candidate_verify_again(const struct pass *p, const struct release *release,
+			   struct verified **ret, struct error *ret_error) warn_unused;
+/* The rule by which its signatures are judged. exempt: what runs, or what an operator orders back. */
+struct verify_rule candidate_rule(const struct pass *p, bool exempt);
 
 /* Pulls a version that the container runs, or is to run, again: others removed its image. -EAGAIN: downloads are not
  * allowed now. */

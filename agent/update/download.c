@@ -67,32 +67,33 @@ static bool find_document(const struct pass *p, const struct digest *d, struct l
 	return text && oci_check_hash(text, ret->n, d, &ignored) == 0;
 }
 
-/* Reads the documents, hashed before they are parsed. The index, if there is one, has to list the manifest that was
+/* Reads the documents, hashed before they are parsed. The index, if that is pulled, has to list the manifest that was
  * chosen. -ENODATA: one of them is not at hand. */
 static int read_documents(struct pass *p, struct image *i, struct error *ret_error)
 {
 	const struct release *target = &p->record.target;
+	const struct digest *pulled = release_pulled(target);
 	_cleanup_(oci_document_free) struct oci_document top = {0};
 	struct image_config config = {0};
 	bool found;
 	int r;
 
-	found = find_document(p, &target->digest, &i->top) &&
+	found = find_document(p, pulled, &i->top) &&
 		find_document(p, &target->manifest, &i->manifest);
 	if (!found)
 		return error_set(ret_error, -ENODATA, "its documents are too large");
 	r = oci_parse(i->manifest.text, i->manifest.n, NULL, &target->manifest, &i->content,
 		      ret_error);
 	if (r == 0)
-		r = oci_parse(i->top.text, i->top.n, NULL, &target->digest, &top, ret_error);
+		r = oci_parse(i->top.text, i->top.n, NULL, pulled, &top, ret_error);
 	if (r < 0)
 		return r;
-	found = digest_eq(&target->digest, &target->manifest) && !top.is_index;
+	found = digest_eq(pulled, &target->manifest) && !top.is_index;
 	for (size_t n = 0; n < top.n_entries; n++)
 		found |= digest_eq(&top.entries[n].digest, &target->manifest);
 	if (!found || i->content.is_index)
 		return error_set(ret_error, -EKEYREJECTED, "%s does not list the manifest %s",
-				 target->digest.text, target->manifest.text);
+				 pulled->text, target->manifest.text);
 	memcpy(i->top_type, top.media_type, sizeof(i->top_type));
 	if (!find_document(p, &i->content.config, &i->config))
 		return error_set(ret_error, -ENODATA, "its config is too large");

@@ -16,11 +16,11 @@ static int check_image(const struct pass *p, const json_t *image, struct error *
 	struct oci_platform got = {0};
 
 	/* An image that ran here before is known by its Id. */
-	if (!world_has_digest(image, &target->digest) &&
+	if (!world_has_digest(image, release_pulled(target)) &&
 	    !(target->image[0] && streq_null(id, target->image)))
 		return error_set(ret_error, -EKEYREJECTED,
 				 "the engine does not list %s among the image's RepoDigests",
-				 target->digest.text);
+				 release_pulled(target)->text);
 	/* The index may offer the engine another manifest than the one that was checked. The engine is not asked for that
 	 * one by its digest: it would list the image under it alone, and no longer under what the tag points to. */
 	if (!candidate_is_chosen(reply, image))
@@ -64,7 +64,8 @@ static int bring(struct pass *p, const char *pinned, size_t *ret_found, struct e
 {
 	int q;
 
-	if (!p->verified)
+	if (!p->verified ||
+	    !digest_eq(verified_digest(p->verified), release_pulled(&p->record.target)))
 		return error_set(ret_error, -EKEYREJECTED, "%s was not verified in this pass",
 				 pinned);
 	q = download_is_spooled(p) ? download_image(p, ret_found, ret_error) : -ENODATA;
@@ -109,7 +110,7 @@ int image_fetch(struct pass *p, struct error *ret_error)
 {
 	const struct record *r = &p->record;
 	struct pass_state *m = &p->state;
-	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, &r->target.digest);
+	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, release_pulled(&r->target));
 	_cleanup_json_ json_t *image = NULL;
 	bool here = p->world.image[0] != '\0';
 	/* After a lost record or a failure of the store, an image that is here may be incomplete. */

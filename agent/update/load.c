@@ -252,7 +252,7 @@ static void remove_bad_blobs(const struct image *i)
 
 int load_image(struct pass *p, struct image *i, bool again, struct error *ret_error)
 {
-	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, &p->record.target.digest);
+	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, release_pulled(&p->record.target));
 	int r = again || !is_loaded(p, i) ? load(p, i, ret_error) : 0;
 
 	if (r == -EBADMSG)

@@ -162,9 +162,19 @@ static void decide_again(struct record *r, const struct world *w)
 	r->phase = PHASE_PREPARE;
 }
 
-static void decide_idle(struct record *r, const struct world *w)
+/* A version that came to stay rules out all that were signed before it; one that an operator ordered back does not. */
+static void note_signature(struct record *r, const struct pass_state *m)
+{
+	if (!r->rollback)
+		record_raise_sequences(r, m->now_s);
+	if (digest_eq(&r->signed_candidate.digest, &r->target.digest))
+		r->signed_candidate = (struct signed_candidate){0};
+}
+
+static void decide_idle(struct record *r, const struct pass_state *m, const struct world *w)
 {
 	if (r->phase == PHASE_COMMIT) {
+		note_signature(r, m);
 		if (!digest_eq(&r->current.digest, &r->target.digest)) {
 			if (release_is_set(&r->current))
 				r->previous = r->current;
@@ -256,7 +266,9 @@ static void decide_current(struct record *r, const struct pass_state *m, const s
 	copy_text(now.image, sizeof(now.image), w->old.image);
 	memcpy(now.version, w->old.version, sizeof(now.version));
 	now.brought = world_runs_current(w, r) && r->current.brought;
-	if (now.brought)
+	if (world_runs_current(w, r))
+		now.signature = r->current.signature;
+	if (now.brought || now.signature.n_keys > 0)
 		now.pulled = *release_pulled(&r->current);
 	r->current = now;
 }
@@ -288,12 +300,47 @@ static void decide_seen(struct record *r, const struct pass_state *m, const stru
 
 static void decide_sequence(struct record *r, const struct pass_state *m, const struct world *w)
 {
-	struct policy_note note = plan_note_policy(r, w, m);
+	struct policy_note note;
 
+	if (m->policy.refused) {
+		r->rollout_refused = m->policy.manifest;
+		return;
+	}
+	note = plan_note_policy(r, w, m);
+	r->rollout_manifest = m->policy.manifest;
+	r->rollout_signature = m->policy.signature;
 	r->rollout_sequence = note.sequence;
 	r->rollout_policy = note.policy;
 	if (note.state != r->rollout_state)
 		copy_text(r->rollout_state, sizeof(r->rollout_state), note.state);
+}
+
+static void decide_floor(struct record *r, const struct pass_state *m)
+{
+	for (size_t i = 0; i < m->n_floor; i++)
+		record_raise_sequence(r, &m->floor[i]);
+	r->floor = m->floor_of;
+	r->place = m->place;
+}
+
+static void decide_signature(struct record *r, const struct pass_state *m)
+{
+	r->signed_candidate = m->signature;
+	r->place = m->place;
+	if (r->phase == PHASE_PREPARE && digest_eq(&r->target.digest, &m->signature.digest))
+		r->target.signature = m->signature.signature;
+}
+
+/* How the candidate was verified goes with it. */
+static void sign_target(struct record *r, const struct pass_state *m)
+{
+	struct release *target = &r->target;
+
+	if (!digest_eq(&m->signature.digest, &target->digest))
+		return;
+	target->signature = m->signature.signature;
+	if (!digest_eq(&m->signature.pulled, release_pulled(target)))
+		target->pulled = m->signature.pulled;
 }
 
 static void decide_forget(struct record *r, struct pass_state *m, const struct world *w)
@@ -326,6 +373,7 @@ static void decide_prepare(struct record *r, const struct pass_state *m, const s
 			.manifest = reply->manifest,
 			.brought = !present || (digest_eq(&reply->digest, &r->previous.digest) &&
 						r->previous.brought)};
+	sign_target(r, m);
 	if (!rollback)
 		memcpy(r->target.version, reply->version, sizeof(reply->version));
 	r->platform[0] = '\0';
@@ -351,6 +399,10 @@ void plan_decide(struct record *r, struct pass_state *m, enum action decision,
 		decide_seen(r, m, w);
 	} else if (decision == ACT_DECIDE_SEQUENCE) {
 		decide_sequence(r, m, w);
+	} else if (decision == ACT_DECIDE_FLOOR) {
+		decide_floor(r, m);
+	} else if (decision == ACT_DECIDE_SIGNATURE) {
+		decide_signature(r, m);
 	} else if (decision == ACT_DECIDE_FORGET) {
 		decide_forget(r, m, w);
 	} else if (decision == ACT_DECIDE_PREPARE) {
@@ -373,7 +425,7 @@ void plan_decide(struct record *r, struct pass_state *m, enum action decision,
 	} else if (decision == ACT_DECIDE_AGAIN) {
 		decide_again(r, w);
 	} else if (decision == ACT_DECIDE_IDLE) {
-		decide_idle(r, w);
+		decide_idle(r, m, w);
 	}
 }
 

@@ -98,8 +98,13 @@ CLAIM(container_is_of_last_update, world_runs_current(s->w, s->r))
 CLAIM(presence_is_known, s->r->phase == PHASE_PREPARE || s->m->image_known)
 SHARED_CLAIM(image_is_present,
 	     s->r->phase == PHASE_PREPARE ? s->w->image[0] != '\0' : s->m->image_present)
+
+/* With other keys another digest may be what is signed: the index, or this platform's manifest. */
+CLAIM(target_is_what_is_signed,
+      !digest_eq(&s->m->signature.digest, &s->r->target.digest) ||
+	      digest_eq(&s->m->signature.pulled, release_pulled(&s->r->target)))
 CLAIM(update_is_wanted,
-      container_is_possible(s) &&
+      container_is_possible(s) && target_is_what_is_signed(s) &&
 	      (!is_answered(s) || (digest_eq(&s->r->target.digest, &s->m->answer.reply.digest) &&
 				   !runs_already(s) && !find_rejected(s) && !plan_needs_repair(s))))
 CLAIM(rollback_is_wanted, previous_is_known(s) && previous_is_not_rejected(s) &&
@@ -163,6 +168,25 @@ CLAIM(repair_is_possible, !find_repair_blocker(s))
 CLAIM(candidate_is_verified, digest_is_set(candidate_of(s))
 				     ? digest_eq(candidate_of(s), &s->m->verified)
 				     : s->m->no_key_demands)
+
+/* A record that was lost, or the first key: what runs says which sequence must not be gone below. */
+CLAIM(floor_is_wanted, s->c->keys && s->r->n_sequences == 0 &&
+			       digest_is_set(&s->r->current.digest) &&
+			       s->r->current.signature.n_keys == 0 &&
+			       !digest_eq(&s->r->floor, &s->r->current.digest))
+CLAIM(floor_is_known, !floor_is_wanted(s) || digest_eq(&s->m->floor_of, &s->r->current.digest))
+CLAIM(floor_is_written, !digest_is_set(&s->m->floor_of) || digest_eq(&s->m->floor_of, &s->r->floor))
+
+/* The next pass asks no registry for it then. */
+static bool signature_is_written(const struct situation *s)
+{
+	const struct signed_candidate *now = &s->m->signature, *then = &s->r->signed_candidate;
+
+	return !digest_is_set(&now->digest) ||
+	       (digest_eq(&now->digest, &then->digest) && digest_eq(&now->pulled, &then->pulled) &&
+		signature_eq(&now->signature, &then->signature) && s->m->place == s->r->place);
+}
+
 CLAIM(registry_has_current, digest_eq(&s->m->answer.reply.digest, &s->r->current.digest))
 CLAIM(spec_is_saved, s->m->spec_saved)
 CLAIM(candidate_is_new, !runs_already(s))
@@ -253,10 +277,18 @@ struct policy_note plan_note_policy(const struct record *r, const struct world *
 
 static bool sequence_is_written(const struct situation *s)
 {
+	const struct policy_answer *policy = &s->m->policy;
 	struct policy_note note;
 
+	if (policy->refused)
+		return !digest_is_set(&policy->manifest) ||
+		       digest_eq(&policy->manifest, &s->r->rollout_refused);
 	if (!has_policy(s))
 		return true;
+	if (digest_is_set(&policy->manifest) &&
+	    (!digest_eq(&policy->manifest, &s->r->rollout_manifest) ||
+	     !signature_eq(&policy->signature, &s->r->rollout_signature)))
+		return false;
 	note = note_policy(s);
 	return note.sequence == s->r->rollout_sequence &&
 	       streq(note.policy.text, s->r->rollout_policy.text) &&
@@ -265,16 +297,16 @@ static bool sequence_is_written(const struct situation *s)
 
 static void explain_removed(const struct situation *s, char *why, size_t size)
 {
+	const char *how = s->m->policy.refused ? "is not signed any more" : "was removed";
 	char sequence[40] = "";
 
 	if (s->r->rollout_sequence > 0)
 		(void)snprintf(sequence, sizeof(sequence), " (sequence %ju)",
 			       (uintmax_t)s->r->rollout_sequence);
 	(void)snprintf(why, size,
-		       "the rollout policy beside %.400s%s was removed: publish one, end all "
-		       "rollouts with pullet rollout clear, or free this device with pullet "
-		       "retry %s",
-		       s->c->image, sequence, s->c->name);
+		       "the rollout policy beside %.400s%s %s: publish one, end all rollouts with "
+		       "pullet rollout clear, or free this device with pullet retry %s",
+		       s->c->image, sequence, how, s->c->name);
 }
 
 /* False: why has the reason. A policy that cannot be read may be a halt, and one that was removed may have been one, so
@@ -296,8 +328,8 @@ static bool judge_policy(const struct situation *s, char *why, size_t size)
 			       s->c->name);
 	else if (required && !s->m->policy.reply.found)
 		(void)snprintf(why, size,
-			       "rollout = required, and there is no policy beside %.400s",
-			       s->c->image);
+			       "rollout = required, and there is no %spolicy beside %.400s",
+			       s->m->policy.refused ? "signed " : "", s->c->image);
 	else if (required && s->m->policy.reply.rollout.clear)
 		(void)snprintf(why, size,
 			       "rollout = required, and the policy beside %.400s ends all rollouts",
@@ -515,7 +547,10 @@ const struct plan_row plan_rows_before[] = {
 	ROW(TAKE, "the policy admits the candidate", DEFER, ONE, policy_admits, explain_policy),
 	ROW(TAKE, "the followers are known", FIND_FOLLOWERS, ONE, followers_are_known),
 	ROW(TAKE, "its successor can be made", CHECK_SUCCESSOR, ONE, successor_is_possible),
+	ROW(TAKE, "the floor of its sequence is known", ASK_FLOOR, ONE, floor_is_known),
+	ROW(TAKE, "the floor is written down", DECIDE_FLOOR, ONE, floor_is_written),
 	ROW(TAKE, "the candidate is verified", VERIFY, ONE, candidate_is_verified),
+	ROW(TAKE, "its signature is written down", DECIDE_SIGNATURE, ONE, signature_is_written),
 	ROW(TAKE, "its image was looked for", FIND_IMAGE, ONE, presence_is_known),
 	ROW(TAKE, "its image is here, or may be downloaded now", DEFER, ONE, may_download,
 	    explain_download),

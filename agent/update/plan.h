@@ -30,6 +30,7 @@ enum action {
 	ACT_ASK_POLICY,	 /* the registry: the rollout policy beside the image */
 	ACT_FIND_IMAGE,	 /* whether the engine has the candidate's image */
 	ACT_FIND_FOLLOWERS,
+	ACT_ASK_FLOOR,	     /* the registry: which sequence what runs was signed with */
 	ACT_CHECK_SUCCESSOR, /* whether the container can be recreated faithfully */
 	ACT_VERIFY,
 	ACT_CHECK_SPACE,
@@ -69,9 +70,11 @@ enum action {
 	ACT_DECIDE_CURRENT, /* the container runs the candidate already */
 	ACT_DECIDE_REJECTED, /* the candidate can never be used, or its manifest was rejected under another
 			      * digest */
-	ACT_DECIDE_SEEN,     /* the candidate is waited for from now on */
-	ACT_DECIDE_SEQUENCE, /* an older policy is a replay from now on */
-	ACT_DECIDE_FORGET,   /* the update that is prepared; NAME.next and its image go before */
+	ACT_DECIDE_SEEN,      /* the candidate is waited for from now on */
+	ACT_DECIDE_SEQUENCE,  /* an older policy is a replay from now on */
+	ACT_DECIDE_FLOOR,     /* no lower sequence than what runs has */
+	ACT_DECIDE_SIGNATURE, /* the candidate need not be verified again */
+	ACT_DECIDE_FORGET,    /* the update that is prepared; NAME.next and its image go before */
 	ACT_DECIDE_PREPARE,
 	ACT_DECIDE_FETCH,    /* the image may be incomplete from now on */
 	ACT_DECIDE_SYNCED,   /* target's image is in the engine and on the disk */
@@ -111,8 +114,12 @@ struct policy_answer {
 	bool known;
 	uint64_t asked_ms;
 	struct error error;
-	struct rollout_reply reply;
+	struct rollout_reply reply; /* without its texts */
 	uint32_t position;
+	/* With a key. Only a policy that is signed counts: reply has none if it is refused. */
+	struct digest manifest;	    /* its artifact; empty: there is none, or no key is set */
+	struct signature signature; /* by which it counts */
+	bool refused;
 };
 
 /* What the unit of a hook answered. */
@@ -150,7 +157,13 @@ struct pass_state {
 	bool image_known, image_present;
 	bool followers_known;
 	bool successor_checked;
-	struct digest verified; /* the digest that is */
+	struct digest verified;		   /* the digest that is */
+	struct signed_candidate signature; /* by which it is; empty: no key is set */
+	enum signature_place place;	   /* where it was found */
+	/* With which the version of that digest, which runs, is signed. floor_of empty: not asked. */
+	struct digest floor_of;
+	struct key_sequence floor[RECORD_SEQUENCES_MAX];
+	size_t n_floor;
 	bool no_key_demands; /* a version without a digest has none to verify, and no key is set */
 	bool space_known;
 	struct error no_space; /* code 0: there is disk space */

@@ -19,7 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 AGENT = HERE.parent.parent / "agent"
 # What the real plan_next() is linked with, inside spin's verifier.
 HEAD = [next(AGENT.glob(f"*/{name}.c")) for name in
-        "plan plan-take plan-swap plan-decide world health record record-rejected release platform digest store util json error rollout schedule calendar recreate create-body hold".split()]
+        "plan plan-take plan-swap plan-decide world health record record-rejected record-signature release platform digest store util json error rollout schedule calendar recreate create-body hold".split()]
 # faults, hands: as many of each at most, in one search
 SEARCHES, ALL_SEARCHES = [(2, 0), (0, 1)], [(3, 0), (1, 1)]
 MUTANT_SEARCHES = [(1, 0), (0, 1), (2, 0)]
@@ -44,6 +44,8 @@ MISTAKES = [
     ("followers not brought back", "revert: old serves again", "whom", "ONE"),
     ("an update begun before it is verified", "take: the update is prepared", "before", "take: the candidate is verified"),
     ("an update begun before the policy is asked", "take: the update is prepared", "before", "take: the policy was asked"),
+    ("an update begun before its signature is written down", "take: the update is prepared", "before",
+     "take: its signature is written down"),
     ("a rollback begun before its image is looked for", "rollback: the update is prepared", "before",
      "rollback: its image was looked for"),
     ("a refusal forgotten by the next row", "ask: nothing was refused", "unless", "ask: the registry was asked"),
@@ -186,7 +188,7 @@ def build(folder, rows, mistakes):
     if r.returncode or not (folder / "pan.c").exists():
         sys.exit(f"spin does not understand plan.pml:\n{r.stdout}{r.stderr}")
     subprocess.run(["gcc", "-Og", "-w", "-DNOFAIR", "-DMEMLIM=16000", "-D_GNU_SOURCE", '-DPULLET_VERSION="0"',
-                    *[f"-I{AGENT / folder}" for folder in ("base", "transport", "engine", "recreate", "update")], "-I.",
+                    *[f"-I{AGENT / folder}" for folder in ("base", "transport", "signature", "engine", "recreate", "update")], "-I.",
                     "-ffunction-sections", "-Wl,--gc-sections", "-o", "pan", "pan.c", *HEAD, "-ljansson"],
                    cwd=folder, check=True)
 

@@ -60,6 +60,8 @@ static void clear_record(struct record *r)
 	r->target = r->current = r->previous = (struct release){0};
 	r->damage = (struct damage){0};
 	r->seen = (struct digest){0};
+	r->signed_candidate = (struct signed_candidate){0};
+	r->n_sequences = 0;
 	r->last_error[0] = '\0';
 	/* The model has no sequences: this state neither changes nor stands for a policy. */
 	strcpy(r->rollout_state, ROLLOUT_LOST);
@@ -95,6 +97,8 @@ static void fill_record(struct record *r)
 	r->disturbed = (struct disturbed){0}; /* times are not in the model */
 	r->deferred.times = now.put_off;
 	strcpy(r->deferred.digest.text, now.put_off ? digests[1] : "");
+	strcpy(r->signed_candidate.digest.text, now.noted ? digests[!now.back] : "");
+	r->signed_candidate.pulled = r->signed_candidate.digest;
 	for (int i = 0; i < 2; i++) {
 		if (now.rejected[i])
 			strcpy(r->rejected[r->n_rejected++].digest.text, digests[i]);
@@ -175,6 +179,9 @@ static void fill_facts(struct container_config *c, struct pass_state *m)
 	m->host_is_known = true;
 	m->space_known = now.space_known;
 	m->no_space.code = -now.no_space;
+	m->signature = (struct signed_candidate){0};
+	if (now.verified && now.own_policy == 3)
+		m->signature.digest = m->signature.pulled = *plan_candidate(&real.r, &real.w, m);
 	m->verified = now.verified ? *plan_candidate(&real.r, &real.w, m) : (struct digest){0};
 }
 

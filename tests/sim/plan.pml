@@ -72,6 +72,8 @@
 #define is_busy	     (obstacle >= BUSY)
 /* The operator's units, for a part of the setups: each question costs states. */
 #define has_units    (own_policy == ALWAYS)
+/* A key is set for another part. */
+#define has_keys     (own_policy == ON_FAILURE)
 
 #define PENDING 0
 #define GOOD	1
@@ -124,6 +126,7 @@ bit doubted; /* its boot id is empty: something of another boot may lie about */
 unsigned starts : 2;
 bit followed; /* has a follower */
 bit put_off; /* by before-unit */
+bit noted; /* that the candidate is signed */
 byte old_id[2], new_id[2];
 byte policy_of[2];
 bit serving[2];
@@ -243,7 +246,10 @@ c_code { \#include "plan-agree.c" };
 #define the_policy_admits_the_candidate	    (!is_answered || !halted)
 #define the_followers_are_known		    followers_known
 #define its_successor_can_be_made	    checked
+#define the_floor_of_its_sequence_is_known  true
+#define the_floor_is_written_down	    true
 #define the_candidate_is_verified	    verified
+#define its_signature_is_written_down	    (!has_keys || !verified || noted)
 #define its_image_was_looked_for	    (phase == PREPARE || image_known)
 #define its_image_is_here		    is_present
 #define its_image_is_here__or_may_be_downloaded_now (is_present || obstacle != DOWNLOAD_SHUT)
@@ -649,6 +655,7 @@ inline verify()
 	:: hands > 0 -> hands--; refusal = 1
 	fi
 }
+inline ask_floor() { skip }
 inline check_disk_space()
 {
 	fact(space_known);
@@ -813,6 +820,12 @@ inline write_current()
 inline write_rejected() { skip }
 inline write_seen() { skip }
 inline write_sequence() { skip }
+inline write_floor() { skip }
+inline write_signature()
+{
+	hazard();
+	d_step { noted = 1; lost = 0 }
+}
 inline write_prepare_again() { skip }
 inline forget_the_update__write_idle() { abandon() }
 
@@ -827,7 +840,7 @@ inline write_prepare()
 				  runs_answer || rejected[answer] || halted || obstacle == HELD ||
 					  obstacle == ONLY_CHECK || obstacle == YOUNG ||
 					  (obstacle == DOWNLOAD_SHUT && !new_here));
-		begun_blindly = !followers_known || !checked || !verified || !image_known ||
+		begun_blindly = !followers_known || !checked || !verified || !image_known || (has_keys && !op_back && !noted) ||
 				(!op_back && (!spec_known || !is_answered || !policy_known || !details || !space_known));
 		begin(NEW);
 		target_brought = (op_back -> previous_brought : !image_present || (previous == NEW && previous_brought));
@@ -950,6 +963,7 @@ inline write_idle()
 		fi;
 		not_told = has_units && !after_asked;
 		put_off = put_off && phase != COMMIT;
+		noted = noted && phase != COMMIT;
 		lost = 0;
 		phase = IDLE
 	}
@@ -1059,7 +1073,7 @@ inline recover()
 {
 	phase = IDLE; target = NONE; current = NONE; previous = NONE;
 	target_brought = 0; current_brought = 0; previous_brought = 0;
-	put_off = 0;
+	put_off = 0; noted = 0;
 	synced = 0; same_boot = 0; doubted = 0; rollback = 0; reject_target = 0; starts = 0; followed = 0;
 	old_id[0] = NOBODY; new_id[0] = NOBODY; old_id[1] = NOBODY; new_id[1] = NOBODY;
 	policy_of[0] = 0; policy_of[1] = 0; serving[0] = 0; serving[1] = 0; rejected[0] = 0; rejected[1] = 0;

@@ -13,6 +13,7 @@
 #include "record.h"
 #include "ref.h"
 #include "unit-start.h"
+#include "verify.h"
 
 #define IMAGE_OLD "sha256:0000000000000000000000000000000000000000000000000000000000000001"
 #define IMAGE_NEW "sha256:0000000000000000000000000000000000000000000000000000000000000002"
@@ -39,6 +40,8 @@ static struct {
 	int tag, kept; /* image or -1 */
 	uint64_t clock_ms;
 	unsigned int boot, changes, calls, at, saves, host_kills;
+	unsigned int signatures; /* questions for them */
+	bool replay;
 	bool after, struck, idle, excused, ordered, asked[HOOK_MAX];
 	enum sim_fault fault;
 	char broken[160], dir[64];
@@ -663,7 +666,7 @@ int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch
 {
 	*ret = (struct fetch_reply){0};
 	/* The tag stays on what is rolled back. */
-	if (digest_parse(image_ids[!sim.setup.rollback], &ret->digest) < 0)
+	if (digest_parse(image_ids[!sim.setup.rollback && !sim.replay], &ret->digest) < 0)
 		abort();
 	for (size_t i = 0; i < request->n_known; i++)
 		ret->known |= digest_eq(&request->known[i], &ret->digest);
@@ -672,11 +675,99 @@ int fetch_ask(struct fetch *f, const struct fetch_request *request, struct fetch
 	return 0;
 }
 
-int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
+int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring, bool with_text,
 		      struct rollout_reply *ret, struct error *ret_error)
 {
 	*ret = (struct rollout_reply){0};
 	return 0;
+}
+
+/* Both images are signed at the place that is asked last. A signature is the text of the digest. */
+int fetch_ask_signatures(struct fetch *f, const char *image, const struct digest *d,
+			 enum signature_place place, struct signatures *ret,
+			 struct error *ret_error)
+{
+	*ret = (struct signatures){0};
+	sim.signatures++;
+	if (!sim.setup.key)
+		abort();
+	if (place == SIGNATURES_FALLBACK) {
+		ret->pairs[0].payload = xstrdup(d->text);
+		ret->n = 1;
+	}
+	return 0;
+}
+
+/* verify.h: as much of it as a pass needs, without a cipher. */
+
+struct verified {
+	struct digest digest;
+};
+
+const struct digest *verified_digest(const struct verified *v)
+{
+	return &v->digest;
+}
+
+static int make_verified(const struct digest *d, struct verified **ret)
+{
+	*ret = xcalloc(1, sizeof(**ret));
+	(*ret)->digest = *d;
+	return 0;
+}
+
+int verify_unsigned(const struct container_config *c, const struct digest *d, struct verified **ret,
+		    struct error *ret_error)
+{
+	return c->keys ? error_set(ret_error, -EKEYREJECTED, "key") : make_verified(d, ret);
+}
+
+static struct signed_key sign_as_ours(const struct digest *d)
+{
+	struct signed_key key = {.name = "prod.pub",
+				 .id = {IMAGE_OLD},
+				 .seq = streq(d->text, IMAGE_NEW) != sim.setup.rollback ? 2 : 1};
+
+	return key;
+}
+
+static int check_sequence(const struct verify_rule *rule, const struct signed_key *key,
+			  struct error *ret_error)
+{
+	uint64_t seen = rule->record ? record_sequence(rule->record, &key->id) : 0;
+
+	return rule->exempt || key->seq >= seen
+		       ? 0
+		       : error_set(ret_error, -EKEYREJECTED, "seq is below the one that was seen");
+}
+
+int verify_signatures(const struct verify_rule *rule, const struct digest *d,
+		      const struct signature_pair *pairs, size_t n, struct judgement *judged,
+		      struct signature *ret_signature, struct verified **ret,
+		      struct error *ret_error)
+{
+	const struct signed_key key = sign_as_ours(d);
+
+	if (n == 0 || !streq(pairs[0].payload, d->text))
+		return error_set(ret_error, -EKEYREJECTED, "there is no signature");
+	judged[0] = (struct judgement){.key_id = key.id, .seq = key.seq};
+	copy_text(judged[0].key, sizeof(judged[0].key), key.name);
+	if (check_sequence(rule, &key, ret_error) < 0) {
+		copy_text(judged[0].fault, sizeof(judged[0].fault), ret_error->text);
+		return -EKEYREJECTED;
+	}
+	*ret_signature = (struct signature){.keys = {key}, .n_keys = 1};
+	return make_verified(d, ret);
+}
+
+int verify_recorded(const struct verify_rule *rule, const struct digest *d,
+		    const struct signature *s, bool any_key, struct verified **ret,
+		    struct error *ret_error)
+{
+	if (s->n_keys == 0)
+		return error_set(ret_error, -EKEYREJECTED, "unsigned");
+	return check_sequence(rule, &s->keys[0], ret_error) < 0 ? -EKEYREJECTED
+								: make_verified(d, ret);
 }
 
 /* Here the engine pulls (lib/no-download.c). */
@@ -790,7 +881,8 @@ void sim_reset(const struct sim_setup *setup)
 	sim.clock_ms = (uint64_t)1700000000 * 1000;
 	sim.boot = 1;
 	sim.changes = sim.calls = sim.at = sim.saves = sim.host_kills = 0;
-	sim.struck = sim.excused = sim.ordered = false;
+	sim.struck = sim.excused = sim.ordered = sim.replay = false;
+	sim.signatures = 0;
 	memset(sim.asked, false, sizeof(sim.asked));
 	sim.idle = true;
 	sim.broken[0] = '\0';
@@ -855,6 +947,7 @@ static void ignore_event(json_t *event)
 bool sim_pass(struct result *ret)
 {
 	static const volatile sig_atomic_t never;
+	static char *keys[] = {(char *)"prod.pub", NULL};
 	static struct config config = {.engine = (char *)"sim", .download = DOWNLOAD_ENGINE};
 	static struct container_config container = {
 		.name = (char *)"app",
@@ -875,10 +968,21 @@ bool sim_pass(struct result *ret)
 	for (int i = 0; i < HOOK_MAX; i++)
 		container.hooks[i].unit = sim.setup.hooks ? (char *)"hook.service" : NULL;
 	container.create = sim.setup.first ? (char *)SIM_CREATE_FILE : NULL;
+	container.keys = sim.setup.key ? keys : NULL;
 	if (setjmp(sim.out) != 0)
 		return false;
 	pass_run(&task, &container, ret);
 	return true;
+}
+
+void sim_replay(void)
+{
+	sim.replay = true;
+}
+
+unsigned int sim_asked_signatures(void)
+{
+	return sim.signatures;
 }
 
 const char *sim_broken_promise(void)

@@ -33,6 +33,7 @@ struct sim_setup {
 	bool follower; /* a second container shares its network */
 	bool allergic; /* which does not start beside the new image */
 	bool hooks;    /* with all three, which before-unit never defers */
+	bool key;      /* a key is set: both images are signed, the old one with a lower seq */
 	bool rollback; /* the new image is the version before, and an operator orders it back */
 };
 
@@ -49,6 +50,11 @@ bool sim_struck(void);
 
 /* One pass; false when a fault ended it. */
 bool sim_pass(struct result *ret);
+
+/* From now on the tag points to the old image again. */
+void sim_replay(void);
+/* How often signatures were asked for. */
+unsigned int sim_asked_signatures(void);
 
 /* NULL, or what is wrong with the world for good now. */
 const char *sim_verify_end(bool expect_new);

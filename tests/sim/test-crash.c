@@ -50,6 +50,18 @@ static const struct sim_setup setups[] = {
 	 .new_nature = SIM_UNFIT,
 	 .follower = true,
 	 .hooks = true},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES, .key = true},
+	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_FAILS, .key = true},
+	{.policy = "always",
+	 .old_nature = SIM_SERVES,
+	 .new_nature = SIM_SERVES,
+	 .first = true,
+	 .key = true},
+	{.policy = "always",
+	 .old_nature = SIM_SERVES,
+	 .new_nature = SIM_SERVES,
+	 .key = true,
+	 .rollback = true},
 	{.policy = "always", .old_nature = SIM_SERVES, .new_nature = SIM_SERVES, .rollback = true},
 	{.policy = "no", .old_nature = SIM_FINISHES, .new_nature = SIM_FINISHES, .rollback = true},
 	{.policy = "unless-stopped",
@@ -118,6 +130,25 @@ static bool pass_until_done(struct result *ret)
 	return false;
 }
 
+/* What runs was signed last: whatever happened, also to the record, the version before never comes back, and what is known
+ * asks for no signature. */
+static const char *check_signed(const struct sim_setup *s)
+{
+	unsigned int asked = sim_asked_signatures();
+	struct result result = {0};
+
+	(void)sim_pass(&result);
+	if (sim_asked_signatures() != asked)
+		return "an idle pass asks for signatures";
+	if (!is_good(s) || s->rollback)
+		return NULL;
+	sim_replay();
+	(void)sim_pass(&result);
+	if (result.outcome != OUTCOME_REFUSED || !strstr(result.reason, "signature: seq is below"))
+		return "an old version that was put back is not refused";
+	return sim_verify_end(true);
+}
+
 /* Faults one after the other, each in the pass after the one before; then one undisturbed. */
 static void trial(size_t setup, const struct fault *f, size_t n)
 {
@@ -163,6 +194,8 @@ static void trial(size_t setup, const struct fault *f, size_t n)
 		else if (!lost && !current && result.outcome != OUTCOME_REFUSED)
 			wrong = "the bad digest was not refused";
 	}
+	if (!wrong && s->key)
+		wrong = check_signed(s);
 	if (wrong)
 		complain(setup, f, n, wrong);
 }

@@ -167,6 +167,13 @@ ARRANGE(check_without_host, only_a_check(s); s->m.host_is_known = false)
 ARRANGE(followers_unknown, s->m.followers_known = false)
 ARRANGE(not_checked, s->m.successor_checked = false)
 ARRANGE(not_verified, SET(s->m.verified.text, OTHER))
+ARRANGE(with_key, static char *keys[] = {(char *)"prod.pub", NULL}; s->c.keys = keys)
+ARRANGE(floor_unknown, with_key(s); s->m.floor_of.text[0] = s->r.floor.text[0] = '\0';
+	SET(s->r.current.digest.text, OTHER))
+ARRANGE(floor_unwritten, with_key(s); SET(s->r.current.digest.text, OTHER);
+	SET(s->m.floor_of.text, OTHER))
+ARRANGE(signature_unwritten, SET(s->m.signature.digest.text, TARGET);
+	SET(s->m.signature.pulled.text, TARGET))
 ARRANGE(image_unknown, s->m.image_known = false)
 ARRANGE(download_shut, s->c.download_windows = (struct window_list){&never_open, 1};
 	s->m.image_present = false)
@@ -291,7 +298,10 @@ static const struct {
 	{BLOCK_TAKE, not_admitted, ACT_DEFER},
 	{BLOCK_TAKE, followers_unknown, ACT_FIND_FOLLOWERS},
 	{BLOCK_TAKE, not_checked, ACT_CHECK_SUCCESSOR},
+	{BLOCK_TAKE, floor_unknown, ACT_ASK_FLOOR},
+	{BLOCK_TAKE, floor_unwritten, ACT_DECIDE_FLOOR},
 	{BLOCK_TAKE, not_verified, ACT_VERIFY},
+	{BLOCK_TAKE, signature_unwritten, ACT_DECIDE_SIGNATURE},
 	{BLOCK_TAKE, image_unknown, ACT_FIND_IMAGE},
 	{BLOCK_TAKE, download_shut, ACT_DEFER},
 	{BLOCK_TAKE, no_details, ACT_ASK_DETAILS},
@@ -615,6 +625,29 @@ ARRANGE(remade_at_once, no_container(s); SET(s->m.saved_spec.text, TARGET); not_
 	download_shut(s); too_young(s); no_container(s))
 ARRANGE(remade_by_a_look, remade_at_once(s); only_a_look(s))
 
+/* With keys. */
+ARRANGE(floor_asked_before, floor_unknown(s); SET(s->r.floor.text, OTHER))
+ARRANGE(floor_of_an_older_one, floor_unknown(s); SET(s->r.floor.text, TARGET))
+ARRANGE(sequences_are_known, floor_unknown(s); s->r.n_sequences = 1)
+ARRANGE(current_is_signed, floor_unknown(s); s->r.current.signature.n_keys = 1)
+ARRANGE(current_is_of_no_registry, floor_unknown(s); s->r.current.digest.text[0] = '\0')
+ARRANGE(signature_written, signature_unwritten(s); s->r.signed_candidate = s->m.signature)
+ARRANGE(signed_elsewhere, signature_written(s); s->m.place = SIGNATURES_REFERRERS)
+ARRANGE(signed_by_another_key, signature_written(s); s->m.signature.signature.n_keys = 1;
+	SET(s->m.signature.signature.keys[0].id.text, OTHER))
+ARRANGE(manifest_is_signed_now, signature_written(s); SET(s->r.signed_candidate.pulled.text, OTHER);
+	s->m.signature = s->r.signed_candidate)
+ARRANGE(manifest_is_signed, manifest_is_signed_now(s); SET(s->r.target.pulled.text, OTHER))
+ARRANGE(policy_refused, s->m.policy.refused = true; SET(s->m.policy.manifest.text, OTHER))
+ARRANGE(policy_of_no_text, s->m.policy.refused = true)
+ARRANGE(policy_refused_before, policy_refused(s); SET(s->r.rollout_refused.text, OTHER))
+ARRANGE(policy_refused_after_one, policy_refused_before(s); SET(s->r.rollout_state, ROLLOUT_SEEN))
+ARRANGE(policy_refused_and_required, policy_refused_before(s); policy_required(s))
+ARRANGE(policy_signed, policy_found(s); SET(s->m.policy.manifest.text, OTHER))
+ARRANGE(policy_signed_by_others_now, policy_signed(s); SET(s->r.rollout_manifest.text, OTHER);
+	s->m.policy.signature.n_keys = 1)
+ARRANGE(policy_signed_before, policy_signed(s); SET(s->r.rollout_manifest.text, OTHER))
+
 ARRANGE(before_exhausted, before_not_asked(s); s->c.before_deferrals = 2;
 	s->r.deferred = (struct disturbed){{TARGET}, "", 2})
 ARRANGE(before_almost_exhausted, before_exhausted(s); s->r.deferred.times = 1)
@@ -707,6 +740,25 @@ static void test_situations(void **state)
 		{BLOCK_TAKE, policy_unreadable, ACT_DEFER},
 		{BLOCK_TAKE, policy_not_asked_for, ACT_DECIDE_PREPARE},
 		{BLOCK_TAKE, policy_of_a_digest, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, floor_asked_before, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, floor_of_an_older_one, ACT_ASK_FLOOR},
+		{BLOCK_TAKE, sequences_are_known, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, current_is_signed, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, current_is_of_no_registry, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, signature_written, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, signed_elsewhere, ACT_DECIDE_SIGNATURE},
+		{BLOCK_TAKE, signed_by_another_key, ACT_DECIDE_SIGNATURE},
+		{BLOCK_PREPARE, signature_written, ACT_DECIDE_TRIAL},
+		{BLOCK_PREPARE, manifest_is_signed_now, ACT_DECIDE_FORGET},
+		{BLOCK_PREPARE, manifest_is_signed, ACT_DECIDE_TRIAL},
+		{BLOCK_TAKE, policy_refused, ACT_DECIDE_SEQUENCE},
+		{BLOCK_TAKE, policy_refused_before, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, policy_of_no_text, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, policy_refused_after_one, ACT_DEFER},
+		{BLOCK_TAKE, policy_refused_and_required, ACT_DEFER},
+		{BLOCK_TAKE, policy_signed, ACT_DECIDE_SEQUENCE},
+		{BLOCK_TAKE, policy_signed_before, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, policy_signed_by_others_now, ACT_DECIDE_SEQUENCE},
 		{BLOCK_TAKE, withheld_of_none, ACT_DECIDE_PREPARE},
 		{BLOCK_TAKE, withheld_of_what_is_here, ACT_DECIDE_PREPARE},
 		{BLOCK_TAKE, download_of_what_is_here, ACT_DECIDE_PREPARE},
@@ -806,6 +858,123 @@ static void test_decide_sequence(void **state)
 		assert_string_equal(s.r.rollout_state, cases[i].state);
 		assert_int_not_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_DECIDE_SEQUENCE);
 	}
+}
+
+/* Whose artifact was verified, and whose was not: neither is asked for or told again. */
+static void test_decide_signed_policy(void **state)
+{
+	struct scene s;
+
+	all_done(&s, BLOCK_TAKE);
+	policy_signed(&s);
+	s.m.policy.signature.n_keys = 1;
+	SET(s.m.policy.signature.keys[0].id.text, TARGET);
+	plan_decide(&s.r, &s.m, ACT_DECIDE_SEQUENCE, &s.w);
+	assert_string_equal(s.r.rollout_manifest.text, OTHER);
+	assert_string_equal(s.r.rollout_refused.text, "");
+	expect_next(&s, ACT_DECIDE_PREPARE, "written", "-");
+	/* A refused one leaves what is known of the one before. */
+	SET(s.r.rollout_manifest.text, TARGET);
+	s.m.policy = (struct policy_answer){.known = true, .refused = true, .manifest = {OTHER}};
+	plan_decide(&s.r, &s.m, ACT_DECIDE_SEQUENCE, &s.w);
+	assert_string_equal(s.r.rollout_refused.text, OTHER);
+	assert_string_equal(s.r.rollout_manifest.text, TARGET);
+	assert_int_equal(s.r.rollout_sequence, 6);
+	assert_string_equal(s.r.rollout_state, ROLLOUT_SEEN);
+	expect_next(&s, ACT_DEFER, "removed", "-");
+}
+
+static const struct signature by_one_key = {
+	.keys = {{.name = "prod.pub", .id = {OTHER}, .seq = 43}}, .n_keys = 1, .expires_s = 7};
+
+static void test_decide_floor(void **state)
+{
+	struct scene s;
+
+	all_done(&s, BLOCK_TAKE);
+	floor_unwritten(&s);
+	s.m.floor[0] = (struct key_sequence){{TARGET}, 5, {OTHER}};
+	s.m.n_floor = 1;
+	plan_decide(&s.r, &s.m, ACT_DECIDE_FLOOR, &s.w);
+	assert_int_equal(record_sequence(&s.r, &(struct digest){TARGET}), 5);
+	assert_string_equal(s.r.floor.text, OTHER);
+	expect_next(&s, ACT_DECIDE_PREPARE, "written", "-");
+	/* None was found: that is not asked again either. */
+	s.r.n_sequences = 0;
+	s.m = (struct pass_state){0};
+	assert_int_not_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_ASK_FLOOR);
+}
+
+/* By whom the candidate is signed goes with it, and only a version that stays rules out older ones. */
+static void test_decide_signature(void **state)
+{
+	struct scene s;
+
+	all_done(&s, BLOCK_TAKE);
+	signature_unwritten(&s);
+	SET(s.m.signature.pulled.text, OTHER);
+	SET(s.m.answer.reply.manifest.text, OTHER);
+	s.m.signature.signature = by_one_key;
+	s.m.place = SIGNATURES_FALLBACK;
+	plan_decide(&s.r, &s.m, ACT_DECIDE_SIGNATURE, &s.w);
+	assert_int_equal(s.r.place, SIGNATURES_FALLBACK);
+	assert_string_equal(s.r.signed_candidate.pulled.text, OTHER);
+	expect_next(&s, ACT_DECIDE_PREPARE, "written", "-");
+	plan_decide(&s.r, &s.m, ACT_DECIDE_PREPARE, &s.w);
+	assert_string_equal(s.r.target.digest.text, TARGET);
+	assert_string_equal(s.r.target.pulled.text, OTHER);
+	assert_true(signature_eq(&s.r.target.signature, &by_one_key));
+	assert_int_equal(s.r.n_sequences, 0);
+	/* Others signed it meanwhile. */
+	s.m.signature.signature.keys[0].seq = 44;
+	plan_decide(&s.r, &s.m, ACT_DECIDE_SIGNATURE, &s.w);
+	assert_int_equal(s.r.target.signature.keys[0].seq, 44);
+
+	for (enum phase phase = PHASE_COMMIT; phase <= PHASE_REVERT; phase++) {
+		for (int rollback = 0; rollback < 2; rollback++) {
+			struct record r = s.r;
+
+			r.phase = phase;
+			r.rollback = rollback;
+			plan_decide(&r, &s.m, ACT_DECIDE_IDLE, &s.w);
+			if (phase == PHASE_REVERT || rollback) {
+				assert_int_equal(r.n_sequences, 0);
+				assert_int_equal(r.statement_s, 0);
+				continue;
+			}
+			assert_int_equal(record_sequence(&r, &(struct digest){OTHER}), 44);
+			assert_string_equal(r.sequences[0].digest.text, OTHER);
+			assert_int_equal(r.statement_s, s.m.now_s);
+			assert_int_equal(r.current.signature.keys[0].seq, 44);
+			assert_string_equal(r.signed_candidate.digest.text, "");
+		}
+	}
+}
+
+/* A previous version that was signed at the registry, and an index that changed around the manifest that runs. */
+static void test_signature_stays_with_its_release(void **state)
+{
+	struct scene s;
+
+	all_done(&s, BLOCK_ROLLBACK);
+	signature_unwritten(&s);
+	s.m.signature.signature = by_one_key;
+	plan_decide(&s.r, &s.m, ACT_DECIDE_PREPARE, &s.w);
+	assert_true(s.r.rollback && signature_eq(&s.r.target.signature, &by_one_key));
+	assert_string_equal(s.r.target.pulled.text, "");
+
+	all_done(&s, BLOCK_ASK);
+	s.r.current = (struct release){.digest = {OTHER}, .image = "image-old"};
+	s.r.current.signature = by_one_key;
+	s.m.answer.listed = true;
+	plan_decide(&s.r, &s.m, ACT_DECIDE_CURRENT, &s.w);
+	assert_string_equal(s.r.current.digest.text, TARGET);
+	assert_string_equal(release_pulled(&s.r.current)->text, OTHER);
+	assert_true(signature_eq(&s.r.current.signature, &by_one_key));
+	/* What others put in its place is not signed. */
+	SET(s.w.old.image, "image-of-others");
+	plan_decide(&s.r, &s.m, ACT_DECIDE_CURRENT, &s.w);
+	assert_int_equal(s.r.current.signature.n_keys, 0);
 }
 
 static void test_decide_on_the_way(void **state)
@@ -1499,6 +1668,10 @@ int main(void)
 		cmocka_unit_test(test_order_of_rows),
 		cmocka_unit_test(test_situations),
 		cmocka_unit_test(test_decide_sequence),
+		cmocka_unit_test(test_decide_signed_policy),
+		cmocka_unit_test(test_decide_floor),
+		cmocka_unit_test(test_decide_signature),
+		cmocka_unit_test(test_signature_stays_with_its_release),
 		cmocka_unit_test(test_decide_on_the_way),
 		cmocka_unit_test(test_decide_current_again),
 		cmocka_unit_test(test_decide_current_of_an_adopted_one),

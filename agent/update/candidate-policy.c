@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* What the rollout policy says to this device. With a key the network half's reading of it is not believed. */
+#include <errno.h>
+
+#include "candidate.h"
+#include "cohort.h"
+#include "crypto.h"
+#include "device.h"
+#include "log.h"
+#include "oci.h"
+#include "signed.h"
+
+/* The policy is refused: it counts as none. Said once. */
+static int refuse_policy(const struct pass *p, struct policy_answer *answer, const char *why)
+{
+	answer->refused = true;
+	answer->reply.found = false;
+	if (!digest_eq(&answer->manifest, &p->record.rollout_refused))
+		log_warning("%s: the rollout policy beside %s counts as none: %s", p->c->name,
+			    p->c->image, why);
+	return 0;
+}
+
+/* Whether the artifact is signed as an image is. What was verified before asks no registry, unless its key was retired or revoked
+ * since. -EKEYREJECTED: it is not. */
+static int verify_artifact(const struct pass *p, const struct digest *d, struct signature *ret,
+			   struct error *ret_error)
+{
+	_cleanup_free_ struct verified *verified = NULL;
+	_cleanup_free_ struct signed_answer *answer = xmalloc(sizeof(*answer));
+	struct verify_rule rule = candidate_rule(p, false);
+	const struct digest none = {0};
+	int q;
+
+	rule.policy = true;
+	if (digest_eq(d, &p->record.rollout_manifest) &&
+	    verify_recorded(&rule, d, &p->record.rollout_signature, false, &verified, ret_error) ==
+		    0) {
+		*ret = p->record.rollout_signature;
+		return 0;
+	}
+	q = signed_ask(p->fetch, p->c->image, &rule, d, &none, p->record.place, false, answer,
+		       ret_error);
+	free(answer->verified);
+	*ret = answer->signature;
+	return q;
+}
+
+/* -EKEYREJECTED: text is not the policy of that artifact. Precedes all parsing of it. */
+static int check_text(const char *manifest, const char *text, struct error *ret_error)
+{
+	_cleanup_free_ char *data = NULL;
+	struct oci_artifact artifact = {0};
+	struct digest d = hash_bytes(text, strlen(text));
+	int q = oci_parse_artifact(manifest, strlen(manifest), NULL, ROLLOUT_MEDIA_TYPE, &artifact,
+				   ret_error);
+
+	data = artifact.data;
+	if (q == 0 && !digest_eq(&d, &artifact.digest))
+		q = error_set(ret_error, -EKEYREJECTED, "its text is not %s, which is signed",
+			      artifact.digest.text);
+	return q < 0 ? ret_error->code = -EKEYREJECTED : 0;
+}
+
+/* Takes the policy out of its text, if the artifact is signed. An error is about the registry, or about a policy that is signed and
+ * not valid. */
+static int read_signed(const struct pass *p, const struct rollout_reply *reply,
+		       struct policy_answer *answer, struct error *ret_error)
+{
+	const char *text = reply->policy;
+	int q;
+
+	answer->manifest = hash_bytes(reply->manifest, strlen(reply->manifest));
+	q = verify_artifact(p, &answer->manifest, &answer->signature, ret_error);
+	if (q == 0)
+		q = check_text(reply->manifest, text, ret_error);
+	if (q == -EKEYREJECTED)
+		return refuse_policy(p, answer, ret_error->text);
+	if (q == 0)
+		q = rollout_parse(text, strlen(text), p->task->config->ring, &answer->reply.rollout,
+				  ret_error);
+	answer->reply.rollout.document = hash_bytes(text, strlen(text));
+	answer->reply.found = q == 0;
+	return q < 0 ? error_prefix(ret_error, "the rollout policy beside %s", p->c->image) : 0;
+}
+
+/* An artifact without a policy: whoever may push can put one there, so only one that is signed keeps the device waiting. */
+static int judge_broken(const struct pass *p, const struct rollout_reply *reply,
+			struct policy_answer *answer, int fault, struct error *ret_error)
+{
+	struct error why = *ret_error;
+	int q;
+
+	answer->manifest = hash_bytes(reply->manifest, strlen(reply->manifest));
+	q = fault < 0 ? verify_artifact(p, &answer->manifest, &answer->signature, &why)
+		      : -EKEYREJECTED;
+	if (fault == 0)
+		(void)error_set(&why, q, "its text was withheld");
+	if (q == -EKEYREJECTED)
+		return refuse_policy(p, answer, why.text);
+	answer->manifest = (struct digest){0};
+	if (q < 0)
+		*ret_error = why;
+	return q < 0 ? q : fault;
+}
+
+static int ask(const struct pass *p, struct policy_answer *answer, struct error *ret_error)
+{
+	bool signed_only = p->c->keys != NULL;
+	_cleanup_(rollout_reply_free) struct rollout_reply reply = {0};
+	int q = fetch_ask_rollout(p->fetch, p->c->image, p->task->config->ring, signed_only, &reply,
+				  ret_error);
+
+	answer->reply.retry_after_s = reply.retry_after_s;
+	/* Whether it is valid is not the network half's to tell. */
+	if (signed_only && reply.manifest && reply.policy)
+		return read_signed(p, &reply, answer, ret_error);
+	if (signed_only && reply.manifest)
+		return judge_broken(p, &reply, answer, q, ret_error);
+	if (signed_only && reply.found)
+		return refuse_policy(p, answer, "its text was withheld");
+	if (q == 0) {
+		answer->reply.found = reply.found;
+		answer->reply.rollout = reply.rollout;
+	}
+	return q;
+}
+
+int candidate_ask_policy(struct pass *p, struct error *ret_error)
+{
+	struct policy_answer *answer = &p->state.policy;
+	char id[DEVICE_ID_SIZE];
+	int q;
+
+	/* A device without an id has the last position. */
+	*answer = (struct policy_answer){.position = COHORT_ALL - 1};
+	q = ask(p, answer, ret_error);
+	if (q == -ECANCELED)
+		return q;
+	if (q < 0)
+		answer->error = *ret_error;
+	device_id(p->task->config->device_id, id);
+	if (id[0])
+		answer->position = cohort_position(id, pass_candidate(p));
+	answer->known = true;
+	answer->asked_ms = now_ms();
+	return 0;
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* Who signed the candidate. What was verified once is in the record, and asks no registry again. */
+#include <errno.h>
+
+#include "candidate.h"
+#include "log.h"
+#include "signed.h"
+
+struct verify_rule candidate_rule(const struct pass *p, bool exempt)
+{
+	return (struct verify_rule){.config = p->c,
+				    .ref = p->context.ref,
+				    .record = &p->record,
+				    .exempt = exempt,
+				    .now_s = p->state.now_s};
+}
+
+const struct digest *candidate_pulled(const struct pass *p)
+{
+	const struct digest *d = pass_candidate(p);
+
+	return p->verified && digest_eq(d, &p->state.verified) ? verified_digest(p->verified) : d;
+}
+
+/* The version that runs, or that ran and is to be made anew of its saved spec: what was revoked or has expired since
+ * does not count against it. */
+static bool runs_here(const struct pass *p, const struct digest *d)
+{
+	return digest_is_set(&p->state.saved_spec) || (digest_eq(d, &p->record.current.digest) &&
+						       world_runs_current(&p->world, &p->record));
+}
+
+static bool is_ordered_back(const struct pass *p)
+{
+	return p->state.operation == OPERATION_ROLLBACK ||
+	       (p->record.phase == PHASE_PREPARE && p->record.rollback);
+}
+
+/* The release of the record that has this digest; NULL: none. */
+static const struct release *find_release(const struct pass *p, const struct digest *d)
+{
+	const struct record *r = &p->record;
+	const struct release *const all[] = {&r->target, &r->current, &r->previous};
+
+	/* Outside an update target is not in use. */
+	for (size_t i = r->phase == PHASE_PREPARE ? 0 : 1; i < ARRAY_SIZE(all); i++) {
+		if (digest_eq(&all[i]->digest, d))
+			return all[i];
+	}
+	return NULL;
+}
+
+/* How d was verified before; digest empty: it never was. */
+static struct signed_candidate find_known(const struct pass *p, const struct digest *d)
+{
+	const struct signed_candidate *c = &p->record.signed_candidate;
+	const struct digest *manifest = &p->state.answer.reply.manifest;
+	const struct release *release = find_release(p, d);
+
+	/* The operator may have chosen another platform since. */
+	if (digest_eq(&c->digest, d) && (digest_eq(&c->pulled, d) || !digest_is_set(manifest) ||
+					 digest_eq(&c->pulled, manifest)))
+		return *c;
+	if (!release || release->signature.n_keys == 0)
+		return (struct signed_candidate){0};
+	return (struct signed_candidate){
+		.digest = *d, .pulled = *release_pulled(release), .signature = release->signature};
+}
+
+static int verify_known(const struct pass *p, const struct signed_candidate *known, bool runs,
+			struct verified **ret, struct error *ret_error)
+{
+	struct verify_rule rule = candidate_rule(p, runs || is_ordered_back(p));
+	struct container_config unrevoked = *p->c;
+
+	unrevoked.revoked = NULL;
+	if (runs)
+		rule.config = &unrevoked;
+	return verify_recorded(&rule, &known->pulled, &known->signature, rule.exempt, ret,
+			       ret_error);
+}
+
+int candidate_verify_again(const struct pass *p, const struct release *release,
+			   struct verified **ret, struct error *ret_error)
+{
+	const struct signed_candidate known = {.digest = release->digest,
+					       .pulled = *release_pulled(release),
+					       .signature = release->signature};
+
+	return p->c->keys ? verify_known(p, &known, true, ret, ret_error)
+			  : verify_unsigned(p->c, &known.pulled, ret, ret_error);
+}
+
+/* This platform's manifest of d; empty: not known, as answer.error says if the registry was asked. */
+static int find_manifest(struct pass *p, const struct digest *d, struct digest *ret,
+			 struct error *ret_error)
+{
+	const struct answer *answer = &p->state.answer;
+	const struct release *release = find_release(p, d);
+	bool asked = answer->known && answer->error.code == 0;
+	int q = 0;
+
+	*ret = (struct digest){0};
+	if (release && digest_is_set(&release->manifest))
+		*ret = release->manifest;
+	else if (asked && !digest_is_set(&answer->reply.manifest))
+		q = candidate_ask_details(p, ret_error);
+	if (q == 0 && asked && digest_eq(&answer->reply.digest, d) &&
+	    digest_is_set(&answer->reply.manifest))
+		*ret = answer->reply.manifest;
+	return q;
+}
+
+static void note_verified(struct pass *p, const struct signed_candidate *s,
+			  enum signature_place place)
+{
+	p->state.verified = s->digest;
+	p->state.signature = *s;
+	p->state.place = place;
+}
+
+/* Asks the registry. A registry that does not even answer what the digest is leaves it to answer.error. */
+static int verify_asked(struct pass *p, const struct digest *d, bool runs, struct error *ret_error)
+{
+	_cleanup_free_ struct signed_answer *answer = xmalloc(sizeof(*answer));
+	const struct verify_rule rule = candidate_rule(p, runs || is_ordered_back(p));
+	struct signed_candidate found = {.digest = *d};
+	bool answered = p->state.answer.error.code == 0;
+	struct digest manifest;
+	int q = find_manifest(p, d, &manifest, ret_error);
+
+	if (q < 0 || (answered && p->state.answer.error.code < 0))
+		return q;
+	q = signed_ask(p->fetch, p->c->image, &rule, d, &manifest, p->record.place, false, answer,
+		       ret_error);
+	if (q < 0)
+		return q == -EKEYREJECTED ? error_prefix(ret_error, RESULT_SIGNATURE) : q;
+	p->verified = answer->verified;
+	found.pulled = answer->digest;
+	found.signature = answer->signature;
+	note_verified(p, &found, answer->place);
+	return 0;
+}
+
+static int verify_signed(struct pass *p, const struct digest *d, struct error *ret_error)
+{
+	const struct signed_candidate known = find_known(p, d);
+	bool runs = runs_here(p, d);
+	int q = -EKEYREJECTED;
+
+	if (digest_is_set(&known.digest))
+		q = verify_known(p, &known, runs, &p->verified, ret_error);
+	if (q == 0)
+		note_verified(p, &known, p->record.place);
+	/* Other keys may have signed it since. */
+	return q == -EKEYREJECTED ? verify_asked(p, d, runs, ret_error) : q;
+}
+
+int candidate_verify(struct pass *p, struct error *ret_error)
+{
+	const struct digest d = *pass_candidate(p);
+	const struct release *release = find_release(p, &d);
+	int q;
+
+	free(steal(p->verified));
+	p->state.verified = (struct digest){0};
+	p->state.signature = (struct signed_candidate){0};
+	if (!digest_is_set(&d)) {
+		p->state.no_key_demands = !p->c->keys;
+		return p->c->keys
+			       ? error_set(ret_error, -EKEYREJECTED,
+					   RESULT_SIGNATURE
+					   ": key= is set, and of the previous version no digest "
+					   "is known that could be signed")
+			       : 0;
+	}
+	if (p->c->keys)
+		return verify_signed(p, &d, ret_error);
+	q = verify_unsigned(
+		p->c, release && p->record.phase == PHASE_PREPARE ? release_pulled(release) : &d,
+		&p->verified, ret_error);
+	if (q == 0)
+		p->state.verified = d;
+	return q;
+}
+
+/* The highest sequence of each key whose signature counts. */
+static void take_floor(struct pass_state *m, const struct signed_answer *answer)
+{
+	_cleanup_free_ struct record *taken = xcalloc(1, sizeof(*taken));
+
+	for (size_t i = 0; i < answer->n_judged; i++) {
+		const struct judgement *j = &answer->judged[i];
+		const struct key_sequence s = {j->key_id, j->seq, answer->of[i]};
+
+		if (j->key[0] && !j->fault[0])
+			record_raise_sequence(taken, &s);
+	}
+	m->n_floor = taken->n_sequences;
+	memcpy(m->floor, taken->sequences, sizeof(m->floor));
+}
+
+int candidate_ask_floor(struct pass *p, struct error *ret_error)
+{
+	_cleanup_free_ struct signed_answer *answer = xmalloc(sizeof(*answer));
+	const struct release *current = &p->record.current;
+	const struct digest *manifest =
+		digest_is_set(&current->pulled) ? &current->pulled : &current->manifest;
+	const struct verify_rule rule = {.config = p->c, .ref = p->context.ref, .exempt = true};
+	int q = signed_ask(p->fetch, p->c->image, &rule, &current->digest, manifest,
+			   p->record.place, false, answer, ret_error);
+
+	if (q < 0 && q != -EKEYREJECTED)
+		return q;
+	take_floor(&p->state, answer);
+	p->state.floor_of = current->digest;
+	p->state.place = answer->place;
+	if (p->state.n_floor == 0)
+		log_warning("%s: the version that runs, %s, has no signed seq, so any seq of the "
+			    "first update is taken",
+			    p->c->name, current->digest.text);
+	free(answer->verified);
+	return 0;
+}
