@@ -36,6 +36,20 @@ static int leave(sd_bus_message *m, int r)
 	return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
+/* An array of strings, of which s is given the names. */
+static int read_signers(sd_bus_message *m, struct status *s)
+{
+	const char *name;
+	int r = sd_bus_message_enter_container(m, 'v', "as");
+
+	(void)json_array_clear(s->signed_by);
+	if (r >= 0)
+		r = sd_bus_message_enter_container(m, 'a', "s");
+	while (r >= 0 && (r = sd_bus_message_read(m, "s", &name)) > 0)
+		json_append(s->signed_by, json_string_lossy(name));
+	return leave(m, leave(m, r));
+}
+
 /* The value of one property; one that a newer pulletd added is skipped. */
 static int read_value(sd_bus_message *m, const char *property, struct status *s)
 {
@@ -63,6 +77,10 @@ static int read_value(sd_bus_message *m, const char *property, struct status *s)
 		return sd_bus_message_read(m, "v", "t", &s->held_until_us);
 	if (streq(property, "NextCheck") && streq(type, "t"))
 		return sd_bus_message_read(m, "v", "t", &s->next_check_us);
+	if (streq(property, "SignatureExpires") && streq(type, "t"))
+		return sd_bus_message_read(m, "v", "t", &s->signature_expires_us);
+	if (streq(property, "SignedBy") && streq(type, "as"))
+		return read_signers(m, s);
 	if (streq(property, "Progress") && streq(type, "(tt)"))
 		return sd_bus_message_read(m, "v", "(tt)", &s->bytes, &s->total);
 	if (streq(property, "DownloadPlain") && streq(type, "t"))

@@ -14,13 +14,8 @@
 #include "create-body.h"
 #include "fetch.h"
 #include "log.h"
-#include "platform.h"
-#include "record.h"
 #include "ref.h"
-#include "result.h"
-#include "terminal.h"
 #include "trusted-file.h"
-#include "verify.h"
 
 static void add_fault(void *userdata, const char *text)
 {
@@ -144,8 +139,8 @@ static void check_drop_ins(json_t *faults, const char *config, const char *const
 	globfree(&found);
 }
 
-/* A body is parsed as well; it is used when it is too late to mend it. */
-static void check_file(json_t *faults, const char *key, const char *path, bool is_body)
+/* The body is parsed as well; it is used when it is too late to mend it. */
+static void check_create(json_t *faults, const char *path)
 {
 	static const char *const readers[] = {"pullet-update", NULL};
 	_cleanup_json_ json_t *body = NULL;
@@ -157,21 +152,30 @@ static void check_file(json_t *faults, const char *key, const char *path, bool i
 	if (!path)
 		return;
 	r = read_trusted_file(path, CREATE_FILE_MAX, &data, &n, &e);
-	if (r == 0 && is_body)
+	if (r == 0)
 		r = json_parse(data, n, path, &body, &e);
-	if (r == 0 && is_body && !json_is_object(body))
+	if (r == 0 && !json_is_object(body))
 		r = error_set(&e, -EBADMSG, "%s: it is no JSON object", path);
-	if (r == 0 && is_body && create_body_check(body, &e) < 0)
+	if (r == 0 && create_body_check(body, &e) < 0)
 		r = error_prefix(&e, "%s", path);
 	/* A user who may not read it knows nothing of who may. */
 	if (r == -EACCES && geteuid() != 0)
 		return;
 	if (r < 0) {
-		text = xasprintf("%s: %s", key, e.text);
+		text = xasprintf("create: %s", e.text);
 		add_fault(faults, text);
 		return;
 	}
 	check_readers(faults, path, NULL, readers);
+}
+
+/* A file that cannot be used is a fault of the configuration already. */
+static void check_key_readers(json_t *faults, const char *path)
+{
+	static const char *const readers[] = {"pullet", "pullet-update", "pullet-fetch", NULL};
+
+	if (access(path, F_OK) == 0)
+		check_readers(faults, path, NULL, readers);
 }
 
 static bool is_told(const json_t *faults, const char *path)
@@ -215,9 +219,12 @@ static void check_files(const struct config *c, json_t *faults)
 	for (size_t i = 0; i < c->n_containers; i++) {
 		const struct container_config *k = &c->containers[i];
 
-		check_file(faults, "create", k->create, true);
-		for (char **key = k->keys; key && *key; key++)
-			check_file(faults, "key", *key, false);
+		check_create(faults, k->create);
+		/* All programs read them with the configuration. */
+		for (char **path = k->keys; path && *path; path++)
+			check_key_readers(faults, *path);
+		for (char **path = k->revoked; path && *path; path++)
+			check_key_readers(faults, *path);
 	}
 	for (size_t i = 0; i < c->n_registries; i++) {
 		check_registry_file(faults, "credentials", c->registries[i].credentials,
@@ -347,148 +354,4 @@ int command_config_show(const struct command_options *o, const char *const *oper
 		before = setting;
 	}
 	return 0;
-}
-
-/* Why this device does not take the image for the container: it was rejected here. Only root may read records, and they
- * say nothing of another machine. */
-static int check_record(const struct command_options *o, const char *name,
-			const struct fetch_reply *reply, struct error *ret_error)
-{
-	_cleanup_close_ int dir =
-		o->platform ? -1 : open(o->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
-	const char *reason;
-	struct error ignored;
-
-	record_init(record);
-	if (dir < 0 || record_read(dir, name, record, &ignored) < 0)
-		return 0;
-	/* Some were rejected for one version of the engine, which is not known here. */
-	reason = record_rejected(record, &reply->digest, NULL)
-			 ?: record_rejected(record, &reply->manifest, NULL);
-	return reason ? error_set(ret_error, -EKEYREJECTED, RESULT_REJECTED, reason) : 0;
-}
-
-/* Keys and records belong to containers: each container that follows the image decides. The caller owns the array of
- * {"container", "allowed", "reason"}. */
-static json_t *judge(const struct command_options *o, const struct config *config,
-		     const char *image, const struct fetch_reply *reply, const char *foreign,
-		     bool *ret_refused)
-{
-	json_t *containers = json_need(json_array());
-
-	*ret_refused = foreign[0];
-	for (size_t i = 0; i < config->n_containers; i++) {
-		const struct container_config *c = &config->containers[i];
-		_cleanup_free_ struct verified *verified = NULL;
-		struct error e = {0};
-		int r;
-
-		if (!ref_is_same_tag(image, c->image))
-			continue;
-		r = foreign[0] ? error_set(&e, -EKEYREJECTED, "%s", foreign)
-			       : verify_image(c, &reply->digest, &verified, &e);
-		if (r == 0)
-			r = check_record(o, c->name, reply, &e);
-		*ret_refused |= r < 0;
-		json_append(containers,
-			    json_pack("{s:s, s:b, s:s?}", "container", c->name, "allowed", r == 0,
-				      "reason", r < 0 ? e.text : NULL));
-	}
-	return containers;
-}
-
-/* The image's own platform where its config says one: a single manifest is answered for any. */
-static const struct oci_platform *platform_of(const struct fetch_reply *reply,
-					      const struct oci_platform *asked)
-{
-	const struct oci_platform *own = &reply->platform;
-
-	return own->os[0] && own->architecture[0] ? own : asked;
-}
-
-/* Why a machine of the platform asked for cannot run the image, or gets no login to pull it with; "": it can. */
-static void explain_image(const struct fetch_reply *reply, const struct oci_platform *asked,
-			  char *ret, size_t size)
-{
-	const struct oci_platform *own = platform_of(reply, asked);
-	char a[96], b[96];
-
-	copy_text(ret, size, reply->withheld);
-	if (own != asked && oci_platform_rank(asked, own) <= 0)
-		(void)snprintf(ret, size, "the image is for %s, and %s was asked for",
-			       oci_platform_text(own, a, sizeof(a)),
-			       oci_platform_text(asked, b, sizeof(b)));
-}
-
-static void print_image(const char *image, const char *platform, const struct fetch_reply *reply,
-			const json_t *containers, const char *foreign)
-{
-	_cleanup_free_ char *size = text_bytes(reply->layer_bytes);
-	const json_t *one;
-	size_t i;
-
-	printf("   Image: %s\n  Digest: %s\nManifest: %s\nPlatform: %s\n    Size: %s compressed\n",
-	       image, reply->digest.text, reply->manifest.text, platform, size);
-	json_array_foreach (containers, i, one) {
-		const char *reason = json_get_string(one, "reason");
-
-		printf(" May run: %s: %s\n", json_get_string(one, "container"),
-		       reason ? reason : "yes (no key is set, so no signature is required)");
-	}
-	if (i == 0)
-		printf(" May run: %s\n",
-		       foreign[0] ? foreign
-				  : "no container in the configuration follows this image");
-}
-
-int command_verify(const struct command_options *o, const char *const *operands)
-{
-	const struct fetch_options options = {.config = o->config, .role = "--operator"};
-	_cleanup_config_ struct config *config = NULL;
-	_cleanup_fetch_ struct fetch *fetch = NULL;
-	_cleanup_json_ json_t *containers = NULL;
-	_cleanup_(ref_free) struct ref ref = {0};
-	struct oci_platform platform = {0};
-	const char *image = operands[0], *why;
-	struct fetch_reply reply;
-	struct error e;
-	char text[96], foreign[512];
-	bool refused;
-
-	if (ref_parse(image, &ref, &why) < 0) {
-		log_error("%s: %s", image, why);
-		return 2;
-	}
-	if (config_load(o->config, &config, &e) < 0) {
-		log_error("%s", e.text);
-		return 2;
-	}
-	platform_of_host(&platform);
-	if (o->platform && platform_parse(o->platform, &platform) < 0) {
-		log_error("--platform: '%s' is not of the form linux/arm/v7", o->platform);
-		return 2;
-	}
-	fetch = fetch_new(&options, ref.host);
-	if (fetch_ask(fetch,
-		      &(struct fetch_request){
-			      .image = image, .platform = platform, .read_config = true},
-		      &reply, &e) < 0) {
-		/* What is about the registry's answer names the image itself. */
-		log_error("%s%s%s", strstr(e.text, image) ? "" : image,
-			  strstr(e.text, image) ? "" : ": ", e.text);
-		return 1;
-	}
-	explain_image(&reply, &platform, foreign, sizeof(foreign));
-	containers = judge(o, config, image, &reply, foreign, &refused);
-	(void)oci_platform_text(platform_of(&reply, &platform), text, sizeof(text));
-	if (o->json)
-		command_print_json(
-			json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:O}", "image", image, "digest",
-				  reply.digest.text, "manifest", reply.manifest.text, "config",
-				  reply.config.text, "platform", text, "layer_bytes",
-				  (json_int_t)reply.layer_bytes, "containers", containers));
-	else
-		print_image(image, text, &reply, containers, foreign);
-	return refused ? 1 : 0;
 }

@@ -6,6 +6,7 @@
 
 #include "calendar.h"
 #include "command.h"
+#include "config.h"
 #include "fetch.h"
 #include "log.h"
 #include "ref.h"
@@ -128,6 +129,39 @@ static void print_present(const struct command_options *o, const char *image,
 	else
 		puts("  Policy: none; devices update at once, except with rollout = required, and "
 		     "except those that have seen one");
+}
+
+/* Whether a container here follows the image with a key. A publisher's machine may have no configuration. */
+static bool needs_signature(const struct command_options *o, const char *image)
+{
+	_cleanup_config_ struct config *config = NULL;
+	struct error ignored;
+
+	if (config_load(o->config, &config, &ignored) < 0)
+		return false;
+	for (size_t i = 0; i < config->n_containers; i++) {
+		if (config->containers[i].keys &&
+		    ref_is_same_tag(image, config->containers[i].image))
+			return true;
+	}
+	return false;
+}
+
+/* The next step, for devices that believe signed policies only. published: digest of the policy. */
+static void print_signing(const struct command_options *o, const char *image, const char *published)
+{
+	_cleanup_(ref_free) struct ref ref = {0};
+	_cleanup_free_ char *repository = NULL;
+	const char *ignored;
+
+	if (o->json || !published || !needs_signature(o, image) ||
+	    ref_parse(image, &ref, &ignored) < 0)
+		return;
+	repository = ref_repository(&ref);
+	printf("    Sign: devices with a key ignore this policy until it is signed; with cosign "
+	       "2:\n"
+	       "cosign sign --key KEY --tlog-upload=false -y -a image=%s %s@%s\n",
+	       repository, repository, published);
 }
 
 /* Puts the number of a text like "12.5" or "12.5%" under the key percent of object. Exit status. */
@@ -284,10 +318,12 @@ static int replace_policy(const struct command_options *o, const char *image,
 		return 2;
 	}
 	status = request(o, image, policy, &written);
-	if (status == 0)
-		print_present(o, image, &(struct present){.digest = p->digest, .policy = policy},
-			      json_get_string(written, "digest"));
-	return status;
+	if (status)
+		return status;
+	print_present(o, image, &(struct present){.digest = p->digest, .policy = policy},
+		      json_get_string(written, "digest"));
+	print_signing(o, image, json_get_string(written, "digest"));
+	return 0;
 }
 
 int command_rollout(const struct command_options *o, const char *const *operands)

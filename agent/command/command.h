@@ -43,6 +43,7 @@ struct config *command_find_faults(const struct command_options *o, bool asks, j
 				   bool *ret_usable);
 int command_config_show(const struct command_options *o, const char *const *operands);
 int command_config_check(const struct command_options *o, const char *const *operands);
+/* command-verify.c: asks pullet-update, without pulletd. */
 int command_verify(const struct command_options *o, const char *const *operands);
 /* command-doctor.c: asks the services, with or without pulletd. */
 int command_doctor(const struct command_options *o, const char *const *operands);

@@ -76,9 +76,9 @@ static const struct command commands[] = {
 	 "'default'. The output is a valid configuration. Works without pulletd.\n",
 	 0, 1, command_config_show},
 	{"verify", "IMAGE", "show where a reference points and if it may run here",
-	 "Asks the registry for digest, platform and size, and checks whether the keys of\n"
-	 "the containers that follow this image allow it. Takes nothing, and works\n"
-	 "without pulletd.\n",
+	 "Asks the registry for digest, platform and size, and shows each signature, and\n"
+	 "whether the keys of the containers that follow this image allow it to run.\n"
+	 "Takes nothing, and works without pulletd.\n",
 	 1, 1, command_verify},
 	{"login", "HOST[:PORT]", "keep user name and password of a registry",
 	 "Asks for them, or reads the password from a pipe, tries them at the registry and\n"

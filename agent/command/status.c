@@ -71,7 +71,9 @@ struct status *status_list_get(struct status_list *l, const char *name)
 	s = &l->items[at];
 	memmove(s + 1, s, (l->n - at) * sizeof(*s));
 	l->n++;
-	*s = (struct status){.name = xstrdup(name), .rejected = json_need(json_array())};
+	*s = (struct status){.name = xstrdup(name),
+			     .rejected = json_need(json_array()),
+			     .signed_by = json_need(json_array())};
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		*text_at(s, i) = xstrdup("");
 	replace_string(&s->phase, phase_names[PHASE_IDLE]);
@@ -85,6 +87,7 @@ void status_list_clear(struct status_list *l)
 			free(*text_at(&l->items[i], k));
 		free(l->items[i].name);
 		json_decref(l->items[i].rejected);
+		json_decref(l->items[i].signed_by);
 	}
 	free(l->items);
 	*l = (struct status_list){0};
@@ -109,6 +112,10 @@ void status_take_record(struct status *s, const struct container_config *c, cons
 	(void)json_array_clear(s->rejected);
 	for (size_t i = 0; i < r->n_rejected; i++)
 		status_reject(s, r->rejected[i].digest.text, r->rejected[i].reason);
+	(void)json_array_clear(s->signed_by);
+	for (size_t i = 0; i < r->current.signature.n_keys; i++)
+		json_append(s->signed_by, json_string_lossy(r->current.signature.keys[i].name));
+	s->signature_expires_us = (uint64_t)r->current.signature.expires_s * US_PER_S;
 	s->held = c->hold;
 	if (record_is_held(r, clock_now())) {
 		s->held = true;
@@ -197,7 +204,6 @@ static const char *reason_of(const struct status *s, const json_t *last)
 	return reason ? reason : "";
 }
 
-/* The contract's object. Takes nothing over. */
 /* By whom, until when and why. Caller frees. */
 static char *explain_hold(const struct status *s)
 {
@@ -210,6 +216,7 @@ static char *explain_hold(const struct status *s)
 	return xstrdup(text);
 }
 
+/* The contract's object. */
 static json_t *status_to_json(const struct status *s)
 {
 	_cleanup_json_ json_t *last = read_last_result(s);
@@ -219,7 +226,7 @@ static json_t *status_to_json(const struct status *s)
 
 	return json_pack(
 		"{s:s, s:s, s:s, s:o, s:o, s:O, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, "
-		"s:o, s:o, s:o, s:o, s:o?}",
+		"s:o, s:o, s:o, s:o, s:o?, s:O, s:o}",
 		"container", s->name, "image", s->image, "phase", s->phase, "current",
 		json_string_or_null(s->current), "target", json_string_or_null(s->target),
 		"rejected", s->rejected, "last_error", json_string_or_null(s->last_error),
@@ -229,7 +236,8 @@ static json_t *status_to_json(const struct status *s)
 		"previous", json_string_or_null(s->previous), "result",
 		json_string_or_null(result ? result : ""), "reason", json_string_or_null(reason),
 		"version", json_string_or_null(s->version), "target_version",
-		json_string_or_null(s->target_version), "download", download);
+		json_string_or_null(s->target_version), "download", download, "signed_by",
+		s->signed_by, "signature_expires", moment_or_null(s->signature_expires_us));
 }
 
 json_t *status_list_to_json(const struct status_list *l, const char *only)
@@ -295,6 +303,31 @@ char *status_step(const struct status *s, uint64_t *ret_elapsed_ms)
 			 (unsigned int)((s->step_ms + 999) / 1000));
 }
 
+/* "signed by prod.pub and cto.pub until 2026-12-31T00:00:00Z"; NULL: it is not signed. *ret_expired: the time is over.
+ * Caller frees. */
+static char *explain_signature(const struct status *s, bool *ret_expired)
+{
+	_cleanup_free_ char *names = xstrdup("");
+	int64_t now_s = clock_now(), expires_s = (int64_t)(s->signature_expires_us / US_PER_S);
+	const json_t *name;
+	char until[32];
+	size_t i;
+
+	*ret_expired = expires_s && expires_s <= now_s;
+	json_array_foreach (s->signed_by, i, name) {
+		char *more = xasprintf("%s%s%s", names, i ? " and " : "", json_string_value(name));
+
+		free(names);
+		names = more;
+	}
+	if (i == 0)
+		return NULL;
+	if (!expires_s)
+		return xasprintf("signed by %s", names);
+	return xasprintf("signed by %s%s %s", names, *ret_expired ? ", expired" : " until",
+			 calendar_rfc3339(expires_s, until, sizeof(until)));
+}
+
 /* The column STATE. Caller frees. */
 static char *state_cell(const struct status *s, enum tint *ret)
 {
@@ -340,6 +373,8 @@ static void print_notes(FILE *f, const struct terminal *t, const struct status *
 {
 	_cleanup_json_ json_t *last = read_last_result(s);
 	_cleanup_free_ char *held = explain_hold(s), *figures = download_text(&s->download, NULL);
+	bool expired;
+	_cleanup_free_ char *signature = explain_signature(s, &expired);
 	const char *reason = reason_of(s, last);
 
 	if (s->last_error[0] && !is_rejection(s) && !streq_null(s->last_error, fault))
@@ -350,6 +385,8 @@ static void print_notes(FILE *f, const struct terminal *t, const struct status *
 		print_note(f, t, TINT_NONE, figures);
 	else if ((s->target[0] || check_waits(last)) && !s->last_error[0] && reason[0])
 		print_note(f, t, TINT_WAIT, reason);
+	if (signature)
+		print_note(f, t, expired ? TINT_BAD : TINT_NONE, signature);
 	for (size_t i = json_array_size(s->rejected); i-- > 0;) {
 		const json_t *one = json_array_get(s->rejected, i);
 		_cleanup_free_ char *digest = short_digest(json_get_string(one, "digest"));
@@ -506,6 +543,8 @@ void status_print_details(FILE *f, const struct status *s, const struct terminal
 	_cleanup_free_ char *hold = explain_hold(s);
 	_cleanup_free_ char *held =
 		xasprintf("%s; to release it: pullet release %s", hold + strlen("held "), s->name);
+	bool expired;
+	_cleanup_free_ char *signature = explain_signature(s, &expired);
 	_cleanup_free_ char *log = xasprintf("journalctl PULLET_CONTAINER=%s", s->name);
 	char next[64] = "";
 	struct tm local;
@@ -519,6 +558,7 @@ void status_print_details(FILE *f, const struct status *s, const struct terminal
 		print_detail(f, t, "Held", TINT_WAIT, held);
 	print_detail(f, t, "Version", TINT_NONE, s->version);
 	print_detail(f, t, "Current", TINT_NONE, s->current);
+	print_detail(f, t, "", expired ? TINT_BAD : TINT_NONE, signature ? signature : "");
 	print_detail(f, t, "Target", TINT_NONE, s->target);
 	print_detail(f, t, "", TINT_NONE, s->target_version);
 	print_detail(f, t, "Before", TINT_NONE, s->previous);

@@ -19,7 +19,9 @@ struct status {
 	char *step;			 /* what the operation does now */
 	uint64_t step_began_ms, step_ms; /* of now_ms(), and how long at most; 0, 0: not known */
 	char *last_result, *last_error;
-	json_t *rejected; /* the contract's array, newest last */
+	json_t *rejected;	       /* the contract's array, newest last */
+	json_t *signed_by;	       /* names of the keys that signed current; empty: none */
+	uint64_t signature_expires_us; /* since 1970; 0: never */
 	char *held_by, *held_reason;
 	bool held;
 	uint64_t held_until_us; /* since 1970; 0: until it is released */

@@ -38,6 +38,7 @@
 #include "pass.h"
 #include "survey.h"
 #include "unit-start.h"
+#include "verify-image.h"
 
 /* Create bodies are copies beside it; the program itself takes 11 MB. */
 #define JSON_BUDGET	((size_t)3 * 1024 * 1024)
@@ -112,6 +113,7 @@ static void print_result(const struct result *r)
 static const char usage[] =
 	"Usage: pullet-update [OPTION]... NAME\n"
 	"       pullet-update [OPTION]... --poll|--check NAME...\n"
+	"       pullet-update [OPTION]... --verify IMAGE\n"
 	"       pullet-update [OPTION]... < JOB\n"
 	"Updates the container NAME; pulletd starts it.\n\n"
 	"  --config FILE        configuration (" CONFIG_PATH_DEFAULT ")\n"
@@ -129,13 +131,15 @@ static const char usage[] =
 	"  --hold, --release    take no updates until released\n"
 	"  --retry              forget the rejected digests\n"
 	"  --doctor             ask all that an update needs, of no NAME\n"
-	"  --forget             forget containers that are not configured\n\n"
+	"  --forget             forget containers that are not configured\n"
+	"  --verify IMAGE       who has signed it, and whether it may run here\n"
+	"  --platform PLATFORM  with --verify: on another machine\n\n"
 	"  --debug              log each action\n"
 	"  --help, --version\n";
 
 struct arguments {
 	struct fetch_options fetch; /* its config is ours, too */
-	const char *state_dir, *engine, *unit_socket;
+	const char *state_dir, *engine, *unit_socket, *verify, *platform;
 	bool wanted[OPERATION_MAX], debug;
 };
 
@@ -438,6 +442,27 @@ static int take_job(const struct arguments *a, char **names, struct job *ret,
 	return 0;
 }
 
+/* No job, for it needs no lock, and whoever may ask for jobs by the socket names no images. Exit status. */
+static int verify(const struct arguments *a, const char *operand)
+{
+	struct verify_image v = {.fetch = a->fetch,
+				 .state_dir = a->state_dir,
+				 .image = a->verify,
+				 .platform = a->platform};
+
+	for (size_t i = 0; i < OPERATION_MAX; i++) {
+		if (a->wanted[i])
+			operand = operations[i].name;
+	}
+	if (operand) {
+		log_error("option --verify takes one IMAGE and nothing else, not '%s'; see --help",
+			  operand);
+		return 2;
+	}
+	v.fetch.role = "--operator";
+	return verify_image_run(&v);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments a = {.fetch.config = CONFIG_PATH_DEFAULT,
@@ -445,15 +470,16 @@ int main(int argc, char **argv)
 			      .unit_socket = UNIT_SOCKET_DEFAULT};
 	static struct job job;
 	struct error e;
-	struct option_row rows[7 + OPERATION_MAX] = {
+	struct option_row rows[9 + OPERATION_MAX] = {
 		{"config", &a.fetch.config, NULL}, {"state-dir", &a.state_dir, NULL},
 		{"engine", &a.engine, NULL},	   {"fetch-socket", &a.fetch.socket, NULL},
 		{"debug", NULL, &a.debug},	   {"unit-socket", &a.unit_socket, NULL},
+		{"verify", &a.verify, NULL},	   {"platform", &a.platform, NULL},
 	};
 	int first, status = 2;
 
 	for (int i = 0; i < OPERATION_MAX; i++)
-		rows[6 + i] = (struct option_row){
+		rows[8 + i] = (struct option_row){
 			i == OPERATION_UPDATE_NOW ? "now" : operations[i].name, NULL, &a.wanted[i]};
 	first = options_parse(argc, argv, rows, usage);
 	if (first < 0)
@@ -464,6 +490,8 @@ int main(int argc, char **argv)
 	catch_signals();
 	if (a.engine && !config_engine_path(a.engine))
 		log_error("--engine: '%s' is not of the form unix:///PATH", a.engine);
+	else if (a.verify)
+		status = verify(&a, argv[first]);
 	else if (take_job(&a, argv + first, &job, &e) < 0)
 		log_error("%s", e.text);
 	else

@@ -61,7 +61,8 @@ static void test_object(void **state)
 				  "\"state\":\"up to date\",\"held\":false,\"held_until\":null,"
 				  "\"held_by\":null,\"held_reason\":null,"
 				  "\"previous\":null,\"result\":null,\"reason\":null,\"version\":"
-				  "null,\"target_version\":null,\"download\":null}");
+				  "null,\"target_version\":null,\"download\":null,\"signed_by\":[],"
+				  "\"signature_expires\":null}");
 	status_reject(s, B, "it exited with status 3");
 	s->next_check_us = 0;
 	json_decref(j);
@@ -73,6 +74,46 @@ static void test_object(void **state)
 	assert_true(json_is_null(json_object_get(json_array_get(j, 0), "next_check")));
 	none = status_list_to_json(&l, "other");
 	assert_int_equal(json_array_size(none), 0);
+	status_list_clear(&l);
+}
+
+/* 2026 is over; the clock of the machine is after it. */
+static void test_by_whom_it_is_signed(void **state)
+{
+	_cleanup_free_ struct record *r = xmalloc(sizeof(*r));
+	const struct container_config c = {.name = (char[]){"app"},
+					   .image = (char[]){"reg/app:stable"}};
+	struct status_list l = {0};
+	struct status *s = one(&l, "app");
+	_cleanup_free_ char *never = NULL, *past = NULL, *details = NULL, *text = NULL;
+	_cleanup_json_ json_t *list = NULL;
+	const json_t *j;
+
+	record_init(r);
+	copy_text(r->current.digest.text, sizeof(r->current.digest.text), A);
+	r->current.signature.n_keys = 2;
+	copy_text(r->current.signature.keys[0].name, 64, "prod.pub");
+	copy_text(r->current.signature.keys[1].name, 64, "cto.pub");
+	status_take_record(s, &c, r);
+	never = table_of(&l, &plain, NULL);
+	assert_non_null(strstr(never, "\n  signed by prod.pub and cto.pub\n"));
+	r->current.signature.expires_s = 1000000000;
+	status_take_record(s, &c, r);
+	past = table_of(&l, &plain, NULL);
+	assert_non_null(
+		strstr(past, "\n  signed by prod.pub and cto.pub, expired 2001-09-09T01:46:40Z\n"));
+	r->current.signature.expires_s = 32503680000;
+	r->current.signature.n_keys = 1;
+	status_take_record(s, &c, r);
+	details = details_of(s);
+	assert_non_null(strstr(details,
+			       "Current: " A "\n"
+			       "         signed by prod.pub until 3000-01-01T00:00:00Z\n"));
+	list = status_list_to_json(&l, NULL);
+	j = json_array_get(list, 0);
+	text = json_text(json_object_get(j, "signed_by"), JSON_COMPACT);
+	assert_string_equal(text, "[\"prod.pub\"]");
+	assert_string_equal(json_get_string(j, "signature_expires"), "3000-01-01T00:00:00Z");
 	status_list_clear(&l);
 }
 
@@ -400,6 +441,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_object),
+		cmocka_unit_test(test_by_whom_it_is_signed),
 		cmocka_unit_test(test_states),
 		cmocka_unit_test(test_downloads),
 		cmocka_unit_test(test_table),
