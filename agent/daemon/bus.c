@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <systemd/sd-bus.h>
 
+#include "bus-append.h"
 #include "clock.h"
 #include "history.h"
 #include "log.h"
@@ -114,24 +115,6 @@ static const char *text_of(struct bus *b, const char *property)
 	return "";
 }
 
-static int append_history(sd_bus_message *reply, const struct unit *u, const struct record *r)
-{
-	_cleanup_json_ json_t *list = history_to_json(r, u->config->name, u->config->image);
-	_cleanup_free_ char *text = json_text(list, JSON_COMPACT);
-
-	return sd_bus_message_append(reply, "s", text);
-}
-
-static int append_rejected(sd_bus_message *reply, const struct record *record)
-{
-	int r = sd_bus_message_open_container(reply, 'a', "(ss)");
-
-	for (size_t i = 0; r >= 0 && i < record->n_rejected; i++)
-		r = sd_bus_message_append(reply, "(ss)", record->rejected[i].digest.text,
-					  record->rejected[i].reason);
-	return r < 0 ? r : sd_bus_message_close_container(reply);
-}
-
 /* The schedule is of CLOCK_BOOTTIME; people read wall time. Microseconds since 1970; 0: unknown. */
 static uint64_t next_check_us(const struct bus *b, const struct unit *u)
 {
@@ -148,14 +131,6 @@ static uint64_t held_until_us(const struct record *r)
 	return record_is_held(r, clock_now()) ? (uint64_t)r->hold.until_s * 1000000 : 0;
 }
 
-static int append_download(sd_bus_message *reply, const struct unit *u)
-{
-	struct download_state d = unit_download(u, now_ms());
-
-	return sd_bus_message_append(reply, "(ttts)", d.bytes, d.of, d.bytes_s,
-				     d.waits ? d.waits : "");
-}
-
 static int get_property(sd_bus *bus, const char *path, const char *interface, const char *property,
 			sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
@@ -163,9 +138,15 @@ static int get_property(sd_bus *bus, const char *path, const char *interface, co
 	const struct unit *u = b->unit;
 
 	if (streq(property, "Rejected"))
-		return append_rejected(reply, read_record(b, u));
+		return bus_append_rejected(reply, read_record(b, u));
 	if (streq(property, "History"))
-		return append_history(reply, u, read_record(b, u));
+		return bus_append_history(reply, u, read_record(b, u));
+	if (streq(property, "SignedBy"))
+		return bus_append_signers(reply, &read_record(b, u)->current.signature);
+	if (streq(property, "SignatureExpires"))
+		return sd_bus_message_append(
+			reply, "t",
+			(uint64_t)read_record(b, u)->current.signature.expires_s * 1000000);
 	if (streq(property, "Held"))
 		return sd_bus_message_append(
 			reply, "b",
@@ -182,7 +163,7 @@ static int get_property(sd_bus *bus, const char *path, const char *interface, co
 	if (streq(property, "Progress"))
 		return sd_bus_message_append(reply, "(tt)", u->current, u->total);
 	if (streq(property, "Download"))
-		return append_download(reply, u);
+		return bus_append_download(reply, u);
 	if (streq(property, "DownloadPlain"))
 		return sd_bus_message_append(reply, "t", unit_download(u, now_ms()).plain);
 	if (streq(property, "Step"))
@@ -326,6 +307,8 @@ static const sd_bus_vtable container_vtable[] = {
 	PROPERTY("DownloadPlain", "t"),
 	PROPERTY("Version", "s"),
 	PROPERTY("TargetVersion", "s"),
+	PROPERTY("SignedBy", "as"),
+	PROPERTY("SignatureExpires", "t"),
 	PROPERTY("Step", "(stt)"),
 	SD_BUS_PROPERTY("History", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EXPLICIT),
 	REQUEST("Check"),
@@ -359,26 +342,13 @@ static int get_traffic(sd_bus *bus, const char *path, const char *interface, con
 				     t->traffic_month, t->config->budget_month);
 }
 
-static int append_names(sd_bus_message *reply, const json_t *names)
-{
-	int r = sd_bus_message_open_container(reply, 'a', "s");
-	const json_t *name;
-	size_t i;
-
-	json_array_foreach (names, i, name) {
-		if (r >= 0)
-			r = sd_bus_message_append(reply, "s", json_string_value(name));
-	}
-	return r < 0 ? r : sd_bus_message_close_container(reply);
-}
-
 static int get_gone(sd_bus *bus, const char *path, const char *interface, const char *property,
 		    sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
 	const struct bus *b = userdata;
 	_cleanup_json_ json_t *gone = record_list_gone(b->state_dir, b->table->config);
 
-	return append_names(reply, gone);
+	return bus_append_names(reply, gone);
 }
 
 /* A reload may have changed which are followed. */
@@ -395,7 +365,7 @@ static int get_unfollowed(sd_bus *bus, const char *path, const char *interface,
 		if (json_is_string(v) && !unit_find(b->table, json_string_value(v)))
 			json_append(left, json_incref(v));
 	}
-	return append_names(reply, left);
+	return bus_append_names(reply, left);
 }
 
 static int on_survey(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -424,7 +394,7 @@ void bus_job_ended(struct bus *b, const struct unit *u, enum operation operation
 	bus_changed(b, u, "Phase", "Operation", "Current", "Target", "Previous", "Rejected", "Held",
 		    "HeldUntil", "HeldBy", "HeldReason", "RolledBack", "LastResult", "LastError",
 		    "NextCheck", "Progress", "Download", "DownloadPlain", "Version",
-		    "TargetVersion", "Step");
+		    "TargetVersion", "SignedBy", "SignatureExpires", "Step");
 	emit_finished(b, u, operation, result);
 }
 

@@ -3,19 +3,21 @@
 
 #include <inttypes.h>
 
+#include "calendar.h"
 #include "device.h"
 #include "result.h"
 
 #define WAITS_LONG_S (24 * 3600)
 #define TOLD_MAX     8 /* reasons of one trouble */
-/* The beginning of the reason for which `update = tell` defers. */
 
-/* The kind of each event, and its sentence around the version. "signature-refused" is reserved. */
+/* The kind of each event, and its sentence around the version. */
 static const struct kind {
-	char name[12], before[20], after[40];
+	char name[20], before[20], after[40];
 } updated = {"updated", "updated to ", ""}, rolled_back = {"rolled-back", "", " was rolled back"},
-  refused = {"refused", "", " is refused"}, failed = {"failed", "failed", ""},
-  over = {"over", "the trouble is over", ""},
+  refused = {"refused", "", " is refused"},
+  signature_refused = {"signature-refused", "", " is refused"},
+  signature_expired = {"signature-expired", "", " runs, and its signature has expired"},
+  failed = {"failed", "failed", ""}, over = {"over", "the trouble is over", ""},
   waiting = {"waiting", "", " has waited for more than a day"},
   available = {"available", "", " is available"};
 
@@ -142,6 +144,41 @@ static json_t *take_deferral(json_t *state, const json_t *result, const char *re
 	return make_event(kind, result, reason, f->host);
 }
 
+/* What was told of the signature of the version that runs outlasts all else. */
+static void clear(json_t *state)
+{
+	_cleanup_json_ json_t *expired = json_incref(json_object_get(state, "expired"));
+
+	(void)json_object_clear(state);
+	if (expired)
+		json_put(state, "expired", json_incref(expired));
+}
+
+json_t *notice_take_expiry(json_t *state, const json_t *result, const struct release *current,
+			   const struct notice_facts *f)
+{
+	int64_t expires_s = current->signature.expires_s;
+	_cleanup_json_ json_t *about = NULL;
+	char text[32];
+
+	/* A clock that is not set says nothing. */
+	if (expires_s > 0 && f->now_s <= 0)
+		return NULL;
+	if (expires_s <= 0 || expires_s > f->now_s) {
+		(void)json_object_del(state, "expired");
+		return NULL;
+	}
+	if (json_integer_value(json_object_get(state, "expired")) == expires_s)
+		return NULL;
+	json_put(state, "expired", json_integer(expires_s));
+	about = json_need(json_pack(
+		"{s:O, s:O, s:s, s:s, s:s*}", "container", json_object_get(result, "container"),
+		"image", json_object_get(result, "image"), "from", current->digest.text, "to",
+		current->digest.text, "version_to", current->version[0] ? current->version : NULL));
+	return make_event(&signature_expired, about,
+			  calendar_rfc3339(expires_s, text, sizeof(text)), f->host);
+}
+
 json_t *notice_take(json_t *state, const json_t *result, const struct notice_facts *f)
 {
 	enum outcome outcome = result_outcome(result);
@@ -155,18 +192,21 @@ json_t *notice_take(json_t *state, const json_t *result, const struct notice_fac
 		return NULL;
 	switch (outcome) {
 	case OUTCOME_UPDATED:
-		(void)json_object_clear(state);
+		clear(state);
 		return make_event(&updated, result, reason, f->host);
 	case OUTCOME_UP_TO_DATE:
 		event = end_trouble(state, result, f->host);
-		(void)json_object_clear(state);
+		clear(state);
 		return event;
 	case OUTCOME_DEFERRED:
 		return take_deferral(state, result, reason, f);
 	case OUTCOME_ROLLED_BACK:
 		return take_trouble(state, &rolled_back, result, error, f->host);
 	case OUTCOME_REFUSED:
-		return take_trouble(state, &refused, result, error, f->host);
+		return take_trouble(state,
+				    after_prefix(error, RESULT_SIGNATURE ": ") ? &signature_refused
+									       : &refused,
+				    result, error, f->host);
 	case OUTCOME_FAILED:
 		/* A link that is down for one poll is none of the operator's business. */
 		if (!json_get_string(result, "to") && !f->again)

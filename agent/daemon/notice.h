@@ -5,6 +5,7 @@
 
 #include "json.h"
 #include "operation.h"
+#include "record.h"
 
 struct notice_facts {
 	enum operation operation; /* that gave the result */
@@ -16,3 +17,6 @@ struct notice_facts {
 /* The event that the result makes, NULL: none; the caller owns it. state is an object with what was told of the
  * container, empty at first and whenever all is well. */
 json_t *notice_take(json_t *state, const json_t *result, const struct notice_facts *f);
+/* The same for the signature of the version that runs: it has expired. result says of which container. */
+json_t *notice_take_expiry(json_t *state, const json_t *result, const struct release *current,
+			   const struct notice_facts *f);

@@ -21,7 +21,7 @@
 
 struct notifier {
 	const struct unit_table *table;
-	const char *socket;
+	const char *socket, *state_dir;
 	sd_event *event;
 	json_t *told;  /* state of notice.h by container */
 	json_t *logs;  /* last lines by container */
@@ -198,12 +198,40 @@ static void add_facts(const struct notifier *n, json_t *event, const char *conta
 	json_put(event, "log", lines ? json_incref(lines) : json_array());
 }
 
+/* Takes the event over, which may be NULL. */
+static void tell(struct notifier *n, const char *container, json_t *event, int64_t now_s)
+{
+	_cleanup_json_ json_t *given = event;
+
+	if (!event || join(n, event, container))
+		return;
+	add_facts(n, event, container, now_s);
+	enqueue(n, steal(given));
+}
+
+/* Looks at the signature of the version that runs. The journal has it, too: no result says it. */
+static void tell_expiry(struct notifier *n, json_t *state, const json_t *result,
+			const struct unit *u, const struct notice_facts *f)
+{
+	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
+	json_t *event;
+
+	if (unit_read_record(u, n->state_dir, record) < 0)
+		return;
+	event = notice_take_expiry(state, result, &record->current, f);
+	if (event)
+		log_warning("%s: the signature of the version that runs has expired (%s); publish "
+			    "a new one",
+			    u->config->name, json_get_string(event, "reason"));
+	tell(n, u->config->name, event, f->now_s);
+}
+
 void notifier_result(struct notifier *n, const char *container, enum operation operation,
 		     bool again, const json_t *result)
 {
 	char host[HOST_NAME_MAX + 1] = "";
 	struct notice_facts facts = {operation, again, clock_now(), host};
-	_cleanup_json_ json_t *event = NULL;
+	const struct unit *u = n ? unit_find(n->table, container) : NULL;
 	json_t *state;
 
 	if (!n)
@@ -214,11 +242,10 @@ void notifier_result(struct notifier *n, const char *container, enum operation o
 		state = json_object();
 		json_put(n->told, container, state);
 	}
-	event = notice_take(state, result, &facts);
-	if (event && !join(n, event, container)) {
-		add_facts(n, event, container, facts.now_s);
-		enqueue(n, steal(event));
-	}
+	tell(n, container, notice_take(state, result, &facts), facts.now_s);
+	/* What was signed without a key is no matter of the configuration. */
+	if (u && u->config->keys)
+		tell_expiry(n, state, result, u, &facts);
 	(void)json_object_del(n->logs, container);
 	if (json_array_size(n->queue) == 0)
 		save(n);
@@ -234,6 +261,7 @@ struct notifier *notifier_open(sd_event *event, const struct unit_table *table,
 	n = xmalloc(sizeof(*n));
 	*n = (struct notifier){.table = table,
 			       .socket = options->unit_socket,
+			       .state_dir = options->state_dir,
 			       .event = event,
 			       .logs = json_need(json_object()),
 			       .queue = json_need(json_array()),

@@ -49,6 +49,9 @@ enum metric_id {
 	TRAFFIC,
 	REJECTED,
 	HELD,
+	SIGNATURE_SEQUENCE,
+	SIGNATURE_EXPIRES,
+	STATEMENT,
 	METRIC_MAX,
 };
 
@@ -73,11 +76,23 @@ static const struct metric {
 	[TRAFFIC] = {"pullet.traffic", "By", "Bytes that Pullet moved in this day and month."},
 	[REJECTED] = {"pullet.rejected", "", "How many digests are rejected."},
 	[HELD] = {"pullet.held", "", "Whether the operator holds updates back."},
+	[SIGNATURE_SEQUENCE] = {"pullet.signature.sequence", "",
+				"The number in the signature of the version that runs."},
+	[SIGNATURE_EXPIRES] = {"pullet.signature.expires.timestamp", "s",
+			       "When the signature of the version that runs expires."},
+	[STATEMENT] = {"pullet.signature.statement.timestamp", "s",
+		       "When the newest signature was first seen."},
 };
 
 static int64_t wall_time_ms(const struct report_device *d, uint64_t at_ms)
 {
 	return (int64_t)(d->wall_ms - d->now_ms + at_ms);
+}
+
+/* A Unix time in thousandths; -1: none. */
+static int64_t time_or_none(int64_t s)
+{
+	return s > 0 ? s * 1000 : -1;
 }
 
 /* In thousandths where the unit is seconds. -1: there is none. outcome: of PASSES. */
@@ -97,6 +112,9 @@ static int64_t get_value(enum metric_id id, const struct report_device *d,
 		[DOWNLOAD_TOTAL] = c->download.of ? (int64_t)c->download.of : -1,
 		[REJECTED] = (int64_t)c->n_rejected,
 		[HELD] = c->held,
+		[SIGNATURE_SEQUENCE] = c->signature_seq ? (int64_t)c->signature_seq : -1,
+		[SIGNATURE_EXPIRES] = time_or_none(c->signature_expires_s),
+		[STATEMENT] = time_or_none(c->statement_s),
 	};
 
 	return values[id];

@@ -27,6 +27,9 @@ struct report_container {
 	bool held;
 	const struct tally *tally;
 	struct download_state download;
+	/* Of the version that runs, and of the newest statement seen; Unix times. 0: none. */
+	uint64_t signature_seq;
+	int64_t signature_expires_s, statement_s;
 };
 
 struct report_device {

@@ -130,6 +130,16 @@ static struct report_device make_device(const struct unit_table *t)
 	return d;
 }
 
+/* Several keys may have signed, each with a number of its own. */
+static uint64_t highest_seq(const struct signature *s)
+{
+	uint64_t seq = 0;
+
+	for (size_t i = 0; i < s->n_keys; i++)
+		seq = s->keys[i].seq > seq ? s->keys[i].seq : seq;
+	return seq;
+}
+
 /* One container a unit. Caller frees. */
 static struct report_container *read_containers(const struct reporter *r)
 {
@@ -149,6 +159,9 @@ static struct report_container *read_containers(const struct reporter *r)
 			.held = u->config->hold || record_is_held(record, clock_now()),
 			.tally = &u->tally,
 			.download = unit_download(u, now_ms()),
+			.signature_seq = highest_seq(&record->current.signature),
+			.signature_expires_s = record->current.signature.expires_s,
+			.statement_s = record->statement_s,
 		};
 		copy_text(containers[i].version, sizeof(containers[i].version),
 			  record->current.version);

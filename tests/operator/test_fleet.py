@@ -53,11 +53,20 @@ def fleet(tmp_path):
     return Fleet(tmp_path)
 
 
+# One of cosign's.
+PUBLIC = """-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE07ZvbJdZE1RfVg59U3AEKcTwt2PB
+M4J4HKWXkF/UqUZfpqvlRBmop7SWwWdNFWgjAJ7thHXmqMzFYSG2L33DHA==
+-----END PUBLIC KEY-----
+"""
+
+
 def fill(fleet):
     fleet.write("conf.d/acme.conf", "[container app]\nimage = registry.example/app:stable\ncreate = app.json\n"
-                "key = /etc/pullet/keys/acme.pub\n\n[registry registry.example]\ncredentials = registry-auth\n")
+                "key = /etc/pullet/keys/acme.pub\nrevoked = revoked\n\n[registry registry.example]\ncredentials = registry-auth\n")
     fleet.write("conf.d/app.json", json.dumps(CREATE))
-    fleet.write("keys/acme.pub", "a key\n")
+    fleet.write("keys/acme.pub", PUBLIC)
+    fleet.write("keys/revoked", "# lost in May\nsha256:" + "ab" * 32 + "\n")
     fleet.write("auth.d/acme.json", '{"auths": {}}')
     fleet.write("notify.d/mail", "#!/bin/sh\n")
     fleet.write("certs.d/registry.example/client.key", "secret\n")
@@ -75,7 +84,7 @@ def test_places_modes_and_fields(fleet, tmp_path):
     listed = {line.split()[5][1:]: line.split()[:2] for line in run("dpkg-deb", "-c", deb).splitlines()}
     assert {path: mode for path, (mode, _) in listed.items() if not path.endswith("/")} == {
         "/etc/pullet/conf.d/acme.conf": "-rw-r--r--", "/etc/pullet/conf.d/app.json": "-rw-r--r--",
-        "/etc/pullet/keys/acme.pub": "-rw-r--r--", "/etc/pullet/auth.d/acme.json": "-rw-------",
+        "/etc/pullet/keys/acme.pub": "-rw-r--r--", "/etc/pullet/keys/revoked": "-rw-r--r--", "/etc/pullet/auth.d/acme.json": "-rw-------",
         "/etc/pullet/notify.d/mail": "-rwxr-xr-x", "/etc/docker/certs.d/registry.example/client.key": "-rw-------",
         "/etc/systemd/system/probe.service": "-rw-r--r--"}
     assert {owner for _, owner in listed.values()} == {"root/root"}
@@ -102,6 +111,9 @@ def test_same_directory_same_bytes(fleet, tmp_path):
     ("confd/acme.conf", "", r"acme-fleet/confd/acme\.conf: no place for it on a device"),
     ("conf.d/acme.cnf", "", r"acme-fleet/conf\.d/acme\.cnf: no place for it on a device"),
     ("conf.d/sub/acme.conf", "", r"subdirectories are not read"),
+    ("keys/acme.key", "-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\n", r"acme-fleet/keys/acme\.key is a private key.*: put the \.pub file there"),
+    ("keys/acme.pub", "-----BEGIN PRIVATE KEY-----\n", r"acme-fleet/keys/acme\.pub is a private key"),
+    ("conf.d/acme.conf", "[container app]\nimage = x/y:z\nkey = lost.pub\n", r"acme-fleet/conf\.d/acme\.conf:3: key: \S*keys/lost\.pub: No such file"),
     ("README", "", r"acme-fleet: no files"),
 ])
 def test_fault_makes_no_package(fleet, tmp_path, name, text, said):

@@ -3,6 +3,7 @@
 examples of notify.d, each run by the installed script against a receiver."""
 
 import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ import pytest
 
 from pullet_house import ONE_SHOT
 from pullet_receiver import Post, Receiver
+from pullet_signer import Signing
 from pullet_sweep import wait_for
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -125,6 +127,34 @@ def test_a_registry_that_is_away_and_back(house, starter):
         polls(house)
         starter.wait("failed", "over")
         assert told.read_text() == "{}"
+
+
+def test_a_version_that_is_not_signed_and_a_signature_that_expires(house, starter):
+    """Each is told once, and the expiry in the journal too; the version that runs goes on."""
+    signing = Signing(house)
+    first, _ = signing.up(create=ONE_SHOT, settings={"agent": OFTEN}, seq=1)
+    with resident(house):
+        unsigned = house.publish()
+        event = starter.wait("signature-refused")
+        assert (event["container"], event["from"], event["to"]) == ("app", first.digest, unsigned.digest)
+        assert event["reason"].startswith("signature: ")
+        polls(house)
+        starter.wait("signature-refused")
+        at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=20)
+        expires = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+        signing.sign(unsigned, seq=2, expires=expires)
+        starter.wait("signature-refused", "updated")
+        event = starter.wait("signature-refused", "updated", "signature-expired")
+        assert event["reason"] == expires and event["to"] == unsigned.digest
+        assert "runs, and its signature has expired" in event["message"]
+        polls(house)
+        starter.wait("signature-refused", "updated", "signature-expired")
+        log = (house.pullet.directory / "pulletd.log").read_text()
+        assert log.count(f"the signature of the version that runs has expired ({expires})") == 1, log
+        # The next one has no end.
+        signing.publish(seq=3)
+        starter.wait("signature-refused", "updated", "signature-expired", "updated")
+    assert "expired" not in (house.pullet.directory / "told/told.json").read_text()
 
 
 def test_a_notification_that_fails_hurts_no_update(house):

@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import pathlib
 import subprocess
 import time
 
@@ -173,8 +174,7 @@ def test_no_order_goes_past_what_others_said(house):
     house.pullet.order("hold")
     house.once("deferred", "held by", arguments=["--now"])
     house.pullet.order("release")
-    (house.pullet.directory / "prod.pub").write_text("a key\n")
-    house.configure(key="./prod.pub")
+    house.configure(key=pathlib.Path(__file__).parent.parent / "data/cosign/keys/p256.pub")
     house.once("refused", arguments=["--now"])
     house.configure()
     house.once("updated", arguments=["--now"])

@@ -73,7 +73,8 @@ def test_properties_mirror_the_record(bus, pullet):
     def release(digest):
         return {"digest": digest, "manifest": None, "image": digest, "brought": True, "pulled": None}
 
-    write_record(pullet.state, "app", current=release(A), previous=release(B),
+    signature = {"keys": [{"name": name, "id": C, "seq": 42} for name in ("prod.pub", "cto.pub")], "expires": 1_893_456_000}
+    write_record(pullet.state, "app", current={**release(A), "signature": signature}, previous=release(B),
                  rejected=[{"digest": C, "manifest": None, "reason": "it exited with status 3"}],
                  held=True, last_error="this digest was rejected before")
     configure(pullet, "app", "9.new-one")
@@ -85,12 +86,14 @@ def test_properties_mirror_the_record(bus, pullet):
             "Name": "app", "Image": "127.0.0.1:1/app:stable", "Phase": "idle", "Operation": "",
             "Current": A, "Target": "", "Previous": B, "Rejected": [[C, "it exited with status 3"]],
             "Held": True, "HeldUntil": 0, "HeldBy": "", "HeldReason": "", "RolledBack": False, "Progress": [0, 0], "Download": [0, 0, 0, ""], "DownloadPlain": 0, "LastResult": "",
-            "Version": "", "TargetVersion": "", "Step": ["", 0, 0]}  # phase idle: nothing to finish
+            "Version": "", "TargetVersion": "", "SignedBy": ["prod.pub", "cto.pub"],
+            "SignatureExpires": 1_893_456_000_000_000, "Step": ["", 0, 0]}  # phase idle: nothing to finish
         assert next_check > 1_600_000_000 * 1_000_000
         assert error == "this digest was rejected before"  # no engine: nothing was learned
         assert bus.objects() == ["9.new-one", "app"]
         fresh = bus.properties("9.new-one")
         assert (fresh["Current"], fresh["Phase"], fresh["Rejected"]) == ("", "idle", [])
+        assert (fresh["SignedBy"], fresh["SignatureExpires"]) == ([], 0)
         last = json.loads(fresh["LastResult"])  # without a record: the engine was asked
         assert last["result"] == "failed" and last["container"] == "9.new-one"
         assert "cannot connect" in last["reason"]

@@ -193,6 +193,83 @@ static void test_a_refusal_is_told_for_each_version(void **state)
 		{.expected = "", .outcome = OUTCOME_FAILED, .to = V2, .reason = RESULT_STOPPED});
 }
 
+#define UNSIGNED "signature: none of the keys of the configuration has signed it"
+
+static void test_a_refusal_for_the_signature_has_a_kind_of_its_own(void **state)
+{
+	assert_events(
+		{.expected = "signature-refused",
+		 .outcome = OUTCOME_REFUSED,
+		 .to = V2,
+		 .reason = UNSIGNED},
+		{.expected = "", .outcome = OUTCOME_REFUSED, .to = V2, .reason = UNSIGNED},
+		{.expected = "signature-refused",
+		 .outcome = OUTCOME_REFUSED,
+		 .to = V2,
+		 .reason = "signature: it is for another repository"},
+		/* The words elsewhere say nothing of a signature. */
+		{.expected = "refused",
+		 .outcome = OUTCOME_REFUSED,
+		 .to = V2,
+		 .reason = "no signature: of the engine"},
+		{.expected = "updated", .outcome = OUTCOME_UPDATED, .to = V2, .reason = NULL},
+		{.expected = "signature-refused",
+		 .outcome = OUTCOME_REFUSED,
+		 .to = V3,
+		 .reason = UNSIGNED},
+		{.expected = "over", .outcome = OUTCOME_UP_TO_DATE, .to = V2, .reason = NULL});
+}
+
+/* The event of a version with that expiry, as its message; "" for none. Between two calls a result takes away all other
+ * trouble. Caller frees. */
+static char *expire(json_t *state, int64_t expires_s, int64_t now_s)
+{
+	struct release current = {
+		.digest = {V2}, .version = "1.4.2", .signature = {.expires_s = expires_s}};
+	_cleanup_json_ json_t *result = result_make("web", "reg/web:1", OUTCOME_UP_TO_DATE, V1, "");
+	struct notice_facts f = {OPERATION_POLL, false, now_s, "pi"};
+	_cleanup_json_ json_t *other = notice_take(state, result, &f);
+	_cleanup_json_ json_t *event = notice_take_expiry(state, result, &current, &f);
+
+	assert_null(other);
+	if (!event)
+		return xstrdup("");
+	assert_string_equal(json_get_string(event, "event"), "signature-expired");
+	assert_string_equal(json_get_string(event, "to"), V2);
+	assert_string_equal(json_get_string(event, "version"), "1.4.2");
+	assert_string_equal(json_get_string(event, "container"), "web");
+	return xstrdup(json_get_string(event, "message"));
+}
+
+static void test_a_signature_that_expired_is_told_once(void **state)
+{
+	static const struct {
+		int64_t expires_s, now_s;
+		bool told;
+	} turns[] =
+		{
+			{0, 2000, false},    {1000, 999, false},
+			{1000, 0, false}, /* the clock is not set */
+			{1000, 1000, true},  {1000, 5000, false},
+			{1000, 0, false}, /* after a start without a clock it is no news */
+			{1000, 6000, false}, {9000, 6000, false},
+			{9000, 9001, true},  {0, 9002, false},
+			{1000, 9003, true}, /* by a rollback */
+		};
+	_cleanup_json_ json_t *told = json_object();
+
+	for (size_t i = 0; i < ARRAY_SIZE(turns); i++) {
+		_cleanup_free_ char *message = expire(told, turns[i].expires_s, turns[i].now_s);
+
+		if ((message[0] != '\0') != turns[i].told)
+			fail_msg("turn %zu: '%s'", i, message);
+		if (i == 3)
+			assert_string_equal(message,
+					    "web on pi: 1.4.2 (sha256:222222222222) runs, and its "
+					    "signature has expired: 1970-01-01T00:16:40Z");
+	}
+}
+
 static void test_a_version_that_waits_for_long(void **state)
 {
 	assert_events({.expected = "",
@@ -335,6 +412,8 @@ int main(void)
 		cmocka_unit_test(test_a_link_that_comes_and_goes),
 		cmocka_unit_test(test_a_registry_that_answers_again_while_the_version_waits),
 		cmocka_unit_test(test_a_refusal_is_told_for_each_version),
+		cmocka_unit_test(test_a_refusal_for_the_signature_has_a_kind_of_its_own),
+		cmocka_unit_test(test_a_signature_that_expired_is_told_once),
 		cmocka_unit_test(test_a_version_that_waits_for_long),
 		cmocka_unit_test(test_reasons_are_bounded),
 		cmocka_unit_test(test_the_sentences),

@@ -113,8 +113,26 @@ static void test_gauges(void **state)
 					  "", "\"asInt\":\"2\"")},
 		{"pullet.held", GAUGE("pullet.held", "Whether the operator holds updates back.", "",
 				      "", "\"asInt\":\"1\"")},
+		{"pullet.signature.sequence",
+		 GAUGE("pullet.signature.sequence",
+		       "The number in the signature of the version that runs.", "", "",
+		       "\"asInt\":\"9007199254740993\"")},
+		{"pullet.signature.expires.timestamp",
+		 GAUGE("pullet.signature.expires.timestamp",
+		       "When the signature of the version that runs expires.", "s", "",
+		       "\"asDouble\":1830000000.0")},
+		{"pullet.signature.statement.timestamp",
+		 GAUGE("pullet.signature.statement.timestamp",
+		       "When the newest signature was first seen.", "s", "",
+		       "\"asDouble\":1799999999.0")},
 	};
-	_cleanup_json_ json_t *body = report_metrics(&device, &app, 1);
+	struct report_container c = app;
+	_cleanup_json_ json_t *body = NULL;
+
+	c.signature_seq = 9007199254740993;
+	c.signature_expires_s = 1830000000;
+	c.statement_s = 1799999999;
+	body = report_metrics(&device, &c, 1);
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		expect_json(find_metric(body, rows[i].name), rows[i].text);
@@ -171,9 +189,13 @@ static void test_a_device_without_history(void **state)
 	struct tally fresh;
 	const struct report_container c = {.name = "app", .image = "a", .tally = &fresh};
 	const struct report_device d = {.id = "", .now_ms = 10000, .wall_ms = 1800000000000};
-	static const char *const absent[] = {
-		"pullet.last_contact.timestamp", "pullet.pass.duration", "pullet.update.duration",
-		"pullet.update.downtime",	 "pullet.download",	 "pullet.traffic"};
+	static const char *const absent[] = {"pullet.last_contact.timestamp",
+					     "pullet.pass.duration",
+					     "pullet.update.duration",
+					     "pullet.update.downtime",
+					     "pullet.download",
+					     "pullet.traffic",
+					     "pullet.signature"};
 	_cleanup_json_ json_t *body = NULL, *empty = NULL;
 	_cleanup_free_ char *text = NULL;
 
