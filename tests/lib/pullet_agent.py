@@ -95,7 +95,7 @@ class Pullet:
         done = subprocess.run(
             [self.build / "pullet-update", "--config", self.config, "--state-dir", self.state,
              *arguments, "--" + what, name], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=timeout, check=False, env={**self.lab.environment, MARK: self.mark}, **options)
+            timeout=timeout, check=False, env={**self.lab.environment, MARK: self.mark, **options.pop("env", {})}, **options)
         events = [json.loads(line) for line in done.stdout.splitlines()]
         if not events or "result" not in events[-1]:
             raise LabError(f"pullet-update --{what} {name}: status {done.returncode}\n{done.stderr}")

@@ -20,6 +20,7 @@ import pullet_trace
 from pullet_agent import Pullet
 from pullet_delta import publish_delta
 from pullet_image import actor
+from pullet_signer import Key, Signer
 from pullet_sweep import LabError
 
 KEPT = "localhost/pullet/previous"
@@ -40,6 +41,7 @@ class Story:
     managed: bool = False  # the old one is the result of an update, and there is a previous image
     followed: bool = False  # another container shares its network
     delta: bool = False  # the new one comes by a delta from the old one
+    signed: bool = False  # each version is signed, with a sequence number
     results: tuple = ("updated", "up-to-date")  # results that the pass after the kill may have
     ends: str = "running"
 
@@ -47,6 +49,7 @@ class Story:
 STORIES = (
     Story("update", "a container that Pullet updated, with a previous image", managed=True),
     Story("delta", "the new one comes by delta", managed=True, delta=True),
+    Story("signed", "a key is set, and each version is signed", managed=True, signed=True),
     Story("adopt", "a container that an operator made by hand", policy="unless-stopped"),
     Story("rollback", "the new one exits 1", new=("exit", 1), results=("rolled-back", "refused")),
     Story("unstartable", "the new one cannot be started", new=None,
@@ -151,7 +154,7 @@ class Scene:
                             "ASAN_OPTIONS": "detect_leaks=0"}
         self.body = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": story.policy}},
                      "Env": ["OPERATOR=yes"], "Labels": {"operator": "yes"}}
-        self.record = None
+        self.record = self.key = None
         self.names = [self.name] + [self.name + "-side"] * story.followed
         self.old_id = self.old = self.new = None
         self.histories = []
@@ -167,13 +170,21 @@ class Scene:
         image = actor(*script, files=files, Labels={"version": version})
         if not script:
             image.config["Cmd"] = ["/no-such-program"]
-        return self.registry.publish(self.repository, "stable", image)
+        published = self.registry.publish(self.repository, "stable", image)
+        if self.key:
+            Signer(self.registry, self.repository).classic(published.digest, self.key, seq=int(version[1:]) + 1)
+        return published
 
     def _prepare(self):
         """Creates the scenario for the first time, and keeps its parts for set_up()."""
         story = self.story
+        keys = {}
+        if story.signed:
+            (self.pullet.directory / "keys").mkdir()
+            self.key = Key(self.pullet.directory / "keys", "prod")
+            keys["key"] = "prod.pub"
         self.pullet.configure({self.name: {"image": self.image, "health-period": "200ms",
-                                           "create": self.body}})
+                                           "create": self.body, **keys}})
         if story.managed:
             self._publish("v0", ("wait",))
             self._pass("updated")
@@ -287,7 +298,7 @@ class Scene:
         text = re.sub("[0-9a-f]{64}", lambda found: ids.get(found[0], found[0]),
                       json.dumps(containers))
         record = self.pullet.record(self.name) or {}
-        for key in ("downtime_ms", "last_error"):
+        for key in ("downtime_ms", "last_error", "statement"):
             record.pop(key, None)
         for rejected in record.get("rejected", ()):
             del rejected["reason"]

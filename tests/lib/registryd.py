@@ -82,9 +82,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except OSError:  # many tests hang up on purpose
             self.close_connection = True
 
+    def body(self):
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        data = b""
+        while chunk := self.rfile.read(int(self.rfile.readline(), 16)):
+            data += chunk
+            self.rfile.readline()
+        self.rfile.readline()
+        return data
+
     def do_any(self):
-        length = int(self.headers.get("Content-Length") or 0)
-        seen = Seen(self.command, self.path, self.headers, self.rfile.read(length))
+        seen = Seen(self.command, self.path, self.headers, self.body())
         registry = self.server.registry
         registry.seen.append(seen)
         answer = None
@@ -108,7 +117,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(answer.body)
 
-    do_GET = do_HEAD = do_POST = do_any
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_any
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -212,7 +221,7 @@ class Front(Registry):
         connection = http.client.HTTPConnection(self.behind.address, timeout=30)
         try:
             headers = {name: ", ".join(seen.headers.get_all(name)) for name in seen.headers
-                       if name not in ("Host", "Connection")}
+                       if name not in ("Host", "Connection", "Transfer-Encoding", "Content-Length")}
             connection.request(seen.method, seen.path, seen.body, headers)
             response = connection.getresponse()
             return Answer(response.status, dict(response.headers), response.read())
