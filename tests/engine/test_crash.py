@@ -15,7 +15,7 @@ import pytest
 import pullet_trace
 from pullet_crash import STORIES, Campaign, Scene, spread
 
-SAMPLE = {"update": 4, "delta": 4, "rollback": 3}  # of the others 1, and a pair of each
+SAMPLE = {"update": 4, "delta": 4, "signed": 3, "rollback": 3}  # of the others 1, and a pair of each
 KILLS = int(os.environ.get("PULLET_KILLS", 5))  # at random times
 SEED = int(os.environ.get("PULLET_SEED", time.time_ns() % 10**9))
 

@@ -23,7 +23,7 @@ AGENT = TOP / "agent"
 BASE = ("create-body", "digest", "json", "error", "port-set", "ref", "util")
 SOURCES = [*sorted(AGENT.glob("recreate/*.c")), *(AGENT / f"base/{name}.c" for name in BASE),
            AGENT / "engine/podman.c", TOP / "tests/lib/recreate-driver.c"]
-FOLDERS = ("base", "transport", "engine", "recreate")
+FOLDERS = ("base", "transport", "signature", "engine", "recreate")
 TARGET = "sha256:" + "7" * 64
 
 IMAGES = {
