@@ -30,11 +30,13 @@ WantedBy=multi-user.target
 CREATE = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}, "Binds": [TRACES + ":/data"]}}
 
 
-def configuration(image, interval, budget=None):
+def configuration(image, interval, budget=None, key=None):
+    """key: the name of the only one that signs. Policies are required then, or none would count while it is being signed."""
     host = image.partition("/")[0]
+    signed = f"key = {key}\nrollout = required\n" if key else ""
     agent = f"[agent]\ninterval = {interval}\n" + (f"budget = {budget}/day\n" if budget else "")
     return (f"{agent}\n[registry {host}]\ninsecure = yes\n\n"
-            f"[container app]\nimage = {image}\nhealth = running\nhealth-period = 3s\nstop-timeout = 2s\ncreate = app.json\n")
+            f"[container app]\nimage = {image}\nhealth = running\nhealth-period = 3s\nstop-timeout = 2s\ncreate = app.json\n{signed}")
 
 
 class Link(Relay):
@@ -63,6 +65,7 @@ class Device:
     def __init__(self, name, machine_id, link, words):
         self.name, self.machine_id, self.link, self.words = name, machine_id, link, words
         self.cohorts, self.traffic, self.budget = {}, [], None  # budget: bytes a day
+        self.image, self.key = link and link.address + "/app:stable", None  # key: the file of the public key, if there is one
         self.events = []  # in order of arrival; Fleet.run_json() sorts them
         self.skew = [0.0]  # the host's clock less the device's, by boot
         self._seen, self._position, self._rest = set(), 0, ""
@@ -70,6 +73,9 @@ class Device:
     def cpu_seconds(self):
         """CPU time of its emulation."""
         return 0.0
+
+    def configuration(self, interval):
+        return configuration(self.image, interval, self.budget, self.key and self.key.name)
 
     def sample(self, t):
         self.traffic.append({"t": t, "down": self.link.down, "up": self.link.up})

@@ -5,7 +5,7 @@ import json
 import time
 
 import pullet_qemu as qemu
-from devices import CREATE, ENGINE_WITNESS, Device, configuration
+from devices import CREATE, ENGINE_WITNESS, Device
 
 # The thin link of each boot, before anything goes over it.
 SHAPE = """[Unit]
@@ -43,6 +43,7 @@ class EmulatedDevice(Device):
         super().__init__(name, machine_id, link, words)
         self.lab, self.golden, self.cold, self.machine = lab, golden, cold, None
         self.out = lab.path(name) / "journal"
+        self.image = f"{qemu.HOST}:{link.address.rpartition(':')[2]}/app:stable"
 
     def start(self, interval):
         if self.cold:
@@ -51,9 +52,10 @@ class EmulatedDevice(Device):
         else:
             self.machine = self.golden.clone(self.name, self.machine_id)
         self.skew[-1] = self._measure_skew()
-        image = f"{qemu.HOST}:{self.link.address.rpartition(':')[2]}/app:stable"
         self.machine.write("/etc/pullet/conf.d/app.json", json.dumps(CREATE))
-        self.machine.write("/etc/pullet/conf.d/app.conf", configuration(image, interval, self.budget))
+        self.machine.write("/etc/pullet/conf.d/app.conf", self.configuration(interval))
+        if self.key:
+            self.machine.write(f"/etc/pullet/keys/{self.key.name}", self.key.read_text())
         self.sh("systemctl start pulletd; sync")
 
     def sh(self, script, timeout=600):

@@ -14,6 +14,7 @@ import uuid
 
 from pullet_delta import edited, plain_size, publish_delta
 from pullet_image import Image, actor
+from pullet_signer import Key, Signer
 from pullet_spool import layers
 from verdict import END, reached_at
 
@@ -87,6 +88,25 @@ def large_base(size):
     return Image({"large": (random.Random(size).randbytes(size), 0o644)}) if size else None
 
 
+class Owner:
+    """The owner's key. A signature names the repository, and each device follows it by a link, and so an address, of its own:
+    what is signed is signed for each of them."""
+
+    def __init__(self, lab, registry):
+        lab.path("owner").mkdir()
+        self.registry, self.key, self.images = registry, Key(lab.path("owner"), "fleet"), []
+
+    def equip(self, devices):
+        for device in devices:
+            device.key = self.key.public
+            self.images.append(device.image.rpartition(":")[0])
+
+    def sign(self, digest, form="classic", **annotations):
+        signer = Signer(self.registry, "app")
+        for image in self.images:
+            signer.sign(form, digest, self.key, image=image, **annotations)
+
+
 class Operator:
     """Controls the rollouts with `pullet rollout` and the registry alone, from a machine that is not a device."""
 
@@ -112,13 +132,23 @@ class Operator:
             raise StoryError(f"pullet rollout {words[0]}: {done.stderr}")
         return json.loads(done.stdout)["policy"]
 
+    def artifact(self, registry):
+        """The digest of the policy's artifact."""
+        status, headers, _ = registry.request("HEAD", "/v2/app/manifests/stable.rollout",
+                                              headers={"Accept": "application/vnd.oci.image.manifest.v1+json"})
+        if status != 200:
+            raise StoryError(f"the registry has no policy: {status}")
+        return headers["Docker-Content-Digest"]
+
 
 class Fleet:
     """devices write events; a thread reads them; wait() wakes up at each event."""
 
-    def __init__(self, registry, operator, devices, versions, show):
+    def __init__(self, registry, operator, devices, versions, show, owner=None, foreign=None):
+        """owner: signs versions and policies; foreign: a version that it has not signed."""
         self.registry, self.operator, self.devices, self.versions, self.show = registry, operator, devices, versions, show
-        self.digests = {version.digest: version.name for version in versions}
+        self.owner, self.foreign = owner, foreign
+        self.digests = {version.digest: version.name for version in (*versions, *([foreign] if foreign else []))}
         self.policies = []
         self.began = time.time()
         self._told, self._over, self._reading = threading.Condition(), threading.Event(), threading.Lock()
@@ -266,10 +296,21 @@ class Fleet:
     def _policy(self, version, *words):
         self.sample()
         now, policy = round(self.now(), 3), self.operator.order(*words)  # as events are: the order of times must hold
+        if self.owner:
+            self.owner.sign(self.operator.artifact(self.registry))
         if policy["target"] != version.digest:
             raise StoryError(f"pullet rollout {words[0]} wrote a policy for {policy['target']}")
         self.policies.append({"t": now, "version": version.name, "percent": policy["percent"], "halt": policy.get("halt", False),
                               "sequence": policy["sequence"]})
+
+    def put_back(self, version, signed_policy):
+        """As one who has the registry's password: the tag, and a policy for all, which the owner may have been led to sign."""
+        self.sample()
+        self.registry.point(version.published, "stable")
+        self.operator.order("set", "--percent", 100)
+        if signed_policy:
+            self.owner.sign(self.operator.artifact(self.registry))
+        self.show.step(self, f"somebody puts {version.name} under the tag" + (", and its policy is signed" if signed_policy else ""))
 
     def covered(self, version, percent):
         return [device for device in self.devices if device.cohorts[version.name] < percent]
@@ -286,7 +327,7 @@ class Fleet:
         ended = self.now()
         with self._side_by_side() as pool:
             ends = list(pool.map(lambda device: device.end(self.digests), self.devices))
-        return {**words, "ended": ended, "policies": self.policies,
+        return {**words, "ended": ended, "policies": self.policies, "foreign": self.foreign and self.foreign.name,
                 "versions": [{"name": version.name, "digest": version.digest, "t": version.published_at, "layers": version.layers,
                               "delta": version.delta}
                              for version in self.versions],

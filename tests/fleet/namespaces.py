@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import subprocess
 
-from devices import CREATE, ENGINE_WITNESS, Device, configuration
+from devices import CREATE, ENGINE_WITNESS, Device
 from pullet_machine import Machine
 
 JOURNAL_WITNESS = """[Service]
@@ -39,7 +39,10 @@ class NamespaceDevice(Device):
         etc = self.machine.disk / "upper/etc"
         (etc / "pullet/conf.d").mkdir(parents=True, exist_ok=True)
         (etc / "pullet/conf.d/app.json").write_text(json.dumps(CREATE))
-        (etc / "pullet/conf.d/app.conf").write_text(configuration(self.link.address + "/app:stable", interval, self.budget))
+        (etc / "pullet/conf.d/app.conf").write_text(self.configuration(interval))
+        if self.key:
+            (etc / "pullet/keys").mkdir(exist_ok=True)
+            shutil.copy(self.key, etc / "pullet/keys")
         for unit, text in (("fleet-engine.service", ENGINE_WITNESS), ("fleet-journal.service", JOURNAL_WITNESS)):
             (etc / "systemd/system" / unit).write_text(text)
             wanted = etc / "systemd/system/multi-user.target.wants" / unit

@@ -109,6 +109,18 @@ def synthetic_deltas():
     return run
 
 
+def synthetic_signed():
+    """The same with a version that nobody signed, and with v1 put back, at the time 420."""
+    run = synthetic()
+    run["foreign"] = "foreign"
+    for device in run["devices"]:
+        device["events"] += [{"t": t, "kind": "result", "result": "refused", "version": version,
+                              "text": f"app: refused v2 -> {version}: signature: {why}"}
+                             for t, version, why in ((420, "foreign", "there is none"), (424, "v1", "its seq is 1, and 2 was seen"))]
+        device["events"].sort(key=lambda event: event["t"])
+    return run
+
+
 def synthetic_large():
     """The same with a layer of 5 MB in v2 and later: pi1's link drops, pi2 has a budget."""
     run = synthetic()

@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import report  # noqa: E402
 import verdict as v  # noqa: E402
-from synthetic import synthetic, synthetic_deltas, synthetic_large  # noqa: E402
+from synthetic import synthetic, synthetic_deltas, synthetic_large, synthetic_signed  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -220,6 +220,27 @@ def test_the_check_of_deltas_can_fail(fault):
     assert v.verdict(run)["passed"], failed(run)
     fault(run)
     assert failed(run) == ["deltas came instead of layers"]
+
+
+def the_foreign_one_ran(run):
+    device(run, "pi2")["end"]["traces"].append("foreign")
+
+
+def the_old_one_was_begun(run):
+    device(run, "pi4")["events"].append({"t": 425, "kind": "phase", "phase": "prepare", "version": "v1"})
+
+
+def one_said_nothing(run):
+    events = device(run, "pi6")["events"]
+    events[:] = [event for event in events if event.get("version") != "v1" or event.get("result") != "refused"]
+
+
+@pytest.mark.parametrize("fault", [the_foreign_one_ran, the_old_one_was_begun, one_said_nothing], ids=lambda fault: fault.__name__)
+def test_the_check_of_signatures_can_fail(fault):
+    run = synthetic_signed()
+    assert v.verdict(run)["passed"], failed(run)
+    fault(run)
+    assert failed(run) == ["none took what was not signed, or what was signed long ago"]
 
 
 def test_what_deltas_saved_is_drawn():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The whole story of tests/fleet/run on three quick machines, with deltas: real agents from the package, real engines, one
+"""The whole story of tests/fleet/run on three quick machines, with deltas and signatures: real agents from the package, real engines, one
 real registry."""
 
 import json
@@ -13,7 +13,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 def test_a_rollout_over_three_devices(tmp_path):
     package = ["--package", os.environ["PULLET_DEBS"].split(":")[0]] if os.environ.get("PULLET_DEBS") else []
-    done = subprocess.run([sys.executable, HERE / "run", "--machines", "namespaces", "--devices", "3", "--interval", "2s", "--deltas", "--out", tmp_path, *package],
+    done = subprocess.run([sys.executable, HERE / "run", "--machines", "namespaces", "--devices", "3", "--interval", "2s", "--deltas", "--signed",
+                           "--out", tmp_path, *package],
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     run = json.loads((tmp_path / "run.json").read_text())

@@ -204,6 +204,18 @@ def delta_check(run):
             worst and f"{worst}: {down[worst]} bytes down, all else included, where the layers alone are {plain[worst]}; the most")
 
 
+def foreign_check(run):
+    """What its owner did not sign was never started, nor v1 after v2; every device said why."""
+    foreign, (first, second) = run["foreign"], [version["name"] for version in run["versions"][:2]]
+    took_it = [d for d in run["devices"] if took(d, foreign) or foreign in d["end"]["traces"]]
+    went_back = [d for d in run["devices"] if any(
+        e["kind"] == "phase" and e["phase"] == "prepare" and e["version"] == first and e["t"] > reached_at(d, second) for e in d["events"])]
+    silent = [d for d in run["devices"] for version in (foreign, first) if not any(
+        e["kind"] == "result" and e["result"] == "refused" and e["version"] == version and "signature: " in e["text"] for e in d["events"])]
+    return ("none took what was not signed, or what was signed long ago", run["devices"] and not (took_it or went_back or silent),
+            f"took it: {names(took_it)}; went back: {names(went_back)}; did not refuse: {names(silent)}")
+
+
 def checks(run):
     """-> [{"name", "passed", "text"}]"""
     devices, last, broken = run["devices"], run["versions"][-1]["name"], run["broken"]
@@ -240,6 +252,7 @@ def checks(run):
         ("a device was cut off from news and caught up", cut_off, f"cut off: {names(cut_off)}"),
     ]
     rows += download_checks(run) if large(run) else []
+    rows += [foreign_check(run)] if run.get("foreign") else []
     rows += [delta_check(run)] if any(version.get("delta") for version in run["versions"]) else []
     return [{"name": name, "passed": bool(passed), "text": text} for name, passed, text in rows]
 
