@@ -53,7 +53,7 @@ static int pull(struct engine *e, struct error *ret_error)
 	int r;
 
 	if (digest_parse(DIFF_ID, &d) < 0 || ref_parse("r.io/team/app:v1", &ref, &why) < 0 ||
-	    verify_image(&config, &d, &v, ret_error) < 0)
+	    verify_unsigned(&config, &d, &v, ret_error) < 0)
 		abort();
 	r = engine_pull(e, &ref, v, &options, &found, ret_error);
 	ref_free(&ref);
@@ -95,7 +95,7 @@ static int load(struct engine *e, bool whole, struct error *ret_error)
 
 	if ((whole && pwrite(layer.fd, "layer", 5, 0) != 5) ||
 	    ref_parse("r.io/team/app:v1", &ref, &why) < 0 ||
-	    verify_image(&config, &l.top.digest, &v, ret_error) < 0)
+	    verify_unsigned(&config, &l.top.digest, &v, ret_error) < 0)
 		abort();
 	l.ref = &ref;
 	l.verified = v;

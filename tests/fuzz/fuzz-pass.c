@@ -77,14 +77,31 @@ int fetch_ask_publish(struct fetch *f, json_t *question, json_t **ret, struct er
 	return error_set(ret_error, -EPIPE, "no answer");
 }
 
-int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring,
+int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring, bool with_text,
 		      struct rollout_reply *ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
 	int r = answers_next_json(&j, ret_error);
 
 	*ret = (struct rollout_reply){0};
-	return r < 0 ? r : message_rollout_reply_from_json(j, ret, ret_error);
+	if (r == 0)
+		r = message_rollout_reply_from_json(j, ret, ret_error);
+	if (!with_text) {
+		replace_string(&ret->manifest, NULL);
+		replace_string(&ret->policy, NULL);
+	}
+	return r;
+}
+
+int fetch_ask_signatures(struct fetch *f, const char *image, const struct digest *d,
+			 enum signature_place place, struct signatures *ret,
+			 struct error *ret_error)
+{
+	_cleanup_json_ json_t *j = NULL;
+	int r = answers_next_json(&j, ret_error);
+
+	*ret = (struct signatures){0};
+	return r < 0 ? r : message_signatures_from_json(j, ret, ret_error);
 }
 
 /* --- the pass --- */

@@ -59,11 +59,18 @@ static void check_reply(const json_t *j, const struct fetch_request *request)
 static void check_rollout(const json_t *j)
 {
 	struct rollout_device d = {.version = "0.1.0", .position = 500, .now_s = 1796126400};
-	struct rollout_reply reply;
+	_cleanup_(rollout_reply_free) struct rollout_reply reply;
 	struct error e;
 	char why[200];
+	int r = message_rollout_reply_from_json(j, &reply, &e);
 
-	if (message_rollout_reply_from_json(j, &reply, &e) < 0 || !reply.found)
+	if ((reply.manifest && strlen(reply.manifest) > ROLLOUT_MANIFEST_MAX) ||
+	    (reply.policy && strlen(reply.policy) > ROLLOUT_BYTES_MAX))
+		abort();
+	if (r < 0 || !reply.found)
+		return;
+	json_decref(message_rollout_reply_to_json(&reply));
+	if (reply.rollout.clear)
 		return;
 	if (reply.rollout.n_points < 1 || reply.rollout.n_points > ROLLOUT_POINTS_MAX)
 		abort();
@@ -71,7 +78,6 @@ static void check_rollout(const json_t *j)
 	if (rollout_admits(&reply.rollout, &d, why, sizeof(why)) &&
 	    rollout_share(&reply.rollout, d.now_s) <= d.position)
 		abort();
-	json_decref(message_rollout_reply_to_json(&reply));
 }
 
 static void check_blob(const json_t *j)
@@ -119,6 +125,38 @@ static void check_delta(const json_t *j)
 	free(extents);
 }
 
+/* Within the bounds, and what is sent on says the same. */
+static void check_signatures(const json_t *j)
+{
+	_cleanup_json_ json_t *sent = NULL, *again = NULL;
+	enum signature_place place;
+	struct signatures s, back;
+	size_t sum = 0;
+	struct digest d;
+	struct error e;
+
+	if (message_signatures_request_from_json(j, &d, &place, &e) == 0)
+		json_decref(message_signatures_request_to_json("r.io/app", &d, place));
+	if (message_signatures_from_json(j, &s, &e) < 0)
+		return;
+	for (size_t i = 0; i < s.n; i++) {
+		sum += s.pairs[i].n_payload;
+		if (s.pairs[i].n_payload > SIGNATURE_PAYLOAD_MAX || s.pairs[i].n_payload == 0 ||
+		    s.pairs[i].n_bytes > SIGNATURE_BYTES_MAX || s.pairs[i].n_bytes == 0)
+			abort();
+	}
+	if (s.n > SIGNATURE_PAIRS_MAX || sum > SIGNATURE_PAYLOADS_MAX)
+		abort();
+	sent = message_signatures_to_json(&s);
+	if (message_signatures_from_json(sent, &back, &e) < 0)
+		abort();
+	again = message_signatures_to_json(&back);
+	if (!json_equal(sent, again))
+		abort();
+	signatures_free(&back);
+	signatures_free(&s);
+}
+
 static void check_line(const json_t *j)
 {
 	struct fetch_request request = {0};
@@ -129,6 +167,7 @@ static void check_line(const json_t *j)
 	(void)!message_resolved_from_json(j, &d, &wait, &e);
 	check_rollout(j);
 	check_delta(j);
+	check_signatures(j);
 	request.documents = json_object();
 	check_blob(j);
 	check_reply(j, &request);

@@ -90,12 +90,31 @@ static int config(struct registry *r, const struct ref *ref, struct error *ret_e
 
 static int policy(struct registry *r, const struct ref *ref, struct error *ret_error)
 {
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *text = NULL, *manifest = NULL;
 	size_t n = 0;
-	int q = repository_policy(r, ref, "v1.rollout", &text, &n, ret_error);
+	int q = repository_policy(r, ref, "v1.rollout", &text, &n, &manifest, ret_error);
+
+	if (manifest && strlen(manifest) > ROLLOUT_MANIFEST_MAX)
+		abort();
 
 	if (q == 0 && (!text || n > ROLLOUT_BYTES_MAX))
 		abort();
+	return q;
+}
+
+/* Of an image whose digest is that of the text "image". */
+static int signatures(struct registry *r, const struct ref *ref, enum signature_place place,
+		      struct error *ret_error)
+{
+	const struct digest d = hash_bytes("image", strlen("image"));
+	struct signatures s;
+	int q = repository_signatures(r, ref, &d, place, &s, ret_error);
+
+	if (q == 0)
+		json_decref(message_signatures_to_json(&s));
+	else if (s.n > 0)
+		abort();
+	signatures_free(&s);
 	return q;
 }
 
@@ -183,6 +202,15 @@ static void ask(struct registry *r, const struct ref *ref, char letter)
 		break;
 	case 'b':
 		q = bring(r, ref, &e);
+		break;
+	case 's':
+		q = signatures(r, ref, SIGNATURES_TAG, &e);
+		break;
+	case 'l':
+		q = signatures(r, ref, SIGNATURES_REFERRERS, &e);
+		break;
+	case 'f':
+		q = signatures(r, ref, SIGNATURES_FALLBACK, &e);
 		break;
 	case 'R':
 	case 'W':
