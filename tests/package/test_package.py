@@ -86,7 +86,7 @@ def test_binaries_are_hardened(built, tmp_path):
 
 def test_small_and_modest(built):
     deb, _ = built
-    assert int(field(deb, "Installed-Size")) <= 820
+    assert int(field(deb, "Installed-Size")) <= 880
     depends = {re.match(r"[\w.+-]+", word.strip())[0] for word in field(deb, "Depends").split(",")}
     assert depends - {"passwd", "systemd"} <= {"libc6", "libcurl4", "libcurl4t64", "libjansson4", "libsmartcols1", "libssl3", "libssl3t64",
                                      "libsystemd0", "libzstd1", "zlib1g"}, depends
@@ -106,7 +106,11 @@ def test_the_publishers_package(built, tmp_path):
     assert {"usr/libexec/pullet/pullet-delta", "usr/share/man/man1/pullet-delta.1.gz", "usr/share/man/man5/pullet-delta.5.gz",
             "usr/share/doc/pullet-publish/examples/delta-github.yml", "usr/share/doc/pullet-publish/examples/delta-gitlab.yml"} <= files
     run("hardening-check", "--nocfprotection", tmp_path / "usr/libexec/pullet/pullet-delta")
+    (doc,) = built[1].glob("pullet-doc_*.deb")
+    listed = run("dpkg-deb", "-c", doc).stdout
+    assert all(f"usr/share/doc/pullet/examples/sign-{ci}.yml" in listed for ci in ("github", "gitlab"))
     listed = run("dpkg-deb", "-c", built[0]).stdout
+    assert "man7/pullet-signing.7.gz" in listed
     assert "pullet-delta" not in listed and "divsufsort" not in field(built[0], "Depends")
 
 

@@ -11,10 +11,11 @@ import pytest
 
 BUILD = pathlib.Path(os.environ["PULLET_BUILD"])
 COMMANDS = {c["file"]: shlex.split(c["command"]) for c in json.loads((BUILD / "compile_commands.json").read_text())}
-FOLDERS = ("base", "transport", "network", "engine", "recreate", "update", "daemon", "command", "publish")
+FOLDERS = ("base", "transport", "network", "signature", "engine", "recreate", "update", "daemon", "command", "publish")
 # A folder sees its own headers and those of the folders below it.
-SEES = {"base": "", "transport": "base", "network": "base transport", "engine": "base transport", "recreate": "base",
-        "update": "base transport engine recreate", "daemon": "base", "command": "base", "publish": "base transport command"}
+SEES = {"base": "", "transport": "base", "network": "base transport", "signature": "base transport",
+        "engine": "base transport signature", "recreate": "base",
+        "update": "base transport signature engine recreate", "daemon": "base", "command": "base", "publish": "base transport command"}
 PROGRAMS = {"pullet-fetch": "network", "pullet-update": "update", "pulletd": "daemon", "pullet": "command",
             "pullet-delta": "publish"}
 
@@ -44,6 +45,7 @@ def test_a_folder_includes_what_stands_below_it_and_nothing_else(tmp_path, folde
 
 
 @pytest.mark.parametrize("program, call", [("pullet-fetch", "engine_close"), ("pullet-fetch", "pass_run"),
+                                           ("pullet-fetch", "verify_signatures"), ("pullet", "verify_signatures"),
                                            ("pullet-update", "registry_close"), ("pullet-update", "challenge_free"),
                                            ("pulletd", "http_free"), ("pulletd", "engine_close"),
                                            ("pullet", "registry_close"), ("pullet", "engine_close"), ("pullet", "patch_make"),

@@ -49,7 +49,7 @@ def test_page_is_well_formed(page):
 
 def test_every_key_is_in_the_manual():
     code = (TOP / "agent/base/config-keys.c").read_text()
-    table = re.findall(r'\{SECTION_(\w+), "([a-z-]+)", parse_\w+,', code)
+    table = re.findall(r'\{SECTION_(\w+), "([a-z-]+)", (?:config_)?parse_\w+,', code)
     assert len(table) > 10
     page = []
     for section, text in sections("pullet.conf.5").items():
@@ -97,7 +97,7 @@ def test_every_command_is_in_the_manual():
     options = set(re.findall(r"^(--[a-z-]+)", plain(page["OPTIONS"]), re.M))
     assert options == set().union(*told.values())
     keys = {"container", "image", "phase", "current", "target", "rejected", "last_error", "next_check",
-            "state", "held", "held_until", "held_by", "held_reason", "previous", "result", "reason", "version", "target_version", "download",
+            "state", "held", "held_until", "held_by", "held_reason", "previous", "result", "reason", "version", "target_version", "download", "signed_by", "signature_expires",
             "time", "duration_ms", "version_from", "version_to"}
     assert keys <= set(re.findall(r"\w+", plain(page["JSON OUTPUT"])))
 

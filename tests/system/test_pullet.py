@@ -21,12 +21,21 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 from pullet_bus import Polkit, configure, hanging_engine, resident, write_record  # noqa: E402
 from pullet_image import actor  # noqa: E402
 from pullet_registry import Authority, Registry  # noqa: E402
+from pullet_signer import Key  # noqa: E402
 from pullet_sweep import wait_for  # noqa: E402
 
 _numbers = itertools.count(1)
+
+
+def made_directory(path):
+    path.mkdir()
+    return path
+
+
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 KEYS = ["container", "image", "phase", "current", "target", "rejected", "last_error", "next_check",
-        "state", "held", "held_until", "held_by", "held_reason", "previous", "result", "reason", "version", "target_version", "download"]
+        "state", "held", "held_until", "held_by", "held_reason", "previous", "result", "reason", "version", "target_version", "download",
+        "signed_by", "signature_expires"]
 
 
 class Command:
@@ -81,7 +90,8 @@ def written(pullet, name="app", **more):
 
 
 def test_status_is_the_same_with_and_without_the_daemon(command, pullet, bus):
-    written(pullet)
+    written(pullet, current={**release(A), "signature": {
+        "keys": [{"name": "prod.pub", "id": C, "seq": 42}], "expires": 1_893_456_000}})
     configure(pullet, "app", "new-one")
     with resident(pullet, bus):
         running = command.json("status")
@@ -95,8 +105,11 @@ def test_status_is_the_same_with_and_without_the_daemon(command, pullet, bus):
         "target": None, "rejected": [{"digest": C, "reason": "it exited with status 3"}],
         "last_error": resting[0]["last_error"], "next_check": None, "state": "held, error", "held": True,
         "held_until": None, "held_by": None, "held_reason": None, "previous": B, "result": None,
-        "reason": resting[0]["last_error"], "version": None, "target_version": None, "download": None}
+        "reason": resting[0]["last_error"], "version": None, "target_version": None, "download": None,
+        "signed_by": ["prod.pub"], "signature_expires": "2030-01-01T00:00:00Z"}
     # The record has the failure of the first poll.
+    assert running[1]["signed_by"] == [] and running[1]["signature_expires"] is None
+    assert "\n  signed by prod.pub until 2030-01-01T00:00:00Z\n" in command("status")[0]
     for one in running + resting:
         one["next_check"] = None
     assert running[0] == resting[0] and [one["container"] for one in running] == ["app", "new-one"]
@@ -453,8 +466,8 @@ def test_config_check_tries_the_files_that_it_names(command, pullet, bus):
     for name in ("auth.json", "ca.pem", "app.json", "prod.pub"):
         [one] = [fault for fault in faults() if name in fault]
         assert "No such file" in one, one
-    (pullet.directory / "keys").mkdir()
-    for name in ("auth.json", "ca.pem", "keys/prod.pub"):
+    Key(made_directory(pullet.directory / "keys"), "prod")
+    for name in ("auth.json", "ca.pem"):
         (pullet.directory / name).write_text("{}")
     body.write_text("{}")
     [one] = faults()
@@ -486,7 +499,7 @@ def test_verify(command, pullet, lab, bus):
     pullet.configure({"app": {"image": image}, "other": {"image": registry.ref("other:stable")}})
     found = command.json("verify", image)
     assert found["digest"] == published.digest and found["manifest"] == published.manifests[own.platform]
-    assert found["containers"] == [{"container": "app", "allowed": True, "reason": None}]
+    assert found["containers"] == [{"container": "app", "allowed": True, "reason": None, "signed_by": [], "signatures": []}]
     assert found["layer_bytes"] > 0
     out, _ = command("verify", image)
     assert published.digest in out and "May run: app: yes" in out
@@ -498,7 +511,11 @@ def test_verify(command, pullet, lab, bus):
     assert "not of the form" in command("verify", image, "--platform", "arm", status=2)[1]
     assert registry.ref("none") in command("verify", registry.ref("none"), status=1)[1]
     pullet.configure({"app": {"image": image, "key": "prod.pub"}})
-    assert "cannot check signatures" in command("verify", image, status=1)[0]
+    assert "keys/prod.pub: No such file" in command("verify", image, status=2)[1]
+    Key(made_directory(pullet.directory / "keys"), "prod")
+    out, _ = command("verify", image, status=1)
+    assert "May run: app: " in out and "yes" not in out
+    pullet.configure({"app": {"image": image}})
     assert "no container" in command("verify", published.digest and registry.ref(
         f"app@{published.digest}"))[0]
 
