@@ -252,7 +252,8 @@ static int search(const struct search *s, bool *ret_found, struct signatures *re
 		return 0;
 	if (q == 0)
 		q = read_first(s, &first, &layers, ret_error);
-	if (q == -EFBIG || q == -EINVAL) {
+	/* A registry without the API may answer with a page of its own. */
+	if (q == -EFBIG || q == -EINVAL || (q == -EBADMSG && s->place == SIGNATURES_REFERRERS)) {
 		ret->left++;
 		log_left(s, signature_place_names[s->place], ret_error);
 		return 0;

@@ -509,6 +509,12 @@ def test_a_registry_without_the_referrers_api(fetch, registry, status):
         fails(fetch, registry, "EREMOTEIO" if status == 501 else "EPROTO", str(status))
 
 
+def test_a_page_in_place_of_the_referrers_api(fetch, registry):
+    """The front of a registry that lacks it: the fallback tag is asked all the same."""
+    registry.hooks.append(on("GET", "/referrers/", Answer(200, {"Content-Type": "text/html"}, b"<html>log in")))
+    assert carried(fetch, registry, "referrers", left=1) == []
+
+
 @pytest.mark.parametrize("content", [OCI_INDEX, "application/json", "text/plain; charset=utf-8", "application/octet-stream", None])
 def test_the_type_of_a_list_does_not_matter(fetch, registry, beside, content):
     beside.list([beside.refer([beside.bundle(b"{1}", b"a")])])
@@ -566,7 +572,7 @@ def test_one_failure_among_answers(fetch, registry, beside, place, step):
     assert len(seen) == 2
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", ["tag", "fallback"])
 def test_the_page_of_a_portal_is_no_empty_list(fetch, registry, place):
     registry.hooks.append(on("GET", answer=Answer(200, {"Content-Type": "text/html"}, b"<html>log in")))
     fails(fetch, registry, "EBADMSG", place=place)
