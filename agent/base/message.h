@@ -20,7 +20,7 @@
  *            {"rollout": {"sequence": NUMBER, "document": DIGEST, "target": DIGEST, "halt": BOOLEAN,
  *                         "minimum-version": TEXT, "not-before": UNIX TIME, "points": [UNIX TIME, SHARE, ...]}}
  *            and with "with-text": true in the request "manifest": TEXT of the artifact and "policy": TEXT as well, beside
- *            an error too, as far as they were read
+ *            an error too, as far as they were read; "manifest" is "" for one that is too large or no text
  *   request  {"op": "signatures", "image": TEXT, "digest": DIGEST, "place": "tag", "referrers" or "fallback"}
  *                                                             the signatures of an index or a manifest, unverified
  *   reply    {"signatures": [{"format": "simple" or "bundle", "payload": BASE64, "signature": BASE64}, ...],

@@ -9,14 +9,17 @@
 #define COHORT_ALL	   1000000u /* unit of shares of a fleet and of positions in it */
 #define ROLLOUT_MEDIA_TYPE "application/vnd.pullet.rollout.v1+json"
 #define ROLLOUT_TAG_SUFFIX ".rollout"
-#define ROLLOUT_BYTES_MAX  ((size_t)16 * 1024)
-#define ROLLOUT_POINTS_MAX 64
-#define ROLLOUT_RINGS_MAX  64
-#define ROLLOUT_RING_MAX   64 /* bytes of a name, with its NUL */
-#define ROLLOUT_NEVER	   INT64_MAX
-#define ROLLOUT_STEP_MAX   1000000	/* how much higher a sequence may be than the last one */
-#define ROLLOUT_AHEAD_S	   86400	/* or, as a Unix time, how far in the future */
-#define ROLLOUT_TIME_MAX   253402387199 /* the last second of 9999 in every time zone */
+/* Annotations of the artifact: the repository (HOST/PATH) and the tag that it is for. Whoever signs the artifact signs them, too. */
+#define ROLLOUT_ANNOTATION_IMAGE "vnd.pullet.rollout.image"
+#define ROLLOUT_ANNOTATION_TAG	 "vnd.pullet.rollout.tag"
+#define ROLLOUT_BYTES_MAX	 ((size_t)16 * 1024)
+#define ROLLOUT_POINTS_MAX	 64
+#define ROLLOUT_RINGS_MAX	 64
+#define ROLLOUT_RING_MAX	 64 /* bytes of a name, with its NUL */
+#define ROLLOUT_NEVER		 INT64_MAX
+#define ROLLOUT_STEP_MAX	 1000000 /* how much higher a sequence may be than the last one */
+#define ROLLOUT_AHEAD_S		 86400	 /* or, as a Unix time, how far in the future */
+#define ROLLOUT_TIME_MAX	 253402387199 /* the last second of 9999 in every time zone */
 
 /* From at on, share of COHORT_ALL devices; linear between two points. */
 struct rollout_point {

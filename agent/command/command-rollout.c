@@ -160,8 +160,8 @@ static void print_signing(const struct command_options *o, const char *image, co
 	repository = ref_repository(&ref);
 	printf("    Sign: devices with a key ignore this policy until it is signed; with cosign "
 	       "2:\n"
-	       "cosign sign --key KEY --tlog-upload=false -y -a image=%s %s@%s\n",
-	       repository, repository, published);
+	       "cosign sign --key KEY --tlog-upload=false -y %s@%s\n",
+	       repository, published);
 }
 
 /* Puts the number of a text like "12.5" or "12.5%" under the key percent of object. Exit status. */

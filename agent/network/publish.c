@@ -58,10 +58,13 @@ static json_t *descriptor(const char *type, const char *data)
 static int push_policy(struct registry *r, const struct ref *ref, const char *tag,
 		       const char *policy, json_t **ret, struct error *ret_error)
 {
-	_cleanup_json_ json_t *manifest = json_pack(
-		"{s:i, s:s, s:s, s:o, s:[o]}", "schemaVersion", 2, "mediaType", OCI_MANIFEST,
-		"artifactType", ROLLOUT_MEDIA_TYPE, "config", descriptor(OCI_EMPTY_TYPE, OCI_EMPTY),
-		"layers", descriptor(ROLLOUT_MEDIA_TYPE, policy));
+	_cleanup_free_ char *repository = ref_repository(ref);
+	_cleanup_json_ json_t *manifest =
+		json_pack("{s:i, s:s, s:s, s:o, s:[o], s:{s:s, s:s}}", "schemaVersion", 2,
+			  "mediaType", OCI_MANIFEST, "artifactType", ROLLOUT_MEDIA_TYPE, "config",
+			  descriptor(OCI_EMPTY_TYPE, OCI_EMPTY), "layers",
+			  descriptor(ROLLOUT_MEDIA_TYPE, policy), "annotations",
+			  ROLLOUT_ANNOTATION_IMAGE, repository, ROLLOUT_ANNOTATION_TAG, ref->tag);
 	struct push push = {.digest = hash_bytes(policy, strlen(policy)),
 			    .size = strlen(policy),
 			    .data = policy};

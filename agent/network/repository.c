@@ -211,6 +211,13 @@ static int fetch_blob(struct registry *r, const struct ref *ref, struct oci_arti
 	return 0;
 }
 
+static bool is_text(const struct http_response *r)
+{
+	_cleanup_json_ json_t *j = json_stringn(r->body, r->body_len);
+
+	return j && !memchr(r->body, '\0', r->body_len);
+}
+
 int repository_policy(struct registry *r, const struct ref *ref, const char *tag, char **ret,
 		      size_t *ret_n, char **ret_manifest, struct error *ret_error)
 {
@@ -220,12 +227,16 @@ int repository_policy(struct registry *r, const struct ref *ref, const char *tag
 	struct digest ignored;
 	int q = get_by_tag(r, ref, tag, &response, &ignored, ret_error);
 
+	/* Nobody has signed what cannot be carried: it is carried as an empty text. */
+	if (ret_manifest && (q == -EFBIG || (q == 0 && (response.body_len > ROLLOUT_MANIFEST_MAX ||
+							!is_text(&response)))))
+		*ret_manifest = xstrdup("");
+	else if (ret_manifest && q == 0)
+		*ret_manifest = xstrdup(response.body);
 	if (q == 0 && ret_manifest && response.body_len > ROLLOUT_MANIFEST_MAX)
 		q = error_set(ret_error, -EBADMSG,
 			      "the policy's manifest has %zu bytes, %zu at most are allowed",
 			      response.body_len, ROLLOUT_MANIFEST_MAX);
-	else if (q == 0 && ret_manifest && strlen(response.body) == response.body_len)
-		*ret_manifest = xstrdup(response.body);
 	if (q == 0) {
 		content_type = http_header(&response, "Content-Type");
 		q = oci_parse_artifact(response.body, response.body_len, content_type,

@@ -142,7 +142,7 @@ static int check_identity(const struct verify_rule *rule, const struct digest *d
 	if (!digest_eq(&s->subject, d))
 		return error_set(ret_error, -EKEYREJECTED, "it is for another digest, %s",
 				 s->subject.text);
-	if (!s->image && !s->reference)
+	if (!s->image && !s->reference && !rule->named)
 		return error_set(ret_error, -EKEYREJECTED,
 				 "it names no repository: sign with cosign sign -a image=%s/%s",
 				 rule->ref->host, rule->ref->path);
@@ -150,7 +150,7 @@ static int check_identity(const struct verify_rule *rule, const struct digest *d
 		r = check_reference(rule, d, s->image, true, ret_error);
 	/* With an annotation it may name the registry to which the image was pushed. */
 	if (r == 0 && s->reference)
-		r = check_reference(rule, d, s->reference, !s->image, ret_error);
+		r = check_reference(rule, d, s->reference, !s->image && !rule->named, ret_error);
 	return r < 0 ? r : check_tag(rule, s->tag, ret_error);
 }
 

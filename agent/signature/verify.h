@@ -16,7 +16,8 @@ struct verify_rule {
 	const struct ref *ref;		       /* the configured reference */
 	bool policy; /* of a rollout: a signed tag may also be TAG.rollout, and seq does not count */
 	const struct record *record; /* sequences; NULL: none are known */
-	bool exempt;		     /* an operator's rollback: seq and expires do not count */
+	bool named;    /* what is signed names its repository itself: the statement need not */
+	bool exempt;   /* an operator's rollback: seq and expires do not count */
 	int64_t now_s; /* Unix time; 0: the clock is not believed, and expires does not count */
 };
 

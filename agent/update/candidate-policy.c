@@ -23,8 +23,8 @@ static int refuse_policy(const struct pass *p, struct policy_answer *answer, con
 
 /* Whether the artifact is signed as an image is. What was verified before asks no registry, unless its key was retired or revoked
  * since. -EKEYREJECTED: it is not. */
-static int verify_artifact(const struct pass *p, const struct digest *d, struct signature *ret,
-			   struct error *ret_error)
+static int verify_artifact(const struct pass *p, const struct digest *d, bool named,
+			   struct signature *ret, struct error *ret_error)
 {
 	_cleanup_free_ struct verified *verified = NULL;
 	_cleanup_free_ struct signed_answer *answer = xmalloc(sizeof(*answer));
@@ -33,6 +33,7 @@ static int verify_artifact(const struct pass *p, const struct digest *d, struct 
 	int q;
 
 	rule.policy = true;
+	rule.named = named;
 	if (digest_eq(d, &p->record.rollout_manifest) &&
 	    verify_recorded(&rule, d, &p->record.rollout_signature, false, &verified, ret_error) ==
 		    0) {
@@ -62,6 +63,39 @@ static int check_text(const char *manifest, const char *text, struct error *ret_
 	return q < 0 ? ret_error->code = -EKEYREJECTED : 0;
 }
 
+/* Of the artifact, whose signature holds. -EKEYREJECTED: it is for another tag. -ENOENT: it does not name this repository, which its
+ * signature must do then. */
+static int check_name(const struct pass *p, const char *manifest, struct error *ret_error)
+{
+	_cleanup_free_ char *repository = ref_repository(p->context.ref);
+	_cleanup_json_ json_t *j = NULL;
+	const json_t *annotations;
+	const char *tag;
+
+	if (json_parse(manifest, strlen(manifest), "manifest", &j, ret_error) < 0)
+		return ret_error->code = -EKEYREJECTED;
+	annotations = json_object_get(j, "annotations");
+	tag = json_get_string(annotations, ROLLOUT_ANNOTATION_TAG);
+	if (tag && !streq_null(p->context.ref->tag, tag))
+		return error_set(ret_error, -EKEYREJECTED, "it is for the tag %.128s", tag);
+	return tag && streq_null(json_get_string(annotations, ROLLOUT_ANNOTATION_IMAGE), repository)
+		       ? 0
+		       : -ENOENT;
+}
+
+/* Whether the artifact is signed, and for this image: it says so itself, or else its signature must. */
+static int verify_named(const struct pass *p, const char *manifest, struct policy_answer *answer,
+			struct error *ret_error)
+{
+	int q = verify_artifact(p, &answer->manifest, true, &answer->signature, ret_error);
+
+	if (q == 0)
+		q = check_name(p, manifest, ret_error);
+	return q == -ENOENT
+		       ? verify_artifact(p, &answer->manifest, false, &answer->signature, ret_error)
+		       : q;
+}
+
 /* Takes the policy out of its text, if the artifact is signed. An error is about the registry, or about a policy that is signed and
  * not valid. */
 static int read_signed(const struct pass *p, const struct rollout_reply *reply,
@@ -71,7 +105,7 @@ static int read_signed(const struct pass *p, const struct rollout_reply *reply,
 	int q;
 
 	answer->manifest = hash_bytes(reply->manifest, strlen(reply->manifest));
-	q = verify_artifact(p, &answer->manifest, &answer->signature, ret_error);
+	q = verify_named(p, reply->manifest, answer, ret_error);
 	if (q == 0)
 		q = check_text(reply->manifest, text, ret_error);
 	if (q == -EKEYREJECTED)
@@ -84,18 +118,29 @@ static int read_signed(const struct pass *p, const struct rollout_reply *reply,
 	return q < 0 ? error_prefix(ret_error, "the rollout policy beside %s", p->c->image) : 0;
 }
 
-/* An artifact without a policy: whoever may push can put one there, so only one that is signed keeps the device waiting. */
+static bool is_policy(const char *manifest, struct error *ret_error)
+{
+	struct oci_artifact artifact = {0};
+	int q = oci_parse_artifact(manifest, strlen(manifest), NULL, ROLLOUT_MEDIA_TYPE, &artifact,
+				   ret_error);
+
+	free(artifact.data);
+	return q == 0;
+}
+
+/* A policy whose text did not come, or something else in its place. Whoever may push can put one there, so only one that is signed keeps
+ * the device waiting. */
 static int judge_broken(const struct pass *p, const struct rollout_reply *reply,
 			struct policy_answer *answer, int fault, struct error *ret_error)
 {
 	struct error why = *ret_error;
-	int q;
+	int q = -EKEYREJECTED;
 
 	answer->manifest = hash_bytes(reply->manifest, strlen(reply->manifest));
-	q = fault < 0 ? verify_artifact(p, &answer->manifest, &answer->signature, &why)
-		      : -EKEYREJECTED;
 	if (fault == 0)
 		(void)error_set(&why, q, "its text was withheld");
+	else if (is_policy(reply->manifest, &why))
+		q = verify_named(p, reply->manifest, answer, &why);
 	if (q == -EKEYREJECTED)
 		return refuse_policy(p, answer, why.text);
 	answer->manifest = (struct digest){0};

@@ -9,7 +9,9 @@ import time
 import pytest
 
 from conftest import UP
+from pullet_image import MEDIA
 from pullet_signer import Key, Signing, simple
+from registryd import Answer, Front
 
 KEYS = ("a", "b")
 
@@ -230,10 +232,11 @@ class Policies:
     def __init__(self, house, signing):
         self.house, self.signing, self.numbers = house, signing, itertools.count(1)
 
-    def put(self, published, **keys):
-        """-> the digest of the policy's artifact"""
+    def put(self, published, names=None, **keys):
+        """names: the image and the tag that the artifact is for. -> the digest of the artifact"""
         body = {"version": 1, "target": published.digest, "sequence": next(self.numbers), "percent": 100, **keys}
-        return self.house.registry.publish_rollout(self.house.repository, "stable", body)
+        annotations = names and {f"vnd.pullet.rollout.{key}": name for key, name in zip(("image", "tag"), names)}
+        return self.house.registry.publish_rollout(self.house.repository, "stable", body, annotations=annotations)
 
 
 @pytest.fixture
@@ -272,6 +275,52 @@ def test_a_policy_with_a_signed_tag(house, signing, policies, tag):
     signing.sign(policies.put(second, halt=True), tag=tag)
     house.once("deferred", reason="halted")
     house.untouched(before)
+
+
+def test_a_policy_says_itself_for_which_image_it_is(house, signing, policies):
+    """As pullet rollout writes it: cosign sign without -a is enough, also as a bundle, which names no repository."""
+    _, before = signing.up()
+    second = signing.publish()
+    signing.sign(policies.put(second, (signing.signer.image, "stable"), halt=True), form="bundle", image=False)
+    house.once("deferred", reason="halted")
+    house.untouched(before)
+
+
+@pytest.mark.parametrize("names, image", [((None, "beta"), None), (("registry.example/other/app", "stable"), False), ((None,), False)],
+                         ids=["tag", "repository", "no tag"])
+def test_a_signed_policy_of_another_image(house, signing, policies, names, image):
+    """Somebody who may push has put it beside this one."""
+    signing.up()
+    second = signing.publish()
+    artifact = policies.put(second, (names[0] or signing.signer.image, *names[1:]), halt=True)
+    signing.sign(artifact, form="bundle", image=image)
+    house.once("updated")
+    house.check(second)
+
+
+def test_a_policy_that_was_pushed_under_another_name_of_the_registry(house, signing, policies):
+    """Its signature says for whom it is."""
+    _, before = signing.up()
+    second = signing.publish()
+    signing.sign(policies.put(second, ("push.example/app", "stable"), halt=True), form="bundle")
+    house.once("deferred", reason="halted")
+    house.untouched(before)
+
+
+@pytest.mark.parametrize("manifest", [b"{}" + b" " * 70000, b"{}" + b" " * 1200000, b'{"schemaVersion":2,"a":"\xff"}', b"[]"],
+                         ids=["large", "larger", "no text", "no artifact"])
+def test_what_no_key_can_have_signed_does_not_halt(house, signing, lab, manifest):
+    """Whatever somebody who may push puts in the place of the policy."""
+    with Front(house.registry) as front:
+        lab.announce(front.host)
+        front.address, house.registry = front.host, front
+        signing.up()
+        second = signing.publish()
+        answer = Answer(200, {"Content-Type": MEDIA["oci"]["manifest"]}, manifest)
+        front.hooks.append(lambda seen: answer if seen.path.endswith("/stable.rollout") else None)
+        house.once("updated")
+        house.check(second)
+        house.registry = front.behind
 
 
 def test_required_and_not_signed(house, signing, policies):
@@ -325,8 +374,8 @@ def test_the_image_as_a_policy(house, signing, policies):
     signing.up()
     second = signing.publish()
     house.registry.point(second, "stable.rollout")
-    entry = house.once("deferred")
-    assert "rollout" in entry["reason"], entry
+    house.once("updated")
+    house.check(second)
 
 
 def test_seq_does_not_count_for_a_policy(house, signing, policies):

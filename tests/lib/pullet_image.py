@@ -241,9 +241,9 @@ class RegistryClient:
         return Published(repository, tag, digest_of(body), body, kind, manifests, configs, bodies)
 
     def publish_rollout(self, repository, tag, policy, media_type=ROLLOUT, artifact_type=ROLLOUT,
-                        embedded=None):
+                        embedded=None, annotations=None):
         """Pushes the policy (an object, or bytes) beside the tag, in the form that `oras push` uses; with
-        bytes embedded in its descriptor."""
+        bytes embedded in its descriptor, and annotations of the artifact. -> its digest"""
         body = policy if isinstance(policy, bytes) else to_json(policy)
         empty = b"{}"
         manifest = {
@@ -258,6 +258,8 @@ class RegistryClient:
             manifest["layers"][0]["data"] = base64.b64encode(embedded).decode()
         if artifact_type is None:
             del manifest["artifactType"]
+        if annotations:
+            manifest["annotations"] = annotations
         return self.push_manifest(repository, tag + ".rollout", to_json(manifest),
                                   MEDIA["oci"]["manifest"])
 

@@ -185,11 +185,12 @@ def test_rollout_prints_how_its_policy_is_signed(fixture):
     fixture.configure(key="prod.pub")
     for command in (("rollout", "set", "--percent", "10"), ("rollout", "halt"), ("rollout", "clear")):
         text = fixture.run(fixture.image, command=command).stdout
-        line = re.search(r"^cosign sign --key KEY --tlog-upload=false -y -a image=(\S+) (\S+)@(sha256:\S+)$", text, re.M)
-        assert line and line[1] == line[2] == fixture.registry.ref("app"), text
-        status, headers, _ = fixture.registry.request(
+        line = re.search(r"^cosign sign --key KEY --tlog-upload=false -y (\S+)@(sha256:\S+)$", text, re.M)
+        assert line and line[1] == fixture.registry.ref("app"), text
+        status, headers, body = fixture.registry.request(
             "GET", "/v2/app/manifests/stable.rollout", headers={"Accept": "application/vnd.oci.image.manifest.v1+json"})
-        assert status == 200 and headers["Docker-Content-Digest"] == line[3]
+        assert status == 200 and headers["Docker-Content-Digest"] == line[2]
+        assert json.loads(body)["annotations"] == {"vnd.pullet.rollout.image": line[1], "vnd.pullet.rollout.tag": "stable"}
     assert "cosign" not in fixture.run(fixture.image, command=("rollout", "show")).stdout
 
 
