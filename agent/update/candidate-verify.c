@@ -80,6 +80,21 @@ static int verify_known(const struct pass *p, const struct signed_candidate *kno
 			       ret_error);
 }
 
+/* One that others brought here has no signature in the record, but may have one in the registry. */
+static int verify_adopted(const struct pass *p, const struct digest *pulled, struct verified **ret,
+			  struct error *ret_error)
+{
+	_cleanup_free_ struct signed_answer *answer = xmalloc(sizeof(*answer));
+	const struct verify_rule rule = candidate_rule(p, true);
+	const struct digest none = {0};
+	int q = signed_ask(p->fetch, p->c->image, &rule, pulled, &none, p->record.place, false,
+			   answer, ret_error);
+
+	if (q == 0)
+		*ret = answer->verified;
+	return q;
+}
+
 int candidate_verify_again(const struct pass *p, const struct release *release,
 			   struct verified **ret, struct error *ret_error)
 {
@@ -87,8 +102,10 @@ int candidate_verify_again(const struct pass *p, const struct release *release,
 					       .pulled = *release_pulled(release),
 					       .signature = release->signature};
 
-	return p->c->keys ? verify_known(p, &known, true, ret, ret_error)
-			  : verify_unsigned(p->c, &known.pulled, ret, ret_error);
+	if (!p->c->keys)
+		return verify_unsigned(p->c, &known.pulled, ret, ret_error);
+	return known.signature.n_keys > 0 ? verify_known(p, &known, true, ret, ret_error)
+					  : verify_adopted(p, &known.pulled, ret, ret_error);
 }
 
 /* This platform's manifest of d; empty: not known, as answer.error says if the registry was asked. */
@@ -142,18 +159,41 @@ static int verify_asked(struct pass *p, const struct digest *d, bool runs, struc
 	return 0;
 }
 
+static int verify_remembered(struct pass *p, const struct signed_candidate *known, bool runs,
+			     struct error *ret_error)
+{
+	int q = digest_is_set(&known->digest)
+			? verify_known(p, known, runs, &p->verified, ret_error)
+			: -EKEYREJECTED;
+
+	if (q == 0)
+		note_verified(p, known, p->record.place);
+	return q;
+}
+
+/* Whether the index of what runs was pushed again, with the same manifest: the registry may not have the older one any more, by which
+ * it was pulled. */
+static bool index_has_moved(const struct pass *p, const struct digest *d,
+			    const struct digest *pulled)
+{
+	const struct release *release = find_release(p, d);
+
+	return release && digest_is_set(pulled) && !digest_eq(pulled, d) &&
+	       !digest_eq(pulled, &release->manifest);
+}
+
 static int verify_signed(struct pass *p, const struct digest *d, struct error *ret_error)
 {
 	const struct signed_candidate known = find_known(p, d);
-	bool runs = runs_here(p, d);
-	int q = -EKEYREJECTED;
+	bool runs = runs_here(p, d), moved = index_has_moved(p, d, &known.pulled);
+	int q = moved ? verify_asked(p, d, runs, ret_error)
+		      : verify_remembered(p, &known, runs, ret_error);
 
-	if (digest_is_set(&known.digest))
-		q = verify_known(p, &known, runs, &p->verified, ret_error);
-	if (q == 0)
-		note_verified(p, &known, p->record.place);
-	/* Other keys may have signed it since. */
-	return q == -EKEYREJECTED ? verify_asked(p, d, runs, ret_error) : q;
+	/* Other keys may have signed it since; and of what runs a newer index need not be signed. */
+	if (q == -EKEYREJECTED)
+		q = moved ? verify_remembered(p, &known, runs, ret_error)
+			  : verify_asked(p, d, runs, ret_error);
+	return q;
 }
 
 int candidate_verify(struct pass *p, struct error *ret_error)
@@ -208,14 +248,14 @@ int candidate_ask_floor(struct pass *p, struct error *ret_error)
 		digest_is_set(&current->pulled) ? &current->pulled : &current->manifest;
 	const struct verify_rule rule = {.config = p->c, .ref = p->context.ref, .exempt = true};
 	int q = signed_ask(p->fetch, p->c->image, &rule, &current->digest, manifest,
-			   p->record.place, false, answer, ret_error);
+			   p->record.place, true, answer, ret_error);
 
 	if (q < 0 && q != -EKEYREJECTED)
 		return q;
 	take_floor(&p->state, answer);
 	p->state.floor_of = current->digest;
 	p->state.place = answer->place;
-	if (p->state.n_floor == 0)
+	if (p->state.n_floor == 0 && p->record.n_sequences == 0)
 		log_warning("%s: the version that runs, %s, has no signed seq, so any seq of the "
 			    "first update is taken",
 			    p->c->name, current->digest.text);

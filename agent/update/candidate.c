@@ -347,6 +347,9 @@ static int ask(struct pass *p, const char *image, const struct digest *seen,
 		return r;
 	answer->known = false;
 	*ret_error = said;
+	/* Whoever may push an index can name the owner's manifest in it. */
+	if (p->c->keys)
+		answer->reply.manifest = (struct digest){0};
 	return candidate_refuse(p, &answer->reply.digest, &answer->reply.manifest, ret_error);
 }
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import UP
 from pullet_bus import Bus
 from pullet_delta import publish_delta
-from pullet_image import Image, actor, host_platform, to_json
+from pullet_image import MEDIA, Image, actor, host_platform, to_json
 from pullet_signer import (ATTESTED, IN_TOTO, Referrers, Signer, Signing, bundle, pae, simple, statement, tag_of, text64)
 from pullet_spool import KB, down, link, ours  # noqa: F401 (link: a fixture)
 from pullet_sweep import stop_process, wait_for
@@ -542,3 +542,50 @@ def test_status_names_the_key(house, signing, lab):
             assert status["signed_by"] == ["prod.pub"], status
     finally:
         bus.stop()
+
+
+# --- indexes ----------------------------------------------------------------------------------------
+
+
+def test_an_index_of_somebody_else_rejects_no_manifest(house, signing):
+    """It lists the owner's manifest, with a false size: it can never be used, and the manifest can."""
+    _, before = signing.up()
+    second = signing.publish()
+    entry = {"mediaType": second.media_type, "digest": second.digest, "size": len(second.body) + 1,
+             "platform": {"os": "linux", "architecture": host_platform().split("/")[1]}}
+    house.registry.push_manifest(house.repository, "stable", to_json(
+        {"schemaVersion": 2, "mediaType": MEDIA["oci"]["index"], "manifests": [entry]}), MEDIA["oci"]["index"])
+    house.once("refused")
+    house.untouched(before)
+    house.registry.point(second)
+    house.once("updated")
+    house.check(second)
+
+
+def test_the_index_moves_and_the_older_one_is_gone(house, signing, lab):
+    """The container and its image are lost: it is pulled by what the registry has now."""
+    with Front(house.registry) as front:
+        lab.announce(front.host)
+        front.address, house.registry = front.host, front
+        manifest = house.publish()
+        entry = {"mediaType": manifest.media_type, "digest": manifest.digest, "size": len(manifest.body),
+                 "platform": {"os": "linux", "architecture": host_platform().split("/")[1]}}
+
+        def push(number):
+            index = to_json({"schemaVersion": 2, "mediaType": MEDIA["oci"]["index"], "manifests": [entry],
+                             "annotations": {"number": number}})
+            return signing.sign(house.registry.push_manifest(house.repository, "stable", index, MEDIA["oci"]["index"]))
+
+        signing.configure(create=UP)
+        gone = push("1")
+        house.once("updated")
+        push("2")
+        house.once("up-to-date")
+        image = house.engine.inspect("app")["Image"]
+        house.engine.remove_container("app")
+        house.engine.request("DELETE", f"/images/{image}?force=1")
+        none = Answer(404, {"Content-Type": "application/json"}, {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "unknown"}]})
+        front.hooks.append(lambda seen: none if gone in seen.path else None)
+        house.once("updated")
+        house.check(manifest)
+        house.registry = front.behind

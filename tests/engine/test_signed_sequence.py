@@ -134,6 +134,17 @@ def test_a_lost_record(house, signing, lost, form):
     house.check(third)
 
 
+def test_others_update_it(house, signing):
+    """What runs has not been verified here, and its number is none of the record's."""
+    signing.up(seq=10)
+    older, newer = signing.publish(seq=11), signing.publish(seq=12)
+    house.engine.remove_container("app")
+    _, before = house.adopt(newer)
+    house.once("up-to-date")
+    house.registry.point(older)
+    refused(house, before, "11", "12")
+
+
 def test_a_lost_record_and_a_registry_without_the_running_version(house, signing):
     """The registry no longer has the running version's signature: no floor can be known, and what is signed is taken."""
     signing.up(seq=41)

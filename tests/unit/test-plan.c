@@ -742,7 +742,7 @@ static void test_situations(void **state)
 		{BLOCK_TAKE, policy_of_a_digest, ACT_DECIDE_PREPARE},
 		{BLOCK_TAKE, floor_asked_before, ACT_DECIDE_PREPARE},
 		{BLOCK_TAKE, floor_of_an_older_one, ACT_ASK_FLOOR},
-		{BLOCK_TAKE, sequences_are_known, ACT_DECIDE_PREPARE},
+		{BLOCK_TAKE, sequences_are_known, ACT_ASK_FLOOR},
 		{BLOCK_TAKE, current_is_signed, ACT_DECIDE_PREPARE},
 		{BLOCK_TAKE, current_is_of_no_registry, ACT_DECIDE_PREPARE},
 		{BLOCK_TAKE, signature_written, ACT_DECIDE_PREPARE},
