@@ -211,13 +211,7 @@ int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring, bool
 	int r = ask(f, &question, 1, &answer, ret_error);
 
 	*ret = (struct rollout_reply){0};
-	if (r == 0)
-		r = message_rollout_reply_from_json(answer, ret, ret_error);
-	if (!with_text) {
-		replace_string(&ret->manifest, NULL);
-		replace_string(&ret->policy, NULL);
-	}
-	return r;
+	return r < 0 ? r : message_rollout_reply_from_json(answer, with_text, ret, ret_error);
 }
 
 int fetch_ask_signatures(struct fetch *f, const char *image, const struct digest *d,

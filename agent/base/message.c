@@ -503,7 +503,7 @@ static char *take_text(const json_t *j, const char *key, size_t max)
 	return text && strlen(text) <= max ? xstrdup(text) : NULL;
 }
 
-int message_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
+int message_rollout_reply_from_json(const json_t *j, bool with_text, struct rollout_reply *ret,
 				    struct error *ret_error)
 {
 	json_t *policy = json_object_get(j, "rollout");
@@ -516,6 +516,8 @@ int message_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
 		return error_set(ret_error, -EBADMSG, "the message has no valid \"rollout\"");
 	if (q == 0)
 		*ret = r;
+	if (!with_text)
+		return q;
 	ret->manifest = take_text(j, "manifest", ROLLOUT_MANIFEST_MAX);
 	ret->policy = take_text(j, "policy", ROLLOUT_BYTES_MAX);
 	return q;

@@ -248,8 +248,8 @@ json_t *message_rollout_request_to_json(const char *image, const char *ring /* o
 json_t *message_rollout_reply_to_json(const struct rollout_reply *r);
 /* Adds the texts of r to its reply, or to an error. One that is no text in UTF-8, which JSON cannot carry, is left out. */
 void message_add_rollout_text(json_t *reply, const struct rollout_reply *r);
-/* The caller frees ret with rollout_reply_free(), after an error too: it has the texts, if they are in the reply. */
-int message_rollout_reply_from_json(const json_t *j, struct rollout_reply *ret,
+/* The caller frees ret with rollout_reply_free(), after an error too: with_text, it has the texts, if they are in the reply. */
+int message_rollout_reply_from_json(const json_t *j, bool with_text, struct rollout_reply *ret,
 				    struct error *ret_error) warn_unused;
 void rollout_reply_free(struct rollout_reply *r);
 

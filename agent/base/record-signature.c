@@ -12,20 +12,20 @@ bool signature_eq(const struct signature *a, const struct signature *b)
 	return same;
 }
 
-static size_t find(const struct record *r, const struct digest *key)
+const struct key_sequence *record_find_sequence(const struct record *r, const struct digest *key)
 {
-	size_t i = 0;
-
-	while (i < r->n_sequences && !digest_eq(&r->sequences[i].key, key))
-		i++;
-	return i;
+	for (size_t i = 0; i < r->n_sequences; i++) {
+		if (digest_eq(&r->sequences[i].key, key))
+			return &r->sequences[i];
+	}
+	return NULL;
 }
 
 uint64_t record_sequence(const struct record *r, const struct digest *key)
 {
-	size_t i = find(r, key);
+	const struct key_sequence *s = record_find_sequence(r, key);
 
-	return i < r->n_sequences ? r->sequences[i].seq : 0;
+	return s ? s->seq : 0;
 }
 
 static void forget(struct record *r, size_t i)
@@ -37,13 +37,13 @@ static void forget(struct record *r, size_t i)
 
 void record_raise_sequence(struct record *r, const struct key_sequence *s)
 {
-	size_t i = find(r, &s->key);
+	const struct key_sequence *before = record_find_sequence(r, &s->key);
 
-	if (!digest_is_set(&s->key) || s->seq <= record_sequence(r, &s->key))
+	if (!digest_is_set(&s->key) || s->seq <= (before ? before->seq : 0))
 		return;
-	if (i < r->n_sequences)
-		forget(r, i);
-	else if (i == RECORD_SEQUENCES_MAX)
+	if (before)
+		forget(r, (size_t)(before - r->sequences));
+	else if (r->n_sequences == RECORD_SEQUENCES_MAX)
 		forget(r, 0);
 	r->sequences[r->n_sequences++] = *s;
 }

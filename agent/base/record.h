@@ -286,6 +286,8 @@ bool record_forget_policy(struct record *r);
 
 /* Whether both are of the same keys with the same seq and end. */
 bool signature_eq(const struct signature *a, const struct signature *b);
+/* What is known of that key; NULL: nothing. Borrowed. */
+const struct key_sequence *record_find_sequence(const struct record *r, const struct digest *key);
 /* The highest seq of that key; 0: none is known. */
 uint64_t record_sequence(const struct record *r, const struct digest *key);
 /* Notes what a key signed, if its seq is above the one that is known. Of RECORD_SEQUENCES_MAX + 1 keys the one that signed

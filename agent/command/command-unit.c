@@ -198,7 +198,7 @@ static int run_unit(const struct unit_request *q, struct unit_end *ret, struct e
 	r = await_end(&u, until, ret_error);
 	if (r > 0)
 		return read_end(&u, ret, ret_error);
-	/* It runs only as long as somebody waits for it. */
+	/* Nobody waits for the unit any longer. */
 	(void)call_manager(&u, "StopUnit", "replace", NULL, &ignored);
 	copy_text(ret->result, sizeof(ret->result), "timeout");
 	return r;

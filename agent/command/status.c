@@ -204,7 +204,7 @@ static const char *reason_of(const struct status *s, const json_t *last)
 	return reason ? reason : "";
 }
 
-/* By whom, until when and why. Caller frees. */
+/* Says who held it, until when, and why. Caller frees. */
 static char *explain_hold(const struct status *s)
 {
 	struct hold hold = {.until_s = (int64_t)(s->held_until_us / US_PER_S)};

@@ -225,18 +225,17 @@ int repository_policy(struct registry *r, const struct ref *ref, const char *tag
 	_cleanup_free_ char *content_type = NULL;
 	struct oci_artifact policy = {0};
 	struct digest ignored;
+	bool large;
 	int q = get_by_tag(r, ref, tag, &response, &ignored, ret_error);
 
-	/* Nobody has signed what cannot be carried: it is carried as an empty text. */
-	if (ret_manifest && (q == -EFBIG || (q == 0 && (response.body_len > ROLLOUT_MANIFEST_MAX ||
-							!is_text(&response)))))
-		*ret_manifest = xstrdup("");
-	else if (ret_manifest && q == 0)
-		*ret_manifest = xstrdup(response.body);
-	if (q == 0 && ret_manifest && response.body_len > ROLLOUT_MANIFEST_MAX)
+	large = q == 0 && ret_manifest && response.body_len > ROLLOUT_MANIFEST_MAX;
+	if (large)
 		q = error_set(ret_error, -EBADMSG,
 			      "the policy's manifest has %zu bytes, %zu at most are allowed",
 			      response.body_len, ROLLOUT_MANIFEST_MAX);
+	/* Nobody has signed what cannot be carried: it is carried as an empty text. */
+	if (ret_manifest && (q == 0 || q == -EFBIG || large))
+		*ret_manifest = xstrdup(q == 0 && is_text(&response) ? response.body : "");
 	if (q == 0) {
 		content_type = http_header(&response, "Content-Type");
 		q = oci_parse_artifact(response.body, response.body_len, content_type,

@@ -154,20 +154,12 @@ static int check_identity(const struct verify_rule *rule, const struct digest *d
 	return r < 0 ? r : check_tag(rule, s->tag, ret_error);
 }
 
-static const struct key_sequence *find_sequence(const struct record *r, const struct digest *key)
-{
-	for (size_t i = 0; r && i < r->n_sequences; i++) {
-		if (digest_eq(&r->sequences[i].key, key))
-			return &r->sequences[i];
-	}
-	return NULL;
-}
-
 /* Whether that key has not signed a higher number before, nor the same one for another digest. */
 static int check_sequence(const struct verify_rule *rule, const struct digest *d,
 			  const struct digest *key, uint64_t seq, struct error *ret_error)
 {
-	const struct key_sequence *seen = find_sequence(rule->record, key);
+	const struct key_sequence *seen =
+		rule->record ? record_find_sequence(rule->record, key) : NULL;
 
 	if (rule->policy || rule->exempt || !seen || seen->seq == 0)
 		return 0;

@@ -29,7 +29,6 @@ static int verify_artifact(const struct pass *p, const struct digest *d, bool na
 	_cleanup_free_ struct verified *verified = NULL;
 	_cleanup_free_ struct signed_answer *answer = xmalloc(sizeof(*answer));
 	struct verify_rule rule = candidate_rule(p, false);
-	const struct digest none = {0};
 	int q;
 
 	rule.policy = true;
@@ -40,27 +39,36 @@ static int verify_artifact(const struct pass *p, const struct digest *d, bool na
 		*ret = p->record.rollout_signature;
 		return 0;
 	}
-	q = signed_ask(p->fetch, p->c->image, &rule, d, &none, p->record.place, false, answer,
+	q = signed_ask(p->fetch, p->c->image, &rule, d, d, p->record.place, false, answer,
 		       ret_error);
 	free(answer->verified);
 	*ret = answer->signature;
 	return q;
 }
 
-/* -EKEYREJECTED: text is not the policy of that artifact. Precedes all parsing of it. */
-static int check_text(const char *manifest, const char *text, struct error *ret_error)
+/* Reads the digest of the policy's text from the artifact. -EKEYREJECTED: it is not the artifact of a policy. */
+static int read_artifact(const char *manifest, struct digest *ret, struct error *ret_error)
 {
-	_cleanup_free_ char *data = NULL;
 	struct oci_artifact artifact = {0};
-	struct digest d = hash_bytes(text, strlen(text));
 	int q = oci_parse_artifact(manifest, strlen(manifest), NULL, ROLLOUT_MEDIA_TYPE, &artifact,
 				   ret_error);
 
-	data = artifact.data;
-	if (q == 0 && !digest_eq(&d, &artifact.digest))
-		q = error_set(ret_error, -EKEYREJECTED, "its text is not %s, which is signed",
-			      artifact.digest.text);
+	free(artifact.data);
+	*ret = artifact.digest;
 	return q < 0 ? ret_error->code = -EKEYREJECTED : 0;
+}
+
+/* -EKEYREJECTED: text is not the policy of that artifact. Precedes all parsing of it. *ret: its digest. */
+static int check_text(const char *manifest, const char *text, struct digest *ret,
+		      struct error *ret_error)
+{
+	struct digest d = hash_bytes(text, strlen(text));
+	int q = read_artifact(manifest, ret, ret_error);
+
+	if (q == 0 && !digest_eq(&d, ret))
+		q = error_set(ret_error, -EKEYREJECTED, "its text is not %s, which is signed",
+			      ret->text);
+	return q;
 }
 
 /* Of the artifact, whose signature holds. -EKEYREJECTED: it is for another tag. -ENOENT: it does not name this repository, which its
@@ -102,30 +110,21 @@ static int read_signed(const struct pass *p, const struct rollout_reply *reply,
 		       struct policy_answer *answer, struct error *ret_error)
 {
 	const char *text = reply->policy;
+	struct digest document = {0};
 	int q;
 
 	answer->manifest = hash_bytes(reply->manifest, strlen(reply->manifest));
 	q = verify_named(p, reply->manifest, answer, ret_error);
 	if (q == 0)
-		q = check_text(reply->manifest, text, ret_error);
+		q = check_text(reply->manifest, text, &document, ret_error);
 	if (q == -EKEYREJECTED)
 		return refuse_policy(p, answer, ret_error->text);
 	if (q == 0)
 		q = rollout_parse(text, strlen(text), p->task->config->ring, &answer->reply.rollout,
 				  ret_error);
-	answer->reply.rollout.document = hash_bytes(text, strlen(text));
+	answer->reply.rollout.document = document;
 	answer->reply.found = q == 0;
 	return q < 0 ? error_prefix(ret_error, "the rollout policy beside %s", p->c->image) : 0;
-}
-
-static bool is_policy(const char *manifest, struct error *ret_error)
-{
-	struct oci_artifact artifact = {0};
-	int q = oci_parse_artifact(manifest, strlen(manifest), NULL, ROLLOUT_MEDIA_TYPE, &artifact,
-				   ret_error);
-
-	free(artifact.data);
-	return q == 0;
 }
 
 /* A policy whose text did not come, or something else in its place. Whoever may push can put one there, so only one that is signed keeps
@@ -134,12 +133,13 @@ static int judge_broken(const struct pass *p, const struct rollout_reply *reply,
 			struct policy_answer *answer, int fault, struct error *ret_error)
 {
 	struct error why = *ret_error;
+	struct digest ignored;
 	int q = -EKEYREJECTED;
 
 	answer->manifest = hash_bytes(reply->manifest, strlen(reply->manifest));
 	if (fault == 0)
 		(void)error_set(&why, q, "its text was withheld");
-	else if (is_policy(reply->manifest, &why))
+	else if (read_artifact(reply->manifest, &ignored, &why) == 0)
 		q = verify_named(p, reply->manifest, answer, &why);
 	if (q == -EKEYREJECTED)
 		return refuse_policy(p, answer, why.text);

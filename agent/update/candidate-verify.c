@@ -22,8 +22,8 @@ const struct digest *candidate_pulled(const struct pass *p)
 	return p->verified && digest_eq(d, &p->state.verified) ? verified_digest(p->verified) : d;
 }
 
-/* The version that runs, or that ran and is to be made anew of its saved spec: what was revoked or has expired since
- * does not count against it. */
+/* The version that runs, or that ran and is to be created again from its saved spec: what was revoked or has expired
+ * since does not count against it. */
 static bool runs_here(const struct pass *p, const struct digest *d)
 {
 	return digest_is_set(&p->state.saved_spec) || (digest_eq(d, &p->record.current.digest) &&
@@ -86,8 +86,7 @@ static int verify_adopted(const struct pass *p, const struct digest *pulled, str
 {
 	_cleanup_free_ struct signed_answer *answer = xmalloc(sizeof(*answer));
 	const struct verify_rule rule = candidate_rule(p, true);
-	const struct digest none = {0};
-	int q = signed_ask(p->fetch, p->c->image, &rule, pulled, &none, p->record.place, false,
+	int q = signed_ask(p->fetch, p->c->image, &rule, pulled, pulled, p->record.place, false,
 			   answer, ret_error);
 
 	if (q == 0)

@@ -84,13 +84,7 @@ int fetch_ask_rollout(struct fetch *f, const char *image, const char *ring, bool
 	int r = answers_next_json(&j, ret_error);
 
 	*ret = (struct rollout_reply){0};
-	if (r == 0)
-		r = message_rollout_reply_from_json(j, ret, ret_error);
-	if (!with_text) {
-		replace_string(&ret->manifest, NULL);
-		replace_string(&ret->policy, NULL);
-	}
-	return r;
+	return r < 0 ? r : message_rollout_reply_from_json(j, with_text, ret, ret_error);
 }
 
 int fetch_ask_signatures(struct fetch *f, const char *image, const struct digest *d,

@@ -62,7 +62,7 @@ static void check_rollout(const json_t *j)
 	_cleanup_(rollout_reply_free) struct rollout_reply reply;
 	struct error e;
 	char why[200];
-	int r = message_rollout_reply_from_json(j, &reply, &e);
+	int r = message_rollout_reply_from_json(j, true, &reply, &e);
 
 	if ((reply.manifest && strlen(reply.manifest) > ROLLOUT_MANIFEST_MAX) ||
 	    (reply.policy && strlen(reply.policy) > ROLLOUT_BYTES_MAX))

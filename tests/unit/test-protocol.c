@@ -449,7 +449,7 @@ static void test_rollout_replies(void **state)
 		_cleanup_json_ json_t *j = carry(message_rollout_reply_to_json(replies[i]));
 
 		memset(&back, 0x55, sizeof(back));
-		assert_int_equal(message_rollout_reply_from_json(j, &back, &e), 0);
+		assert_int_equal(message_rollout_reply_from_json(j, true, &back, &e), 0);
 		assert_memory_equal(&back, replies[i], sizeof(back));
 	}
 }
@@ -459,7 +459,7 @@ static void check_rollout_texts(json_t *j, int code, const char *manifest, const
 	struct rollout_reply back;
 	struct error e;
 
-	assert_int_equal(message_rollout_reply_from_json(j, &back, &e), code);
+	assert_int_equal(message_rollout_reply_from_json(j, true, &back, &e), code);
 	assert_true(streq_null(back.manifest, manifest));
 	assert_true(streq_null(back.policy, policy));
 	rollout_reply_free(&back);
@@ -544,11 +544,11 @@ static void test_bad_rollout_replies(void **state)
 	struct rollout_reply reply;
 	struct error e = {0};
 
-	assert_int_equal(message_rollout_reply_from_json(good, &reply, &e), 0);
+	assert_int_equal(message_rollout_reply_from_json(good, true, &reply, &e), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_json_ json_t *j = from_text(cases[i]);
 
-		if (message_rollout_reply_from_json(j, &reply, &e) != -EBADMSG)
+		if (message_rollout_reply_from_json(j, true, &reply, &e) != -EBADMSG)
 			fail_msg("%s was taken", cases[i]);
 		assert_false(reply.found);
 	}
