@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Updates that are deferred with a reason: a stopped or paused container, a hold, a closed window."""
 
-import time
-
 import pytest
+
+from conftest import window
 
 
 @pytest.mark.parametrize("policy", ["always", "unless-stopped"])
@@ -43,16 +43,10 @@ def test_hold(house):
     house.check(second)
 
 
-def window(hours):
-    """One hour from now + hours, in the form of the configuration."""
-    return "-".join(time.strftime("%H:%M", time.localtime(time.time() + h * 3600))
-                    for h in (hours, hours + 1))
-
-
 def test_window_shut_then_open(house):
     _, before = house.up()
     second = house.publish()
-    house.configure(window=[window(6), window(9)])
+    house.configure(window=[window(6, 7), window(9, 10)])
     entry = house.once("deferred", reason="window")
     assert entry["to"] == second.digest
     assert house.engine.inspect("app")["State"]["StartedAt"] == before["State"]["StartedAt"]
@@ -60,7 +54,7 @@ def test_window_shut_then_open(house):
     mark = house.registry.mark()
     house.once("deferred")
     assert not [r for r in house.registry.requests(mark) if "/blobs/" in r.path]
-    house.configure(window=[window(6), window(-0.5)])
+    house.configure(window=[window(6, 7), window(-0.5, 0.5)])
     house.once("updated")
     house.check(second)
 
@@ -68,7 +62,7 @@ def test_window_shut_then_open(house):
 def test_tag_moved_back_while_waiting_leaves_nothing(house):
     first, before = house.up()
     house.publish()
-    house.configure(window=window(6))
+    house.configure(window=window(6, 7))
     house.once("deferred")
     house.registry.point(first)
     house.once("up-to-date")
@@ -78,7 +72,7 @@ def test_tag_moved_back_while_waiting_leaves_nothing(house):
 def test_newer_version_while_waiting_replaces_the_target(house):
     house.up()
     house.publish()
-    house.configure(window=window(6))
+    house.configure(window=window(6, 7))
     house.once("deferred")
     third = house.publish()
     assert house.once("deferred")["to"] == third.digest

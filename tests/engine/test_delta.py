@@ -15,7 +15,7 @@ from pullet_delta import WRONG, WRONG_ARTIFACT, diff_ids, flood, plain_size, pub
 from pullet_delta import edited as delta_edited
 from pullet_house import UP
 from pullet_image import MEDIA, Image, actor, digest_of, host_platform
-from pullet_liar import Liar
+from pullet_liar import liar  # noqa: F401 (a fixture)
 from pullet_spool import HEADERS, KB, down, layers, left, link, ours  # noqa: F401 (link: a fixture)
 from pullet_sweep import processes_of, wait_for
 
@@ -465,14 +465,6 @@ LIES = {
     "no answer to patch": lambda r: {"patch": lambda q, fds: None},
     "an answer that never ends": lambda r: {"patch": lambda q, fds: b'{"bytes":' + b"1" * (8 << 20)},
 }
-
-
-@pytest.fixture
-def liar(lab, house):
-    liar = Liar(lab, house.pullet)
-    yield liar
-    liar.stop()
-    assert not liar.faults, liar.faults
 
 
 def test_a_network_half_that_lies(releases, house, liar):

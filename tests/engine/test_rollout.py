@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import UP
+from conftest import UP, window
 from pullet_image import actor, cohort, to_json
 from pullet_registry import Registry
 
@@ -139,8 +139,7 @@ def test_closed_download_window_asks_for_no_details(house, fleet):
     _, before = house.up()
     second = house.publish()
     fleet.policy(second)
-    hours = [time.strftime("%H:%M", time.localtime(time.time() + h * 3600)) for h in (6, 7)]
-    house.configure(download_window="-".join(hours))
+    house.configure(download_window=window(6, 7))
     house.once("deferred", reason="outside its download-window")
     mark = house.registry.mark()
     house.once("deferred", reason="outside its download-window")
@@ -355,10 +354,6 @@ def test_min_age_counts_from_the_first_sight(house):
 def test_download_window(house):
     _, before = house.up()
     second = house.publish()
-
-    def window(*hours):
-        return "-".join(time.strftime("%H:%M", time.localtime(time.time() + h * 3600))
-                        for h in hours)
 
     house.configure(download_window=window(6, 7))
     mark = house.registry.mark()

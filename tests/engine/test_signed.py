@@ -3,30 +3,23 @@
 real, signatures are made with openssl by pullet_signer.py. Sequence numbers are in test_signed_sequence.py, keys and policies in
 test_signed_keys.py; test_cosign.py has the signatures of cosign itself."""
 
-import contextlib
 import json
 import random
 import subprocess
-import time
 
 import pytest
 
-from conftest import UP
-from pullet_bus import Bus
+from conftest import UP, window
+from pullet_bus import Bus, resident
 from pullet_delta import publish_delta
 from pullet_image import MEDIA, Image, actor, host_platform, to_json
-from pullet_signer import (ATTESTED, IN_TOTO, Referrers, Signer, Signing, bundle, pae, simple, statement, tag_of, text64)
+from pullet_signer import (ATTESTED, IN_TOTO, Referrers, Signer, bundle, pae, signing, simple, statement, tag_of, text64)  # noqa: F401 (signing: a fixture)
 from pullet_spool import KB, down, link, ours  # noqa: F401 (link: a fixture)
-from pullet_sweep import stop_process, wait_for
+from pullet_sweep import wait_for
 from registryd import Answer, Front
 
 FORMS = ["classic", "bundle", "referrer"]
 OTHER_PLATFORM = "linux/arm/v7" if host_platform() != "linux/arm/v7" else "linux/amd64"
-
-
-@pytest.fixture
-def signing(house):
-    return Signing(house)
 
 
 @pytest.fixture
@@ -51,11 +44,6 @@ def refused(house, before, published, reason=None):
     assert not [tag for tag in house.engine.tags() if tag == house.image and house.engine.tags()[tag] != before["Image"]]
     assert not house.pullet.record("app").get("rejected")
     return entry
-
-
-def shut():
-    """A window that is closed now."""
-    return "-".join(time.strftime("%H:%M", time.localtime(time.time() + hours * 3600)) for hours in (6, 7))
 
 
 # --- taken ------------------------------------------------------------------------------------------
@@ -446,7 +434,7 @@ def test_verified_once(house, signing):
     """A candidate that waits is not verified again at each poll."""
     _, before = signing.up()
     signing.publish()
-    signing.configure(window=shut())
+    signing.configure(window=window(6, 7))
     house.once("deferred", reason="window")
     mark = house.registry.mark()
     house.once("deferred", reason="window")
@@ -517,24 +505,11 @@ def test_pullet_verify(house, signing):
     assert others[0]["key"] is None and others[0]["format"] == "signature" and others[0]["reason"], others
 
 
-@contextlib.contextmanager
-def resident(house, bus):
-    with open(house.pullet.directory / "pulletd.log", "ab") as out:
-        process = house.pullet.spawn(stdout=out, stderr=out, env=bus.environment)
-    try:
-        bus.wait_for_pulletd()
-        wait_for("rest", lambda: bus.properties()["NextCheck"] > 0)
-        yield process
-        stop_process(process, 60)
-    finally:
-        house.pullet.kill9(process)
-
-
 def test_status_names_the_key(house, signing, lab):
     signing.up(settings={"agent": {"interval": "1h"}})
     bus = Bus(lab, f"bus-{house.number}")
     try:
-        with resident(house, bus):
+        with resident(house.pullet, bus):
             done = subprocess.run([house.pullet.build / "pullet", "status", "--json", "--config", house.pullet.config,
                                    "--state-dir", house.pullet.state], capture_output=True, text=True, check=True,
                                   env={**lab.environment, **bus.environment})

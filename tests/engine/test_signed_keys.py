@@ -4,34 +4,15 @@ if they are signed by the same rule."""
 
 import itertools
 import subprocess
-import time
 
 import pytest
 
-from conftest import UP
+from conftest import UP, window
 from pullet_image import MEDIA
-from pullet_signer import Key, Signing, simple
+from pullet_signer import Key, refused, signing, simple  # noqa: F401 (signing: a fixture)
 from registryd import Answer, Front
 
 KEYS = ("a", "b")
-
-
-@pytest.fixture
-def signing(house):
-    return Signing(house)
-
-
-def refused(house, before, *words):
-    entry = house.once("refused")
-    assert entry["reason"].startswith("signature: "), entry
-    assert all(word in entry["reason"] for word in words), entry
-    house.untouched(before)
-    return entry
-
-
-def shut():
-    """A window that is closed now."""
-    return "-".join(time.strftime("%H:%M", time.localtime(time.time() + hours * 3600)) for hours in (6, 7))
 
 
 # --- threshold --------------------------------------------------------------------------------------
@@ -141,7 +122,7 @@ def test_a_version_that_was_verified_while_its_key_counted(house, signing):
     house.once("updated")
     before = house.check(first)
     signing.publish("old", seq=2)
-    house.configure(create=UP, window=shut())
+    house.configure(create=UP, window=window(6, 7))
     house.once("deferred", reason="window")
     house.configure(create=UP)
     drop_in(house, ["new"])
@@ -179,7 +160,7 @@ def test_revoked_by_its_id(house, signing):
 def test_revoked_while_its_version_waits(house, signing):
     _, before = signing.up("a", "b", seq=1)
     signing.publish("a", seq=2)
-    signing.configure("a", "b", window=shut())
+    signing.configure("a", "b", window=window(6, 7))
     house.once("deferred", reason="window")
     signing.configure("a", "b", revoked="a.pub")
     refused(house, before)

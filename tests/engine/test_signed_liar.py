@@ -11,24 +11,11 @@ import pytest
 
 from conftest import UP
 from pullet_image import digest_of
-from pullet_liar import Liar
-from pullet_signer import Signing, pae, simple, statement, text64
+from pullet_liar import liar  # noqa: F401 (a fixture)
+from pullet_signer import pae, signing, simple, statement, text64  # noqa: F401 (signing: a fixture)
 
 KB = 1024
 ENDS = {"refused", "failed", "deferred"}  # of a pass that took nothing
-
-
-@pytest.fixture
-def signing(house):
-    return Signing(house)
-
-
-@pytest.fixture
-def liar(lab, house):
-    liar = Liar(lab, house.pullet)
-    yield liar
-    liar.stop()
-    assert not liar.faults, liar.faults
 
 
 def pair(payload, signature, kind="simple"):

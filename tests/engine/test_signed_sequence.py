@@ -10,27 +10,10 @@ import time
 
 import pytest
 
-from pullet_signer import Signing
+from conftest import window
+from pullet_signer import refused, signing  # noqa: F401 (signing: a fixture)
 
 LIB = pathlib.Path(__file__).resolve().parents[1] / "lib"
-
-
-@pytest.fixture
-def signing(house):
-    return Signing(house)
-
-
-def refused(house, before, *words):
-    entry = house.once("refused")
-    assert entry["reason"].startswith("signature: "), entry
-    assert all(word in entry["reason"] for word in words), entry
-    house.untouched(before)
-    return entry
-
-
-def shut():
-    """A window that is closed now."""
-    return "-".join(time.strftime("%H:%M", time.localtime(time.time() + hours * 3600)) for hours in (6, 7))
 
 
 def sequences(house):
@@ -162,7 +145,7 @@ def test_a_record_that_is_lost_in_the_middle_of_an_update(house, signing):
     signing.publish(seq=42)
     house.once("updated")
     third = signing.publish(seq=43)
-    signing.configure(window=shut())
+    signing.configure(window=window(6, 7))
     house.once("deferred", reason="window")
     (house.pullet.state / "app.json").unlink()
     house.registry.point(first)
@@ -270,7 +253,7 @@ def test_it_expires_while_it_waits(house, signing, later):
     _, before = signing.up(seq=1)
     second = house.publish()
     signing.sign(second, seq=2, expires=at(3600))
-    signing.configure(window=shut())
+    signing.configure(window=window(6, 7))
     house.once("deferred", reason="window")
     assert house.pullet.record("app")["phase"] == "prepare"
     signing.configure()

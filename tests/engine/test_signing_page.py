@@ -13,15 +13,10 @@ import pullet_cosign
 from pullet_cosign import Cosign
 from pullet_house import UP
 from pullet_image import actor
-from pullet_signer import Signing
+from pullet_signer import signing  # noqa: F401 (a fixture)
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 IMAGE = "registry.example:5000/app"
-
-
-@pytest.fixture
-def signing(house):
-    return Signing(house)
 
 
 @pytest.fixture

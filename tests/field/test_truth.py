@@ -4,11 +4,10 @@ field-reports 19."""
 
 import os
 import stat
-import time
 
 import pytest
 
-from conftest import UP
+from conftest import UP, window
 from pullet_image import actor
 
 
@@ -66,11 +65,6 @@ def check(house, want, reason, status=None):
 def published(house, **options):
     """A version with a layer that is worth counting."""
     return house.publish(images=actor("wait", files={"fat": bytes(range(256)) * 1000}, **options), index=False)
-
-
-def never():
-    """A window of one hour that is not now."""
-    return "-".join(time.strftime("%H:%M", time.localtime(time.time() + h * 3600)) for h in (6, 7))
 
 
 # operator-report 13, field-reports 19
@@ -159,9 +153,9 @@ def test_check_of_a_container_whose_device_was_unplugged(house):
 def test_check_outside_a_window_and_of_a_held_container(house):
     house.up()
     published(house)
-    house.configure(create=UP, window=never())
+    house.configure(create=UP, window=window(6, 7))
     check(house, "deferred", "there is an update; outside its window")
-    house.configure(create=UP, download_window=never())
+    house.configure(create=UP, download_window=window(6, 7))
     check(house, "deferred", "outside its download-window")
     house.configure(create=UP, hold="yes")
     check(house, "deferred", "there is an update; hold = yes")

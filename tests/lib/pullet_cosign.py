@@ -4,7 +4,6 @@ beside those of the engines. They run in a network namespace that has loopback a
 
     pullet_cosign.py [SUITE...]    makes the trees"""
 
-import contextlib
 import json
 import os
 import socket
@@ -16,6 +15,7 @@ import pullet_engines
 from pullet_compose import network_namespace
 from pullet_signer import Key, words
 from pullet_sweep import LabError
+from pullet_versions import pump
 
 SUITES = {"trixie": "2.5", "sid": "3.1"}
 PACKAGES = ["cosign", "skopeo"]
@@ -77,15 +77,7 @@ class Loopback:
                 return
             server.settimeout(None)
             for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _pump(source, sink):
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
+                threading.Thread(target=pump, args=(source, sink), daemon=True).start()
 
 
 class Cosign:

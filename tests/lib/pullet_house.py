@@ -21,6 +21,11 @@ UP = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}
 ONE_SHOT = {"HostConfig": {"NetworkMode": "none"}}
 
 
+def window(*hours):
+    """From one hour to another, counted from now, in the form of the configuration. (6, 7): closed now."""
+    return "-".join(time.strftime("%H:%M", time.localtime(time.time() + hour * 3600)) for hour in hours)
+
+
 def pytest_configure(config):
     if os.environ.get("PULLET_SKIP_ENGINE") == "1":
         pytest.exit("skipped: PULLET_SKIP_ENGINE=1", returncode=77)

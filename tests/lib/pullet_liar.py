@@ -9,6 +9,8 @@ import socketserver
 import subprocess
 import threading
 
+import pytest
+
 from pullet_sweep import MARK
 
 
@@ -100,3 +102,11 @@ class Liar:
         if answer is not None:
             client.sendall(answer if isinstance(answer, bytes) else json.dumps(answer).encode() + b"\n")
         return answer is not None
+
+
+@pytest.fixture
+def liar(lab, house):
+    liar = Liar(lab, house.pullet)
+    yield liar
+    liar.stop()
+    assert not liar.faults, liar.faults

@@ -15,6 +15,8 @@ import os
 import pathlib
 import subprocess
 
+import pytest
+
 from pullet_image import MEDIA, digest_of, to_json
 from registryd import Answer, Front
 
@@ -336,3 +338,17 @@ class Signing:
                               env={**os.environ, **self.house.lab.environment})
         assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
         return json.loads(done.stdout)
+
+
+@pytest.fixture
+def signing(house):
+    return Signing(house)
+
+
+def refused(house, before, *words):
+    """It is refused for its signature, with these words, and what ran goes on. -> the object of the container"""
+    entry = house.once("refused")
+    assert entry["reason"].startswith("signature: "), entry
+    assert all(word in entry["reason"] for word in words), entry
+    house.untouched(before)
+    return entry

@@ -30,7 +30,8 @@ def _read_head(connection):
     return head, rest
 
 
-def _pump(source, sink):
+def pump(source, sink):
+    """Carries one way of a connection to its end."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)
@@ -131,7 +132,7 @@ class VersionProxy:
     def forward(self, client, request):
         with self.connect() as real:
             real.sendall(request)
-            threading.Thread(target=_pump, args=(client, real), daemon=True).start()
+            threading.Thread(target=pump, args=(client, real), daemon=True).start()
             with contextlib.suppress(OSError):
                 while data := real.recv(65536):
                     client.sendall(data)

@@ -5,21 +5,15 @@ import contextlib
 import json
 import pathlib
 import subprocess
-import time
 
 import pytest
 
-from conftest import UP
+from conftest import UP, window
 from pullet_bus import Bus
 from pullet_image import actor
 from pullet_sweep import stop_process, wait_for
 
 TELL = "update = tell: pullet update app takes it"
-
-
-def hours(*ahead):
-    """A window from one hour to another, from now on."""
-    return "-".join(time.strftime("%H:%M", time.localtime(time.time() + h * 3600)) for h in ahead)
 
 
 def costs_one_request(house, want, **fields):
@@ -97,18 +91,18 @@ def test_what_is_told_is_forgotten_when_the_tag_goes_back(house):
 def test_an_order_that_a_window_interrupts_is_finished_and_no_other(house):
     first, before = house.up()
     second = house.publish()
-    house.configure(window=hours(6, 7))
+    house.configure(window=window(6, 7))
     house.once("deferred", reason="outside its window: opens ")
     # It was prepared by the schedule, and is told now.
-    house.configure(update="tell", window=hours(-0.5, 1))
+    house.configure(update="tell", window=window(-0.5, 1))
     house.once("deferred", reason=TELL)
     house.untouched(before)
     # Another one is ordered, and waits for its window.
-    house.configure(update="tell", window=hours(6, 7))
+    house.configure(update="tell", window=window(6, 7))
     third = house.publish()
     house.once("deferred", reason=TELL)
     assert "outside its window" in house.pullet.order("update")[-1]["reason"]
-    house.configure(update="tell", window=hours(-0.5, 1))
+    house.configure(update="tell", window=window(-0.5, 1))
     house.once("updated")
     house.check(third)
     assert third.digest not in (first.digest, second.digest)
@@ -154,7 +148,7 @@ def test_a_hold_from_the_first_day_on(house):
 def test_an_order_past_the_operators_own_times(house):
     house.up()
     second = house.publish()
-    house.configure(window=hours(6, 7), download_window=hours(6, 7), min_age="2d")
+    house.configure(window=window(6, 7), download_window=window(6, 7), min_age="2d")
     entry = house.once("deferred", reason="min-age: it is taken from ")
     assert entry["reason"].endswith("; pullet update --now app takes it now")
     house.once("updated", arguments=["--now"])
@@ -286,7 +280,7 @@ def test_the_configuration_says_the_order(house):
 
 
 def test_what_an_operator_types(house, service):
-    shop = Shop(house, db={"update": "tell", "window": hours(6, 7)})
+    shop = Shop(house, db={"update": "tell", "window": window(6, 7)})
     with service.start():
         assert service("update")[0] == 0
         shop.publish()
