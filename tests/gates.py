@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""gates.py format|plan|sizes: the rules of agent/README.md that a machine can check."""
+"""gates.py format|names|plan|sizes: the rules of agent/README.md that a machine can check."""
+import ast
+import functools
 import pathlib
 import re
 import subprocess
@@ -20,6 +22,49 @@ def check_format():
     r = subprocess.run(["clang-format", "--dry-run", "--Werror", *map(str, files)], cwd=TOP,
                        capture_output=True, text=True)
     return r.stderr.splitlines()
+
+
+def python_files():
+    for f in sorted(f for folder in ("tests", "packaging", "payload") for f in (TOP / folder).rglob("*")):
+        if f.is_file() and (f.suffix == ".py" or f.suffix == "" and f.read_bytes().startswith(b"#!/usr/bin/python3")):
+            yield f
+
+
+def module_of(name, importer):
+    """-> the file of the tests that an import means, or None"""
+    return next((m for m in (importer.parent / f"{name}.py", TOP / "tests" / "lib" / f"{name}.py",
+                             *sorted(TOP.glob(f"tests/*/{name}.py"))) if m.is_file()), None)
+
+
+@functools.cache
+def names_of(module):
+    """-> the names that another file may import from it"""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+            names |= names_of(module_of(node.module, module))
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def check_names():
+    """Each name that a script or a test uses is there, also in those that run seldom."""
+    files = list(python_files())
+    # F811: a fixture is imported, and is a parameter.
+    faults = subprocess.run(["flake8", "--isolated", "--select", "F,E9", "--extend-ignore", "F811", *map(str, files)],
+                            capture_output=True, text=True).stdout.splitlines()
+    for f in files:
+        for node in ast.walk(ast.parse(f.read_text())):
+            module = isinstance(node, ast.ImportFrom) and module_of(node.module, f)
+            if module:
+                faults += [f"{f}:{node.lineno}: {alias.name} is not in {module.relative_to(TOP)}"
+                           for alias in node.names if alias.name not in names_of(module) | {"*"}]
+    return faults
 
 
 def check_plan():
@@ -56,6 +101,6 @@ def check_sizes():
 
 
 if __name__ == "__main__":
-    problems = {"format": check_format, "plan": check_plan, "sizes": check_sizes}[sys.argv[1]]()
+    problems = {"format": check_format, "names": check_names, "plan": check_plan, "sizes": check_sizes}[sys.argv[1]]()
     print("\n".join(problems))
     sys.exit(1 if problems else 0)

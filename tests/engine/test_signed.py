@@ -15,7 +15,6 @@ from pullet_delta import publish_delta
 from pullet_image import MEDIA, Image, actor, host_platform, to_json
 from pullet_signer import (ATTESTED, IN_TOTO, Referrers, Signer, bundle, pae, signing, simple, statement, tag_of, text64)  # noqa: F401 (signing: a fixture)
 from pullet_spool import KB, down, link, ours  # noqa: F401 (link: a fixture)
-from pullet_sweep import wait_for
 from registryd import Answer, Front
 
 FORMS = ["classic", "bundle", "referrer"]

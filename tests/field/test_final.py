@@ -6,10 +6,9 @@ import gzip
 import json
 import threading
 
-from conftest import UP
+from conftest import UP, window
 from pullet_image import MEDIA, actor, digest_of, to_json
 from registryd import Answer, Front
-from test_truth import never
 
 OCI = MEDIA["oci"]
 
@@ -175,7 +174,7 @@ def test_a_prune_removes_what_waits_for_its_window(house):
     _, before = house.up()
     meter = Meter(house.registry)
     second = house.publish(images=fat())
-    house.configure(create=UP, window=never())
+    house.configure(create=UP, window=window(6, 7))
     for _ in range(3):
         house.once("deferred", reason="outside its window")
         assert meter.read()[1] > 0

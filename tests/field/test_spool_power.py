@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from pullet_image import Image, actor
-from pullet_powercut import JOURNALS, NAME, Life, Trial, Version, _agents
+from pullet_powercut import JOURNALS, Life, Trial, Version, _agents
 from pullet_relay import Relay
 from pullet_spool import HEADERS, KB, LOST, MB, Linked, dice_of, layers, left, ours, wasted
 from pullet_sweep import LabError
