@@ -187,7 +187,7 @@ def build(folder, rows, mistakes):
     r = subprocess.run(["spin", "-a", "plan.pml"], cwd=folder, capture_output=True, text=True)
     if r.returncode or not (folder / "pan.c").exists():
         sys.exit(f"spin does not understand plan.pml:\n{r.stdout}{r.stderr}")
-    subprocess.run(["gcc", "-Og", "-w", "-DNOFAIR", "-DMEMLIM=16000", "-D_GNU_SOURCE", '-DPULLET_VERSION="0"',
+    subprocess.run(["gcc", "-O2", "-w", "-DNOFAIR", "-DMEMLIM=16000", "-D_GNU_SOURCE", '-DPULLET_VERSION="0"',
                     *[f"-I{AGENT / folder}" for folder in ("base", "transport", "signature", "engine", "recreate", "update")], "-I.",
                     "-ffunction-sections", "-Wl,--gc-sections", "-o", "pan", "pan.c", *HEAD, "-ljansson"],
                    cwd=folder, check=True)
@@ -199,7 +199,7 @@ class Search:
     def __init__(self, folder, mistake, faults, hands):
         self.where = pathlib.Path(tempfile.mkdtemp(dir=folder))
         self.environment = {**os.environ, "MUTANT": str(mistake), "FAULTS": str(faults), "HANDS": str(hands)}
-        out = self.pan("-a", "-m200000", "-w20")
+        out = self.pan("-a", "-m200000", "-w22")
         self.states = int(re.search(r"(\d+) states, stored", out)[1])
         broken = re.search(r"assertion violated\s+!\((\w+)\)", out)
         self.broken = broken[1] if broken else "no_end" if "acceptance cycle" in out else None
