@@ -17,6 +17,7 @@ enum error_origin {
 	ERROR_STORE, /* the engine, which says that it cannot read its image store */
 	ERROR_STALE, /* the engine, which keeps something of a start that was cut, and never starts this container again */
 	ERROR_IMAGE, /* the engine, about what the image brings: a program, a user, a file */
+	ERROR_PASSING, /* the engine, which is out of something or refuses all: it says nothing of what it was given */
 };
 
 struct error {

@@ -219,11 +219,21 @@ static int explain(const struct loading *o, struct error *ret_error)
 			(int)MIN(strcspn(o->said, "\n"), 450), o->said);
 	if (store_is_damaged_in_load(o->said)) {
 		ret_error->origin = ERROR_STORE;
+	} else if (store_is_passing(o->said)) {
+		ret_error->origin = ERROR_PASSING;
 	} else if ((lacks || refuses) && check_files(o->load, &file) < 0) {
 		error_append(ret_error, "%s", file.text);
 		ret_error->code = file.code;
 	}
 	return ret_error->code;
+}
+
+/* A load is refused as a whole before a layer is looked at; what is wrong with one is told in the answer. */
+static int of_call(int r, struct error *error)
+{
+	if (r < 0 && error->origin == ERROR_OTHER)
+		error->origin = ERROR_PASSING;
+	return r;
 }
 
 /* What the engine lacks or says wrongly is no word about the registry or the files. */
@@ -259,7 +269,7 @@ static int send_tar(struct engine *e, struct loading *o, struct error *ret_error
 	}
 	if (o->in_stream.code < 0)
 		return error_set(ret_error, -EIO, "the engine's answer: %s", o->in_stream.text);
-	return of_engine(r, ret_error);
+	return of_call(of_engine(r, ret_error), ret_error);
 }
 
 /* containerd's store lists images that it has not unpacked, as those of other platforms. A container needs the layers. */
@@ -313,7 +323,8 @@ static int load(struct engine *e, struct loading *o, struct error *ret_error)
 	int r = check_documents(e, o, ret_error);
 
 	if (r == 0)
-		r = of_engine(find_store(e, &o->containerd, ret_error), ret_error);
+		r = of_call(of_engine(find_store(e, &o->containerd, ret_error), ret_error),
+			    ret_error);
 	if (r < 0)
 		return r;
 	known = engine_identify_image(e, o->pinned, &before, &ignored) != -ENOENT;

@@ -233,6 +233,8 @@ bool store_is_damaged_in_load(const char *said);
  * cannot be unpacked, whatever the engine. */
 bool store_lacks_layer(const char *said);
 bool store_refuses_load(const char *said);
+/* Whether it is about what the machine is out of, as room on the disk, and so about no image. */
+bool store_is_passing(const char *said);
 /* Whether the engine keeps images in containerd's store, by its answer to GET /info. */
 bool store_is_containerd(const json_t *info);
 /* Whether the engine was killed in the middle of a start and keeps something of that: it never starts this container

@@ -233,6 +233,11 @@ bool store_lacks_layer(const char *said)
 	       (strstr(said, "/docker-import-") || strstr(said, "/blobs/sha256/"));
 }
 
+bool store_is_passing(const char *said)
+{
+	return HAS_ANY(said, passing);
+}
+
 bool store_refuses_load(const char *said)
 {
 	return HAS_ANY(said, unusable_in_load) && !HAS_ANY(said, no_fault) &&
