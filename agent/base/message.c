@@ -302,6 +302,7 @@ json_t *message_blob_to_json(const struct fetch_blob *b)
 	put_number(j, "speed", b->speed);
 	put_number(j, "allowance", b->allowance);
 	put_number(j, "ms", b->ms);
+	put_number(j, "ms-whole", b->ms_whole);
 	return j;
 }
 
@@ -318,6 +319,8 @@ int message_blob_from_json(const json_t *j, struct fetch_blob *ret, struct error
 	    !get_number(j, "speed", &b.speed) || !get_number(j, "allowance", &b.allowance) ||
 	    !get_number(j, "ms", &b.ms) || b.offset > b.size)
 		return error_set(ret_error, -EBADMSG, "the request for a blob is not valid");
+	if (!get_number(j, "ms-whole", &b.ms_whole) || b.ms_whole < b.ms)
+		b.ms_whole = b.ms;
 	if (b.allowance == INT64_MAX)
 		b.allowance = UINT64_MAX;
 	*ret = b;

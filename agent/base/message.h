@@ -26,7 +26,8 @@
  *   reply    {"signatures": [{"format": "simple" or "bundle", "payload": BASE64, "signature": BASE64}, ...],
  *             "left": NUMBER of those that are not in the reply}    newest first; none there: an empty list
  *   request  {"op": "blob", "image": TEXT, "manifest": BOOLEAN, "digest": DIGEST, "size": BYTES, "offset": BYTES,
- *             "speed": BYTES a second, "allowance": BYTES, "ms": NUMBER}
+ *             "speed": BYTES a second, "allowance": BYTES, "ms": NUMBER, "ms-whole": NUMBER of an answer that begins at
+ *             the start again, else "ms"}
  *                                                             with the descriptor of the file that takes it; alone in
  *   reply    {"progress": BYTES}                              its batch. Any number of these, one each 20 s at least,
  *            {"bytes": BYTES, "end": "whole", "time" or "allowance"}
@@ -173,6 +174,8 @@ struct fetch_blob {	   /* one blob, or a document by its digest */
 	uint64_t
 		allowance; /* bytes on the wire, both ways, after which it stops; UINT64_MAX: any */
 	uint64_t ms;	   /* after which it stops */
+	uint64_t
+		ms_whole; /* the same for an answer that begins at the start, whose bytes would come again; at least ms */
 	void (*on_progress)(void *userdata,
 			    uint64_t bytes); /* in the file; four times a second at most */
 	void *userdata;

@@ -21,15 +21,17 @@ struct bringing {
 	uint64_t synced; /* of them */
 	/* of the present answer */
 	uint64_t at;	    /* where it goes on */
-	bool restarted;	    /* it began at 0 although a range was asked for */
+	bool restarted;	    /* it began at 0 although there are bytes already */
+	bool no_range;	    /* it was none to a range */
 	struct error fault; /* what is wrong with it, or with the file */
 	/* of all */
 	bool mirrored; /* some bytes are from a mirror */
+	bool whole;    /* the next request asks for no range: the last one's answer was unusable */
 	bool broken;   /* the file cannot be written */
 	bool ended;    /* by a limit of the request: */
 	enum fetch_end end;
-	uint64_t deadline; /* now_ms() */
-	uint64_t allowed;  /* of the meter; UINT64_MAX: any */
+	uint64_t deadline, deadline_whole; /* now_ms() */
+	uint64_t allowed;		   /* of the meter; UINT64_MAX: any */
 	struct told told;
 };
 
@@ -44,7 +46,8 @@ static int check_limits(void *userdata)
 {
 	struct bringing *b = userdata;
 
-	if (now_ms() >= b->deadline)
+	/* The bytes of an answer that began at the start would come again with the next one. */
+	if (now_ms() >= (b->restarted ? b->deadline_whole : b->deadline))
 		b->end = FETCH_TIME;
 	else if (b->allowed < UINT64_MAX && meter_read(&b->session->traffic.meter) >= b->allowed)
 		b->end = FETCH_ALLOWANCE;
@@ -83,6 +86,10 @@ static int check_part(struct bringing *b, const char *range)
 {
 	uint64_t first, last, size;
 
+	b->no_range = true;
+	if (b->whole)
+		return error_set(&b->fault, -EPROTO,
+				 "it sends a part where the whole was asked for");
 	if (!range || !blob_parse_range(range, &first, &last, &size))
 		return error_set(&b->fault, -EPROTO,
 				 "it sends a part without a valid Content-Range");
@@ -91,6 +98,7 @@ static int check_part(struct bringing *b, const char *range)
 	if (first != b->at || last != size - 1)
 		return error_set(&b->fault, -EPROTO,
 				 "it sends another part than the one wanted: %s", range);
+	b->no_range = false;
 	return 0;
 }
 
@@ -112,7 +120,7 @@ static int on_begin(void *userdata, const struct http_response *response)
 	if (length && strtoull(length, NULL, 10) != b->blob->size)
 		return error_set(&b->fault, -EPROTO, "its blob has %s bytes", length);
 	/* The same bytes from the start, over what is there. */
-	b->restarted = b->at > 0;
+	b->restarted = b->bytes > 0;
 	b->at = 0;
 	return 0;
 }
@@ -146,7 +154,7 @@ static int attempt(struct bringing *b, struct registry *r, const struct ref *ref
 {
 	const struct fetch_blob *blob = b->blob;
 	/* A registry has no ranges of manifests. */
-	uint64_t from = blob->manifest ? 0 : b->bytes;
+	uint64_t from = blob->manifest || b->whole ? 0 : b->bytes;
 	_cleanup_free_ char *range = xasprintf("Range: bytes=%ju-", (uintmax_t)from);
 	struct registry *mirror = steal(r->mirror);
 	struct call c = {.repository = ref->path,
@@ -160,7 +168,7 @@ static int attempt(struct bringing *b, struct registry *r, const struct ref *ref
 	int q = 0;
 
 	b->at = from;
-	b->restarted = false;
+	b->restarted = b->no_range = false;
 	b->fault = (struct error){0};
 	registry_extend(r);
 	registry_request_all(r, &c, 1);
@@ -169,6 +177,8 @@ static int attempt(struct bringing *b, struct registry *r, const struct ref *ref
 	else if (c.result.error.code < 0 || c.result.response.status / 100 != 2)
 		q = registry_check_status(r, &c, 200, ret_error);
 	*ret_retry_after_s = q < 0 ? c.result.response.retry_after_s : 0;
+	/* A registry that answers ranges wrongly may still send the whole, from its start. */
+	b->whole = from > 0 && (b->no_range || c.result.response.status == 416);
 	http_response_free(&c.result.response);
 	r->mirror = mirror;
 	return q;
@@ -222,6 +232,7 @@ static int request_all(struct bringing *b, const struct ref *ref, bool mirrors, 
 		} else {
 			leave_mirror(find_source(registry, --source), q,
 				     q < 0 ? ret_error->text : "it sends nothing");
+			b->whole = false;
 			q = 0;
 		}
 	}
@@ -288,6 +299,11 @@ static int check_file(const struct fetch_blob *b, struct error *ret_error)
 	return 0;
 }
 
+static uint64_t add_ms(uint64_t now, uint64_t ms)
+{
+	return ms < UINT64_MAX - now ? now + ms : UINT64_MAX;
+}
+
 int blob_bring(struct session *s, const struct ref *ref, const struct fetch_blob *blob,
 	       struct fetched *ret, struct error *ret_error)
 {
@@ -297,7 +313,8 @@ int blob_bring(struct session *s, const struct ref *ref, const struct fetch_blob
 			     .bytes = blob->offset,
 			     .synced = blob->offset,
 			     .told = {blob->offset, now},
-			     .deadline = blob->ms < UINT64_MAX - now ? now + blob->ms : UINT64_MAX,
+			     .deadline = add_ms(now, blob->ms),
+			     .deadline_whole = add_ms(now, blob->ms_whole),
 			     .allowed = blob->allowance < UINT64_MAX - moved
 						? moved + blob->allowance
 						: UINT64_MAX};

@@ -6,10 +6,12 @@ import os
 import re
 import socket
 import threading
+import time
 
 import pytest
 
 import pullet_trace
+from pullet_sweep import wait_for
 from registryd import Answer, Registry, on, sha256
 from test_fetch import PROGRAM, Child, certificate, check_memory, fetch, registry  # noqa: F401
 from test_http import Relay, docker_registry  # noqa: F401
@@ -175,6 +177,38 @@ def test_answer_from_the_start_is_written_over(bring, registry):
     assert blob.asked == [0, 30000, 40000, 40000, 40000, 50000]
 
 
+@pytest.mark.parametrize("answer", [
+    Answer(416), Answer(416, {"Content-Range": f"bytes */{len(DATA)}"}), Answer(206, {}, DATA[7:]),
+    Answer(206, {"Content-Range": f"bytes 7-{len(DATA) - 1}/*"}, DATA[7:]),
+    Answer(206, {"Content-Range": f"bytes 7-{len(DATA) - 1}/{len(DATA) + 1}"}, DATA[7:]),
+    Answer(206, {"Content-Range": f"bytes 7-99/{len(DATA)}"}, DATA[7:100]),
+    Answer(206, {"Content-Type": "multipart/byteranges; boundary=x"}, b"--x")],
+    ids=["416", "416 with the size", "no range", "no size", "another size", "a part of it", "multipart"])
+def test_registry_whose_ranges_are_of_no_use(bring, registry, answer):
+    """Then the whole is asked for, also after a cut, and written over what is there."""
+    blob = Blob(registry, ranges=False)
+    registry.hooks.insert(0, lambda seen: answer if seen.headers.get("Range") else None)
+    bring.path.write_bytes(DATA[:7])
+    blob.cuts = [40000]
+    assert whole(bring()) and bring.data == DATA
+    assert blob.asked == [0, 0] and len(registry.seen) == 4
+
+
+def test_slice_ends_where_the_registry_cannot_resume(bring, registry):
+    """What began at the start goes on after the end of the slice: the next one would bring the same bytes."""
+    slow = Slow(registry)
+    bring.path.write_bytes(DATA[:50000])
+    bring.start()
+    with open(bring.path, "rb+") as f:
+        slow.go.release(1)
+        end = time.monotonic() + 4
+        bring.send([f.fileno()], ms=3000, **{"ms-whole": 60000})
+        wait_for("the end of the slice", lambda: time.monotonic() > end)
+        slow.go.release(20)
+        assert whole(bring.receive())
+    assert bring.data == DATA and len(registry.seen) == 1
+
+
 def test_registry_that_cannot_resume(bring, registry):
     blob = Blob(registry, ranges=False)
     bring.path.write_bytes(DATA[:50000])
@@ -207,7 +241,7 @@ def test_descriptor_of_another_size(bring, registry, size, there):
     blob = Blob(registry)
     bring.path.write_bytes(DATA[:there])
     assert bring.fails("EPROTO", f"its blob has {len(DATA)} bytes", size=size)["bytes"] == there
-    assert bring.data == DATA[:there] and blob.asked == 3 * [there]
+    assert bring.data == DATA[:there] and blob.asked == [there, 0, there]
 
 
 @pytest.mark.parametrize("headers", [{}, {"Content-Type": "text/html; charset=utf-8", "Content-Length": len(DATA)}])
