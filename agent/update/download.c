@@ -15,6 +15,9 @@
 /* The longest time for which one download keeps the other containers waiting; never longer than the interval. */
 #define SLICE_MIN_MS ((uint64_t)5 * 1000)
 #define SLICE_MAX_MS ((uint64_t)5 * 60 * 1000)
+/* For a registry that cannot resume: what came of a blob would come again in each slice. Less than a pullet-fetch of systemd
+ * may run. */
+#define WHOLE_MAX_MS ((uint64_t)50 * 60 * 1000)
 #define LOADS_MAX    2
 
 static void image_free(struct image *i)
@@ -183,9 +186,9 @@ static uint64_t window_left(const struct pass *p, struct tm *ret_local)
 }
 
 /* How long it may go on from now, in ms; 0: not at all. */
-static uint64_t time_left(struct pass *p)
+static uint64_t time_left(const struct pass *p, uint64_t end)
 {
-	uint64_t now = now_ms(), end = slice_end(p);
+	uint64_t now = now_ms();
 	struct tm local;
 
 	return MIN(end > now ? end - now : 0, window_left(p, &local));
@@ -234,28 +237,37 @@ static int bring_layer(struct pass *p, const struct image *i, const struct oci_l
 		       struct error *ret_error)
 {
 	_cleanup_free_ char *image = ref_pinned(p->context.ref, &p->record.target.digest);
+	uint64_t began_ms = now_ms(), slice = slice_end(p);
 	struct bringing bringing = {.p = p, .spool = i->spool};
 	struct fetch_blob blob = {.image = image,
 				  .digest = layer->digest,
 				  .size = layer->size,
 				  .speed = is_urgent(p) ? 0 : p->task->config->speed,
 				  .allowance = bytes_left(p),
-				  .ms = time_left(p),
+				  .ms = time_left(p, slice),
+				  .ms_whole = time_left(p, p->download.began_ms + WHOLE_MAX_MS),
 				  .on_progress = on_bytes,
 				  .userdata = &bringing};
 	_cleanup_close_ int fd = spool_write(i->spool, &layer->digest, "", &blob.offset, ret_error);
 	struct fetched got = {0};
-	uint64_t began_ms = now_ms();
 	int r;
 
 	if (fd < 0)
 		return fd;
-	if (blob.offset > blob.size)
+	/* A file that is longer is not of this blob, and would begin anew in each pass. */
+	if (blob.offset > blob.size) {
 		blob.offset = 0;
+		if (ftruncate(fd, 0) < 0)
+			return error_set(ret_error, -errno, "%s: cannot empty its file: %m",
+					 layer->digest.text);
+	}
 	blob.fd = fd;
 	bringing.written = got.bytes = blob.offset;
 	got.end = blob.ms == 0 ? FETCH_TIME : FETCH_ALLOWANCE;
 	r = blob.ms == 0 || blob.allowance == 0 ? 0 : fetch_bring(p->fetch, &blob, &got, ret_error);
+	/* The pass tells pulletd, which asks nothing of that registry until then. */
+	if (got.retry_after_s > 0)
+		p->state.answer.reply.retry_after_s = got.retry_after_s;
 	count_traffic(p, i->spool, true);
 	if (got.bytes > blob.offset) {
 		p->download.came += got.bytes - blob.offset;
@@ -267,6 +279,16 @@ static int bring_layer(struct pass *p, const struct image *i, const struct oci_l
 	if (r == 0)
 		p->download.end = got.end;
 	return r < 0 ? r : -EAGAIN;
+}
+
+/* An image may have a layer twice, which comes and counts once. */
+static bool is_repeated(const struct oci_layer *layers, size_t k)
+{
+	for (size_t i = 0; i < k; i++) {
+		if (digest_eq(&layers[i].digest, &layers[k].digest))
+			return true;
+	}
+	return false;
 }
 
 /* Brings the patch, or all layers, lowest first. -EAGAIN: not yet. */
@@ -284,6 +306,8 @@ static int bring_layers(struct pass *p, const struct image *i, struct error *ret
 		const struct oci_layer *layer = &coming[k];
 		_cleanup_close_ int here = spool_read(i->spool, &layer->digest, "", layer->size);
 
+		if (is_repeated(coming, k))
+			continue;
 		if (here < 0)
 			r = bring_layer(p, i, layer, ret_error);
 		d->before += layer->size;
@@ -291,7 +315,7 @@ static int bring_layers(struct pass *p, const struct image *i, struct error *ret
 	return r;
 }
 
-/* Whether the layers may come where the delta failed. The link, and an engine that is restarted, serve it again later. A
+/* Whether the layers may come where the delta failed. The link, and an engine that is restarted or full, serve it again later. A
  * damaged store says nothing of the delta: the pass repairs it, and loads once more. */
 static bool is_of_delta(const struct image *i, int code, bool came, const struct error *e)
 {
@@ -300,7 +324,8 @@ static bool is_of_delta(const struct image *i, int code, bool came, const struct
 	if (!came)
 		return code == -EBADMSG || code == -ENOENT || code == -EREMOTEIO ||
 		       code == -EKEYREJECTED;
-	return (code != -ECONNRESET && code != -ECONNREFUSED && e->origin != ERROR_STORE) ||
+	return (code != -ECONNRESET && code != -ECONNREFUSED && e->origin != ERROR_STORE &&
+		e->origin != ERROR_PASSING) ||
 	       i->delta.tries >= DELTA_TRIES;
 }
 
@@ -337,7 +362,7 @@ static void explain_pause(struct pass *p, const struct error *fault)
 	if (fault) {
 		d->waits = WAITS_LINK;
 		detail = fault->text;
-	} else if (d->end == FETCH_ALLOWANCE) {
+	} else if (d->end == FETCH_ALLOWANCE && bytes_left(p) == 0) {
 		d->waits = WAITS_BUDGET;
 		detail = budget_spent(&d->budget, p->task->config, spent, sizeof(spent));
 	} else if (window_left(p, &local) == 0) {
@@ -370,7 +395,7 @@ int download_image(struct pass *p, size_t *ret_found, struct error *ret_error)
 		log_warning("%s: %s; trying once more", p->c->name, ret_error->text);
 		/* The engine may lack a layer that the running image has: it gets the whole image. What a cut load has
 		 * left damaged is removed, and comes by the delta once more. */
-		if (r != -EBADMSG &&
+		if (r != -EBADMSG && ret_error->origin != ERROR_PASSING &&
 		    (n > 0 || !image_is_by_delta(&i) || ret_error->origin != ERROR_STORE)) {
 			i.shared = 0;
 			i.plain = true;

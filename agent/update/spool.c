@@ -193,9 +193,12 @@ uint64_t spool_here(int spool, const struct digest *d, uint64_t size)
 	_cleanup_free_ char *part = xasprintf("%s" PART_SUFFIX, hex_of(d));
 	struct stat st;
 
-	if (fstatat(spool, hex_of(d), &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (fstatat(spool, hex_of(d), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+	    (uint64_t)st.st_size == size)
 		return size;
-	return fstatat(spool, part, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_size : 0;
+	if (fstatat(spool, part, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	return (uint64_t)st.st_size <= size ? (uint64_t)st.st_size : 0;
 }
 
 void spool_progress(int state_dir, const char *name, uint64_t *ret_bytes, uint64_t *ret_of)
@@ -234,12 +237,23 @@ void spool_drop(int state_dir, const char *name)
 
 /* --- blobs --- */
 
+/* What is no file in the place of one would be in the way for ever. */
+static void remove_other(int spool, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(spool, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(st.st_mode))
+		(void)unlinkat(spool, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0);
+}
+
 int spool_read(int spool, const struct digest *d, const char *suffix, uint64_t size)
 {
 	_cleanup_free_ char *name = xasprintf("%s%s", hex_of(d), suffix);
-	_cleanup_close_ int fd = openat(spool, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int fd = -1;
 	struct stat st;
 
+	remove_other(spool, name);
+	fd = openat(spool, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	if (S_ISREG(st.st_mode) && (suffix[0] || (uint64_t)st.st_size == size))
@@ -252,10 +266,11 @@ int spool_write(int spool, const struct digest *d, const char *suffix, uint64_t 
 		struct error *ret_error)
 {
 	_cleanup_free_ char *name = xasprintf("%s%s" PART_SUFFIX, hex_of(d), suffix);
-	_cleanup_close_ int fd =
-		openat(spool, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int fd = -1;
 	struct stat st;
 
+	remove_other(spool, name);
+	fd = openat(spool, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return fail(ret_error, name);
 	*ret_size = (uint64_t)st.st_size;

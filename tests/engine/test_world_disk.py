@@ -13,6 +13,7 @@ from conftest import UP
 from pullet_image import Image, actor
 from pullet_engine import Engine
 from pullet_meddler import DOWN, MADE, ON_TRIAL, PULLING, WON, Meddler, Moment, moments
+from pullet_spool import layers
 
 MB = 1000 * 1000
 
@@ -155,6 +156,26 @@ def test_disk_runs_full_in_the_pull(house, disk):
     disk.leave(200 * MB)
     house.once("updated")
     house.check(second)
+
+
+def test_disk_runs_full_in_the_load(house, disk):
+    """The layers that the image shares with the one that runs are not downloaded for it."""
+    base = Image({"base": os.urandom(2 * MB)})
+    first = house.publish(images=ballast(1000, base))
+    house.configure(create=UP)
+    house.once("updated")
+    image = actor("wait", files={"zeros": bytes(80 * MB)})
+    image.base = base
+    second = house.publish(images=image)
+    disk.leave(40 * MB)
+    mark = house.registry.mark()
+    house.once("failed", reason="no space left on device")
+    house.once("failed", reason="no space left on device")
+    disk.leave(200 * MB)
+    house.once("updated")
+    house.check(second)
+    (shared,) = set(layers(second)) & set(layers(first))
+    assert not [r for r in house.registry.requests(mark) if shared in r.path]
 
 
 @pytest.mark.parametrize("moment", (Moment(3, False, "creating"), DOWN), ids=str)

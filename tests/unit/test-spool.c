@@ -248,8 +248,14 @@ static void test_what_is_here(void **state)
 	assert_int_equal(spool_here(spool, &list[0].digest, 9), 0);
 	write_part(spool, "layer", 4);
 	assert_int_equal(spool_here(spool, &list[0].digest, 9), 4);
+	/* A file that is longer is not of this blob. */
+	write_part(spool, "layer", 10);
+	assert_int_equal(spool_here(spool, &list[0].digest, 9), 0);
+	spool_remove(spool, &list[0].digest);
+	write_part(spool, "layer", 9);
 	assert_int_equal(spool_finish(spool, &list[0].digest, "", &e), 0);
 	assert_int_equal(spool_here(spool, &list[0].digest, 9), 9);
+	assert_int_equal(spool_here(spool, &list[0].digest, 8), 0);
 	spool_drop(scratch, "app");
 	assert_int_equal(spool_here(spool, &list[0].digest, 9), 0);
 }
