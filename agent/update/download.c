@@ -217,17 +217,21 @@ static uint64_t bytes_left(const struct pass *p)
 struct bringing {
 	struct pass *p;
 	int spool;
-	uint64_t written; /* bytes of the blob when the budget was written last */
+	uint64_t written; /* traffic when the budget was written last */
 };
 
 static void on_bytes(void *userdata, uint64_t bytes)
 {
 	struct bringing *b = userdata;
-	bool write = bytes < b->written || bytes - b->written >= FETCH_SYNC_BYTES;
+	struct traffic now;
+	bool write;
 
+	/* What comes again grows no file, and counts. */
+	fetch_traffic(b->p->fetch, &now);
+	write = now.bytes < b->written || now.bytes - b->written >= FETCH_SYNC_BYTES;
 	count_traffic(b->p, b->spool, write);
 	if (write)
-		b->written = bytes;
+		b->written = now.bytes;
 	if (b->p->pull.progress)
 		b->p->pull.progress(b->p, b->p->download.before + bytes, b->p->download.of);
 }
@@ -250,6 +254,7 @@ static int bring_layer(struct pass *p, const struct image *i, const struct oci_l
 				  .userdata = &bringing};
 	_cleanup_close_ int fd = spool_write(i->spool, &layer->digest, "", &blob.offset, ret_error);
 	struct fetched got = {0};
+	struct traffic before;
 	int r;
 
 	if (fd < 0)
@@ -262,7 +267,9 @@ static int bring_layer(struct pass *p, const struct image *i, const struct oci_l
 					 layer->digest.text);
 	}
 	blob.fd = fd;
-	bringing.written = got.bytes = blob.offset;
+	got.bytes = blob.offset;
+	fetch_traffic(p->fetch, &before);
+	bringing.written = before.bytes;
 	got.end = blob.ms == 0 ? FETCH_TIME : FETCH_ALLOWANCE;
 	r = blob.ms == 0 || blob.allowance == 0 ? 0 : fetch_bring(p->fetch, &blob, &got, ret_error);
 	/* The pass tells pulletd, which asks nothing of that registry until then. */
@@ -369,6 +376,12 @@ static void explain_pause(struct pass *p, const struct error *fault)
 		d->waits = WAITS_WINDOW;
 		schedule_opens(&p->c->download_windows, &local, opens);
 		detail = opens;
+	} else if (d->came == 0) {
+		/* A slice may be shorter than it takes to find out that the link is dead. */
+		d->waits = WAITS_LINK;
+		(void)snprintf(spent, sizeof(spent), "nothing came in %ju s",
+			       (uintmax_t)(now_ms() - d->began_ms) / 1000);
+		detail = spent;
 	}
 	d->again = !d->waits;
 	download_note(p, &now);

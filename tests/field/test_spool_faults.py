@@ -4,6 +4,7 @@ too early, and the numbers that are shown stay true."""
 
 import contextlib
 import os
+import threading
 
 import pytest
 
@@ -58,6 +59,32 @@ def test_a_registry_that_is_busy_in_the_middle_is_left_alone(house):
         ranges = [seen.headers.get("Range") for seen in front.seen if blob in seen.path and not is_engine(seen)]
         assert ranges == [None, f"bytes={part}-", f"bytes={part}-"], ranges
         assert left(house) == []
+
+
+def test_a_link_that_is_dead_is_told_also_in_short_slices(house):
+    """A slice of this interval ends before the time after which a connection counts as dead."""
+    over = threading.Event()
+
+    def stall(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % layers(new)[blob])
+        over.wait(120)
+
+    with Front(house.registry) as front:
+        house.registry = front
+        house.lab.announce(front.host)
+        house.up()
+        new = publish(house, 300 * KB)
+        blob = next(iter(layers(new)))
+        house.configure(create=UP, agent={"interval": "11s"})
+        front.hooks.append(lambda seen: Answer(raw=stall) if blob in seen.path and not is_engine(seen) else None)
+        try:
+            entry = house.once("deferred", reason="waits for the link: nothing came in ", timeout=60)
+            assert entry["download"]["waits"] == "link" and not entry["download"]["again"], entry
+        finally:
+            over.set()
+        front.hooks.clear()
+        house.once("updated")
+        house.check(new)
 
 
 # --- the files ---------------------------------------------------------------------------------
