@@ -7,6 +7,7 @@
 
 #include "base64.h"
 #include "crypto.h"
+#include "message.h"
 #include "oci.h"
 #include "patch.h"
 
@@ -48,41 +49,68 @@ json_t *artifact_to_json(const struct artifact *a, const char *data,
 
 static int parse_sizes(const char *text, struct artifact *ret)
 {
-	while (*text) {
-		char *end;
+	uint64_t sum = 0;
 
-		if (ret->n_sizes == OCI_LAYERS_MAX || strspn(text, DIGITS) == 0)
+	do {
+		char *end;
+		uint64_t size = strtoull(text, &end, 10);
+
+		if (ret->n_sizes == OCI_LAYERS_MAX || strspn(text, DIGITS) == 0 ||
+		    size > FETCH_DELTA_NEW_MAX - sum)
 			return -EBADMSG;
-		ret->sizes[ret->n_sizes++] = strtoull(text, &end, 10);
-		if (*end && *end != ',')
-			return -EBADMSG;
-		text = *end ? end + 1 : end;
-	}
-	return ret->n_sizes > 0 ? 0 : -EBADMSG;
+		ret->sizes[ret->n_sizes++] = size;
+		sum += size;
+		text = end;
+	} while (*text++ == ',');
+	return text[-1] ? -EBADMSG : 0;
+}
+
+static int parse_annotations(const json_t *notes, struct artifact *ret)
+{
+	const char *shared = json_get_string(notes, KEY "shared") ?: "",
+		   *sizes = json_get_string(notes, KEY "sizes") ?: "";
+
+	if (digest_parse(json_get_string(notes, KEY "from"), &ret->from) < 0 ||
+	    digest_parse(json_get_string(notes, KEY "to"), &ret->to) < 0 || !*shared ||
+	    shared[strspn(shared, DIGITS)])
+		return -EBADMSG;
+	ret->shared = strtoul(shared, NULL, 10);
+	return parse_sizes(sizes, ret);
 }
 
 int artifact_parse(const char *text, struct artifact *ret, struct error *ret_error)
 {
 	_cleanup_json_ json_t *j = NULL;
-	const json_t *notes, *layer;
-	const char *shared;
-	int r = json_parse(text, strlen(text), "manifest", &j, ret_error);
+	struct oci_artifact patch = {0};
+	int r = oci_parse_artifact(text, strlen(text), NULL, PATCH_MEDIA_TYPE, &patch, ret_error);
 
+	free(patch.data);
+	if (r == 0)
+		r = json_parse(text, strlen(text), "manifest", &j, ret_error);
 	if (r < 0)
-		return r;
-	*ret = (struct artifact){0};
-	notes = json_object_get(j, "annotations");
-	layer = json_array_get(json_object_get(j, "layers"), 0);
-	shared = json_get_string(notes, KEY "shared") ?: "";
-	if (!streq_null(json_get_string(j, "artifactType"), PATCH_MEDIA_TYPE) ||
-	    digest_parse(json_get_string(notes, KEY "from"), &ret->from) < 0 ||
-	    digest_parse(json_get_string(notes, KEY "to"), &ret->to) < 0 ||
-	    digest_parse(json_get_string(layer, "digest"), &ret->digest) < 0 ||
-	    json_integer_value(json_object_get(layer, "size")) <= 0 || !*shared ||
-	    shared[strspn(shared, DIGITS)] ||
-	    parse_sizes(json_get_string(notes, KEY "sizes") ?: "", ret) < 0)
+		return ret_error->code = -EBADMSG;
+	*ret = (struct artifact){.digest = patch.digest, .size = patch.size};
+	if (patch.size == 0 || parse_annotations(json_object_get(j, "annotations"), ret) < 0)
 		return error_set(ret_error, -EBADMSG, "it is not the manifest of a delta");
-	ret->size = (uint64_t)json_integer_value(json_object_get(layer, "size"));
-	ret->shared = strtoul(shared, NULL, 10);
+	return 0;
+}
+
+int artifact_check(const struct artifact *a, const struct artifact_place *p,
+		   struct error *ret_error)
+{
+	char tag[FETCH_DELTA_TAG_SIZE];
+
+	message_delta_tag(&a->from, &a->to, tag);
+	if (!streq(tag, p->tag) || !digest_eq(&a->to, p->to))
+		return error_set(ret_error, -EBADMSG,
+				 "it is between other images than its tag says");
+	if (a->shared > p->n_layers || a->n_sizes != p->n_layers - a->shared)
+		return error_set(ret_error, -EBADMSG,
+				 "it shares %zu layers and makes %zu, and the image has %zu",
+				 a->shared, a->n_sizes, p->n_layers);
+	if (a->size >= p->plain)
+		return error_set(ret_error, -EBADMSG,
+				 "it has %ju bytes, and the layers that it stands for have %ju",
+				 (uintmax_t)a->size, (uintmax_t)p->plain);
 	return 0;
 }

@@ -29,3 +29,15 @@ json_t *artifact_to_json(const struct artifact *a, const char *data,
 
 /* -EBADMSG: it is no delta, or not a valid one. */
 int artifact_parse(const char *text, struct artifact *ret, struct error *ret_error) warn_unused;
+
+/* Where a delta is, and the image that it leads to. */
+struct artifact_place {
+	const char *tag;
+	const struct digest *to; /* ChainID */
+	size_t n_layers;
+	uint64_t plain; /* compressed bytes of the layers from number shared up */
+};
+
+/* -EBADMSG: a device would refuse it there. */
+int artifact_check(const struct artifact *a, const struct artifact_place *p,
+		   struct error *ret_error) warn_unused;

@@ -180,6 +180,8 @@ static int look_for(struct pair *p, bool *ret, struct error *ret_error)
 {
 	struct make *m = p->make;
 	_cleanup_free_ char *image = NULL, *text = NULL;
+	const struct artifact_place place = {p->tag, &p->a.to, p->new_image.manifest.n_layers,
+					     p->plain};
 	struct artifact there;
 	struct digest digest;
 	struct error ignored;
@@ -189,8 +191,8 @@ static int look_for(struct pair *p, bool *ret, struct error *ret_error)
 	image = xasprintf("%s:%s", m->new.repository, p->tag);
 	r = source_read_text(m->fetch, image, &text, &digest, ret_error);
 	*ret = r == 0 && artifact_parse(text, &there, &ignored) == 0 &&
-	       digest_eq(&there.from, &p->a.from) && digest_eq(&there.to, &p->a.to) &&
-	       there.shared == p->a.shared;
+	       digest_eq(&there.from, &p->a.from) && there.shared == p->a.shared &&
+	       artifact_check(&there, &place, &ignored) == 0;
 	if (*ret)
 		p->a = there;
 	return r == -ENOENT || r == -EBADMSG ? 0 : r;
@@ -274,6 +276,8 @@ static int make_pair(struct make *m, const struct source *old, const struct oci_
 		report(p, "missing", "OLD has no image of this platform, no delta can be made");
 	if (r < 0) {
 		bar_clear(&m->bar);
+		if (r == -ENOSPC)
+			error_append(&e, "set TMPDIR to a directory with more room");
 		log_error("%s: %s", p->platform, e.text);
 		p->a.size = 0;
 		if (m->o->json)

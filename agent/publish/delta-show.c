@@ -22,13 +22,16 @@ static int show_delta(struct show *s, const struct source_image *image, const ch
 	struct digest digest;
 	uint64_t plain = 0;
 	int r = source_read_text(s->fetch, name, &text, &digest, ret_error);
+	struct artifact_place place = {tag, &image->config.chain, image->manifest.n_layers, 0};
 	int fault = r < 0 ? 0 : artifact_parse(text, a, ret_error);
 
 	/* It was removed meanwhile. */
 	if (r == -ENOENT)
 		r = 0;
 	else if (r == 0 && fault == 0)
-		plain = layers_plain(image, a->shared);
+		place.plain = plain = layers_plain(image, a->shared);
+	if (text && fault == 0)
+		fault = artifact_check(a, &place, ret_error);
 	if (text && r == 0)
 		json_append(s->rows,
 			    json_need(json_pack(

@@ -74,7 +74,10 @@ int source_read(struct fetch *f, const char *image, struct source *ret, struct e
 	if (!d.is_index)
 		return take_single(f, ret, &d, ret_error);
 	take_entries(ret, &d);
-	return 0;
+	return ret->n_images > 0
+		       ? 0
+		       : error_set(ret_error, -EBADMSG,
+				   "%s: the index lists no image with its platform", image);
 }
 
 void source_free(struct source *s)
@@ -87,7 +90,7 @@ void source_free(struct source *s)
 
 int source_temporary(struct error *ret_error)
 {
-	const char *dir = getenv("TMPDIR") ?: "/tmp";
+	const char *wanted = getenv("TMPDIR"), *dir = wanted && *wanted ? wanted : "/tmp";
 	_cleanup_free_ char *path = xasprintf("%s/pullet-delta-XXXXXX", dir);
 	int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 

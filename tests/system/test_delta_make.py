@@ -14,7 +14,8 @@ import threading
 
 import pytest
 
-from pullet_image import MEDIA, Image, digest_of
+from pullet_delta import publish_delta
+from pullet_image import MEDIA, Image, digest_of, to_json
 from pullet_registry import Registry
 
 BUILD = pathlib.Path(os.environ.get("PULLET_BUILD", "build"))
@@ -188,6 +189,56 @@ def test_a_damaged_layer_is_seen(publisher, registry):
     registry.push_manifest("hash", "3", json.dumps(manifest).encode(), MEDIA["oci"]["manifest"])
     told = publisher.run("make", registry.ref("hash:1"), registry.ref("hash:3"), status=1)
     assert "its tar hashes to" in told and digest_of(b"another") in told
+
+
+@pytest.mark.parametrize("wrong", ["another shared", "a size too many", "a size too few", "sizes over 16 GiB", "sizes that overflow",
+                                   "a larger patch than the layers", "another type of patch", "two patches", "to another image",
+                                   "another type of artifact", "no annotations"])
+def test_a_delta_that_devices_refuse_is_shown_so_and_replaced(publisher, registry, wrong):
+    repository = "refused-" + wrong.lower().replace(" ", "-")
+    old, new = (registry.publish(repository, tag, image(content)) for tag, content in (("1", OLD), ("2", NEW)))
+    publish_delta(registry, repository, old, new, wrong=wrong)
+    (row,) = publisher.json("show", registry.ref(f"{repository}:2"))["deltas"]
+    assert row["fault"] and "is not valid: " + row["fault"] in publisher.run("show", registry.ref(f"{repository}:2"))
+    (row,) = publisher.json("make", registry.ref(f"{repository}:1"), registry.ref(f"{repository}:2"))["deltas"]
+    assert row["result"] == "pushed"
+    (row,) = publisher.json("show", registry.ref(f"{repository}:2"))["deltas"]
+    assert row["fault"] is None
+
+
+def test_a_delta_that_looks_like_an_image_is_one(publisher, registry):
+    """As another program may push it: pullet-delta(5) lets artifactType be missing."""
+    old, new = (registry.publish("plain", tag, image(content)) for tag, content in (("1", OLD), ("2", NEW)))
+    config = {"mediaType": MEDIA["oci"]["config"], "digest": digest_of(b"{}"), "size": 2}
+    publish_delta(registry, "plain", old, new, wrong=lambda delta: delta.document.update(artifactType=None, config=config))
+    (row,) = publisher.json("show", registry.ref("plain:2"))["deltas"]
+    assert row["fault"] is None and row["shared"] == 1
+    assert publisher.json("make", registry.ref("plain:1"), registry.ref("plain:2"))["deltas"][0]["result"] == "present"
+
+
+def test_an_index_without_platforms(publisher, registry):
+    """Nothing was made, and that is said: a device finds no image there."""
+    ends = registry.ref("bare:1"), registry.ref("bare:2")
+    for tag, content in (("1", OLD), ("2", NEW)):
+        single = registry.publish("bare", tag, image(content))
+        entry = {"mediaType": single.media_type, "digest": single.digest, "size": len(single.body)}
+        registry.push_manifest("bare", tag, to_json({"schemaVersion": 2, "mediaType": MEDIA["oci"]["index"], "manifests": [entry]}),
+                               MEDIA["oci"]["index"])
+    assert "lists no image with its platform" in publisher.run("make", *ends, status=1)
+    assert "lists no image with its platform" in publisher.run("show", ends[1], status=1)
+
+
+def test_no_room_for_the_layers(publisher, registry, tmp_path):
+    """In the unpacked layers, and in what comes from the registry."""
+    small = tmp_path / "small"
+    small.mkdir()
+    for name, old, new in (("unpacked", OLD * 3, NEW), ("packed", OLD, NEW + random.Random(6).randbytes(600_000))):
+        registry.publish(name, "1", image(old))
+        registry.publish(name, "2", image(new))
+        done = subprocess.run(["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=600k tmpfs "$TMPDIR" && exec "$@"', "sh", BUILD / "pullet", "delta",
+                               "make", registry.ref(name + ":1"), registry.ref(name + ":2"), "--config", publisher.config],
+                              capture_output=True, text=True, env={**os.environ, "HOME": str(tmp_path), "TMPDIR": str(small)}, check=False)
+        assert done.returncode == 1 and "No space left on device; set TMPDIR to a directory with more room" in done.stderr, done
 
 
 class Gate:
