@@ -34,5 +34,14 @@ const char *record_version(const struct record *r, const struct digest *d)
 		if (digest_eq(&all[i]->digest, d) && all[i]->version[0])
 			return all[i]->version;
 	}
+	/* One that was rolled back, for example. */
+	for (size_t i = r->n_history; digest_is_set(d) && i-- > 0;) {
+		const struct history_entry *e = &r->history[i];
+
+		if (e->to_version[0] && digest_eq(&e->to, d))
+			return e->to_version;
+		if (e->from_version[0] && digest_eq(&e->from, d))
+			return e->from_version;
+	}
 	return "";
 }

@@ -410,6 +410,20 @@ static void insert_found(json_t *found, const char *text)
 		(void)json_array_insert(found, i, object);
 }
 
+/* pulletd reads the configuration before it answers the next call. */
+int client_refresh(struct client *c, struct error *ret_error)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+	int r = sd_bus_message_new_method_call(c->bus, &m, BUS_NAME, BUS_PATH, BUS_NAME, "Survey");
+
+	if (r >= 0)
+		r = sd_bus_message_set_expect_reply(m, false);
+	if (r >= 0)
+		r = sd_bus_send(c->bus, m, NULL);
+	return r < 0 ? error_set(ret_error, r, "pulletd: %s", strerror(-r))
+		     : client_list(c, ret_error);
+}
+
 int client_survey(struct client *c, json_t **ret, struct error *ret_error)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;

@@ -62,6 +62,9 @@ int client_unit_state(struct client *c, const char *unit, char **ret_load,
 json_t *client_history(struct client *c, const char *name);
 json_t *client_gone(struct client *c);
 
+/* Has the configuration read again if it changed, without waiting for the engine, and lists what is followed now. */
+int client_refresh(struct client *c, struct error *ret_error) warn_unused;
+
 /* Has the configuration read again if it changed, and asks the engine for the containers that are not followed: an array
  * of objects as of survey.h, in the order of their names. The caller owns it. */
 int client_survey(struct client *c, json_t **ret, struct error *ret_error) warn_unused;

@@ -81,8 +81,12 @@ static void print_text(const struct followed *f, const json_t *result)
 	bool colours = terminal_of(STDOUT_FILENO).colours;
 	enum tint tint = operations[f->operation].record_only ? TINT_NONE : tint_of(result);
 	_cleanup_free_ char *text = result_sentence(result, f->operation);
+	bool rejected =
+		after_prefix(json_get_string(result, "reason") ?: "", RESULT_REJECTED_PREFIX);
 
-	printf("%s%s%s\n", terminal_tint(colours, tint), text, terminal_plain(colours, tint));
+	printf("%s%s%s%s%s\n", terminal_tint(colours, tint), text,
+	       rejected ? "; to try it again: pullet retry " : "",
+	       rejected ? json_get_string(result, "container") : "", terminal_plain(colours, tint));
 }
 
 static void take_result(struct followed *f, struct job *job, json_t *result)
@@ -435,12 +439,25 @@ static void wait_for_event(struct followed *f)
 	}
 }
 
+/* What was changed since pulletd read the configuration may add the containers that are asked for, or mend it. */
+static void refresh(struct followed *f, const char *const *names)
+{
+	bool all = names[0] || f->client.list.n > 0;
+	struct error e;
+
+	for (; *names; names++)
+		all &= status_list_find(&f->client.list, *names) != NULL;
+	if (!all && client_refresh(&f->client, &e) < 0)
+		log_error("%s", e.text);
+}
+
 /* 0, or 2 when pulletd has no such container. */
 static int make_jobs(struct followed *f, const char *const *names)
 {
 	const struct status_list *l = &f->client.list;
 	size_t n = 0;
 
+	refresh(f, names);
 	while (names[n])
 		n++;
 	f->n_jobs = f->n_open = n ? n : l->n;

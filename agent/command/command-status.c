@@ -13,6 +13,26 @@
 #define CLEAR_SCREEN "\033[H\033[J"
 #define ACCESS_HINT  "; only root and the user pullet may read records; try sudo"
 
+/* Adds the versions of the rejected digests, as far as the history (history_to_json()) knows them. */
+static void name_rejected(struct status *s, const json_t *history)
+{
+	const json_t *entry;
+	size_t i, k;
+	json_t *one;
+
+	json_array_foreach (s->rejected, i, one) {
+		json_array_foreach (history, k, entry) {
+			const char *digest = json_get_string(one, "digest");
+			bool to = streq_null(digest, json_get_string(entry, "to"));
+			bool from = streq_null(digest, json_get_string(entry, "from"));
+			const char *key = to ? "version_to" : "version_from";
+
+			if ((to || from) && json_get_string(entry, key))
+				json_put(one, "version", json_incref(json_object_get(entry, key)));
+		}
+	}
+}
+
 /* Exit status: 2 when there is no such container. */
 static int show(const struct command_options *o, const struct status_list *l, const char *only,
 		const char *fault, const json_t *gone, const char *hint)
@@ -55,6 +75,7 @@ static int read_records(const struct command_options *o, const struct config *co
 	}
 	for (size_t i = 0; i < config->n_containers; i++) {
 		const struct container_config *c = &config->containers[i];
+		_cleanup_json_ json_t *history = NULL;
 		struct record record;
 
 		record_init(&record);
@@ -64,6 +85,8 @@ static int read_records(const struct command_options *o, const struct config *co
 			status = 1;
 		}
 		status_take_record(status_list_get(ret, c->name), c, &record);
+		history = history_to_json(&record, c->name, c->image);
+		name_rejected(status_list_get(ret, c->name), history);
 	}
 	return status;
 }
@@ -113,9 +136,16 @@ static int show_client(const struct command_options *o, struct client *c, const 
 {
 	_cleanup_json_ json_t *gone = client_gone(c);
 	_cleanup_free_ char *hint = o->json || only || c->config_error ? NULL : adopt_hint(c);
+	int r;
 
-	int r = show(o, &c->list, only, c->config_error, gone, hint);
+	for (size_t i = 0; i < c->list.n; i++) {
+		struct status *s = &c->list.items[i];
+		_cleanup_json_ json_t *history =
+			json_array_size(s->rejected) > 0 ? client_history(c, s->name) : NULL;
 
+		name_rejected(s, history);
+	}
+	r = show(o, &c->list, only, c->config_error, gone, hint);
 	if (r == 0 && !o->json && !only)
 		status_print_budget(stdout, c->traffic);
 	return fflush(stdout) == 0 ? r : 1;
@@ -160,6 +190,10 @@ int command_status(const struct command_options *o, const char *const *operands)
 		log_error("%s", e.text);
 		return 1;
 	}
+	/* The configuration may have changed since pulletd read it. */
+	if (c.up && (c.config_error || (operands[0] && !status_list_find(&c.list, operands[0]))) &&
+	    client_refresh(&c, &e) < 0)
+		log_warning("%s", e.text);
 	if (o->watch)
 		status = watch(o, &c, operands[0]);
 	else if (c.up)

@@ -389,9 +389,10 @@ static void print_notes(FILE *f, const struct terminal *t, const struct status *
 		print_note(f, t, expired ? TINT_BAD : TINT_NONE, signature);
 	for (size_t i = json_array_size(s->rejected); i-- > 0;) {
 		const json_t *one = json_array_get(s->rejected, i);
-		_cleanup_free_ char *digest = short_digest(json_get_string(one, "digest"));
+		_cleanup_free_ char *which = release_cell(json_get_string(one, "version") ?: "",
+							  json_get_string(one, "digest"), t);
 		_cleanup_free_ char *note =
-			xasprintf("rejected %s: %s", digest, json_get_string(one, "reason"));
+			xasprintf("rejected %s: %s", which, json_get_string(one, "reason"));
 
 		print_note(f, t, TINT_NONE, note);
 	}
@@ -571,6 +572,7 @@ void status_print_details(FILE *f, const struct status *s, const struct terminal
 		const json_t *one = json_array_get(s->rejected, i);
 
 		print_detail(f, t, "Reject", TINT_BAD, json_get_string(one, "digest"));
+		print_detail(f, t, "", TINT_NONE, json_get_string(one, "version") ?: "");
 		print_detail(f, t, "", TINT_NONE, json_get_string(one, "reason"));
 	}
 	/* It has the last lines of a version that failed. */

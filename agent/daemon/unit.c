@@ -162,14 +162,17 @@ void registry_hold(const struct unit_table *t, const struct unit *u, const json_
 static void note_available(struct unit *u, const json_t *result)
 {
 	const char *from = json_get_string(result, "from"), *to = json_get_string(result, "to");
+	const char *version = json_get_string(result, "version_to");
 	enum outcome outcome = result_outcome(result);
 	bool waits = outcome == OUTCOME_DEFERRED && to && !streq_null(from, to);
 
 	/* A pass that did not get as far as the candidate says nothing of it. */
 	if (outcome == OUTCOME_FAILED || (outcome == OUTCOME_DEFERRED && !to))
 		return;
+	/* A pass that ended before it read the image again has no version of it. */
+	if (!waits || version || !streq_null(to, u->available))
+		replace_string(&u->available_version, waits ? version : NULL);
 	replace_string(&u->available, waits ? to : NULL);
-	replace_string(&u->available_version, waits ? json_get_string(result, "version_to") : NULL);
 }
 
 /* What a retry frees is taken by the next poll. False: what is wrong has nothing to do with it. */

@@ -93,6 +93,24 @@ def test_history_and_versions(house, bus):
     assert "\x1b" not in pullet(house, "log")[0] + house.pullet.state.joinpath("app.json").read_text()
 
 
+def test_what_was_rejected_has_its_version(house, bus):
+    house.configure(create=UP, agent={"interval": "1h"})
+    release(house, "1.4.0")
+    house.once("updated")
+    broken = release(house, "1.4.1", "exit", "3")
+    house.once("rolled-back")
+    with resident(house.pullet, bus):
+        out, _ = pullet(house, "update", "app", status=1, bus=bus)
+        assert "this digest was rejected before: it exited" in out
+        assert out.endswith("; to try it again: pullet retry app\n"), out
+        for service in (bus, None):  # from the record, too
+            [status] = json.loads(pullet(house, "status", "--json", bus=service)[0])
+            [rejected] = status["rejected"]
+            assert (rejected["digest"], rejected["version"]) == (broken.digest, "1.4.1")
+            assert f"\n  rejected 1.4.1 {broken.digest[7:14]}: it exited" in pullet(house, "status", bus=service)[0]
+            assert f" Reject: {broken.digest}\n         1.4.1\n" in pullet(house, "status", "app", bus=service)[0]
+
+
 def test_a_killed_update_is_told_once(house, bus):
     house.up()
     house.configure(create=UP, health_period="1500ms")

@@ -101,6 +101,16 @@ def test_a_hold_does_not_forget_the_update_that_waits(command, bus, units):
     assert (told(command)["target"], told(command)["reason"]) == (B, "held by the operator")
 
 
+def test_a_version_that_waits_keeps_its_name(command, bus, units):
+    """A pass that ends before it reads the image again does not know it."""
+    answer(units, bus, "Check", "deferred", to=B, version_to="1.4.2", reason="there is an update; only a check was asked for")
+    answer(units, bus, "Update", "deferred", to=B, reason="outside its window")
+    one = command.json("status")[0]
+    assert (one["target"], one["target_version"], one["reason"]) == (B, "1.4.2", "outside its window")
+    answer(units, bus, "Update", "deferred", to=C, reason="outside its window")
+    assert command.json("status")[0]["target_version"] is None
+
+
 def test_after_a_retry_the_update_waits(command, bus, units):
     answer(units, bus, "Update", "rolled-back", to=B, reason="it exited with status 3")
     assert told(command)["state"] == "error"  # this stub writes no record
@@ -233,6 +243,34 @@ def test_a_section_is_renamed_and_nobody_reloads(command, pullet, bus):
         pullet.config.write_text(pullet.config.read_text().replace("app:stable", "app:edge"))
         command("check", "app", status=1)
         wait_for("the image", lambda: bus.properties()["Image"].endswith("app:edge"))
+
+
+def test_what_was_edited_is_read_before_a_name_is_unknown(command, pullet, bus):
+    """A section that is new, and one whose error hid them all when pulletd started."""
+    configure(pullet, "app")
+    with resident(pullet, bus):
+        assert "no [container new]" in command("update", "new", status=2)[1]
+        configure(pullet, "app", "new")
+        out, _ = command("update", "new", status=1)
+        assert out.startswith("new: failed: ") and "cannot connect" in out
+        configure(pullet, "app", "new", "newer")
+        assert "Name: newer" in command("status", "newer")[0]
+
+
+@pytest.mark.parametrize("words, status", [(("status",), 0), (("check",), 1), (("hold", "app"), 0)])
+def test_an_error_at_the_start_is_over_when_the_file_is_mended(command, pullet, bus, words, status):
+    written(pullet, held=False, last_error=None, rejected=[])
+    where = breaks(pullet)
+    with open(pullet.directory / "pulletd.log", "ab") as out:
+        process = pullet.spawn(stdout=out, stderr=out, env=bus.environment)
+    try:
+        bus.wait_for_pulletd()
+        assert where in command(*words, status=2)[1]
+        (pullet.directory / "conf.d/zz.conf").unlink()
+        out, err = command(*words, status=status)
+        assert "app" in out and where not in out + err, (out, err)
+    finally:
+        pullet.kill9(process)
 
 
 def test_metrics_of_a_section_that_was_removed_and_of_a_file_that_is_not_wanted(pullet, bus):
