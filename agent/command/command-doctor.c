@@ -12,8 +12,10 @@
 #include "fetch.h"
 #include "program.h"
 #include "terminal.h"
+#include "unit-start.h"
 
 #define UPDATE_SOCKET "/run/pullet/update.sock"
+#define UNIT_SOCKET   "pullet-unit.socket"
 #define ANSWER_MS     ((uint64_t)200 * 1000) /* of one question; pullet-fetch has 180 s */
 
 struct doctor {
@@ -90,6 +92,14 @@ static void tell_fault(struct doctor *d, const json_t *settings, const char *tex
 	tell(d, "configuration", what, fix);
 }
 
+/* The unit of a setting; a template has no state without an instance: the container's name, or an event. Caller frees. */
+static char *unit_of(const json_t *setting)
+{
+	const char *name = json_get_string(setting, "name");
+
+	return unit_instance(json_get_string(setting, "value"), name && *name ? name : "0");
+}
+
 /* wanted: it must be active, else only exist. False: systemd does not answer. */
 static bool check_unit(struct doctor *d, struct client *c, const char *unit, bool wanted)
 {
@@ -105,6 +115,16 @@ static bool check_unit(struct doctor *d, struct client *c, const char *unit, boo
 	return true;
 }
 
+/* Starts the programs of notify.d and the units of the configuration. Without those it is not shown while it is active. */
+static void check_starter(struct doctor *d, struct client *c, bool used)
+{
+	_cleanup_free_ char *load = NULL, *active = NULL;
+
+	if (client_unit_state(c, UNIT_SOCKET, &load, &active) == 0 &&
+	    (used || !streq(active, "active")))
+		(void)check_unit(d, c, UNIT_SOCKET, true);
+}
+
 /* Returns whether pulletd runs, and why it suspends updates, which the caller frees. */
 static bool check_units(struct doctor *d, const json_t *settings, char **ret_error)
 {
@@ -113,7 +133,7 @@ static bool check_units(struct doctor *d, const json_t *settings, char **ret_err
 	struct client c;
 	const json_t *setting;
 	struct error e;
-	bool up;
+	bool up, used = false;
 	size_t i;
 
 	if (client_open(&c, &e) < 0) {
@@ -128,10 +148,15 @@ static bool check_units(struct doctor *d, const json_t *settings, char **ret_err
 		tell(d, "pulletd", "is not running", "systemctl start pulletd");
 	json_array_foreach (settings, i, setting) {
 		const char *key = json_get_string(setting, "key");
+		_cleanup_free_ char *unit = NULL;
 
-		if (has_suffix(key, "-unit") || streq(key, "notify"))
-			(void)check_unit(d, &c, json_get_string(setting, "value"), false);
+		if (!has_suffix(key, "-unit") && !streq(key, "notify"))
+			continue;
+		used = true;
+		unit = unit_of(setting);
+		(void)check_unit(d, &c, unit, false);
 	}
+	check_starter(d, &c, used);
 	client_close(&c);
 	return up;
 }

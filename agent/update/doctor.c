@@ -226,7 +226,7 @@ static void ask_registry(const struct doctor *d, const char *host,
 	_cleanup_free_ struct fetch_resolved *resolved = xcalloc(n, sizeof(*resolved));
 	_cleanup_fetch_ struct fetch *f = fetch_new(&d->task->fetch, host);
 	_cleanup_free_ const char **images = xcalloc(n, sizeof(*images));
-	bool all = true;
+	bool all = true, named;
 	struct error e;
 	int failed = 0;
 
@@ -245,8 +245,9 @@ static void ask_registry(const struct doctor *d, const char *host,
 		if (fault->code == 0 || fault->code == failed)
 			continue;
 		failed = fault->code == -ENOENT || fault->code == -EACCES ? 0 : fault->code;
-		tell(d, host, fix_of_registry(host, of[i], fault), "%s: %s", images[i],
-		     fault->text);
+		named = after_prefix(fault->text, images[i]);
+		tell(d, host, fix_of_registry(host, of[i], fault), "%s%s%s", named ? "" : images[i],
+		     named ? "" : ": ", fault->text);
 	}
 	if (all)
 		tell(d, host, NULL, "answers for %zu image%s", n, n == 1 ? "" : "s");

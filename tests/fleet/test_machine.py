@@ -517,6 +517,7 @@ def test_doctor(device, registry, lab):
             ("systemctl stop docker.socket docker", "engine", "systemctl start docker"),
             ("gpasswd -d pullet-update docker", "engine", "usermod --append --groups docker pullet-update"),
             ("systemctl stop pulletd", "pulletd.service", "systemctl start pulletd.service"),
+            ("systemctl stop pullet-unit.socket", "pullet-unit.socket", "systemctl start pullet-unit.socket"),
             (f"chmod 600 {body}", "configuration", f"chmod a+r {body}"),
             ("chmod 600 /etc/pullet/conf.d/app.conf", "configuration", "chmod a+r /etc/pullet/conf.d/app.conf"),
             (f"chmod 666 {body}", "configuration", f"chmod go-w {body}"),
@@ -562,6 +563,9 @@ def test_doctor(device, registry, lab):
               (tls.address, f"install -D -m 644 /root/ca.pem /etc/docker/certs.d/{tls.address}/ca.crt")}),
             (f"[container shop-api-1]\nimage = {lan}/app:stable\n[registry {lan}]\ninsecure = yes\n",
              {(lan, "editor /etc/docker/daemon.json && systemctl reload docker")}),
+            (f"[agent]\nnotify = none@.service\n[container shop-api-1]\nimage = {registry.ref('app:stable')}\n"
+             "before-unit = none@.service\nhealth-unit = none.service\n",
+             {(f"none{of}.service", f"systemctl cat none{of}.service") for of in ("@0", "@shop-api-1", "")}),
             (f"[container shop-api-1]\nimage = {registry.ref('app:stable')}\ncreate = none.json\n",
              {("configuration", f"editor +{at + 2} /etc/pullet/conf.d/app.conf")})):
         conf.write_text(good + more)
