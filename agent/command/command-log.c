@@ -86,12 +86,16 @@ static int read_history(const struct command_options *o, const char *name, const
 	_cleanup_free_ struct record *record = xmalloc(sizeof(*record));
 	_cleanup_json_ json_t *list = NULL;
 	struct error e;
-	int r = dir < 0 ? error_set(&e, -errno, "%s", strerror(errno))
+	int r = dir < 0 ? error_set(&e, -errno, "%s.json: %s", name, strerror(errno))
 			: record_read(dir, name, record, &e);
 
 	if (r < 0) {
-		if (r != -ENOENT || !*image)
+		if (r != -ENOENT)
 			log_error("%s/%s%s", o->state_dir, e.text, r == -EACCES ? ACCESS_HINT : "");
+		else if (!*image)
+			log_error("there is no [container %s], and no record of it; for a list: "
+				  "pullet status",
+				  name);
 		return r;
 	}
 	list = history_to_json(record, name, image);

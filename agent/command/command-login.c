@@ -199,13 +199,17 @@ static int try_logins(const struct command_options *o, const struct place *p, co
 	_cleanup_free_ char *image = xasprintf("%s/login", p->host);
 	_cleanup_json_ json_t *ignored = NULL,
 			      *question = json_need(json_pack("{s:s, s:s, s:s?, s:O}", "op",
-							      "login", "image", image, "from", from,
+							      "login", "image", image, "from",
+							      streq_null(from, "-") ? NULL : from,
 							      "logins", logins));
 	struct error e;
+	bool named;
 
 	if (fetch_ask_publish(fetch, question, &ignored, &e) == 0)
 		return 0;
-	log_error("%s: %s; nothing was written", p->host, e.text);
+	named = after_prefix(e.text, p->host);
+	/* An error of the connection begins with its host. */
+	log_error("%s%s%s; nothing was written", named ? "" : p->host, named ? "" : ": ", e.text);
 	return 1;
 }
 
@@ -325,7 +329,9 @@ int command_logout(const struct command_options *o, const char *const *operands)
 
 		gone += unlink(path) == 0;
 		if (errno != ENOENT && !gone) {
-			log_error("%s: %m", path);
+			log_error("%s: %m%s%s", path,
+				  errno == EACCES ? "; try: sudo pullet logout " : "",
+				  errno == EACCES ? p.host : "");
 			return 1;
 		}
 	}

@@ -468,8 +468,8 @@ char *registry_hint(const struct registry *r, const struct credential *c)
 
 	if (withheld)
 		return withheld;
-	if (r->o->trust.skipped)
-		return xstrdup(r->o->trust.skipped);
+	if (r->o->trust.skipped || (credential_is_set(c) && !c->hint))
+		return xstrdup(r->o->trust.skipped ?: "check user name and password");
 	return xasprintf("%s%srun: pullet login %s", c->hint ?: "",
 			 !c->hint		? ""
 			 : credential_is_set(c) ? "; if it is outdated, "

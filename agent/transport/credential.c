@@ -145,8 +145,10 @@ static void add_entry(const struct source *f, const char *key, const json_t *ent
 	c = append(s, scope);
 	c->faulty = take_entry(entry, f->helper, c, &e) < 0;
 	c->basic = make_basic(c);
-	c->hint = c->faulty ? xasprintf("credentials %s: %.200s: %s", f->path, key, e.text)
-			    : xasprintf("the login \"%.200s\" in %s was used", key, f->path);
+	if (c->faulty)
+		c->hint = xasprintf("credentials %s: %.200s: %s", f->path, key, e.text);
+	else if (f->path[0])
+		c->hint = xasprintf("the login \"%.200s\" in %s was used", key, f->path);
 }
 
 /* The helper that Docker would ask for host. */

@@ -16,7 +16,7 @@ struct credential {
 	char *registry_token; /* sent to the registry as it is; NULL otherwise */
 	char *basic;	      /* "Authorization: Basic ...", or NULL without a user name */
 	char *scope; /* the repository, or what is before a '/' in it; "": all of the registry */
-	char *hint;  /* for people: the key and the file, or why there is no login */
+	char *hint; /* for people: the key and the file, or why there is no login; NULL: it was typed just now */
 	bool faulty; /* the entry cannot be used: hint says why */
 };
 

@@ -115,7 +115,8 @@ def test_a_wrong_password_changes_nothing(machine, plain, tokens):
     assert len(before) == 2
     for registry in (plain, tokens):
         status, text = machine.login(registry, password="wrong")
-        assert status == 1 and "401" in text and "nothing was written" in text, text
+        assert status == 1 and "401" in text and text.endswith("; check user name and password; nothing was written"), text
+        assert "pullet login" not in text, text  # that is the command which was typed
     assert {name: (machine.etc / name).read_text() for name in machine.files()} == before
     assert machine.verify(tokens)[0] == 0
 
@@ -215,6 +216,7 @@ def test_a_sections_own_credentials_count_first(machine, plain):
 def test_without_the_authority(machine, plain):
     status, text = machine.login(plain)
     assert status == 1 and f"/etc/docker/certs.d/{plain.address}/ca.crt" in text, text
+    assert text.startswith(f"pullet: {plain.address}: SSL"), text
 
 
 def test_http_is_told(machine, lab):

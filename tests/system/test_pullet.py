@@ -280,6 +280,21 @@ def test_errors_name_the_next_step(command, pullet, bus):
         assert command.json("release", "app", status=1, user="nobody")["result"] == "failed"
 
 
+def test_a_log_of_nothing_says_so(command, pullet, bus):
+    write_record(pullet.state, "app")
+    pullet.state.chmod(0o700)
+    unknown = "pullet: there is no [container nobody], and no record of it; for a list: pullet status\n"
+    assert command("log", "nobody", status=2) == ("", unknown)
+    assert f"{pullet.state}/app.json: Permission denied; only root" in command("log", status=1, user="nobody")[1]
+    with resident(pullet, bus):
+        assert command("log", "nobody", status=2) == ("", unknown)
+
+
+def test_doctor_names_an_image_once(command, pullet, bus):
+    faults = [one for one in command.json("doctor", status=1) if one["subject"] == "127.0.0.1:1"]
+    assert [one["text"].count("127.0.0.1:1/app:stable") for one in faults] == [1], faults
+
+
 class Hanging:
     """pulletd during an update whose engine does not answer."""
 
