@@ -175,6 +175,16 @@ static void note_in_history(struct pass *p, struct result *r)
 		history_add(&p->record, r, p->record.began_ms);
 }
 
+/* Later polls say only that the digest was rejected before. */
+static void note_given_up(struct pass *p)
+{
+	struct result r = *p->result;
+
+	r.to = p->record.target.digest;
+	finish(&r, OUTCOME_REFUSED, p->record.last_error);
+	note_in_history(p, &r);
+}
+
 static int decide(struct pass *p, enum action decision, struct error *ret_error)
 {
 	enum phase before = p->record.phase;
@@ -196,6 +206,8 @@ static int decide(struct pass *p, enum action decision, struct error *ret_error)
 		p->record.began_ms = p->state.now_s ? clock_wall_ns() / 1000000 : 0;
 		p->record.ordered = p->c->update == UPDATE_TELL;
 	}
+	if (decision == ACT_DECIDE_DEFERRAL && p->state.before.final)
+		note_given_up(p);
 	if (over) {
 		finish_update(p, before, host, &result);
 		note_in_history(p, &result);

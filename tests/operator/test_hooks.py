@@ -139,6 +139,9 @@ def test_deferrals_have_an_end_and_the_version_is_given_up(home):
     assert not home.engine.inspect_image(home.registry.ref(home.repository) + "@" + home.second.digest)
     home.starter.answers["before-unit"] = YES
     once(home, "refused", "given up")
+    told = home.pullet.record("app")["history"][-1]  # once, for pullet log
+    assert (told["result"], told["to"]) == ("refused", home.second.digest), told
+    assert told["reason"] == "given up: before-unit lock.service ended with status 3"
     assert home.starter.keys() == ["before-unit", "before-unit"]
     home.pullet.order("retry")
     once(home, "updated")
