@@ -63,7 +63,7 @@ static void take_config(struct agent *a, struct config *fresh)
 	reporter_reload(a->show.reporter);
 	reporter_flush(a->show.reporter);
 	a->rearm = true;
-	log_info("configuration reloaded: %zu containers", fresh->n_containers);
+	log_info("configuration reloaded; containers: %zu", fresh->n_containers);
 }
 
 /* pullet-update reads the files for each job: what is shown is what it follows. True: they have changed. */
