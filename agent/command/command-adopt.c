@@ -215,7 +215,7 @@ static bool check_names(const struct client *c, const json_t *found, const char 
 	bool all = true;
 
 	for (; *names; names++) {
-		const json_t *of_service = find(found, "service", *names);
+		const json_t *of_service = **names ? find(found, "service", *names) : NULL;
 
 		if (find(found, "container", *names))
 			continue;

@@ -69,6 +69,7 @@ struct found {
 	json_t *labels;
 	bool by_id;	       /* its image is named by an id, which no tag moves */
 	bool of_registry;      /* its image has a digest of a registry */
+	bool renamed;	       /* but of none under this name */
 	bool built_by_compose; /* its image has compose's labels, as those that it builds */
 	char reason[TOLD_TEXT_MAX];
 	const char *doubt;
@@ -82,6 +83,25 @@ static bool is_id(const char *reference, const char *id)
 	return !streq(hex, reference) || (of && strlen(hex) >= 6 && after_prefix(of, hex));
 }
 
+/* Whether the engine has no digest of the image in the repository that would be followed. */
+static bool is_renamed(const struct found *f, const json_t *image)
+{
+	_cleanup_(ref_free) struct ref ref = {0};
+	const char *ignored;
+	bool renamed = ref_parse(f->config.image, &ref, &ignored) == 0 && f->of_registry;
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach (json_object_get(image, "RepoDigests"), i, v) {
+		_cleanup_(ref_free) struct ref listed = {0};
+
+		if (renamed && json_is_string(v) &&
+		    ref_parse(json_string_value(v), &listed, &ignored) == 0)
+			renamed = !streq(listed.host, ref.host) || !streq(listed.path, ref.path);
+	}
+	return renamed;
+}
+
 static void read_image(struct found *f, const json_t *image)
 {
 	const json_t *labels = json_get_path(image, "Config", "Labels", NULL);
@@ -92,6 +112,7 @@ static void read_image(struct found *f, const json_t *image)
 	f->built_by_compose = json_object_get(labels, "com.docker.compose.service");
 	if (f->by_id && tag)
 		replace_string(&f->config.image, tag);
+	f->renamed = is_renamed(f, image);
 	if (f->by_id && !tag)
 		copy_text(f->reason, sizeof(f->reason),
 			  "its image is given by id, and no tag names it: create it again from a "
@@ -185,6 +206,8 @@ static const char *find_doubt(const struct found *f, const struct container_view
 		return "its image was built here, so no registry has it";
 	if (!f->of_registry)
 		return "its image came from no registry: it was built or loaded here";
+	if (f->renamed)
+		return "its image was tagged here: it came from another repository";
 	if (f->by_id)
 		return "its image was given by id; a tag of that image is named here instead";
 	return view_is_up(old) ? NULL : "it does not run, and an update would start it";

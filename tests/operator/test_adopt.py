@@ -243,6 +243,13 @@ def test_everybody_may_look_and_only_root_writes(desk, house):
     assert "[container web]" in desk.pullet("adopt")
 
 
+def test_no_name_is_not_that_of_a_service(desk, house):
+    house.publish()
+    house.engine.pull(house.image)
+    run(house, "web")
+    assert "no container '' in the engine; for a list" in desk.pullet("adopt", "", status=2)
+
+
 def test_without_pulletd(house, desk):
     desk.bus.stop()
     assert "cannot connect to the system bus" in desk.pullet("adopt", status=1)
@@ -260,6 +267,12 @@ def test_an_image_without_a_tag_and_one_that_was_built_here(desk, house):
     assert f"\nimage = {untagged}:latest\n" in desk.pullet("adopt", "untagged")
     house.engine.remove_container("untagged")
     house.engine.docker("tag", house.image, "shop-web:latest")
+    run(house, "renamed", image="shop-web:latest")  # nobody knows whose image Docker Hub has under that name
+    listed = house.engine.inspect_image("shop-web:latest")["RepoDigests"]
+    text = desk.pullet("adopt", "--write")
+    assert any("shop-web@" in one for one in listed) or (
+        "renamed: not followed: its image was tagged here: it came from another repository\n" in text), (text, listed)
+    house.engine.remove_container("renamed")
     house.engine.call("DELETE", f"/images/{house.image}")
     run(house, "web", image="shop-web:latest")
     text = desk.pullet("adopt")
