@@ -38,8 +38,8 @@ static const struct command commands[] = {
 	 "Asks the registry now, for each NAME or for all containers.\n", 0, -1, command_operation},
 	{"update", "[NAME]...", "look for a new image and take it",
 	 "Asks the registry now, for each NAME or for all containers, and waits for the\n"
-	 "result. Windows stay in force, but with --now, and holds always. The update\n"
-	 "runs in pulletd: Ctrl-C ends the waiting, not the update.\n",
+	 "result. Windows stay in force without --now, and holds always. The update runs\n"
+	 "in pulletd: Ctrl-C ends the waiting, not the update.\n",
 	 0, -1, command_operation},
 	{"rollback", "NAME", "go back to the previous image",
 	 "The image that runs now is rejected: it is not taken again until\n"
@@ -81,8 +81,9 @@ static const struct command commands[] = {
 	 "Takes nothing, and works without pulletd.\n",
 	 1, 1, command_verify},
 	{"login", "HOST[:PORT]", "keep user name and password of a registry",
-	 "Asks for them, or reads the password from a pipe, tries them at the registry and\n"
-	 "writes them to /etc/pullet/auth.d. They count at once: nothing is restarted.\n",
+	 "Asks for user name and password, or reads the password from a pipe, tries them\n"
+	 "at the registry and writes them to /etc/pullet/auth.d. They count at once:\n"
+	 "nothing is restarted.\n",
 	 1, 1, command_login},
 	{"logout", "HOST[:PORT]", "remove what 'pullet login' wrote",
 	 "The containers go on; their images are asked for without a login.\n", 1, 1,

@@ -68,7 +68,10 @@ _pullet() {
 		;;
 	rollout) [ $n -gt 0 ] || COMPREPLY=($(compgen -W "show set halt resume clear" -- "$cur")) ;;
 	delta) [ $n -gt 0 ] || COMPREPLY=($(compgen -W "make show" -- "$cur")) ;;
-	config) [ $n -gt 0 ] || COMPREPLY=($(compgen -W "check show" -- "$cur")) ;;
+	config)
+		[ $n -gt 0 ] || COMPREPLY=($(compgen -W "check show" -- "$cur"))
+		[ $n/$what != 1/show ] || COMPREPLY=($(compgen -W "$(_pullet_containers)" -- "$cur"))
+		;;
 	esac
 }
 

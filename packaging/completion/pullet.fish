@@ -42,6 +42,11 @@ function __pullet_sets_rollout
 	test "$words[1..2]" = 'rollout set'
 end
 
+function __pullet_shows_config
+	set -l words (__pullet_words)
+	test "$words" = 'config show'
+end
+
 complete -c pullet -f
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a status -d 'show state, waiting updates and rejected digests'
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a log -d 'show the history of updates'
@@ -62,6 +67,7 @@ complete -c pullet -n 'test -z "$(__pullet_words)"' -a rollout -d 'show or chang
 complete -c pullet -n 'test -z "$(__pullet_words)"' -a delta -d 'make or show small downloads from one image to the next'
 
 complete -c pullet -n '__pullet_at 0 config' -a 'check show'
+complete -c pullet -n __pullet_shows_config -a '(__pullet_containers)'
 complete -c pullet -n '__pullet_at 0 delta' -a 'make show'
 complete -c pullet -n '__pullet_at 0 rollout' -a 'show set halt resume clear'
 complete -c pullet -n '__pullet_at -1 log check update hold release' -a '(__pullet_containers)'

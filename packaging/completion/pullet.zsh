@@ -57,7 +57,10 @@ _pullet() {
 				'*: :_pullet_containers'
 			;;
 		rollback | retry) _arguments $options '1: :_pullet_containers' ;;
-		config) _arguments $options '1: :(check show)' ;;
+		config)
+			[[ ${words[(r)show]} == show ]] && options+=('2: :_pullet_containers')
+			_arguments $options '1: :(check show)'
+			;;
 		adopt)
 			_arguments $options '--all[also what is left out on a doubt]' \
 				'--write[add them to the configuration]' '*:container: '
