@@ -37,9 +37,10 @@ function __pullet_at -a operands
 	and test $operands -lt 0 -o (count $words) -eq (math $operands + 1)
 end
 
-function __pullet_sets_rollout
+# Behind a command of two words.
+function __pullet_behind -a command
 	set -l words (__pullet_words)
-	test "$words[1..2]" = 'rollout set'
+	test "$words[1..2]" = $command
 end
 
 function __pullet_shows_config
@@ -87,15 +88,15 @@ complete -c pullet -n '__pullet_at -1 login' -x -l user -d 'user name'
 complete -c pullet -n '__pullet_at -1 login' -r -F -l from -d "docker's config.json"
 complete -c pullet -n '__pullet_at -1 login' -l password-stdin -d 'read the password from a pipe'
 complete -c pullet -n '__pullet_at -1 delta' -x -l platform -d 'of this platform only' -a 'amd64 arm64 arm/v7 arm/v6'
-complete -c pullet -n '__pullet_at -1 delta' -x -l from -d 'from the last N images of a file'
-complete -c pullet -n '__pullet_at -1 delta' -l dry-run -d 'make and test them, push nothing'
-complete -c pullet -n '__pullet_sets_rollout' -x -l percent -d 'percentage of the devices'
-complete -c pullet -n '__pullet_sets_rollout' -x -l ramp -d 'percentages at times: TIME=NUMBER,...'
-complete -c pullet -n '__pullet_sets_rollout' -x -l ring -d 'other percentages for rings: NAME=NUMBER,...'
-complete -c pullet -n '__pullet_sets_rollout' -x -l not-before -d 'no device takes it before'
-complete -c pullet -n '__pullet_sets_rollout' -x -l minimum-version -d 'only devices with this pullet or newer'
-complete -c pullet -n '__pullet_sets_rollout' -x -l target -d 'image to roll out instead of the tag'
-complete -c pullet -n '__pullet_sets_rollout' -x -l sequence -d 'sequence number instead of the next'
+complete -c pullet -n "__pullet_behind 'delta make'" -x -l from -d 'from the last N images of a file'
+complete -c pullet -n "__pullet_behind 'delta make'" -l dry-run -d 'make and test them, push nothing'
+complete -c pullet -n "__pullet_behind 'rollout set'" -x -l percent -d 'percentage of the devices'
+complete -c pullet -n "__pullet_behind 'rollout set'" -x -l ramp -d 'percentages at times: TIME=NUMBER,...'
+complete -c pullet -n "__pullet_behind 'rollout set'" -x -l ring -d 'other percentages for rings: NAME=NUMBER,...'
+complete -c pullet -n "__pullet_behind 'rollout set'" -x -l not-before -d 'no device takes it before'
+complete -c pullet -n "__pullet_behind 'rollout set'" -x -l minimum-version -d 'only devices with this pullet or newer'
+complete -c pullet -n "__pullet_behind 'rollout set'" -x -l target -d 'image to roll out instead of the tag'
+complete -c pullet -n "__pullet_behind 'rollout set'" -x -l sequence -d 'sequence number instead of the next'
 complete -c pullet -l json -d 'print JSON'
 complete -c pullet -r -F -l config -d configuration
 complete -c pullet -x -l state-dir -d records -a '(__fish_complete_directories)'

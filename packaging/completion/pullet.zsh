@@ -90,6 +90,7 @@ _pullet() {
 				"--from[docker's config.json]:file:_files"
 			;;
 		logout) _arguments $options '1:host: ' ;;
+		doctor) _arguments $options ;;
 		verify)
 			_arguments $options '1:image: ' \
 				'--platform[for another machine]:platform:(linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6)'

@@ -232,6 +232,15 @@ def test_completion_completes(shell, down, environment):
     assert found == {command.split()[0] for command in told_by_help() if command}
 
 
+@pytest.mark.parametrize("shell", [in_bash, in_zsh, in_fish])
+def test_each_command_has_its_own_options(shell, environment):
+    """No more and no fewer than --help tells, behind each command."""
+    for command, options in told_by_help().items():
+        done = run(*shell(f"pullet {command} --".replace("  ", " ")), env={**environment, "DOWN": ""}, timeout=60)
+        found = {line.split("\t")[0] for line in done.stdout.splitlines() if line.startswith("--")}
+        assert found == options and not done.stderr, (command, found ^ options, done.stderr)
+
+
 # --- examples -----------------------------------------------------------------------------------
 
 
