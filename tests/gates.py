@@ -67,8 +67,20 @@ def check_names():
     return faults
 
 
+def files_not_in_tables():
+    """The README of each folder has each of its files, and no other."""
+    for folder in sorted(f for f in AGENT.iterdir() if f.is_dir()):
+        page = (folder / "README.md").read_text()
+        named = re.findall(r"(?<=`)[\w-]+\.c(?=`)", "".join(re.findall(r"^\| (`.*?) \|", page, re.M)))
+        there = [f.name for f in folder.glob("*.c")]
+        yield from (f"agent/{folder.name}/README.md and its folder differ: {name}"
+                    for name in sorted(set(there) ^ set(named) | {name for name in named if named.count(name) > 1}))
+        if f"| `{folder.name}` |" not in (AGENT / "README.md").read_text():
+            yield f"agent/README.md lacks the folder {folder.name}"
+
+
 def check_plan():
-    """The table in agent/README.md is the one in the code, row by row."""
+    """The table in agent/README.md is the one in the code, row by row, and those of its folders name each file."""
     names = dict(re.findall(r'\[ACT_(\w+)\] = "([^"]*)"', (AGENT / "update" / "plan.c").read_text()))
     code = "".join((AGENT / "update" / f"plan-{part}.c").read_text() for part in ("take", "swap"))
     whom = {"ONE": "", "EACH": ", each", "EACH_BACK": ", each, last first"}
@@ -76,9 +88,10 @@ def check_plan():
             re.findall(r'ROW\((\w+),\s*"([^"]*)",\s*(\w+),\s*(\w+)', code)]
     page = [line for line in (AGENT / "README.md").read_text().splitlines()
             if re.match(r"\| (ask|repair|take|rollback|prepare|trial|commit|revert) \|", line)]
-    if rows == page and rows:
-        return []
-    return [f"plan and agent/README.md differ: {r}" for r in sorted(set(rows) ^ set(page))] or ["order differs"]
+    faults = list(files_not_in_tables())
+    if rows != page or not rows:
+        faults += [f"plan and agent/README.md differ: {r}" for r in sorted(set(rows) ^ set(page))] or ["order differs"]
+    return faults
 
 
 def check_sizes():
