@@ -166,7 +166,8 @@ static const struct {
 	 .text = &given.sequence},
 	{"config", "FILE", "configuration (" CONFIG_PATH_DEFAULT ")", .text = &given.config},
 	{"state-dir", "DIR", "records (" CONFIG_STATE_DIR_DEFAULT ")", .text = &given.state_dir},
-	{"engine", "URL", "engine socket, unix:///PATH; not used by pullet", .text = &given.engine},
+	{"engine", "URL", "engine socket, unix:///PATH; of doctor and forget",
+	 .text = &given.engine},
 	{"json", "", "print JSON, for scripts", .flag = &given.json},
 	{"help", "", "show this help; after a command, help for it", .flag = &given.help},
 	{.name = "version", .value = "", .help = "show the version"}, /* options_parse() has it */

@@ -123,7 +123,7 @@ static const char usage[] =
 	"  --unit-socket PATH   ask for units of hooks there (" UNIT_SOCKET_DEFAULT ")\n"
 	"An update that is under way is finished first. Instead of an update:\n"
 	"  --finish             nothing more\n"
-	"  --now                the same past window, download-window and min-age\n"
+	"  --now                the same past windows, min-age, speed and budget\n"
 	"  --check              look for a new image and take nothing\n"
 	"  --poll               find the containers whose image may be new\n"
 	"  --survey             find the containers that are not followed\n"

@@ -116,6 +116,28 @@ def test_every_member_on_the_bus_is_in_the_manual():
     assert {re.sub(r"(?<!^)(?=[A-Z])", "_", name).upper() for name in told} == used
 
 
+def test_every_metric_and_event_is_in_the_manual():
+    code = (TOP / "agent/daemon/report.c").read_text()
+    metrics = re.findall(r'^\t\[[A-Z_]+\] = \{"([a-z._]+)"', code, re.M)
+    page = plain(sections("pullet.conf.5")["[report]"])
+    assert len(metrics) > 10 and re.findall(r"^(pullet\.[a-z._]+)(?: .*)?\n? *pullet_", page, re.M) == metrics
+    kinds = re.search(r"static const struct kind \{.*?\n\}.*?;\n", (TOP / "agent/daemon/notice.c").read_text(), re.S)[0]
+    told = re.findall(r"^\.TP\n\.B ([a-z-]+)$", sections("pullet-notify.5")["EVENTS"].replace("\\-", "-"), re.M)
+    assert sorted(told) == sorted(re.findall(r'= \{"([a-z-]+)"', kinds))
+
+
+def test_every_place_is_in_the_manual():
+    """What systemd makes for Pullet, and what only Pullet puts into such a directory."""
+    page = plain(sections("pulletd.8")["FILES"])
+    units = "".join((TOP / "systemd" / name).read_text() for name in
+                    ("pullet.tmpfiles", "pullet-fetch.socket", "pullet-unit.socket", "pullet-update.socket"))
+    places = set(re.findall(r"(/(?:etc|run|var)/\S+)", units)) | {
+        "/" + line for line in (TOP / "packaging/debian/pullet.dirs").read_text().split()}
+    assert len(places) > 8
+    for place in places:
+        assert re.search(rf"(?<!\w){re.escape(place)}(?![\w.-])", page), place
+
+
 # --- completion ---------------------------------------------------------------------------------
 
 COMPLETION = TOP / "packaging/completion"
