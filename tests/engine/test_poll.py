@@ -310,6 +310,6 @@ def test_rounds_go_on_at_their_pace(house):
     many.started()
     mark = house.registry.mark()
     with house.pullet.resident():
-        wait_for("three rounds", lambda: len(heads(house, mark)) >= 9, 30, 0.3)
+        wait_for("three rounds", lambda: len(heads(house, mark)) >= 9, pause=0.3)
     update, fetch = many.started()
     assert update in (3, 4, 5) and fetch <= update, (update, fetch)

@@ -3,14 +3,12 @@
 
 import datetime
 import itertools
-import os
-import pathlib
-import subprocess
 import time
 
 import pytest
 
 from conftest import UP, window
+from pullet_clock import preloaded
 from pullet_image import actor, cohort, to_json
 from pullet_registry import Registry
 
@@ -374,11 +372,7 @@ def test_download_window(house):
 @pytest.fixture(scope="session")
 def past(tmp_path_factory):
     """An environment in which every program reads the year 1970."""
-    library = tmp_path_factory.mktemp("past") / "past-clock.so"
-    source = pathlib.Path(__file__).resolve().parents[1] / "lib/past-clock.c"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
-    options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": options.strip(":")}
+    return preloaded(tmp_path_factory.mktemp("past"), "past-clock.c")
 
 
 def test_before_the_clock_is_set(house, fleet, past):

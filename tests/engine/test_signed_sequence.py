@@ -4,16 +4,14 @@ rollbacks; and signatures that expire, with a clock and without."""
 
 import datetime
 import os
-import pathlib
 import subprocess
 import time
 
 import pytest
 
 from conftest import window
+from pullet_clock import preloaded
 from pullet_signer import refused, signing  # noqa: F401 (signing: a fixture)
-
-LIB = pathlib.Path(__file__).resolve().parents[1] / "lib"
 
 
 def sequences(house):
@@ -200,13 +198,6 @@ def test_a_check_raises_nothing(house, signing):
 def at(seconds):
     when = datetime.datetime.fromtimestamp(time.time() + seconds, datetime.timezone.utc)
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def preloaded(directory, source, **more):
-    library = directory / source.replace(".c", ".so")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, LIB / source], check=True)
-    options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": options.strip(":"), **more}
 
 
 @pytest.fixture(scope="session")

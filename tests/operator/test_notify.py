@@ -14,6 +14,7 @@ import urllib.parse
 
 import pytest
 
+from pullet_clock import preloaded
 from pullet_house import ONE_SHOT
 from pullet_receiver import Post, Receiver
 from pullet_signer import Signing
@@ -63,10 +64,11 @@ def starter(house):
 
 
 @contextlib.contextmanager
-def resident(house, **options):
+def resident(house, env=(), **options):
     state = house.pullet.directory / "told"
     state.mkdir(exist_ok=True)
-    environment, house.lab.environment = house.lab.environment, {**house.lab.environment, "STATE_DIRECTORY": str(state)}
+    environment, house.lab.environment = house.lab.environment, {
+        **house.lab.environment, "STATE_DIRECTORY": str(state), **dict(env)}
     try:
         with house.pullet.resident("--unit-socket", str(house.pullet.directory / "unit.sock"), **options) as process:
             yield process
@@ -129,7 +131,7 @@ def test_a_registry_that_is_away_and_back(house, starter):
         assert told.read_text() == "{}"
 
 
-def test_a_version_that_is_not_signed_and_a_signature_that_expires(house, starter):
+def test_a_version_that_is_not_signed_and_a_signature_that_expires(house, starter, tmp_path):
     """Each is told once, and the expiry in the journal too; the version that runs goes on."""
     signing = Signing(house)
     first, _ = signing.up(create=ONE_SHOT, settings={"agent": OFTEN}, seq=1)
@@ -140,10 +142,12 @@ def test_a_version_that_is_not_signed_and_a_signature_that_expires(house, starte
         assert event["reason"].startswith("signature: ")
         polls(house)
         starter.wait("signature-refused")
-        at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=20)
+        at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
         expires = f"{at:%Y-%m-%dT%H:%M:%SZ}"
         signing.sign(unsigned, seq=2, expires=expires)
         starter.wait("signature-refused", "updated")
+        polls(house)  # it has the starter's answer by then
+    with resident(house, env=preloaded(tmp_path, "offset-clock.c", CLOCK_OFFSET="7200")):
         event = starter.wait("signature-refused", "updated", "signature-expired")
         assert event["reason"] == expires and event["to"] == unsigned.digest
         assert "runs, and its signature has expired" in event["message"]

@@ -560,7 +560,7 @@ def test_a_child_ends_with_its_parent(fetch):
               "os.dup2(ours.fileno(), 100, inheritable=True)\n"  # another process keeps the other end open
               "p = subprocess.Popen([*sys.argv[1:], '--fd', str(theirs.fileno())],"
               " pass_fds=[theirs.fileno()])\n"
-              "keeper = subprocess.Popen(['sleep', '60'], pass_fds=[100])\n"
+              "keeper = subprocess.Popen(['sleep', '600'], pass_fds=[100])\n"
               "ours.sendall(b'{\"op\": \"none\", \"more\": true}\\n')\n"
               "print(p.pid, keeper.pid, flush=True)\n"
               "sys.stdin.read()\n")
@@ -572,7 +572,7 @@ def test_a_child_ends_with_its_parent(fetch):
         wait_until(lambda: status_of(child)["NoNewPrivs"] == ["1"])
         parent.kill()
         parent.wait()
-        assert select.select([pidfd], [], [], 5)[0], "it outlived its parent"
+        assert select.select([pidfd], [], [], 60)[0], "it outlived its parent"
     finally:
         os.kill(keeper, 9)
         os.close(pidfd)
