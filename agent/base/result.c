@@ -298,11 +298,3 @@ char *download_text(const struct download_state *d, const char *detail)
 			 of, plain, rate, eta < 0 ? "" : ", ", eta < 0 ? "" : left,
 			 eta < 0 ? "" : " to go", waits);
 }
-
-void result_set_download(struct result *r, const char *detail)
-{
-	_cleanup_free_ char *text = download_text(&r->download, detail);
-
-	r->outcome = OUTCOME_DEFERRED;
-	copy_text(r->reason, sizeof(r->reason), text);
-}

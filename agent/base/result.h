@@ -105,8 +105,6 @@ enum outcome result_outcome(const json_t *result);
 /* Whether the exit status is a failure: failed, refused, rolled-back, or an invalid object. */
 bool result_is_bad(const json_t *result);
 
-/* Defers r because of r->download. detail: as download_text() takes it. */
-void result_set_download(struct result *r, const char *detail);
 /* Reads the download of a result object; of is 0 if there is none. */
 struct download_state result_download(const json_t *result);
 

@@ -191,14 +191,18 @@ static void test_downloads(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(downloads); i++) {
 		const struct download_state *d = &downloads[i].d;
-		struct result r = {
-			.container = "a", .image = "b", .download = *d, .downtime_ms = -1};
+		struct result r = {.container = "a",
+				   .image = "b",
+				   .outcome = OUTCOME_DEFERRED,
+				   .download = *d,
+				   .downtime_ms = -1};
 		_cleanup_json_ json_t *j = NULL;
 		_cleanup_free_ char *expected = xasprintf("a: deferred: %s", downloads[i].text);
+		_cleanup_free_ char *reason = download_text(d, downloads[i].detail);
 		_cleanup_free_ char *text = NULL;
 		struct download_state read;
 
-		result_set_download(&r, downloads[i].detail);
+		copy_text(r.reason, sizeof(r.reason), reason);
 		j = result_to_json(&r);
 		text = result_text(j);
 		assert_string_equal(text, expected);
