@@ -355,7 +355,7 @@ def test_a_release_is_not_blamed_when_the_way_back_is_damaged(house, engine):
 
     meddler = Meddler(house.lab.path("meddler.sock"), engine, strike)
     try:
-        house.configure(create=UP, health_period="3s", agent=meddler.agent)
+        house.configure(create=UP, health_period="6s", agent=meddler.agent)
         house.once("failed", reason="engine-store-damaged: the old container does not start any more")
         assert damaged and not meddler.faults and not house.pullet.record("app")["rejected"]
         house.once("updated", reason="recreated")

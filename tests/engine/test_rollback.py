@@ -28,7 +28,7 @@ BAD = {
 def test_bad_version(house, kind):
     first, _ = house.up()
     if "after" in kind:
-        house.configure(create=UP, health_period="2s")
+        house.configure(create=UP, health_period="4s")
     case = dict(BAD[kind])
     reason, script = case.pop("reason"), case.pop("script", ())
     second = house.publish(*script, **case)
@@ -119,7 +119,8 @@ def test_kinds_of_health(house, health, script, want):
     house.configure(create=ONE_SHOT)
     house.once("updated")
     second = house.publish(*script)
-    house.configure(create=ONE_SHOT, health=health)
+    period = "30s" if "sleep" in script else "700ms"
+    house.configure(create=ONE_SHOT, health=health, health_period=period)
     house.once(want)
     ended = (want, health) == ("updated", "exit")
     house.check(second if want == "updated" else first, state="exited" if ended else "running")

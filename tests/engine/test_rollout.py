@@ -208,6 +208,7 @@ def test_halt_stops_what_is_prepared(house, fleet):
 def test_what_is_on_trial_finishes(house, fleet):
     """A halt does not stop a trial: it is committed or reverted."""
     house.up()
+    house.configure(create=UP, health_period="30s")
     second = house.publish("say", "version 2", "sleep", 300, "exit", 3)
     fleet.policy(second)
     house.once("rolled-back")

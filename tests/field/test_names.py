@@ -45,8 +45,8 @@ def test_the_image_is_written_as_the_operator_wrote_it(house):
 
 def test_a_name_that_is_taken_leaves_nothing_down(house):
     """Somebody made app.next while the new one was on trial."""
-    first, before = house.up(health_period="2s")
-    house.configure(create=UP, health_period="2s")
+    first, before = house.up()
+    house.configure(create=UP, health_period="30s")
     house.publish("sleep", 1000, "exit", 1)
     process = house.pullet.spawn("--once", "--json")
     try:

@@ -96,8 +96,8 @@ def test_a_one_shot_that_succeeds_at_the_second_try(house):
 
 def test_each_start_has_a_health_period_of_its_own(house):
     """It runs for less than the period each time."""
-    house.up(health_period="1500ms")
-    house.configure(create=UP, health_period="1500ms")
+    house.up()
+    house.configure(create=UP, health_period="2500ms")
     house.publish("sleep", 1000, "exit", 5)
     entry = house.once("rolled-back", reason="it exited with status 5; started 3 times")
     assert entry["downtime_ms"] >= 3000
@@ -180,6 +180,7 @@ def test_a_sidecar_that_exits_at_first_is_started_again(house, exits, want):
 
 def test_a_sidecar_joins_a_container_that_was_started_again(house):
     with_sidecar(house, "wait")
+    house.configure(health_period="4s")
     second = house.publish("first", "/a", "sleep", 700, "first", "/b", "exit", 0, "wait")
     house.once("updated")
     house.check(second)

@@ -70,11 +70,12 @@ def published(house, **options):
 # operator-report 13, field-reports 19
 @pytest.mark.parametrize("script, words", [
     (("cry", "giving up: no database", "say", "starting web v3"), "giving up: no database"),
-    (("cry", "deprecated option", "sleep", 400, "say", "FATAL: no database"), "FATAL: no database"),
+    (("cry", "deprecated option", "sleep", 1000, "say", "FATAL: no database"), "FATAL: no database"),
     (("say", "größer als erlaubt: 20 €", "say", "", "cry", "  "), "größer als erlaubt: 20 €"),
     (("say", "a\x1b[2Jb\u202ec"), "a?[2Jb???c")])
 def test_the_last_words_of_a_version_that_gave_up(house, script, words):
     house.up()
+    house.configure(create=UP, health_period="30s")
     house.publish(*script, "exit", 3)
     house.once("rolled-back", reason="; last log line: " + words)
     record = house.pullet.record("app")

@@ -88,8 +88,9 @@ def polls(house, n=2):
 
 def test_a_rollback_is_told_once_with_its_log(house, starter):
     good, _ = house.up(create=ONE_SHOT, agent=OFTEN)
+    house.configure(create=ONE_SHOT, agent=OFTEN, health_period="30s")  # it ends before that, on a slow machine, too
     with resident(house) as process:
-        bad = house.publish("say", "opening", "sleep", 300, "cry", "\tno \x1b[31mdatabase", "sleep", 300, "say", 'giving "up"',
+        bad = house.publish("say", "opening", "sleep", 1000, "cry", "\tno \x1b[31mdatabase", "sleep", 1000, "say", 'giving "up"',
                             "exit", 3)
         event = starter.wait("rolled-back")
         assert event["log"] == ["version 2", "opening", " no ?[31mdatabase", 'giving "up"']
@@ -102,6 +103,7 @@ def test_a_rollback_is_told_once_with_its_log(house, starter):
         house.pullet.kill9(process)
     lines = process.log.read_text()
     assert lines.count("app: last 4 log lines of " + bad.digest[:19]) == 1, lines
+    house.configure(create=ONE_SHOT, agent=OFTEN)
     with resident(house):
         polls(house)
         starter.wait("rolled-back")
