@@ -170,12 +170,12 @@ def test_every_expression_has_a_result(lab, tmp_path):
         wait_for("the rollback", lambda: prometheus.query(rolled_back), 60)
 
         for panel, _, expression in expressions():
-            wait_for(f"{panel['title']}: {expression}", lambda expression=expression: prometheus.query(expression), 30)
+            wait_for(f"{panel['title']}: {expression}", lambda expression=expression: prometheus.query(expression), 120)
         curve = next(expression for panel, _, expression in expressions() if panel["title"].startswith("Rollout"))
         wait_for("the rollout curve", lambda: {labels["version"]: value for labels, value in prometheus.query(curve)} == {
-            first.digest[7:19]: 1, second.digest[7:19]: len(crowd.names) - 1}, 30)
+            first.digest[7:19]: 1, second.digest[7:19]: len(crowd.names) - 1}, 120)
         wait_for("the alerts", lambda: {alert["labels"]["alertname"] for alert in prometheus.call("alerts")["alerts"]
-                                        if alert["state"] == "firing"} >= {"PulletRolledBack", "PulletRolloutFails"}, 30)
+                                        if alert["state"] == "firing"} >= {"PulletRolledBack", "PulletRolloutFails"}, 120)
         if PICTURE:
             roll_out(crowd)
             dashboard_picture.draw(PICTURE, [(panel, legend, prometheus.over_time(expression, begin, time.time()))

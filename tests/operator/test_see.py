@@ -184,7 +184,7 @@ def test_a_foreign_image_keeps_its_last_name(house):
 def test_seconds_of_a_trial(house, bus):
     """pulletd says when the trial began and how long it takes; the command counts."""
     house.up()
-    house.configure(create=UP, health_period="3s", agent={"interval": "1h"})
+    house.configure(create=UP, health_period="6s", agent={"interval": "1h"})
     release(house, "1.1")
     with resident(house.pullet, bus):
         with bus.listener() as listener:
@@ -193,7 +193,7 @@ def test_seconds_of_a_trial(house, bus):
         steps = [signal for signal in listener.signals if "on trial" in str(signal)]
     assert process.returncode == 0 and "updated" in out, out + seen
     assert "app: asks the registry" in seen and "downloads" in seen, seen
-    counted = re.findall(r"app  \[#*\.*\]  on trial, (\d) of 3 s", seen)
-    assert counted == sorted(counted) and {"0", "1", "2"} <= set(counted), seen
+    counted = re.findall(r"app  \[#*\.*\]  on trial, (\d) of 6 s", seen)
+    assert counted == sorted(counted) and len(set(counted)) >= 3, seen  # a slow machine may skip one
     assert len(steps) == 1, steps
     assert seen.endswith("\r\033[K")
