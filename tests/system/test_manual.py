@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The manuals match the programs: options, keys, commands, D-Bus members; their examples run."""
 
+import ast
 import json
 import os
 import pathlib
@@ -136,6 +137,25 @@ def test_every_place_is_in_the_manual():
     assert len(places) > 8
     for place in places:
         assert re.search(rf"(?<!\w){re.escape(place)}(?![\w.-])", page), place
+
+
+def size_of(path, name):
+    """The number of elements of a list or dictionary in a file of the tests."""
+    (value,) = [node.value for node in ast.parse((TOP / "tests" / path).read_text()).body
+                if isinstance(node, ast.Assign) and node.targets[0].id == name]
+    return len(value.keys if isinstance(value, ast.Dict) else value.elts)
+
+
+def test_the_page_of_the_tests_counts_right():
+    setups = re.search(r"setups\[\] = \{\n(.*?)^\};", (TOP / "tests/sim/test-crash.c").read_text(), re.M | re.S)[1]
+    counts = {
+        "over {} setups": setups.count(".policy = "),
+        "all {} vectors": len(json.loads((TOP / "tests/data/cosign/vectors.json").read_text())),
+        "wrong in {} ways": size_of("lib/pullet_delta.py", "WRONG_ARTIFACT") + size_of("lib/pullet_delta.py", "WRONG_PATCH"),
+        "{} kinds of forged": size_of("engine/test_signed.py", "FORGED"),
+        "{} containers of all kinds": size_of("engine/test_settings.py", "TABLE")}
+    page = (TOP / "tests/README.md").read_text()
+    assert not [text.format(n) for text, n in counts.items() if text.format(n) not in page]
 
 
 # --- completion ---------------------------------------------------------------------------------
