@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """A folder cannot include, and its program does not link, what the process must not reach: tested with the compiler,
 the linker, and the flags and libraries of the build itself."""
+import ast
 import json
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 
@@ -70,3 +72,10 @@ def test_a_program_loads_no_library_that_it_does_not_need(program, libraries):
     needed = subprocess.run(["readelf", "-d", BUILD / program], capture_output=True, text=True, check=True).stdout
     loaded = {name for name in ("curl", "crypto", "jansson", "systemd", "ssl", "z", "zstd") if f"[lib{name}.so" in needed}
     assert loaded == set(libraries.split())
+
+
+def test_the_bench_compiles_with_all_that_its_folders_see():
+    """tests/run does not run it."""
+    bench = (pathlib.Path(__file__).resolve().parents[1] / "bench/delta").read_text()
+    folders = ast.literal_eval(re.search(r"^FOLDERS = (.*)$", bench, re.M)[1])
+    assert not {below for folder in folders for below in SEES[folder].split()} - set(folders)
