@@ -252,14 +252,6 @@ static void note_order_fault(struct agent *a, const char *fault)
 	replace_string(&a->order_fault, fault);
 }
 
-static void take_traffic(struct agent *a, const json_t *event)
-{
-	a->table.traffic_known = true;
-	a->table.traffic_day = (uint64_t)json_integer_value(json_object_get(event, "day"));
-	a->table.traffic_month = (uint64_t)json_integer_value(json_object_get(event, "month"));
-	bus_traffic_changed(a->show.bus);
-}
-
 /* A line of pullet-update is bounded, and so are the names. */
 static void take_unfollowed(void *userdata, json_t *names)
 {
@@ -290,10 +282,13 @@ static int on_object(void *userdata, json_t *object)
 	} else if (streq(event, "unfollowed")) {
 		take_unfollowed(a, json_object_get(object, "names"));
 	} else if (streq(event, "traffic")) {
-		take_traffic(a, object);
+		unit_table_take_traffic(&a->table, object);
+		bus_traffic_changed(a->show.bus);
 	} else if (!m || m->done) {
 		log_debug("pullet-update: event %s of no container of the job", event);
 	} else if (streq(event, "result")) {
+		if (u)
+			unit_note_refusal(u, object, now_ms());
 		take_result(a, m, u, object);
 	} else if (streq(event, "candidate")) {
 		queue_candidate(a, name, object);
@@ -342,6 +337,20 @@ static bool end_download(struct agent *a)
 	return true;
 }
 
+/* Ends the first job if it is of a candidate that was refused for its signature a short while ago. */
+static bool repeat_refusal(struct agent *a)
+{
+	struct job *job = a->queue.first;
+	struct unit *u = unit_find(&a->table, job->members[0].name);
+	_cleanup_json_ json_t *result = unit_repeat_refusal(u, job, now_ms());
+
+	if (result)
+		take_result(a, job->members, u, result);
+	if (result)
+		job_drop_first(&a->queue);
+	return result;
+}
+
 static bool start_job(struct agent *a)
 {
 	const struct job *job = a->queue.first;
@@ -359,6 +368,8 @@ static bool start_job(struct agent *a)
 		end_rest(a, OUTCOME_DEFERRED, json_get_string(candidate, "to"), reason);
 		return false;
 	}
+	if (repeat_refusal(a))
+		return false;
 	if (helper_start(&a->helper, a->event, &a->o->helper, job, &e) < 0) {
 		log_error("%s: %s", word, e.text);
 		end_rest(a, OUTCOME_FAILED, NULL, e.text);
@@ -473,17 +484,6 @@ static int on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *
 	return 0;
 }
 
-/* sd_notify(3): RELOADING=1 goes with a time of CLOCK_MONOTONIC, by which systemd tells this reload from the
- * one before. */
-static void notify_reloading(void)
-{
-	struct timespec t = {0};
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
-			 (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000);
-}
-
 static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 {
 	struct agent *a = userdata;
@@ -491,7 +491,7 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
 	struct config *fresh;
 	struct error e;
 
-	notify_reloading();
+	show_reloading();
 	if (config_load(a->o->helper.config_path, &fresh, &e) < 0) {
 		set_fault(a, e.text);
 	} else {

@@ -203,3 +203,14 @@ void show_idle(const struct unit_table *t, uint64_t due_ms)
 			 t->fault ? t->fault : "", t->fault ? "; updates are suspended; " : "",
 			 t->n, t->n == 1 ? "" : "s", failing ? failing : "", at);
 }
+
+/* sd_notify(3): RELOADING=1 goes with a time of CLOCK_MONOTONIC, by which systemd tells this reload from the
+ * one before. */
+void show_reloading(void)
+{
+	struct timespec t = {0};
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
+			 (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000);
+}

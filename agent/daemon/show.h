@@ -29,3 +29,5 @@ void show_new_result(struct show *s, enum operation operation, const json_t *res
 /* For systemctl status: a job that starts; no job, and the next round at due_ms of now_ms(). */
 void show_job(const struct job *job);
 void show_idle(const struct unit_table *t, uint64_t due_ms);
+/* For systemd: a reload begins. */
+void show_reloading(void);

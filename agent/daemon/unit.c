@@ -16,6 +16,8 @@
 #define CHECK_EACH_MS  30000
 #define SLICE_LEAST_MS 10000
 #define RATE_SPAN_MS   1000 /* a shorter one says nothing of the link */
+/* The poll after an hour may come a little early. */
+#define UNSIGNED_MS ((uint64_t)55 * 60 * 1000)
 
 struct unit *unit_find(const struct unit_table *t, const char *name)
 {
@@ -62,6 +64,7 @@ void unit_table_clear(struct unit_table *t)
 		free(t->units[i].available);
 		free(t->units[i].available_version);
 		free(t->units[i].step);
+		free(t->units[i].refusal);
 	}
 	for (size_t i = 0; i < t->n_registries; i++)
 		free(t->registries[i].host);
@@ -140,6 +143,13 @@ void unit_table_load(struct unit_table *t, struct config *config)
 			inherit(&t->units[i], old);
 	}
 	unit_table_clear(&before);
+}
+
+void unit_table_take_traffic(struct unit_table *t, const json_t *event)
+{
+	t->traffic_known = true;
+	t->traffic_day = (uint64_t)json_integer_value(json_object_get(event, "day"));
+	t->traffic_month = (uint64_t)json_integer_value(json_object_get(event, "month"));
 }
 
 uint64_t registry_held_until(const struct registry_state *r)
@@ -353,6 +363,48 @@ bool unit_take_result(struct unit *u, const json_t *result, enum operation opera
 	}
 	note_available(u, result);
 	return changed;
+}
+
+/* The digest in a result; NULL: none. Caller frees. */
+static char *find_target(const char *result)
+{
+	_cleanup_json_ json_t *j = NULL;
+	const char *to;
+	struct error ignored;
+
+	if (!result || json_parse(result, strlen(result), "result", &j, &ignored) < 0)
+		return NULL;
+	to = json_get_string(j, "to");
+	return to ? xstrdup(to) : NULL;
+}
+
+void unit_note_refusal(struct unit *u, const json_t *result, uint64_t now)
+{
+	const char *to = json_get_string(result, "to"), *reason = json_get_string(result, "reason");
+	_cleanup_free_ char *before = find_target(u->refusal), *text = NULL;
+	uint64_t wait_ms;
+
+	if (result_outcome(result) == OUTCOME_REFUSED && to && reason &&
+	    after_prefix(reason, RESULT_SIGNATURE ": "))
+		text = json_text(result, JSON_COMPACT);
+	replace_string(&u->refusal, text);
+	if (!streq_null(to, before))
+		u->refused_ms = now;
+	wait_ms = (now - u->refused_ms) / 2;
+	u->refused_until_ms = now + (wait_ms < UNSIGNED_MS ? wait_ms : UNSIGNED_MS);
+}
+
+json_t *unit_repeat_refusal(const struct unit *u, const struct job *job, uint64_t now)
+{
+	const char *to = json_get_string(job->candidate, "to");
+	_cleanup_free_ char *refused = u ? find_target(u->refusal) : NULL;
+	json_t *result = NULL;
+	struct error ignored;
+
+	if (refused && streq_null(to, refused) && now < u->refused_until_ms && !job->requested &&
+	    job->operation != OPERATION_CHECK)
+		(void)!json_parse(u->refusal, strlen(u->refusal), "result", &result, &ignored);
+	return result;
 }
 
 int unit_read_record(const struct unit *u, const char *state_dir, struct record *ret)

@@ -38,6 +38,9 @@ struct unit {
 	char *available;	 /* digest of a candidate that was not taken; NULL: none */
 	char *available_version; /* as its image says; NULL: not known */
 	bool is_new;		 /* a reload brought it, and no operation looked at it yet */
+	char *refusal;	     /* the result that refused a candidate's signature last; NULL: none */
+	uint64_t refused_ms; /* of now_ms(), when that candidate was refused first */
+	uint64_t refused_until_ms; /* the schedule asks nobody for its signature before that time */
 	struct tally tally;
 };
 
@@ -58,6 +61,8 @@ struct unit_table {
  * it, and any container keeps the operation that runs. */
 void unit_table_load(struct unit_table *t, struct config *config);
 void unit_table_clear(struct unit_table *t);
+/* Notes an event "traffic". */
+void unit_table_take_traffic(struct unit_table *t, const json_t *event);
 
 /* NULL: there is none. */
 struct unit *unit_find(const struct unit_table *t, const char *name);
@@ -101,6 +106,13 @@ void unit_note_half_way(struct unit *u, const json_t *result);
 /* Notes the result of an operation that took pass_ms. True: it differs from the last one. */
 bool unit_take_result(struct unit *u, const json_t *result, enum operation operation,
 		      uint64_t now_ms, uint64_t pass_ms);
+
+/* Notes the result of a pass. A candidate that is refused for want of a signature is asked for less and less often, at least once
+ * an hour: each time costs several requests. */
+void unit_note_refusal(struct unit *u, const json_t *result, uint64_t now_ms);
+/* The result of the schedule's pass for a candidate whose signature is not asked for now; NULL: the pass must run. Caller
+ * frees. */
+json_t *unit_repeat_refusal(const struct unit *u, const struct job *job, uint64_t now_ms);
 
 /* The result of a check or update that needs no registry: the registry sent Retry-After, or it was checked just now and
  * the client is not root. Only an update by root asks nevertheless. NULL: the registry must be asked. Caller frees. */

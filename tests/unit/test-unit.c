@@ -257,6 +257,66 @@ static void test_a_lost_link_is_tried_again(void **state)
 	unit_table_clear(&t);
 }
 
+static json_t *refusal(const char *to)
+{
+	return result_make("app", "one.example/app", OUTCOME_REFUSED, to,
+			   RESULT_SIGNATURE ": there is no signature");
+}
+
+/* Polls until the end; how often the signature was asked for. */
+static int count_asked(struct unit *u, struct job *job, uint64_t *now, uint64_t end)
+{
+	_cleanup_json_ json_t *result = refusal(TO);
+	int n = 0;
+
+	for (; *now < end; *now += 15 * 60000) {
+		_cleanup_json_ json_t *again = unit_repeat_refusal(u, job, *now);
+
+		if (again)
+			assert_true(json_equal(again, result));
+		else
+			unit_note_refusal(u, result, *now);
+		n += !again;
+	}
+	return n;
+}
+
+/* Less and less often, and once an hour; a client, another version and any other result end the wait. */
+static void test_a_signature_that_is_missing_is_asked_for_less_and_less_often(void **state)
+{
+	json_t *event = json_pack("{s:s}", "to", TO);
+	struct job job = {.operation = OPERATION_UPDATE, .candidate = event};
+	_cleanup_json_ json_t *other = json_pack("{s:s}", "to", "sha256:cc"), *result = refusal(TO);
+	_cleanup_json_ json_t *waits =
+		result_make("app", "one.example/app", OUTCOME_DEFERRED, TO, "outside its window");
+	uint64_t now = 1000;
+	struct unit_table t;
+	struct unit *u;
+
+	load(&t);
+	u = &t.units[0];
+	assert_null(unit_repeat_refusal(NULL, &job, now));
+	assert_true(count_asked(u, &job, &now, 1000 + 3 * 3600000) <= 7);
+	assert_int_equal(count_asked(u, &job, &now, now + 24 * 3600000), 24);
+	unit_note_refusal(u, result, now);
+	now += 15 * 60000;
+	job.requested = true;
+	assert_null(unit_repeat_refusal(u, &job, now));
+	job.requested = false;
+	job.candidate = other;
+	assert_null(unit_repeat_refusal(u, &job, now));
+	job.candidate = NULL;
+	assert_null(unit_repeat_refusal(u, &job, now));
+	job.candidate = event;
+	unit_note_refusal(u, waits, now);
+	assert_null(unit_repeat_refusal(u, &job, now));
+	/* The next one begins anew. */
+	unit_note_refusal(u, result, now);
+	assert_null(unit_repeat_refusal(u, &job, now + 1));
+	json_decref(event);
+	unit_table_clear(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -267,6 +327,7 @@ int main(void)
 		cmocka_unit_test(test_only_records_that_are_not_at_rest_are_finished),
 		cmocka_unit_test(test_a_download_is_told_from_its_begin_to_its_end),
 		cmocka_unit_test(test_a_lost_link_is_tried_again),
+		cmocka_unit_test(test_a_signature_that_is_missing_is_asked_for_less_and_less_often),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
