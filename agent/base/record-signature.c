@@ -4,12 +4,19 @@
 
 bool signature_eq(const struct signature *a, const struct signature *b)
 {
-	bool same = a->n_keys == b->n_keys && a->expires_s == b->expires_s;
+	bool same = a->n_keys == b->n_keys && a->expires_s == b->expires_s &&
+		    streq(a->reference.text, b->reference.text);
 
 	for (size_t i = 0; same && i < a->n_keys; i++)
 		same = digest_eq(&a->keys[i].id, &b->keys[i].id) &&
 		       a->keys[i].seq == b->keys[i].seq && streq(a->keys[i].name, b->keys[i].name);
 	return same;
+}
+
+bool record_lacks_floor(const struct record *r)
+{
+	return digest_is_set(&r->current.digest) && r->current.signature.n_keys == 0 &&
+	       !digest_eq(&r->floor, &r->current.digest);
 }
 
 const struct key_sequence *record_find_sequence(const struct record *r, const struct digest *key)

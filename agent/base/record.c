@@ -66,6 +66,7 @@ static const struct field signed_key_fields[] = {
 static const struct field signature_fields[] = {
 	{"keys", LIST, ALWAYS, ENTRIES_OF(struct signature, keys, signed_key_fields)},
 	{"expires", NUMBER, ALWAYS, FIELD(struct signature, expires_s)},
+	{"for", DIGEST, OR_ABSENT, FIELD(struct signature, reference)},
 	{0}};
 
 static const struct field release_fields[] = {

@@ -48,6 +48,8 @@ struct signature {
 	struct signed_key keys[SIGNATURE_KEYS_MAX]; /* the keys that count */
 	size_t n_keys;				    /* 0: unsigned */
 	int64_t expires_s;			    /* Unix time; 0: no end */
+	struct digest
+		reference; /* SHA-256 of HOST/PATH:TAG, for which it holds; empty: not known */
 };
 
 /* Where signatures are in a repository. */
@@ -284,8 +286,11 @@ static inline bool record_has_policy(const struct record *r)
 /* Whether the registry's policy was forgotten, which there was. */
 bool record_forget_policy(struct record *r);
 
-/* Whether both are of the same keys with the same seq and end. */
+/* Whether both are of the same keys with the same seq and end, for the same reference. */
 bool signature_eq(const struct signature *a, const struct signature *b);
+/* Whether what runs was not verified here, and was not asked yet which sequence must not be gone below: a record was lost, the first
+ * key was set, or others updated the container. */
+bool record_lacks_floor(const struct record *r);
 /* What is known of that key; NULL: nothing. Borrowed. */
 const struct key_sequence *record_find_sequence(const struct record *r, const struct digest *key);
 /* The highest seq of that key; 0: none is known. */

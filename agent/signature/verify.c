@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "calendar.h"
+#include "crypto.h"
 #include "key.h"
 #include "statement.h"
 
@@ -56,6 +57,15 @@ int verify_unsigned(const struct container_config *c, const struct digest *d, st
 				 d->text);
 	*ret = make_verified(d);
 	return 0;
+}
+
+/* Names the reference for which a statement was found to hold. */
+static struct digest hash_reference(const struct ref *ref)
+{
+	_cleanup_free_ char *text =
+		xasprintf("%s/%s:%s", ref->host, ref->path, ref->tag ? ref->tag : "");
+
+	return hash_bytes(text, strlen(text));
 }
 
 /* DSSE v1, "PAE": what is signed of a bundle. Caller frees. */
@@ -154,6 +164,16 @@ static int check_identity(const struct verify_rule *rule, const struct digest *d
 	return r < 0 ? r : check_tag(rule, s->tag, ret_error);
 }
 
+/* Whether another version of another key came to stay after the one that s, of the record, is of. */
+static bool was_replaced(const struct record *r, const struct key_sequence *s)
+{
+	for (const struct key_sequence *k = s + 1; k < r->sequences + r->n_sequences; k++) {
+		if (!digest_eq(&k->digest, &s->digest))
+			return true;
+	}
+	return false;
+}
+
 /* Whether that key has not signed a higher number before, nor the same one for another digest. */
 static int check_sequence(const struct verify_rule *rule, const struct digest *d,
 			  const struct digest *key, uint64_t seq, struct error *ret_error)
@@ -176,6 +196,12 @@ static int check_sequence(const struct verify_rule *rule, const struct digest *d
 		return error_set(ret_error, -EKEYREJECTED,
 				 "its seq %" PRIu64 " was seen with another digest, %s", seq,
 				 seen->digest.text);
+	if (seq == seen->seq && was_replaced(rule->record, seen))
+		return error_set(
+			ret_error, -EKEYREJECTED,
+			"its seq %" PRIu64
+			" was seen, and after it a version of another key: an older version",
+			seq);
 	return 0;
 }
 
@@ -355,9 +381,21 @@ int verify_signatures(const struct verify_rule *rule, const struct digest *d,
 	if (t.signature.n_keys < threshold_of(c))
 		return refuse(c, d, &t, n, ret_error);
 	t.signature.expires_s = find_end(&t, threshold_of(c));
+	t.signature.reference = hash_reference(rule->ref);
 	*ret_signature = t.signature;
 	*ret = make_verified(d);
 	return 0;
+}
+
+int verify_count_keys(const struct container_config *c, size_t *ret, struct error *ret_error)
+{
+	_cleanup_(key_set_free) struct key_set keys = {.n = 0};
+	int r = key_set_read(c, &keys, ret_error);
+
+	*ret = 0;
+	for (size_t i = 0; i < keys.n; i++)
+		*ret += !keys.items[i].revoked;
+	return r;
 }
 
 /* The number of keys of s that still count. *ret_revoked: how many do not because they are revoked. */
@@ -389,6 +427,7 @@ static int check_recorded_keys(const struct verify_rule *rule, const struct dige
 			       const struct signature *s, bool any_key, struct error *ret_error)
 {
 	const struct container_config *c = rule->config;
+	const struct digest reference = hash_reference(rule->ref);
 	size_t n, revoked;
 	int r = count_recorded(c, s, &n, &revoked, ret_error);
 
@@ -403,6 +442,11 @@ static int check_recorded_keys(const struct verify_rule *rule, const struct dige
 				 "%s: %s was signed by a key that is revoked", c->name, d->text);
 	if (!any_key && n < threshold_of(c))
 		return refuse_few(c, d, n, threshold_of(c), ret_error);
+	/* The configuration may have had another repository or tag then, which the statements name. */
+	if (!any_key && !digest_eq(&s->reference, &reference))
+		return error_set(ret_error, -EKEYREJECTED,
+				 "%s: the signature of %s was not verified for %s", c->name,
+				 d->text, rule->ref->text);
 	return 0;
 }
 

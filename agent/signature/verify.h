@@ -47,10 +47,14 @@ int verify_signatures(const struct verify_rule *rule, const struct digest *d,
 		      struct error *ret_error) warn_unused;
 
 /* The same of a digest that was verified before, with the signature s that came of it. any_key: for what ran here the keys
- * need no longer be configured, nor be as many as today; but none may be revoked. Else those that are revoked or no longer
- * configured do not count. Errors as verify_signatures(). The caller frees *ret. */
+ * need no longer be configured, nor be as many as today, nor the reference be the same; but none may be revoked. Else those that
+ * are revoked or no longer configured do not count. Errors as verify_signatures(). The caller frees *ret. */
 int verify_recorded(const struct verify_rule *rule, const struct digest *d,
 		    const struct signature *s, bool any_key, struct verified **ret,
 		    struct error *ret_error) warn_unused;
+
+/* How many different keys can count for the container: those that are configured and not revoked. Errors as of key files. */
+int verify_count_keys(const struct container_config *c, size_t *ret,
+		      struct error *ret_error) warn_unused;
 
 const struct digest *verified_digest(const struct verified *v);

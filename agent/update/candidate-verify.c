@@ -223,41 +223,23 @@ int candidate_verify(struct pass *p, struct error *ret_error)
 	return q;
 }
 
-/* The highest sequence of each key whose signature counts. */
-static void take_floor(struct pass_state *m, const struct signed_answer *answer)
-{
-	_cleanup_free_ struct record *taken = xcalloc(1, sizeof(*taken));
-
-	for (size_t i = 0; i < answer->n_judged; i++) {
-		const struct judgement *j = &answer->judged[i];
-		const struct key_sequence s = {j->key_id, j->seq, answer->of[i]};
-
-		if (j->key[0] && !j->fault[0])
-			record_raise_sequence(taken, &s);
-	}
-	m->n_floor = taken->n_sequences;
-	memcpy(m->floor, taken->sequences, sizeof(m->floor));
-}
-
 int candidate_ask_floor(struct pass *p, struct error *ret_error)
 {
-	_cleanup_free_ struct signed_answer *answer = xmalloc(sizeof(*answer));
-	const struct release *current = &p->record.current;
-	const struct digest *manifest =
-		digest_is_set(&current->pulled) ? &current->pulled : &current->manifest;
-	const struct verify_rule rule = {.config = p->c, .ref = p->context.ref, .exempt = true};
-	int q = signed_ask(p->fetch, p->c->image, &rule, &current->digest, manifest,
-			   p->record.place, true, answer, ret_error);
+	_cleanup_free_ struct record *floor = xcalloc(1, sizeof(*floor));
+	struct pass_state *m = &p->state;
+	int q;
 
-	if (q < 0 && q != -EKEYREJECTED)
+	floor->current = p->record.current;
+	floor->place = p->record.place;
+	q = signed_ask_floor(p->fetch, p->c, p->context.ref, floor, &m->place, ret_error);
+	if (q < 0)
 		return q;
-	take_floor(&p->state, answer);
-	p->state.floor_of = current->digest;
-	p->state.place = answer->place;
-	if (p->state.n_floor == 0 && p->record.n_sequences == 0)
+	m->n_floor = floor->n_sequences;
+	memcpy(m->floor, floor->sequences, sizeof(m->floor));
+	m->floor_of = p->record.current.digest;
+	if (m->n_floor == 0 && p->record.n_sequences == 0)
 		log_warning("%s: the version that runs, %s, has no signed seq, so any seq of the "
 			    "first update is taken",
-			    p->c->name, current->digest.text);
-	free(answer->verified);
+			    p->c->name, m->floor_of.text);
 	return 0;
 }

@@ -169,11 +169,7 @@ CLAIM(candidate_is_verified, digest_is_set(candidate_of(s))
 				     ? digest_eq(candidate_of(s), &s->m->verified)
 				     : s->m->no_key_demands)
 
-/* What runs and was not verified here says which sequence must not be gone below: a record was lost, the first key was set, or others
- * updated the container. */
-CLAIM(floor_is_wanted, s->c->keys &&digest_is_set(&s->r->current.digest) &&
-			       s->r->current.signature.n_keys == 0 &&
-			       !digest_eq(&s->r->floor, &s->r->current.digest))
+CLAIM(floor_is_wanted, s->c->keys &&record_lacks_floor(s->r))
 CLAIM(floor_is_known, !floor_is_wanted(s) || digest_eq(&s->m->floor_of, &s->r->current.digest))
 CLAIM(floor_is_written, !digest_is_set(&s->m->floor_of) || digest_eq(&s->m->floor_of, &s->r->floor))
 

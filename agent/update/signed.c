@@ -44,6 +44,17 @@ static enum signature_place place_at(enum signature_place first, int i)
 	return (enum signature_place)(i <= (int)first ? i - 1 : i);
 }
 
+/* Whether another place may have the statement of a key that none has so far: an old version by that key would be taken for new
+ * later. */
+static bool lacks_key(const struct verify_rule *rule, const struct signature *s)
+{
+	size_t n;
+	struct error ignored;
+
+	return rule->record && !rule->policy && !rule->exempt &&
+	       verify_count_keys(rule->config, &n, &ignored) == 0 && s->n_keys < n;
+}
+
 static int ask(struct fetch *f, const char *image, const struct verify_rule *rule,
 	       const struct digest *d, enum signature_place first, bool all,
 	       struct signed_answer *ret, struct error *ret_error)
@@ -54,12 +65,16 @@ static int ask(struct fetch *f, const char *image, const struct verify_rule *rul
 	struct judgement *judged = ret->judged + ret->n_judged;
 	int r = -EKEYREJECTED;
 
-	for (int i = 0; i < SIGNATURE_PLACES && (r == -EKEYREJECTED || (r == 0 && all)); i++) {
+	for (int i = 0; i < SIGNATURE_PLACES &&
+			(r == -EKEYREJECTED || all || lacks_key(rule, &ret->signature));
+	     i++) {
 		enum signature_place place = place_at(first, i);
 		bool news = r < 0;
+		int q = add_place(f, image, d, place, &x, news ? ret_error : &ret->missed);
 
-		r = add_place(f, image, d, place, &x, ret_error);
-		if (r < 0)
+		/* What is known suffices: this is no worse than a place where nothing is. */
+		r = news || q == 0 ? q : r;
+		if (q < 0)
 			break;
 		free(steal(ret->verified));
 		r = verify_signatures(rule, d, x.pairs, x.n, judged, &ret->signature,
@@ -97,4 +112,35 @@ int signed_ask(struct fetch *f, const char *image, const struct verify_rule *rul
 	if (r == -EKEYREJECTED && (n > 0 || ret->n_judged == n))
 		*ret_error = said;
 	return r;
+}
+
+int signed_ask_floor(struct fetch *f, const struct container_config *c, const struct ref *ref,
+		     struct record *record, enum signature_place *ret_place,
+		     struct error *ret_error)
+{
+	_cleanup_free_ struct signed_answer *answer = xmalloc(sizeof(*answer));
+	const struct release *current = &record->current;
+	const struct digest *manifest =
+		digest_is_set(&current->pulled) ? &current->pulled : &current->manifest;
+	const struct verify_rule rule = {.config = c, .ref = ref, .exempt = true};
+	int r = signed_ask(f, c->image, &rule, &current->digest, manifest, record->place, true,
+			   answer, ret_error);
+
+	if (r == 0)
+		free(answer->verified);
+	if (r < 0 && r != -EKEYREJECTED)
+		return r;
+	if (answer->missed.code < 0) {
+		*ret_error = answer->missed;
+		return ret_error->code;
+	}
+	*ret_place = answer->place;
+	for (size_t i = 0; i < answer->n_judged; i++) {
+		const struct judgement *j = &answer->judged[i];
+		const struct key_sequence s = {j->key_id, j->seq, answer->of[i]};
+
+		if (j->key[0] && !j->fault[0])
+			record_raise_sequence(record, &s);
+	}
+	return 0;
 }

@@ -71,10 +71,22 @@ static json_t *judgement_to_json(const struct judgement *j, const struct digest 
 		j->fault[0] ? json_string_lossy(j->fault) : json_null()));
 }
 
+/* An update of what was not verified here asks first which sequence must not be gone below. */
+static int find_floor(const struct look *l, const struct container_config *c, const struct ref *ref,
+		      struct record *record, struct error *ret_error)
+{
+	enum signature_place ignored;
+
+	return record && record_lacks_floor(record) &&
+			       !digest_eq(&record->current.digest, &l->reply.digest)
+		       ? signed_ask_floor(l->fetch, c, ref, record, &ignored, ret_error)
+		       : 0;
+}
+
 /* Asks for all signatures and judges them as an update would. Appends each to signatures, and the name of each key that counts to
  * signers. */
 static int check_signatures(const struct look *l, const struct container_config *c,
-			    const struct record *record, json_t *signatures, json_t *signers,
+			    struct record *record, json_t *signatures, json_t *signers,
 			    size_t *ret_left, struct error *ret_error)
 {
 	_cleanup_free_ struct signed_answer *answer = xcalloc(1, sizeof(*answer));
@@ -86,6 +98,9 @@ static int check_signatures(const struct look *l, const struct container_config 
 
 	if (ref_parse(c->image, &ref, &why) < 0)
 		return error_set(ret_error, -EINVAL, "%s: %s", c->image, why);
+	r = find_floor(l, c, &ref, record, ret_error);
+	if (r < 0)
+		return r;
 	r = signed_ask(l->fetch, l->v->image, &rule, &l->reply.digest, &l->reply.manifest,
 		       record ? record->place : SIGNATURES_TAG, true, answer, ret_error);
 	for (size_t i = 0; i < answer->n_judged; i++)

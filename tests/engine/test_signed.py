@@ -196,6 +196,38 @@ def test_another_platforms_manifest_that_is_signed(house, signing):
     refused(house, before, published)
 
 
+# --- another reference ------------------------------------------------------------------------------
+
+
+def test_the_reference_changes_while_a_version_waits(house, signing):
+    """What was verified for one tag was not for another, to which somebody who may push copies it."""
+    signing.up()
+    second = signing.publish(tag="stable")
+    signing.configure(window=window(6, 7))
+    house.once("deferred", reason="window")
+    house.registry.point(second, "prod")
+    before = house.engine.inspect("app")
+    signing.configure(image=house.registry.ref(house.repository + ":prod"))
+    refused(house, before, second)
+    signing.configure()
+    house.once("updated")
+    house.check(second)
+
+
+def test_the_reference_has_changed_since_a_version_ran(house, signing):
+    signing.configure(create=UP)
+    first = signing.publish(tag="stable")
+    house.once("updated")
+    second = house.registry.publish(house.repository, "prod", actor("say", "prod", "wait"))
+    signing.sign(second, tag="prod")
+    signing.configure(image=house.registry.ref(house.repository + ":prod"))
+    house.once("updated")
+    before = house.check(second)
+    house.registry.point(first, "prod")
+    assert "stable" in house.once("refused", reason="signature: ")["reason"]
+    house.untouched(before)
+
+
 # --- not taken --------------------------------------------------------------------------------------
 
 
@@ -502,6 +534,37 @@ def test_pullet_verify(house, signing):
     assert {"digest": published.digest, "format": "bundle", "key": "prod.pub", "key_id": signing.key().id, "seq": 7,
             "expires": "2099-01-01T00:00:00Z", "counts": True, "reason": None} == ours_[0]
     assert others[0]["key"] is None and others[0]["format"] == "signature" and others[0]["reason"], others
+
+
+def test_pullet_verify_knows_what_an_update_would(house, signing, lab):
+    """The version that runs was not verified here, and says which seq must not be gone below."""
+    old, new = signing.publish(seq=41), signing.publish(seq=42)
+    house.configure()
+    _, before = house.adopt(new)
+    house.once("up-to-date")
+    signing.configure()
+    house.registry.point(old)
+    (entry,) = signing.verify(status=1)["containers"]
+    assert "41" in entry["reason"] and "42" in entry["reason"], entry
+    refused(house, before, old)
+    third = signing.publish(seq=43)
+    assert signing.verify()["containers"][0]["allowed"] is True
+    house.once("updated")
+    house.check(third)
+
+
+def test_pullet_verify_needs_no_more_than_an_update(house, signing, lab):
+    """A place that fails after another one sufficed."""
+    with Front(house.registry) as front:
+        lab.announce(front.host)
+        front.address, house.registry = front.host, front
+        signing.up(seq=1)
+        second = signing.publish(seq=2)
+        front.hooks.append(lambda seen: Answer(500, {}, b"") if "/referrers/" in seen.path else None)
+        assert signing.verify()["containers"][0]["allowed"] is True
+        house.once("updated")
+        house.check(second)
+        house.registry = front.behind
 
 
 def test_status_names_the_key(house, signing, lab):

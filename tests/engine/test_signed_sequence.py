@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import window
+from conftest import UP, window
 from pullet_clock import preloaded
 from pullet_signer import refused, signing  # noqa: F401 (signing: a fixture)
 
@@ -80,17 +80,37 @@ def test_the_highest_of_several(house, signing):
 
 
 def test_each_key_counts_for_itself(house, signing):
-    signing.up("prod", "other", seq=100)
+    first, _ = signing.up("prod", "other", seq=100)
     second = signing.publish("other", seq=5)
     house.once("updated")
     before = house.check(second)
     assert sequences(house) == [5, 100]
+    house.registry.point(first)  # the newest of its key, and not the newest
+    refused(house, before, "older")
     signing.publish("other", seq=4)
     refused(house, before)
     signing.publish("prod", seq=99)
     refused(house, before)
     signing.publish("prod", seq=101)
     house.once("updated")
+
+
+def test_two_keys_in_two_formats(house, signing):
+    """Both sign each version, and one of them would do. The other's statement of an old version does not bring that back."""
+    signing.configure("prod", "other", create=UP)
+    first = house.publish()
+    for number in (41, 42):
+        second = first if number == 41 else house.publish()
+        signing.sign(second, "prod", "classic", seq=number)
+        signing.sign(second, "other", "bundle", seq=number)
+        house.once("updated")
+    before = house.check(second)
+    assert sequences(house) == [42, 42]
+    house.registry.point(first)
+    refused(house, before, "41", "42")
+    signing.signer.remove(first.digest)
+    signing.sign(first, "other", "bundle", seq=41)
+    refused(house, before, "41", "42")
 
 
 @pytest.mark.parametrize("lost", ["removed", "garbage", "all of the state"])

@@ -760,6 +760,12 @@ int verify_signatures(const struct verify_rule *rule, const struct digest *d,
 	return make_verified(d, ret);
 }
 
+int verify_count_keys(const struct container_config *c, size_t *ret, struct error *ret_error)
+{
+	*ret = 1;
+	return 0;
+}
+
 int verify_recorded(const struct verify_rule *rule, const struct digest *d,
 		    const struct signature *s, bool any_key, struct verified **ret,
 		    struct error *ret_error)

@@ -39,6 +39,13 @@ int fetch_ask_signatures(struct fetch *f, const char *image, const struct digest
 }
 
 static size_t verified_with; /* pairs */
+static size_t keys = 1;	     /* that can count */
+
+int verify_count_keys(const struct container_config *c, size_t *ret, struct error *ret_error)
+{
+	*ret = keys;
+	return 0;
+}
 
 int verify_signatures(const struct verify_rule *rule, const struct digest *digest,
 		      const struct signature_pair *pairs, size_t n, struct judgement *judged,
@@ -59,15 +66,18 @@ int verify_signatures(const struct verify_rule *rule, const struct digest *diges
 			return error_set(ret_error, -EKEYREJECTED, "%s: %zu", digest->text + 70, n);
 	}
 	*ret_signature = (struct signature){.n_keys = strlen(wanted)};
+	if (keys > strlen(wanted) && n > strlen(wanted))
+		ret_signature->n_keys++;
 	*ret = xcalloc(1, 1);
 	return 0;
 }
+
+static struct verify_rule rule;
 
 /* Asks, and forgets what was there. */
 static int ask(const struct digest *of_m, enum signature_place first, bool all,
 	       struct signed_answer *answer, struct error *e)
 {
-	const struct verify_rule rule = {0};
 	int r;
 
 	memset(asked, 0, sizeof(asked));
@@ -190,6 +200,44 @@ static void test_all_for_people(void **state)
 	assert_int_equal(answer.place, SIGNATURES_TAG);
 }
 
+/* Another key may have signed it elsewhere, and its seq must be known. What does not answer is no worse than what has nothing. */
+static void test_keys_that_are_missing(void **state)
+{
+	static struct signed_answer answer;
+	static const struct record record;
+	struct error e;
+
+	wanted = "a";
+	keys = 2;
+	rule.record = &record;
+	has[0][SIGNATURES_TAG] = "a";
+	has[0][SIGNATURES_FALLBACK] = "b";
+	assert_int_equal(ask(&m, SIGNATURES_TAG, false, &answer, &e), 0);
+	assert_string_equal(asked, "1t1r1f");
+	assert_int_equal(answer.signature.n_keys, 2);
+	assert_int_equal(answer.place, SIGNATURES_TAG);
+	assert_int_equal(answer.missed.code, 0);
+	has[0][SIGNATURES_TAG] = "ab";
+	assert_int_equal(ask(&m, SIGNATURES_TAG, false, &answer, &e), 0);
+	assert_string_equal(asked, "1t");
+	has[0][SIGNATURES_TAG] = "a";
+	has[0][SIGNATURES_REFERRERS] = "!";
+	assert_int_equal(ask(&m, SIGNATURES_TAG, false, &answer, &e), 0);
+	assert_string_equal(asked, "1t1r");
+	assert_int_equal(answer.missed.code, -ETIMEDOUT);
+	/* Neither a policy nor an operator's rollback has a sequence. */
+	rule.exempt = true;
+	has[0][SIGNATURES_TAG] = "a";
+	assert_int_equal(ask(&m, SIGNATURES_TAG, false, &answer, &e), 0);
+	assert_string_equal(asked, "1t");
+	rule = (struct verify_rule){.record = &record, .policy = true};
+	has[0][SIGNATURES_TAG] = "a";
+	assert_int_equal(ask(&m, SIGNATURES_TAG, false, &answer, &e), 0);
+	assert_string_equal(asked, "1t");
+	rule = (struct verify_rule){0};
+	keys = 1;
+}
+
 /* Each place as full as the network half may make it. */
 static void test_most(void **state)
 {
@@ -210,9 +258,13 @@ static void test_most(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_places),	       cmocka_unit_test(test_places_are_added_up),
-		cmocka_unit_test(test_refusals),       cmocka_unit_test(test_no_answer),
-		cmocka_unit_test(test_all_for_people), cmocka_unit_test(test_most),
+		cmocka_unit_test(test_places),
+		cmocka_unit_test(test_places_are_added_up),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_no_answer),
+		cmocka_unit_test(test_all_for_people),
+		cmocka_unit_test(test_most),
+		cmocka_unit_test(test_keys_that_are_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -740,6 +740,12 @@ static void test_sequence(void **state)
 	       "its seq 41 is below 42");
 	set_sequence(1, FIRST, 42, DIGEST_A);
 	expect(&rule, SIGNATURE_BUNDLE, SEQ("42"), "");
+	/* Others signed it, too; then another version. */
+	set_sequence(2, SECOND, 1001, DIGEST_A);
+	expect(&rule, SIGNATURE_BUNDLE, SEQ("42"), "");
+	set_sequence(2, SECOND, 1002, DIGEST_B);
+	expect(&rule, SIGNATURE_BUNDLE, SEQ("42"), "a version of another key: an older version");
+	expect(&rule, SIGNATURE_BUNDLE, SEQ("43"), "");
 	rule.exempt = true;
 	expect(&rule, SIGNATURE_BUNDLE, SEQ("41"), "");
 	expect(&rule, SIGNATURE_BUNDLE, BUNDLE(HEX_A, OURS), "");
@@ -953,7 +959,17 @@ static void test_recorded(void **state)
 				       {"second.pub", signers[SECOND].id, 0}},
 			      .expires_s = 1800000001};
 	struct signature none = {0};
+	struct signature_pair p = statement_by(FIRST, SEQ("1"));
 
+	/* The reference has changed since, or is of a record that did not say it. */
+	assert_int_equal(recorded(&rule, &s, false), -EKEYREJECTED);
+	assert_non_null(strstr(error.text, "was not verified for " IMAGE ":stable"));
+	assert_int_equal(verify(&rule, DIGEST_A, &p, 1, NULL), 0);
+	s.reference = signature.reference;
+	follow(IMAGE ":edge");
+	assert_int_equal(recorded(&rule, &s, false), -EKEYREJECTED);
+	assert_int_equal(recorded(&rule, &s, true), 0);
+	follow(IMAGE ":stable");
 	assert_int_equal(recorded(&rule, &s, false), 0);
 	config.key_threshold = 2;
 	assert_int_equal(recorded(&rule, &s, false), -EKEYREJECTED);
