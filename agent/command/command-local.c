@@ -109,11 +109,12 @@ static char *fix_of_reader(const char *path, const char *host)
 	return xasprintf("chmod a+r %s", path);
 }
 
-/* One fault a file: whoever cannot read it first. host: whose secret it is, or NULL. */
+/* One fault a file: whoever cannot read it first. That it is missing is told where it is used. host: whose secret it is,
+ * or NULL. */
 static void check_readers(json_t *faults, const char *path, const char *host,
 			  const char *const *users)
 {
-	for (; *users; users++) {
+	for (; *users && access(path, F_OK) == 0; users++) {
 		int code = try_as(*users, path);
 		_cleanup_free_ char *text = NULL, *fix = NULL;
 
@@ -169,13 +170,11 @@ static void check_create(json_t *faults, const char *path)
 	check_readers(faults, path, NULL, readers);
 }
 
-/* A file that cannot be used is a fault of the configuration already. */
 static void check_key_readers(json_t *faults, const char *path)
 {
 	static const char *const readers[] = {"pullet", "pullet-update", "pullet-fetch", NULL};
 
-	if (access(path, F_OK) == 0)
-		check_readers(faults, path, NULL, readers);
+	check_readers(faults, path, NULL, readers);
 }
 
 static bool is_told(const json_t *faults, const char *path)

@@ -575,6 +575,8 @@ def test_doctor(device, registry, lab):
     conf.write_text(f"{good}[container shop-api-1]\nimage = {tls.ref('app:stable')}\n{with_ca}")
     assert doctor(device)[0] == set()
     assert "only root" in device.sh("pullet doctor || true", user="nobody")
+    none = "/etc/pullet/none.conf"
+    assert device.sh(f"pullet --config {none} config check || true") == f"{none}: No such file or directory\n1 error\n"
     device.sh("docker rm -f shop-api-1")
     device.configure(registry)
     device.sh("systemctl reload pulletd")
