@@ -55,9 +55,9 @@ void record_raise_sequence(struct record *r, const struct key_sequence *s)
 	r->sequences[r->n_sequences++] = *s;
 }
 
-void record_raise_sequences(struct record *r, int64_t now_s)
+void record_raise_sequences(struct record *r, const struct release *stays, int64_t now_s)
 {
-	const struct signature *signature = &r->target.signature;
+	const struct signature *signature = &stays->signature;
 	uint64_t highest = 0;
 	bool news = false;
 
@@ -67,7 +67,7 @@ void record_raise_sequences(struct record *r, int64_t now_s)
 	}
 	for (size_t i = 0; i < signature->n_keys; i++) {
 		const struct signed_key *key = &signature->keys[i];
-		const struct key_sequence s = {key->id, key->seq, *release_pulled(&r->target)};
+		const struct key_sequence s = {key->id, key->seq, *release_pulled(stays)};
 
 		news |= key->seq > highest;
 		record_raise_sequence(r, &s);

@@ -169,6 +169,7 @@ static const struct field record_fields[] = {
 	{"history", LIST, OR_ABSENT | LENIENT, ENTRIES(history, history_fields)},
 	{"sequences", LIST, OR_ABSENT, ENTRIES(sequences, key_sequence_fields)},
 	{"statement", NUMBER, OR_ABSENT, FIELD(struct record, statement_s)},
+	{"renewal", NUMBER, OR_ABSENT, FIELD(struct record, renewal_s)},
 	{"signature-place", PLACE, OR_ABSENT, FIELD(struct record, place)},
 	{"signed", OBJECT, OR_ABSENT, FIELD(struct record, signed_candidate),
 	 .fields = signed_fields},

@@ -218,6 +218,7 @@ struct record {
 	struct key_sequence sequences[RECORD_SEQUENCES_MAX];
 	size_t n_sequences;
 	int64_t statement_s; /* Unix time when the newest statement (a seq above all before) was first seen; 0: not known */
+	int64_t renewal_s; /* Unix time when the registry was asked for a signature of current that has not expired; 0: never */
 	enum signature_place place; /* where the last signature was found; asked first */
 	struct signed_candidate signed_candidate;
 	struct digest
@@ -298,8 +299,14 @@ uint64_t record_sequence(const struct record *r, const struct digest *key);
 /* Notes what a key signed, if its seq is above the one that is known. Of RECORD_SEQUENCES_MAX + 1 keys the one that signed
  * longest ago is forgotten. */
 void record_raise_sequence(struct record *r, const struct key_sequence *s);
-/* The same for all keys of target, which has come to stay. now_s: Unix time; 0: the clock is not set. */
-void record_raise_sequences(struct record *r, int64_t now_s);
+/* The same for all keys of a release that has come to stay. now_s: Unix time; 0: the clock is not set. */
+void record_raise_sequences(struct record *r, const struct release *stays, int64_t now_s);
+
+/* Whether the signature of what runs has expired. now_s as before. */
+static inline bool record_has_expired(const struct record *r, int64_t now_s)
+{
+	return r->current.signature.expires_s != 0 && now_s >= r->current.signature.expires_s;
+}
 
 #define RECORD_KNOWN_MAX (2 * (RECORD_REJECTED_MAX + RECORD_BEFORE_MAX))
 

@@ -400,6 +400,7 @@ static act_fn *const functions[] = {
 	[ACT_FIND_IMAGE] = candidate_find_image,
 	[ACT_FIND_FOLLOWERS] = find_followers,
 	[ACT_ASK_FLOOR] = candidate_ask_floor,
+	[ACT_ASK_RENEWAL] = candidate_ask_renewal,
 	[ACT_CHECK_SUCCESSOR] = successor_check,
 	[ACT_CHECK_HOST] = host_check,
 	[ACT_ASK_BEFORE] = hook_ask_before,

@@ -17,6 +17,8 @@
 #include "traffic.h"
 #include "world.h"
 
+#define RENEWAL_S (8 * 3600)
+
 /* A container whose registry is asked. Its record is read again when more of it is needed, since a thousand records
  * do not fit into the memory of a small machine. */
 struct asked {
@@ -187,6 +189,15 @@ static bool is_well(const json_t *container)
 			 (streq(state, "exited") && status && after_prefix(status, "Exited (0)")));
 }
 
+/* Whether the signature of what runs has expired, and nobody has asked for another one for a while. */
+static bool renewal_is_due(const struct container_config *c, const struct record *record)
+{
+	int64_t now_s = clock_now();
+
+	return c->keys && record_has_expired(record, now_s) &&
+	       (now_s < record->renewal_s || now_s - record->renewal_s >= RENEWAL_S);
+}
+
 /* Whether only a new digest can make work. An update that waits has set seen, and its pass asks the registry, unless
  * only an operator can take it. */
 static bool is_at_rest(const struct poll *p, const struct container_config *c, const json_t *list,
@@ -205,7 +216,8 @@ static bool is_at_rest(const struct poll *p, const struct container_config *c, c
 	if (held)
 		return record->phase == PHASE_IDLE || record->phase == PHASE_PREPARE;
 	return record->phase == PHASE_IDLE && (!digest_is_set(&record->seen) || told) &&
-	       is_well(container) && !in_the_way && !saved_spec_exists(p->task->state_dir, c->name);
+	       !renewal_is_due(c, record) && is_well(container) && !in_the_way &&
+	       !saved_spec_exists(p->task->state_dir, c->name);
 }
 
 /* Whether the schedule only looks. An update that an operator ordered is finished. */

@@ -243,3 +243,24 @@ int candidate_ask_floor(struct pass *p, struct error *ret_error)
 			    p->c->name, m->floor_of.text);
 	return 0;
 }
+
+/* What fails is not tried again before the next time: it makes no poll fail. */
+int candidate_ask_renewal(struct pass *p, struct error *ret_error)
+{
+	_cleanup_free_ struct signed_answer *answer = xmalloc(sizeof(*answer));
+	const struct verify_rule rule = candidate_rule(p, false);
+	const struct digest *pulled = release_pulled(&p->record.current);
+	int q = signed_ask(p->fetch, p->c->image, &rule, pulled, pulled, p->record.place, false,
+			   answer, ret_error);
+
+	if (q == -ECANCELED)
+		return q;
+	p->state.renewal_known = true;
+	if (q < 0) {
+		log_debug("%s", ret_error->text);
+		return 0;
+	}
+	p->state.renewal = answer->signature;
+	free(answer->verified);
+	return 0;
+}

@@ -20,6 +20,7 @@ act_fn candidate_find_image;
 act_fn candidate_verify;
 /* Asks the registry for the sequence with which the version that runs is signed. */
 act_fn candidate_ask_floor;
+act_fn candidate_ask_renewal;
 /* The digest under which the engine gets and lists plan_candidate(): the one that is signed, once it is verified. */
 const struct digest *candidate_pulled(const struct pass *p);
 /* Verifies a version that runs, or is on trial: by the record alone, whatever was revoked or has expired since. */

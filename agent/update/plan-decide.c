@@ -166,7 +166,7 @@ static void decide_again(struct record *r, const struct world *w)
 static void note_signature(struct record *r, const struct pass_state *m)
 {
 	if (!r->rollback)
-		record_raise_sequences(r, m->now_s);
+		record_raise_sequences(r, &r->target, m->now_s);
 	if (digest_eq(&r->signed_candidate.digest, &r->target.digest))
 		r->signed_candidate = (struct signed_candidate){0};
 }
@@ -323,6 +323,16 @@ static void decide_floor(struct record *r, const struct pass_state *m)
 	r->place = m->place;
 }
 
+static void decide_renewal(struct record *r, struct pass_state *m)
+{
+	m->renewal_written = true;
+	r->renewal_s = m->now_s;
+	if (m->renewal.n_keys == 0)
+		return;
+	r->current.signature = m->renewal;
+	record_raise_sequences(r, &r->current, m->now_s);
+}
+
 static void decide_signature(struct record *r, const struct pass_state *m)
 {
 	r->signed_candidate = m->signature;
@@ -401,6 +411,8 @@ void plan_decide(struct record *r, struct pass_state *m, enum action decision,
 		decide_sequence(r, m, w);
 	} else if (decision == ACT_DECIDE_FLOOR) {
 		decide_floor(r, m);
+	} else if (decision == ACT_DECIDE_RENEWAL) {
+		decide_renewal(r, m);
 	} else if (decision == ACT_DECIDE_SIGNATURE) {
 		decide_signature(r, m);
 	} else if (decision == ACT_DECIDE_FORGET) {

@@ -173,6 +173,12 @@ CLAIM(floor_is_wanted, s->c->keys &&record_lacks_floor(s->r))
 CLAIM(floor_is_known, !floor_is_wanted(s) || digest_eq(&s->m->floor_of, &s->r->current.digest))
 CLAIM(floor_is_written, !digest_is_set(&s->m->floor_of) || digest_eq(&s->m->floor_of, &s->r->floor))
 
+/* An operator who has signed what runs again expects the alarm to end. */
+CLAIM(renewal_is_known, s->m->renewal_known || !s->c->keys || !runs_already(s) ||
+				!world_runs_current(s->w, s->r) ||
+				!record_has_expired(s->r, s->m->now_s))
+CLAIM(renewal_is_written, !s->m->renewal_known || s->m->renewal_written)
+
 /* The next pass asks no registry for it then. */
 static bool signature_is_written(const struct situation *s)
 {
@@ -527,6 +533,8 @@ const struct plan_row plan_rows_before[] = {
 	ROW(TAKE, "old runs, or the candidate may mend it", FAIL, ONE, old_runs_or_may_be_mended,
 	    explain_failed),
 	ROW(TAKE, "no other container is in the way", FAIL, ONE, way_is_free, explain_blocker),
+	ROW(TAKE, "what runs is signed, or was asked for", ASK_RENEWAL, ONE, renewal_is_known),
+	ROW(TAKE, "its renewal is written down", DECIDE_RENEWAL, ONE, renewal_is_written),
 	ROW(TAKE, "the candidate is new", UP_TO_DATE, ONE, candidate_is_new),
 	ROW(TAKE, "its rejection is written down", DECIDE_REJECTED, ONE, rejection_is_written),
 	ROW(TAKE, "the candidate is not rejected", REFUSE, ONE, candidate_is_not_rejected,

@@ -31,6 +31,7 @@ enum action {
 	ACT_FIND_IMAGE,	 /* whether the engine has the candidate's image */
 	ACT_FIND_FOLLOWERS,
 	ACT_ASK_FLOOR,	     /* the registry: which sequence what runs was signed with */
+	ACT_ASK_RENEWAL,     /* the registry: whether what runs was signed again */
 	ACT_CHECK_SUCCESSOR, /* whether the container can be recreated faithfully */
 	ACT_VERIFY,
 	ACT_CHECK_SPACE,
@@ -73,6 +74,7 @@ enum action {
 	ACT_DECIDE_SEEN,      /* the candidate is waited for from now on */
 	ACT_DECIDE_SEQUENCE,  /* an older policy is a replay from now on */
 	ACT_DECIDE_FLOOR,     /* no lower sequence than what runs has */
+	ACT_DECIDE_RENEWAL,   /* what runs has a newer signature, or none yet */
 	ACT_DECIDE_SIGNATURE, /* the candidate need not be verified again */
 	ACT_DECIDE_FORGET,    /* the update that is prepared; NAME.next and its image go before */
 	ACT_DECIDE_PREPARE,
@@ -164,6 +166,9 @@ struct pass_state {
 	struct digest floor_of;
 	struct key_sequence floor[RECORD_SEQUENCES_MAX];
 	size_t n_floor;
+	bool renewal_known, renewal_written;
+	struct signature
+		renewal;     /* of what runs, that has not expired; without keys: there is none */
 	bool no_key_demands; /* a version without a digest has none to verify, and no key is set */
 	bool space_known;
 	struct error no_space; /* code 0: there is disk space */

@@ -255,9 +255,42 @@ def test_it_expires_while_it_runs(house, signing, later):
     first, before = signing.up(seq=1, expires=at(3600))
     house.once("up-to-date", env=later)
     house.untouched(before)
+    snapshot, mark = house.pullet.state_snapshot(), house.registry.mark()
+    house.once("up-to-date", env=later)
+    assert [r.method for r in house.registry.requests(mark)] == ["HEAD"]
+    assert house.pullet.state_snapshot() == snapshot
     second = signing.publish(seq=2, expires=at(4 * 3600))
     house.once("updated", env=later)
     house.check(second)
+
+
+@pytest.mark.parametrize("form", ["classic", "bundle"])
+def test_it_is_signed_again_while_it_runs(house, signing, later, form):
+    """The registry is asked when it expires, and later on; an operator's order asks at once. Who signs it again ends the alarm."""
+    first, before = signing.up(form=form, seq=1, expires=at(3600))
+    house.once("up-to-date", env=later)
+    expires = house.pullet.record("app")["current"]["signature"]["expires"]
+    signing.sign(first, "thief", form, seq=3, expires=at(4 * 3600))
+    signing.sign(first, form=form, seq=2, expires=at(1800))
+    assert house.pullet.order("update", env=later)[-1]["result"] == "up-to-date"
+    assert house.pullet.record("app")["current"]["signature"]["expires"] == expires
+    assert sequences(house) == [1]
+    signing.sign(first, form=form, seq=2, expires=at(4 * 3600))
+    assert house.pullet.order("update", env=later)[-1]["result"] == "up-to-date"
+    assert house.pullet.record("app")["current"]["signature"]["expires"] > expires
+    assert sequences(house) == [2]
+    house.untouched(before)
+    mark = house.registry.mark()
+    house.once("up-to-date", env=later)
+    assert [r.method for r in house.registry.requests(mark)] == ["HEAD"]
+
+
+def test_it_is_signed_again_before_it_expires(house, signing, later):
+    first, before = signing.up(seq=1, expires=at(3600))
+    signing.sign(first, seq=2, expires=at(4 * 3600))
+    house.once("up-to-date", env=later)
+    assert sequences(house) == [2]
+    house.untouched(before)
 
 
 def test_it_expires_while_it_waits(house, signing, later):

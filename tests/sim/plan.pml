@@ -233,6 +233,8 @@ c_code { \#include "plan-agree.c" };
 #define old_s_spec_is_saved		    true
 #define old_runs__or_the_candidate_may_mend_it                                                                \
 	(!exists(old_one[0]) || box[old_one[0]].state != CREATED || (phase == PREPARE && exists(new_one[0])))
+#define what_runs_is_signed__or_was_asked_for true
+#define its_renewal_is_written_down	    true
 #define the_candidate_is_new		    (!runs_answer)
 #define its_rejection_is_written_down	    true
 #define others_let_it_be_updated	    true
@@ -656,6 +658,7 @@ inline verify()
 	fi
 }
 inline ask_floor() { skip }
+inline ask_renewal() { skip }
 inline check_disk_space()
 {
 	fact(space_known);
@@ -821,6 +824,7 @@ inline write_rejected() { skip }
 inline write_seen() { skip }
 inline write_sequence() { skip }
 inline write_floor() { skip }
+inline write_renewal() { skip }
 inline write_signature()
 {
 	hazard();

@@ -168,6 +168,9 @@ ARRANGE(followers_unknown, s->m.followers_known = false)
 ARRANGE(not_checked, s->m.successor_checked = false)
 ARRANGE(not_verified, SET(s->m.verified.text, OTHER))
 ARRANGE(with_key, static char *keys[] = {(char *)"prod.pub", NULL}; s->c.keys = keys)
+ARRANGE(expired, with_key(s); runs(s); s->m.renewal_known = false;
+	s->r.current.signature = (struct signature){.n_keys = 1, .expires_s = s->m.now_s})
+ARRANGE(renewal_unwritten, s->m.renewal_known = true; s->m.renewal_written = false)
 ARRANGE(floor_unknown, with_key(s); s->m.floor_of.text[0] = s->r.floor.text[0] = '\0';
 	SET(s->r.current.digest.text, OTHER))
 ARRANGE(floor_unwritten, with_key(s); SET(s->r.current.digest.text, OTHER);
@@ -285,6 +288,8 @@ static const struct {
 
 	{BLOCK_TAKE, failed, ACT_FAIL},
 	{BLOCK_TAKE, blocker, ACT_FAIL},
+	{BLOCK_TAKE, expired, ACT_ASK_RENEWAL},
+	{BLOCK_TAKE, renewal_unwritten, ACT_DECIDE_RENEWAL},
 	{BLOCK_TAKE, runs, ACT_UP_TO_DATE},
 	{BLOCK_TAKE, rejected_by_manifest, ACT_DECIDE_REJECTED},
 	{BLOCK_TAKE, rejected, ACT_REFUSE},
@@ -903,6 +908,37 @@ static void test_decide_floor(void **state)
 	s.r.n_sequences = 0;
 	s.m = (struct pass_state){0};
 	assert_int_not_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_ASK_FLOOR);
+}
+
+/* What runs and has expired is asked for once in a pass, and only with a clock and a key. */
+static void test_decide_renewal(void **state)
+{
+	struct scene s;
+
+	all_done(&s, BLOCK_TAKE);
+	expired(&s);
+	expect_next(&s, ACT_ASK_RENEWAL, "expired", "-");
+	s.m.now_s--;
+	expect_next(&s, ACT_UP_TO_DATE, "not yet", "-");
+	s.m.now_s = 0;
+	expect_next(&s, ACT_UP_TO_DATE, "no clock", "-");
+	s.m.now_s = s.r.current.signature.expires_s + 5;
+	s.m.renewal_known = true;
+	expect_next(&s, ACT_DECIDE_RENEWAL, "asked", "-");
+	/* There was none: what is known stays. */
+	plan_decide(&s.r, &s.m, ACT_DECIDE_RENEWAL, &s.w);
+	assert_int_equal(s.r.renewal_s, s.m.now_s);
+	assert_true(record_has_expired(&s.r, s.m.now_s));
+	expect_next(&s, ACT_UP_TO_DATE, "asked and written", "-");
+	s.m.renewal = by_one_key;
+	s.m.renewal.expires_s = s.m.now_s + 1;
+	plan_decide(&s.r, &s.m, ACT_DECIDE_RENEWAL, &s.w);
+	assert_false(record_has_expired(&s.r, s.m.now_s));
+	assert_int_equal(record_sequence(&s.r, &(struct digest){OTHER}), 43);
+	assert_string_equal(s.r.sequences[0].digest.text, TARGET);
+	s.m = (struct pass_state){.renewal_known = true, .renewal_written = true};
+	s.c.keys = NULL;
+	assert_int_not_equal(plan_next(&s.c, &s.r, &s.w, &s.m).action, ACT_ASK_RENEWAL);
 }
 
 /* By whom the candidate is signed goes with it, and only a version that stays rules out older ones. */
@@ -1670,6 +1706,7 @@ int main(void)
 		cmocka_unit_test(test_decide_sequence),
 		cmocka_unit_test(test_decide_signed_policy),
 		cmocka_unit_test(test_decide_floor),
+		cmocka_unit_test(test_decide_renewal),
 		cmocka_unit_test(test_decide_signature),
 		cmocka_unit_test(test_signature_stays_with_its_release),
 		cmocka_unit_test(test_decide_on_the_way),

@@ -648,20 +648,20 @@ static void test_sequences_of_a_release(void **state)
 	sign(&r.target.signature, 2);
 	r.target.signature.keys[0].seq = 10;
 	r.target.signature.keys[1].seq = 0;
-	record_raise_sequences(&r, 0);
+	record_raise_sequences(&r, &r.target, 0);
 	assert_int_equal(r.n_sequences, 1);
 	assert_int_equal(r.statement_s, 0); /* the clock was not set */
 	assert_string_equal(r.sequences[0].digest.text, DIGEST("0005").text);
 	r.target.pulled = DIGEST("0006");
 	r.target.signature.keys[1].seq = 9;
-	record_raise_sequences(&r, 1764000000);
+	record_raise_sequences(&r, &r.target, 1764000000);
 	assert_int_equal(r.n_sequences, 2);
 	assert_int_equal(r.statement_s, 0); /* no statement is newer than the other key's */
 	assert_string_equal(r.sequences[1].digest.text, DIGEST("0006").text);
 	r.target.signature.keys[1].seq = 11;
-	record_raise_sequences(&r, 1764000000);
+	record_raise_sequences(&r, &r.target, 1764000000);
 	assert_int_equal(r.statement_s, 1764000000);
-	record_raise_sequences(&r, 1764000001); /* the same again */
+	record_raise_sequences(&r, &r.target, 1764000001); /* the same again */
 	assert_int_equal(r.statement_s, 1764000000);
 	assert_int_equal(record_sequence(&r, &DIGEST("ab01")), 11);
 	assert_int_equal(record_sequence(&r, &DIGEST("ab00")), 10);
