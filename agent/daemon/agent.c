@@ -440,7 +440,7 @@ static int on_survey(void *userdata, sd_bus_message *call, sd_bus_error *error)
 		round_queue_new(&a->table, &a->queue);
 		start_next(a);
 	}
-	return survey_ask(&a->survey, a->event, &a->o->helper, call, error);
+	return survey_ask(&a->survey, a->event, &a->o->helper, a->table.fault, call, error);
 }
 
 static int on_request(void *userdata, const struct unit *u, enum operation operation,

@@ -81,13 +81,15 @@ void survey_init(struct survey *s)
 				    .fd = -1};
 }
 
-int survey_ask(struct survey *s, sd_event *event, const struct helper_options *o,
+int survey_ask(struct survey *s, sd_event *event, const struct helper_options *o, const char *fault,
 	       sd_bus_message *call, sd_bus_error *error)
 {
 	static const struct job job = {.operation = OPERATION_SURVEY};
 	bool soon = s->ended_ms && now_ms() < s->ended_ms + SURVEY_EACH_MS;
 	struct error e;
 
+	if (fault)
+		return sd_bus_error_set(error, SD_BUS_ERROR_FAILED, fault);
 	if (s->n_calls == SURVEY_CALLS_MAX ||
 	    (!s->helper.running && soon && sd_bus_query_sender_privilege(call, -1) <= 0))
 		return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,

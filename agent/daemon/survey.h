@@ -25,8 +25,8 @@ struct survey {
 
 /* Before it: on_unfollowed and userdata. */
 void survey_init(struct survey *s);
-/* Answers the call later, or with an error now, which is returned: too many wait, or one that is not privileged comes
- * right behind the last one. */
-int survey_ask(struct survey *s, sd_event *event, const struct helper_options *o,
+/* Answers the call later, or with an error now, which is returned: the fault of the configuration, or too many wait, or one
+ * that is not privileged comes right behind the last one. */
+int survey_ask(struct survey *s, sd_event *event, const struct helper_options *o, const char *fault,
 	       sd_bus_message *call, sd_bus_error *error);
 void survey_close(struct survey *s);
