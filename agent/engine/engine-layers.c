@@ -37,3 +37,43 @@ bool engine_layers_are_trusted(struct engine *e, const json_t *image, size_t fou
 	}
 	return false;
 }
+
+static bool is_any(const char *id, const char *const *ids)
+{
+	while (*ids && !streq(id, *ids))
+		ids++;
+	return *ids;
+}
+
+static size_t count_equal(const json_t *image, const struct digest *layers, size_t n)
+{
+	const json_t *list = json_get_path(image, "RootFS", "Layers", NULL);
+	size_t same = 0;
+
+	while (same < n &&
+	       streq_null(json_string_value(json_array_get(list, same)), layers[same].text))
+		same++;
+	return same;
+}
+
+size_t engine_count_layers(struct engine *e, const struct digest *layers, size_t n,
+			   const char *const *but)
+{
+	_cleanup_json_ json_t *list = NULL;
+	size_t i, most = 0, same;
+	struct error ignored;
+	const json_t *v;
+
+	if (engine_list_images(e, &list, &ignored) < 0)
+		return 0;
+	json_array_foreach (list, i, v) {
+		_cleanup_json_ json_t *image = NULL;
+		const char *id = json_get_string(v, "Id");
+
+		if (!id || is_any(id, but) || engine_identify_image(e, id, &image, &ignored) < 0)
+			continue;
+		same = count_equal(image, layers, n);
+		most = same > most ? same : most;
+	}
+	return most;
+}

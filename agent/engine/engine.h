@@ -168,6 +168,10 @@ int engine_load(struct engine *e, const struct load *l, size_t *ret_found,
  * not answer: the image is then pulled once more, which is safe. A layer of no image may be
  * the rest of a pull that a power cut ended: engines write layers without syncing them, and use any that they find. */
 bool engine_layers_are_trusted(struct engine *e, const json_t *image, size_t found);
+/* How many of these layers, from the lowest up, belong to an image in the engine whose Id is none of but. 0 as well when the
+ * engine does not answer. */
+size_t engine_count_layers(struct engine *e, const struct digest *layers, size_t n,
+			   const char *const *but);
 
 /* Points repository:tag at the image. */
 int engine_tag(struct engine *e, const char *image, const char *repository, const char *tag,

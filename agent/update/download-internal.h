@@ -14,6 +14,8 @@ struct image {
 	struct oci_document content;		    /* of manifest */
 	char top_type[80];
 	size_t shared;		 /* layers, from the lowest on, that the running image has, too */
+	bool by_other;		 /* or another image in the engine, which has more of them */
+	bool whole;		 /* a load lacked a layer: all come */
 	struct digest *diff_ids; /* of all its layers */
 	struct digest *running;	 /* DiffIDs of the running image's layers */
 	size_t n_running;

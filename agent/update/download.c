@@ -322,6 +322,15 @@ static int bring_layers(struct pass *p, const struct image *i, struct error *ret
 	return r;
 }
 
+static uint64_t image_bytes(const struct image *i)
+{
+	uint64_t bytes = 0;
+
+	for (size_t k = i->shared; k < i->content.n_layers; k++)
+		bytes += i->content.layers[k].size;
+	return bytes;
+}
+
 /* Whether the layers may come where the delta failed. The link, and an engine that is restarted or full, serve it again later. A
  * damaged store says nothing of the delta: the pass repairs it, and loads once more. */
 static bool is_of_delta(const struct image *i, int code, bool came, const struct error *e)
@@ -336,14 +345,34 @@ static bool is_of_delta(const struct image *i, int code, bool came, const struct
 	       i->delta.tries >= DELTA_TRIES;
 }
 
+/* An engine does not pull a layer that another image has, too. What a load of this one has left may be cut: it does not count. */
+static void share_with_others(struct pass *p, struct image *i)
+{
+	const char *const own[] = {i->content.config.text, p->record.target.manifest.text,
+				   p->record.target.digest.text, NULL};
+	bool doubted = digest_is_set(&p->state.saved_spec) ||
+		       digest_eq(&p->record.damage.digest, &p->record.target.digest);
+	size_t n;
+
+	if (i->whole || doubted || image_is_by_delta(i) || image_bytes(i) <= DELTA_MIN)
+		return;
+	n = engine_count_layers(p->context.engine, i->diff_ids, i->content.n_layers, own);
+	if (n <= i->shared)
+		return;
+	i->shared = n;
+	i->by_other = true;
+}
+
 /* again: whatever an earlier load left. */
 static int bring_and_load(struct pass *p, struct image *i, bool again, struct error *ret_error)
 {
 	bool came = false;
 	int r = delta_choose(p, i, ret_error);
 
-	if (r == 0)
+	if (r == 0) {
+		share_with_others(p, i);
 		r = prepare_spool(p, i, ret_error);
+	}
 	if (r == 0)
 		r = bring_layers(p, i, ret_error);
 	if (r == 0) {
@@ -411,7 +440,8 @@ int download_image(struct pass *p, size_t *ret_found, struct error *ret_error)
 		if (r != -EBADMSG && ret_error->origin != ERROR_PASSING &&
 		    (n > 0 || !image_is_by_delta(&i) || ret_error->origin != ERROR_STORE)) {
 			i.shared = 0;
-			i.plain = true;
+			i.by_other = false;
+			i.plain = i.whole = true;
 		}
 	}
 	if (r == 0)

@@ -167,7 +167,7 @@ static int load(struct pass *p, struct image *i, struct error *ret_error)
 	r = open_layers(p, i, layers, ret_error);
 	if (r == 0 && image_is_by_delta(i))
 		r = rebuild(p, i, layers, &shared, ret_error);
-	else if (r == 0 && i->shared > 0 && i->shared < n)
+	else if (r == 0 && i->shared > 0 && i->shared < n && !i->by_other)
 		describe_shared(p, i, &shared);
 	l.shared = shared;
 	if (r == 0)

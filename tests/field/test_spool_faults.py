@@ -151,6 +151,27 @@ def test_a_layer_twice_counts_once(house, link):
         assert len(ours(link, digest)) == 1 and down(ours(link, digest)) < size + 2 * KB
 
 
+def test_a_layer_that_another_image_has_does_not_come(house, link):
+    """As with a pull: of two applications with the same new base the second gets what is its own."""
+    other, base = f"{house.repository}/other", ballast(400 * KB)
+    house.registry.publish(other, "stable", image(version="1"))
+    house.up()
+    app = {"image": house.image, "create": UP, "health-period": "300ms"}
+    house.pullet.configure({"app": app, "other": {**app, "image": link.ref(f"{other}:stable")}})
+    assert house.pullet.once("other").results["other"]["result"] == "updated"
+    first = house.registry.publish(other, "stable", image(base, 90 * KB, version="2"))
+    new = house.registry.publish(house.repository, "stable", image(base, 100 * KB, version="2"))
+    shared = next(iter(layers(new)))
+    assert shared in layers(first)
+    link.reset()
+    results = house.pullet.once().results
+    assert {name: entry["result"] for name, entry in results.items()} == {"app": "updated", "other": "updated"}
+    house.check(new)
+    house.check(first, "other")
+    link.settle()
+    assert len(ours(link, shared)) == 1 and len(ours(link)) > 1, link.requests
+
+
 # --- the engine --------------------------------------------------------------------------------
 
 
