@@ -6,6 +6,7 @@
 #include "crypto.h"
 #include "engine-internal.h"
 #include "inflate.h"
+#include "memory.h"
 #include "save-tar.h"
 
 #define SAVE_STALL_S \
@@ -254,8 +255,10 @@ static int save(struct engine *e, const char *image, struct saving *s, struct er
 		r = ret_error->code = -EIO; /* says nothing about a patch */
 	for (size_t i = 0; r == 0 && i < s->n_layers; i++) {
 		if (!s->layers[i].found)
-			r = error_set(ret_error, -ENODATA, "the engine does not give the layer %s",
-				      s->layers[i].diff_id.text);
+			r = error_set(
+				ret_error, -ENODATA, "the engine does not give the layer %s%s",
+				s->layers[i].diff_id.text,
+				s->inflate.too_wide ? ", or in zstd with a window over 8 MiB" : "");
 	}
 	return r;
 }
@@ -271,6 +274,9 @@ int engine_save(struct engine *e, const char *image, int fd, struct save_layer *
 	s.inflate = (struct inflate){.on_data = on_content, .userdata = &s};
 	for (size_t i = 0; i < n; i++)
 		layers[i].found = false;
+	/* A helper may take 16 MB in all, of which a window is half. */
+	if (n > 0)
+		memory_give_back();
 	r = save(e, image, &s, ret_error);
 	*ret_manifest = r == 0 ? find_manifest(&s) : NULL;
 	if (s.hash)

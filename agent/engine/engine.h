@@ -107,7 +107,7 @@ struct save_layer {
 /* GET /images/X/get, of which only wanted layers are kept: each file of that tar which is, without its gzip or zstd, one of
  * layers[] is appended to the file fd. The same layer twice lies there once. max: bytes that the file may have in all; it has
  * more for no moment. *ret_manifest: the image's manifest as the engine has it, of which layers[] are the last n; NULL: it has
- * none, as most graph drivers. The caller owns it. n may be 0, with fd -1, for the manifest alone. -ENODATA: not all were found, or a layer needs a zstd window over 4 MiB;
+ * none, as most graph drivers. The caller owns it. n may be 0, with fd -1, for the manifest alone. -ENODATA: not all were found, or a layer needs a zstd window over 8 MiB;
  * -ENOENT: there is no such image. */
 int engine_save(struct engine *e, const char *image, int fd, struct save_layer *layers, size_t n,
 		uint64_t max, json_t **ret_manifest, struct error *ret_error) warn_unused;

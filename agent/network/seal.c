@@ -2,13 +2,13 @@
 #include "seal.h"
 
 #include <errno.h>
-#include <link.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+
+#include "memory.h"
 
 #if defined(__x86_64__)
 #define ARCH AUDIT_ARCH_X86_64 /* x32 has it, too, and other numbers, of which none is allowed */
@@ -71,22 +71,6 @@ static const unsigned int allowed[] = {
 #endif
 };
 
-/* Gives back the memory of a library's code, which comes again from its file where it is needed. That of libcurl and what it
- * loads is as large as a window, and what is sealed calls none of it. */
-static int drop_code(struct dl_phdr_info *info, size_t size, void *userdata)
-{
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-		uintptr_t at = info->dlpi_addr + p->p_vaddr, begin = at & ~(page - 1);
-
-		if (p->p_type == PT_LOAD && !(p->p_flags & PF_W))
-			(void)madvise((void *)begin, at - begin + p->p_memsz, MADV_DONTNEED);
-	}
-	return 0;
-}
-
 static int set_filter(void)
 {
 	struct sock_filter filter[ARRAY_SIZE(allowed) + 6] = {
@@ -114,7 +98,8 @@ int seal(struct error *ret_error)
 {
 	int r = ARCH ? 0 : -ENOSYS;
 
-	(void)dl_iterate_phdr(drop_code, NULL);
+	/* The code of libcurl and what it loads is as large as a window, and what is sealed calls none of it. */
+	memory_give_back();
 	if (r == 0)
 		r = set_filter();
 	return r < 0 ? error_set(ret_error, r, "cannot set a system call filter: %s", strerror(-r))

@@ -6,9 +6,13 @@
 #define ZLIB_CONST
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
-#define PIECE		    ((size_t)64 * 1024)
-#define WINDOW_LOG_MAX	    22 /* 4 MiB: a helper may take 16 MB of memory in all */
+#define PIECE ((size_t)64 * 1024)
+#define WINDOW_LOG_MAX \
+	23 /* 8 MiB, as BuildKit and skopeo write it, and RFC 8878 recommends to support */
+#define ZSTD_SKIPPABLE \
+	"\x2a\x4d\x18" /* behind a byte from 0x50 to 0x5f; pzstd begins with such a frame */
 #define WINDOW_LOG_GENEROUS 27
 #define RATIO_MAX	    1032
 #define GZIP_BITS	    (15 + 16) /* zlib.h: of gzip alone */
@@ -71,8 +75,11 @@ static int push_zstd(struct inflate *i, const char *data, size_t n)
 		ZSTD_outBuffer out = {.dst = i->out, .size = PIECE};
 		size_t left = ZSTD_decompressStream(i->zstd, &out, &in);
 
-		if (ZSTD_isError(left))
+		if (ZSTD_isError(left)) {
+			i->too_wide |=
+				ZSTD_getErrorCode(left) == ZSTD_error_frameParameter_windowTooLarge;
 			return -EBADMSG;
+		}
 		i->whole = left == 0;
 		r = put(i, i->out, out.pos);
 	}
@@ -98,7 +105,8 @@ static void prepare(struct inflate *i)
 			ready = inflateInit2(i->gzip, GZIP_BITS) == Z_OK;
 		}
 		ready = ready && inflateReset(i->gzip) == Z_OK;
-	} else if (memcmp(i->head, "\x28\xb5\x2f\xfd", 4) == 0) {
+	} else if (memcmp(i->head, "\x28\xb5\x2f\xfd", 4) == 0 ||
+		   ((i->head[0] & 0xf0) == 0x50 && memcmp(i->head + 1, ZSTD_SKIPPABLE, 3) == 0)) {
 		i->compression = OCI_ZSTD;
 		if (!i->zstd)
 			i->zstd = ZSTD_createDCtx();

@@ -18,12 +18,13 @@ struct inflate {
 	size_t n_head;
 	enum oci_compression compression; /* once four bytes are there */
 	bool whole;			  /* no member or frame is open */
+	bool too_wide;			  /* some file needed a larger zstd window */
 	uint64_t in_bytes, out_bytes;
 };
 
 /* Begins a file. What compression it has is known once four bytes of it were pushed. */
 void inflate_begin(struct inflate *i);
-/* Takes n more bytes. -EBADMSG: they are not what the first ones promise, a zstd frame needs a window over 4 MiB, or more came out
+/* Takes n more bytes. -EBADMSG: they are not what the first ones promise, a zstd frame needs a window over 8 MiB, or more came out
  * than 1032 times what went in: gzip makes no more of it. Neither if it is generous. */
 int inflate_push(struct inflate *i, const char *data, size_t n) warn_unused;
 /* -EBADMSG: the file ends in the middle. */

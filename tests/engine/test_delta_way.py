@@ -8,6 +8,7 @@ import urllib.parse
 
 import pytest
 
+import pullet_image
 from pullet_memory import Watcher
 from pullet_spool import KB, MB
 from test_delta import APP, BASE, BASIS, Releases, edited, takes_deltas, warnings
@@ -71,6 +72,26 @@ def test_a_delta_that_is_cut_again_and_again_is_given_up(releases, house):
 def test_a_large_image_takes_little_memory(releases, house):
     """Each process: that which takes the layers out of the engine, packs and loads them, and that which applies."""
     large = os.urandom(24 * MB)
+    releases.up(large)
+    releases.follow(edited(large))
+    process = house.pullet.spawn("--once", "--json", stdout=subprocess.PIPE)
+    with Watcher(process.pid) as watcher:
+        output = process.communicate(timeout=120)[0]
+    releases.link.settle()
+    releases.by_delta(json.loads(output.splitlines()[-1]))
+    print(watcher.peaks)
+    if b"__asan_init" not in (house.pullet.build / "pullet-update").read_bytes():
+        assert max(watcher.peaks.values()) <= 16000, watcher.peaks
+
+
+def test_zstd_as_buildkit_and_skopeo_write_it(releases, house, monkeypatch):
+    """A window of 8 MiB for any layer that is larger, at their usual level: a helper takes its 16 MB at most."""
+    if house.engine.kind.suite in (None, "bookworm"):
+        pytest.skip("this engine's pull takes no zstd; test_a_new_packing has it")
+    wide = lambda raw: subprocess.run(["zstd", "-q", "-c", "--zstd=wlog=23"], input=raw, capture_output=True, check=True).stdout  # noqa: E731
+    monkeypatch.setitem(pullet_image.PACK, "zstd", wide)
+    large = os.urandom(12 * MB)
+    releases.options["packed"] = "zstd"
     releases.up(large)
     releases.follow(edited(large))
     process = house.pullet.spawn("--once", "--json", stdout=subprocess.PIPE)
