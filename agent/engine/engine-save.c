@@ -100,6 +100,8 @@ static int on_file(void *userdata, const char *name, uint64_t size)
 	if (hex && snprintf(digest, sizeof(digest), "sha256:%s", hex) == DIGEST_TEXT_LEN)
 		(void)!digest_parse(digest, &s->named);
 	inflate_begin(&s->inflate);
+	/* A megabyte of zeros in front may be less than fifty bytes of zstd. */
+	s->inflate.size = size;
 	s->hash = hash_begin();
 	s->size = 0;
 	s->n_text = 0;

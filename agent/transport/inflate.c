@@ -20,7 +20,7 @@
 void inflate_begin(struct inflate *i)
 {
 	i->n_head = 0;
-	i->in_bytes = i->out_bytes = 0;
+	i->in_bytes = i->out_bytes = i->size = 0;
 	i->compression = OCI_PLAIN;
 	i->whole = false;
 }
@@ -37,7 +37,7 @@ void inflate_free(struct inflate *i)
 static int put(struct inflate *i, const char *data, size_t n)
 {
 	i->out_bytes += n;
-	if (!i->generous && i->out_bytes / RATIO_MAX > i->in_bytes)
+	if (!i->generous && i->out_bytes / RATIO_MAX > MAX(i->in_bytes, i->size))
 		return -EBADMSG;
 	return n > 0 ? i->on_data(i->userdata, data, n) : 0;
 }

@@ -20,12 +20,13 @@ struct inflate {
 	bool whole;			  /* no member or frame is open */
 	bool too_wide;			  /* some file needed a larger zstd window */
 	uint64_t in_bytes, out_bytes;
+	uint64_t size; /* of the file, for the caller to set behind inflate_begin(); 0: not known */
 };
 
 /* Begins a file. What compression it has is known once four bytes of it were pushed. */
 void inflate_begin(struct inflate *i);
 /* Takes n more bytes. -EBADMSG: they are not what the first ones promise, a zstd frame needs a window over 8 MiB, or more came out
- * than 1032 times what went in: gzip makes no more of it. Neither if it is generous. */
+ * than 1032 times what went in, or the file has: gzip makes no more of it. Neither if it is generous. */
 int inflate_push(struct inflate *i, const char *data, size_t n) warn_unused;
 /* -EBADMSG: the file ends in the middle. */
 int inflate_end(struct inflate *i) warn_unused;

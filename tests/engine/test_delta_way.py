@@ -84,6 +84,16 @@ def test_a_large_image_takes_little_memory(releases, house):
         assert max(watcher.peaks.values()) <= 16000, watcher.peaks
 
 
+def test_zeros_before_the_rest(releases):
+    """What a delta made is packed with zstd, which makes next to nothing of them: that is no bomb."""
+    content = bytes(24 * MB) + APP
+    releases.up(BASE, content)
+    for _ in range(2):
+        content = content[:24 * MB] + edited(content[24 * MB:])
+        releases.follow(BASE, content)
+        releases.by_delta(releases.update())
+
+
 def test_zstd_as_buildkit_and_skopeo_write_it(releases, house, monkeypatch):
     """A window of 8 MiB for any layer that is larger, at their usual level: a helper takes its 16 MB at most."""
     if house.engine.kind.suite in (None, "bookworm"):

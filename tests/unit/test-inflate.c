@@ -165,6 +165,13 @@ static void test_refused(void **state)
 	n = add_zstd(packed, (size_t)8 << 20, zeros, (size_t)8 << 20, 20);
 	assert_int_equal(inflate_all(&i, packed, n, 4096), -EBADMSG);
 	assert_true(sink.n < (size_t)9 << 20);
+	/* So can a part of a file that is large enough as a whole. */
+	sink.n = 0;
+	inflate_begin(&i);
+	i.size = (uint64_t)16 << 10;
+	assert_int_equal(inflate_push(&i, packed, n), 0);
+	assert_int_equal(inflate_end(&i), 0);
+	assert_int_equal(sink.n, (size_t)8 << 20);
 	/* A window of 16 MiB; and of 8 MiB, which BuildKit and skopeo make. */
 	_cleanup_free_ char *text = make_text(TEXT_SIZE);
 
