@@ -72,6 +72,7 @@ def test_every_option_is_in_the_manual(program):
     mine = {a or b for a, b in mine}
     told = set(re.findall(r"^(--[a-z-]+)", page, re.M))
     assert mine == told and "--help" in mine
+    assert {"0", "1", "2"} <= set(re.findall(r"^(\d)", plain(sections(PROGRAMS[program])["EXIT STATUS"]), re.M))
 
 
 def told_by_help():
