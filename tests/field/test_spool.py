@@ -290,15 +290,31 @@ def test_a_cap_and_a_budget_on_the_wire_and_now_that_passes_them(house, link):
 
 @pytest.fixture(scope="session")
 def clock(tmp_path_factory):
-    """-> an environment in which it is seconds before the end of a minute, and that minute."""
+    """-> an environment in which it is seconds before the end of a minute, or of so many seconds, and that end."""
     environment = preloaded(tmp_path_factory.mktemp("clock"), "offset-clock.c")
 
-    def before(seconds):
+    def before(seconds, of=60):
         now = time.time()
-        minute = (now // 60 + 2) * 60
-        return {**environment, "CLOCK_OFFSET": str(round(minute - seconds - now))}, minute
+        end = (now // of + 2) * of
+        return {**environment, "CLOCK_OFFSET": str(round(end - seconds - now))}, end
 
     return before
+
+
+def test_a_day_that_ends_in_the_middle_gives_its_budget_at_once(house, link, clock):
+    """What was left of the day before ends the request, and the download goes on."""
+    house.pullet = Alone(house.lab, house.engine, f"alone-{house.number}")
+    house.up()
+    new, _ = publish(house, 310 * KB)
+    house.configure(create=UP, agent={"budget": "300k/day"})
+    env, _ = clock(8, of=86400)
+    link.reset()
+    link.line = 30 * KB
+    house.once("updated", env={**env, "TZ": "UTC0"})  # where a day begins with a multiple of 86400
+    house.check(new)
+    link.settle()
+    ranges = [r.range for r in ours(link, next(iter(layers(new))))]
+    assert len(ranges) == 2 and ranges[1], ranges
 
 
 def test_a_download_window_that_closes(house, link, clock):
