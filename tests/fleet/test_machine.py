@@ -210,10 +210,10 @@ def units(device):
     device.write("/run/systemd/system/skipped.service",
                  "[Unit]\nConditionPathExists=/absent\n[Service]\nType=oneshot\nExecStart=/bin/true\n")
     device.sh("systemctl daemon-reload; systemctl stop pulletd; systemctl start pullet-unit.socket")
-    names = [*UNITS, "skipped", "absent"]
+    names = {name.strip("@"): name for name in (*UNITS, "skipped", "absent")}
     device.write("/etc/pullet/conf.d/hooks.conf", "[agent]\nnotify = tell@.service\n" + "".join(
-        f"[container c-{name.strip('@')}]\nimage = registry.example/c:1\nhold = yes\nbefore-unit = {name}.service\n"
-        "before-unit-timeout = 2s\n" for name in names))
+        f"[container c-{name}]\nimage = registry.example/c:1\nhold = yes\nbefore-unit = {unit}.service\n"
+        f"before-unit-timeout = {'2s' if name == 'hang' else '10min'}\n" for name, unit in {**names, "long": "hang"}.items()))
     yield device
     device.sh("rm /etc/pullet/conf.d/hooks.conf; systemctl start pulletd")
 
@@ -243,7 +243,7 @@ class TestStarter:
         assert set(ask(units, request_)) == {"error"}
 
     def test_a_hook_ends_with_who_asked(self, units):
-        ask(units, {"container": "c-hang", "key": "before-unit"}, wait=False)
+        ask(units, {"container": "c-long", "key": "before-unit"}, wait=False)
         wait_for("the end", lambda: not wait_active(units, "hang.service"), pause=0.05)
 
     def test_a_configuration_that_others_may_write_starts_nothing(self, units):
