@@ -3,12 +3,15 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
+import pytest
+
 from pullet_image import actor
-from pullet_lab import TOP, Lab
+from pullet_lab import TOP, Lab, free_port
 from pullet_relay import Relay
 from pullet_sweep import processes_of, wait_for
 
@@ -73,6 +76,18 @@ def test_nothing_is_left_after_a_kill_9():
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def test_a_port_stays_with_its_server():
+    """Before it starts, and while it is down."""
+    port = free_port()
+    for _ in range(2):
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        with socket.create_server(("127.0.0.1", port)):
+            socket.create_connection(("127.0.0.1", port)).close()
 
 
 def test_closing_ends_everything():

@@ -20,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from pullet_deb import SUITE, TOP, build, newer, run  # noqa: E402
 from pullet_follower import Follower  # noqa: E402
-from pullet_lab import Lab  # noqa: E402
+from pullet_lab import Lab, free_port  # noqa: E402
 from pullet_registry import Registry  # noqa: E402
 from pullet_sweep import handle_signals, wait_for  # noqa: E402
 from pullet_machine import Machine  # noqa: E402
@@ -359,8 +359,7 @@ def test_being_told(device, registry):
     with Post() as post:
         device.sh("cp /lab/curl /usr/local/bin; dpkg-deb -x /lab/one.deb /run/one; "
                   "cd /run/one/usr/share/doc/pullet/examples/notify.d; cp ntfy mail /etc/pullet/notify.d")
-        with Receiver() as ntfy:
-            port = ntfy.server_address[1]
+        port = free_port()
         device.write("/etc/pullet/notify-secrets/ntfy", f"url=http://127.0.0.1:{port}/topic\ntoken=tk_secret\n")
         device.write("/etc/pullet/notify-secrets/mail",
                      f"to=a@example.com\nfrom=pi@example.com\nurl=smtp://127.0.0.1:{post.server_address[1]}\n")

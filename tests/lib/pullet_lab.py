@@ -119,7 +119,14 @@ def mount_cgroups(lab):
     lab.add(Mounted())
 
 
+_ports = []
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that refuses connections, and that nobody gets but a server that is told of it: it stays bound, also while
+    that server is down."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _ports.append(held)
+    return held.getsockname()[1]

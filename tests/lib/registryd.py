@@ -241,12 +241,6 @@ def on(method=None, path=None, answer=None):
     return hook
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def make_certificate(directory):
     """A certificate of its own authority for the loopback names. Returns (certificate, key)."""
     import subprocess

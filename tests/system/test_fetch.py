@@ -17,8 +17,9 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
+from pullet_lab import free_port  # noqa: E402
 from registryd import (Answer, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX,  # noqa: E402
-                       OCI_MANIFEST, Registry, free_port, index, make_certificate, manifest, on,
+                       OCI_MANIFEST, Registry, index, make_certificate, manifest, on,
                        sha256)
 
 BUILD = pathlib.Path(os.environ.get("PULLET_BUILD", HERE.parent.parent / "build"))

@@ -13,7 +13,8 @@ import tempfile
 import pytest
 
 from pullet_registry import Authority
-from registryd import OCI_MANIFEST, Answer, Registry, free_port, manifest, on
+from pullet_lab import free_port
+from registryd import OCI_MANIFEST, Answer, Registry, manifest, on
 from test_fetch import (BOMBS, BUILD, PASSWORD, Child, basic, bearer, check_memory, environment,  # noqa: F401
                         fetch, registry)
 

@@ -17,7 +17,8 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
-from registryd import Answer, Registry, free_port, make_certificate, manifest, on, sha256  # noqa: E402
+from pullet_lab import free_port  # noqa: E402
+from registryd import Answer, Registry, make_certificate, manifest, on, sha256  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("PULLET_BUILD", HERE.parent.parent / "build"))
 DRIVER = BUILD / "tests" / "http-driver"

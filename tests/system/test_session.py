@@ -17,7 +17,8 @@ import urllib.request
 
 import pytest
 
-from registryd import Answer, OCI_MANIFEST, Registry, free_port, manifest, on, sha256
+from pullet_lab import free_port
+from registryd import Answer, OCI_MANIFEST, Registry, manifest, on, sha256
 from test_fetch import (PROGRAM, USER, Child, basic, certificate, environment, fetch,  # noqa: F401
                         registry, sanitized)
 
