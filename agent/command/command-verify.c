@@ -132,6 +132,7 @@ static void print_image(const json_t *j)
 	_cleanup_free_ char *size =
 		text_bytes((uint64_t)json_integer_value(json_object_get(j, "layer_bytes")));
 	size_t n = json_array_size(containers), i;
+	bool judged = false;
 
 	printf("   Image: %s\n  Digest: %s\nManifest: %s\nPlatform: %s\n    Size: %s compressed\n",
 	       json_get_string(j, "image"), digest, json_get_string(j, "manifest"),
@@ -144,8 +145,14 @@ static void print_image(const json_t *j)
 	if (n == 0)
 		printf(" May run: %s\n",
 		       fault ? fault : "no container in the configuration follows this image");
-	json_array_foreach (containers, i, one)
+	json_array_foreach (containers, i, one) {
 		print_signatures(one, digest, n > 1);
+		judged |= json_array_size(json_object_get(one, "signatures")) > 0;
+	}
+	/* An update knows more. */
+	if (judged && geteuid() != 0)
+		puts("\nWithout root, what this device has seen before was not considered, such as "
+		     "a higher seq");
 }
 
 /* Starts pullet-update, and reads the object that it prints; *ret is NULL without one. Returns its exit status, or a negative

@@ -106,7 +106,9 @@ def test_without_root_and_for_another_platform(fixture):
         shutil.copy(BUILD / name, programs)
     fixture.lab.directory.chmod(0o755)
     fixture.pullet.state.mkdir(mode=0o700, exist_ok=True)
-    assert "yes, signed by prod.pub" in fixture.run(fixture.image, user="nobody", programs=programs).stdout
+    text = fixture.run(fixture.image, user="nobody", programs=programs).stdout
+    assert "yes, signed by prod.pub" in text and "Without root" in text
+    assert "Without root" not in fixture.run(fixture.image).stdout
     found = json.loads(fixture.run(fixture.image, "--json", "--platform", "linux/arm/v7").stdout)
     assert found["manifest"] == fixture.published.manifests["linux/arm/v7"] and found["containers"][0]["allowed"]
 
