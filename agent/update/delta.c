@@ -35,6 +35,7 @@ static json_t *to_json(const struct delta *d)
 	json_put(j, "shared", json_integer((json_int_t)d->shared));
 	json_put(j, "sizes", sizes_to_json(d));
 	json_put(j, "tries", json_integer((json_int_t)d->tries));
+	json_put(j, "stalls", json_integer((json_int_t)d->stalls));
 	return j;
 }
 
@@ -56,7 +57,7 @@ static int get_number(const json_t *v, uint64_t max, uint64_t *ret)
 static int read_patch(const json_t *j, struct delta *ret)
 {
 	const json_t *sizes = json_object_get(j, "sizes"), *v;
-	uint64_t shared, tries;
+	uint64_t shared, tries, stalls;
 	size_t i;
 
 	ret->n_sizes = json_array_size(sizes);
@@ -69,6 +70,9 @@ static int read_patch(const json_t *j, struct delta *ret)
 		return -EBADMSG;
 	ret->shared = (size_t)shared;
 	ret->tries = (unsigned int)tries;
+	/* Files of older versions have none. */
+	if (get_number(json_object_get(j, "stalls"), UINT16_MAX, &stalls) == 0)
+		ret->stalls = (unsigned int)stalls;
 	json_array_foreach (sizes, i, v) {
 		if (get_number(v, FETCH_DELTA_NEW_MAX, &ret->sizes[i]) < 0)
 			return -EBADMSG;
@@ -104,6 +108,16 @@ void delta_write(int spool, const char *name, const struct delta *d)
 
 	if (r < 0)
 		log_warning(SPOOL_DIR "/%s: %s", file, strerror(-r));
+}
+
+void delta_note_stall(int spool, const char *name, struct delta *d, bool any_came)
+{
+	unsigned int stalls = any_came ? 0 : d->stalls + 1;
+
+	if (stalls == d->stalls)
+		return;
+	d->stalls = stalls;
+	delta_write(spool, name, d);
 }
 
 void delta_give_up(int spool, const char *name, struct delta *d)
@@ -255,9 +269,14 @@ int delta_choose(struct pass *p, struct image *i, struct error *ret_error)
 	if (r < 0 || !delta_is_usable(d) || d->size >= left || d->shared != i->shared ||
 	    d->n_sizes != i->content.n_layers - i->shared)
 		return r;
-	if (d->tries >= DELTA_TRIES) {
-		(void)error_set(ret_error, -EIO, "it was tried %u times, and each was cut",
-				d->tries);
+	if (d->tries >= DELTA_TRIES || d->stalls >= DELTA_STALLS) {
+		if (d->tries >= DELTA_TRIES)
+			(void)error_set(ret_error, -EIO, "it was tried %u times, and each was cut",
+					d->tries);
+		else
+			(void)error_set(ret_error, -EIO,
+					"the link was lost %u times without another byte of it",
+					d->stalls);
 		delta_fail(p, i, ret_error);
 		return 0;
 	}

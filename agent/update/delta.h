@@ -8,7 +8,8 @@
 
 #define DELTA_MIN \
 	((uint64_t)64 * 1024) /* bytes of layers; for fewer the question costs more than it saves */
-#define DELTA_TRIES 4	      /* that may have been cut, each by a crash or a power cut */
+#define DELTA_TRIES  4	      /* that may have been cut, each by a crash or a power cut */
+#define DELTA_STALLS 8	      /* passes in a row in which the link brought no byte of the patch */
 
 /* What is known for a pair of images. */
 struct delta {
@@ -22,7 +23,8 @@ struct delta {
 	size_t shared; /* number of the lowest layers that both images have */
 	size_t n_sizes; /* the others of the candidate; their bytes as tar */
 	uint64_t sizes[OCI_LAYERS_MAX];
-	unsigned int tries; /* to apply it, begun */
+	unsigned int tries;  /* to apply it, begun */
+	unsigned int stalls; /* the last passes that brought nothing of it */
 };
 
 static inline bool delta_is_usable(const struct delta *d)
@@ -34,6 +36,9 @@ static inline bool delta_is_usable(const struct delta *d)
 int delta_read(int spool, const char *name, struct delta *ret) warn_unused;
 /* What cannot be written is logged: the next pass asks again. */
 void delta_write(int spool, const char *name, const struct delta *d);
+/* Notes that the link was lost in the patch: after DELTA_STALLS passes without a byte the layers come, for the registry, or
+ * what is before it, may cut this blob alone. */
+void delta_note_stall(int spool, const char *name, struct delta *d, bool any_came);
 /* Writes that the delta cannot be used. */
 void delta_give_up(int spool, const char *name, struct delta *d);
 

@@ -339,7 +339,7 @@ static bool is_of_delta(const struct image *i, int code, bool came, const struct
 		return false;
 	if (!came)
 		return code == -EBADMSG || code == -ENOENT || code == -EREMOTEIO ||
-		       code == -EKEYREJECTED;
+		       code == -EKEYREJECTED || code == -EACCES;
 	return (code != -ECONNRESET && code != -ECONNREFUSED && e->origin != ERROR_STORE &&
 		e->origin != ERROR_PASSING) ||
 	       i->delta.tries >= DELTA_TRIES;
@@ -375,6 +375,8 @@ static int bring_and_load(struct pass *p, struct image *i, bool again, struct er
 	}
 	if (r == 0)
 		r = bring_layers(p, i, ret_error);
+	if (r < 0 && r != -EBUSY && r != -ECANCELED && p->download.broken && image_is_by_delta(i))
+		delta_note_stall(i->spool, p->c->name, &i->delta, p->download.came > 0);
 	if (r == 0) {
 		came = true;
 		r = load_image(p, i, again, ret_error);

@@ -9,6 +9,7 @@ import urllib.parse
 import pytest
 
 import pullet_image
+from pullet_liar import liar  # noqa: F401: a fixture
 from pullet_memory import Watcher
 from pullet_spool import KB, MB
 from test_delta import APP, BASE, BASIS, Releases, edited, takes_deltas, warnings
@@ -67,6 +68,41 @@ def test_a_delta_that_is_cut_again_and_again_is_given_up(releases, house):
     assert len(warnings(result)) == 1 and "was tried 4 times" in warnings(result)[0], result
     releases.plainly(result.results["app"], lookups=1)
     assert not remembered(house).exists()
+
+
+def refuse_the_patch(liar, code):  # noqa: F811
+    """The network half's next blob is the patch: it says this of it, and of no other."""
+    def lie(question, fds):
+        liar.lies.clear()
+        return {"error": {"code": code, "text": "the registry refused access (403)"}}
+
+    liar.lies = {"blob": lie}
+
+
+@pytest.mark.parametrize("code", ["EACCES", "EREMOTEIO"])
+def test_a_patch_that_is_refused(releases, house, liar, code):  # noqa: F811
+    """As by a store behind the registry that serves the layers, but not this blob: no pass waits for its operator."""
+    releases.up(BASE, APP)
+    releases.follow(BASE, edited(APP, fresh=3 * KB))
+    refuse_the_patch(liar, code)
+    result = house.pullet.once(arguments=liar.arguments)
+    releases.link.settle()
+    assert not liar.lies and len(warnings(result)) == 1 and "(403)" in warnings(result)[0], result
+    releases.plainly(result.results["app"], lookups=1)
+
+
+def test_a_patch_that_never_begins_to_come(releases, house, liar):  # noqa: F811
+    """Its blob alone is cut each time, so that the poll before it goes well: in the ninth pass the layers come."""
+    releases.up(BASE, APP)
+    releases.follow(BASE, edited(APP, fresh=3 * KB))
+    for stalls in range(1, 9):
+        refuse_the_patch(liar, "EPROTO" if stalls == 4 else "ECONNRESET")  # as a handshake of TLS that is cut
+        entry = house.once("failed" if stalls == 4 else "deferred", arguments=liar.arguments)
+        assert entry["download"]["delta"] and json.loads(remembered(house).read_text())["stalls"] == stalls, entry
+    result = house.pullet.once()
+    releases.link.settle()
+    assert len(warnings(result)) == 1 and "lost 8 times" in warnings(result)[0], result
+    releases.plainly(result.results["app"], lookups=1)
 
 
 def test_a_large_image_takes_little_memory(releases, house):

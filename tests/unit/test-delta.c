@@ -113,6 +113,12 @@ static void test_the_answer_is_remembered(void **state)
 	delta_write(spool, "app", &d);
 	assert_int_equal(delta_read(spool, "app", &back), 0);
 	assert_memory_equal(&back, &d, sizeof(d));
+	/* The link brought nothing of it twice, then something. */
+	for (unsigned int pass = 1; pass <= 3; pass++) {
+		delta_note_stall(spool, "app", &d, pass == 3);
+		assert_int_equal(delta_read(spool, "app", &back), 0);
+		assert_int_equal(back.stalls, pass == 3 ? 0 : pass);
+	}
 	assert_int_equal(delta_note(scratch, "app"), 0); /* not on the list */
 	assert_int_equal(spool_need(spool, "app", list, 1, &e), 0);
 	assert_int_equal(delta_note(scratch, "app"), 1000000);
