@@ -259,7 +259,7 @@ static int bring_layer(struct pass *p, const struct image *i, const struct oci_l
 
 	if (fd < 0)
 		return fd;
-	/* A file that is longer is not of this blob, and would begin anew in each pass. */
+	/* A file that is longer is not of this blob, and would begin again in each pass. */
 	if (blob.offset > blob.size) {
 		blob.offset = 0;
 		if (ftruncate(fd, 0) < 0)

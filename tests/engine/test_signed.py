@@ -200,7 +200,7 @@ def test_another_platforms_manifest_that_is_signed(house, signing):
 
 
 def test_the_reference_changes_while_a_version_waits(house, signing):
-    """What was verified for one tag was not for another, to which somebody who may push copies it."""
+    """What was verified for one tag was not for another, to which a thief who may push copies it."""
     signing.up()
     second = signing.publish(tag="stable")
     signing.configure(window=window(6, 7))

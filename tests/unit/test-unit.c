@@ -310,7 +310,7 @@ static void test_a_signature_that_is_missing_is_asked_for_less_and_less_often(vo
 	job.candidate = event;
 	unit_note_refusal(u, waits, now);
 	assert_null(unit_repeat_refusal(u, &job, now));
-	/* The next one begins anew. */
+	/* The next one begins with no wait. */
 	unit_note_refusal(u, result, now);
 	assert_null(unit_repeat_refusal(u, &job, now + 1));
 	json_decref(event);
