@@ -344,11 +344,11 @@ static bool repeat_refusal(struct agent *a)
 	struct unit *u = unit_find(&a->table, job->members[0].name);
 	_cleanup_json_ json_t *result = unit_repeat_refusal(u, job, now_ms());
 
-	if (result)
-		take_result(a, job->members, u, result);
-	if (result)
-		job_drop_first(&a->queue);
-	return result;
+	if (!result)
+		return false;
+	take_result(a, job->members, u, result);
+	job_drop_first(&a->queue);
+	return true;
 }
 
 static bool start_job(struct agent *a)
