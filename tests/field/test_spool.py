@@ -307,9 +307,9 @@ def test_a_day_that_ends_in_the_middle_gives_its_budget_at_once(house, link, clo
     house.up()
     new, _ = publish(house, 310 * KB)
     house.configure(create=UP, agent={"budget": "300k/day"})
-    env, _ = clock(8, of=86400)
+    env, _ = clock(15, of=86400)
     link.reset()
-    link.line = 30 * KB
+    link.line = 15 * KB
     house.once("updated", env={**env, "TZ": "UTC0"})  # where a day begins with a multiple of 86400
     house.check(new)
     link.settle()
