@@ -562,9 +562,9 @@ def test_doctor(device, registry, lab):
               (tls.address, f"install -D -m 644 /root/ca.pem /etc/docker/certs.d/{tls.address}/ca.crt")}),
             (f"[container shop-api-1]\nimage = {lan}/app:stable\n[registry {lan}]\ninsecure = yes\n",
              {(lan, "editor /etc/docker/daemon.json && systemctl reload docker")}),
-            (f"[agent]\nnotify = none@.service\n[container shop-api-1]\nimage = {registry.ref('app:stable')}\n"
-             "before-unit = none@.service\nhealth-unit = none.service\n",
-             {(f"none{of}.service", f"systemctl cat none{of}.service") for of in ("@0", "@shop-api-1", "")}),
+            (f"[agent]\nnotify = nowhere@.service\n[container shop-api-1]\nimage = {registry.ref('app:stable')}\n"
+             "before-unit = nowhere@.service\nhealth-unit = nowhere.service\n",
+             {(f"nowhere{of}.service", f"systemctl cat nowhere{of}.service") for of in ("@0", "@shop-api-1", "")}),
             (f"[container shop-api-1]\nimage = {registry.ref('app:stable')}\ncreate = none.json\n",
              {("configuration", f"editor +{at + 2} /etc/pullet/conf.d/app.conf")})):
         conf.write_text(good + more)
