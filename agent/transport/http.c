@@ -431,8 +431,9 @@ static void finish(struct transfer *t, CURLcode c)
 		take_response(t);
 	else
 		fail(t, c);
-	/* The rest of the answer may be on its way, and would still come over HTTP/2. */
-	t->http->reconnects |= t->begun && t->ret->error.code < 0;
+	/* The rest of the answer may be on its way, and would still come over HTTP/2. And libcurl 7.88 keeps a connection over
+	 * which a request could not be sent: the next one would wait for it. */
+	t->http->reconnects |= t->curl && t->ret->error.code < 0;
 	if (t->ret->error.code < 0 && is_hopeless(t))
 		t->http->hopeless = t->ret->error;
 	curl_easy_cleanup(t->curl);
@@ -501,6 +502,14 @@ static CURLM *open_multi(void)
 	return NULL;
 }
 
+/* The first request over the new connection goes alone. */
+static void reconnect(struct http *h)
+{
+	(void)curl_multi_cleanup(h->multi);
+	h->multi = open_multi();
+	h->reconnects = h->multiplexes = false;
+}
+
 void http_perform_all(struct http *h, const struct http_request *reqs, size_t n,
 		      struct http_result *ret)
 {
@@ -508,14 +517,11 @@ void http_perform_all(struct http *h, const struct http_request *reqs, size_t n,
 	size_t next = 0;
 	int r;
 
-	if (h->reconnects) {
-		(void)curl_multi_cleanup(h->multi);
-		h->multi = open_multi();
-		h->reconnects = false;
-	}
 	h->cuts = 0;
 	h->hopeless.code = 0;
 	while (next < n || h->running > 0) {
+		if (h->reconnects && h->running == 0)
+			reconnect(h);
 		for (; next < n && h->running < (h->multiplexes ? HTTP_STREAMS_MAX : 1); next++) {
 			ret[next] = (struct http_result){.error = h->hopeless};
 			transfers[next] =

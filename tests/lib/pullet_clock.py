@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Another wall clock than the machine's, for the programs under test."""
+"""C files of this folder that are preloaded into the programs under test."""
 
 import os
 import pathlib
@@ -9,7 +9,7 @@ LIB = pathlib.Path(__file__).resolve().parent
 
 
 def preloaded(directory, source, **more):
-    """-> an environment in which every program has the clock of source, a C file beside this one, built into directory."""
+    """-> an environment in which every program is preloaded with source, a C file beside this one, built into directory."""
     library = directory / source.replace(".c", ".so")
     subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, LIB / source], check=True)
     options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"

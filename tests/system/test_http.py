@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Requests in bulk over one connection, HTTP/2, and TLS sessions that outlive a process."""
+import errno
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
+from pullet_clock import preloaded  # noqa: E402
 from pullet_lab import free_port  # noqa: E402
 from registryd import Answer, Registry, make_certificate, manifest, on, sha256  # noqa: E402
 
@@ -45,10 +47,10 @@ def start(*arguments):
                             stderr=subprocess.PIPE, text=True)
 
 
-def perform(*arguments):
+def perform(*arguments, env=None):
     """The results; perform.rss_kb is the peak memory."""
     process = subprocess.run(["/usr/bin/python3", "-I", "-S", "-c", LAUNCHER, str(DRIVER), *map(str, arguments)],
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                             env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
     assert process.returncode == 0, process.stderr
     *lines, rss = process.stdout.splitlines()
     perform.rss_kb = int(rss)
@@ -205,6 +207,17 @@ def test_without_a_connection_all_fail_at_once():
     results = perform("GET", *urls)
     assert len(results) == 100 and {r["code"] for r in results} == {-111}
     assert len({r["error"] for r in results}) == 1
+
+
+@pytest.mark.parametrize("urls", [1, 3])
+def test_a_request_that_cannot_be_sent_holds_up_no_other(urls, tmp_path):
+    """libcurl keeps that connection, and would wait for it."""
+    with Registry() as registry:
+        registry.put("app", "stable", manifest())
+        results = perform("--twice", "GET", *[f"{registry.url}/v2/app/manifests/stable"] * urls,
+                          env=preloaded(tmp_path, "lost-send.c"))
+        assert [r["code"] for r in results[:urls]] == [-errno.ECONNRESET] * urls, results
+        assert [r["status"] for r in results[urls:]] == [200] * urls, results
 
 
 def test_bad_url_fails_alone():
