@@ -2,8 +2,6 @@
 #include "agent.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <time.h>
 #include <systemd/sd-daemon.h>
 
 #include "log.h"
@@ -318,7 +316,8 @@ static void on_helper_end(void *userdata, int exit_status, const char *how)
 
 	if (exit_status == 2)
 		a->status = 2;
-	end_rest(a, OUTCOME_FAILED, NULL, reason);
+	end_rest(a, a->stopping ? OUTCOME_DEFERRED : OUTCOME_FAILED, NULL,
+		 a->stopping ? RESULT_STOPPED : reason);
 	if (a->queue.first && check_config(a))
 		round_queue_new(&a->table, &a->queue);
 	start_next(a);

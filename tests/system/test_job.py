@@ -252,6 +252,8 @@ def test_stopping_waits_for_the_unit(bus, pullet):
                 assert lines.readline() == ""  # shut down in that direction
                 assert process.poll() is None  # it waits for the end
             assert process.wait(30) == 0
+            text = (pullet.directory / "pulletd.log").read_text()
+            assert "app: deferred: stopped by a signal" in text and "failed" not in text, text
         finally:
             pullet.kill9(process)
 
