@@ -2,7 +2,6 @@
 /* The requests that files go along with. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/param.h>
 #include <sys/stat.h>
 
@@ -116,31 +115,21 @@ int fetch_unpack(const struct fetch_options *o, const char *host, int in, int ou
 	return get_bytes(answer, 0, most, ret_size, ret_error);
 }
 
-/* Waits until there is something in the pipe, or its end. */
-static int wait_for_data(int fd, uint64_t deadline, struct error *ret_error)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	uint64_t now = now_ms(), left = now < deadline ? deadline - now : 0;
-	int r = poll(&p, 1, (int)MIN(left, FETCH_TIMEOUT_MS));
-
-	if (r < 0)
-		return errno == EINTR ? error_set(ret_error, -ECANCELED, "interrupted")
-				      : error_set(ret_error, -errno, "poll: %m");
-	return r > 0 ? 0
-		     : error_set(ret_error, -ETIMEDOUT,
-				 "pullet-fetch: a patch was not applied in time");
-}
-
 /* Hands on what comes out of the pipe, until the network half closes it. */
-static int take_new(const struct fetch_patch *p, int fd, uint64_t *ret, struct error *ret_error)
+static int take_new(const struct fetch_patch *p, int fd, const volatile sig_atomic_t *cancel,
+		    uint64_t *ret, struct error *ret_error)
 {
 	_cleanup_free_ char *piece = xmalloc(PIECE);
 	uint64_t deadline = now_ms() + PATCH_MS;
 
 	for (*ret = 0;;) {
-		int r = wait_for_data(fd, deadline, ret_error);
+		uint64_t limit = MIN(deadline, now_ms() + FETCH_TIMEOUT_MS);
+		int r = wait_readable(fd, limit, cancel, ret_error);
 		ssize_t n = r < 0 ? 0 : read(fd, piece, PIECE);
 
+		if (r == -ETIMEDOUT)
+			return error_set(ret_error, r,
+					 "pullet-fetch: a patch was not applied in time");
 		if (r < 0 || n == 0)
 			return r;
 		if (n < 0)
@@ -180,7 +169,7 @@ int fetch_patch(const struct fetch_options *o, const char *host, const struct fe
 	close(pipes[1]);
 	if (r < 0)
 		return error_set(ret_error, r, "pullet-fetch: %s", strerror(-r));
-	r = take_new(p, in, &made, ret_error);
+	r = take_new(p, in, f->options->cancel, &made, ret_error);
 	if (r < 0)
 		return r;
 	r = fetch_read_reply(f, now_ms() + FETCH_TIMEOUT_MS, &answer, ret_error);

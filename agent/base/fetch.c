@@ -89,6 +89,7 @@ int fetch_open_session(struct fetch *f, struct error *ret_error)
 					  : start_child(f->options, f->host, &f->pid, ret_error);
 	if (f->reader.fd < 0)
 		return f->reader.fd;
+	f->reader.cancel = f->options->cancel;
 	(void)setsockopt(f->reader.fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	return 0;
 }

@@ -12,6 +12,7 @@ struct fetch_options {
 	const char *config; /* path given to the child */
 	const char *
 		role; /* of the child: "--publish", "--operator", "--login"; NULL: as the service */
+	const volatile sig_atomic_t *cancel; /* as of wait_readable() */
 };
 
 struct fetch;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/param.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -11,6 +12,7 @@
 
 #define ERRNO_MAX	133
 #define RETRY_AFTER_MAX (24 * 60 * 60)
+#define SLICE_MS	1000 /* between two looks at *cancel, which a signal may set unseen */
 
 int protocol_connect(const char *path, int flags, struct error *ret_error)
 {
@@ -23,6 +25,27 @@ int protocol_connect(const char *path, int flags, struct error *ret_error)
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return error_set(ret_error, -errno, "cannot connect to %s: %m", path);
 	return steal_fd(&fd);
+}
+
+int wait_readable(int fd, uint64_t deadline, const volatile sig_atomic_t *cancel,
+		  struct error *ret_error)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	uint64_t now = now_ms();
+	int r = 0;
+
+	do {
+		if (cancel && *cancel)
+			return error_set(ret_error, -ECANCELED, "interrupted");
+		r = poll(&p, 1, now < deadline ? (int)MIN(deadline - now, SLICE_MS) : 0);
+		/* Without cancel, the programs only catch signals that ask them to exit. */
+		if (r < 0 && errno == EINTR && !cancel)
+			return error_set(ret_error, -ECANCELED, "interrupted");
+		if (r < 0 && errno != EINTR)
+			return error_set(ret_error, -errno, "poll: %m");
+		now = now_ms();
+	} while (r <= 0 && now < deadline);
+	return r > 0 ? 0 : error_set(ret_error, -ETIMEDOUT, "no message came in time");
 }
 
 /* Room for the descriptors of one message. */
@@ -88,22 +111,14 @@ static ssize_t receive(struct protocol_reader *r, char *buf, size_t n, struct er
 static ssize_t read_some(struct protocol_reader *reader, uint64_t deadline, char *buf, size_t n,
 			 struct error *ret_error)
 {
-	struct pollfd p = {.fd = reader->fd, .events = POLLIN};
-	uint64_t now = now_ms();
+	int r = wait_readable(reader->fd, deadline, reader->cancel, ret_error);
 	ssize_t got;
-	int r;
 
-	r = poll(&p, 1, now < deadline ? (int)(deadline - now) : 0);
-	if (r == 0)
-		return error_set(ret_error, -ETIMEDOUT, "no message came in time");
 	if (r < 0)
-		got = r;
-	else
-		got = reader->takes_fds ? receive(reader, buf, n, ret_error)
-					: read(reader->fd, buf, n);
+		return r;
+	got = reader->takes_fds ? receive(reader, buf, n, ret_error) : read(reader->fd, buf, n);
 	if (got < 0 && errno == EBADMSG)
 		return -EBADMSG;
-	/* The programs only catch signals that ask them to exit. */
 	if (got < 0 && errno == EINTR)
 		return error_set(ret_error, -ECANCELED, "interrupted");
 	if (got < 0 && errno != ECONNRESET)

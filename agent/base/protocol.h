@@ -6,6 +6,8 @@
  *   pullet -> pullet-update        the job doctor, by root alone; then the events of doctor.h */
 #pragma once
 
+#include <signal.h>
+
 #include "json.h"
 
 #define PROTOCOL_LINE_MAX  ((size_t)256 * 1024) /* bytes */
@@ -15,11 +17,17 @@
 /* Connects to the socket of a program. flags: SOCK_NONBLOCK or 0. Returns the descriptor or a negative errno. */
 int protocol_connect(const char *path, int flags, struct error *ret_error) warn_unused;
 
-/* One end of a connection. Set fd, and the rest to zero; protocol_reader_free() leaves fd open. */
+/* Waits until fd can be read, or is at its end. -ETIMEDOUT at deadline (now_ms()); -ECANCELED: *cancel is set, which is seen
+ * within a second; cancel NULL: by any signal. */
+int wait_readable(int fd, uint64_t deadline, const volatile sig_atomic_t *cancel,
+		  struct error *ret_error) warn_unused;
+
+/* One end of a connection. Set fd, maybe cancel, and the rest to zero; protocol_reader_free() leaves fd open. */
 struct protocol_reader {
 	int fd;
-	char *buf;  /* PROTOCOL_LINE_MAX bytes */
-	size_t len; /* that came and were not read yet */
+	const volatile sig_atomic_t *cancel; /* as of wait_readable() */
+	char *buf;			     /* PROTOCOL_LINE_MAX bytes */
+	size_t len;			     /* that came and were not read yet */
 	/* Set: descriptors beside the lines are kept, close-on-exec, of files, and as the last one of a pipe; else the kernel
 	 * closes them. */
 	bool takes_fds;
@@ -27,8 +35,8 @@ struct protocol_reader {
 	size_t n_fds;
 };
 
-/* Reads one line, waiting until deadline (now_ms(), at most INT_MAX ms ahead). -EPIPE: the other side closed before a
- * line was whole; -ETIMEDOUT, -ECANCELED (a signal), -EFBIG, -EBADMSG (also other descriptors than files and, as number
+/* Reads one line, waiting until deadline (now_ms()). -EPIPE: the other side closed before a line was whole; -ETIMEDOUT,
+ * -ECANCELED, -EFBIG, -EBADMSG (also other descriptors than files and, as number
  * PROTOCOL_FDS_MAX, a pipe; or more). The caller owns *ret. */
 int protocol_read(struct protocol_reader *r, uint64_t deadline, json_t **ret,
 		  struct error *ret_error) warn_unused;

@@ -5,7 +5,6 @@
 
 #include "protocol.h"
 
-#define SLICE_MS	  1000 /* between two looks at *cancel, which a signal may set unseen */
 #define SLACK_MS	  ((uint64_t)30 * 1000) /* the starter keeps the time itself */
 #define NOTIFY_TIMEOUT_MS ((uint64_t)10 * 1000)
 
@@ -24,25 +23,12 @@ char *unit_instance(const char *unit, const char *instance)
 	return xasprintf("%.*s@%s%s", (int)(at - unit), unit, instance, at + 1);
 }
 
-static int await_reply(struct protocol_reader *reader, uint64_t timeout_ms,
-		       const volatile sig_atomic_t *cancel, json_t **ret, struct error *ret_error)
-{
-	uint64_t until = now_ms() + timeout_ms;
-	int r;
-
-	do {
-		if (cancel && *cancel)
-			return error_set(ret_error, -ECANCELED, "stopped");
-		r = protocol_read(reader, now_ms() + SLICE_MS, ret, ret_error);
-	} while ((r == -ETIMEDOUT || r == -ECANCELED) && now_ms() < until);
-	return r == -ECANCELED ? error_set(ret_error, -ETIMEDOUT, "no message came in time") : r;
-}
-
 static int ask(const char *socket, const json_t *request, uint64_t timeout_ms,
 	       const volatile sig_atomic_t *cancel, json_t **ret, struct error *ret_error)
 {
 	_cleanup_close_ int fd = protocol_connect(socket, 0, ret_error);
-	_cleanup_(protocol_reader_free) struct protocol_reader reader = {.fd = fd};
+	_cleanup_(protocol_reader_free) struct protocol_reader reader = {.fd = fd,
+									 .cancel = cancel};
 	const char *text;
 	int r;
 
@@ -51,7 +37,7 @@ static int ask(const char *socket, const json_t *request, uint64_t timeout_ms,
 	r = protocol_send(fd, request);
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", socket, strerror(-r));
-	r = await_reply(&reader, timeout_ms, cancel, ret, ret_error);
+	r = protocol_read(&reader, now_ms() + timeout_ms, ret, ret_error);
 	if (r < 0)
 		return r == -ECANCELED ? r : error_prefix(ret_error, "%s", socket);
 	text = json_get_string(*ret, "error");

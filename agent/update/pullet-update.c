@@ -283,7 +283,7 @@ static int read_job(struct job *ret, struct error *ret_error)
 {
 	const json_t *names, *name;
 	size_t i;
-	struct protocol_reader reader = {.fd = STDIN_FILENO};
+	struct protocol_reader reader = {.fd = STDIN_FILENO, .cancel = &cancelled};
 	int r = protocol_read(&reader, now_ms() + JOB_TIMEOUT_MS, &ret->line, ret_error);
 
 	protocol_reader_free(&reader);
@@ -465,7 +465,7 @@ static int verify(const struct arguments *a, const char *operand)
 
 int main(int argc, char **argv)
 {
-	struct arguments a = {.fetch.config = CONFIG_PATH_DEFAULT,
+	struct arguments a = {.fetch = {.config = CONFIG_PATH_DEFAULT, .cancel = &cancelled},
 			      .state_dir = CONFIG_STATE_DIR_DEFAULT,
 			      .unit_socket = UNIT_SOCKET_DEFAULT};
 	static struct job job;

@@ -19,6 +19,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from pullet_bus import Polkit, configure, resident, write_record  # noqa: E402
+from pullet_clock import preloaded  # noqa: E402
 from pullet_sweep import MARK, wait_for  # noqa: E402
 
 _numbers = itertools.count(1)
@@ -172,6 +173,18 @@ def test_a_hang_up_before_the_lock_is_tried_counts(pullet):
         one.stop()
         events, _ = one.events()
         assert events[0]["reason"] == "stopped by a signal"
+
+
+def test_a_signal_right_before_an_answer_is_awaited_counts(pullet):
+    """The handler has run then, and nothing interrupts the wait."""
+    configure(pullet, "app")
+    path = str(pullet.directory / "silent.sock")
+    with socket.create_server(path, family=socket.AF_UNIX), open(os.devnull) as null:
+        one = subprocess.run(
+            [pullet.build / "pullet-update", "--config", pullet.config, "--state-dir", pullet.state, "--fetch-socket", path,
+             "--verify", "127.0.0.1:1/app:stable"], stdin=null, capture_output=True, text=True, timeout=30,
+            env={**pullet.lab.environment, MARK: pullet.mark, **preloaded(pullet.directory, "late-signal.c")})
+    assert one.returncode == 1 and "interrupted" in one.stdout + one.stderr, one
 
 
 FAST_CLOCK = r"""

@@ -663,6 +663,20 @@ static void test_read_interrupted(void **state)
 	assert_int_equal(sigaction(SIGALRM, &old, NULL), 0);
 }
 
+/* A signal may have set it right before, and will not come again. */
+static void test_read_cancelled_before(void **state)
+{
+	static volatile sig_atomic_t cancel = 1;
+	struct error e = {0};
+	json_t *j = NULL;
+
+	reader.cancel = &cancel;
+	assert_int_equal(protocol_read(&reader, now_ms() + 60000, &j, &e), -ECANCELED);
+	cancel = 0;
+	assert_int_equal(protocol_read(&reader, now_ms() + 10, &j, &e), -ETIMEDOUT);
+	reader.cancel = NULL;
+}
+
 static void test_blob(void **state)
 {
 	struct fetch_blob b = {.image = "r.io/app:1",
@@ -845,6 +859,7 @@ int main(void)
 		test(test_read_too_much),
 		test(test_write_too_much),
 		test(test_read_interrupted),
+		test(test_read_cancelled_before),
 		test(test_blob),
 		test(test_descriptors),
 		test(test_bad_descriptors),
