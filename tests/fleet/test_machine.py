@@ -317,7 +317,7 @@ def test_update_in_the_journal(device, registry):
     device.settle(version)
     entries = [json.loads(line) for line in
                device.journal("-o json -u pulletd PULLET_CONTAINER=app").splitlines()]
-    phases = {entry["MESSAGE"].split()[1]: entry.get("PULLET_PHASE") for entry in entries}
+    phases = {entry["MESSAGE"].split()[1].rstrip(":"): entry.get("PULLET_PHASE") for entry in entries}
     assert {"prepare", "trial", "commit", "idle", "updated"} <= set(phases), phases
     # A result, and a log, do not show it: an interrupted pass logs the same line in every phase.
     assert all(phase == (None if word in ("updated", "deferred", "rolled-back", "last") else word)
