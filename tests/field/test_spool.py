@@ -16,7 +16,7 @@ from pullet_bus import Bus, resident
 from pullet_clock import preloaded
 from pullet_house import UP
 from pullet_relay import fastest
-from pullet_spool import HEADERS, KB, MB, ballast, budget, dice_of, down, image, layers, left, ours, parts, wasted
+from pullet_spool import HEADERS, KB, MB, ballast, budget, dice_of, down, image, killed_pass, layers, left, ours, parts, wasted
 from pullet_spool import link  # noqa: F401 (a fixture)
 from pullet_sweep import processes_of, wait_for
 from registryd import Answer, Front, Registry, is_engine
@@ -178,10 +178,8 @@ def test_a_tag_that_moves_in_the_middle(house, link):
     low, middle, _ = layers(first)
     link.rate = 4 * MB
     link.reset()
-    process = None
-    link.at(layers(first)[low] + layers(first)[middle] // 2, lambda: house.pullet.kill9(process))
-    process = run(house)
-    process.communicate(timeout=60)
+    half = layers(first)[low] + layers(first)[middle] // 2
+    killed_pass(house, link, half, (middle, layers(first)[middle]))
     assert list(parts(house.pullet.state)) == [middle.partition(":")[2] + ".part"]
     second, _ = publish(house, base, MB)
     house.once("updated")

@@ -11,7 +11,7 @@ import pytest
 from pullet_house import UP
 from pullet_image import Image
 from pullet_meddler import CUT, Meddler
-from pullet_spool import KB, ballast, down, image, layers, left, link, ours, parts  # noqa: F401 (link: a fixture)
+from pullet_spool import KB, ballast, down, image, killed_pass, layers, left, link, ours, parts  # noqa: F401 (link: a fixture)
 from pullet_sweep import tail, wait_for
 from registryd import Answer, Front, is_engine
 
@@ -95,20 +95,14 @@ def test_a_file_that_is_longer_than_its_blob_begins_anew_once(house, link):
     old, _ = house.up()
     new = publish(house, 400 * KB)
     blob, size = next(iter(layers(new).items()))
-    process = None
     link.reset()
-    link.at(100 * KB, lambda: house.pullet.kill9(process))
-    process = house.pullet.spawn("--once")
-    process.wait(60)
-    path = house.pullet.state / "spool" / (blob.partition(":")[2] + ".part")
+    path = killed_pass(house, link, 100 * KB, (blob, size))
     with path.open("ab") as f:
         f.truncate(size + 70 * KB)
     link.settle()
     link.reset()
     link.line = 100 * KB
-    link.at(150 * KB, lambda: house.pullet.kill9(process))
-    process = house.pullet.spawn("--once")
-    process.wait(60)
+    killed_pass(house, link, 150 * KB, (blob, size))
     assert parts(house.pullet.state)[path.name] < size
     link.line = None
     house.once("updated")

@@ -148,16 +148,21 @@ class Relay:
         points, over = [], threading.Event()
 
         def note():
-            while not over.wait(pause):
-                points.append((time.monotonic(), self.up, self.arrived()))
+            points.append((time.monotonic(), self.up, self.arrived()))
 
-        thread = threading.Thread(target=note)
+        def go_on():
+            while not over.wait(pause):
+                note()
+
+        note()  # all may come before the first pause is over
+        thread = threading.Thread(target=go_on)
         thread.start()
         try:
             yield points
         finally:
             over.set()
             thread.join()
+            note()
 
     def stop(self):
         self.mend()

@@ -9,6 +9,7 @@ import pytest
 
 from pullet_image import Image, actor
 from pullet_relay import Relay
+from pullet_sweep import wait_for
 
 KB, MB = 1000, 1000 * 1000
 LOST = (256 + 64) << 10  # bytes that a power cut may cost: what came since the last sync, and the largest write
@@ -83,6 +84,22 @@ def left(house):
 def parts(state):
     """{name: bytes} of the files that are not whole."""
     return {path.name: path.stat().st_size for path in (state / "spool").glob("*.part")}
+
+
+def killed_pass(house, link, came, blob):
+    """A pass whose processes are killed when so many bytes have come down and there are some in the file of this blob:
+    until it has read them, all of them may be in its socket. -> the path of that file"""
+    digest, size = blob
+    path = house.pullet.state / "spool" / (digest.partition(":")[2] + ".part")
+
+    def kill():
+        wait_for("bytes in the file", lambda: 0 < parts(house.pullet.state).get(path.name, 0) <= size)
+        house.pullet.kill9(process)
+
+    link.at(came, kill)
+    process = house.pullet.spawn("--once")
+    process.wait(90)
+    return path
 
 
 def dice_of(seed):
