@@ -4,6 +4,7 @@
 import contextlib
 import dataclasses
 import fcntl
+import pathlib
 import re
 import socket
 import struct
@@ -52,6 +53,13 @@ class _Passage:
 
     def on_its_way(self):
         return struct.unpack("i", fcntl.ioctl(self.client, termios.TIOCOUTQ, bytes(4)))[0]
+
+    def is_read(self):
+        """Whether the client has taken all that has arrived out of its socket (proc_net_tcp: rx_queue)."""
+        host, port = self.client.getpeername()
+        client = "%08X:%04X" % (*struct.unpack("=I", socket.inet_aton(host)), port)
+        lines = map(str.split, pathlib.Path("/proc/self/net/tcp").read_text().splitlines())
+        return all(line[4].endswith(":00000000") for line in lines if line[1] == client)
 
     def drop(self):
         """Both sides will see a reset. Nothing is sent by this alone, but the threads wake up."""
@@ -121,7 +129,7 @@ class Relay:
         self._plugged.set()
 
     def at(self, down, act):
-        """Calls act() once, when so many bytes have come down since reset(), and before the next one does."""
+        """Calls act() once, when so many bytes have come down since reset() and been read, and before the next one does."""
         with self._lock:
             self._marks = sorted([*self._marks, (down, act)], key=lambda mark: mark[0])
 
@@ -280,7 +288,7 @@ class Relay:
                 self._cut_at, self.cuts, self._refuse = self.down, self.cuts + 1, self.refusals
         if due or cut:  # what was let through before that arrives
             with contextlib.suppress(OSError, LabError):
-                wait_for("the bytes before it", lambda: not passage.on_its_way(), 5, pause=0.001)
+                wait_for("the bytes before it", lambda: not passage.on_its_way() and (cut or passage.is_read()), 5, pause=0.001)
         for act in due:
             act()
         if cut:

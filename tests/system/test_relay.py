@@ -7,6 +7,7 @@ import os
 import pathlib
 import socket
 import sys
+import threading
 import time
 
 import pytest
@@ -15,6 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 
 from pullet_lab import Lab  # noqa: E402
 from pullet_relay import Relay, fastest  # noqa: E402
+from pullet_sweep import wait_for  # noqa: E402
 from registryd import Answer, Registry  # noqa: E402
 
 BODY = os.urandom(300_000)
@@ -81,6 +83,17 @@ def test_drops_stalls_and_marks(lab, server):
     assert get(relay) == BODY
     relay.settle()
     assert 0 < relay.down - len(BODY) - 100_000 < 300
+
+
+def test_a_mark_waits_until_the_client_has_read(lab, server):
+    relay, happened = Relay(lab, server.host), threading.Event()
+    relay.at(20_000, happened.set)
+    with socket.create_connection(("127.0.0.1", int(relay.address.split(":")[1]))) as client:
+        client.sendall(b"GET /v2/x/blobs/y HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for("the bytes", lambda: relay.arrived() == 20_000)
+        assert len(client.recv(19_999, socket.MSG_WAITALL)) == 19_999
+        assert not happened.wait(0.2)
+        assert len(client.recv(1)) == 1 and happened.wait(5)
 
 
 def test_what_a_client_that_died_did_not_get_is_not_counted(lab, server):
