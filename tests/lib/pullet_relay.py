@@ -87,7 +87,8 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         # Segments as on a real link: those of loopback are larger than a small window.
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
-        self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
+        self.port = self._listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
         self._lock = threading.Lock()
         self._plugged, self._away, self._refuse = threading.Event(), False, 0
         self._plugged.set()

@@ -20,6 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lib"))
 from pullet_clock import preloaded  # noqa: E402
 from pullet_lab import free_port  # noqa: E402
+from pullet_relay import Relay  # noqa: E402
 from registryd import Answer, Registry, make_certificate, manifest, on, sha256  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("PULLET_BUILD", HERE.parent.parent / "build"))
@@ -55,39 +56,6 @@ def perform(*arguments, env=None):
     *lines, rss = process.stdout.splitlines()
     perform.rss_kb = int(rss)
     return [json.loads(line) for line in lines]
-
-
-class Relay:
-    """Forwards connections to a port, and counts them and their bytes both ways."""
-
-    def __init__(self, port):
-        self.connections, self.bytes, self.behind = 0, 0, port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                client = self.listener.accept()[0]
-            except OSError:
-                return
-            self.connections += 1
-            server = socket.create_connection(("127.0.0.1", self.behind))
-            for a, b in ((client, server), (server, client)):
-                threading.Thread(target=self._copy, args=(a, b), daemon=True).start()
-
-    def _copy(self, a, b):
-        try:
-            while data := a.recv(65536):
-                self.bytes += len(data)
-                b.sendall(data)
-            b.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def close(self):
-        self.listener.close()
 
 
 # A registry that behaves
@@ -139,17 +107,15 @@ def docker_registry(tmp_path_factory, certificate):
     class Running:
         pass
     running = Running()
-    running.port, running.digests = port, digests
+    running.port, running.digests, running.address = port, digests, f"127.0.0.1:{port}"
     yield running
     process.terminate()
     process.wait()
 
 
 @pytest.fixture
-def relay(docker_registry):
-    relay = Relay(docker_registry.port)
-    yield relay
-    relay.close()
+def relay(lab, docker_registry):
+    return Relay(lab, docker_registry.address)
 
 
 def heads(relay, n=10):
@@ -173,23 +139,23 @@ def test_bytes_of_ten_requests(docker_registry, relay, certificate, tmp_path):
     arguments = "--ca", certificate[0], "--session", tmp_path, "key", "HEAD", *heads(relay)
     figures = []
     for _ in range(2):
-        relay.bytes = 0
+        relay.reset()
         assert [r["status"] for r in perform(*arguments)] == [200] * 10
-        figures.append(relay.bytes)
+        relay.settle()
+        figures.append(relay.up + relay.down)
     print("bytes of ten HEADs: first process %d, resumed %d" % tuple(figures))
     assert figures[0] < 6000 and figures[1] < figures[0] - 300
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_http_1_is_one_connection_too(certificate, tls):
+def test_http_1_is_one_connection_too(lab, certificate, tls):
     with Registry(*(("127.0.0.1", None, *certificate) if tls else ())) as registry:
-        relay = Relay(registry.port)
+        relay = Relay(lab, f"127.0.0.1:{registry.port}")
         digests = [registry.put(f"app{i}", "stable", manifest(b"%d" % i)) for i in range(10)]
         urls = [f"http{'s' if tls else ''}://127.0.0.1:{relay.port}/v2/app{i}/manifests/stable" for i in range(10)]
         assert [r["digest"] for r in perform("--ca", certificate[0], "GET", *urls)] == digests
         assert relay.connections == 1
         assert [s.path.split("/")[2] for s in registry.seen] == [f"app{i}" for i in range(10)]
-        relay.close()
 
 
 def test_one_cut_answer_fails_alone():

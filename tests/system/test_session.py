@@ -18,6 +18,7 @@ import urllib.request
 import pytest
 
 from pullet_lab import free_port
+from pullet_relay import Relay
 from registryd import Answer, OCI_MANIFEST, Registry, manifest, on, sha256
 from test_fetch import (PROGRAM, USER, Child, basic, certificate, environment, fetch,  # noqa: F401
                         registry, sanitized)
@@ -588,38 +589,8 @@ def wait_until(condition, seconds=20):
 
 # A registry that behaves, over HTTP/2
 
-class Relay:
-    """Forwards connections to a port of this machine, and counts them and their bytes both ways."""
-
-    def __init__(self, port):
-        self.to, self.connections, self.bytes = port, 0, 0
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.port = self.server.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                ours, _ = self.server.accept()
-            except OSError:
-                return
-            self.connections += 1
-            theirs = socket.create_connection(("127.0.0.1", self.to))
-            for pair in ((ours, theirs), (theirs, ours)):
-                threading.Thread(target=self.carry, args=pair, daemon=True).start()
-
-    def carry(self, source, target):
-        try:
-            while data := source.recv(65536):
-                self.bytes += len(data)
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-
 @pytest.fixture
-def real(certificate, tmp_path):
+def real(lab, certificate, tmp_path):
     """Starts docker-registry over TLS, behind a relay: (relay, its own URL)."""
     program = shutil.which("docker-registry")
     if not program:
@@ -636,7 +607,7 @@ def real(certificate, tmp_path):
         processes.append(subprocess.Popen([program, "serve", tmp_path / "registry.yml"],
                                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
-        return Relay(port), f"https://localhost:{port}"
+        return Relay(lab, f"127.0.0.1:{port}"), f"https://localhost:{port}"
 
     yield start
     for process in processes:
@@ -715,11 +686,12 @@ def test_http2_registry_with_tokens(fetch, certificate, cache, real, tmp_path):
                 for i in range(10)]
         host = f"localhost:{relay.port}"
         fetch.configure(host, ca=certificate[0])
-        for connections in (1, 2):
-            before = relay.bytes
+        for _ in range(2):
+            relay.reset()
             assert digests(resolve_at(fetch, host, 10)) == apps
-            assert relay.connections == connections
+            assert relay.connections == 1
             assert issuer.asked == [scopes(*(f"app{i}" for i in range(10)))]
         weight = len(json.loads(cached(cache)[0].read_text())["tokens"][0]["token"])
-        print(f"{relay.bytes - before} bytes, ten tokens of {weight}")
-        assert relay.bytes - before < 6000 + 10 * weight
+        relay.settle()
+        print(f"{relay.up + relay.down} bytes, ten tokens of {weight}")
+        assert relay.up + relay.down < 6000 + 10 * weight
