@@ -13,7 +13,7 @@ import pullet_trace
 from pullet_relay import Relay
 from pullet_sweep import wait_for
 from registryd import Answer, Registry, on, sha256
-from test_fetch import PROGRAM, Child, certificate, check_memory, fetch, registry  # noqa: F401
+from test_fetch import PROGRAM, Child, certificate, check_memory, fetch, nowhere, registry  # noqa: F401
 from test_http import docker_registry  # noqa: F401
 from test_session import Tokens, cache, dropped_user  # noqa: F401
 
@@ -750,7 +750,7 @@ def test_synced_each_256_kib_and_before_the_reply(fetch, registry, tmp_path):
                 "speed": 0, "allowance": 2**63 - 1, "ms": 60000, "manifest": False}
     trace = pullet_trace.run(
         ["/usr/bin/python3", "-I", "-S", "-c", CALLER, str(path), json.dumps(question), str(PROGRAM), "--config",
-         str(fetch.config), *fetch.options, "--registry", registry.host],
+         str(fetch.config), *nowhere(fetch.config), "--registry", registry.host],
         env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
     assert path.read_bytes() == blob.data
     letters = {"pwrite64 spool.part": "w", "fdatasync spool.part": "s", "write socket": "R"}

@@ -38,6 +38,12 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
+def nowhere(config):
+    """The options of a pullet-fetch that keeps nothing. What it keeps otherwise is by host and port, and would be sent to the
+    registry of another test that has this port later: a token, and without it a second request."""
+    return "--cache-dir", f"{config.parent}/none/none"  # cannot be made
+
+
 class Child:
     """One pullet-fetch on a socketpair. proc.pid is the program's own unless measured."""
 
@@ -45,7 +51,7 @@ class Child:
         self.ours, theirs = socket.socketpair()
         self.data = b""
         fd = theirs.fileno()
-        command = [*prefix, str(PROGRAM), "--config", str(config), "--fd", str(fd), *options]
+        command = [*prefix, str(PROGRAM), "--config", str(config), "--fd", str(fd), *nowhere(config), *options]
         if host:
             command += ["--registry", host]
         if measured:
@@ -87,7 +93,7 @@ class Fetch:
         self.config.write_text("")
         self.rss_kb = None
         self.stderr = ""
-        self.options = ("--cache-dir", f"{directory}/none/none")  # cannot be made: nothing is kept
+        self.options = ()
         self.prefix = ()  # of the command
 
     def configure(self, host, **keys):

@@ -21,7 +21,7 @@ from pullet_lab import free_port
 from pullet_relay import Relay
 from registryd import Answer, OCI_MANIFEST, Registry, manifest, on, sha256
 from test_fetch import (PROGRAM, USER, Child, basic, certificate, environment, fetch,  # noqa: F401
-                        registry, sanitized)
+                        nowhere, registry, sanitized)
 
 CHALLENGE = "error=\"insufficient_scope\",scope=\"repository:secret/other:pull,push,delete\""
 
@@ -494,13 +494,25 @@ def status_of(pid):
 
 
 @root_only
+@pytest.mark.parametrize("options", [(), ("--publish",)])
+def test_a_child_of_a_test_keeps_nothing(fetch, registry, apps, options):
+    """The program's own directory would be shared by all tests (nowhere())."""
+    child = Child(fetch.config, options=options, host=registry.host)
+    child.send({"op": "resolve", "image": f"{registry.host}/app0"})
+    assert child.receive()["digest"] == apps[0]
+    assert "/run/pullet-fetch" not in {os.readlink(f"/proc/{child.proc.pid}/fd/{fd}")
+                                       for fd in os.listdir(f"/proc/{child.proc.pid}/fd")}
+    child.end()
+
+
+@root_only
 def test_a_child_of_root_changes_its_user_before_it_reads(fetch, registry, apps):
     below = os.open("/etc/shadow", os.O_RDONLY)
     ours, theirs = socket.socketpair()
     above = os.open("/etc/shadow", os.O_RDONLY)
     with ours, theirs:
         process = subprocess.Popen([PROGRAM, "--config", fetch.config, "--fd", str(theirs.fileno()),
-                                    "--registry", registry.host], pass_fds=[theirs.fileno(), below, above],
+                                    *nowhere(fetch.config), "--registry", registry.host], pass_fds=[theirs.fileno(), below, above],
                                    stdin=subprocess.DEVNULL, extra_groups=[1, 4])
         os.close(below)
         os.close(above)
@@ -539,7 +551,7 @@ def test_a_file_of_root_is_out_of_reach(fetch, registry, tmp_path):
     fetch.configure(registry.host, credentials=fetch.credentials(registry.host))
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        process = subprocess.Popen([PROGRAM, "--config", fetch.config, "--fd", str(theirs.fileno())],
+        process = subprocess.Popen([PROGRAM, "--config", fetch.config, "--fd", str(theirs.fileno()), *nowhere(fetch.config)],
                                    pass_fds=[theirs.fileno()])
         ours.sendall(b"{}\n")
         ours.recv(65536)
