@@ -9,10 +9,11 @@ import os
 
 import pytest
 
-from pullet_compose import Project, network_namespace, program
+from pullet_compose import Project, program
 from pullet_agent import Pullet
 from pullet_engine import Engine
 from pullet_image import actor
+from pullet_network import own_network
 from pullet_registry import Registry
 from pullet_sweep import LabError, wait_for
 from pullet_meddler import DOWN, EVERY, MADE, ON_TRIAL, Meddler, moments
@@ -26,7 +27,7 @@ SICK = {**HEALTHY, "test": ["CMD", "/actor", "exists", "/missing"], "retries": 1
 
 @pytest.fixture(scope="module")
 def network():
-    with network_namespace():
+    with own_network():
         yield
 
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from pullet_bridge import BridgedEngine, own_network
+from pullet_bridge import BridgedEngine
 from pullet_agent import Pullet
 from pullet_image import Image, program
+from pullet_network import own_network
 from pullet_registry import Registry
 from pullet_sweep import CGROUPS
 

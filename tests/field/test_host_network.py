@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 
-from pullet_bridge import BridgedEngine, own_network
+from pullet_bridge import BridgedEngine
 from pullet_house import House, layers_read
+from pullet_network import own_network
 from pullet_registry import Registry
 
 ALWAYS = {"RestartPolicy": {"Name": "always"}}

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from pullet_bridge import BridgedEngine, own_network
+from pullet_bridge import BridgedEngine
 from pullet_house import House
 from pullet_image import actor
+from pullet_network import own_network
 from pullet_registry import Registry
 
 ALWAYS = {"Name": "always"}

@@ -29,8 +29,7 @@ from pullet_receiver import Post, Receiver  # noqa: E402
 POWER_CUTS = int(os.environ.get("PULLET_CUTS", "3"))
 
 
-def pytest_configure():
-    handle_signals()
+handle_signals()
 
 
 @pytest.fixture(scope="module")

@@ -1,34 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""An engine with bridge networks in a network namespace of its own: everything that is started within own_network()
-is in that namespace, including the sockets of this program."""
+"""An engine with bridge networks, for a network namespace of its own."""
 
-import contextlib
-import ctypes
-import os
 import subprocess
 
 from pullet_engine import Engine
 from pullet_sweep import LabError
-
-CLONE_NEWNET = 0x40000000
-
-
-@contextlib.contextmanager
-def own_network():
-    libc = ctypes.CDLL(None, use_errno=True)
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    try:
-        if libc.unshare(CLONE_NEWNET):
-            raise LabError(f"a network namespace: {os.strerror(ctypes.get_errno())}")
-        try:
-            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-            yield
-        finally:
-            if libc.setns(home, CLONE_NEWNET):
-                os._exit(1)  # everything after this would run in the wrong namespace
-    finally:
-        os.close(home)
-
 
 class BridgedEngine(Engine):
     """With the default bridge; arguments: more for dockerd."""

@@ -3,16 +3,12 @@
 
     pullet_compose.py SUITE...    downloads docker-compose of these suites into the cache"""
 
-import contextlib
-import ctypes
 import json
-import os
 import subprocess
 import sys
 
 import pullet_engines
 
-CLONE_NEWNET = 0x40000000
 PROGRAM = "usr/libexec/docker/cli-plugins/docker-compose"  # also runs without docker, by itself
 V1 = "/usr/bin/docker-compose"
 
@@ -29,24 +25,6 @@ def program(suite):
 def bring(suite):
     """Downloads the package alone, from the Debian mirror of this machine. It needs only libc."""
     pullet_engines.bring_package(kept(suite), suite, "docker-compose")
-
-
-@contextlib.contextmanager
-def network_namespace():
-    """Programs started by this thread meanwhile are in a network namespace with only lo."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def check(result):
-        if result < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-    with open("/proc/thread-self/ns/net") as ours:
-        check(libc.unshare(CLONE_NEWNET))
-        try:
-            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-            yield
-        finally:
-            check(libc.setns(ours.fileno(), CLONE_NEWNET))
 
 
 class Project:

@@ -12,7 +12,7 @@ import sys
 import threading
 
 import pullet_engines
-from pullet_compose import network_namespace
+from pullet_network import own_network
 from pullet_signer import Key, words
 from pullet_sweep import LabError
 from pullet_versions import pump
@@ -54,7 +54,7 @@ class Loopback:
 
     def __init__(self, lab, addresses):
         self._listeners = []
-        with network_namespace():
+        with own_network():
             self.file = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             for address in addresses:
                 host, port = address.rsplit(":", 1)

@@ -33,8 +33,7 @@ PICTURE = os.environ.get("PULLET_PICTURE")
 CREATE = {"HostConfig": {"NetworkMode": "none", "RestartPolicy": {"Name": "always"}}}
 
 
-def pytest_configure():
-    handle_signals()
+handle_signals()
 
 
 def promtool(*arguments):

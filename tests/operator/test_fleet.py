@@ -25,8 +25,7 @@ BUILD = pathlib.Path(os.environ.get("PULLET_BUILD") or TOP / "build")
 CONFIG_DEB = TOP / "packaging/config-deb"
 
 
-def pytest_configure():
-    handle_signals()
+handle_signals()
 
 
 class Fleet:
