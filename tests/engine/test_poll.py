@@ -18,6 +18,7 @@ from registryd import Answer, Front, on
 
 MANY = 10
 OFTEN = {"interval": "1s", "jitter": "0%"}
+BROKEN = {"health-period": "1min"}  # it ends its trial, and a busy engine is late to say so
 _numbers = itertools.count(1)
 
 
@@ -196,7 +197,7 @@ def test_a_poll_and_a_pass_give_the_same_result(house):
         house.engine.call("POST", f"/containers/{name}/{deed}")
     house.pullet.order("hold", "c4")
     house.publish("exit", 3, repository=many.repository("c6"))
-    many.configure(c5={"hold": "yes"})
+    many.configure(c5={"hold": "yes"}, c6=BROKEN)
     results = many.once()
     assert results["c6"]["result"] == "rolled-back"
     house.engine.remove_container("c7")
@@ -220,6 +221,7 @@ def test_a_poll_and_a_pass_give_the_same_result(house):
 def test_rejected_and_held_cost_no_process_of_their_own(house):
     many = Round(house, 3)
     house.publish("exit", 3, repository=many.repository("c0"))
+    many.configure(c0=BROKEN)
     house.pullet.order("hold", "c1")
     many.once()
     many.started()

@@ -439,12 +439,12 @@ class Bench:
         if row.health == "exit":
             engine.wait(name, lambda c: c["State"]["Status"] == "exited")
 
-    def section(self, row):
-        return {"image": self.registry.ref(row.image + ":stable"), "health": row.health,
-                "health-period": "100ms"}
+    def section(self, row, period="100ms"):
+        return {"image": self.registry.ref(row.image + ":stable"), "health": row.health, "health-period": period}
 
     def update(self, want):
-        self.pullet.configure({name: self.section(row) for name, row in self.rows.items()})
+        period = "100ms" if want == "updated" else "1min"  # a bad version ends it, and a busy engine is late to say so
+        self.pullet.configure({name: self.section(row, period) for name, row in self.rows.items()})
         result = self.pullet.once(timeout=1200)
         return {name: entry["reason"] or entry["result"]
                 for name, entry in result.results.items() if entry["result"] != want}

@@ -135,7 +135,7 @@ def prune(house, containers=False):
 def meddle(house, meddler, moment, deed, **settings):
     """A second version is published, and one pass made in which the deed is done. -> (second, result)"""
     second = house.publish(*settings.pop("script", ()))
-    house.configure(create=UP, agent=meddler.agent, health_period="300ms", **settings)
+    house.configure(create=UP, agent=meddler.agent, **{"health_period": "300ms", **settings})
     struck = meddler.strike_at(moment, deed)
     told = house.pullet.once().results["app"]
     assert struck and not meddler.faults, (told, meddler.faults)
@@ -180,7 +180,7 @@ def test_a_prune_in_a_trial_while_the_registry_is_away(house, meddler):
 # case 21
 def test_a_prune_in_the_trial_of_a_bad_version(house, meddler):
     first, _ = house.up()
-    _, told = meddle(house, meddler, ON_TRIAL, lambda: prune(house), script=("exit", 3))
+    _, told = meddle(house, meddler, ON_TRIAL, lambda: prune(house), script=("exit", 3), health_period="1min")
     assert told["result"] == "rolled-back", told
     house.check(first, policy="always")
     third = house.publish()

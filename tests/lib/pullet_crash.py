@@ -183,7 +183,9 @@ class Scene:
             (self.pullet.directory / "keys").mkdir()
             self.key = Key(self.pullet.directory / "keys", "prod")
             keys["key"] = "prod.pub"
-        self.pullet.configure({self.name: {"image": self.image, "health-period": "200ms",
+        # A bad version ends its trial, and a busy engine is late to say so.
+        period = "1min" if "rolled-back" in story.results else "200ms"
+        self.pullet.configure({self.name: {"image": self.image, "health-period": period,
                                            "create": self.body, **keys}})
         if story.managed:
             self._publish("v0", ("wait",))
