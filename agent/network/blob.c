@@ -304,6 +304,12 @@ static uint64_t add_ms(uint64_t now, uint64_t ms)
 	return ms < UINT64_MAX - now ? now + ms : UINT64_MAX;
 }
 
+/* An earlier process may have been killed before the sync of its last bytes. */
+static uint64_t synced_before(uint64_t offset)
+{
+	return offset > 0 ? (offset - 1) / FETCH_SYNC_BYTES * FETCH_SYNC_BYTES : 0;
+}
+
 int blob_bring(struct session *s, const struct ref *ref, const struct fetch_blob *blob,
 	       struct fetched *ret, struct error *ret_error)
 {
@@ -311,7 +317,7 @@ int blob_bring(struct session *s, const struct ref *ref, const struct fetch_blob
 	struct bringing b = {.session = s,
 			     .blob = blob,
 			     .bytes = blob->offset,
-			     .synced = blob->offset,
+			     .synced = synced_before(blob->offset),
 			     .told = {blob->offset, now},
 			     .deadline = add_ms(now, blob->ms),
 			     .deadline_whole = add_ms(now, blob->ms_whole),

@@ -744,18 +744,34 @@ child.wait()
 """
 
 
-def test_synced_each_256_kib_and_before_the_reply(fetch, registry, tmp_path):
-    blob = Blob(registry, DATA * 6)
-    blob.cuts = [300000]
-    path = tmp_path / "spool.part"
-    path.write_bytes(b"")
-    question = {"op": "blob", "image": f"{registry.host}/app", "digest": blob.digest, "size": len(blob.data), "offset": 0,
-                "speed": 0, "allowance": 2**63 - 1, "ms": 60000, "manifest": False}
+def writes_and_syncs(fetch, registry, blob, path):
+    """w: a write to the file; s: a sync of it; R: the reply."""
+    question = {"op": "blob", "image": f"{registry.host}/app", "digest": blob.digest, "size": len(blob.data),
+                "offset": path.stat().st_size, "speed": 0, "allowance": 2**63 - 1, "ms": 60000, "manifest": False}
     trace = pullet_trace.run(
         ["/usr/bin/python3", "-I", "-S", "-c", CALLER, str(path), json.dumps(question), str(PROGRAM), "--config",
          str(fetch.config), *nowhere(fetch.config), "--registry", registry.host],
         env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
     assert path.read_bytes() == blob.data
     letters = {"pwrite64 spool.part": "w", "fdatasync spool.part": "s", "write socket": "R"}
-    calls = "".join(letters.get(call.text, "") for call in trace.calls)
+    return "".join(letters.get(call.text, "") for call in trace.calls)
+
+
+def test_synced_each_256_kib_and_before_the_reply(fetch, registry, tmp_path):
+    blob = Blob(registry, DATA * 6)
+    blob.cuts = [300000]
+    path = tmp_path / "spool.part"
+    path.write_bytes(b"")
+    calls = writes_and_syncs(fetch, registry, blob, path)
     assert re.fullmatch("(w{1,17}s){3}", calls.replace("R", "")) and calls.endswith("sR"), calls
+
+
+@pytest.mark.parametrize("have", [SYNC, 300000, len(DATA) * 6])
+def test_what_another_process_wrote_is_synced_before_the_reply(fetch, registry, tmp_path, have):
+    """It may have been killed before its sync."""
+    blob = Blob(registry, DATA * 6)
+    path = tmp_path / "spool.part"
+    path.write_bytes(blob.data[:have])
+    calls = writes_and_syncs(fetch, registry, blob, path)
+    assert re.fullmatch("(w{1,17}s)*s?R", calls) and calls.endswith("sR"), calls
+    assert not registry.seen if have == len(blob.data) else len(registry.seen) == 1
