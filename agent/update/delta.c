@@ -213,7 +213,8 @@ static bool fits(const struct fetch_delta *said)
 	return digest_eq(&d, &said->digest);
 }
 
-/* Asks the registry, once. What it says of a delta that cannot be used is a warning: the layers are there, too. */
+/* Asks the registry, once. What it says of a delta that cannot be used is a warning: the layers are there, too. One that is busy is
+ * asked again. */
 static int ask(struct pass *p, struct image *i, struct error *ret_error)
 {
 	_cleanup_free_ char *image = ref_pinned(p->context.ref, &p->record.target.digest);
@@ -230,7 +231,7 @@ static int ask(struct pass *p, struct image *i, struct error *ret_error)
 		i->data = steal(said->data);
 	fetch_delta_free(said);
 	p->download.broken = is_of_link(r);
-	if (r == -ECANCELED || p->download.broken)
+	if (r == -ECANCELED || r == -EBUSY || p->download.broken)
 		return r;
 	if (r < 0 && r != -ENOENT)
 		log_warning("%s: the registry has no delta that can be used: %s; downloading the "

@@ -485,6 +485,18 @@ def test_a_network_half_that_lies(releases, house, liar):
         assert releases.running_as_published(), name
 
 
+def test_a_registry_that_is_busy_when_it_is_asked(releases, house, liar):
+    """The layers do not come for it: the delta is there, and is asked for again."""
+    releases.up(BASE, APP)
+    releases.follow(BASE, edited(APP))
+    liar.lies = {"delta": lambda q, fds: {"error": {"code": "EBUSY", "text": "the registry is busy (429)"}}}
+    entry = house.pullet.once(arguments=liar.arguments).results["app"]
+    assert entry["result"] == "failed" and "is busy" in entry["reason"], entry
+    assert not releases.layers_asked() and not releases.lookups()
+    releases.link.reset()
+    releases.by_delta(releases.update())
+
+
 def test_content_without_an_end(releases, house, liar):
     """The engine half hangs up when it has what it asked for."""
     releases.up(BASE, APP)
