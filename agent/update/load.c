@@ -26,28 +26,47 @@ static int make_tar(struct pass *p, const struct image *i, const struct oci_laye
 		return error_set(ret_error, -errno, "%s: %m", layer->digest.text);
 	r = fetch_unpack(&p->task->fetch, p->ref.host, in, out, (uint64_t)s.f_bavail * s.f_frsize,
 			 &size, ret_error);
-	return r < 0 ? r : spool_finish(i->spool, &layer->digest, ".tar", ret_error);
+	if (r < 0) {
+		/* Its bytes would be missing in the next check of the room. */
+		(void)!ftruncate(out, 0);
+		return r;
+	}
+	return spool_finish(i->spool, &layer->digest, ".tar", ret_error);
 }
 
-static int unpack(struct pass *p, const struct image *i, const struct oci_layer *layer, int in,
-		  struct load_layer *ret, struct error *ret_error)
+static int open_tar(const struct image *i, const struct oci_layer *layer, struct load_layer *ret)
 {
 	_cleanup_close_ int fd = spool_read(i->spool, &layer->digest, ".tar", 0);
 	struct stat st;
-	int r = fd < 0 ? make_tar(p, i, layer, in, ret_error) : 0;
+	int r;
 
-	if (r < 0)
-		return r;
 	if (fd < 0)
-		fd = spool_read(i->spool, &layer->digest, ".tar", 0);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_set(ret_error, -errno, "%s: %m", layer->digest.text);
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
 	ret->size = (uint64_t)st.st_size;
 	r = hash_file(fd, ret->size, &ret->digest);
+	if (r == 0)
+		ret->fd = steal_fd(&fd);
+	return r;
+}
+
+/* Of the layer with that DiffID. What an earlier pass has left may have changed on the disk. */
+static int unpack(struct pass *p, const struct image *i, const struct oci_layer *layer,
+		  const struct digest *diff_id, int in, struct load_layer *ret,
+		  struct error *ret_error)
+{
+	int r = open_tar(i, layer, ret);
+
+	if (r == 0 && digest_eq(&ret->digest, diff_id))
+		return 0;
+	cleanup_close_p(&ret->fd);
+	ret->fd = -1;
+	r = make_tar(p, i, layer, in, ret_error);
 	if (r < 0)
-		return error_set(ret_error, r, "%s: %s", layer->digest.text, strerror(-r));
-	ret->fd = steal_fd(&fd);
-	return 0;
+		return r;
+	r = open_tar(i, layer, ret);
+	return r < 0 ? error_set(ret_error, r, "%s: %s", layer->digest.text, strerror(-r)) : 0;
 }
 
 static int open_layers(struct pass *p, const struct image *i, struct load_layer *ret,
@@ -69,7 +88,7 @@ static int open_layers(struct pass *p, const struct image *i, struct load_layer 
 					 strerror(-fd));
 		if (layer->compression != OCI_ZSTD || zstd)
 			ret[k].fd = steal_fd(&fd);
-		else if (unpack(p, i, layer, fd, &ret[k], ret_error) < 0)
+		else if (unpack(p, i, layer, &i->diff_ids[k], fd, &ret[k], ret_error) < 0)
 			return ret_error->code;
 	}
 	return 0;

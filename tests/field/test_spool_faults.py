@@ -9,7 +9,8 @@ import threading
 import pytest
 
 from pullet_house import UP
-from pullet_image import Image
+from pullet_image import Image, actor
+from pullet_liar import liar  # noqa: F401 (a fixture)
 from pullet_meddler import CUT, Meddler
 from pullet_spool import KB, ballast, down, image, killed_pass, layers, left, link, ours, parts  # noqa: F401 (link: a fixture)
 from pullet_sweep import tail, wait_for
@@ -167,6 +168,49 @@ def test_a_layer_that_another_image_has_does_not_come(house, link):
 
 
 # --- the engine --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unpacked(house, link):
+    """A version whose layer the engine cannot unpack, and the names of that layer's files in the spool."""
+    if house.engine.kind.program == "podman" or int(house.engine.release.split(".")[0]) >= 23:
+        pytest.skip("this engine takes zstd")
+    house.up()
+    wide = Image({"wide": os.urandom(200 * KB)}, packed="zstd")
+    top = actor("wait", Labels={"version": "2"})
+    top.base = wide
+    new = house.publish(images=top, index=False)
+    house.configure(create=UP)
+    layer = house.pullet.state / "spool" / next(iter(layers(new))).partition(":")[2]
+    return new, layer.with_suffix(".tar"), layer.with_suffix(".tar.part")
+
+
+def test_a_tar_that_changed_on_the_disk_is_made_again(house, unpacked):
+    """The version is not to blame."""
+    new, tar, _ = unpacked
+    tar.parent.mkdir(exist_ok=True)
+    tar.write_bytes(os.urandom(100 * KB))
+    house.once("updated")
+    house.check(new)
+    assert left(house) == []
+
+
+def test_a_tar_that_cannot_be_made_leaves_the_room(house, unpacked, liar):
+    new, _, part = unpacked
+    sizes = []
+
+    def full(question, fds):
+        os.write(fds[1], bytes(100 * KB))
+        sizes.append(part.stat().st_size)
+        return {"error": {"code": "EFBIG", "text": "it unpacks to more than there is room"}}
+
+    liar.lies = {"unpack": full}
+    entry = house.pullet.once(arguments=liar.arguments).results["app"]
+    assert entry["result"] == "failed" and "more than there is room" in entry["reason"], entry
+    assert sizes == [100 * KB] and part.stat().st_size == 0
+    liar.lies = {}
+    house.once("updated")
+    house.check(new)
 
 
 @pytest.mark.parametrize("fault", [(500, "the engine is shutting down"), (503, "try again"), CUT], ids=str)
