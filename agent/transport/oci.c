@@ -277,6 +277,20 @@ static int parse_layer(const json_t *j, struct oci_layer *ret, struct error *ret
 				 type ? type : "that is no text");
 }
 
+/* An image may have a layer twice, but with one size: it is one file of the spool. */
+static int check_sizes(const struct oci_document *d, struct error *ret_error)
+{
+	const struct oci_layer *l = &d->layers[d->n_layers - 1];
+
+	for (size_t i = 0; i + 1 < d->n_layers; i++) {
+		if (digest_eq(&d->layers[i].digest, &l->digest) && d->layers[i].size != l->size)
+			return error_set(ret_error, -EKEYREJECTED,
+					 "the manifest has two sizes of the layer %s",
+					 l->digest.text);
+	}
+	return 0;
+}
+
 static int parse_manifest(const json_t *j, struct oci_document *d, struct error *ret_error)
 {
 	const json_t *layers = json_object_get(j, "layers"), *layer;
@@ -298,6 +312,7 @@ static int parse_manifest(const json_t *j, struct oci_document *d, struct error 
 		if (r < 0)
 			return r;
 		d->n_layers++;
+		r = check_sizes(d, ret_error);
 		/* The sum is a signed number in the message to the engine half; each size is one in JSON. */
 		if (l->size > INT64_MAX - d->layer_bytes)
 			return error_set(ret_error, -EKEYREJECTED, "the layers' sizes overflow");

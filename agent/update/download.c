@@ -311,10 +311,11 @@ static int bring_layers(struct pass *p, const struct image *i, struct error *ret
 	d->before = 0;
 	for (size_t k = 0; r == 0 && k < n; k++) {
 		const struct oci_layer *layer = &coming[k];
-		_cleanup_close_ int here = spool_read(i->spool, &layer->digest, "", layer->size);
+		_cleanup_close_ int here = -1;
 
 		if (is_repeated(coming, k))
 			continue;
+		here = spool_read(i->spool, &layer->digest, "", layer->size);
 		if (here < 0)
 			r = bring_layer(p, i, layer, ret_error);
 		d->before += layer->size;

@@ -34,7 +34,7 @@ static void test_manifest(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
 		_cleanup_free_ char *text =
 			xasprintf(MANIFEST("\"mediaType\":\"%s\",", DESCRIPTOR(A, "7"),
-					   DESCRIPTOR(B, "5") "," DESCRIPTOR(B, "4294967296")),
+					   DESCRIPTOR(A, "5") "," DESCRIPTOR(B, "4294967296")),
 				  types[i]);
 		_cleanup_free_ char *with_parameter = xasprintf("%s ; charset=utf-8", types[i]);
 		const char *sent[] = {types[i], NULL, with_parameter};
@@ -262,6 +262,10 @@ static void test_refused(void **state)
 			 A, "9223372036854775807") "," DESCRIPTOR(A, "9223372036854775807")),
 		 NULL, "overflow"},
 		{TYPED(DESCRIPTOR(A, "9223372036854775808")), NULL, "big integer"},
+		/* One file of the spool. The same size twice is an image's own affair. */
+		{TYPED(DESCRIPTOR(A, "7") "," DESCRIPTOR(A, "8")), NULL, "two sizes"},
+		{TYPED(DESCRIPTOR(A, "7") "," DESCRIPTOR(B, "8") "," DESCRIPTOR(A, "1")), NULL,
+		 "two sizes"},
 		{INDEX("", "7"), NULL, "digest"},
 		{INDEX("", DESCRIPTOR("sha256:X", "1")), NULL, "digest"},
 		{PLATFORM("{\"os\":7}"), NULL, "platform"},
