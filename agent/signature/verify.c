@@ -447,6 +447,11 @@ static int check_recorded_keys(const struct verify_rule *rule, const struct dige
 		return error_set(ret_error, -EKEYREJECTED,
 				 "%s: the signature of %s was not verified for %s", c->name,
 				 d->text, rule->ref->text);
+	/* Its end is that of all keys together, of which those that are left may have expired. */
+	if (!any_key && n < s->n_keys)
+		return error_set(ret_error, -EKEYREJECTED,
+				 "%s: of the %zu keys that signed %s, %zu count now", c->name,
+				 s->n_keys, d->text, n);
 	return 0;
 }
 

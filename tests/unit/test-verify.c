@@ -970,7 +970,12 @@ static void test_recorded(void **state)
 	assert_int_equal(recorded(&rule, &s, false), -EKEYREJECTED);
 	assert_int_equal(recorded(&rule, &s, true), 0);
 	follow(IMAGE ":stable");
+	config_keys[1] = signers[SECOND].path;
 	assert_int_equal(recorded(&rule, &s, false), 0);
+	/* The first is left, and may have an earlier end. */
+	config_keys[1] = NULL;
+	assert_int_equal(recorded(&rule, &s, false), -EKEYREJECTED);
+	assert_non_null(strstr(error.text, "of the 2 keys that signed " DIGEST_A ", 1 count now"));
 	config.key_threshold = 2;
 	assert_int_equal(recorded(&rule, &s, false), -EKEYREJECTED);
 	assert_non_null(strstr(error.text, "is signed by 1 of the configured keys"));
@@ -987,7 +992,7 @@ static void test_recorded(void **state)
 	config_keys[1] = signers[SECOND].path;
 	config_revoked[0] = signers[FIRST].path;
 	config.revoked = config_revoked;
-	assert_int_equal(recorded(&rule, &s, false), 0); /* the second is left */
+	assert_int_equal(recorded(&rule, &s, false), -EKEYREJECTED); /* the second is left */
 	assert_int_equal(recorded(&rule, &s, true), -EKEYREJECTED);
 	assert_non_null(strstr(error.text, "by a key that is revoked"));
 	config_revoked[1] = signers[SECOND].path;
