@@ -181,13 +181,35 @@ static bool index_has_moved(const struct pass *p, const struct digest *d,
 	       !digest_eq(pulled, &release->manifest);
 }
 
+/* Nobody verified that the newer index has the manifest which runs: who said so may have named an older one. A registry that does not
+ * answer leaves it to the next question. */
+static int check_moved(const struct pass *p, const struct digest *d, const struct digest *pulled,
+		       struct error *ret_error)
+{
+	_cleanup_free_ char *pinned = ref_pinned(p->context.ref, d);
+	const struct fetch_request request = {.image = pinned, .platform = *candidate_platform(p)};
+	const struct digest *runs = &find_release(p, d)->manifest;
+	struct fetch_reply reply = {0};
+	int q = fetch_ask(p->fetch, &request, &reply, ret_error);
+
+	if (q < 0 || !digest_eq(&reply.digest, d) || digest_eq(&reply.manifest, runs))
+		return q == -ECANCELED ? q : 0;
+	return error_set(ret_error, -EKEYREJECTED,
+			 RESULT_SIGNATURE ": %s was said to be what runs, but has %s, and %s, "
+					  "which was verified, has %s; another version replaces it",
+			 d->text, reply.manifest.text, pulled->text, runs->text);
+}
+
 static int verify_signed(struct pass *p, const struct digest *d, struct error *ret_error)
 {
 	const struct signed_candidate known = find_known(p, d);
 	bool runs = runs_here(p, d), moved = index_has_moved(p, d, &known.pulled);
-	int q = moved ? verify_asked(p, d, runs, ret_error)
-		      : verify_remembered(p, &known, runs, ret_error);
+	int q = moved ? check_moved(p, d, &known.pulled, ret_error) : 0;
 
+	if (q < 0)
+		return q;
+	q = moved ? verify_asked(p, d, runs, ret_error)
+		  : verify_remembered(p, &known, runs, ret_error);
 	/* Other keys may have signed it since; and of what runs a newer index need not be signed. */
 	if (q == -EKEYREJECTED)
 		q = moved ? verify_remembered(p, &known, runs, ret_error)

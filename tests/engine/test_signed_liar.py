@@ -10,7 +10,8 @@ import random
 import pytest
 
 from conftest import UP
-from pullet_image import digest_of
+from test_damage import Store, boot
+from pullet_image import actor, digest_of
 from pullet_liar import liar  # noqa: F401 (a fixture)
 from pullet_signer import pae, signing, simple, statement, text64  # noqa: F401 (signing: a fixture)
 
@@ -172,6 +173,37 @@ def test_another_answer_to_each_question(house, signing, liar):
         house.pullet.once(arguments=liar.arguments)
         assert not house.is_image(house.engine.inspect("app"), stolen)
     assert first.digest != second.digest and before
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["the tag stays", "the tag goes back"])
+def test_an_older_index_that_is_said_to_have_what_runs(house, engine, signing, liar, back):
+    """It is noted, and when the store is repaired, nothing comes that the older index has."""
+    def publish(seq):
+        image = actor("say", f"version {seq}", "wait", files={"version": f"{seq} of {house.repository}".encode()})
+        return signing.publish(seq=seq, options={"images": image, "index": True})
+
+    signing.configure(create=UP)
+    first = publish(41)
+    house.once("updated")
+    publish(42)
+    house.once("updated")
+    runs = house.pullet.record("app")["current"]
+    liar.lies = {"resolve": lambda q, fds: {"digest": first.digest},
+                 None: lambda q, fds: {"digest": first.digest, "manifest": runs["manifest"], "manifest-known": True}}
+    entry = house.pullet.once(arguments=liar.arguments).results["app"]
+    assert entry["result"] == "up-to-date" and house.pullet.record("app")["current"]["digest"] == first.digest, entry
+    boot(engine, Store(engine, engine.inspect("app")["Image"]).lose_directory)
+    engine.wait("app", lambda inspect: inspect["State"]["Error"])
+    liar.lies = {}
+    if back:
+        house.registry.point(first)
+    for _ in range(3):
+        entry = house.pullet.once(arguments=liar.arguments).results["app"]
+        inspect = house.engine.inspect("app")
+        assert not inspect or not house.is_image(inspect, first), entry
+    third = publish(43)
+    house.once("updated")
+    house.check(third)
 
 
 def policy_of(published, **keys):
